@@ -1,0 +1,1 @@
+"""Evaluators: what proves, measures or refutes the robustness of a network."""

@@ -1,0 +1,1 @@
+"""Deterministic evaluators: a certificate is a proof."""

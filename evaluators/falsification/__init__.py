@@ -1,0 +1,1 @@
+"""Attacks: they find witnesses and can never certify."""

@@ -1,0 +1,1 @@
+"""Probabilistic evaluators: a certificate holds with a stated confidence."""

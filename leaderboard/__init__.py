@@ -1,0 +1,1 @@
+"""The leaderboard: files, tables, pages and the command line around the evaluators."""

@@ -1,0 +1,45 @@
+"""Where things lie in a checkout of the project."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folders of one checkout (or of a copy made by a test)."""
+
+    root: Path
+
+    @property
+    def submissions(self) -> Path:
+        """Written by others; never executed."""
+        return self.root / "submissions"
+
+    @property
+    def site(self) -> Path:
+        """Hand-written pages, templates and assets."""
+        return self.root / "site"
+
+    @property
+    def results(self) -> Path:
+        """Measured by us: `<setting>/<slug>.parquet`."""
+        return self.site / "data" / "results"
+
+    @property
+    def pages(self) -> Path:
+        """The generated Markdown that MkDocs reads."""
+        return self.root / "build" / "pages"
+
+    @property
+    def public(self) -> Path:
+        """The website."""
+        return self.root / "public"
+
+
+def find_project(start: Path | None = None) -> Project:
+    """The checkout around `start` (default: the working directory), else the package's own."""
+    start = start or Path.cwd()
+    for folder in (start, *start.parents):
+        if (folder / "submissions").is_dir() and (folder / "site" / "templates").is_dir():
+            return Project(folder)
+    return Project(Path(__file__).resolve().parent.parent)
