@@ -1,0 +1,246 @@
+"""Elementwise functions: what a method may ask of a non-linearity.
+
+A new function is one subclass here, and works in every method: its value, where its difference
+to a line can be extreme (which makes any slope usable: the safe intercept follows), and the slopes
+CROWN would choose.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from evaluators.rounding import UNIT, up
+
+Values = Float[Tensor, "*shape"]
+
+
+class Slopes(NamedTuple):
+    """Slopes of a line below and a line above a function."""
+
+    lower: Tensor
+    upper: Tensor
+
+
+class Elementwise(ABC):
+    """A continuous, non-decreasing function applied to every entry."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Its ONNX operator."""
+
+    @property
+    @abstractmethod
+    def roundings(self) -> int:
+        """Bound, in units of `UNIT`, on the relative error of a computed float64 value."""
+
+    @abstractmethod
+    def __call__(self, x: Values) -> Values:
+        """The value at every entry."""
+
+    @abstractmethod
+    def extrema(self, slope: Values) -> tuple[Values, ...]:
+        """Points where f(x) - slope·x can be extreme inside an interval.
+
+        For a piecewise linear function its kinks; for a smooth one where the derivative is the
+        slope. Entries may be NaN where there is no such point.
+        """
+
+    @abstractmethod
+    def slopes(self, lower: Values, upper: Values) -> Slopes:
+        """CROWN's slopes on [lower, upper] (Zhang et al. 2018, table 2)."""
+
+    @abstractmethod
+    def undecided(self, lower: Values, upper: Values) -> Tensor:
+        """Where the function is not already a line on [lower, upper], so tighter bounds help."""
+
+    def bounds(self, lower: Values, upper: Values) -> tuple[Values, Values]:
+        """Smallest and largest value on [lower, upper], rounded outward."""
+        below, above = self(lower), self(upper)
+        return below - self._pad(below), above + self._pad(above)
+
+    def intercepts(self, slopes: Slopes, lower: Values, upper: Values) -> tuple[Values, Values]:
+        """Safe intercepts of lines with these slopes below and above f on [lower, upper].
+
+        Rounded outward: slope·x + intercept is on the stated side of f(x) in real arithmetic.
+        """
+        below = self._gaps(slopes.lower, lower, upper)
+        above = self._gaps(slopes.upper, lower, upper)
+        lowest = torch.stack([gap - error for gap, error in below]).amin(0)
+        highest = torch.stack([gap + error for gap, error in above]).amax(0)
+        return lowest, highest
+
+    def _gaps(self, slope: Tensor, lower: Tensor, upper: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """f(x) - slope·x and its error bound at all points where it may be extreme."""
+        points = [lower, upper]
+        for point in self.extrema(slope):
+            point = torch.minimum(torch.maximum(point, lower), upper)
+            points.append(torch.where(torch.isnan(point), lower, point))
+        gaps = []
+        for point in points:
+            value, line = self(point), slope * point
+            # Rounding of the product, of the difference, and of the function itself; a stationary
+            # point that is a few ulps off changes the gap only to second order.
+            error = (value.abs() + line.abs()) * ((4 + self.roundings) * UNIT)
+            gaps.append((value - line, up(error)))
+        return gaps
+
+    def _pad(self, value: Tensor) -> Tensor:
+        return (
+            up(value.abs() * (self.roundings * UNIT)) if self.roundings else torch.zeros_like(value)
+        )
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Elementwise):
+    """max(x, slope·x) with 0 <= slope < 1; the plain ReLU at slope 0."""
+
+    leak: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.leak < 1:
+            raise ValueError(f"A leak must lie in [0, 1), not {self.leak}.")
+
+    @property
+    def name(self) -> str:
+        """ONNX operator."""
+        return "LeakyRelu" if self.leak else "Relu"
+
+    @property
+    def roundings(self) -> int:
+        """The ReLU is exact, a leak costs one product."""
+        return 2 if self.leak else 0
+
+    def __call__(self, x: Values) -> Values:
+        """max(x, leak·x)."""
+        return x.clamp(min=0) + self.leak * x.clamp(max=0) if self.leak else x.clamp(min=0)
+
+    def extrema(self, slope: Values) -> tuple[Values, ...]:
+        """The kink."""
+        return (torch.zeros_like(slope),)
+
+    def slopes(self, lower: Values, upper: Values) -> Slopes:
+        """Chord above; below the side that loses the smaller area (adaptive CROWN)."""
+        positive, negative = lower >= 0, upper <= 0
+        width = torch.where(positive | negative, 1.0, upper - lower)
+        chord = (upper - self.leak * lower) / width
+        leak = torch.full_like(lower, self.leak)
+        one = torch.ones_like(lower)
+        above = torch.where(positive, one, torch.where(negative, leak, chord))
+        below = torch.where(negative | (~positive & (upper <= -lower)), leak, one)
+        return Slopes(below, above)
+
+    def undecided(self, lower: Values, upper: Values) -> Tensor:
+        """Where the interval straddles the kink."""
+        return (lower < 0) & (upper > 0)
+
+
+class _SShaped(Elementwise):
+    """Convex below zero, concave above, with values between two asymptotes."""
+
+    @property
+    def roundings(self) -> int:
+        """Libraries stay within two units in the last place; twice that for safety."""
+        return 8
+
+    @abstractmethod
+    def derivative(self, x: Values) -> Values:
+        """f'(x)."""
+
+    @abstractmethod
+    def inverse_derivative(self, slope: Values) -> Values:
+        """The x >= 0 with f'(x) = slope; NaN outside the derivative's range."""
+
+    def extrema(self, slope: Values) -> tuple[Values, ...]:
+        """Both points where the derivative is the slope (f' is even)."""
+        point = self.inverse_derivative(slope)
+        return point, -point
+
+    def slopes(self, lower: Values, upper: Values) -> Slopes:
+        """Chord on the side where f bends towards it, else the tangent through the far end."""
+        width = upper - lower
+        chord = torch.where(
+            width > 0, (self(upper) - self(lower)) / width.clamp(min=1e-300), self.derivative(lower)
+        )
+        middle = self.derivative(lower / 2 + upper / 2)
+        # From the far end the tangent, or the chord when the tangent point lies outside.
+        from_lower = torch.maximum(self.derivative(self._touch(lower, upper)), chord)
+        above = torch.where(upper <= 0, chord, torch.where(lower >= 0, middle, from_lower))
+        # The line below on [l, u] mirrors the line above on [-u, -l], with the same slope.
+        from_upper = torch.maximum(self.derivative(self._touch(-upper, -lower)), chord)
+        below = torch.where(lower >= 0, chord, torch.where(upper <= 0, middle, from_upper))
+        return Slopes(below, above)
+
+    def _touch(self, start: Tensor, end: Tensor) -> Tensor:
+        """d in [0, end] whose tangent passes through (start, f(start)), start < 0; else end.
+
+        f is a sigmoid shifted to be odd, which changes no slope.
+        """
+        low, high = torch.zeros_like(start), end.clamp(min=0)
+        value = self(start)
+        for _ in range(60):
+            middle = (low + high) / 2
+            # The tangent at d lies above f(start) once d is far enough.
+            reached = self(middle) + self.derivative(middle) * (start - middle) >= value
+            high = torch.where(reached, middle, high)
+            low = torch.where(reached, low, middle)
+        return high
+
+    def undecided(self, lower: Values, upper: Values) -> Tensor:
+        """Everywhere but at points."""
+        return upper > lower
+
+
+@dataclass(frozen=True)
+class Sigmoid(_SShaped):
+    """1 / (1 + exp(-x))."""
+
+    @property
+    def name(self) -> str:
+        """ONNX operator."""
+        return "Sigmoid"
+
+    def __call__(self, x: Values) -> Values:
+        """The logistic function."""
+        return torch.sigmoid(x)
+
+    def derivative(self, x: Values) -> Values:
+        """σ(x) σ(-x)."""
+        return torch.sigmoid(x) * torch.sigmoid(-x)
+
+    def inverse_derivative(self, slope: Values) -> Values:
+        """From σ(1 - σ) = slope: x = log(σ / (1 - σ)) with the larger root σ."""
+        root = torch.sqrt(1 - 4 * slope)
+        return torch.log((1 + root) * (1 + root) / (4 * slope))
+
+
+@dataclass(frozen=True)
+class Tanh(_SShaped):
+    """The hyperbolic tangent."""
+
+    @property
+    def name(self) -> str:
+        """ONNX operator."""
+        return "Tanh"
+
+    def __call__(self, x: Values) -> Values:
+        """tanh(x)."""
+        return torch.tanh(x)
+
+    def derivative(self, x: Values) -> Values:
+        """1 - tanh², without cancellation."""
+        return 4 * torch.sigmoid(2 * x) * torch.sigmoid(-2 * x)
+
+    def inverse_derivative(self, slope: Values) -> Values:
+        """From 1 - tanh² = slope: x = artanh(√(1 - slope))."""
+        root = torch.sqrt(1 - slope)
+        return torch.log((1 + root) * (1 + root) / slope) / 2
+
+
+def elementwise_functions() -> dict[str, type[Elementwise]]:
+    """The functions by their ONNX operator."""
+    return {"Relu": LeakyReLU, "LeakyRelu": LeakyReLU, "Sigmoid": Sigmoid, "Tanh": Tanh}

@@ -1,0 +1,213 @@
+"""The one interface of every method, and the harness that no method can bypass."""
+
+import importlib
+import inspect
+import pkgutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from types import ModuleType
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from evaluators import deterministic, falsification, probabilistic
+from evaluators.errors import CatalogueError, ContradictionError
+from evaluators.network import Network, SmoothedNetwork
+from evaluators.problem import Problem
+from evaluators.verdict import Status, Verdict
+
+FOLDERS: tuple[ModuleType, ...] = (falsification, deterministic, probabilistic)
+
+
+@dataclass(frozen=True)
+class Evaluator(ABC):
+    """A method: a batch of questions in, a verdict each out.
+
+    A subclass is a frozen dataclass whose at most six fields are its options, and defines `solve`.
+    Its name is its file's, with hyphens.
+
+    Attributes:
+        title: the method's name in the literature.
+        version: raised whenever a verdict may change.
+        accepts: the kind of model it applies to.
+        certifies: whether it can prove; an attack cannot.
+        cascade: its place in the default cascade, cheap to dear; None keeps it out.
+    """
+
+    title: ClassVar[str]
+    version: ClassVar[str]
+    accepts: ClassVar[type[Network] | type[SmoothedNetwork]]
+    certifies: ClassVar[bool] = True
+    cascade: ClassVar[int | None] = None
+
+    @classmethod
+    def name(cls) -> str:
+        """The method's name on the command line: its file's name with hyphens."""
+        return cls.__module__.rsplit(".", 1)[-1].replace("_", "-")
+
+    def options(self) -> dict[str, Any]:
+        """The options, for the record."""
+        return asdict(self)
+
+    @final
+    def __call__(self, problem: Problem) -> list[Verdict]:
+        """One checked verdict for each example, in order.
+
+        Whatever `solve` does, no example can end up certified by an error: a witness is run
+        again, a certificate is refused unless it carries all that a certificate needs, out of
+        memory halves the batch, and an exception becomes its own example's `unknown`.
+
+        Raises:
+            TypeError: the method does not apply to this kind of model.
+            ContradictionError: a witness and a certificate for the same example.
+        """
+        if not isinstance(problem.network, self.accepts):
+            kind = type(problem.network).__name__
+            raise TypeError(f"'{self.name()}' needs a {self.accepts.__name__}, not a {kind}.")
+        if len(problem) == 0:
+            return []
+        started = time.perf_counter()
+        try:
+            verdicts = self.solve(problem)
+        except (KeyboardInterrupt, ContradictionError):
+            raise
+        except Exception as error:
+            return self._smaller(problem, error)
+        share = (time.perf_counter() - started) / len(problem)
+        return self._checked(problem, verdicts, share)
+
+    @abstractmethod
+    def solve(self, problem: Problem) -> list[Verdict]:
+        """The method itself; what it returns is checked by `__call__`."""
+
+    def _smaller(self, problem: Problem, error: Exception) -> list[Verdict]:
+        """Halve a batch that failed; a single example that fails is unknown."""
+        if len(problem) > 1:
+            half = len(problem) // 2
+            rows = range(len(problem))
+            return self(problem.select(rows[:half])) + self(problem.select(rows[half:]))
+        reason = "out of memory" if is_out_of_memory(error) else f"{type(error).__name__}: {error}"
+        note = " ".join(f"failed: {reason}".split())[:200]
+        return [Verdict(Status.UNKNOWN, None, stage=self.name(), note=note)]
+
+    def _checked(
+        self, problem: Problem, verdicts: Sequence[Verdict], share: float
+    ) -> list[Verdict]:
+        if len(verdicts) != len(problem):
+            raise ContradictionError(
+                f"'{self.name()}' answered {len(verdicts)} of {len(problem)} questions."
+            )
+        checked = []
+        for row, verdict in enumerate(verdicts):
+            verdict = replace(
+                verdict,
+                seconds=verdict.seconds or share,
+                stage=verdict.stage or self.name(),
+            )
+            checked.append(self._check(problem, row, verdict))
+        return checked
+
+    def _check(self, problem: Problem, row: int, verdict: Verdict) -> Verdict:
+        """Pass on an honest verdict; make anything else unknown, with the reason."""
+        reason = ""
+        if verdict.status is Status.CERTIFIED:
+            reason = self._why_not_certified(problem, row, verdict)
+        elif verdict.status is Status.FALSIFIED:
+            reason = why_not_witness(problem, row, verdict.witness)
+        if not reason:
+            return verdict
+        return Verdict(
+            Status.UNKNOWN,
+            verdict.prediction,
+            seconds=verdict.seconds,
+            stage=verdict.stage,
+            note=f"refused: {reason}",
+        )
+
+    def _why_not_certified(self, problem: Problem, row: int, verdict: Verdict) -> str:
+        if not self.certifies:
+            return "an attack cannot certify"
+        if verdict.witness is not None:
+            raise ContradictionError(f"'{verdict.stage}' certified and gave a witness.")
+        if verdict.prediction != int(problem.labels[row]):
+            return "the prediction is not the label"
+        if verdict.radius is None or verdict.radius < problem.region.radius:
+            return "the radius proved is smaller than the one asked about"
+        if self.accepts is Network and not (verdict.margin is not None and verdict.margin > 0):
+            return "no positive margin was proved"
+        if not 0 < verdict.confidence <= 1:
+            return "the confidence is not a probability"
+        return ""
+
+
+def why_not_witness(problem: Problem, row: int, witness: Tensor | None) -> str:
+    """Why a claimed witness is none; empty when it is one.
+
+    A witness lies in the region (exact arithmetic), is finite, and is not classified as the label
+    by the network in float64 and in float32; a tie with the label counts as another class.
+    """
+    if witness is None:
+        return "there is no witness"
+    if tuple(witness.shape) != problem.network.input_shape:
+        return "the witness has another shape than the input"
+    if not isinstance(problem.network, Network):
+        return "a smoothed network's answer cannot be refuted by one input"
+    if not problem.region.contains(problem.x[row], witness):
+        return "the witness lies outside the region"
+    label = int(problem.labels[row])
+    for dtype in (torch.float64, torch.float32):
+        network = problem.network.to(dtype, problem.x.device)
+        logits = network(witness[None].to(problem.x.device, dtype))[0]
+        others = torch.cat((logits[:label], logits[label + 1 :]))
+        if not bool(torch.isfinite(logits).all()) or float(logits[label]) > float(others.max()):
+            return f"the witness is classified as the label in {dtype}"
+    return ""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception means that the batch did not fit into memory."""
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+
+
+@cache
+def catalogue() -> dict[str, type[Evaluator]]:
+    """All evaluators by name: the listing of the three folders.
+
+    Raises:
+        CatalogueError: a file that cannot be imported, or does not define exactly one evaluator,
+            or two files with the same name.
+    """
+    found: dict[str, type[Evaluator]] = {}
+    for folder in FOLDERS:
+        for module in pkgutil.iter_modules(folder.__path__):
+            if module.name.startswith("_") or module.ispkg:
+                continue
+            evaluator = _only_evaluator(f"{folder.__name__}.{module.name}")
+            if evaluator.name() in found:
+                raise CatalogueError(f"Two evaluators are called '{evaluator.name()}'.")
+            found[evaluator.name()] = evaluator
+    return dict(sorted(found.items()))
+
+
+def _only_evaluator(module_name: str) -> type[Evaluator]:
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise CatalogueError(f"'{module_name}' cannot be imported: {error}") from error
+    evaluators = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, Evaluator)
+        and not inspect.isabstract(value)
+        and value.__module__ == module_name
+    ]
+    if len(evaluators) != 1:
+        raise CatalogueError(f"'{module_name}' defines {len(evaluators)} evaluators, not one.")
+    return evaluators[0]

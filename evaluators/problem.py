@@ -1,0 +1,136 @@
+"""The question: is the label the answer everywhere in a region around each example?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from fractions import Fraction
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from evaluators.network import Network, SmoothedNetwork
+from evaluators.rounding import down, float_above, up
+
+
+class Norm(StrEnum):
+    """The norms of perturbations, in units of pixels in [0, 1]."""
+
+    LINF = "linf"
+    L2 = "l2"
+    L1 = "l1"
+
+    @property
+    def dual(self) -> float:
+        """Order q of the dual norm: the largest w·d over the unit ball is the q-norm of w."""
+        return {Norm.LINF: 1.0, Norm.L2: 2.0, Norm.L1: float("inf")}[self]
+
+
+@dataclass(frozen=True)
+class Ball:
+    """All inputs within `radius` of the example whose every entry lies in [`low`, `high`].
+
+    The radius is exact; a float64 next to it is made only by rounding outward.
+    """
+
+    norm: Norm
+    radius: Fraction
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.radius > 0:
+            raise ValueError(f"A ball's radius must be positive, not {self.radius}.")
+        if not self.low < self.high:
+            raise ValueError(f"A ball needs low < high, not {self.low} and {self.high}.")
+
+    def hull(
+        self, x: Float[Tensor, "batch *shape"]
+    ) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch *shape"]]:
+        """Float64 `(lower, upper)` of the smallest box known to contain the region around `x`."""
+        center = x.double()
+        radius = float_above(self.radius)
+        lower = down(center - radius).clamp(self.low, self.high)
+        upper = up(center + radius).clamp(self.low, self.high)
+        return lower, upper
+
+    def contains(self, x: Float[Tensor, "*shape"], point: Float[Tensor, "*shape"]) -> bool:
+        """Whether `point` lies in the region around one example `x`, in exact arithmetic."""
+        if not bool(torch.isfinite(point).all()):
+            return False
+        if bool((point < self.low).any()) or bool((point > self.high).any()):
+            return False
+        if x.numel() and self._surely_inside(x.double(), point.double()):
+            return True
+        pairs = zip(point.flatten().tolist(), x.flatten().tolist(), strict=True)
+        distances = [abs(Fraction(a) - Fraction(b)) for a, b in pairs if a != b]
+        return self._within(distances)
+
+    def _surely_inside(self, x: Tensor, point: Tensor) -> bool:
+        """A float64 test with room to spare, which spares most points the exact one."""
+        order = {Norm.LINF: float("inf"), Norm.L2: 2.0, Norm.L1: 1.0}[self.norm]
+        distance = float(torch.linalg.vector_norm((point - x).flatten(), order))
+        return distance * (1 + 1e-9) < float(self.radius) * (1 - 1e-9)
+
+    def _within(self, distances: Sequence[Fraction]) -> bool:
+        if self.norm is Norm.LINF:
+            return all(distance <= self.radius for distance in distances)
+        if self.norm is Norm.L1:
+            return sum(distances, Fraction(0)) <= self.radius
+        return sum((d * d for d in distances), Fraction(0)) <= self.radius * self.radius
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A batch of questions about one network.
+
+    Attributes:
+        network: what is asked about.
+        x: float32 examples `[batch, channel, height, width]`.
+        labels: the right class of each, `[batch]`.
+        region: what may be perturbed, around each example.
+        seconds: time budget of one example.
+        examples: index of each example in its dataset; keys of the random streams.
+        seed: key of the random streams of this evaluation.
+    """
+
+    network: Network | SmoothedNetwork
+    x: Float[Tensor, "batch ..."]
+    labels: Int64[Tensor, " batch"]
+    region: Ball
+    seconds: float = 60.0
+    examples: tuple[int, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        batch, shape = self.x.shape[0], tuple(self.x.shape[1:])
+        if shape != self.network.input_shape:
+            raise ValueError(
+                f"Examples have shape {shape}, the network {self.network.input_shape}."
+            )
+        if self.labels.shape[0] != batch:
+            raise ValueError(f"{batch} examples but {self.labels.shape[0]} labels.")
+        if batch and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.classes:
+            raise ValueError(f"Labels must lie in 0 to {self.classes - 1}.")
+        if not self.examples:
+            object.__setattr__(self, "examples", tuple(range(batch)))
+        if len(self.examples) != batch:
+            raise ValueError(f"{batch} examples but {len(self.examples)} indices.")
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.network.classes
+
+    def select(self, rows: Sequence[int]) -> "Problem":
+        """The same question about some of the examples, in the order given."""
+        index = torch.as_tensor(list(rows), dtype=torch.long, device=self.x.device)
+        return replace(
+            self,
+            x=self.x[index],
+            labels=self.labels[index],
+            examples=tuple(self.examples[row] for row in rows),
+        )
