@@ -1,0 +1,142 @@
+"""TOML read into strict models, every problem told in a sentence.
+
+Keys are exact: a misspelt one is an error that names the nearest allowed key, and one reading
+reports all problems of a file, not the first.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from leaderboard.errors import InputError, nearest
+
+
+class Strict(BaseModel):
+    """A frozen record with exact keys, exact types and finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+T = TypeVar("T")
+Model = TypeVar("Model", bound=BaseModel)
+
+Entries = Annotated[
+    tuple[T, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+]
+"""A TOML array, kept as a tuple."""
+
+
+def shown(value: object) -> str:
+    """`value` as an error message quotes it: short, and every unprintable character escaped."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def read_toml(path: Path, where: str) -> dict[str, Any]:
+    """The table in the file at `path`, which messages call `where`.
+
+    Raises:
+        InputError: the file is missing, not UTF-8, or not TOML (with line and column).
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"There is no file {where}.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} is not UTF-8 text (byte {error.start}).") from None
+    except OSError as error:
+        raise InputError(f"{where} cannot be read: {error.strerror}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise InputError(f"{where} is nested too deeply.") from None
+
+
+def parse(model: type[Model], data: object, where: str) -> Model:
+    """`data` as a `model`.
+
+    Raises:
+        InputError: one sentence a problem, each beginning with `where`.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        sentences = [_sentence(detail, model, where) for detail in error.errors()]
+        raise InputError(*sentences) from None
+
+
+def _sentence(detail: ErrorDetails, model: type[BaseModel], where: str) -> str:
+    loc, found, kind = detail["loc"], detail["input"], detail["type"]
+    key = _key(loc)
+    if kind == "missing":
+        return f"{where}: the key '{key}' is missing."
+    if kind == "extra_forbidden":
+        allowed = _keys(model, loc[:-1])
+        hint = nearest(str(loc[-1]), allowed)
+        return f"{where}: there is no key {shown(key)}.{hint} Allowed here: {', '.join(allowed)}."
+    problem = _problem(detail)
+    if not isinstance(found, dict):
+        hint = nearest(str(found), _literals(detail)) if kind == "literal_error" else ""
+        return f"{where}: '{key}' is {shown(found)}, but {problem}.{hint}"
+    return f"{where}: {f'[{key}] ' if key else ''}{problem}."
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    """`claim #2.setting`: array entries are counted from one, as people do."""
+    text = ""
+    for part in loc:
+        text += f" #{part + 1}" if isinstance(part, int) else f"{'.' if text else ''}{part}"
+    return text
+
+
+def _keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed in the table at `loc`."""
+    for part in loc:
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        if part in fields:
+            model = next(_models(fields[str(part)].annotation))
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+def _literals(detail: ErrorDetails) -> list[str]:
+    expected: str = detail["ctx"]["expected"]
+    return expected.replace(" or ", ", ").replace("'", "").split(", ")
+
+
+_PROBLEMS = {
+    "string_type": "must be text in quotes",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list in square brackets",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "finite_number": "must be finite",
+    "literal_error": "must be one of {expected}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} character(s)",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+}
+
+
+def _problem(detail: ErrorDetails) -> str:
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    template = _PROBLEMS.get(detail["type"])
+    return template.format(**detail.get("ctx", {})) if template else detail["msg"].lower()
