@@ -61,7 +61,10 @@ class Elementwise(ABC):
     def bounds(self, lower: Values, upper: Values) -> tuple[Values, Values]:
         """Smallest and largest value on [lower, upper], rounded outward."""
         below, above = self(lower), self(upper)
-        return below - self._pad(below), above + self._pad(above)
+        if not self.roundings:
+            return below, above
+        error = self.roundings * UNIT
+        return below - up(below.abs() * error), above + up(above.abs() * error)
 
     def intercepts(self, slopes: Slopes, lower: Values, upper: Values) -> tuple[Values, Values]:
         """Safe intercepts of lines with these slopes below and above f on [lower, upper].
@@ -88,11 +91,6 @@ class Elementwise(ABC):
             error = (value.abs() + line.abs()) * ((4 + self.roundings) * UNIT)
             gaps.append((value - line, up(error)))
         return gaps
-
-    def _pad(self, value: Tensor) -> Tensor:
-        return (
-            up(value.abs() * (self.roundings * UNIT)) if self.roundings else torch.zeros_like(value)
-        )
 
 
 @dataclass(frozen=True)
