@@ -1,0 +1,105 @@
+"""Everything the pages show, loaded and grouped once, so that building them stays linear."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leaderboard.ranking import Standing, standings
+
+if TYPE_CHECKING:
+    from leaderboard.dataset import Dataset
+    from leaderboard.literature import Reported
+    from leaderboard.project import Project
+    from leaderboard.results import Results
+    from leaderboard.setting import Setting
+    from leaderboard.submission import Submission
+    from leaderboard.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard as data.
+
+    `standings` has every setting's lines, in the order they are shown; `results_of` a submission's
+    results in the order of the settings.
+    """
+
+    settings: Mapping[str, "Setting"]
+    datasets: Mapping[str, "Dataset"]
+    submissions: Mapping[str, "Submission"]
+    literature: Sequence["Reported"]
+    taxonomy: "Taxonomy"
+    standings: Mapping[str, Sequence[Standing]]
+    results_of: Mapping[str, Sequence["Results"]]
+    _lines: Mapping[tuple[str, str], Standing]
+
+    @property
+    def results(self) -> list["Results"]:
+        """All results of known submissions, by submission and setting."""
+        return [result for slug in sorted(self.results_of) for result in self.results_of[slug]]
+
+    def re_evaluated(self, setting: str) -> list[Standing]:
+        """The lines of a setting that certboard measured."""
+        return [line for line in self.standings[setting] if line.tier == "re-evaluated"]
+
+    def reported(self, setting: str) -> list[Standing]:
+        """The lines of a setting that papers reported."""
+        return [line for line in self.standings[setting] if line.tier == "reported"]
+
+    def line_of(self, result: "Results") -> Standing:
+        """The line of the setting's table that shows this result."""
+        return self._lines[result.provenance.setting, result.provenance.submission]
+
+
+def assemble(
+    settings: Mapping[str, "Setting"],
+    datasets: Mapping[str, "Dataset"],
+    submissions: Mapping[str, "Submission"],
+    results: Iterable["Results"],
+    literature: Sequence["Reported"],
+    taxonomy: "Taxonomy",
+) -> Board:
+    """Group results and literature by setting and submission, each in one pass."""
+    order = {name: position for position, name in enumerate(settings)}
+    by_setting: dict[str, list[Results]] = defaultdict(list)
+    by_submission: dict[str, list[Results]] = defaultdict(list)
+    for result in results:
+        origin = result.provenance
+        if origin.setting in settings and origin.submission in submissions:
+            by_setting[origin.setting].append(result)
+            by_submission[origin.submission].append(result)
+    for found in by_submission.values():
+        found.sort(key=lambda result: order[result.provenance.setting])
+    published: dict[tuple[object, ...], list[Reported]] = defaultdict(list)
+    for row in literature:
+        published[row.dataset, row.norm, row.radius].append(row)
+    lines = {
+        name: standings(
+            setting,
+            by_setting[name],
+            published[setting.dataset, setting.norm, setting.radius],
+            submissions,
+        )
+        for name, setting in settings.items()
+    }
+    return Board(settings, datasets, submissions, literature, taxonomy, lines, dict(by_submission))
+
+
+def load_board(project: "Project") -> Board:
+    """The board of one checkout; every problem with its files is an `InputError`."""
+    from leaderboard.dataset import load_datasets
+    from leaderboard.literature import load_literature
+    from leaderboard.results import read_all
+    from leaderboard.setting import load_settings
+    from leaderboard.submission import load_submissions
+    from leaderboard.taxonomy import load_taxonomy
+
+    return assemble(
+        load_settings(),
+        load_datasets(),
+        load_submissions(project),
+        read_all(project),
+        load_literature(),
+        load_taxonomy(),
+    )

@@ -1,0 +1,75 @@
+"""What decided how many examples, setting by setting, for one submission."""
+
+import plotly.graph_objects as go
+
+from leaderboard.board import Board
+from leaderboard.charts import COLOURS, Chart, Drawing, figure
+
+STATUSES = ("certified", "unknown", "falsified")
+
+
+def draw(board: Board, subject: str) -> Drawing | None:
+    """One bar a setting, cut into what each stage proved, broke or left open."""
+    counts: dict[tuple[str, str], dict[str, int]] = {}
+    sizes: dict[str, int] = {}
+    for result in board.results_of.get(subject, ()):
+        title = board.settings[result.provenance.setting].title
+        sizes[title] = len(result.rows)
+        decided = result.rows.groupby(["status", "stage"]).size()
+        for key, count in decided.items():
+            status, stage = key if isinstance(key, tuple) else (str(key), "")
+            counts.setdefault((str(status), str(stage)), {})[title] = int(count)
+    if not counts:
+        return None
+    drawn = figure(
+        {
+            "barmode": "stack",
+            "bargap": 0.45,
+            "xaxis": {"title": {"text": "Examples (%)"}, "range": [0, 100]},
+            "yaxis": {"automargin": True, "autorange": "reversed"},
+            "height": 170 + 46 * len(sizes),
+        }
+    )
+    table: list[list[str]] = []
+    for status, stage in sorted(counts, key=lambda key: (STATUSES.index(key[0]), key[1])):
+        by_setting = counts[status, stage]
+        drawn.add_trace(_bar(status, stage, by_setting, sizes))
+        table += [[title, status, stage, str(count)] for title, count in by_setting.items()]
+    _shade(drawn)
+    return Drawing(drawn, ("Setting", "Status", "Decided by", "Examples"), sorted(table))
+
+
+def _bar(status: str, stage: str, by_setting: dict[str, int], sizes: dict[str, int]) -> go.Bar:
+    titles = list(sizes)
+    counted = [by_setting.get(title, 0) for title in titles]
+    return go.Bar(
+        y=titles,
+        x=[100 * count / sizes[title] for count, title in zip(counted, titles, strict=True)],
+        customdata=counted,
+        orientation="h",
+        name=f"{status} by {stage}" if status != "unknown" else f"unknown after {stage}",
+        marker={"color": COLOURS[status], "line": {"width": 0}},
+        hovertemplate="%{fullData.name}: %{customdata} examples (%{x:.1f} %)<extra></extra>",
+        legendgroup=status,
+    )
+
+
+def _shade(drawn: go.Figure) -> None:
+    """Several stages of one status keep its colour and differ by strength and pattern."""
+    seen: dict[str, int] = {}
+    patterns = ("", "/", ".", "x", "-")
+    for bar in drawn.data:
+        position = seen.get(bar.legendgroup, 0)
+        seen[bar.legendgroup] = position + 1
+        bar.marker.opacity = max(0.4, 1 - 0.2 * position)
+        bar.marker.pattern = {"shape": patterns[position % len(patterns)], "solidity": 0.25}
+
+
+CHART = Chart(
+    name="stages",
+    title="What decided",
+    caption="Methods run from cheap to dear, and an example is decided by the first that can.",
+    pages=("submission",),
+    draw=draw,
+    order=30,
+)

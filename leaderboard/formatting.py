@@ -1,0 +1,61 @@
+"""Numbers and foreign text as the pages show them.
+
+Text from submissions and papers is data. `safe` makes it inert in HTML and in Markdown at once,
+since Markdown is what the generated pages are written in.
+"""
+
+import html
+import re
+from urllib.parse import quote, urlsplit
+
+DASH = "–"
+# Read by Markdown inside a line; whatever starts a line never comes from foreign text.
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]#~^|$:!=]")
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+
+
+def safe(value: object) -> str:
+    """Foreign text on one line, with every sign that HTML or Markdown would read as an entity."""
+    one_line = " ".join(_INVISIBLE.sub(" ", str(value)).split())
+    escaped = html.escape(one_line, quote=True)
+    return _MARKDOWN.sub(lambda sign: f"&#{ord(sign.group())};", escaped)
+
+
+def safe_url(value: object) -> str:
+    """The address if it is an absolute http(s) one, else nothing: no other scheme is ever linked."""
+    text = str(value or "").strip()
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return ""
+    if parts.scheme.lower() not in ("http", "https") or not parts.netloc or '"' in parts.netloc:
+        return ""
+    return quote(text, safe="/:?&=#%+,;@~()!$'*[]-._")
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """`0.9312` as `93.1`, without the sign; a dash where it is not known."""
+    return DASH if share is None else f"{100 * share:.{digits}f}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration in the unit one would say it in: `4 ms`, `2.5 s`, `12 min`, `3.1 h`."""
+    if value is None:
+        return DASH
+    if value < 0.0005:
+        return f"{1e6 * value:.0f} µs"
+    if value < 1:
+        return f"{1e3 * value:.3g} ms"
+    if value < 120:
+        return f"{value:.3g} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def count(number: int) -> str:
+    """`12345` as `12,345`."""
+    return f"{number:,}"
+
+
+def arxiv_url(identifier: str) -> str:
+    """The abstract's page of an arXiv identifier such as `1811.00866`."""
+    return f"https://arxiv.org/abs/{quote(identifier, safe='/.')}"

@@ -1,0 +1,252 @@
+"""What each page shows, as plain values for its template: chosen here, escaped there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leaderboard.board import Board
+from leaderboard.charts import Chart, Page, catalogue
+from leaderboard.downloads import download_of
+from leaderboard.formatting import DASH
+from leaderboard.metrics import METRICS, is_probabilistic
+
+if TYPE_CHECKING:
+    from leaderboard.results import Results
+    from leaderboard.setting import Setting
+    from leaderboard.submission import Submission
+
+View = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A chart on a page: where its JSON lies, its height in pixels and its data as a table."""
+
+    chart: Chart
+    heading: str
+    path: str
+    height: int
+    json: str
+    columns: tuple[str, ...]
+    table: tuple[tuple[str, ...], ...]
+
+
+def drawn(board: Board, page: Page, subject: str) -> list[Drawn]:
+    """All charts of one page that have something to show."""
+    found = []
+    for chart in catalogue().values():
+        drawing = chart.draw(board, subject) if page in chart.pages else None
+        if drawing is None:
+            continue
+        found.append(
+            Drawn(
+                chart=chart,
+                heading="How far are we?" if page == "home" and chart.name == "progress" else "",
+                path=f"charts/{page}/{f'{subject}/' if subject else ''}{chart.name}.json",
+                height=int(drawing.figure.layout.height or 360),
+                json=drawing.json(),
+                columns=tuple(drawing.columns),
+                table=tuple(tuple(row) for row in drawing.table),
+            )
+        )
+    return found
+
+
+def home(board: Board) -> View:
+    """The leaders of every setting, counts, and the taxonomy's roots."""
+    results = board.results
+    tree = board.taxonomy
+    leaders = [leader(board, name) for name in board.settings]
+    return {
+        "leaders": sorted(leaders, key=lambda row: row["ours"] is None),
+        "facts": {
+            "submissions": len(board.results_of),
+            "verdicts": sum(len(result.rows) for result in results),
+            "certified": sum(
+                int((result.rows["status"] == "certified").sum()) for result in results
+            ),
+            "settings": len(board.settings),
+            "literature": len(board.literature),
+        },
+        "roots": [
+            {"node": node, "children": tree.children(path)}
+            for path, node in tree.nodes.items()
+            if "/" not in path
+        ],
+    }
+
+
+def leader(board: Board, name: str) -> View:
+    """The best line of each tier in one setting, or None."""
+    ours, paper = board.re_evaluated(name), board.reported(name)
+    ranked = [line for line in paper if line.rank]
+    return {
+        "setting": board.settings[name],
+        "norm_sign": norm_sign(board.settings[name]),
+        "ours": ours[0] if ours else None,
+        "paper": ranked[0] if ranked else None,
+        "n_ours": len(ours),
+        "n_paper": len(ranked),
+    }
+
+
+def norm_sign(setting: "Setting") -> str:
+    """`ℓ∞`, as the field writes it."""
+    from leaderboard.setting import NORM_SIGNS
+
+    return NORM_SIGNS[setting.norm]
+
+
+def settings_index(board: Board) -> View:
+    """Settings by dataset; datasets with re-evaluated results first."""
+    groups: dict[str, list[View]] = {}
+    for name, setting in board.settings.items():
+        groups.setdefault(setting.dataset, []).append(leader(board, name))
+    ordered = sorted(groups.items(), key=lambda group: -sum(row["n_ours"] for row in group[1]))
+    return {"groups": [(board.datasets[name], rows) for name, rows in ordered]}
+
+
+def setting(board: Board, name: str) -> View:
+    """One setting's table, both tiers, and what is missing from it."""
+    subject = board.settings[name]
+    ours, paper = board.re_evaluated(name), board.reported(name)
+    label = subject.examples.label
+    results = [line.result for line in ours if line.result]
+    return {
+        "setting": subject,
+        "norm_sign": norm_sign(subject),
+        "selection": "All test examples"
+        if label == "all"
+        else f"{label.capitalize()} of the test set",
+        "lines": [*ours, *paper],
+        "ours": ours,
+        "paper": paper,
+        "metrics": METRICS,
+        "notes": incomplete(board, results),
+        "downloads": [download_of(line.result, line.title) for line in ours if line.result],
+    }
+
+
+def incomplete(board: Board, results: "list[Results]") -> list[str]:
+    """One sentence for each result that does not cover what its setting asks for."""
+    notes = []
+    for result in results:
+        origin = result.provenance
+        title = board.submissions[origin.submission].title
+        place = board.settings[origin.setting]
+        wanted = len(place.examples.indices(origin.total))
+        if not origin.data_complete:
+            notes.append(f"{title}, {place.title}: the data were incomplete. {origin.data_note}")
+        if len(result.rows) < wanted:
+            notes.append(
+                f"{title}, {place.title}: {len(result.rows):,} of {wanted:,} examples are evaluated."
+            )
+    return notes
+
+
+def submissions_index(board: Board) -> View:
+    """One line a submission."""
+    return {"rows": [_index_row(board, submission) for submission in board.submissions.values()]}
+
+
+def _index_row(board: Board, submission: "Submission") -> View:
+    results = board.results_of.get(submission.slug, ())
+    places = [
+        {"rank": board.line_of(result).rank, "setting": board.settings[result.provenance.setting]}
+        for result in results
+    ]
+    node = board.taxonomy.nodes.get(submission.training.node)
+    return {
+        "submission": submission,
+        "training": node.title if node else submission.training.node,
+        "kind": "probabilistic" if submission.smoothing else "deterministic",
+        "settings": len(results),
+        "verdicts": sum(len(result.rows) for result in results),
+        "best": min(places, key=lambda place: place["rank"] or 0, default=None),
+    }
+
+
+def submission(board: Board, slug: str) -> View:
+    """One submission's results, each with its claim and its provenance."""
+    subject = board.submissions[slug]
+    results = list(board.results_of.get(slug, ()))
+    paper = subject.paper
+    return {
+        "submission": subject,
+        "paper": {
+            "title": getattr(paper, "title", ""),
+            "url": getattr(paper, "url", ""),
+            "venue": getattr(paper, "venue", ""),
+        },
+        "code": subject.code,
+        "node": board.taxonomy.nodes.get(subject.training.node),
+        "entries": [_entry(board, subject, result) for result in results],
+        "notes": incomplete(board, results),
+    }
+
+
+def _entry(board: Board, subject: "Submission", result: "Results") -> View:
+    place = board.settings[result.provenance.setting]
+    claim = next((claim for claim in subject.claims if claim.setting == place.id), None)
+    value = {name: metric.value(result.rows, place.radius) for name, metric in METRICS.items()}
+    return {
+        "setting": place,
+        "line": board.line_of(result),
+        "of": len(board.re_evaluated(place.id)),
+        "rows": len(result.rows),
+        "claimed_certified": _claimed(claim and claim.certified),
+        "claimed_clean": _claimed(claim and claim.clean),
+        "median_seconds": value["median-seconds"],
+        "total_seconds": value["total-seconds"],
+        "download": download_of(result, subject.title),
+        "provenance": provenance(result),
+    }
+
+
+def _claimed(value: float | None) -> str:
+    return DASH if value is None else f"{value:.1f}"
+
+
+def provenance(result: "Results") -> list[tuple[str, str]]:
+    """Everything recorded about how the rows came to be, in the order it was recorded."""
+    fields = result.provenance.model_dump(mode="json")
+    smoothed = is_probabilistic(result.rows)
+    confidence = f"{float(result.rows['confidence'].min()):.6g} per example"
+    shown = [(name.replace("_", " "), _told(value)) for name, value in fields.items()]
+    return [*shown, ("confidence", confidence)] if smoothed else shown
+
+
+def _told(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {inner}" for key, inner in value.items()) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return DASH if value in (None, "") else str(value)
+
+
+def literature(board: Board) -> View:
+    """Every number of the literature, as published."""
+    by_question = {(s.dataset, s.norm, s.radius): s for s in board.settings.values()}
+    rows = []
+    for row in board.literature:
+        place = by_question.get((row.dataset, row.norm, row.radius))
+        rows.append(
+            {
+                "setting": place,
+                "where": place.title
+                if place
+                else f"{row.dataset} · {row.norm} · {row.radius_text}",
+                "certified": _published(row.certified),
+                "clean": _published(row.clean),
+                "attack": _published(row.attack),
+                **{name: getattr(row, name) for name in _PUBLISHED_TEXTS},
+            }
+        )
+    return {"rows": rows, "total": len(rows)}
+
+
+_PUBLISHED_TEXTS = ("kind", "title", "url", "approach", "venue", "date", "note")
+
+
+def _published(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,167 @@
+"""The website: generated Markdown from the board and the templates, then MkDocs.
+
+Text of submissions and papers is data. Templates print nothing but through `formatting.safe`,
+which leaves neither HTML nor Markdown alive in it.
+"""
+
+import html
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from markupsafe import Markup
+
+from leaderboard import formatting, page_taxonomy, page_views
+from leaderboard.board import Board, load_board
+from leaderboard.downloads import download_of, publish
+from leaderboard.errors import InputError
+from leaderboard.page_views import Drawn, View, drawn
+from leaderboard.project import Project
+from leaderboard.site_build import run_mkdocs, serve_mkdocs, start_pages
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build made: how many generated pages, where, in how many seconds."""
+
+    pages: int
+    public: Path
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PagePlan:
+    """One page to generate: its path without suffix, its template and what to show."""
+
+    path: str
+    template: str
+    view: View
+    charts: tuple[Drawn, ...] = ()
+
+
+def build(project: Project) -> BuildReport:
+    """Generate every page of the checkout and build the website into `project.public`.
+
+    Raises:
+        InputError: a file of the checkout has a problem, or MkDocs refused.
+    """
+    began = time.perf_counter()
+    board = load_board(project)
+    pages = generate(project, board)
+    run_mkdocs(project, newest_result(board))
+    return BuildReport(pages, project.public, time.perf_counter() - began)
+
+
+def serve(project: Project, port: int) -> None:
+    """Serve the pages at `http://127.0.0.1:<port>/` until interrupted."""
+    board = load_board(project)
+    generate(project, board)
+    serve_mkdocs(project, port, newest_result(board))
+
+
+def newest_result(board: Board) -> int:
+    """When the newest result was made, in seconds since 1970; 0 without any."""
+    times = [datetime.fromisoformat(result.provenance.created) for result in board.results]
+    return int(max(times).timestamp()) if times else 0
+
+
+def generate(project: Project, board: Board) -> int:
+    """Write all Markdown, figures and downloads into `project.pages`; how many pages it made."""
+    start_pages(project)
+    environment = _environment(project.site / "templates")
+    plans = plan(board)
+    for page in plans:
+        target = project.pages / f"{page.path}.md"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(_render(environment, page), encoding="utf-8")
+        for item in page.charts:
+            figure = project.pages / item.path
+            figure.parent.mkdir(parents=True, exist_ok=True)
+            figure.write_text(item.json, encoding="utf-8")
+    for result in board.results:
+        publish(result, download_of(result, ""), project.pages)
+    return len(plans)
+
+
+def plan(board: Board) -> list[PagePlan]:
+    """Every page that is generated, with what it shows."""
+    indexes = [
+        PagePlan("index", "home", page_views.home(board), tuple(drawn(board, "home", ""))),
+        PagePlan("settings/index", "settings", page_views.settings_index(board)),
+        PagePlan("submissions/index", "submissions", page_views.submissions_index(board)),
+        PagePlan("taxonomy/index", "taxonomy", page_taxonomy.tree(board)),
+        PagePlan("literature/index", "literature", page_views.literature(board)),
+    ]
+    settings = [
+        PagePlan(
+            f"settings/{name}",
+            "setting",
+            page_views.setting(board, name),
+            tuple(drawn(board, "setting", name)),
+        )
+        for name in board.settings
+    ]
+    submissions = [
+        PagePlan(
+            f"submissions/{slug}",
+            "submission",
+            page_views.submission(board, slug),
+            tuple(drawn(board, "submission", slug)),
+        )
+        for slug in board.submissions
+    ]
+    nodes = [
+        PagePlan(f"taxonomy/{path}", "node", view)
+        for path, view in page_taxonomy.nodes(board).items()
+    ]
+    return [*indexes, *settings, *submissions, *nodes]
+
+
+def _render(environment: Environment, page: PagePlan) -> str:
+    try:
+        template = environment.get_template(f"{page.template}.md.j2")
+        return template.render(page.view, charts=page.charts, link=_linker(page.path)) + "\n"
+    except TemplateError as error:
+        raise InputError(f"The template {page.template}.md.j2 failed: {error}.") from error
+
+
+def _environment(templates: Path) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: (
+            value if isinstance(value, Markup) else Markup(formatting.safe(value))
+        ),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=formatting.percent,
+        seconds=formatting.seconds,
+        count=formatting.count,
+        safe_url=formatting.safe_url,
+        front_matter=_front_matter,
+    )
+    return environment
+
+
+def _front_matter(text: object) -> Markup:
+    """A YAML string; the theme prints it unescaped, so it is escaped for HTML here."""
+    one_line = " ".join(str(text).split())
+    return Markup(json.dumps(html.escape(one_line), ensure_ascii=False))
+
+
+def _linker(path: str) -> Callable[..., Markup]:
+    """Addresses relative to the page at `path`, so that the website works under any prefix."""
+    folders = path.count("/") + (0 if path.rsplit("/", 1)[-1] == "index" else 1)
+    up = "../" * folders or "./"
+
+    def link(page: str, *, file: bool = False) -> Markup:
+        return Markup(up + formatting.safe(page) + ("" if file or not page else "/"))
+
+    return link

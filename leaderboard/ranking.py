@@ -1,0 +1,145 @@
+"""Who stands where in a setting: pure functions of rows and of what papers reported.
+
+Ranks are given within a tier. A number that a paper reported never outranks, nor is outranked by,
+one that certboard measured: the two answer different questions.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from leaderboard.metrics import METRICS, Interval, certified_interval, is_probabilistic
+
+if TYPE_CHECKING:
+    from leaderboard.literature import Reported
+    from leaderboard.results import Results
+    from leaderboard.setting import Setting
+    from leaderboard.submission import Submission
+
+Tier = Literal["re-evaluated", "reported"]
+Kind = Literal["deterministic", "probabilistic", "empirical"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One line of a setting's table; every share is in [0, 1], None where it is not known."""
+
+    rank: int | None
+    tier: Tier
+    kind: Kind
+    title: str
+    how: str
+    certified: float | None
+    interval: Interval | None
+    clean: float | None
+    attack: float | None
+    unknown: float | None
+    date: str
+    url: str
+    extra_data: str
+    slug: str | None = None
+    result: "Results | None" = None
+    reported: "Reported | None" = None
+
+
+def standings(
+    setting: "Setting",
+    results: Iterable["Results"],
+    literature: Iterable["Reported"],
+    submissions: Mapping[str, "Submission"],
+) -> list[Standing]:
+    """The lines of one setting: re-evaluated ones first, each tier by certified accuracy.
+
+    Rows of other settings, and results whose submission is gone, are left out.
+    """
+    measured = [
+        _re_evaluated(setting, result, submissions[result.provenance.submission])
+        for result in results
+        if result.provenance.setting == setting.id and result.provenance.submission in submissions
+    ]
+    published = [_from_paper(row) for row in literature if matches(row, setting)]
+    return _ranked(measured) + _ranked(published)
+
+
+def matches(row: "Reported", setting: "Setting") -> bool:
+    """Whether a published row is about exactly this dataset, norm and radius."""
+    return (
+        row.dataset == setting.dataset and row.norm == setting.norm and row.radius == setting.radius
+    )
+
+
+def how_certified(result: "Results") -> str:
+    """What proved the certificates, most productive first: `crown 71 %, ibp 29 %`."""
+    rows = result.rows
+    proved = rows.loc[rows["status"] == "certified", "stage"].value_counts()
+    total = int(proved.sum())
+    by_share = sorted(proved.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
+    if len(by_share) == 1:
+        return str(by_share[0][0])
+    return ", ".join(f"{stage} {100 * int(count) / total:.0f} %" for stage, count in by_share)
+
+
+def _re_evaluated(setting: "Setting", result: "Results", submission: "Submission") -> Standing:
+    rows, radius = result.rows, setting.radius
+    values = {name: metric.value(rows, radius) for name, metric in METRICS.items()}
+    return Standing(
+        rank=None,
+        tier="re-evaluated",
+        kind="probabilistic" if is_probabilistic(rows) else "deterministic",
+        title=submission.title,
+        how=how_certified(result),
+        certified=values["certified"],
+        interval=certified_interval(rows, radius, result.provenance.total),
+        clean=values["clean"],
+        attack=values["attack"],
+        unknown=values["unknown"],
+        date=result.provenance.created[:10],
+        url=submission.paper.url if submission.paper else "",
+        extra_data=_extra_data(submission.training.extra_data),
+        slug=submission.slug,
+        result=result,
+    )
+
+
+def _extra_data(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return "" if value in (None, "none", "no") else str(value)
+
+
+def _from_paper(row: "Reported") -> Standing:
+    return Standing(
+        rank=None,
+        tier="reported",
+        kind=row.kind,
+        title=row.title,
+        how=row.approach,
+        certified=_of_percent(row.certified),
+        interval=None,
+        clean=_of_percent(row.clean),
+        attack=_of_percent(row.attack),
+        unknown=None,
+        date=row.date,
+        url=row.url,
+        extra_data=_extra_data(row.extra_data),
+        reported=row,
+    )
+
+
+def _of_percent(value: float | None) -> float | None:
+    return None if value is None else value / 100
+
+
+def _ranked(lines: Sequence[Standing]) -> list[Standing]:
+    """Sorted by certified accuracy; equal ones share a rank and the next rank is skipped."""
+    ordered = sorted(lines, key=lambda line: (-_or_below_all(line.certified), line.title, line.how))
+    ranked: list[Standing] = []
+    for position, line in enumerate(ordered, start=1):
+        tied = bool(ranked) and ranked[-1].certified == line.certified
+        rank = ranked[-1].rank if tied else position
+        ranked.append(replace(line, rank=None if line.certified is None else rank))
+    return ranked
+
+
+def _or_below_all(certified: float | None) -> float:
+    return -1.0 if certified is None else certified

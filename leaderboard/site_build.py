@@ -1,0 +1,65 @@
+"""From generated Markdown to the website: MkDocs, run apart so that nothing of it leaks in here."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from leaderboard.errors import InputError
+from leaderboard.project import Project
+
+# Theme files are MkDocs' affair, not pages.
+_COPIED = (("pages", "."), ("assets", "assets"))
+
+
+def start_pages(project: Project) -> None:
+    """Empty the folder of generated pages, and put the hand-written ones and the assets there."""
+    shutil.rmtree(project.pages, ignore_errors=True)
+    project.pages.mkdir(parents=True)
+    for source, target in _COPIED:
+        folder = project.site / source
+        if not folder.is_dir():
+            raise InputError(f"The folder {folder} is missing; the website is made from it.")
+        shutil.copytree(folder, project.pages / target, dirs_exist_ok=True)
+
+
+def run_mkdocs(project: Project, newest: int) -> None:
+    """Build the website into `project.public`.
+
+    `newest` is the time of the newest result (seconds since 1970): stamped on the pages instead
+    of the hour of building, so that the same rows give the same files.
+
+    Raises:
+        InputError: MkDocs refused; its own words are in the message.
+    """
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    done = subprocess.run(
+        command,
+        cwd=_with_configuration(project),
+        env=_environment(newest),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        told = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
+        raise InputError(f"MkDocs could not build the website: {told}")
+
+
+def serve_mkdocs(project: Project, port: int, newest: int) -> None:
+    """Serve the generated pages on this machine only, until interrupted."""
+    command = [sys.executable, "-m", "mkdocs", "serve", "--quiet", "-a", f"127.0.0.1:{port}"]
+    subprocess.run(command, cwd=_with_configuration(project), env=_environment(newest), check=False)
+
+
+def _with_configuration(project: Project) -> Path:
+    if not (project.root / "mkdocs.yml").is_file():
+        raise InputError(f"There is no mkdocs.yml in {project.root}; run this in a checkout.")
+    return project.root
+
+
+def _environment(newest: int) -> dict[str, str]:
+    # The theme's yearly notice about MkDocs' future goes to the error stream; it is no failure.
+    defaults = {"SOURCE_DATE_EPOCH": str(newest), "NO_MKDOCS_2_WARNING": "1"}
+    return {**defaults, **os.environ}
