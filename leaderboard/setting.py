@@ -133,10 +133,12 @@ class Setting(Strict):
     def _id_tells_the_rest(self) -> Self:
         if self.dataset not in load_datasets():
             hint = nearest(self.dataset, load_datasets())
-            raise ValueError(f"names a dataset '{self.dataset}' that does not exist.{hint}")
+            raise ValueError(f"there is no dataset '{self.dataset}'.{hint}")
         wanted = f"{self.dataset}-{self.norm}-{self.radius_text.replace('/', '_')}"
         if self.id != wanted:
-            raise ValueError(f"must be called {wanted}.toml after its dataset, norm and radius")
+            raise ValueError(
+                f"the file must be called {wanted}.toml after dataset, norm and radius"
+            )
         return self
 
     @property
@@ -161,10 +163,7 @@ def read_settings(folder: Path) -> dict[str, Setting]:
     for path in sorted(folder.glob("*.toml")):
         where = f"{folder.name}/{path.name}"
         try:
-            table = read_toml(path, where)
-            if "id" in table:
-                raise InputError(f"{where}: there is no key 'id'; the file's name is the id.")
-            settings.append(parse(Setting, {**table, "id": path.stem}, where))
+            settings.append(parse(Setting, read_toml(path, where), where, id=path.stem))
         except InputError as error:
             problems.extend(error.problems)
     asked: dict[tuple[str, str, Fraction], Setting] = {}

@@ -5,7 +5,7 @@ reports all problems of a file, not the first.
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -32,7 +32,7 @@ Entries = Annotated[
 
 def shown(value: object) -> str:
     """`value` as an error message quotes it: short, and every unprintable character escaped."""
-    text = repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
@@ -56,36 +56,53 @@ def read_toml(path: Path, where: str) -> dict[str, Any]:
         raise InputError(f"{where} is nested too deeply.") from None
 
 
-def parse(model: type[Model], data: object, where: str) -> Model:
-    """`data` as a `model`.
+def parse(model: type[Model], table: Mapping[str, Any], where: str, **derived: str) -> Model:
+    """`table` as a `model`, whose fields in `derived` follow from the file's place.
 
     Raises:
         InputError: one sentence a problem, each beginning with `where`.
     """
+    sentences = [
+        f"{where}: {_unknown_key(key, model, (), derived)}" for key in derived & table.keys()
+    ]
     try:
-        return model.model_validate(data)
+        parsed = model.model_validate({**table, **derived})
     except ValidationError as error:
-        sentences = [_sentence(detail, model, where) for detail in error.errors()]
-        raise InputError(*sentences) from None
+        sentences += [_sentence(detail, model, where, derived) for detail in error.errors()]
+    if sentences:
+        raise InputError(*sentences)
+    return parsed
 
 
-def _sentence(detail: ErrorDetails, model: type[BaseModel], where: str) -> str:
+Loc = tuple[int | str, ...]
+
+
+def _sentence(
+    detail: ErrorDetails, model: type[BaseModel], where: str, derived: Collection[str]
+) -> str:
     loc, found, kind = detail["loc"], detail["input"], detail["type"]
     key = _key(loc)
     if kind == "missing":
         return f"{where}: the key '{key}' is missing."
     if kind == "extra_forbidden":
-        allowed = _keys(model, loc[:-1])
-        hint = nearest(str(loc[-1]), allowed)
-        return f"{where}: there is no key {shown(key)}.{hint} Allowed here: {', '.join(allowed)}."
+        return f"{where}: {_unknown_key(str(loc[-1]), model, loc[:-1], derived)}"
     problem = _problem(detail)
+    if not problem.endswith("?"):
+        problem += "."
     if not isinstance(found, dict):
         hint = nearest(str(found), _literals(detail)) if kind == "literal_error" else ""
-        return f"{where}: '{key}' is {shown(found)}, but {problem}.{hint}"
-    return f"{where}: {f'[{key}] ' if key else ''}{problem}."
+        return f"{where}: '{key}' is {shown(found)}, but {problem}{hint}"
+    return f"{where}: {f'[{key}] ' if key else ''}{problem}"
 
 
-def _key(loc: tuple[int | str, ...]) -> str:
+def _unknown_key(key: str, model: type[BaseModel], loc: Loc, derived: Collection[str]) -> str:
+    place = f" in [{_key(loc)}]" if loc else ""
+    allowed = [name for name in _keys(model, loc) if loc or name not in derived]
+    hint = nearest(key, allowed)
+    return f"there is no key {shown(key)}{place}.{hint} Allowed here: {', '.join(allowed)}."
+
+
+def _key(loc: Loc) -> str:
     """`claim #2.setting`: array entries are counted from one, as people do."""
     text = ""
     for part in loc:
@@ -93,7 +110,7 @@ def _key(loc: tuple[int | str, ...]) -> str:
     return text
 
 
-def _keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+def _keys(model: type[BaseModel], loc: Loc) -> list[str]:
     """The keys allowed in the table at `loc`."""
     for part in loc:
         fields = {field.alias or name: field for name, field in model.model_fields.items()}

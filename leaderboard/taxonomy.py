@@ -9,7 +9,7 @@ from pydantic import Field
 
 from leaderboard.errors import InputError, unknown_name
 from leaderboard.strict_toml import Entries, Strict, parse, read_toml
-from leaderboard.text import Line, Paragraph
+from leaderboard.text import Arxiv, Line, Paragraph
 
 FILE = Path(__file__).parent / "taxonomy.toml"
 
@@ -18,7 +18,7 @@ class Reference(Strict):
     """A paper that defines a node; `arxiv` is its identifier, empty where there is none."""
 
     label: Line
-    arxiv: str = Field(default="", pattern=r"^([0-9]{4}\.[0-9]{4,5})?$")
+    arxiv: Arxiv = ""
     venue: Line = ""
 
     @property

@@ -59,6 +59,15 @@ def _date(text: str) -> str:
     return text
 
 
+def _matching(pattern: str, kind: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {kind}")
+        return text
+
+    return AfterValidator(check)
+
+
 Line = Annotated[str, AfterValidator(_line)]
 """One visible line of at most 300 characters."""
 
@@ -70,3 +79,20 @@ Url = Annotated[str, AfterValidator(_url)]
 
 Date = Annotated[str, AfterValidator(_date)]
 """A year, a month of a year, or a day: `2024`, `2024-05`, `2024-05-07`."""
+
+Arxiv = Annotated[str, _matching("[0-9]{4}[.][0-9]{4,5}", "an arXiv identifier such as 1810.12715")]
+"""An arXiv identifier, without a version."""
+
+Sha256 = Annotated[
+    str, _matching("[0-9a-f]{64}", "the 64 small hexadecimal digits that sha256sum prints")
+]
+"""A SHA-256 in hexadecimal."""
+
+OnnxName = Annotated[
+    str,
+    _matching(
+        "[A-Za-z0-9][A-Za-z0-9._-]{0,80}[.]onnx",
+        "the name of an .onnx file in the same folder: letters, digits, dots, dashes",
+    ),
+]
+"""The name of a model's file, without a path."""

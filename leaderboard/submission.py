@@ -1,0 +1,241 @@
+"""Submissions: what `submissions/<slug>/submission.toml` says about a model, strictly read.
+
+A submission is data that others wrote. Nothing in it is executed, and what is wrong with it is
+told all at once, a sentence each.
+"""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from leaderboard import data_files
+from leaderboard.data_files import DataFile, Download
+from leaderboard.dataset import load_datasets
+from leaderboard.errors import InputError, nearest
+from leaderboard.project import Project
+from leaderboard.setting import ExactText, Norm, Setting, exact_fraction, load_settings
+from leaderboard.strict_toml import Entries, Strict, parse, read_toml
+from leaderboard.submission_files import (
+    LARGEST_MODEL,
+    MANIFEST,
+    file_problems,
+    find_folder,
+    folder_problems,
+    slugs,
+)
+from leaderboard.taxonomy import load_taxonomy
+from leaderboard.text import Arxiv, Date, Line, OnnxName, Paragraph, Sha256, Url
+
+Distribution = Literal["gaussian", "laplace", "uniform"]
+
+# The norm in which each noise certifies (Cohen et al. 2019; Teng et al. 2020; Yang et al. 2020).
+_NOISE_NORM: dict[Distribution, Norm] = {"gaussian": "l2", "laplace": "l1", "uniform": "l1"}
+
+
+def _known_dataset(name: str) -> str:
+    if name not in load_datasets():
+        known = ", ".join(load_datasets())
+        raise ValueError(f"must be one of {known}.{nearest(name, load_datasets())}")
+    return name
+
+
+def _known_setting(id: str) -> str:
+    if id not in load_settings():
+        raise ValueError(f"there is no such setting.{nearest(id, load_settings())}")
+    return id
+
+
+def _training_node(path: str) -> str:
+    nodes = [node for node in load_taxonomy().nodes if node.startswith("training/")]
+    if path not in nodes:
+        raise ValueError(f"must be one of {', '.join(nodes)}.{nearest(path, nodes)}")
+    return path
+
+
+class Paper(Strict):
+    """Where the model was published."""
+
+    title: Line
+    url: Url | None = None
+    arxiv: Arxiv = ""
+    venue: Line = ""
+    date: Date = ""
+
+    @property
+    def link(self) -> str:
+        """The paper's address: its URL, else its arXiv page, else empty."""
+        return self.url or (f"https://arxiv.org/abs/{self.arxiv}" if self.arxiv else "")
+
+
+class Model(Strict):
+    """The network: a file in the submission's folder, or an address; `size` is in bytes."""
+
+    file: OnnxName | None = None
+    url: Url | None = None
+    sha256: Sha256
+    size: int | None = Field(default=None, ge=1, le=LARGEST_MODEL)
+    dataset: Annotated[str, AfterValidator(_known_dataset)]
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.file is None) == (self.url is None):
+            raise ValueError("must have one of the keys file and url")
+        if self.url is not None and self.size is None:
+            raise ValueError("must have a size, in bytes, beside the url")
+        return self
+
+
+class Training(Strict):
+    """How the model was trained: a leaf of the taxonomy, and data beside the training set."""
+
+    node: Annotated[str, AfterValidator(_training_node)]
+    description: Paragraph = ""
+    extra_data: Line = "none"
+
+
+class Smoothing(Strict):
+    """The noise of a smoothed model; `sigma` is its scale as written."""
+
+    distribution: Distribution
+    sigma: ExactText
+
+    @property
+    def scale(self) -> Fraction:
+        """σ of Gaussian noise, the exact scale of the others, in units of the pixel range."""
+        return exact_fraction(self.sigma)
+
+
+class Claim(Strict):
+    """What was published for a setting, in percent; `clean` is None where it was not given."""
+
+    setting: Annotated[str, AfterValidator(_known_setting)]
+    clean: float | None = Field(default=None, ge=0, le=100)
+    certified: float = Field(ge=0, le=100)
+
+    @model_validator(mode="after")
+    def _certified_is_also_right(self) -> Self:
+        if self.clean is not None and self.certified > self.clean:
+            raise ValueError(
+                f"has a certified accuracy of {self.certified} above the clean one of {self.clean}"
+            )
+        return self
+
+
+class Submission(Strict):
+    """One submitted model; `smoothing` is None for a network that is not smoothed."""
+
+    slug: str
+    title: Line
+    authors: Entries[Line] = Field(min_length=1, max_length=100)
+    licence: Line
+    code: Url | None = None
+    paper: Paper | None = None
+    model: Model
+    training: Training
+    smoothing: Smoothing | None = None
+    claims: Entries[Claim] = Field(default=(), alias="claim")
+
+    @model_validator(mode="after")
+    def _claims_fit(self) -> Self:
+        claimed = [claim.setting for claim in self.claims]
+        allowed = [setting.id for setting in settings_for(self, load_settings())]
+        for setting in claimed:
+            if claimed.count(setting) > 1:
+                raise ValueError(f"there is more than one [[claim]] for the setting '{setting}'")
+            if setting not in allowed:
+                raise ValueError(
+                    f"a [[claim]] is for '{setting}', but the settings of this model are"
+                    f" {', '.join(allowed) or 'none'}"
+                )
+        return self
+
+
+def settings_for(submission: Submission, settings: Mapping[str, Setting]) -> list[Setting]:
+    """The settings that a submission competes in.
+
+    A plain model: all of its dataset. A smoothed one: those with a sampling protocol, in the norm
+    in which its noise certifies.
+    """
+    of_dataset = [one for one in settings.values() if one.dataset == submission.model.dataset]
+    if submission.smoothing is None:
+        return of_dataset
+    norm = _NOISE_NORM[submission.smoothing.distribution]
+    return [setting for setting in of_dataset if setting.smoothing and setting.norm == norm]
+
+
+def load_submission(project: Project, slug: str) -> Submission:
+    """The submission in `submissions/<slug>/`, everything about it checked but the network.
+
+    Raises:
+        InputError: every problem of the file and the folder, a sentence each.
+    """
+    folder = find_folder(project.submissions, slug)
+    where = f"submissions/{slug}"
+    if unfit := folder_problems(folder, where):
+        raise InputError(*unfit)
+    table = read_toml(folder / MANIFEST, f"{where}/{MANIFEST}")
+    problems = _model_problems(folder, where, table.get("model"))
+    try:
+        submission = parse(Submission, table, f"{where}/{MANIFEST}", slug=slug)
+    except InputError as error:
+        raise InputError(*error.problems, *problems) from None
+    if problems:
+        raise InputError(*problems)
+    return submission
+
+
+def _model_problems(folder: Path, where: str, table: object) -> list[str]:
+    """What is wrong with the model's file, if its table says enough to find it."""
+    try:
+        model = Model.model_validate(table)
+    except ValidationError:
+        return []
+    if model.file is None:
+        return []
+    return file_problems(folder / model.file, where, model.sha256, model.size)
+
+
+def check_submission(project: Project, slug: str) -> list[str]:
+    """What is wrong with a submission, a sentence each; empty when it is fine."""
+    try:
+        load_submission(project, slug)
+    except InputError as error:
+        return list(error.problems)
+    return []
+
+
+def load_submissions(project: Project) -> dict[str, Submission]:
+    """All submissions by slug, in alphabetical order.
+
+    Raises:
+        InputError: the problems of all that have some.
+    """
+    submissions: dict[str, Submission] = {}
+    problems: list[str] = []
+    for slug in slugs(project.submissions):
+        try:
+            submissions[slug] = load_submission(project, slug)
+        except InputError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise InputError(*problems)
+    return submissions
+
+
+def model_path(project: Project, submission: Submission) -> Path:
+    """The submission's ONNX file, which is downloaded into the cache if it has an address.
+
+    Raises:
+        InputError: it cannot be downloaded, or its content is not the announced one.
+    """
+    model = submission.model
+    if model.file:
+        return project.submissions / submission.slug / model.file
+    file = DataFile(f"{model.sha256}.onnx", model.sha256)
+    folder = data_files.cache_folder() / "models"
+    if not data_files.present(folder, file):
+        data_files.download(Download((str(model.url),), (file,)), folder)
+    return folder / file.path
