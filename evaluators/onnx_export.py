@@ -5,6 +5,7 @@ batch dimension, no metadata.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -39,7 +40,7 @@ class _Writer:
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
-    def add(self, operator: str, inputs: list[str], output: str, **attributes: object) -> None:
+    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
         """Append one ONNX node."""
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
 
@@ -119,7 +120,7 @@ def export_onnx(network: Network, path: Path) -> None:
     writer = _Writer(network)
     for position, node in enumerate(network.nodes[1:], start=1):
         writer.write(position, node)
-    shape = ["batch", *network.input_shape]
+    shape: list[str | int | None] = ["batch", *network.input_shape]
     graph = helper.make_graph(
         writer.nodes,
         "certboard",

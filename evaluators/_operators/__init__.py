@@ -1,0 +1,44 @@
+"""How each ONNX operator becomes nodes of the canonical graph: the table of them all."""
+
+from collections.abc import Callable
+
+from evaluators._operators import arithmetic, shapes, windows
+from evaluators._operators.builder import Builder, Operator
+
+Translation = Callable[[Builder, Operator], None]
+
+TRANSLATIONS: dict[str, Translation] = {
+    "Add": arithmetic.add,
+    "AveragePool": windows.average_pool,
+    "BatchNormalization": arithmetic.batch_normalization,
+    "Cast": arithmetic.identity,
+    "Concat": shapes.concat,
+    "Conv": windows.conv,
+    "ConvTranspose": windows.conv_transpose,
+    "Div": arithmetic.multiply,
+    "Dropout": arithmetic.identity,
+    "Flatten": shapes.reshape,
+    "Gather": shapes.gather,
+    "Gemm": arithmetic.gemm,
+    "GlobalAveragePool": shapes.global_average_pool,
+    "Identity": arithmetic.identity,
+    "LeakyRelu": arithmetic.elementwise,
+    "MatMul": arithmetic.matmul,
+    "MaxPool": windows.max_pool,
+    "Mul": arithmetic.multiply,
+    "Neg": arithmetic.multiply,
+    "Pad": shapes.pad,
+    "ReduceMean": shapes.reduce,
+    "ReduceSum": shapes.reduce,
+    "Relu": arithmetic.elementwise,
+    "Reshape": shapes.reshape,
+    "Sigmoid": arithmetic.elementwise,
+    "Slice": shapes.strided_slice,
+    "Split": shapes.split,
+    "Squeeze": shapes.reshape,
+    "Sub": arithmetic.add,
+    "Sum": arithmetic.add,
+    "Tanh": arithmetic.elementwise,
+    "Transpose": shapes.transpose,
+    "Unsqueeze": shapes.reshape,
+}

@@ -1,0 +1,133 @@
+"""The canonical graph while it is being made from ONNX operators.
+
+Nothing here imports onnx: an operator arrives as names, plain attributes and NumPy constants.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evaluators.affine import AffineMap, Gather, Reshape, Shape
+from evaluators.network import Input, Node, Operation
+
+Array = NDArray[Any]
+
+
+class OperatorProblemError(Exception):
+    """One operator is used in a way that the canonical graph does not cover."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One ONNX node: its kind, the names of its values, and its attributes."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+    opset: int
+
+
+@dataclass
+class Builder:
+    """The canonical graph while it is being made.
+
+    Attributes:
+        nodes: the nodes so far.
+        values: position of the node that computes each ONNX value.
+        constants: values known without running the network.
+    """
+
+    nodes: list[Node]
+    values: dict[str, int] = field(default_factory=dict)
+    constants: dict[str, Array] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, name: str, shape: Shape) -> "Builder":
+        """A graph with nothing but its input."""
+        return cls([Node(name, Input(), (), shape)], {name: 0})
+
+    def shape(self, name: str) -> Shape:
+        """Shape of a value without its batch dimension."""
+        return self.nodes[self.values[name]].shape
+
+    def add(self, operation: Operation, parents: Sequence[int], shape: Shape, name: str) -> int:
+        """Append a node and return its position."""
+        self.nodes.append(Node(name, operation, tuple(parents), shape))
+        return len(self.nodes) - 1
+
+    def affine(self, operation: AffineMap, parent: int, name: str) -> int:
+        """Append an affine map."""
+        return self.add(operation, [parent], operation.output_shape, name)
+
+    def constant(self, operator: Operator, index: int, what: str) -> Array:
+        """An input that must be a constant."""
+        name = operator.inputs[index]
+        if name not in self.constants:
+            raise OperatorProblemError(f"its {what} is not a constant")
+        return self.constants[name]
+
+    def optional(self, operator: Operator, index: int) -> Array | None:
+        """A constant input that may be left out."""
+        if index >= len(operator.inputs) or not operator.inputs[index]:
+            return None
+        return self.constant(operator, index, f"input {index}")
+
+    def source(self, operator: Operator, index: int = 0) -> tuple[int, Shape]:
+        """Position and shape of an input that the network computes."""
+        name = operator.inputs[index]
+        if name not in self.values:
+            raise OperatorProblemError(f"its input {index} is a constant")
+        return self.values[name], self.shape(name)
+
+    def integers(self, operator: Operator, attribute: str, index: int) -> list[int] | None:
+        """A list of integers that is an attribute in old opsets and an input in new ones."""
+        if attribute in operator.attributes:
+            return [int(value) for value in operator.attributes[attribute]]
+        array = self.optional(operator, index)
+        return None if array is None else [int(value) for value in array.reshape(-1)]
+
+
+def tensor(array: Array) -> Tensor:
+    """A weight in float64, exactly."""
+    return torch.from_numpy(np.array(array, dtype=np.float64))
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """A row's axis for an ONNX axis, which counts the batch dimension as 0."""
+    axis = axis + rank + 1 if axis < 0 else axis
+    if not 1 <= axis <= rank:
+        raise OperatorProblemError("it works on the batch dimension")
+    return axis - 1
+
+
+def rearrange(shape: Shape, places: Tensor) -> AffineMap:
+    """The map that picks `places` (flat positions, -1 for zero); a view where order is kept."""
+    index = places.reshape(-1)
+    target = tuple(places.shape)
+    if index.numel() == prod(shape) and torch.equal(index, torch.arange(prod(shape))):
+        return Reshape(shape, target, None)
+    return Gather(shape, target, None, index)
+
+
+def places_of(shape: Shape) -> Tensor:
+    """Flat positions laid out in a shape."""
+    return torch.arange(prod(shape)).reshape(shape)
+
+
+def pad_places(places: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
+    """Positions with -1 around (or cut off where a pad is negative)."""
+    flat = [amount for pair in reversed(pads) for amount in pair]
+    return torch.nn.functional.pad(places, flat, value=-1)
+
+
+def set_output(builder: Builder, operator: Operator, position: int) -> None:
+    """Say which node computes an operator's first output."""
+    builder.values[operator.outputs[0]] = position
