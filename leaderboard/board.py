@@ -5,16 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from leaderboard.dataset import Dataset, load_datasets
+from leaderboard.literature import Reported, load_literature
+from leaderboard.project import Project
 from leaderboard.ranking import Standing, standings
+from leaderboard.setting import Setting, load_settings
+from leaderboard.submission import Submission, load_submissions
+from leaderboard.taxonomy import Taxonomy, load_taxonomy
 
 if TYPE_CHECKING:
-    from leaderboard.dataset import Dataset
-    from leaderboard.literature import Reported
-    from leaderboard.project import Project
     from leaderboard.results import Results
-    from leaderboard.setting import Setting
-    from leaderboard.submission import Submission
-    from leaderboard.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Board:
     results in the order of the settings.
     """
 
-    settings: Mapping[str, "Setting"]
-    datasets: Mapping[str, "Dataset"]
-    submissions: Mapping[str, "Submission"]
-    literature: Sequence["Reported"]
-    taxonomy: "Taxonomy"
+    settings: Mapping[str, Setting]
+    datasets: Mapping[str, Dataset]
+    submissions: Mapping[str, Submission]
+    literature: Sequence[Reported]
+    taxonomy: Taxonomy
     standings: Mapping[str, Sequence[Standing]]
     results_of: Mapping[str, Sequence["Results"]]
     _lines: Mapping[tuple[str, str], Standing]
@@ -53,12 +53,12 @@ class Board:
 
 
 def assemble(
-    settings: Mapping[str, "Setting"],
-    datasets: Mapping[str, "Dataset"],
-    submissions: Mapping[str, "Submission"],
+    settings: Mapping[str, Setting],
+    datasets: Mapping[str, Dataset],
+    submissions: Mapping[str, Submission],
     results: Iterable["Results"],
-    literature: Sequence["Reported"],
-    taxonomy: "Taxonomy",
+    literature: Sequence[Reported],
+    taxonomy: Taxonomy,
 ) -> Board:
     """Group results and literature by setting and submission, each in one pass."""
     order = {name: position for position, name in enumerate(settings)}
@@ -83,17 +83,15 @@ def assemble(
         )
         for name, setting in settings.items()
     }
-    return Board(settings, datasets, submissions, literature, taxonomy, lines, dict(by_submission))
+    own = {(name, line.slug): line for name in lines for line in lines[name] if line.slug}
+    return Board(
+        settings, datasets, submissions, literature, taxonomy, lines, dict(by_submission), own
+    )
 
 
-def load_board(project: "Project") -> Board:
+def load_board(project: Project) -> Board:
     """The board of one checkout; every problem with its files is an `InputError`."""
-    from leaderboard.dataset import load_datasets
-    from leaderboard.literature import load_literature
     from leaderboard.results import read_all
-    from leaderboard.setting import load_settings
-    from leaderboard.submission import load_submissions
-    from leaderboard.taxonomy import load_taxonomy
 
     return assemble(
         load_settings(),

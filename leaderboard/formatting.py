@@ -22,7 +22,7 @@ def safe(value: object) -> str:
 
 
 def safe_url(value: object) -> str:
-    """The address if it is an absolute http(s) one, else nothing: no other scheme is ever linked."""
+    """The address if it is an absolute http(s) one; no other scheme is ever linked."""
     text = str(value or "").strip()
     try:
         parts = urlsplit(text)
@@ -54,8 +54,3 @@ def seconds(value: float | None) -> str:
 def count(number: int) -> str:
     """`12345` as `12,345`."""
     return f"{number:,}"
-
-
-def arxiv_url(identifier: str) -> str:
-    """The abstract's page of an arXiv identifier such as `1811.00866`."""
-    return f"https://arxiv.org/abs/{quote(identifier, safe='/.')}"

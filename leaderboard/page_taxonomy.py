@@ -4,7 +4,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from leaderboard.board import Board
-from leaderboard.formatting import arxiv_url
 
 if TYPE_CHECKING:
     from leaderboard.submission import Submission
@@ -62,8 +61,7 @@ def tree(board: Board) -> View:
             "submissions": len(below.get(node.path, ())),
         }
 
-    roots = [node for path, node in board.taxonomy.nodes.items() if "/" not in path]
-    return {"tree": [branch(root) for root in roots]}
+    return {"tree": [branch(root) for root in board.taxonomy.children()]}
 
 
 def nodes(board: Board) -> dict[str, View]:
@@ -75,14 +73,6 @@ def nodes(board: Board) -> dict[str, View]:
             "trail": _trail(board, path),
             "children": board.taxonomy.children(path),
             "evaluators": [{"name": name, "here": name in used} for name in node.evaluators],
-            "references": [
-                {
-                    "label": reference.label,
-                    "venue": reference.venue,
-                    "url": arxiv_url(reference.arxiv) if reference.arxiv else "",
-                }
-                for reference in node.references
-            ],
             "submissions": below.get(path, []),
         }
         for path, node in board.taxonomy.nodes.items()
@@ -90,6 +80,5 @@ def nodes(board: Board) -> dict[str, View]:
 
 
 def _trail(board: Board, path: str) -> list[tuple[str, str]]:
-    above = _upwards(path)[:-1]
-    steps = [(board.taxonomy.nodes[parent].title, f"taxonomy/{parent}") for parent in above]
-    return [("Taxonomy", "taxonomy"), *steps]
+    above = [(node.title, f"taxonomy/{node.path}") for node in board.taxonomy.parents(path)]
+    return [("Taxonomy", "taxonomy"), *above]

@@ -9,11 +9,12 @@ from leaderboard.charts import Chart, Page, catalogue
 from leaderboard.downloads import download_of
 from leaderboard.formatting import DASH
 from leaderboard.metrics import METRICS, is_probabilistic
+from leaderboard.ranking import Standing
+from leaderboard.setting import NORM_SIGNS, Setting
+from leaderboard.submission import Submission
 
 if TYPE_CHECKING:
     from leaderboard.results import Results
-    from leaderboard.setting import Setting
-    from leaderboard.submission import Submission
 
 View = dict[str, object]
 
@@ -52,57 +53,63 @@ def drawn(board: Board, page: Page, subject: str) -> list[Drawn]:
     return found
 
 
+@dataclass(frozen=True)
+class Leader:
+    """One setting at a glance: the best line of each tier, or None, and how many there are."""
+
+    setting: Setting
+    norm_sign: str
+    ours: Standing | None
+    paper: Standing | None
+    n_ours: int
+    n_paper: int
+
+
+def leader(board: Board, name: str) -> Leader:
+    """The setting called `name` at a glance."""
+    ours, paper = board.re_evaluated(name), board.reported(name)
+    ranked = [line for line in paper if line.rank]
+    place = board.settings[name]
+    return Leader(
+        setting=place,
+        norm_sign=NORM_SIGNS[place.norm],
+        ours=ours[0] if ours else None,
+        paper=ranked[0] if ranked else None,
+        n_ours=len(ours),
+        n_paper=len(ranked),
+    )
+
+
 def home(board: Board) -> View:
     """The leaders of every setting, counts, and the taxonomy's roots."""
     results = board.results
-    tree = board.taxonomy
     leaders = [leader(board, name) for name in board.settings]
     return {
-        "leaders": sorted(leaders, key=lambda row: row["ours"] is None),
+        "leaders": sorted(leaders, key=lambda row: row.ours is None),
         "facts": {
             "submissions": len(board.results_of),
             "verdicts": sum(len(result.rows) for result in results),
-            "certified": sum(
-                int((result.rows["status"] == "certified").sum()) for result in results
-            ),
+            "certified": sum(_certified(result) for result in results),
             "settings": len(board.settings),
             "literature": len(board.literature),
         },
         "roots": [
-            {"node": node, "children": tree.children(path)}
-            for path, node in tree.nodes.items()
-            if "/" not in path
+            {"node": node, "children": board.taxonomy.children(node.path)}
+            for node in board.taxonomy.children()
         ],
     }
 
 
-def leader(board: Board, name: str) -> View:
-    """The best line of each tier in one setting, or None."""
-    ours, paper = board.re_evaluated(name), board.reported(name)
-    ranked = [line for line in paper if line.rank]
-    return {
-        "setting": board.settings[name],
-        "norm_sign": norm_sign(board.settings[name]),
-        "ours": ours[0] if ours else None,
-        "paper": ranked[0] if ranked else None,
-        "n_ours": len(ours),
-        "n_paper": len(ranked),
-    }
-
-
-def norm_sign(setting: "Setting") -> str:
-    """`ℓ∞`, as the field writes it."""
-    from leaderboard.setting import NORM_SIGNS
-
-    return NORM_SIGNS[setting.norm]
+def _certified(result: "Results") -> int:
+    return int((result.rows["status"] == "certified").sum())
 
 
 def settings_index(board: Board) -> View:
     """Settings by dataset; datasets with re-evaluated results first."""
-    groups: dict[str, list[View]] = {}
+    groups: dict[str, list[Leader]] = {}
     for name, setting in board.settings.items():
         groups.setdefault(setting.dataset, []).append(leader(board, name))
-    ordered = sorted(groups.items(), key=lambda group: -sum(row["n_ours"] for row in group[1]))
+    ordered = sorted(groups.items(), key=lambda group: -sum(row.n_ours for row in group[1]))
     return {"groups": [(board.datasets[name], rows) for name, rows in ordered]}
 
 
@@ -111,13 +118,12 @@ def setting(board: Board, name: str) -> View:
     subject = board.settings[name]
     ours, paper = board.re_evaluated(name), board.reported(name)
     label = subject.examples.label
+    some = f"{label.capitalize()} of the test set"
     results = [line.result for line in ours if line.result]
     return {
         "setting": subject,
-        "norm_sign": norm_sign(subject),
-        "selection": "All test examples"
-        if label == "all"
-        else f"{label.capitalize()} of the test set",
+        "norm_sign": NORM_SIGNS[subject.norm],
+        "selection": "All test examples" if label == "all" else some,
         "lines": [*ours, *paper],
         "ours": ours,
         "paper": paper,
@@ -138,9 +144,8 @@ def incomplete(board: Board, results: "list[Results]") -> list[str]:
         if not origin.data_complete:
             notes.append(f"{title}, {place.title}: the data were incomplete. {origin.data_note}")
         if len(result.rows) < wanted:
-            notes.append(
-                f"{title}, {place.title}: {len(result.rows):,} of {wanted:,} examples are evaluated."
-            )
+            seen = f"{len(result.rows):,} of {wanted:,} examples are evaluated"
+            notes.append(f"{title}, {place.title}: {seen}.")
     return notes
 
 
@@ -149,12 +154,10 @@ def submissions_index(board: Board) -> View:
     return {"rows": [_index_row(board, submission) for submission in board.submissions.values()]}
 
 
-def _index_row(board: Board, submission: "Submission") -> View:
+def _index_row(board: Board, submission: Submission) -> View:
     results = board.results_of.get(submission.slug, ())
-    places = [
-        {"rank": board.line_of(result).rank, "setting": board.settings[result.provenance.setting]}
-        for result in results
-    ]
+    ranks = [(board.line_of(result).rank or 0, result.provenance.setting) for result in results]
+    best = min(ranks, default=None)
     node = board.taxonomy.nodes.get(submission.training.node)
     return {
         "submission": submission,
@@ -162,7 +165,7 @@ def _index_row(board: Board, submission: "Submission") -> View:
         "kind": "probabilistic" if submission.smoothing else "deterministic",
         "settings": len(results),
         "verdicts": sum(len(result.rows) for result in results),
-        "best": min(places, key=lambda place: place["rank"] or 0, default=None),
+        "best": best and {"rank": best[0], "setting": board.settings[best[1]]},
     }
 
 
@@ -170,22 +173,15 @@ def submission(board: Board, slug: str) -> View:
     """One submission's results, each with its claim and its provenance."""
     subject = board.submissions[slug]
     results = list(board.results_of.get(slug, ()))
-    paper = subject.paper
     return {
         "submission": subject,
-        "paper": {
-            "title": getattr(paper, "title", ""),
-            "url": getattr(paper, "url", ""),
-            "venue": getattr(paper, "venue", ""),
-        },
-        "code": subject.code,
         "node": board.taxonomy.nodes.get(subject.training.node),
         "entries": [_entry(board, subject, result) for result in results],
         "notes": incomplete(board, results),
     }
 
 
-def _entry(board: Board, subject: "Submission", result: "Results") -> View:
+def _entry(board: Board, subject: Submission, result: "Results") -> View:
     place = board.settings[result.provenance.setting]
     claim = next((claim for claim in subject.claims if claim.setting == place.id), None)
     value = {name: metric.value(result.rows, place.radius) for name, metric in METRICS.items()}
@@ -230,12 +226,11 @@ def literature(board: Board) -> View:
     rows = []
     for row in board.literature:
         place = by_question.get((row.dataset, row.norm, row.radius))
+        elsewhere = f"{row.dataset} · {NORM_SIGNS[row.norm]} · {row.radius_text}"
         rows.append(
             {
                 "setting": place,
-                "where": place.title
-                if place
-                else f"{row.dataset} · {row.norm} · {row.radius_text}",
+                "where": place.title if place else elsewhere,
                 "certified": _published(row.certified),
                 "clean": _published(row.clean),
                 "attack": _published(row.attack),

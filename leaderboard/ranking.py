@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from leaderboard.literature import Reported
 from leaderboard.metrics import METRICS, Interval, certified_interval, is_probabilistic
+from leaderboard.setting import Setting
+from leaderboard.submission import Submission
 
 if TYPE_CHECKING:
-    from leaderboard.literature import Reported
     from leaderboard.results import Results
-    from leaderboard.setting import Setting
-    from leaderboard.submission import Submission
 
 Tier = Literal["re-evaluated", "reported"]
 Kind = Literal["deterministic", "probabilistic", "empirical"]
@@ -39,14 +39,14 @@ class Standing:
     extra_data: str
     slug: str | None = None
     result: "Results | None" = None
-    reported: "Reported | None" = None
+    reported: Reported | None = None
 
 
 def standings(
-    setting: "Setting",
+    setting: Setting,
     results: Iterable["Results"],
-    literature: Iterable["Reported"],
-    submissions: Mapping[str, "Submission"],
+    literature: Iterable[Reported],
+    submissions: Mapping[str, Submission],
 ) -> list[Standing]:
     """The lines of one setting: re-evaluated ones first, each tier by certified accuracy.
 
@@ -61,7 +61,7 @@ def standings(
     return _ranked(measured) + _ranked(published)
 
 
-def matches(row: "Reported", setting: "Setting") -> bool:
+def matches(row: Reported, setting: Setting) -> bool:
     """Whether a published row is about exactly this dataset, norm and radius."""
     return (
         row.dataset == setting.dataset and row.norm == setting.norm and row.radius == setting.radius
@@ -79,7 +79,7 @@ def how_certified(result: "Results") -> str:
     return ", ".join(f"{stage} {100 * int(count) / total:.0f} %" for stage, count in by_share)
 
 
-def _re_evaluated(setting: "Setting", result: "Results", submission: "Submission") -> Standing:
+def _re_evaluated(setting: Setting, result: "Results", submission: Submission) -> Standing:
     rows, radius = result.rows, setting.radius
     values = {name: metric.value(rows, radius) for name, metric in METRICS.items()}
     return Standing(
@@ -94,20 +94,18 @@ def _re_evaluated(setting: "Setting", result: "Results", submission: "Submission
         attack=values["attack"],
         unknown=values["unknown"],
         date=result.provenance.created[:10],
-        url=submission.paper.url if submission.paper else "",
+        url=submission.paper.link if submission.paper else "",
         extra_data=_extra_data(submission.training.extra_data),
         slug=submission.slug,
         result=result,
     )
 
 
-def _extra_data(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    return "" if value in (None, "none", "no") else str(value)
+def _extra_data(told: str) -> str:
+    return "" if told == "none" else told
 
 
-def _from_paper(row: "Reported") -> Standing:
+def _from_paper(row: Reported) -> Standing:
     return Standing(
         rank=None,
         tier="reported",

@@ -1,0 +1,79 @@
+// Draws a chart when it comes into view: fetches its JSON and, once, the vendored Plotly bundle.
+// Both come from this site. Without JavaScript the table under each chart tells the same.
+(() => {
+  "use strict";
+  const here = document.currentScript.src;
+  const bundle = new URL("vendor/plotly-basic.min.js", here).href;
+  let loading = null;
+
+  const plotly = () => {
+    loading ??= new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = bundle;
+      script.onload = () => resolve(window.Plotly);
+      script.onerror = () => reject(new Error("the chart library did not load"));
+      document.head.append(script);
+    });
+    return loading;
+  };
+
+  const themed = () => {
+    const style = getComputedStyle(document.body);
+    const ink = style.getPropertyValue("--cb-ink").trim();
+    const soft = style.getPropertyValue("--cb-soft").trim();
+    const line = style.getPropertyValue("--cb-line").trim();
+    const paper = style.getPropertyValue("--cb-paper").trim();
+    const family = style.getPropertyValue("--md-text-font-family") || style.fontFamily;
+    const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, tickcolor: line };
+    return {
+      "font.color": soft, "font.family": family, "font.size": 13,
+      "hoverlabel.bgcolor": paper, "hoverlabel.bordercolor": line, "hoverlabel.font.color": ink,
+      ...Object.fromEntries(["xaxis", "yaxis"].flatMap((name) =>
+        Object.entries(axis).map(([key, value]) => [`${name}.${key}`, value]))),
+    };
+  };
+
+  const nested = (flat, into) => {
+    for (const [path, value] of Object.entries(flat)) {
+      const keys = path.split(".");
+      const last = keys.pop();
+      let at = into;
+      for (const key of keys) at = at[key] ??= {};
+      at[last] = value;
+    }
+    return into;
+  };
+
+  const draw = async (plot) => {
+    try {
+      const [library, reply] = await Promise.all([plotly(), fetch(plot.dataset.figure)]);
+      if (!reply.ok) throw new Error(`no figure (${reply.status})`);
+      const figure = await reply.json();
+      if (window.matchMedia("(max-width: 40em)").matches) {
+        figure.layout.margin = { ...figure.layout.margin, l: 40, r: 4 };
+        figure.layout.height = (figure.layout.height || 360) + 22 * figure.data.length;
+      }
+      const options = { responsive: true, displaylogo: false, displayModeBar: false };
+      await library.newPlot(plot, figure.data, nested(themed(), figure.layout), options);
+      plot.dataset.drawn = "";
+    } catch (error) {
+      plot.textContent = `This chart could not be drawn: ${error.message}. Its data are below.`;
+    }
+  };
+
+  const plots = document.querySelectorAll(".cb-plot");
+  if (!plots.length) return;
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      seen.unobserve(entry.target);
+      draw(entry.target);
+    }
+  }, { rootMargin: "200px" });
+  plots.forEach((plot) => seen.observe(plot));
+
+  new MutationObserver(() => {
+    document.querySelectorAll(".cb-plot[data-drawn]").forEach((plot) =>
+      window.Plotly.relayout(plot, themed()));
+  }).observe(document.body, { attributeFilter: ["data-md-color-scheme"] });
+})();
