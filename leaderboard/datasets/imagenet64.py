@@ -31,7 +31,7 @@ def load(split: str) -> ArraySplit:
 
 def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             data, labels = archive["data"], archive["labels"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} has no readable arrays data and labels: {error}.") from None

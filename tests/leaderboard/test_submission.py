@@ -1,0 +1,278 @@
+import hashlib
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from leaderboard import data_files, submission_files
+from leaderboard.errors import InputError
+from leaderboard.project import Project
+from leaderboard.scaffold import scaffold
+from leaderboard.setting import load_settings
+from leaderboard.submission import (
+    check_submission,
+    load_submission,
+    load_submissions,
+    model_path,
+    settings_for,
+)
+
+NETWORK = b"the bytes of a network"
+SHA256 = hashlib.sha256(NETWORK).hexdigest()
+HEAD = 'title = "A"\nauthors = ["B", "C"]\nlicence = "Apache-2.0"\n'
+MODEL = f'[model]\nfile = "model.onnx"\nsha256 = "{SHA256}"\ndataset = "mnist"\n'
+TRAINING = '[training]\nnode = "training/relaxation-based"\n'
+CLAIM = '[[claim]]\nsetting = "mnist-linf-0.3"\nclean = 98\ncertified = 93.1\n'
+GOOD = HEAD + MODEL + TRAINING + CLAIM
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "submissions").mkdir()
+    return Project(tmp_path)
+
+
+def submit(project: Project, text: str = GOOD, slug: str = "my-net") -> Path:
+    folder = project.submissions / slug
+    folder.mkdir(exist_ok=True)
+    (folder / "submission.toml").write_text(text, encoding="utf-8")
+    (folder / "model.onnx").write_bytes(NETWORK)
+    return folder
+
+
+def problem_of(project: Project, slug: str = "my-net") -> str:
+    (problem,) = check_submission(project, slug)
+    return problem
+
+
+def test_a_submission_is_read(project: Project) -> None:
+    paper = '[paper]\ntitle = "T"\narxiv = "1810.12715"\ndate = "2018-10"\n'
+    folder = submit(project, GOOD + paper)
+    submission = load_submission(project, "my-net")
+    assert submission.slug == "my-net"
+    assert submission.authors == ("B", "C")
+    assert submission.smoothing is None
+    assert submission.training.extra_data == "none"
+    (claim,) = submission.claims
+    assert (claim.setting, claim.clean, claim.certified) == ("mnist-linf-0.3", 98, 93.1)
+    assert submission.paper is not None
+    assert submission.paper.link == "https://arxiv.org/abs/1810.12715"
+    assert model_path(project, submission) == folder / "model.onnx"
+    assert check_submission(project, "my-net") == []
+
+
+def test_a_plain_model_competes_in_every_setting_of_its_dataset(project: Project) -> None:
+    submit(project)
+    chosen = settings_for(load_submission(project, "my-net"), load_settings())
+    assert {setting.dataset for setting in chosen} == {"mnist"}
+    assert {"mnist-linf-0.1", "mnist-linf-0.3", "mnist-l2-1.58"} <= {one.id for one in chosen}
+
+
+@pytest.mark.parametrize(
+    ("distribution", "norm"),
+    [("gaussian", "l2"), ("laplace", "l1"), ("uniform", "l1")],
+)
+def test_a_smoothed_model_competes_in_the_norm_of_its_noise(
+    project: Project, distribution: str, norm: str
+) -> None:
+    noise = f'[smoothing]\ndistribution = "{distribution}"\nsigma = "1/3"\n'
+    submit(project, HEAD + MODEL.replace("mnist", "cifar10") + TRAINING + noise)
+    submission = load_submission(project, "my-net")
+    chosen = settings_for(submission, load_settings())
+    assert {(setting.dataset, setting.norm) for setting in chosen} == {("cifar10", norm)}
+    assert f"cifar10-{norm}-1.0" in {setting.id for setting in chosen}
+    assert submission.smoothing is not None
+    assert (submission.smoothing.sigma, submission.smoothing.scale) == ("1/3", Fraction(1, 3))
+
+
+def test_every_problem_is_told_at_once_with_file_key_found_and_allowed(project: Project) -> None:
+    text = (
+        GOOD.replace("title", "titel")
+        .replace("relaxation-based", "relaxation")
+        .replace("mnist-linf-0.3", "mnist-linf-03")
+        .replace("98", "101")
+        .replace(SHA256, "0" * 64)
+    )
+    submit(project, text + '[smoothing]\ndistribution = "gausian"\nsigma = "0,25"\n')
+    where = "submissions/my-net/submission.toml: "
+    assert set(check_submission(project, "my-net")) == {
+        f"{where}the key 'title' is missing.",
+        f"{where}there is no key 'titel'. Did you mean 'title'? Allowed here: title, authors,"
+        " licence, code, paper, model, training, smoothing, claim.",
+        f"{where}'training.node' is 'training/relaxation', but must be one of"
+        " training/regularization-based, training/relaxation-based, training/augmentation-based."
+        " Did you mean 'training/relaxation-based'?",
+        f"{where}'claim #1.setting' is 'mnist-linf-03', but there is no such setting."
+        " Did you mean 'mnist-linf-0.3'?",
+        f"{where}'claim #1.clean' is 101, but must be at most 100.0.",
+        f"{where}'smoothing.distribution' is 'gausian', but must be one of 'gaussian', 'laplace'"
+        " or 'uniform'. Did you mean 'gaussian'?",
+        f"{where}'smoothing.sigma' is '0,25', but must be a positive decimal or fraction such as"
+        ' "0.3" or "8/255": write 0.25 or 1/4, with a decimal point.',
+        f"submissions/my-net/model.onnx has the SHA-256 {SHA256}, but 'model.sha256' says"
+        f" {'0' * 64}.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('"A"', '"A\\u202Eb"', "invisible character U+202E"),
+        ('"A"', '"A\\u200B"', "invisible character U+200B"),
+        ('"A"', '"A\\nb"', "invisible character U+000A"),
+        ('"A"', '"e\\u0301"', "composed form (NFC)"),
+        ('"A"', '" "', "must not be empty"),
+        ('"A"', f'"{"x" * 301}"', "at most 300 characters"),
+        ('["B", "C"]', '"B"', "must be a list in square brackets"),
+        ('["B", "C"]', "[]", "at least 1 entries"),
+        ("98", "93.0", "a certified accuracy of 93.1 above the clean one of 93.0"),
+        ("98", "true", "'claim #1.clean' is true, but must be a number"),
+        ("93.1", "nan", "must be finite"),
+        ("mnist-linf-0.3", "cifar10-l2-1.0", "the settings of this model are mnist-linf-0.1"),
+        ("mnist-linf-0.3", "../x", "there is no such setting"),
+        (CLAIM, CLAIM + CLAIM, "more than one [[claim]] for the setting 'mnist-linf-0.3'"),
+        ('"mnist"', '"minst"', "Did you mean 'mnist'?"),
+        ("model.onnx", "../other/model.onnx", "an .onnx file in the same folder"),
+        ("model.onnx", "model.py", "an .onnx file in the same folder"),
+        ("model.onnx", "absent.onnx", "no file submissions/my-net/absent.onnx"),
+        ('file = "model.onnx"\n', "", "must have one of the keys file and url"),
+        ('file = "model.onnx"', 'url = "https://a.org/m.onnx"', "must have a size"),
+        ('file = "model.onnx"', 'url = "file:///etc/passwd"\nsize = 1', "begins with https://"),
+        ("dataset =", "size = 3\ndataset =", "but 'model.size' says 3"),
+        ("dataset =", "size = 200000001\ndataset =", "must be at most 200000000"),
+        (SHA256, SHA256.upper(), "64 small hexadecimal digits"),
+        (HEAD, HEAD + 'code = "javascript:alert(1)"\n', "begins with https://"),
+        (HEAD, HEAD + 'code = "https://a.org/\\"onclick="\n', "begins with https://"),
+        (HEAD, HEAD + 'slug = "other"\n', "there is no key 'slug'"),
+        (HEAD, HEAD + 'title = "B"\n', "is not valid TOML"),
+        (HEAD, HEAD + "x =\n", "(at line 4, column 4)"),
+        (TRAINING, TRAINING + "extra_data = true\n", "must be text in quotes"),
+        (TRAINING, TRAINING + '[paper]\ntitle = "x"\ndate = "2024-02-30"\n', "2024-05-07"),
+        (TRAINING, TRAINING + '[paper]\nurl = "https://a.org"\n', "'paper.title' is missing"),
+        (TRAINING, "", "the key 'training' is missing"),
+        (TRAINING, 'training = "x"\n', "must be a table"),
+    ],
+)
+def test_a_wrong_submission_is_told_in_one_sentence(
+    project: Project, old: str, new: str, told: str
+) -> None:
+    assert old in GOOD
+    text = GOOD.replace(old, new)
+    # A plain value must come before the tables.
+    submit(project, new + HEAD + MODEL + CLAIM if new.startswith("training") else text)
+    problem = problem_of(project)
+    assert told in problem
+    assert problem.startswith(("submissions/my-net", "There is no file submissions/my-net"))
+
+
+@pytest.mark.parametrize("slug", ["../x", "..", "", "A", "a--b", "-a", "a_b", "a/b", "é", "x" * 65])
+def test_a_name_that_is_no_slug_is_refused(project: Project, slug: str) -> None:
+    assert "must be called by small letters" in problem_of(project, slug)
+    with pytest.raises(InputError, match="must be called by small letters"):
+        scaffold(project, slug)
+
+
+def test_an_unknown_submission_is_answered_with_the_nearest(project: Project) -> None:
+    submit(project)
+    assert "Did you mean 'my-net'?" in problem_of(project, "mynet")
+
+
+def test_a_folder_without_submission_toml_is_told(project: Project) -> None:
+    (project.submissions / "empty").mkdir()
+    assert problem_of(project, "empty") == "There is no file submissions/empty/submission.toml."
+
+
+def test_links_programs_folders_and_long_texts_are_refused_before_anything_is_read(
+    project: Project,
+) -> None:
+    folder = submit(project)
+    (folder / "train.py").write_text("", encoding="utf-8")
+    (folder / "README.md").symlink_to("/etc/hostname")
+    (folder / "LICENSE").write_text("x" * 100_001, encoding="utf-8")
+    (folder / "sub").mkdir()
+    (folder / "submission.toml").unlink()
+    os.mkfifo(folder / "submission.toml")
+    told = check_submission(project, "my-net")
+    assert len(told) == 5
+    assert "'LICENSE' with more than 100,000 bytes" in told[0]
+    assert "'README.md', which is not a regular file" in told[1]
+    assert "'sub', which is not a regular file" in told[2]
+    assert "'submission.toml', which is not a regular file" in told[3]
+    assert "'train.py', but only" in told[4]
+
+
+def test_a_link_in_place_of_the_model_or_the_folder_is_refused(project: Project) -> None:
+    folder = submit(project)
+    (folder / "model.onnx").rename(project.root / "model.onnx")
+    (folder / "model.onnx").symlink_to(project.root / "model.onnx")
+    assert "'model.onnx', which is not a regular file" in problem_of(project)
+    (project.submissions / "other").symlink_to(folder)
+    assert problem_of(project, "other") == "submissions/other is a link, but must be a folder."
+
+
+def test_a_model_over_the_limit_is_refused(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(project)
+    monkeypatch.setattr(submission_files, "LARGEST_MODEL", 10)
+    assert "has 22 bytes, but a model may have 10." in problem_of(project)
+
+
+def test_all_submissions_are_sorted_and_all_their_problems_told(project: Project) -> None:
+    for slug in ("b", "a", "c"):
+        submit(project, slug=slug)
+    (project.submissions / "README.md").write_text("not a submission", encoding="utf-8")
+    assert list(load_submissions(project)) == ["a", "b", "c"]
+    submit(project, GOOD.replace('"A"', "1"), "a")
+    submit(project, GOOD.replace('"A"', "2"), "c")
+    with pytest.raises(InputError) as raised:
+        load_submissions(project)
+    assert [problem.split("/")[1] for problem in raised.value.problems] == ["a", "c"]
+
+
+def test_a_model_with_an_address_is_downloaded_once_and_verified(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = 'url = "https://a.org/m.onnx"\nsize = 22'
+    submit(project, GOOD.replace('file = "model.onnx"', url))
+    submission = load_submission(project, "my-net")
+    asked: list[str] = []
+
+    def get(url: str) -> bytes:
+        asked.append(url)
+        return NETWORK if len(asked) > 1 else b"another"
+
+    monkeypatch.setattr(data_files, "_get", get)
+    monkeypatch.setattr(data_files, "cache_folder", lambda: tmp_path / "cache")
+    with pytest.raises(InputError, match="wrong content"):
+        model_path(project, submission)
+    path = model_path(project, submission)
+    assert path.read_bytes() == NETWORK
+    assert model_path(project, submission) == path
+    assert asked == ["https://a.org/m.onnx"] * 2
+
+
+def test_a_new_submission_lacks_only_the_model(project: Project) -> None:
+    folder = scaffold(project, "my-net")
+    assert "'model.sha256' is ''" in problem_of(project)
+    (folder / "model.onnx").write_bytes(NETWORK)
+    manifest = folder / "submission.toml"
+    text = manifest.read_text("utf-8").replace('sha256 = ""', f'sha256 = "{SHA256}"')
+    manifest.write_text(text, encoding="utf-8")
+    assert check_submission(project, "my-net") == []
+    with pytest.raises(InputError, match="already a submissions/my-net"):
+        scaffold(project, "my-net")
+
+
+def test_the_explained_optional_keys_are_right_when_uncommented(project: Project) -> None:
+    folder = scaffold(project, "my-net")
+    (folder / "model.onnx").write_bytes(NETWORK)
+    manifest = folder / "submission.toml"
+    lines = manifest.read_text("utf-8").replace('sha256 = ""', f'sha256 = "{SHA256}"').splitlines()
+    keys = ("# [", "# title", "# arxiv", "# venue", "# date", "# setting", "# clean", "# certified")
+    optional = [line[2:] if line.startswith(keys) else line for line in lines]
+    optional.remove("[smoothing]")
+    manifest.write_text("\n".join(optional), encoding="utf-8")
+    assert check_submission(project, "my-net") == []
+    assert len(load_submission(project, "my-net").claims) == 1
