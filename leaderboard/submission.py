@@ -31,8 +31,13 @@ from leaderboard.text import Arxiv, Date, Line, OnnxName, Paragraph, Sha256, Url
 
 Distribution = Literal["gaussian", "laplace", "uniform"]
 
-# The norm in which each noise certifies (Cohen et al. 2019; Teng et al. 2020; Yang et al. 2020).
-_NOISE_NORM: dict[Distribution, Norm] = {"gaussian": "l2", "laplace": "l1", "uniform": "l1"}
+# Where each noise certifies well (Cohen et al. 2019, Teng et al. 2020, Yang et al. 2020); an ℓ∞
+# ball lies in the ℓ2 ball of √d times its radius.
+_NOISE_NORMS: dict[Distribution, tuple[Norm, ...]] = {
+    "gaussian": ("l2", "linf"),
+    "laplace": ("l1",),
+    "uniform": ("l1",),
+}
 
 
 def _known_dataset(name: str) -> str:
@@ -156,14 +161,14 @@ class Submission(Strict):
 def settings_for(submission: Submission, settings: Mapping[str, Setting]) -> list[Setting]:
     """The settings that a submission competes in.
 
-    A plain model: all of its dataset. A smoothed one: those with a sampling protocol, in the norm
+    A plain model: all of its dataset. A smoothed one: those with a sampling protocol, in a norm
     in which its noise certifies.
     """
     of_dataset = [one for one in settings.values() if one.dataset == submission.model.dataset]
     if submission.smoothing is None:
         return of_dataset
-    norm = _NOISE_NORM[submission.smoothing.distribution]
-    return [setting for setting in of_dataset if setting.smoothing and setting.norm == norm]
+    norms = _NOISE_NORMS[submission.smoothing.distribution]
+    return [setting for setting in of_dataset if setting.smoothing and setting.norm in norms]
 
 
 def load_submission(project: Project, slug: str) -> Submission:

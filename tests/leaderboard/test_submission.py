@@ -81,9 +81,19 @@ def test_a_smoothed_model_competes_in_the_norm_of_its_noise(
     submission = load_submission(project, "my-net")
     chosen = settings_for(submission, load_settings())
     assert {(setting.dataset, setting.norm) for setting in chosen} == {("cifar10", norm)}
+    assert all(setting.smoothing for setting in chosen)
     assert f"cifar10-{norm}-1.0" in {setting.id for setting in chosen}
     assert submission.smoothing is not None
     assert (submission.smoothing.sigma, submission.smoothing.scale) == ("1/3", Fraction(1, 3))
+
+
+def test_gaussian_smoothing_competes_in_linf_where_the_setting_has_a_protocol(
+    project: Project,
+) -> None:
+    noise = '[smoothing]\ndistribution = "gaussian"\nsigma = "0.5"\n'
+    submit(project, HEAD + MODEL.replace("mnist", "imagenet") + TRAINING + noise)
+    chosen = settings_for(load_submission(project, "my-net"), load_settings())
+    assert "imagenet-linf-1_255" in {setting.id for setting in chosen}
 
 
 def test_every_problem_is_told_at_once_with_file_key_found_and_allowed(project: Project) -> None:
