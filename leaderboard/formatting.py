@@ -4,21 +4,19 @@ Text from submissions and papers is data. `safe` makes it inert in HTML and in M
 since Markdown is what the generated pages are written in.
 """
 
-import html
 import re
 from urllib.parse import quote, urlsplit
 
 DASH = "–"
-# Read by Markdown inside a line; whatever starts a line never comes from foreign text.
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]#~^|$:!=]")
+# Read by HTML, or by Markdown inside a line; what starts a line never comes from foreign text.
+_SIGNS = re.compile(r"[&<>\"'\\`*_{}\[\]#~^|$:!=]")
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 
 def safe(value: object) -> str:
     """Foreign text on one line, with every sign that HTML or Markdown would read as an entity."""
     one_line = " ".join(_INVISIBLE.sub(" ", str(value)).split())
-    escaped = html.escape(one_line, quote=True)
-    return _MARKDOWN.sub(lambda sign: f"&#{ord(sign.group())};", escaped)
+    return _SIGNS.sub(lambda sign: f"&#{ord(sign.group())};", one_line)
 
 
 def safe_url(value: object) -> str:

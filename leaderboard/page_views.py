@@ -8,6 +8,7 @@ from leaderboard.board import Board
 from leaderboard.charts import Chart, Page, catalogue
 from leaderboard.downloads import download_of
 from leaderboard.formatting import DASH
+from leaderboard.literature import Reported
 from leaderboard.metrics import METRICS, is_probabilistic
 from leaderboard.ranking import Standing
 from leaderboard.setting import NORM_SIGNS, Setting
@@ -85,7 +86,7 @@ def home(board: Board) -> View:
     results = board.results
     leaders = [leader(board, name) for name in board.settings]
     return {
-        "leaders": sorted(leaders, key=lambda row: row.ours is None),
+        "leaders": sorted(leaders, key=lambda row: (row.ours is None, row.paper is None)),
         "facts": {
             "submissions": len(board.results_of),
             "verdicts": sum(len(result.rows) for result in results),
@@ -221,10 +222,16 @@ def _told(value: object) -> str:
 
 
 def literature(board: Board) -> View:
-    """Every number of the literature, as published."""
+    """Every number of the literature as published, by setting and best first."""
     by_question = {(s.dataset, s.norm, s.radius): s for s in board.settings.values()}
+    order = {name: position for position, name in enumerate(board.settings)}
+
+    def place_of(row: Reported) -> tuple[int, float]:
+        known = by_question.get((row.dataset, row.norm, row.radius))
+        return order[known.id] if known else len(order), -(row.certified or 0)
+
     rows = []
-    for row in board.literature:
+    for row in sorted(board.literature, key=place_of):
         place = by_question.get((row.dataset, row.norm, row.radius))
         elsewhere = f"{row.dataset} · {NORM_SIGNS[row.norm]} · {row.radius_text}"
         rows.append(

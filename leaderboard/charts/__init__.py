@@ -58,9 +58,16 @@ def figure(layout: Mapping[str, object]) -> go.Figure:
         "template": {},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 52, "r": 16, "t": 12, "b": 48},
+        "margin": {"l": 52, "r": 16, "t": 12, "b": 92},
         "hovermode": "closest",
-        "legend": {"orientation": "h", "y": -0.18, "x": 0, "yanchor": "top"},
+        "legend": {
+            "orientation": "h",
+            "traceorder": "normal",
+            "yref": "container",
+            "y": 0,
+            "x": 0,
+            "yanchor": "bottom",
+        },
     }
     return go.Figure(layout={**common, **layout})
 

@@ -5,6 +5,8 @@ import plotly.graph_objects as go
 from leaderboard.board import Board
 from leaderboard.charts import COLOURS, Chart, Drawing, figure
 
+# A narrower share of a bar, in percent, has no room for its name.
+READABLE = 14
 STATUSES = ("certified", "unknown", "falsified")
 
 
@@ -31,7 +33,7 @@ def draw(board: Board, subject: str) -> Drawing | None:
         }
     )
     table: list[list[str]] = []
-    for status, stage in sorted(counts, key=lambda key: (STATUSES.index(key[0]), key[1])):
+    for status, stage in sorted(counts, key=lambda key: _place(key, counts[key])):
         by_setting = counts[status, stage]
         drawn.add_trace(_bar(status, stage, by_setting, sizes))
         table += [[title, status, stage, str(count)] for title, count in by_setting.items()]
@@ -39,30 +41,40 @@ def draw(board: Board, subject: str) -> Drawing | None:
     return Drawing(drawn, ("Setting", "Status", "Decided by", "Examples"), sorted(table))
 
 
+def _place(key: tuple[str, str], by_setting: dict[str, int]) -> tuple[int, int, str]:
+    """Certified first; within a status what decided most first."""
+    status, stage = key
+    return STATUSES.index(status), -sum(by_setting.values()), stage
+
+
 def _bar(status: str, stage: str, by_setting: dict[str, int], sizes: dict[str, int]) -> go.Bar:
     titles = list(sizes)
     counted = [by_setting.get(title, 0) for title in titles]
+    shares = [100 * count / sizes[title] for count, title in zip(counted, titles, strict=True)]
     return go.Bar(
         y=titles,
-        x=[100 * count / sizes[title] for count, title in zip(counted, titles, strict=True)],
+        x=shares,
         customdata=counted,
         orientation="h",
         name=f"{status} by {stage}" if status != "unknown" else f"unknown after {stage}",
-        marker={"color": COLOURS[status], "line": {"width": 0}},
+        marker={"color": COLOURS[status], "line": {"width": 1, "color": "rgba(255,255,255,0.6)"}},
+        text=[stage if share >= READABLE else "" for share in shares],
+        textposition="inside",
+        insidetextanchor="middle",
+        textangle=0,
         hovertemplate="%{fullData.name}: %{customdata} examples (%{x:.1f} %)<extra></extra>",
         legendgroup=status,
     )
 
 
 def _shade(drawn: go.Figure) -> None:
-    """Several stages of one status keep its colour and differ by strength and pattern."""
+    """Several stages of one status keep its colour and differ by strength and name."""
     seen: dict[str, int] = {}
-    patterns = ("", "/", ".", "x", "-")
     for bar in drawn.data:
         position = seen.get(bar.legendgroup, 0)
         seen[bar.legendgroup] = position + 1
-        bar.marker.opacity = max(0.4, 1 - 0.2 * position)
-        bar.marker.pattern = {"shape": patterns[position % len(patterns)], "solidity": 0.25}
+        red, green, blue = (int(bar.marker.color[start : start + 2], 16) for start in (1, 3, 5))
+        bar.marker.color = f"rgba({red},{green},{blue},{max(0.4, 1 - 0.22 * position):.2f})"
 
 
 CHART = Chart(

@@ -50,8 +50,10 @@
       if (!reply.ok) throw new Error(`no figure (${reply.status})`);
       const figure = await reply.json();
       if (window.matchMedia("(max-width: 40em)").matches) {
-        figure.layout.margin = { ...figure.layout.margin, l: 40, r: 4 };
-        figure.layout.height = (figure.layout.height || 360) + 22 * figure.data.length;
+        const shown = figure.data.filter((trace) => trace.showlegend !== false).length;
+        const margin = { ...figure.layout.margin, l: 46, r: 4, b: 70 + 21 * shown };
+        figure.layout.height = (figure.layout.height || 360) - figure.layout.margin.b + margin.b;
+        figure.layout.margin = margin;
       }
       const options = { responsive: true, displaylogo: false, displayModeBar: false };
       await library.newPlot(plot, figure.data, nested(themed(), figure.layout), options);

@@ -1,0 +1,111 @@
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from leaderboard.results import Results
+
+from leaderboard.board import Board
+from leaderboard.charts import Chart, catalogue
+from leaderboard.charts.progress import Point, points, state_of_the_art
+from leaderboard.charts.radius_curve import MAX_STEPS, steps
+from leaderboard.metrics import certified_at
+from tests.fixtures.board import board, provenance, smoothed_rows
+
+SUBJECTS = {
+    "home": [""],
+    "setting": ["mnist-linf-0.1"],
+    "submission": ["mnist-ibp", "digits-noise"],
+}
+DRAWINGS = [
+    (chart, subject)
+    for chart in catalogue().values()
+    for page in chart.pages
+    for subject in SUBJECTS[page]
+]
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    return board(tmp_path_factory.mktemp("rows"))
+
+
+@pytest.mark.parametrize(
+    ("chart", "subject"), DRAWINGS, ids=lambda value: getattr(value, "name", value)
+)
+def test_every_chart_draws_with_a_table_of_the_same_data(
+    example: Board, chart: Chart, subject: str
+) -> None:
+    drawing = chart.draw(example, subject)
+    assert drawing is not None
+    figure = json.loads(drawing.json())
+    assert figure["data"]
+    assert drawing.table
+    assert all(len(row) == len(drawing.columns) for row in drawing.table)
+    assert chart.caption.endswith(".")
+
+
+@pytest.mark.parametrize("name", ["radius-curve", "stages"])
+def test_a_submission_without_results_has_no_chart(example: Board, name: str) -> None:
+    assert catalogue()[name].draw(example, "hostile") is None
+
+
+def test_two_drawings_of_the_same_rows_are_the_same_text(example: Board, tmp_path: Path) -> None:
+    again = board(tmp_path)
+    for chart, subject in DRAWINGS:
+        one, other = chart.draw(example, subject), chart.draw(again, subject)
+        assert one is not None
+        assert other is not None
+        assert one.json() == other.json()
+
+
+def test_the_state_of_the_art_keeps_only_improvements() -> None:
+    dated = [Point("2019", 50, "a", ""), Point("2020", 40, "b", ""), Point("2021", 60, "c", "")]
+    assert [point.title for point in state_of_the_art(dated)] == ["a", "c"]
+
+
+def test_empirical_numbers_are_not_drawn_as_certified(example: Board) -> None:
+    lines = example.standings["mnist-linf-0.3"]
+    certified = points(lines, empirical=False)
+    attacked = points(lines, empirical=True)
+    assert len(certified) == sum(line.certified is not None for line in lines)
+    assert len(attacked) == sum(line.kind == "empirical" for line in lines)
+    assert attacked
+
+
+def test_measured_and_reported_points_differ_by_symbol(example: Board) -> None:
+    drawing = catalogue()["progress"].draw(example, "mnist-linf-0.1")
+    assert drawing is not None
+    symbols = {
+        (symbol, text.rsplit("(", 1)[1])
+        for trace in drawing.figure.data
+        if trace.mode == "markers"
+        for symbol, text in zip(trace.marker.symbol, trace.text, strict=True)
+    }
+    assert symbols == {("diamond", "re-evaluated)"), ("circle-open", "reported)")}
+
+
+def test_the_curve_of_a_smoothed_model_agrees_with_its_rows_at_every_step() -> None:
+    table = smoothed_rows("digits-noise", "digits-l2-0.25", 297)
+    falls = steps(Results(Path("a"), table, provenance(table)))
+    assert falls
+    for radius, share in falls:
+        assert share == pytest.approx(certified_at(table, radius).mean())
+    beyond = falls[-1][0] + Fraction(1, 10**9)
+    assert not certified_at(table, beyond).any()
+
+
+def test_a_long_curve_is_thinned_to_true_points() -> None:
+    table = smoothed_rows("digits-noise", "digits-l2-0.25", 3000, n=100_000)
+    falls = steps(Results(Path("a"), table, provenance(table)))
+    assert 100 < len(falls) <= MAX_STEPS + 1
+    for radius, share in falls[::50]:
+        assert share == pytest.approx(certified_at(table, radius).mean())
+
+
+def test_the_stages_of_a_setting_add_up_to_its_examples(example: Board) -> None:
+    drawing = catalogue()["stages"].draw(example, "mnist-ibp")
+    assert drawing is not None
+    counted = [int(row[3]) for row in drawing.table if row[0] == "MNIST · ℓ∞ · 0.1"]
+    assert sum(counted) == 500
+    assert sum(trace.x[0] for trace in drawing.figure.data) == pytest.approx(100)

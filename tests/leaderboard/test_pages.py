@@ -1,0 +1,178 @@
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from leaderboard.board import Board
+from leaderboard.downloads import without_formulas
+from leaderboard.formatting import percent, safe, safe_url, seconds
+from leaderboard.pages import generate, plan
+from leaderboard.project import Project, find_project
+from tests.fixtures.board import HOSTILE, board
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    return board(tmp_path_factory.mktemp("rows"))
+
+
+def generated(example: Board, root: Path) -> Path:
+    """The pages of a checkout that has the project's own templates."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "site").symlink_to(find_project().site)
+    project = Project(root)
+    generate(project, example)
+    return project.pages
+
+
+@pytest.fixture(scope="module")
+def pages(example: Board, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generated(example, tmp_path_factory.mktemp("project"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_two_generations_are_byte_identical(example: Board, pages: Path, tmp_path: Path) -> None:
+    assert contents(generated(example, tmp_path / "again")) == contents(pages)
+
+
+def test_a_page_is_made_for_everything(example: Board, pages: Path) -> None:
+    for kind, names in {
+        "settings": example.settings,
+        "submissions": example.submissions,
+        "taxonomy": example.taxonomy.nodes,
+    }.items():
+        for name in names:
+            assert (pages / kind / f"{name}.md").is_file()
+
+
+def test_what_is_left_of_an_earlier_generation_disappears(example: Board, tmp_path: Path) -> None:
+    stale = generated(example, tmp_path) / "submissions" / "withdrawn.md"
+    stale.write_text("old")
+    generate(Project(tmp_path), example)
+    assert not stale.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HOSTILE,
+        "a\n\n# b",
+        "```\ncode",
+        "<b>",
+        "{% raw %}",
+        "a_b_c",
+        "[x](http://y)",
+        "$x$",
+        "&amp;",
+    ],
+)
+def test_foreign_text_leaves_no_sign_that_html_or_markdown_reads(text: str) -> None:
+    import html
+
+    made = safe(text)
+    assert not set("<>\"'`*_{}[]|$\n").intersection(made)
+    assert html.unescape(made) == " ".join(text.split())
+
+
+def test_a_hostile_title_is_inert_on_every_page(pages: Path) -> None:
+    told = 0
+    for path in pages.rglob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        assert "<script>alert" not in text
+        assert "](javascript:alert" not in text.replace("title: ", "")
+        told += "alert(1)" in text
+    assert told >= 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        " JaVaScRiPt:x",
+        "data:text/html,x",
+        "//x.org",
+        "ftp://x.org",
+        "http://",
+        "",
+    ],
+)
+def test_only_web_addresses_are_linked(url: str) -> None:
+    assert safe_url(url) == ""
+
+
+def test_a_web_address_stays_what_it_is() -> None:
+    url = "https://openreview.net/forum?id=AQ9UL-7UvZx&x=%20#a"
+    assert safe_url(url) == url
+    assert safe_url('https://x.org/"><script>') == "https://x.org/%22%3E%3Cscript%3E"
+
+
+def test_an_empty_setting_says_what_is_missing(pages: Path) -> None:
+    text = (pages / "settings" / "digits-linf-0.05.md").read_text(encoding="utf-8")
+    assert "No model has been re-evaluated here yet." in text
+    assert "Nor is any published number" in text
+
+
+def test_a_partial_evaluation_is_noted(pages: Path) -> None:
+    text = (pages / "settings" / "mnist-linf-0.1.md").read_text(encoding="utf-8")
+    assert "500 of 10,000 examples are evaluated." in text
+
+
+def test_a_submission_shows_claim_measurement_and_command(pages: Path) -> None:
+    text = (pages / "submissions" / "mnist-ibp.md").read_text(encoding="utf-8")
+    assert "certboard run mnist-ibp --setting mnist-linf-0.1 --fresh" in text
+    assert ">93.2<" in text
+    assert ">80.0<" in text
+    assert "abcdef0" in text
+
+
+def test_the_csv_has_the_rows_and_no_formula(pages: Path) -> None:
+    stored = pd.read_parquet(pages / "data" / "mnist-linf-0.1" / "mnist-ibp.parquet")
+    table = pd.read_csv(pages / "data" / "mnist-linf-0.1" / "mnist-ibp.csv")
+    assert len(table) == len(stored) == 500
+    assert "witness" not in table
+    assert table["status"].tolist() == stored["status"].tolist()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1"])
+def test_a_formula_in_a_text_column_is_defused(text: str, tmp_path: Path) -> None:
+    table = pd.DataFrame({"note": [text, None], "margin": [-0.5, 1.0]})
+    without_formulas(table).to_csv(tmp_path / "a.csv", index=False)
+    with (tmp_path / "a.csv").open(newline="") as lines:
+        [_, (note, margin), _] = list(csv.reader(lines))
+    assert note == f"'{text}"
+    assert margin == "-0.5"
+
+
+def test_figures_lie_where_the_pages_look_for_them(example: Board, pages: Path) -> None:
+    planned = [item.path for page in plan(example) for item in page.charts]
+    assert planned
+    for path in planned:
+        assert (pages / path).is_file()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.0000123, "12 µs"),
+        (0.0042, "4.2 ms"),
+        (90, "90 s"),
+        (600, "10 min"),
+        (9000, "2.5 h"),
+    ],
+)
+def test_durations_read_as_one_would_say_them(value: float | None, text: str) -> None:
+    assert seconds(value) == text
+
+
+def test_a_share_that_is_not_known_is_a_dash() -> None:
+    assert percent(None) == "–"
+    assert percent(0.93251) == "93.3"

@@ -1,0 +1,116 @@
+"""The website as files: MkDocs accepts it, every link leads somewhere, nothing is fetched abroad."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from leaderboard.errors import InputError
+from leaderboard.pages import generate, newest_result
+from leaderboard.project import Project, find_project
+from leaderboard.site_build import run_mkdocs
+from tests.fixtures.board import board
+from tests.fixtures.website import built
+
+# Attributes by which a browser fetches something without being asked.
+FETCHED = {
+    ("script", "src"),
+    ("link", "href"),
+    ("img", "src"),
+    ("iframe", "src"),
+    ("source", "src"),
+}
+
+
+class Links(HTMLParser):
+    """The addresses, identifiers and fetched files of one page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.fetched: list[str] = []
+        self.ids: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id" and value:
+                self.ids.add(value)
+            if (tag, name) in FETCHED or name == "data-figure":
+                self.fetched.append(value or "")
+            if (tag, name) == ("a", "href"):
+                self.links.append(value or "")
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory.mktemp("project"))
+
+
+def read(path: Path) -> Links:
+    page = Links()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+def pages(public: Path) -> list[Path]:
+    return [path for path in public.rglob("*.html") if path.name != "404.html"]
+
+
+def target(page: Path, address: str) -> Path:
+    found = (page.parent / unquote(urlsplit(address).path)).resolve()
+    return found / "index.html" if found.is_dir() else found
+
+
+def test_every_link_within_the_website_leads_to_a_page_and_a_place_on_it(public: Path) -> None:
+    read_pages = {path.resolve(): read(path) for path in pages(public)}
+    broken = []
+    for path, page in read_pages.items():
+        for address in page.links + page.fetched:
+            parts = urlsplit(address)
+            if parts.scheme or parts.netloc:
+                continue
+            found = target(path, address) if parts.path else path
+            there = read_pages.get(found)
+            if not found.is_file() or (
+                parts.fragment and there and parts.fragment not in there.ids | {"__skip"}
+            ):
+                broken.append(f"{path.relative_to(public.resolve())}: {address}")
+    assert broken == []
+
+
+def test_no_page_fetches_anything_from_another_host(public: Path) -> None:
+    for path in public.rglob("*.html"):
+        assert [one for one in read(path).fetched if urlsplit(one).netloc] == []
+    for path in (public / "assets").glob("*.css"):
+        assert not re.search(r"url\(['\"]?(https?:)?//|@import", path.read_text(encoding="utf-8"))
+
+
+def test_foreign_markup_reaches_no_page_alive(public: Path) -> None:
+    for path in pages(public):
+        text = path.read_text(encoding="utf-8")
+        assert "<script>alert" not in text
+        assert 'href="javascript:' not in text
+
+
+def test_links_to_other_sites_have_a_web_scheme(public: Path) -> None:
+    schemes = {urlsplit(link).scheme for path in pages(public) for link in read(path).links}
+    assert schemes <= {"", "https", "http"}
+
+
+def test_a_broken_link_fails_the_build_with_a_sentence(tmp_path: Path) -> None:
+    source = find_project()
+    (tmp_path / "site").symlink_to(source.site)
+    (tmp_path / "mkdocs.yml").symlink_to(source.root / "mkdocs.yml")
+    project = Project(tmp_path)
+    example = board(tmp_path / "rows")
+    generate(project, example)
+    (project.pages / "broken.md").write_text("[nowhere](missing.md)")
+    with pytest.raises(InputError, match=r"MkDocs could not build the website: .*missing\.md"):
+        run_mkdocs(project, newest_result(example))
+
+
+def test_a_checkout_without_configuration_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"There is no mkdocs\.yml"):
+        run_mkdocs(Project(tmp_path), 0)
