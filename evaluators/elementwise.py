@@ -132,6 +132,16 @@ class LeakyReLU(Elementwise):
         below = torch.where(negative | (~positive & (upper <= -lower)), leak, one)
         return Slopes(below, above)
 
+    def intercepts(self, slopes: Slopes, lower: Values, upper: Values) -> tuple[Values, Values]:
+        """Zero where the line passes through the kink and is known to be on its side."""
+        below, above = super().intercepts(slopes, lower, upper)
+        supports = (slopes.lower >= self.leak) & (slopes.lower <= 1)
+        identical = ((lower >= 0) & (slopes.upper == 1)) | (
+            (upper <= 0) & (slopes.upper == self.leak)
+        )
+        zero = torch.zeros_like(below)
+        return torch.where(supports, zero, below), torch.where(identical, zero, above)
+
     def undecided(self, lower: Values, upper: Values) -> Tensor:
         """Where the interval straddles the kink."""
         return (lower < 0) & (upper > 0)

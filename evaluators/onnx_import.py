@@ -29,8 +29,9 @@ MAX_CONSTANT = 2**27
 OPSETS = range(7, 26)
 
 FOLDABLE = frozenset(
-    ("Add", "Cast", "Concat", "Constant", "ConstantOfShape", "Div", "Gather", "Identity", "Mul")
-    + ("Neg", "Reshape", "Shape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze")
+    ("Add", "Cast", "Concat", "Constant", "ConstantOfShape", "Div", "Gather", "Identity")
+) | frozenset(
+    ("Mul", "Neg", "Reshape", "Shape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze")
 )
 """Operators that may be evaluated when all their inputs are constants."""
 

@@ -1,0 +1,68 @@
+"""Concretisation: the least value of a linear function over a region."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from evaluators.deterministic._intervals import Interval
+from evaluators.problem import Ball, Norm
+from evaluators.rounding import UNIT, float_above, gamma, up
+
+Rows = Float[Tensor, "groups rows *shape"]
+Values = Float[Tensor, "groups rows"]
+
+
+def one_norm(rows: Rows) -> Values:
+    """Sum of absolute coefficients of each row."""
+    norm: Tensor = torch.linalg.vector_norm(rows.flatten(2), 1, dim=2)
+    return norm
+
+
+def dot(rows: Rows, values: Float[Tensor, "groups *shape"]) -> Values:
+    """Each row times its group's values."""
+    return (rows.flatten(2) @ values.flatten(1)[..., None])[..., 0]
+
+
+def least_over_box(rows: Rows, box: Interval) -> tuple[Values, Values]:
+    """`(value, slack)`: value - slack bounds rows·z from below for all z in the box `[groups, …]`."""
+    middle = (box.lower + box.upper) / 2
+    radius = torch.maximum(up(box.upper - middle), up(middle - box.lower))
+    value = dot(rows, middle) - dot(rows.abs(), radius)
+    size = (middle.abs() + radius).flatten(1).amax(1)
+    error = 2 * gamma(rows[0, 0].numel() + 4)
+    return value, one_norm(rows) * size[:, None] * error
+
+
+def least_over_ball(
+    rows: Rows, x: Float[Tensor, "groups *shape"], region: Ball, hull: Interval
+) -> tuple[Values, Values]:
+    """`(value, slack)`: value - slack bounds rows·z from below for all z in the region around x.
+
+    The better of two bounds: over the region's bounding box, and by the dual norm. The dual norm
+    is taken only of coefficients that could lower the value: where x is already at the end of the
+    pixel range towards which a coefficient pulls, no perturbation can follow it.
+    """
+    value, slack = least_over_box(rows, hull)
+    if region.norm is Norm.LINF:
+        return value, slack
+    center = x[:, None]
+    stuck = ((center <= region.low) & (rows > 0)) | ((center >= region.high) & (rows < 0))
+    norm = torch.linalg.vector_norm(
+        rows.masked_fill(stuck, 0.0).flatten(2), region.norm.dual, dim=2
+    )
+    radius = float_above(region.radius)
+    ball = dot(rows, x) - radius * norm
+    size = x.flatten(1).abs().amax(1)[:, None] + radius
+    error = 2 * gamma(rows[0, 0].numel() + 8)
+    ball_slack = one_norm(rows) * size * error
+    better = ball - ball_slack > value - slack
+    return torch.where(better, ball, value), torch.where(better, ball_slack, slack)
+
+
+def settle(value: Values, slack: Values) -> Values:
+    """value - slack, rounded down.
+
+    The slack is inflated for the roundings of its own sum; 1e-200 covers products that underflow.
+    """
+    padded = slack * (1 + 1e-6) + value.abs() * (4 * UNIT) + 1e-200
+    return torch.nextafter(value - padded, value.new_tensor(-torch.inf))

@@ -1,0 +1,175 @@
+"""Bounds of a network's nodes and margins, put together from intervals and backward passes."""
+
+from collections.abc import Iterator
+from math import prod
+
+import torch
+from torch import Tensor
+
+from evaluators.affine import AffineMap
+from evaluators.deterministic._backward import Relaxed, lower_bounds
+from evaluators.deterministic._intervals import Interval, propagate
+from evaluators.deterministic._relaxation import Relaxation, adaptive
+from evaluators.elementwise import Elementwise
+from evaluators.errors import ContradictionError
+from evaluators.network import Input, MaxPool, Network, Sum
+from evaluators.problem import Norm, Problem
+
+CHUNK_BYTES = 48 * 2**20
+"""Size of the largest tensor of a backward pass: past the caches, larger is not faster."""
+
+
+def interval_relaxation(problem: Problem, relaxation: Relaxation = adaptive) -> Relaxed:
+    """Intervals of every node (IBP); for l2 and l1 the first layer's by the dual norm."""
+    return _relaxed(problem, relaxation, _first_layer(problem.region.norm))
+
+
+def linear_relaxation(problem: Problem, relaxation: Relaxation = adaptive) -> Relaxed:
+    """Intervals of every node, those that feed non-linearities tightened by backward passes."""
+    return _relaxed(problem, relaxation, lambda network, position: True)
+
+
+def margins(relaxed: Relaxed, labels: Tensor, to_input: bool) -> Tensor:
+    """Lower bounds of label's logit minus each other's, `[batch, classes - 1]`, classes in order.
+
+    With `to_input` rows are walked to the input; else only to the nearest non-linearity, which
+    is interval propagation with the last linear layers merged.
+    """
+    network, last = relaxed.network, len(relaxed.network.nodes) - 1
+    rows = margin_rows(labels, network.classes)
+    nearest = lambda position: (
+        not isinstance(  # noqa: E731
+            network.nodes[position].operation, AffineMap | Sum
+        )
+    )
+    bounds = torch.empty(rows.shape[:2], dtype=rows.dtype, device=rows.device)
+    group = max(1, _row_capacity(network, last) // rows.shape[1])
+    for chunk in torch.arange(len(rows), device=rows.device).split(group):
+        found = lower_bounds(relaxed, last, rows[chunk], chunk, nearest)
+        if to_input:
+            walked = lower_bounds(relaxed, last, rows[chunk], chunk)
+            found = torch.maximum(found, walked)
+        bounds[chunk] = found
+    return bounds
+
+
+def margin_rows(labels: Tensor, classes: int) -> Tensor:
+    """`[batch, classes - 1, classes]`: +1 at the label, -1 at each other class in turn."""
+    unit = torch.eye(classes, dtype=torch.float64, device=labels.device)
+    others = torch.ones(len(labels), classes, dtype=torch.bool, device=labels.device)
+    others.scatter_(1, labels[:, None], False)
+    rows = unit[labels][:, None] - unit
+    return rows[others].reshape(len(labels), classes - 1, classes)
+
+
+def _first_layer(norm: Norm):  # type: ignore[no-untyped-def]
+    """Which nodes IBP bounds by a backward pass: none for a box, else affine ones of the input."""
+
+    def wanted(network: Network, position: int) -> bool:
+        if norm is Norm.LINF:
+            return False
+        while position and isinstance(network.nodes[position].operation, AffineMap):
+            position = network.nodes[position].parents[0]
+        return position == 0
+
+    return wanted
+
+
+def _relaxed(problem, relaxation, wanted) -> Relaxed:  # type: ignore[no-untyped-def]
+    assert isinstance(problem.network, Network)
+    network = problem.network.to(torch.float64, problem.x.device)
+    hull = Interval(*problem.region.hull(problem.x))
+    relaxed = Relaxed(network, problem.x.double(), problem.region, [hull], relaxation)
+    refinable = _nonlinear_parents(network)
+    for position, node in enumerate(network.nodes[1:], start=1):
+        parents = [relaxed.bounds[parent] for parent in node.parents]
+        relaxed.bounds.append(propagate(node.operation, parents))
+        if position in refinable and wanted(network, position):
+            if problem.region.norm is Norm.LINF and _interval_is_exact(network, position):
+                continue
+            relaxed.bounds[position] = _refine(relaxed, position, refinable[position])
+    return relaxed
+
+
+def _nonlinear_parents(network: Network) -> dict[int, Elementwise | MaxPool]:
+    """The nodes whose bounds a relaxation reads, with one of the operations that reads them."""
+    return {
+        node.parents[0]: node.operation
+        for node in network.nodes
+        if isinstance(node.operation, Elementwise | MaxPool)
+    }
+
+
+def _interval_is_exact(network: Network, position: int) -> bool:
+    """Whether interval propagation over a box is already the best bound of a node.
+
+    So it is when only one map between the node and the input mixes entries.
+    """
+    mixing = 0
+    while position:
+        operation = network.nodes[position].operation
+        if not isinstance(operation, AffineMap):
+            return False
+        mixing += operation.fan_in > 1 or operation.fan_out > 1
+        position = network.nodes[position].parents[0]
+    return mixing <= 1
+
+
+def _refine(relaxed: Relaxed, position: int, reader: Elementwise | MaxPool) -> Interval:
+    """Tighten the entries of a node about which the operation that reads it is undecided."""
+    interval = relaxed.bounds[position]
+    lower, upper = interval.lower.flatten(1).clone(), interval.upper.flatten(1).clone()
+    if isinstance(reader, MaxPool):
+        undecided = torch.ones_like(lower, dtype=torch.bool)
+    else:
+        undecided = reader.undecided(lower, upper)
+    shape = relaxed.network.nodes[position].shape
+    for examples, index, real in _groups(undecided, _row_capacity(relaxed.network, position)):
+        rows = lower.new_zeros(*index.shape, prod(shape))
+        rows.scatter_(2, index[..., None], real[..., None].double())
+        rows = torch.cat((rows, -rows), 1).reshape(len(examples), -1, *shape)
+        found = lower_bounds(relaxed, position, rows, examples)
+        below, above = found.split_with_sizes([index.shape[1]] * 2, 1)
+        owner = examples[:, None].expand_as(index)[real]
+        lower[owner, index[real]] = torch.maximum(lower[owner, index[real]], below[real])
+        upper[owner, index[real]] = torch.minimum(upper[owner, index[real]], -above[real])
+    if bool((lower > upper).any()):
+        name = relaxed.network.nodes[position].name
+        raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
+    return Interval(lower.reshape_as(interval.lower), upper.reshape_as(interval.upper))
+
+
+def _groups(undecided: Tensor, capacity: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Cut the undecided entries `[batch, entries]` into groups of examples with equal row counts.
+
+    Yields `(examples [g], index [g, k], real [g, k])`; examples with similar counts go together,
+    and rows that only fill up are not `real`.
+    """
+    counts = undecided.sum(1)
+    order = torch.argsort(counts, descending=True).tolist()
+    counts_list = counts.tolist()
+    order = [example for example in order if counts_list[example]]
+    while order:
+        most = counts_list[order[0]]
+        if 2 * most > capacity:
+            example = order.pop(0)
+            places = undecided[example].nonzero()[:, 0]
+            for part in places.split(max(1, capacity // 2)):
+                index = part[None]
+                yield (part.new_tensor([example]), index, torch.ones_like(index, dtype=torch.bool))
+            continue
+        size = max(1, capacity // (2 * most))
+        members, order = order[:size], order[size:]
+        examples = torch.tensor(members, device=undecided.device)
+        ranks = undecided[examples].to(torch.int8).argsort(dim=1, descending=True, stable=True)
+        real = torch.arange(most, device=undecided.device) < counts[examples, None]
+        yield examples, ranks[:, :most], real
+
+
+def _row_capacity(network: Network, position: int) -> int:
+    """How many rows fit into a chunk on their way from a node to the input."""
+    largest = max(prod(node.shape) for node in network.nodes[: position + 1])
+    return max(2, CHUNK_BYTES // (8 * largest))
+
+
+__all__ = ["Input", "interval_relaxation", "linear_relaxation", "margin_rows", "margins"]
