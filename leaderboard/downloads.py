@@ -50,4 +50,7 @@ def without_formulas(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _inert(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    if not isinstance(value, str):
+        return value
+    one_line = value.replace("\r", " ")
+    return f"'{one_line}" if value.startswith(_FORMULA_STARTS) else one_line

@@ -33,7 +33,8 @@ def run_mkdocs(project: Project, newest: int) -> None:
     Raises:
         InputError: MkDocs refused; its own words are in the message.
     """
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    # Not --quiet: MkDocs would then not even count warnings, and strict would mean nothing.
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
     done = subprocess.run(
         command,
         cwd=_with_configuration(project),
@@ -43,8 +44,9 @@ def run_mkdocs(project: Project, newest: int) -> None:
         check=False,
     )
     if done.returncode != 0:
-        told = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
-        raise InputError(f"MkDocs could not build the website: {told}")
+        told = [line for line in done.stderr.splitlines() if not line.startswith("INFO")]
+        words = " ".join(" ".join(told).split()) or f"exit code {done.returncode}"
+        raise InputError(f"MkDocs could not build the website: {words}")
 
 
 def serve_mkdocs(project: Project, port: int, newest: int) -> None:

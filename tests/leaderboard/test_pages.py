@@ -87,7 +87,9 @@ def test_a_hostile_title_is_inert_on_every_page(pages: Path) -> None:
     for path in pages.rglob("*.md"):
         text = path.read_text(encoding="utf-8")
         assert "<script>alert" not in text
-        assert "](javascript:alert" not in text.replace("title: ", "")
+        markdown = text.split("\n---\n", 1)[-1]
+        assert "](javascript:alert" not in markdown
+        assert "{{" not in markdown
         told += "alert(1)" in text
     assert told >= 2
 
@@ -147,7 +149,7 @@ def test_a_formula_in_a_text_column_is_defused(text: str, tmp_path: Path) -> Non
     without_formulas(table).to_csv(tmp_path / "a.csv", index=False)
     with (tmp_path / "a.csv").open(newline="") as lines:
         [_, (note, margin), _] = list(csv.reader(lines))
-    assert note == f"'{text}"
+    assert note == f"'{text}".replace("\r", " ")
     assert margin == "-0.5"
 
 

@@ -1,4 +1,4 @@
-"""The website as files: MkDocs accepts it, every link leads somewhere, nothing is fetched abroad."""
+"""The website as files: MkDocs accepts it, links lead somewhere, nothing is fetched abroad."""
 
 import re
 from html.parser import HTMLParser
