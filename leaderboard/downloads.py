@@ -45,8 +45,15 @@ def publish(result: "Results", download: Download, root: Path) -> None:
 
 def without_formulas(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with an apostrophe before every text that a spreadsheet would run as a formula."""
-    texts = [name for name in rows.columns if not pd.api.types.is_numeric_dtype(rows[name])]
-    return rows.assign(**{name: rows[name].map(_inert, na_action="ignore") for name in texts})
+    changed = {}
+    for name in rows.columns:
+        column = rows[name]
+        if pd.api.types.is_numeric_dtype(column):
+            continue
+        texts = {text: _inert(text) for text in column.dropna().unique()}
+        if any(text != inert for text, inert in texts.items()):
+            changed[name] = column.map(texts)
+    return rows.assign(**changed)
 
 
 def _inert(value: object) -> object:

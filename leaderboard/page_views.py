@@ -185,16 +185,16 @@ def submission(board: Board, slug: str) -> View:
 def _entry(board: Board, subject: Submission, result: "Results") -> View:
     place = board.settings[result.provenance.setting]
     claim = next((claim for claim in subject.claims if claim.setting == place.id), None)
-    value = {name: metric.value(result.rows, place.radius) for name, metric in METRICS.items()}
+    line = board.line_of(result)
     return {
         "setting": place,
-        "line": board.line_of(result),
+        "line": line,
         "of": len(board.re_evaluated(place.id)),
         "rows": len(result.rows),
-        "claimed_certified": _claimed(claim and claim.certified),
-        "claimed_clean": _claimed(claim and claim.clean),
-        "median_seconds": value["median-seconds"],
-        "total_seconds": value["total-seconds"],
+        "claimed_certified": _claimed(claim.certified if claim else None),
+        "claimed_clean": _claimed(claim.clean if claim else None),
+        "median_seconds": line.measured["median-seconds"],
+        "total_seconds": line.measured["total-seconds"],
         "download": download_of(result, subject.title),
         "provenance": provenance(result),
     }

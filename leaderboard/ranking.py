@@ -5,7 +5,7 @@ one that certboard measured: the two answer different questions.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from leaderboard.literature import Reported
@@ -22,7 +22,11 @@ Kind = Literal["deterministic", "probabilistic", "empirical"]
 
 @dataclass(frozen=True)
 class Standing:
-    """One line of a setting's table; every share is in [0, 1], None where it is not known."""
+    """One line of a setting's table; every share is in [0, 1], None where it is not known.
+
+    A re-evaluated line has its `result` and, in `measured`, every metric by name; a reported one
+    has the published row.
+    """
 
     rank: int | None
     tier: Tier
@@ -39,6 +43,7 @@ class Standing:
     extra_data: str
     slug: str | None = None
     result: "Results | None" = None
+    measured: Mapping[str, float | None] = field(default_factory=dict)
     reported: Reported | None = None
 
 
@@ -98,6 +103,7 @@ def _re_evaluated(setting: Setting, result: "Results", submission: Submission) -
         extra_data=_extra_data(submission.training.extra_data),
         slug=submission.slug,
         result=result,
+        measured=values,
     )
 
 

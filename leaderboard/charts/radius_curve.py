@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from leaderboard.board import Board
 from leaderboard.charts import COLOURS, SERIES, Chart, Drawing, figure
-from leaderboard.metrics import METRICS, correct, is_probabilistic, proved_radii
+from leaderboard.metrics import correct, is_probabilistic, proved_radii
 
 if TYPE_CHECKING:
     from leaderboard.results import Results
@@ -38,7 +38,7 @@ def steps(result: "Results") -> list[tuple[Fraction, float]]:
 
 def _smoothed(drawn: go.Figure, board: Board, result: "Results", colour: str) -> list[list[str]]:
     title = board.settings[result.provenance.setting].title
-    clean = METRICS["clean"].value(result.rows, Fraction(0)) or 0.0
+    clean = board.line_of(result).clean or 0.0
     falls = steps(result)
     radii = [0.0, *(float(radius) for radius, _ in falls)]
     shares = [clean, *(share for _, share in falls)]
@@ -64,7 +64,7 @@ def _exact(
     points = []
     for result in found:
         radius = board.settings[result.provenance.setting].radius
-        value = {name: metric.value(result.rows, radius) for name, metric in METRICS.items()}
+        value = board.line_of(result).measured
         points.append((radius, value["certified"] or 0.0, value["attack"], value["clean"] or 0.0))
     points.sort()
     radii = [0.0, *(float(point[0]) for point in points)]

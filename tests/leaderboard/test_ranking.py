@@ -17,7 +17,7 @@ def result(slug: str, certified: int, of: int = 10, setting: str = SETTING) -> R
     return Results(Path(f"{slug}.parquet"), table, provenance(table))
 
 
-def reported(certified: float | None, title: str = "A paper", **other: object) -> Reported:
+def reported(certified: float | None, title: str = "A paper", **other: str) -> Reported:
     row: dict[str, object] = {
         "dataset": "mnist",
         "norm": "linf",
@@ -59,7 +59,7 @@ def test_an_equal_radius_written_otherwise_is_the_same_setting_and_another_is_no
 
 
 @pytest.mark.parametrize("other", [{"norm": "l2"}, {"dataset": "cifar10"}])
-def test_another_norm_or_dataset_is_another_setting(other: dict[str, object]) -> None:
+def test_another_norm_or_dataset_is_another_setting(other: dict[str, str]) -> None:
     assert standings(setting_named(SETTING), [], [reported(90.0, **other)], {}) == []
 
 
