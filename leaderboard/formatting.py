@@ -28,7 +28,7 @@ def safe_url(value: object) -> str:
         return ""
     if parts.scheme.lower() not in ("http", "https") or not parts.netloc or '"' in parts.netloc:
         return ""
-    return quote(text, safe="/:?&=#%+,;@~()!$'*[]-._")
+    return quote(text, safe="/:?&=#%+,;@~()!$-._")
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -144,10 +144,15 @@ def _environment(templates: Path) -> Environment:
         percent=formatting.percent,
         seconds=formatting.seconds,
         count=formatting.count,
-        safe_url=formatting.safe_url,
+        safe_url=_attribute_url,
         front_matter=_front_matter,
     )
     return environment
+
+
+def _attribute_url(value: object) -> Markup:
+    """A checked address for an attribute, where Markdown reads nothing."""
+    return Markup(html.escape(formatting.safe_url(value)))
 
 
 def _front_matter(text: object) -> Markup:
