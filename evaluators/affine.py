@@ -8,7 +8,7 @@ subclass here (or a composition of these) and needs no change in any method.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from math import prod
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +62,7 @@ class AffineMap(ABC):
     def fan_out(self) -> int:
         """Most products summed into one entry of Wᵀy; 0 when it is exact."""
 
-    def to(self, dtype: torch.dtype, device: torch.device) -> Self:
+    def to(self, dtype: torch.dtype, device: torch.device) -> "AffineMap":
         """A copy whose floating-point tensors have this type and place."""
         changed: dict[str, Any] = {}
         for field in fields(self):

@@ -20,6 +20,9 @@ from evaluators.network import Network, SmoothedNetwork
 from evaluators.problem import Problem
 from evaluators.verdict import Status, Verdict
 
+PREDICTION = "prediction"
+"""Stage of an example that is decided by running the network on it."""
+
 FOLDERS: tuple[ModuleType, ...] = (falsification, deterministic, probabilistic)
 
 
@@ -72,8 +75,8 @@ class Evaluator(ABC):
             return []
         started = time.perf_counter()
         try:
-            verdicts = self.solve(problem)
-        except (KeyboardInterrupt, ContradictionError):
+            verdicts = self._solve_right_ones(problem)
+        except ContradictionError:
             raise
         except Exception as error:
             return self._smaller(problem, error)
@@ -82,7 +85,27 @@ class Evaluator(ABC):
 
     @abstractmethod
     def solve(self, problem: Problem) -> list[Verdict]:
-        """The method itself; what it returns is checked by `__call__`."""
+        """The method itself; what it returns is checked by `__call__`.
+
+        Of a deterministic network it is asked only about examples that are classified rightly.
+        """
+
+    def _solve_right_ones(self, problem: Problem) -> list[Verdict]:
+        """Answer wrongly classified examples by themselves, ask `solve` about the others."""
+        if not isinstance(problem.network, Network):
+            return self.solve(problem)
+        predictions = predict(problem.network, problem.x)
+        rows = [row for row in range(len(problem)) if predictions[row] == int(problem.labels[row])]
+        solved = self.solve(problem.select(rows)) if rows else []
+        if len(solved) != len(rows):
+            return solved
+        verdicts = [
+            Verdict(Status.FALSIFIED, prediction, witness=x, stage=PREDICTION)
+            for prediction, x in zip(predictions, problem.x, strict=True)
+        ]
+        for row, verdict in zip(rows, solved, strict=True):
+            verdicts[row] = replace(verdict, prediction=predictions[row])
+        return verdicts
 
     def _smaller(self, problem: Problem, error: Exception) -> list[Verdict]:
         """Halve a batch that failed; a single example that fails is unknown."""
@@ -131,6 +154,8 @@ class Evaluator(ABC):
     def _why_not_certified(self, problem: Problem, row: int, verdict: Verdict) -> str:
         if not self.certifies:
             return "an attack cannot certify"
+        if not bool(torch.isfinite(problem.x[row]).all()):
+            return "the example is not finite"
         if verdict.witness is not None:
             raise ContradictionError(f"'{verdict.stage}' certified and gave a witness.")
         if verdict.prediction != int(problem.labels[row]):
@@ -142,6 +167,15 @@ class Evaluator(ABC):
         if not 0 < verdict.confidence <= 1:
             return "the confidence is not a probability"
         return ""
+
+
+def predict(network: Network, x: Tensor) -> list[int | None]:
+    """The class of the largest float32 logit of each example; None where one is not finite."""
+    with torch.inference_mode():
+        logits = network.to(torch.float32, x.device)(x)
+    finite = torch.isfinite(logits).all(1).tolist()
+    classes = logits.argmax(1).tolist()
+    return [chosen if good else None for chosen, good in zip(classes, finite, strict=True)]
 
 
 def why_not_witness(problem: Problem, row: int, witness: Tensor | None) -> str:

@@ -15,7 +15,7 @@ from evaluators.errors import ContradictionError
 from evaluators.network import Input, MaxPool, Network, Sum
 from evaluators.problem import Norm, Problem
 
-CHUNK_BYTES = 48 * 2**20
+CHUNK_BYTES = 24 * 2**20
 """Size of the largest tensor of a backward pass: past the caches, larger is not faster."""
 
 

@@ -1,0 +1,71 @@
+"""The cascade: cheap methods first, so that each example is decided by the first one that can."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evaluators.evaluator import Evaluator, catalogue
+from evaluators.network import Network
+from evaluators.problem import Problem
+from evaluators.verdict import Status, Verdict
+
+
+def default_stages() -> tuple[Evaluator, ...]:
+    """The evaluators for deterministic networks that have a place in the cascade, in order."""
+    chosen = [
+        evaluator
+        for evaluator in catalogue().values()
+        if evaluator.cascade is not None and evaluator.accepts is Network
+    ]
+    return tuple(evaluator() for evaluator in sorted(chosen, key=lambda e: e.cascade or 0))
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Asks each stage about what the stages before left open.
+
+    A verdict says which stage gave it; its seconds are those of all stages tried, and an example
+    that none decides keeps the best margin proved and the last stage's note.
+    """
+
+    stages: tuple[Evaluator, ...]
+
+    @staticmethod
+    def name() -> str:
+        """Name on the command line and in results."""
+        return "cascade"
+
+    @property
+    def version(self) -> str:
+        """Versions of all stages."""
+        return "+".join(f"{stage.name()}-{stage.version}" for stage in self.stages)
+
+    def options(self) -> dict[str, Any]:
+        """Options of all stages, by stage."""
+        return {stage.name(): stage.options() for stage in self.stages}
+
+    def __call__(self, problem: Problem) -> list[Verdict]:
+        """One checked verdict for each example, in order."""
+        verdicts: list[Verdict] = []
+        open_rows = list(range(len(problem)))
+        for stage in self.stages:
+            if not open_rows:
+                break
+            found = stage(problem.select(open_rows))
+            if not verdicts:
+                verdicts = found
+            else:
+                for row, verdict in zip(open_rows, found, strict=True):
+                    verdicts[row] = _after(verdicts[row], verdict)
+            open_rows = [row for row in open_rows if verdicts[row].status is Status.UNKNOWN]
+        return verdicts
+
+
+def _after(before: Verdict, now: Verdict) -> Verdict:
+    """A later stage's verdict with what the earlier ones spent and proved."""
+    margins = [verdict.margin for verdict in (before, now) if verdict.margin is not None]
+    return replace(
+        now,
+        seconds=before.seconds + now.seconds,
+        margin=max(margins) if margins else None,
+        prediction=now.prediction if now.prediction is not None else before.prediction,
+    )

@@ -1,0 +1,162 @@
+"""Projected gradient descent: the attack that most witnesses come from."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from evaluators.evaluator import Evaluator
+from evaluators.network import Network
+from evaluators.problem import Ball, Norm, Problem
+from evaluators.rounding import float_below
+from evaluators.verdict import Status, Verdict
+
+
+@dataclass(frozen=True)
+class PGD(Evaluator):
+    """PGD with random restarts (Madry et al. 2018, arXiv 1706.06083) on the margin loss.
+
+    Minimises label's logit minus the best other (Carlini and Wagner 2017, loss f6) by steps of
+    steepest descent for the norm: the gradient's sign for linf, its direction for l2, its largest
+    entries for l1. The step shrinks linearly to a tenth. The first run starts at the example
+    itself, the others at random points of the region, drawn from a stream of the example's own.
+
+    Guarantee: none for examples it does not break; it never certifies. A witness it gives is
+    checked by the harness in exact arithmetic and in two precisions.
+    Cost: `restarts` x `steps` forward and backward passes in float32.
+
+    Attributes:
+        steps: gradient steps of one run.
+        restarts: runs, the one from the example included.
+        step: length of the first step as a share of the radius.
+    """
+
+    steps: int = 40
+    restarts: int = 3
+    step: float = 0.25
+
+    title: ClassVar[str] = "Projected gradient descent"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[Network]] = Network
+    certifies: ClassVar[bool] = False
+    cascade: ClassVar[int | None] = 10
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        """Attack the whole batch; examples leave it when they are broken."""
+        assert isinstance(problem.network, Network)
+        started = time.perf_counter()
+        verdicts = [Verdict(Status.UNKNOWN, None, note="no witness found")] * len(problem)
+        left = list(range(len(problem)))
+        for run in range(self.restarts):
+            if not left or time.perf_counter() - started > problem.seconds * len(problem):
+                break
+            part = problem.select(left)
+            witnesses = self._run(part, run)
+            broken = [row for row, witness in enumerate(witnesses) if witness is not None]
+            for row in broken:
+                verdicts[left[row]] = Verdict(
+                    Status.FALSIFIED, None, witness=witnesses[row], radius=None
+                )
+            left = [example for row, example in enumerate(left) if row not in set(broken)]
+        return verdicts
+
+    def _run(self, problem: Problem, run: int) -> list[Tensor | None]:
+        """One descent; for each example a misclassified point, if one was met."""
+        assert isinstance(problem.network, Network)
+        network = problem.network.to(torch.float32, problem.x.device)
+        region = _Region(problem.region, problem.x)
+        point = problem.x if run == 0 else region.project(_starts(problem, run))
+        witnesses: list[Tensor | None] = [None] * len(problem)
+        for index in range(self.steps + 1):
+            point = point.detach().requires_grad_(True)
+            margin = _margins(network(point), problem.labels)
+            for row in (margin <= 0).nonzero()[:, 0].tolist():
+                if witnesses[row] is None:
+                    witnesses[row] = point[row].detach().clone()
+            if index == self.steps or all(witness is not None for witness in witnesses):
+                break
+            (gradient,) = torch.autograd.grad(margin.sum(), point)
+            length = self.step * (1 - 0.9 * index / self.steps)
+            with torch.no_grad():
+                point = region.project(point + region.descent(gradient) * length)
+        return witnesses
+
+
+def _margins(logits: Tensor, labels: Tensor) -> Tensor:
+    """Label's logit minus the best other, `[batch]`."""
+    own = logits.gather(1, labels[:, None])
+    others = logits.scatter(1, labels[:, None], -torch.inf)
+    return own[:, 0] - others.amax(1)
+
+
+def _starts(problem: Problem, run: int) -> Tensor:
+    """A random point near each example, from a stream keyed by seed, example and run."""
+    radius = float(problem.region.radius)
+    points = []
+    for x, example in zip(problem.x, problem.examples, strict=True):
+        key = hashlib.sha256(f"pgd {problem.seed} {example} {run}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
+        noise = torch.rand(x.shape, generator=generator) * 2 - 1
+        points.append(x + radius * noise.to(x.device))
+    return torch.stack(points)
+
+
+class _Region:
+    """A ball around each example in float32, rounded inward so that its points lie inside."""
+
+    def __init__(self, ball: Ball, x: Tensor) -> None:
+        self.ball, self.x = ball, x
+        # Two float32 spacings inside: the sum x + d is rounded once more.
+        self.radius = float_below(ball.radius) * (1 - 2**-22)
+        center = x.double()
+        self.lower = _inward(center - float_below(ball.radius), torch.inf).clamp(min=ball.low)
+        self.upper = _inward(center + float_below(ball.radius), -torch.inf).clamp(max=ball.high)
+
+    def project(self, point: Tensor) -> Tensor:
+        """The nearest point of the ball, then of the pixel range."""
+        if self.ball.norm is Norm.LINF:
+            return torch.minimum(torch.maximum(point, self.lower), self.upper)
+        shift = (point - self.x).flatten(1)
+        if self.ball.norm is Norm.L2:
+            norm = shift.norm(dim=1, keepdim=True).clamp(min=1e-30)
+            shift = shift * (self.radius / norm).clamp(max=1.0)
+        else:
+            shift = _project_l1(shift, self.radius)
+        moved = self.x + shift.reshape(self.x.shape)
+        return moved.clamp(self.ball.low, self.ball.high)
+
+    def descent(self, gradient: Tensor) -> Tensor:
+        """The step of length `radius` that lowers a linear function most."""
+        flat = gradient.flatten(1)
+        if self.ball.norm is Norm.LINF:
+            step = -flat.sign()
+        elif self.ball.norm is Norm.L2:
+            step = -flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-30)
+        else:
+            # One entry alone would soon leave the pixel range: share the step among a few.
+            count = max(1, flat.shape[1] // 50)
+            top = flat.abs().topk(count, dim=1).indices
+            step = torch.zeros_like(flat).scatter(1, top, -flat.sign().gather(1, top) / count)
+        return (step * float(self.ball.radius)).reshape(gradient.shape)
+
+
+def _inward(value: Tensor, direction: float) -> Tensor:
+    """Float32 neighbour of a float64 value that is not beyond it, seen from `direction`."""
+    rounded = value.float()
+    beyond = rounded.double() < value if direction > 0 else rounded.double() > value
+    moved = torch.nextafter(rounded, torch.full_like(rounded, direction))
+    return torch.where(beyond, moved, rounded)
+
+
+def _project_l1(shift: Tensor, radius: float) -> Tensor:
+    """Euclidean projection of each row onto the l1 ball (Duchi et al. 2008, figure 1)."""
+    sizes = shift.abs()
+    ordered = sizes.sort(dim=1, descending=True).values
+    ranks = torch.arange(1, shift.shape[1] + 1, device=shift.device)
+    excess = (ordered.cumsum(1) - radius) / ranks
+    last = (ordered > excess).sum(1, keepdim=True).clamp(min=1) - 1
+    threshold = excess.gather(1, last).clamp(min=0)
+    return shift.sign() * (sizes - threshold).clamp(min=0)
