@@ -1,0 +1,181 @@
+"""Noise, the fast forward pass and the counting of classes."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import inf, nan
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kstest
+from torch import Tensor
+
+from evaluators.network import Network, SmoothedNetwork
+from evaluators.probabilistic import _votes
+from evaluators.probabilistic._forward import fast_forward, memory_format
+from evaluators.probabilistic._noise import GRAIN, NoiseStream
+from evaluators.probabilistic._votes import block_size, count_votes, winners
+from evaluators.probabilistic.smoothing_gaussian import Gaussian
+from tests.fixtures.networks import linear, of_every_kind, perceptron, two_convolutions
+
+SHAPE = (3, 8, 8)
+
+
+def stream(seed: int = 0, name: str = "estimation", shape: tuple[int, ...] = SHAPE) -> NoiseStream:
+    return NoiseStream(Gaussian(), shape, seed, name)
+
+
+def test_a_sample_depends_on_its_number_alone() -> None:
+    whole = stream().block(0, 7 * GRAIN)
+    for start, samples in ((0, 1), (0, GRAIN + 3), (3 * GRAIN, 2 * GRAIN), (6 * GRAIN, GRAIN)):
+        part = stream().block(start, samples)
+        assert np.array_equal(part, whole[start : start + samples])
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    threads = torch.get_num_threads()
+    blocks = []
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        blocks.append(stream().block(0, 5 * GRAIN))
+    torch.set_num_threads(threads)
+    assert np.array_equal(blocks[0], blocks[1])
+    assert np.array_equal(blocks[0], blocks[2])
+
+
+def test_seeds_streams_and_samples_are_all_different() -> None:
+    blocks = [
+        stream().block(0, 2 * GRAIN),
+        stream(seed=1).block(0, 2 * GRAIN),
+        stream(name="selection").block(0, 2 * GRAIN),
+    ]
+    values = np.concatenate([block.ravel() for block in blocks])
+    assert len(np.unique(values)) == len(values)
+
+
+def test_the_noise_is_standard_normal_in_double_precision() -> None:
+    noise = stream(seed=5).block(0, 1024).ravel()
+    assert kstest(noise, "norm").pvalue > 1e-3
+    assert abs(np.corrcoef(noise[:-1], noise[1:])[0, 1]) < 0.01
+    assert np.any(noise.astype(np.float32) != noise)
+
+
+def test_a_block_starts_at_a_grain() -> None:
+    with pytest.raises(ValueError, match="starts at a multiple"):
+        stream().block(1, GRAIN)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [of_every_kind, lambda: perceptron(SHAPE), lambda: two_convolutions(SHAPE)],
+    ids=["every kind", "perceptron", "two convolutions"],
+)
+def test_the_fast_forward_pass_is_the_network(make: Callable[[], Network]) -> None:
+    network = make()
+    x = torch.randn(32, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    expected = network(x)
+    before = x.clone()
+    with torch.inference_mode():
+        logits = fast_forward(network)(x.contiguous(memory_format=memory_format(network)))
+    assert torch.allclose(logits, expected, rtol=1e-12, atol=1e-12)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize(
+    ("logits", "winner"),
+    [
+        ([1.0, 3.0, 2.0], 1),
+        ([-1.0, -3.0, -2.0], 0),
+        ([0.0, 0.0, -0.1], None),
+        ([0.0, 0.0, 0.1], 2),
+        ([0.0, -0.0, -1.0], None),
+        ([1.0, inf, 2.0], None),
+        ([1.0, -inf, 2.0], None),
+        ([nan, 1.0, 2.0], None),
+        ([1.0, 2.0, nan], None),
+        ([nan, nan, nan], None),
+        ([3e38, 2e38, 3.1e38], 2),
+    ],
+)
+def test_only_the_one_largest_of_finite_logits_wins(
+    logits: list[float], winner: int | None
+) -> None:
+    expected = [winner == position for position in range(3)]
+    assert winners(torch.tensor([logits])).tolist() == [expected]
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The inputs on which the base network is run."""
+    inputs: list[Tensor] = []
+
+    def spying(network: Network) -> Callable[[Tensor], Tensor]:
+        def forward(x: Tensor) -> Tensor:
+            inputs.append(x.clone())
+            return network(x)
+
+        return forward
+
+    monkeypatch.setattr(_votes, "fast_forward", spying)
+    return inputs
+
+
+def test_inputs_are_rounded_once_from_double_precision(seen: list[Tensor]) -> None:
+    network = SmoothedNetwork(of_every_kind(), "gaussian", Fraction(1, 3))
+    x = torch.rand(2, *SHAPE)
+    count_votes(network, x, stream(), 40)
+    noise = stream().block(0, 40)
+    for example, inputs in zip(x, seen, strict=True):
+        expected = (example.double().numpy() + noise * (1 / 3)).astype(np.float32)
+        assert np.array_equal(inputs.numpy(), expected)
+
+
+def test_every_forward_pass_is_on_one_example_in_blocks_of_one_size(seen: list[Tensor]) -> None:
+    network = SmoothedNetwork(of_every_kind(), "gaussian", Fraction(1, 4))
+    size = block_size(network.base, torch.device("cpu"))
+    count_votes(network, torch.rand(3, *SHAPE), stream(), 2 * size + 8)
+    assert [len(inputs) for inputs in seen] == [size] * 6 + [8] * 3
+
+
+def test_votes_are_the_winners_of_plain_forward_passes() -> None:
+    network = SmoothedNetwork(
+        linear([[1.0, 2.0], [2.0, -1.0], [0.5, 0.5]], [0, 0, 1]), "", Fraction(1)
+    )
+    x = torch.tensor([[0.0, 0.0], [0.3, -2.0]])
+    noise = stream(shape=(2,))
+    votes = count_votes(network, x, noise, 3000)
+    assert votes is not None
+    for example, row in zip(x, votes, strict=True):
+        noisy = example.double() + torch.from_numpy(noise.block(0, 3000))
+        answers = network.base(noisy).argmax(1)
+        assert row.tolist() == torch.bincount(answers, minlength=3).tolist()
+
+
+def test_samples_without_a_winner_are_no_votes() -> None:
+    always_tied = SmoothedNetwork(linear([[1.0], [1.0]], [0, 0]), "", Fraction(1))
+    overflowing = SmoothedNetwork(linear([[3e38], [0.0]], [0, 0]), "", Fraction(100))
+    for network, most in ((always_tied, 0), (overflowing, 20)):
+        votes = count_votes(network, torch.zeros(1, 1), stream(shape=(1,)), 1000)
+        assert votes is not None
+        assert int(votes.sum()) <= most
+
+
+def test_nothing_is_counted_after_the_deadline() -> None:
+    network = SmoothedNetwork(linear([[1.0], [0.0]], [0, 0]), "", Fraction(1))
+    assert count_votes(network, torch.zeros(1, 1), stream(shape=(1,)), 10, deadline=0.0) is None
+
+
+def test_a_network_can_still_be_differentiated_after_it_was_sampled() -> None:
+    network = SmoothedNetwork(two_convolutions(SHAPE), "gaussian", Fraction(1, 4))
+    count_votes(network, torch.rand(1, *SHAPE), stream(), 16)
+    x = torch.rand(1, *SHAPE, requires_grad=True)
+    total = network.base.to(torch.float32)(x).sum()
+    assert torch.autograd.grad(total, x)[0].any()
+
+
+def test_blocks_are_powers_of_two_that_fit_the_cache() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert block_size(two_convolutions(), cpu) == 256
+    assert block_size(perceptron(), cpu) == 1024
+    assert block_size(perceptron((3, 224, 224), 10), cpu) == GRAIN
+    assert block_size(perceptron((3, 224, 224), 10), cuda) == 256
