@@ -1,0 +1,28 @@
+"""What all tests share: the folder of shared data, and a fair use of the cores."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared data and models beside the checkout, or CERTBOARD_SHARED."""
+    folder = Path(os.environ.get("CERTBOARD_SHARED", CHECKOUT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip("needs the shared data folder")
+    return folder
+
+
+@pytest.fixture
+def shared_data(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The shared datasets, made CERTBOARD_DATA."""
+    monkeypatch.setenv("CERTBOARD_DATA", str(shared / "data"))
+    return shared / "data"
