@@ -9,6 +9,8 @@ class Project:
     """The folders of one checkout (or of a copy made by a test)."""
 
     root: Path
+    results_folder: Path | None = None
+    """Where results are kept instead of `site/data/results`; the demo measures into a copy."""
 
     @property
     def submissions(self) -> Path:
@@ -23,7 +25,7 @@ class Project:
     @property
     def results(self) -> Path:
         """Measured by us: `<setting>/<slug>.parquet`."""
-        return self.site / "data" / "results"
+        return self.results_folder or self.site / "data" / "results"
 
     @property
     def pages(self) -> Path:

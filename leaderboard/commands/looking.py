@@ -1,0 +1,138 @@
+"""Commands that look and prepare: check, new, list, data."""
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from leaderboard.commands import app
+from leaderboard.errors import InputError
+from leaderboard.project import find_project
+
+
+class Catalogue(StrEnum):
+    """What `certboard list` can list."""
+
+    EVALUATORS = "evaluators"
+    SETTINGS = "settings"
+    DATASETS = "datasets"
+    TAXONOMY = "taxonomy"
+
+
+@app.command()
+def check(
+    slugs: Annotated[list[str] | None, typer.Argument(help="Submissions; default: all")] = None,
+) -> None:
+    """Validate submissions without running them; tells every problem in one go."""
+    from leaderboard.literature import load_literature
+    from leaderboard.run import check_model
+    from leaderboard.submission import check_submission, load_submission, model_path
+    from leaderboard.submission_files import slugs as all_slugs
+
+    project = find_project()
+    problems: list[str] = []
+    chosen = slugs or all_slugs(project.submissions)
+    for slug in chosen:
+        found = check_submission(project, slug)
+        if not found:
+            submission = load_submission(project, slug)
+            path = model_path(project, submission)
+            found = [f"{slug}: {p}" for p in check_model(path, submission.model.dataset)]
+        problems += found
+    if not slugs:
+        load_literature()
+    if problems:
+        raise InputError(*problems)
+    print(f"{len(chosen)} submission{'s' if len(chosen) != 1 else ''} checked, no problem found")
+
+
+@app.command()
+def new(slug: Annotated[str, typer.Argument(help="Lower-case words and hyphens")]) -> None:
+    """Make a folder for a new submission, with every key explained."""
+    from leaderboard.scaffold import scaffold
+
+    folder = scaffold(find_project(), slug)
+    print(f"{folder}: fill in submission.toml, add model.onnx, then: certboard check {slug}")
+
+
+@app.command(name="list")
+def list_(
+    catalogue: Annotated[Catalogue, typer.Argument(help="What to list")],
+    as_json: Annotated[bool, typer.Option("--json", help="A list on standard output")] = False,
+) -> None:
+    """List what there is to choose from."""
+    entries = _ENTRIES[catalogue]()
+    if as_json:
+        print(json.dumps(entries))
+        return
+    from leaderboard.progress import show_table
+
+    show_table(entries)
+
+
+Entry = dict[str, Any]
+
+
+def _evaluators() -> list[Entry]:
+    from leaderboard.run import evaluator_entries
+
+    return evaluator_entries()
+
+
+def _settings() -> list[Entry]:
+    from leaderboard.setting import load_settings
+
+    return [
+        {
+            "id": setting.id,
+            "dataset": setting.dataset,
+            "norm": setting.norm,
+            "radius": setting.radius_text,
+            "examples": setting.examples.label,
+            "seconds": setting.seconds,
+            "smoothed": setting.smoothing is not None,
+        }
+        for setting in load_settings().values()
+    ]
+
+
+def _datasets() -> list[Entry]:
+    from leaderboard.dataset import load_datasets
+
+    return [
+        {
+            "name": data.name,
+            "title": data.title,
+            "shape": "x".join(map(str, data.shape)),
+            "classes": len(data.classes),
+            "test examples": data.test_size,
+            "licence": data.licence,
+        }
+        for data in load_datasets().values()
+    ]
+
+
+def _taxonomy() -> list[Entry]:
+    from leaderboard.taxonomy import load_taxonomy
+
+    return [{"node": path, "title": n.title} for path, n in load_taxonomy().nodes.items()]
+
+
+_ENTRIES = {
+    Catalogue.EVALUATORS: _evaluators,
+    Catalogue.SETTINGS: _settings,
+    Catalogue.DATASETS: _datasets,
+    Catalogue.TAXONOMY: _taxonomy,
+}
+
+data = typer.Typer(help="Datasets.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+@data.command()
+def fetch(dataset: Annotated[str, typer.Argument(help="`certboard list datasets`")]) -> None:
+    """Download a dataset into the cache and verify it."""
+    from leaderboard.dataset import fetch as fetch_dataset
+
+    print(f"{dataset} is in {fetch_dataset(dataset)}")

@@ -1,0 +1,86 @@
+"""The record of how rows were made: versions, machine, hashes, options."""
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from leaderboard.dataset import find_dataset
+from leaderboard.results import Provenance
+from leaderboard.run import Question, load_network, load_split, make_evaluator
+
+
+def describe(
+    question: Question,
+    submission: str,
+    setting: str,
+    selection: str,
+    fingerprint: str,
+    workers: str,
+) -> Provenance:
+    """The provenance of rows that answer `question`, measured now, here."""
+    split = load_split(question.dataset)
+    network = load_network(question.model, question.dataset, question.distribution, question.sigma)
+    evaluator = make_evaluator(question, network)
+    options = {**evaluator.options(), "seconds": question.seconds, "workers": workers}
+    return Provenance(
+        submission=submission,
+        setting=setting,
+        evaluator=evaluator.name(),
+        evaluator_version=evaluator.version,
+        model_sha256=question.model_sha256,
+        data_sha256=split.sha256,
+        data_complete=split.complete,
+        data_note=split.note,
+        examples=selection,
+        total=find_dataset(question.dataset).test_size,
+        code_version=version("certboard"),
+        commit=_commit(),
+        options=options,
+        machine=f"{platform.system()} {platform.machine()}, {_processor()}",
+        python=platform.python_version(),
+        torch=torch.__version__,
+        device=_device_name(question.device),
+        threads=torch.get_num_threads(),
+        seed=str(question.seed) if question.sigma is not None else None,
+        fingerprint=fingerprint,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _commit() -> str:
+    """The commit of the code that runs, marked when it was changed since."""
+    folder = Path(__file__).resolve().parent.parent
+    command = [
+        "git",
+        "-C",
+        str(folder),
+        "describe",
+        "--always",
+        "--abbrev=40",
+        "--dirty",
+        "--exclude=*",
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
+
+
+def _device_name(device: str) -> str:
+    if torch.device(device).type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return "cpu"

@@ -1,0 +1,293 @@
+"""Evaluate: a model and a setting in, rows out. The one place where the two packages meet.
+
+Work is cut into shards of examples, each written when it is done; a run that is killed loses at
+most the shard in flight and, started again, goes on behind the last one. A shard's rows depend on
+nothing but the model, the setting and the shard, so they are the same in any order, on any number
+of workers, and after any number of interruptions (seconds aside).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+import evaluators
+from evaluators.cascade import Cascade, default_stages
+from evaluators.errors import UnsupportedModelError
+from evaluators.evaluator import Evaluator, catalogue
+from evaluators.network import Network, SmoothedNetwork
+from evaluators.onnx_import import import_onnx
+from evaluators.problem import Ball, Norm, Problem
+from evaluators.verdict import Verdict
+from leaderboard.dataset import find_dataset
+from leaderboard.errors import InputError, unknown_name
+from leaderboard.results import COLUMNS
+from leaderboard.split import Split
+
+AnyEvaluator = Evaluator | Cascade
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about a model; everything that its rows depend on besides the model.
+
+    Attributes:
+        dataset: name of the dataset, whose test split is used.
+        norm, radius: the region.
+        seconds: time budget of an example.
+        evaluator: a name of the catalogue, or None for the protocol: the cascade for a plain
+            network, smoothing for a smoothed one.
+        options: the evaluator's options that differ from its defaults.
+        sigma: scale of the Gaussian noise if the model is a smoothed one, as an exact fraction.
+        seed_text: what the random streams are derived from, besides the model's hash.
+    """
+
+    dataset: str
+    norm: str
+    radius: Fraction
+    seconds: float
+    evaluator: str | None
+    options: tuple[tuple[str, Any], ...]
+    distribution: str | None
+    sigma: Fraction | None
+    seed_text: str
+    model: Path
+    model_sha256: str
+    device: str = "cpu"
+
+    @property
+    def seed(self) -> int:
+        """Of the random streams: from the model and the setting, so that nobody can choose it."""
+        key = hashlib.sha256(f"{self.model_sha256} {self.seed_text}".encode()).digest()
+        return int.from_bytes(key[:8], "little") >> 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some examples of one question."""
+
+    question: Question
+    examples: tuple[int, ...]
+
+
+def shards(question: Question, examples: list[int], pixels: int) -> Iterator[Shard]:
+    """Cut examples into shards whose size depends on nothing but the size of an image."""
+    size = max(1, min(100, 4_000_000 // max(pixels, 1)))
+    for first in range(0, len(examples), size):
+        yield Shard(question, tuple(examples[first : first + size]))
+
+
+def evaluate(shard: Shard) -> pd.DataFrame:
+    """The rows of one shard, without the columns `submission` and `setting`.
+
+    Raises:
+        InputError: the model or the data cannot be used.
+        ContradictionError: a bug in an evaluator; nothing may be stored.
+    """
+    question = shard.question
+    split = load_split(question.dataset)
+    network = load_network(question.model, question.dataset, question.distribution, question.sigma)
+    device = torch.device(question.device)
+    problem = Problem(
+        network,
+        torch.from_numpy(split.images(shard.examples)).to(device),
+        torch.as_tensor([int(split.labels[e]) for e in shard.examples], device=device),
+        Ball(Norm(question.norm), question.radius),
+        question.seconds,
+        shard.examples,
+        question.seed,
+    )
+    evaluator = make_evaluator(question, network)
+    return to_rows(problem, evaluator, evaluator(problem))
+
+
+def make_evaluator(question: Question, network: Network | SmoothedNetwork) -> AnyEvaluator:
+    """The evaluator that a question asks for.
+
+    Raises:
+        InputError: there is none of this name, it does not apply to this kind of model, or it has
+            no such option.
+    """
+    smoothed = isinstance(network, SmoothedNetwork)
+    name = question.evaluator
+    if name is None or name == Cascade.name():
+        if not smoothed:
+            return Cascade(default_stages())
+        if name is not None:
+            raise InputError("The cascade is for plain networks; leave --evaluator out.")
+        name = f"smoothing-{question.distribution}"
+    if name not in catalogue():
+        raise unknown_name("evaluator", name, [*catalogue(), Cascade.name()])
+    kind = catalogue()[name]
+    if not isinstance(network, kind.accepts):
+        needed = "a smoothed model (give --sigma)" if not smoothed else "a plain network"
+        fitting = [n for n, e in catalogue().items() if isinstance(network, e.accepts)]
+        raise InputError(
+            f"The evaluator '{name}' needs {needed}; for this model: {', '.join(fitting)}."
+        )
+    options = dict(question.options) if smoothed else {}
+    return kind(**options)
+
+
+def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) -> pd.DataFrame:
+    """Verdicts as rows of the result store."""
+    smoothed = isinstance(problem.network, SmoothedNetwork)
+    records = []
+    labels = problem.labels.tolist()
+    for example, label, verdict in zip(problem.examples, labels, verdicts, strict=True):
+        sampling = verdict.sampling
+        witness = verdict.witness
+        records.append(
+            {
+                "evaluator": evaluator.name(),
+                "evaluator_version": evaluator.version,
+                "example": example,
+                "label": label,
+                "prediction": verdict.prediction,
+                "status": verdict.status.value,
+                "radius": None if verdict.radius is None else fraction_text(verdict.radius),
+                "confidence": verdict.confidence,
+                "margin": verdict.margin,
+                "seconds": round(verdict.seconds, 6),
+                "stage": verdict.stage,
+                "note": verdict.note,
+                "n0": sampling and sampling.n0,
+                "n": sampling and sampling.n,
+                "count": sampling and sampling.count,
+                "p_lower": sampling and sampling.p_lower,
+                "sigma": fraction_text(problem.network.scale)
+                if isinstance(problem.network, SmoothedNetwork)
+                else None,
+                "seed": str(problem.seed) if smoothed else None,
+                "witness": None if witness is None else witness_bytes(witness),
+            }
+        )
+    columns = [name for name in COLUMNS if name not in ("submission", "setting")]
+    return pd.DataFrame.from_records(records, columns=columns)
+
+
+def witness_bytes(witness: torch.Tensor) -> bytes:
+    """Little-endian float32 of an input."""
+    return witness.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes()
+
+
+def fraction_text(value: Fraction) -> str:
+    """A fraction exactly: as a decimal where that is short, else with a slash."""
+    denominator = value.denominator
+    for prime in (2, 5):
+        while denominator % prime == 0:
+            denominator //= prime
+    if denominator == 1 and value.denominator <= 10**12:
+        digits = 0
+        while value.denominator and (value * 10**digits).denominator != 1:
+            digits += 1
+        return f"{float(value):.{digits}f}" if digits <= 12 else str(value)
+    return str(value)
+
+
+@cache
+def load_split(dataset: str) -> Split:
+    """The test split of a dataset, once a process."""
+    return find_dataset(dataset).load("test")
+
+
+@cache
+def load_network(
+    path: Path, dataset: str, distribution: str | None, sigma: Fraction | None
+) -> Network | SmoothedNetwork:
+    """A model, checked against its dataset and against onnxruntime, once a process.
+
+    Raises:
+        InputError: every reason why it cannot be used.
+    """
+    data, split = find_dataset(dataset), load_split(dataset)
+    try:
+        samples = split.images(range(min(4, len(split))))
+        network = read_model(path, data.shape, len(data.classes), samples)
+    except UnsupportedModelError as error:
+        raise InputError(*error.problems) from error
+    if sigma is None or distribution is None:
+        return network
+    return SmoothedNetwork(network, distribution, sigma)
+
+
+def read_model(path: Path, shape: tuple[int, ...], classes: int, samples: Any = None) -> Network:
+    """An ONNX classifier of inputs of this shape into so many classes."""
+    network = import_onnx(path)
+    problems = []
+    if network.input_shape != tuple(shape):
+        problems.append(
+            f"{path.name}: its input has shape {_row(network.input_shape)};"
+            f" {_row(shape)} is needed."
+        )
+    if network.classes != classes:
+        problems.append(f"{path.name}: it has {network.classes} classes; {classes} are needed.")
+    if problems:
+        raise UnsupportedModelError(*problems)
+    return network if samples is None else import_onnx(path, samples)
+
+
+def check_model(path: Path, dataset: str) -> list[str]:
+    """Every reason, a sentence each, why a model cannot be evaluated on a dataset."""
+    data = find_dataset(dataset)
+    try:
+        read_model(path, data.shape, len(data.classes))
+    except UnsupportedModelError as error:
+        return list(error.problems)
+    return []
+
+
+def _row(shape: tuple[int, ...]) -> str:
+    return "[" + ", ".join(["batch", *map(str, shape)]) + "]"
+
+
+@cache
+def code_digest() -> str:
+    """A hash of the evaluators' sources: shards made by other code are not gone on with."""
+    digest = hashlib.sha256()
+    folder = Path(next(iter(evaluators.__path__)))
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def fingerprint(question: Question, examples: list[int], data_sha256: str) -> str:
+    """A hash of all that the rows depend on, the evaluators' version but not their code."""
+    network = load_network(question.model, question.dataset, question.distribution, question.sigma)
+    evaluator = make_evaluator(question, network)
+    parts = {
+        "model": question.model_sha256,
+        "data": data_sha256,
+        "norm": question.norm,
+        "radius": str(question.radius),
+        "seconds": question.seconds,
+        "evaluator": [evaluator.name(), evaluator.version, evaluator.options()],
+        "noise": [question.distribution, str(question.sigma)],
+        "seed": question.seed,
+        "examples": examples,
+        "device": torch.device(question.device).type,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def evaluator_entries() -> list[dict[str, Any]]:
+    """The catalogue for `certboard list evaluators`."""
+    stages = [stage.name() for stage in default_stages()]
+    return [
+        {
+            "name": name,
+            "title": evaluator.title,
+            "version": evaluator.version,
+            "for": "smoothed models" if evaluator.accepts is SmoothedNetwork else "plain networks",
+            "proves": "yes" if evaluator.certifies else "no, refutes",
+            "cascade": stages.index(name) + 1 if name in stages else None,
+        }
+        for name, evaluator in catalogue().items()
+    ]
