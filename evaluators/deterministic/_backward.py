@@ -144,7 +144,7 @@ class _Walk:
         elif isinstance(operation, AffineMap):
             self.deposit(node.parents[0], self.affine(position, operation, rows))
         elif isinstance(operation, MaxPool):
-            self.deposit(node.parents[0], self.pool(position, operation, rows))
+            self.deposit(node.parents[0], self.pool(position, rows))
         else:
             assert not isinstance(operation, Input)
             self.deposit(node.parents[0], self.elementwise(position, rows))
@@ -196,18 +196,18 @@ class _Walk:
         self.slack += one_norm(result) * size[:, None] * (2 * UNIT)
         return result
 
-    def pool(self, position: int, operation: MaxPool, rows: Tensor) -> Tensor:
+    def pool(self, position: int, rows: Tensor) -> Tensor:
         """Positive coefficients, and those of dominated windows, go to the window's winner."""
         winner = self.relaxed.lines(position)
         assert isinstance(winner, Winner)
-        index, dominates, ceiling = (field[self.examples] for field in winner)
+        place, dominates, ceiling = (field[self.examples] for field in winner)
         flat = rows.flatten(2)
         moved = torch.where((flat > 0) | dominates[:, None], flat, 0.0)
         self.add(dot(flat - moved, ceiling))
         parent = self.relaxed.network.nodes[position].parents[0]
         shape = self.relaxed.network.nodes[parent].shape
         result = rows.new_zeros(*rows.shape[:2], *shape)
-        spots = index[:, None].expand(-1, rows.shape[1], -1)
+        spots = place[:, None].expand(-1, rows.shape[1], -1)
         result.flatten(2).scatter_add_(2, spots, moved)
         error = 2 * gamma(flat.shape[2] + 4)
         size = torch.maximum(self.relaxed.size(position)[self.examples], ceiling.abs().amax(1))

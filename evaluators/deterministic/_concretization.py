@@ -24,7 +24,7 @@ def dot(rows: Rows, values: Float[Tensor, "groups *shape"]) -> Values:
 
 
 def least_over_box(rows: Rows, box: Interval) -> tuple[Values, Values]:
-    """`(value, slack)`: value - slack bounds rows·z from below for all z in the box `[groups, …]`."""
+    """`(value, slack)`: value - slack bounds rows·z from below for all z of a box."""
     middle = (box.lower + box.upper) / 2
     radius = torch.maximum(up(box.upper - middle), up(middle - box.lower))
     value = dot(rows, middle) - dot(rows.abs(), radius)

@@ -1,6 +1,6 @@
 """Bounds of a network's nodes and margins, put together from intervals and backward passes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 
 import torch
@@ -12,8 +12,11 @@ from evaluators.deterministic._intervals import Interval, propagate
 from evaluators.deterministic._relaxation import Relaxation, adaptive
 from evaluators.elementwise import Elementwise
 from evaluators.errors import ContradictionError
-from evaluators.network import Input, MaxPool, Network, Sum
+from evaluators.network import MaxPool, Network, Sum
 from evaluators.problem import Norm, Problem
+
+Wanted = Callable[[Network, int], bool]
+"""Whether a node that feeds a non-linearity is bounded by a backward pass too."""
 
 CHUNK_BYTES = 24 * 2**20
 """Size of the largest tensor of a backward pass: past the caches, larger is not faster."""
@@ -26,7 +29,7 @@ def interval_relaxation(problem: Problem, relaxation: Relaxation = adaptive) -> 
 
 def linear_relaxation(problem: Problem, relaxation: Relaxation = adaptive) -> Relaxed:
     """Intervals of every node, those that feed non-linearities tightened by backward passes."""
-    return _relaxed(problem, relaxation, lambda network, position: True)
+    return _relaxed(problem, relaxation, _everywhere)
 
 
 def margins(relaxed: Relaxed, labels: Tensor, to_input: bool) -> Tensor:
@@ -37,14 +40,14 @@ def margins(relaxed: Relaxed, labels: Tensor, to_input: bool) -> Tensor:
     """
     network, last = relaxed.network, len(relaxed.network.nodes) - 1
     rows = margin_rows(labels, network.classes)
-    nearest = lambda position: (
-        not isinstance(  # noqa: E731
-            network.nodes[position].operation, AffineMap | Sum
-        )
-    )
     bounds = torch.empty(rows.shape[:2], dtype=rows.dtype, device=rows.device)
     group = max(1, _row_capacity(network, last) // rows.shape[1])
-    for chunk in torch.arange(len(rows), device=rows.device).split(group):
+
+    def nearest(position: int) -> bool:
+        return not isinstance(network.nodes[position].operation, AffineMap | Sum)
+
+    for first in range(0, len(rows), group):
+        chunk = torch.arange(first, min(first + group, len(rows)), device=rows.device)
         found = lower_bounds(relaxed, last, rows[chunk], chunk, nearest)
         if to_input:
             walked = lower_bounds(relaxed, last, rows[chunk], chunk)
@@ -62,7 +65,12 @@ def margin_rows(labels: Tensor, classes: int) -> Tensor:
     return rows[others].reshape(len(labels), classes - 1, classes)
 
 
-def _first_layer(norm: Norm):  # type: ignore[no-untyped-def]
+def _everywhere(_network: Network, _position: int) -> bool:
+    """Every node is bounded by a backward pass."""
+    return True
+
+
+def _first_layer(norm: Norm) -> Wanted:
     """Which nodes IBP bounds by a backward pass: none for a box, else affine ones of the input."""
 
     def wanted(network: Network, position: int) -> bool:
@@ -75,7 +83,7 @@ def _first_layer(norm: Norm):  # type: ignore[no-untyped-def]
     return wanted
 
 
-def _relaxed(problem, relaxation, wanted) -> Relaxed:  # type: ignore[no-untyped-def]
+def _relaxed(problem: Problem, relaxation: Relaxation, wanted: Wanted) -> Relaxed:
     assert isinstance(problem.network, Network)
     network = problem.network.to(torch.float64, problem.x.device)
     hull = Interval(*problem.region.hull(problem.x))
@@ -154,9 +162,10 @@ def _groups(undecided: Tensor, capacity: int) -> Iterator[tuple[Tensor, Tensor, 
         if 2 * most > capacity:
             example = order.pop(0)
             places = undecided[example].nonzero()[:, 0]
-            for part in places.split(max(1, capacity // 2)):
-                index = part[None]
-                yield (part.new_tensor([example]), index, torch.ones_like(index, dtype=torch.bool))
+            step = max(1, capacity // 2)
+            for first in range(0, most, step):
+                index = places[None, first : first + step]
+                yield (index.new_tensor([example]), index, torch.ones_like(index, dtype=torch.bool))
             continue
         size = max(1, capacity // (2 * most))
         members, order = order[:size], order[size:]
@@ -170,6 +179,3 @@ def _row_capacity(network: Network, position: int) -> int:
     """How many rows fit into a chunk on their way from a node to the input."""
     largest = max(prod(node.shape) for node in network.nodes[: position + 1])
     return max(2, CHUNK_BYTES // (8 * largest))
-
-
-__all__ = ["Input", "interval_relaxation", "linear_relaxation", "margin_rows", "margins"]

@@ -24,12 +24,12 @@ class Winner(NamedTuple):
     """Linear bounds of max-pooling: one input of each window below, it or a constant above.
 
     Attributes:
-        index: flat position of the input entry with the largest lower bound, `[batch, outputs]`.
+        place: flat position of the input entry with the largest lower bound, `[batch, outputs]`.
         dominates: whether that entry is surely the largest of its window.
         ceiling: largest upper bound in the window.
     """
 
-    index: Tensor
+    place: Tensor
     dominates: Tensor
     ceiling: Tensor
 
@@ -54,5 +54,5 @@ def winners(pool: MaxPool, interval: Interval) -> Winner:
     best = lower.argmax(dim=2, keepdim=True)
     floor = lower.gather(2, best)[..., 0]
     others = upper.scatter(2, best, -torch.inf).amax(dim=2)
-    index = places.expand(len(lower), -1, -1).gather(2, best)[..., 0]
-    return Winner(index, floor >= others, upper.amax(dim=2))
+    place = places.expand(len(lower), -1, -1).gather(2, best)[..., 0]
+    return Winner(place, floor >= others, upper.amax(dim=2))
