@@ -45,9 +45,8 @@ class RunProgress:
 
     def __enter__(self) -> Self:
         self._progress.start()
-        self._task = self._progress.add_task(
-            self._title, total=self._total, **dict.fromkeys(self._counts, 0)
-        )
+        fields: dict[str, Any] = {"total": self._total, **self._counts}
+        self._task = self._progress.add_task(self._title, **fields)
         return self
 
     def __exit__(
