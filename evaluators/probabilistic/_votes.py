@@ -76,7 +76,8 @@ def _count(
     noisy = torch.empty(rows, *base.input_shape, dtype=torch.float32, device=x.device)
     if x.dim() == 4:
         shifts, noisy = (buffer.contiguous(memory_format=layout) for buffer in (shifts, noisy))
-    logits = noisy.new_empty(len(x), rows, base.classes)
+    # Classes before rows in memory: reductions over classes are then vectorised over rows.
+    logits = noisy.new_empty(len(x), base.classes, rows).transpose(1, 2)
     counts = torch.zeros(len(x), base.classes, dtype=torch.int64, device=x.device)
     for start in range(0, samples, rows):
         size = min(rows, samples - start)

@@ -19,8 +19,8 @@ from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.problem import Ball, Norm, Problem
 from tests.fixtures.networks import perceptron, two_convolutions
 
-EXAMPLES, SAMPLES = 100, 1_024
-ROUNDS = 8
+EXAMPLES, SAMPLES = 64, 2_048
+ROUNDS = 6
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -74,7 +74,7 @@ def test_smoothing_takes_little_more_than_its_forward_passes(
         torch.zeros(EXAMPLES, dtype=torch.int64),
         Ball(Norm.L2, Fraction(1, 2)),
     )
-    evaluator = SmoothingGaussian(n0=64, n=SAMPLES - 64)
+    evaluator = SmoothingGaussian(n0=16, n=SAMPLES - 16)
     forward_passes = fastest(network)
     rounds = [(seconds(forward_passes), seconds(lambda: evaluator(problem))) for _ in range(ROUNDS)]
     raw, smoothing = (min(times) for times in zip(*rounds, strict=True))
