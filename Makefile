@@ -1,0 +1,42 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+
+.PHONY: demo test check format build serve bench clean
+
+demo: $(INSTALLED)  ## Re-evaluate the embedded submissions and build the website into public/
+	$(BIN)/certboard demo
+
+test: $(INSTALLED)  ## Run all tests
+	$(BIN)/pytest -n auto
+
+check: $(INSTALLED)  ## Format, lint, types, submissions: what CI asks besides the tests
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/certboard check
+
+format: $(INSTALLED)  ## Format, and mend what the linter can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+build: $(INSTALLED)  ## Build the website from the stored results
+	$(BIN)/certboard build
+
+serve: $(INSTALLED)  ## Show the website on this machine
+	$(BIN)/certboard serve
+
+bench: $(INSTALLED)  ## Run the benchmarks
+	$(BIN)/pytest tests/benchmarks --override-ini addopts= --benchmark-only
+
+clean:  ## Remove what was generated
+	rm -rf build public
+
+# Exact versions, then the project itself without looking at its dependencies again.
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
