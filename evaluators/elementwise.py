@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from evaluators.rounding import UNIT, up
+from evaluators.rounding import UNDERFLOW, UNIT, down, up
 
 Values = Float[Tensor, "*shape"]
 
@@ -37,6 +37,11 @@ class Elementwise(ABC):
     @abstractmethod
     def roundings(self) -> int:
         """Bound, in units of `UNIT`, on the relative error of a computed float64 value."""
+
+    @property
+    def flushed(self) -> float:
+        """Largest true value that may be computed as zero."""
+        return 0.0
 
     @abstractmethod
     def __call__(self, x: Values) -> Values:
@@ -64,7 +69,10 @@ class Elementwise(ABC):
         if not self.roundings:
             return below, above
         error = self.roundings * UNIT
-        return below - up(below.abs() * error), above + up(above.abs() * error)
+        return (
+            down(below - up(below.abs() * error + self.flushed)),
+            up(above + up(above.abs() * error + self.flushed)),
+        )
 
     def intercepts(self, slopes: Slopes, lower: Values, upper: Values) -> tuple[Values, Values]:
         """Safe intercepts of lines with these slopes below and above f on [lower, upper].
@@ -88,7 +96,7 @@ class Elementwise(ABC):
             value, line = self(point), slope * point
             # Rounding of the product, of the difference, and of the function itself; a stationary
             # point that is a few ulps off changes the gap only to second order.
-            error = (value.abs() + line.abs()) * ((4 + self.roundings) * UNIT)
+            error = (value.abs() + line.abs()) * ((4 + self.roundings) * UNIT) + self.flushed
             gaps.append((value - line, up(error)))
         return gaps
 
@@ -154,6 +162,11 @@ class _SShaped(Elementwise):
     def roundings(self) -> int:
         """Libraries stay within two units in the last place; twice that for safety."""
         return 8
+
+    @property
+    def flushed(self) -> float:
+        """exp overflows before its reciprocal leaves the range of floats."""
+        return UNDERFLOW
 
     @abstractmethod
     def derivative(self, x: Values) -> Values:

@@ -2,11 +2,13 @@
 
 import importlib
 import inspect
+import math
 import pkgutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from functools import cache
 from types import ModuleType
 from typing import Any, ClassVar, final
@@ -66,7 +68,8 @@ class Evaluator(ABC):
 
         Raises:
             TypeError: the method does not apply to this kind of model.
-            ContradictionError: a witness and a certificate for the same example.
+            ContradictionError: a witness and a certificate for the same example, or another
+                number of answers than of questions.
         """
         if not isinstance(problem.network, self.accepts):
             kind = type(problem.network).__name__
@@ -76,12 +79,12 @@ class Evaluator(ABC):
         started = time.perf_counter()
         try:
             verdicts = self._solve_right_ones(problem)
+            share = (time.perf_counter() - started) / len(problem)
+            return self._checked(problem, verdicts, share)
         except ContradictionError:
             raise
         except Exception as error:
             return self._smaller(problem, error)
-        share = (time.perf_counter() - started) / len(problem)
-        return self._checked(problem, verdicts, share)
 
     @abstractmethod
     def solve(self, problem: Problem) -> list[Verdict]:
@@ -93,18 +96,27 @@ class Evaluator(ABC):
     def _solve_right_ones(self, problem: Problem) -> list[Verdict]:
         """Answer wrongly classified examples by themselves, ask `solve` about the others."""
         if not isinstance(problem.network, Network):
-            return self.solve(problem)
+            return self._solve_counted(problem)
         predictions = predict(problem.network, problem.x)
-        rows = [row for row in range(len(problem)) if predictions[row] == int(problem.labels[row])]
-        solved = self.solve(problem.select(rows)) if rows else []
-        if len(solved) != len(rows):
-            return solved
+        right = [a == b for a, b in zip(predictions, problem.labels.tolist(), strict=True)]
+        # Around an example outside the pixel range the region may be empty: nothing to prove.
+        inside = problem.region.holds_centers(problem.x).tolist()
+        rows = [row for row in range(len(problem)) if right[row] and inside[row]]
+        solved = self._solve_counted(problem.select(rows)) if rows else []
         verdicts = [
             Verdict(Status.FALSIFIED, prediction, witness=x, stage=PREDICTION)
             for prediction, x in zip(predictions, problem.x, strict=True)
         ]
         for row, verdict in zip(rows, solved, strict=True):
             verdicts[row] = replace(verdict, prediction=predictions[row])
+        return verdicts
+
+    def _solve_counted(self, problem: Problem) -> list[Verdict]:
+        verdicts = self.solve(problem)
+        if len(verdicts) != len(problem):
+            raise ContradictionError(
+                f"'{self.name()}' answered {len(verdicts)} of {len(problem)} questions."
+            )
         return verdicts
 
     def _smaller(self, problem: Problem, error: Exception) -> list[Verdict]:
@@ -120,10 +132,6 @@ class Evaluator(ABC):
     def _checked(
         self, problem: Problem, verdicts: Sequence[Verdict], share: float
     ) -> list[Verdict]:
-        if len(verdicts) != len(problem):
-            raise ContradictionError(
-                f"'{self.name()}' answered {len(verdicts)} of {len(problem)} questions."
-            )
         checked = []
         for row, verdict in enumerate(verdicts):
             verdict = replace(
@@ -160,9 +168,12 @@ class Evaluator(ABC):
             raise ContradictionError(f"'{verdict.stage}' certified and gave a witness.")
         if verdict.prediction != int(problem.labels[row]):
             return "the prediction is not the label"
-        if verdict.radius is None or verdict.radius < problem.region.radius:
+        if not isinstance(verdict.radius, Fraction):
+            return "the radius proved is not an exact fraction"
+        if verdict.radius < problem.region.radius:
             return "the radius proved is smaller than the one asked about"
-        if self.accepts is Network and not (verdict.margin is not None and verdict.margin > 0):
+        margin = verdict.margin
+        if self.accepts is Network and not (margin is not None and 0 < margin < math.inf):
             return "no positive margin was proved"
         if not 0 < verdict.confidence <= 1:
             return "the confidence is not a probability"
@@ -188,6 +199,8 @@ def why_not_witness(problem: Problem, row: int, witness: Tensor | None) -> str:
         return "there is no witness"
     if tuple(witness.shape) != problem.network.input_shape:
         return "the witness has another shape than the input"
+    if not torch.equal(witness.float().to(witness.dtype), witness):
+        return "the witness is not finite or not a float32 input"
     if not isinstance(problem.network, Network):
         return "a smoothed network's answer cannot be refuted by one input"
     if not problem.region.contains(problem.x[row], witness):

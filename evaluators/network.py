@@ -131,12 +131,14 @@ class Network:
         """This network with weights of another type or on another device, made once."""
         key = (dtype, torch.device(device))
         if key not in self._copies:
-            nodes = tuple(
-                Node(node.name, node.operation.to(*key), node.parents, node.shape)
-                if isinstance(node.operation, AffineMap)
-                else node
-                for node in self.nodes
-            )
+            # The copy outlives its first use: made in inference mode it could never be attacked.
+            with torch.inference_mode(False):
+                nodes = tuple(
+                    Node(node.name, node.operation.to(*key), node.parents, node.shape)
+                    if isinstance(node.operation, AffineMap)
+                    else node
+                    for node in self.nodes
+                )
             self._copies[key] = Network(nodes)
         return self._copies[key]
 

@@ -5,6 +5,7 @@ Trusted: the onnx and protobuf parsers; onnxruntime, against which the result is
 """
 
 from collections.abc import Iterable
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,23 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from evaluators._operators import TRANSLATIONS
-from evaluators._operators.builder import Array, Builder, Operator, OperatorProblemError
+from evaluators._operators.builder import (
+    MAX_ENTRIES,
+    MAX_TOTAL,
+    Array,
+    Builder,
+    Operator,
+    OperatorProblemError,
+    require_size,
+)
 from evaluators.affine import AffineMap
 from evaluators.errors import UnsupportedModelError
 from evaluators.network import Network
 
 MAX_BYTES = 500 * 2**20
 MAX_NODES = 20_000
-MAX_CONSTANT = 2**27
-"""Entries of the largest constant that folding may make."""
+MAX_PRODUCTS = 2**37
+"""Products of one run of the network; ResNet-152 on ImageNet needs a twelfth of it."""
 OPSETS = range(7, 26)
 
 FOLDABLE = frozenset(
@@ -125,7 +134,7 @@ def static_problems(model: onnx.ModelProto) -> Iterable[str]:
 
 
 def _node_problems(node: onnx.NodeProto) -> Iterable[str]:
-    title = f"operator {node.op_type} (node '{node.name or node.output[0]}')"
+    title = _title(node)
     if node.domain not in ("", "ai.onnx"):
         yield f"{title} is of the custom domain '{node.domain}'."
     elif node.op_type not in TRANSLATIONS and node.op_type not in FOLDABLE:
@@ -138,6 +147,14 @@ def _node_problems(node: onnx.NodeProto) -> Iterable[str]:
         tensor = attribute.t
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             yield f"{title} keeps its data in another file."
+
+
+def _title(node: onnx.NodeProto) -> str:
+    return f"operator {node.op_type} (node '{_name(node)}')"
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return node.name or next(iter(node.output), "without a name")
 
 
 def _translate(model: onnx.ModelProto, path: Path) -> Network:
@@ -165,6 +182,7 @@ def _translate(model: onnx.ModelProto, path: Path) -> Network:
         )
     network = Network(tuple(builder.nodes[: position + 1]))
     _require_finite(network, path)
+    _require_modest(network, path)
     return network
 
 
@@ -172,15 +190,16 @@ def _step(builder: Builder, node: onnx.NodeProto, opset: int, problems: list[str
     """Translate or fold one node; what depends on a refused node is passed over."""
     names = [name for name in node.input if name]
     missing = [n for n in names if n not in builder.values and n not in builder.constants]
-    title = f"operator {node.op_type} (node '{node.name or node.output[0]}')"
+    title = _title(node)
     if missing:
         if not problems:
             problems.append(f"{title} reads '{missing[0]}', which nothing computes before it.")
         return
     try:
         if node.op_type == "Shape" and names[0] in builder.values:
-            shape = (1, *builder.shape(names[0]))
-            builder.constants[node.output[0]] = np.array(shape, dtype=np.int64)
+            limits = _operator(node, opset).attributes
+            shape = np.array((1, *builder.shape(names[0])), dtype=np.int64)
+            builder.constants[node.output[0]] = shape[limits.get("start") : limits.get("end")]
         elif all(name in builder.constants for name in names):
             _fold(builder, node, opset)
         elif node.op_type not in TRANSLATIONS:
@@ -190,7 +209,7 @@ def _step(builder: Builder, node: onnx.NodeProto, opset: int, problems: list[str
             TRANSLATIONS[node.op_type](builder, operator)
     except OperatorProblemError as error:
         problems.append(f"{title}: {error}.")
-    except (RuntimeError, ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+    except Exception as error:  # a file from a stranger may break any rule of its operators
         problems.append(
             f"{title}: its shapes or attributes do not fit ({' '.join(str(error).split())[:120]})."
         )
@@ -202,7 +221,7 @@ def _operator(node: onnx.NodeProto, opset: int) -> Operator:
         value = helper.get_attribute_value(attribute)
         attributes[attribute.name] = value.decode() if isinstance(value, bytes) else value
     return Operator(
-        node.name or node.output[0],
+        _name(node),
         node.op_type,
         tuple(node.input),
         tuple(node.output),
@@ -216,10 +235,8 @@ def _fold(builder: Builder, node: onnx.NodeProto, opset: int) -> None:
     if node.op_type not in FOLDABLE:
         raise OperatorProblemError("it is not supported between constants")
     inputs = {name: builder.constants[name] for name in node.input if name}
-    if node.op_type == "ConstantOfShape":
-        entries = int(np.prod(next(iter(inputs.values())).astype(np.float64)))
-        if not 0 <= entries <= MAX_CONSTANT:
-            raise OperatorProblemError(f"it makes a constant of {entries} entries")
+    builder.spent += _folded_size(node, list(inputs.values()))
+    require_size(builder.spent, MAX_TOTAL)
     alone = helper.make_model(
         helper.make_graph(
             [node],
@@ -239,10 +256,19 @@ def _fold(builder: Builder, node: onnx.NodeProto, opset: int) -> None:
     )
     results = ReferenceEvaluator(alone).run(None, inputs)
     for name, result in zip(node.output, results, strict=True):
-        array = np.asarray(result)
-        if array.size > MAX_CONSTANT:
-            raise OperatorProblemError(f"it makes a constant of {array.size} entries")
-        builder.constants[name] = array
+        builder.constants[name] = np.asarray(result)
+
+
+def _folded_size(node: onnx.NodeProto, inputs: list[Array]) -> int:
+    """How many entries a folded node makes, at most."""
+    if node.op_type == "ConstantOfShape":
+        return abs(prod(int(size) for size in inputs[0]))
+    if node.op_type == "Gather":
+        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+        return inputs[0].size // inputs[0].shape[axis] * inputs[1].size
+    if node.op_type in ("Add", "Sub", "Mul", "Div"):
+        return prod(np.broadcast_shapes(*(array.shape for array in inputs)))
+    return sum(array.size for array in inputs)
 
 
 def _array(tensor: onnx.TensorProto, path: Path) -> Array:
@@ -264,12 +290,18 @@ def _row_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
     ]
     if kind.elem_type != TensorProto.FLOAT:
         raise UnsupportedModelError(f"{path.name}: its input '{value.name}' is not float32.")
-    if len(sizes) < 2 or sizes[0] not in (None, 0, 1) or any(not size for size in sizes[1:]):
+    fixed = [size for size in sizes[1:] if size and size > 0]
+    if not fixed or sizes[0] not in (None, 0, 1) or len(fixed) < len(sizes) - 1:
         raise UnsupportedModelError(
             f"{path.name}: its input '{value.name}' has shape {shown}; needed is a batch dimension"
             " (free or 1) and then fixed sizes."
         )
-    return tuple(size for size in sizes[1:] if size)
+    if prod(fixed) > MAX_ENTRIES:
+        raise UnsupportedModelError(
+            f"{path.name}: its input has {prod(fixed):.3g} entries; at most {MAX_ENTRIES:.3g} are"
+            " read."
+        )
+    return tuple(fixed)
 
 
 def _require_finite(network: Network, path: Path) -> None:
@@ -281,6 +313,19 @@ def _require_finite(network: Network, path: Path) -> None:
                 raise UnsupportedModelError(
                     f"{path.name}: node '{node.name}' has weights that are not finite."
                 )
+
+
+def _require_modest(network: Network, path: Path) -> None:
+    products = sum(
+        prod(node.shape) * node.operation.fan_in
+        for node in network.nodes
+        if isinstance(node.operation, AffineMap)
+    )
+    if products > MAX_PRODUCTS:
+        raise UnsupportedModelError(
+            f"{path.name}: one run of it takes {products:.2g} products; at most"
+            f" {MAX_PRODUCTS:.2g} are read."
+        )
 
 
 def session(data: bytes) -> onnxruntime.InferenceSession:
@@ -307,7 +352,13 @@ def _compare(
         raise UnsupportedModelError(
             f"{path.name}: onnxruntime cannot run it ({reason})."
         ) from error
-    ours = network(torch.from_numpy(inputs).double()).numpy()
+    try:
+        rows = [network(torch.from_numpy(x[None]).double()) for x in inputs]
+    except RuntimeError as error:
+        raise UnsupportedModelError(
+            f"{path.name}: its operators' shapes do not fit ({' '.join(str(error).split())[:160]})."
+        ) from error
+    ours = torch.cat(rows).numpy()
     if theirs.shape != ours.shape:
         raise UnsupportedModelError(
             f"{path.name}: onnxruntime gives logits of shape {theirs.shape}, not {ours.shape}."

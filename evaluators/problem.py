@@ -6,7 +6,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from evaluators.network import Network, SmoothedNetwork
@@ -53,6 +53,10 @@ class Ball:
         lower = down(center - radius).clamp(self.low, self.high)
         upper = up(center + radius).clamp(self.low, self.high)
         return lower, upper
+
+    def holds_centers(self, x: Float[Tensor, "batch *shape"]) -> Bool[Tensor, " batch"]:
+        """Whether each example is finite and has all its entries in [`low`, `high`]."""
+        return ((x >= self.low) & (x <= self.high)).flatten(1).all(1)
 
     def contains(self, x: Float[Tensor, "*shape"], point: Float[Tensor, "*shape"]) -> bool:
         """Whether `point` lies in the region around one example `x`, in exact arithmetic."""

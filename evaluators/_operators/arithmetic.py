@@ -159,6 +159,8 @@ def elementwise(builder: Builder, operator: Operator) -> None:
 def identity(builder: Builder, operator: Operator) -> None:
     if operator.kind == "Cast" and operator.attributes.get("to") not in (1, 11):
         raise OperatorProblemError("it casts to a type other than float")
-    if operator.kind == "Dropout" and len(operator.outputs) > 1:
-        raise OperatorProblemError("its mask is used")
+    if operator.kind == "Dropout":
+        training = builder.optional(operator, 2)
+        if len(operator.outputs) > 1 or (training is not None and training.any()):
+            raise OperatorProblemError("it is in training mode, or its mask is used")
     set_output(builder, operator, builder.source(operator)[0])

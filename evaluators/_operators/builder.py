@@ -18,9 +18,20 @@ from evaluators.network import Input, Node, Operation
 
 Array = NDArray[Any]
 
+MAX_ENTRIES = 2**24
+"""Entries of the largest value of one row; ImageNet classifiers stay below a tenth of it."""
+MAX_TOTAL = 2**28
+"""Entries of all values of one row together, and of all constants that folding makes."""
+
 
 class OperatorProblemError(Exception):
     """One operator is used in a way that the canonical graph does not cover."""
+
+
+def require_size(entries: int, limit: int = MAX_ENTRIES) -> None:
+    """Refuse what no classifier needs, before memory is spent on it."""
+    if entries > limit:
+        raise OperatorProblemError(f"it makes {entries:.3g} entries; at most {limit:.3g} are read")
 
 
 @dataclass(frozen=True)
@@ -43,11 +54,13 @@ class Builder:
         nodes: the nodes so far.
         values: position of the node that computes each ONNX value.
         constants: values known without running the network.
+        spent: entries of all values and intermediate layouts so far.
     """
 
     nodes: list[Node]
     values: dict[str, int] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
+    spent: int = 0
 
     @classmethod
     def begin(cls, name: str, shape: Shape) -> "Builder":
@@ -58,8 +71,22 @@ class Builder:
         """Shape of a value without its batch dimension."""
         return self.nodes[self.values[name]].shape
 
+    def spend(self, entries: int) -> None:
+        """Count entries that are about to be made."""
+        require_size(entries)
+        self.spent += entries
+        require_size(self.spent, MAX_TOTAL)
+
+    def places(self, shape: Shape) -> Tensor:
+        """Flat positions laid out in a shape."""
+        self.spend(prod(shape))
+        return places_of(shape)
+
     def add(self, operation: Operation, parents: Sequence[int], shape: Shape, name: str) -> int:
         """Append a node and return its position."""
+        if any(size < 1 for size in shape):
+            raise OperatorProblemError(f"its result has shape {shape}")
+        self.spend(prod(shape))
         self.nodes.append(Node(name, operation, tuple(parents), shape))
         return len(self.nodes) - 1
 
@@ -124,6 +151,10 @@ def places_of(shape: Shape) -> Tensor:
 
 def pad_places(places: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
     """Positions with -1 around (or cut off where a pad is negative)."""
+    sizes = [size + begin + end for size, (begin, end) in zip(places.shape, pads, strict=True)]
+    if min(sizes, default=1) < 1:
+        raise OperatorProblemError(f"padding by {list(pads)} leaves a shape of {sizes}")
+    require_size(prod(sizes))
     flat = [amount for pair in reversed(pads) for amount in pair]
     return torch.nn.functional.pad(places, flat, value=-1)
 

@@ -12,8 +12,8 @@ from evaluators._operators.builder import (
     OperatorProblemError,
     axis_of,
     pad_places,
-    places_of,
     rearrange,
+    require_size,
     set_output,
     tensor,
 )
@@ -58,7 +58,7 @@ def resolve_shape(builder: Builder, operator: Operator, shape: Shape) -> Shape:
         else:
             squeezed = places or [i for i, size in enumerate(full) if size == 1 and i > 0]
             full = [size for i, size in enumerate(full) if i not in squeezed]
-    if not full or full[0] != 1 or prod(full) != prod(shape):
+    if not full or full[0] != 1 or min(full) < 1 or prod(full) != prod(shape):
         raise OperatorProblemError(
             f"it turns shape {shape} into {full}, losing the batch dimension"
         )
@@ -70,7 +70,7 @@ def transpose(builder: Builder, operator: Operator) -> None:
     order = operator.attributes.get("perm", list(range(len(shape) + 1))[::-1])
     if order[0] != 0:
         raise OperatorProblemError("it moves the batch dimension")
-    _rearranged(builder, operator, places_of(shape).permute([axis - 1 for axis in order[1:]]))
+    _rearranged(builder, operator, builder.places(shape).permute([axis - 1 for axis in order[1:]]))
 
 
 def pad(builder: Builder, operator: Operator) -> None:
@@ -84,7 +84,7 @@ def pad(builder: Builder, operator: Operator) -> None:
     if half != len(shape) + 1 or pads[0] or pads[half]:
         raise OperatorProblemError(f"its pads {pads} do not fit an input of shape {shape}")
     pairs = [(pads[1 + axis], pads[half + 1 + axis]) for axis in range(len(shape))]
-    _rearranged(builder, operator, pad_places(places_of(shape), pairs))
+    _rearranged(builder, operator, pad_places(builder.places(shape), pairs))
 
 
 def strided_slice(builder: Builder, operator: Operator) -> None:
@@ -93,7 +93,7 @@ def strided_slice(builder: Builder, operator: Operator) -> None:
     ends = builder.integers(operator, "ends", 2) or []
     axes = builder.integers(operator, "axes", 3) or list(range(len(starts)))
     steps = builder.integers(operator, "steps", 4) or [1] * len(starts)
-    places = places_of(shape).numpy()
+    places = builder.places(shape).numpy()
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         window: list[slice] = [slice(None)] * len(shape)
         window[axis_of(axis, len(shape))] = slice(start, end if end > -(2**31) else None, step)
@@ -105,7 +105,8 @@ def gather(builder: Builder, operator: Operator) -> None:
     _, shape = builder.source(operator)
     index = builder.constant(operator, 1, "index")
     axis = axis_of(int(operator.attributes.get("axis", 0)), len(shape))
-    places = np.take(places_of(shape).numpy(), index.astype(np.int64), axis=axis)
+    require_size(prod(shape) // shape[axis] * index.size)
+    places = np.take(builder.places(shape).numpy(), index.astype(np.int64), axis=axis)
     _rearranged(builder, operator, torch.from_numpy(np.ascontiguousarray(places)))
 
 
@@ -116,7 +117,7 @@ def split(builder: Builder, operator: Operator) -> None:
     sizes = builder.integers(operator, "split", 1) or equal
     offsets = np.cumsum([0, *sizes])
     for name, offset, size in zip(operator.outputs, offsets, sizes, strict=False):
-        places = places_of(shape).narrow(axis, int(offset), size)
+        places = builder.places(shape).narrow(axis, int(offset), size)
         part = rearrange(shape, places.contiguous())
         builder.values[name] = builder.affine(part, source, operator.name)
 
@@ -133,7 +134,7 @@ def concat(builder: Builder, operator: Operator) -> None:
     for name, shape in zip(operator.inputs, shapes, strict=True):
         pads = [(0, 0)] * len(shape)
         pads[axis] = (offset, total - offset - shape[axis])
-        places = pad_places(places_of(shape), pads)
+        places = pad_places(builder.places(shape), pads)
         embed = Gather(tuple(shape), tuple(places.shape), None, places.reshape(-1))
         offset += shape[axis]
         if name in builder.constants:
@@ -161,7 +162,7 @@ def reduce(builder: Builder, operator: Operator) -> None:
     given = builder.integers(operator, "axes", 1)
     axes = sorted(axis_of(axis, len(shape)) for axis in given or range(1, len(shape) + 1))
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
-    repeat = Gather(kept, shape, None, places_of(kept).expand(shape).reshape(-1))
+    repeat = Gather(kept, shape, None, builder.places(kept).expand(shape).reshape(-1))
     position = builder.affine(Adjoint(shape, kept, None, repeat), source, operator.name)
     if operator.kind != "ReduceSum":
         share = torch.tensor(1.0 / prod(shape[axis] for axis in axes), dtype=torch.float64)

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from evaluators._operators.builder import (
+    MAX_TOTAL,
     Array,
     Builder,
     Operator,
     OperatorProblemError,
     pad_places,
-    places_of,
     rearrange,
+    require_size,
     set_output,
     tensor,
 )
@@ -26,7 +27,7 @@ def _padded(builder: Builder, operator: Operator, source: int, shape: Shape) -> 
     if begin == end:
         return source, shape
     pads = [(0, 0), *zip(begin, end, strict=True)]
-    places = pad_places(places_of(shape), pads)
+    places = pad_places(builder.places(shape), pads)
     source = builder.affine(rearrange(shape, places), source, operator.name)
     return source, tuple(places.shape)
 
@@ -87,6 +88,9 @@ def convolution_map(
     )
     if min(sizes) < 1:
         raise OperatorProblemError(f"its kernel is larger than its input of shape {shape}")
+    if weight.shape[0] % groups:
+        raise OperatorProblemError(f"{weight.shape[0]} channels do not divide into {groups} groups")
+    require_size(prod(sizes) * prod(weight.shape[1:]), MAX_TOTAL)
     shift = None if bias is None else tensor(bias).reshape(-1, *ones)
     out = (weight.shape[0], *sizes)
     return Convolution(shape, out, shift, weight, stride, padding, dilation, groups)
@@ -112,6 +116,9 @@ def conv_transpose(builder: Builder, operator: Operator) -> None:
             shape[1:], stride, begin, dilation, weight.shape[2:], extra, strict=True
         )
     ]
+    if weight.shape[0] != shape[0] or weight.shape[0] % groups:
+        raise OperatorProblemError(f"its kernel takes {weight.shape[0]} channels, not {shape[0]}")
+    require_size(prod(shape[1:]) * prod(weight.shape[1:]), MAX_TOTAL)
     out = (weight.shape[1] * groups, *sizes)
     inner = Convolution(out, shape, None, weight, stride, tuple(begin), dilation, groups)
     bias = builder.optional(operator, 2)
@@ -163,4 +170,5 @@ def max_pool(builder: Builder, operator: Operator) -> None:
         (begin[0], begin[1]),
         bool(operator.attributes.get("ceil_mode")),
     )
+    require_size(prod(pool.output_shape) * prod(kernel), MAX_TOTAL)
     set_output(builder, operator, builder.add(pool, [source], pool.output_shape, operator.name))

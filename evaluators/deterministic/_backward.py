@@ -32,7 +32,7 @@ from evaluators.deterministic._relaxation import Lines, Relaxation, Winner, winn
 from evaluators.elementwise import Elementwise
 from evaluators.network import Input, MaxPool, Network, Sum
 from evaluators.problem import Ball
-from evaluators.rounding import UNIT, gamma
+from evaluators.rounding import UNDERFLOW, UNIT, gamma
 
 
 @dataclass
@@ -160,9 +160,13 @@ class _Walk:
             self.rows[parent] = rows
             return
         total = self.rows[parent] + rows
-        size = self.relaxed.bounds[parent].magnitude.flatten(1).amax(1)[self.examples]
-        self.slack += one_norm(total) * size[:, None] * (2 * UNIT)
+        self.slack += one_norm(total) * self.largest(parent) * (2 * UNIT)
         self.rows[parent] = total
+
+    def largest(self, position: int) -> Tensor:
+        """`[groups, 1]`: largest absolute value of a node's entries."""
+        magnitude = self.relaxed.bounds[position].magnitude
+        return magnitude.flatten(1).amax(1)[self.examples, None]
 
     def affine(self, position: int, operation: AffineMap, rows: Tensor) -> Tensor:
         """A·(Wz + b) = (WᵀA)·z + A·b."""
@@ -174,6 +178,10 @@ class _Walk:
         if operation.bias is not None:
             bias = operation.bias.expand(operation.output_shape).reshape(-1)
             self.add(rows.flatten(2) @ bias)
+        if not exact:
+            # Coefficients that underflow multiply values that may be huge.
+            parent = self.relaxed.network.nodes[position].parents[0]
+            self.slack += UNDERFLOW * self.largest(parent)
         flat = rows.reshape(-1, *operation.output_shape)
         return operation.adjoint(flat).reshape(*rows.shape[:2], *operation.input_shape)
 
@@ -193,7 +201,7 @@ class _Walk:
         self.slack += one_norm(rows) * intercept[:, None] * error
         result = positive.mul_(lower_slope[:, None]).add_(negative.mul_(upper_slope[:, None]))
         size = self.relaxed.size(position)[self.examples]
-        self.slack += one_norm(result) * size[:, None] * (2 * UNIT)
+        self.slack += (one_norm(result) * (2 * UNIT) + UNDERFLOW) * size[:, None]
         return result
 
     def pool(self, position: int, rows: Tensor) -> Tensor:

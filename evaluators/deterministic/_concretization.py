@@ -47,9 +47,7 @@ def least_over_ball(
         return value, slack
     center = x[:, None]
     stuck = ((center <= region.low) & (rows > 0)) | ((center >= region.high) & (rows < 0))
-    norm = torch.linalg.vector_norm(
-        rows.masked_fill(stuck, 0.0).flatten(2), region.norm.dual, dim=2
-    )
+    norm = dual_norm(rows.masked_fill(stuck, 0.0), region.norm)
     radius = float_above(region.radius)
     ball = dot(rows, x) - radius * norm
     size = x.flatten(1).abs().amax(1)[:, None] + radius
@@ -57,6 +55,18 @@ def least_over_ball(
     ball_slack = one_norm(rows) * size * error
     better = ball - ball_slack > value - slack
     return torch.where(better, ball, value), torch.where(better, ball_slack, slack)
+
+
+def dual_norm(rows: Rows, norm: Norm) -> Values:
+    """Norm of each row's coefficients that is dual to a region's."""
+    flat = rows.flatten(2)
+    largest: Tensor = torch.linalg.vector_norm(flat, torch.inf, dim=2)
+    if norm is Norm.L1:
+        return largest
+    # Squares of small coefficients would underflow, and the norm come out too small.
+    scale = largest.masked_fill(largest == 0, 1.0)
+    scaled: Tensor = torch.linalg.vector_norm(flat / scale[..., None], norm.dual, dim=2)
+    return scale * scaled
 
 
 def settle(value: Values, slack: Values) -> Values:
