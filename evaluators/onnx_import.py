@@ -265,7 +265,7 @@ def _folded_size(node: onnx.NodeProto, inputs: list[Array]) -> int:
         return abs(prod(int(size) for size in inputs[0]))
     if node.op_type == "Gather":
         axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-        return inputs[0].size // inputs[0].shape[axis] * inputs[1].size
+        return int(inputs[0].size // inputs[0].shape[axis] * inputs[1].size)
     if node.op_type in ("Add", "Sub", "Mul", "Div"):
         return prod(np.broadcast_shapes(*(array.shape for array in inputs)))
     return sum(array.size for array in inputs)
