@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
-from math import sqrt
+from math import nextafter, sqrt
 
 import mpmath
 import pytest
@@ -44,7 +44,7 @@ def ask(
     seconds: float = 60.0,
 ) -> Problem:
     labels = torch.full((len(x),), label)
-    ball = Ball(norm, Fraction(radius), low=-10.0)
+    ball = Ball(norm, Fraction(radius), low=-10.0, high=10.0)
     return Problem(network, x, labels, ball, seconds, seed=seed)
 
 
@@ -101,10 +101,10 @@ def test_a_radius_below_the_one_asked_about_is_kept() -> None:
 def test_the_radius_asked_about_is_compared_exactly() -> None:
     (verdict,) = SmoothingGaussian(n=1000)(ask(half_plane(), points(0.5)))
     assert verdict.radius is not None
-    for change, status in ((0, Status.CERTIFIED), (Fraction(1, 10**30), Status.UNKNOWN)):
+    for change, outcome in ((Fraction(0), "certified "), (Fraction(1, 10**30), "unknown radius")):
         asked = str(verdict.radius + change)
         (again,) = SmoothingGaussian(n=1000)(ask(half_plane(), points(0.5), radius=asked))
-        assert again.status is status
+        assert f"{again.status} {again.note}".startswith(outcome)
 
 
 def test_the_evidence_is_recorded() -> None:
@@ -193,6 +193,16 @@ def test_the_radius_is_never_above_the_true_one(p_lower: float, scale: Fraction)
         assert mine > true - mpmath.mpf("1.1e-6")
 
 
+def test_a_radius_just_below_a_multiple_of_the_resolution_is_rounded_down() -> None:
+    for steps in range(1_000, 3_000_000, 10_007):
+        with mpmath.workdps(60):
+            true = mpmath.ncdf(mpmath.mpf(steps) / RESOLUTION)
+        p_lower = float(true)
+        if p_lower > true:
+            p_lower = nextafter(p_lower, 0)
+        assert Gaussian().radius(p_lower, Fraction(1), Norm.L2, 1) < Fraction(steps, RESOLUTION)
+
+
 @pytest.mark.parametrize("p_lower", [0.0, 0.3, 0.5, 1.0, float("nan")])
 def test_no_majority_or_no_probability_certifies_nothing(p_lower: float) -> None:
     assert Gaussian().radius(p_lower, Fraction(1), Norm.L2, 1) == 0
@@ -250,9 +260,10 @@ def test_predict_errs_no_more_often_than_stated() -> None:
     assert {0, 1, None} == set(answers)
 
 
-def test_predict_abstains_when_no_class_wins_most_samples() -> None:
-    network = SmoothedNetwork(linear([[1.0], [1.0]], [0, 0]), "gaussian", Fraction(1))
-    assert predict(network, Gaussian(), torch.zeros(1, 1), 100, 0.001) == [None]
+def test_predict_abstains_when_most_samples_have_no_class() -> None:
+    """Class 0 is more frequent than class 1, but the first logit overflows more often still."""
+    network = SmoothedNetwork(linear([[1e38], [0.0]], [0, 0]), "gaussian", Fraction(10))
+    assert predict(network, Gaussian(), torch.full((1, 1), 20.0), 20_000, 0.001) == [None]
 
 
 def test_the_evaluator_is_in_the_catalogue() -> None:
