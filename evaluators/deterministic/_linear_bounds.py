@@ -10,6 +10,7 @@ from evaluators.affine import AffineMap
 from evaluators.deterministic._backward import Relaxed, lower_bounds
 from evaluators.deterministic._intervals import Interval, propagate
 from evaluators.deterministic._relaxation import Relaxation, adaptive
+from evaluators.deterministic._windows import Place, places, window_lower_bounds
 from evaluators.elementwise import Elementwise
 from evaluators.errors import ContradictionError
 from evaluators.network import MaxPool, Network, Sum
@@ -131,6 +132,42 @@ def _refine(relaxed: Relaxed, position: int, reader: Elementwise | MaxPool) -> I
         undecided = torch.ones_like(lower, dtype=torch.bool)
     else:
         undecided = reader.undecided(lower, upper)
+    plan = places(relaxed.network, position)
+    if plan is None:
+        _refine_by_planes(relaxed, position, undecided, lower, upper)
+    else:
+        _refine_by_windows(relaxed, position, plan, undecided, lower, upper)
+    if bool((lower > upper).any()):
+        name = relaxed.network.nodes[position].name
+        raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
+    return Interval(lower.reshape_as(interval.lower), upper.reshape_as(interval.upper))
+
+
+def _refine_by_windows(
+    relaxed: Relaxed,
+    position: int,
+    plan: dict[int, Place],
+    undecided: Tensor,
+    lower: Tensor,
+    upper: Tensor,
+) -> None:
+    """Tighten `lower` and `upper` in place where `undecided`, all `[batch, entries]`."""
+    owner, entry = undecided.nonzero(as_tuple=True)
+    nodes = relaxed.network.nodes
+    widest = max(nodes[p].shape[0] * prod(place.size) for p, place in plan.items())
+    step = max(1, CHUNK_BYTES // (8 * widest))
+    for first in range(0, len(owner), step):
+        own, at = owner[first : first + step], entry[first : first + step]
+        below = window_lower_bounds(relaxed, position, plan, own, at, 1.0)
+        above = -window_lower_bounds(relaxed, position, plan, own, at, -1.0)
+        lower[own, at] = torch.maximum(lower[own, at], below)
+        upper[own, at] = torch.minimum(upper[own, at], above)
+
+
+def _refine_by_planes(
+    relaxed: Relaxed, position: int, undecided: Tensor, lower: Tensor, upper: Tensor
+) -> None:
+    """Tighten `lower` and `upper` in place where `undecided`, all `[batch, entries]`."""
     shape = relaxed.network.nodes[position].shape
     for examples, index, real in _groups(undecided, _row_capacity(relaxed.network, position)):
         rows = lower.new_zeros(*index.shape, prod(shape))
@@ -141,10 +178,6 @@ def _refine(relaxed: Relaxed, position: int, reader: Elementwise | MaxPool) -> I
         owner = examples[:, None].expand_as(index)[real]
         lower[owner, index[real]] = torch.maximum(lower[owner, index[real]], below[real])
         upper[owner, index[real]] = torch.minimum(upper[owner, index[real]], -above[real])
-    if bool((lower > upper).any()):
-        name = relaxed.network.nodes[position].name
-        raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
-    return Interval(lower.reshape_as(interval.lower), upper.reshape_as(interval.upper))
 
 
 def _groups(undecided: Tensor, capacity: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

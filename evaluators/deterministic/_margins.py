@@ -20,9 +20,12 @@ def verdicts(problem: Problem, margins: Float64[Tensor, "batch others"]) -> list
     finite = torch.isfinite(margins).all(1)
     proved = finite & (least > 0)
     result = []
-    for row, label in enumerate(problem.labels.tolist()):
-        margin = float(least[row]) if bool(finite[row]) else None
-        if bool(proved[row]):
+    answers = zip(
+        problem.labels.tolist(), least.tolist(), finite.tolist(), proved.tolist(), strict=True
+    )
+    for label, bound, is_finite, is_proved in answers:
+        margin = bound if is_finite else None
+        if is_proved:
             verdict = Verdict(Status.CERTIFIED, label, problem.region.radius, margin=margin)
         else:
             note = "bound too loose" if margin is not None else "bound not finite"
