@@ -1,0 +1,161 @@
+"""No evaluator of the catalogue ever proves what is false.
+
+Tiny networks, wide regions, dense grids with corners. A new evaluator joins by being in its folder.
+"""
+
+from functools import cache
+
+import pytest
+from torch import Tensor
+
+from evaluators.cascade import Cascade, default_stages
+from evaluators.evaluator import Evaluator, catalogue
+from evaluators.network import Network
+from evaluators.problem import Problem
+from evaluators.verdict import Status, Verdict
+from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers, least_margins, points_of
+
+DETERMINISTIC = {name: e for name, e in catalogue().items() if e.accepts is Network}
+SEEDS = range(5)
+EXAMPLES = 4
+SLACK = 1e-12
+"""What evaluating a grid point in float64 may cost, relative to the margin's size."""
+
+Case = tuple[Problem, list[float]]
+
+
+@cache
+def cases(family: str, region: str) -> list[Case]:
+    """Problems with the least margin on each example's grid."""
+    found = []
+    for seed in SEEDS:
+        network = FAMILIES[family](seed)
+        problem = ask(network, centers(network, seed, EXAMPLES), REGIONS[region])
+        found.append((problem, [float(m.min()) for m in grid_margins(problem)]))
+    return found
+
+
+def grid_margins(problem: Problem) -> list[Tensor]:
+    assert isinstance(problem.network, Network)
+    steps = 21 if problem.x[0].numel() == 2 else 5
+    return [
+        least_margins(problem.network, points_of(problem.region, x, steps), int(label))
+        for x, label in zip(problem.x, problem.labels, strict=True)
+    ]
+
+
+@cache
+def verdicts(name: str, family: str, region: str) -> list[list[Verdict]]:
+    evaluator = DETERMINISTIC[name]()
+    # Attacks cost most and can prove nothing: two networks of each family are enough.
+    count = len(SEEDS) if evaluator.certifies else 2
+    return [evaluator(problem) for problem, _ in cases(family, region)[:count]]
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("region", REGIONS)
+def test_what_is_proved_holds_on_a_dense_grid(name: str, family: str, region: str) -> None:
+    for (_, least), found in zip(
+        cases(family, region), verdicts(name, family, region), strict=False
+    ):
+        for margin, verdict in zip(least, found, strict=True):
+            assert not verdict.note.startswith(("failed", "refused")), verdict.note
+            if verdict.margin is not None:
+                assert verdict.margin <= margin + SLACK * max(1.0, abs(margin))
+            if verdict.status is Status.CERTIFIED:
+                assert margin > 0
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("region", REGIONS)
+def test_crown_proves_all_that_ibp_proves(family: str, region: str) -> None:
+    pairs = zip(verdicts("ibp", family, region), verdicts("crown", family, region), strict=True)
+    for loose, tight in pairs:
+        for before, after in zip(loose, tight, strict=True):
+            assert before.margin is not None
+            assert after.margin is not None
+            assert after.margin >= before.margin - SLACK * max(1.0, abs(before.margin))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("region", REGIONS)
+def test_an_attack_breaks_nothing_that_is_proved(family: str, region: str) -> None:
+    broken = [v.status is Status.FALSIFIED for vs in verdicts("pgd", family, region) for v in vs]
+    for name, evaluator in DETERMINISTIC.items():
+        if not evaluator.certifies:
+            continue
+        proved = [v.status is Status.CERTIFIED for vs in verdicts(name, family, region) for v in vs]
+        assert not any(a and b for a, b in zip(broken, proved, strict=False)), name
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("region", ["linf", "l2", "l1"])
+def test_the_cascade_decides_all_that_any_stage_decides(family: str, region: str) -> None:
+    stages = default_stages()
+    for number, (problem, _) in enumerate(cases(family, region)[:1]):
+        together = Cascade(stages)(problem)
+        for row, verdict in enumerate(together):
+            alone = {verdicts(stage.name(), family, region)[number][row].status for stage in stages}
+            decided = alone - {Status.UNKNOWN}
+            assert len(decided) <= 1
+            assert {verdict.status} == (decided or {Status.UNKNOWN})
+
+
+def test_the_suite_is_not_vacuous() -> None:
+    """In every region some are proved and some not; every family has some to break."""
+    for name, evaluator in DETERMINISTIC.items():
+        if not evaluator.certifies:
+            continue
+        for region in REGIONS:
+            found = [v for family in FAMILIES for vs in verdicts(name, family, region) for v in vs]
+            proved = sum(v.status is Status.CERTIFIED for v in found)
+            assert 0 < proved < len(found), (name, region)
+    for family in FAMILIES:
+        least = [margin for region in REGIONS for _, ms in cases(family, region) for margin in ms]
+        assert min(least) < 0 < max(least), family
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_answers_do_not_depend_on_the_batch(name: str) -> None:
+    evaluator: Evaluator = DETERMINISTIC[name]()
+    for family in ("relu 2-4-4-3", "residual", "pooled"):
+        problem, _ = cases(family, "linf")[0]
+        together = evaluator(problem)
+        for row, verdict in enumerate(together):
+            (alone,) = evaluator(problem.select([row]))
+            assert alone.status is verdict.status
+            if verdict.margin is not None:
+                assert alone.margin == pytest.approx(verdict.margin, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.5, 1.5])
+def test_an_example_that_is_no_image_is_unknown(name: str, value: float) -> None:
+    problem, _ = cases("relu 2-4-4-3", "linf")[0]
+    x = problem.x.clone()
+    x[2, 0] = value
+    found = DETERMINISTIC[name]()(Problem(problem.network, x, problem.labels, problem.region))
+    assert found[2].status is Status.UNKNOWN
+    assert found[0].status is verdicts(name, "relu 2-4-4-3", "linf")[0][0].status
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+@pytest.mark.parametrize("layer", [1, 3, 5])
+def test_a_network_that_leaves_the_numbers_is_never_certified(
+    name: str, value: float, layer: int
+) -> None:
+    problem, _ = cases("relu 2-4-4-3", "linf")[0]
+    assert isinstance(problem.network, Network)
+    network = FAMILIES["relu 2-4-4-3"](0)
+    weight = vars(network.nodes[layer].operation)["weight"]
+    weight[0, 0] = value
+    found = DETERMINISTIC[name]()(Problem(network, problem.x, problem.labels, problem.region))
+    if value == 1e300:  # finite, so only what the grid allows
+        changed = Problem(network, problem.x, problem.labels, problem.region)
+        least = [float(margin.min()) for margin in grid_margins(changed)]
+    else:
+        least = [-1.0] * len(found)
+    for verdict, margin in zip(found, least, strict=True):
+        assert verdict.status is not Status.CERTIFIED or margin > 0
