@@ -96,7 +96,12 @@ class _Writer:
         """The stored bias, if any."""
         if operation.bias is None:
             return []
-        return [self.constant(f"{output}_bias", operation.bias)]
+        bias = operation.bias
+        if isinstance(operation, Convolution):
+            if bias.numel() != operation.output_shape[0]:
+                raise UnsupportedModelError(f"'{output}': a convolution's bias is one per channel.")
+            bias = bias.flatten()
+        return [self.constant(f"{output}_bias", bias)]
 
     def diagonal(self, operation: Diagonal, source: str, output: str) -> None:
         """Append a scaling and a shift."""

@@ -1,0 +1,10 @@
+"""Training recipes: they use the evaluators' own bounds, and what they train is evaluated anew.
+
+A recipe is a file of this folder without an underscore.
+"""
+
+from evaluators.training._architectures import small_cnn
+from evaluators.training._loop import Schedule, fit
+from evaluators.training._recipe import Recipe, recipes
+
+__all__ = ["Recipe", "Schedule", "fit", "recipes", "small_cnn"]

@@ -1,0 +1,77 @@
+"""What a training recipe is: a loss, and the folder listing that finds it."""
+
+import importlib
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from evaluators.errors import CatalogueError
+from evaluators.network import Network
+
+
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """A way to train. One file with one subclass, whose fields are its options; named by the file.
+
+    Attributes:
+        title: its name in the literature.
+        for_intervals: whether weights start where interval bounds neither grow nor vanish.
+    """
+
+    title: ClassVar[str]
+    for_intervals: ClassVar[bool] = False
+
+    @classmethod
+    def name(cls) -> str:
+        """The recipe's name on the command line: its file's name with hyphens."""
+        return cls.__module__.rsplit(".", 1)[-1].replace("_", "-")
+
+    @abstractmethod
+    def loss(
+        self,
+        network: Network,
+        x: Float32[Tensor, "batch ..."],
+        labels: Int64[Tensor, " batch"],
+        progress: float,
+        generator: torch.Generator,
+    ) -> Float32[Tensor, ""]:
+        """What to minimise on one batch.
+
+        Arguments:
+            progress: how much of the training is done, from 0 to 1.
+            generator: the only source of randomness.
+        """
+
+
+@cache
+def recipes() -> dict[str, type[Recipe]]:
+    """All recipes by name: the listing of this folder.
+
+    Raises:
+        CatalogueError: a file that does not define exactly one recipe.
+    """
+    found: dict[str, type[Recipe]] = {}
+    package = __name__.rsplit(".", 1)[0]
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if module.name.startswith("_"):
+            continue
+        full_name = f"{package}.{module.name}"
+        classes = [
+            value
+            for value in vars(importlib.import_module(full_name)).values()
+            if inspect.isclass(value)
+            and issubclass(value, Recipe)
+            and value.__module__ == full_name
+        ]
+        if len(classes) != 1:
+            raise CatalogueError(f"'{full_name}' defines {len(classes)} recipes, not one.")
+        found[classes[0].name()] = classes[0]
+    return dict(sorted(found.items()))

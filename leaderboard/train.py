@@ -1,0 +1,102 @@
+"""Training by the project's recipes: a recipe and a dataset in, an ONNX file out."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from evaluators.network import Network
+from evaluators.onnx_export import export_onnx
+from evaluators.training import Schedule, fit, recipes, small_cnn
+from leaderboard.dataset import find_dataset
+from leaderboard.errors import InputError, unknown_name
+from leaderboard.progress import console
+
+__all__ = ["PLANS", "Plan", "recipes", "train"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a dataset is learned: the schedule, and the options of each recipe for it."""
+
+    schedule: Schedule
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+PLANS: dict[str, Plan] = {
+    "digits": Plan(
+        Schedule(epochs=150, batch=64, learning_rate=2e-3),
+        {"ibp": {"radius": 0.2, "clean_share": 0.3}, "gaussian": {"sigma": 0.25}},
+    ),
+    "mnist": Plan(
+        Schedule(epochs=40, batch=256, learning_rate=2e-3),
+        {"ibp": {"radius": 0.3}, "gaussian": {"sigma": 0.5}},
+    ),
+    "cifar10": Plan(
+        Schedule(epochs=40, batch=256, learning_rate=2e-3),
+        {"ibp": {"radius": 8 / 255}, "gaussian": {"sigma": 0.25}},
+    ),
+}
+"""By dataset. A plan is not changed but replaced in a commit that trains its models again."""
+
+
+def train(
+    recipe: str, dataset: str, output: Path, seed: int = 0, epochs: int | None = None
+) -> None:
+    """Train the small CNN on the whole training split and write it to `output` as ONNX.
+
+    The file is the same, byte for byte, for the same seed, machine and number of threads. `epochs`
+    replaces the plan's.
+
+    Raises:
+        InputError: no such recipe, no plan for the dataset, no training data, or no place for the
+            file.
+    """
+    if recipe not in recipes():
+        raise unknown_name("recipe", recipe, recipes())
+    data = find_dataset(dataset)
+    if dataset not in PLANS:
+        raise InputError(f"There is no training plan for {dataset}. Known: {', '.join(PLANS)}.")
+    if not output.parent.is_dir():
+        raise InputError(f"There is no folder {output.parent} to write {output.name} into.")
+    plan, split = PLANS[dataset], data.load("train")
+    schedule = plan.schedule if epochs is None else Schedule(epochs, plan.schedule.batch)
+    chosen = recipes()[recipe](**plan.options.get(recipe, {}))
+    network = small_cnn(data.shape, len(data.classes), seed, chosen.for_intervals)
+    images = torch.from_numpy(split.images(range(len(split))))
+    labels = torch.from_numpy(split.labels)
+    with _bar(f"{chosen.title} on {data.title}") as bar:
+        task = bar.add_task("", total=schedule.epochs, loss=float("nan"))
+        fit(
+            network,
+            chosen,
+            images,
+            labels,
+            schedule,
+            seed,
+            lambda epoch, loss: bar.update(task, completed=epoch, loss=loss),
+        )
+    _write(network, output)
+
+
+def _bar(title: str) -> Progress:
+    return Progress(
+        TextColumn(title),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TextColumn("epochs, loss {task.fields[loss]:.4f}, left"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _write(network: Network, output: Path) -> None:
+    """Write the file whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        part = Path(folder) / output.name
+        export_onnx(network, part)
+        part.replace(output)
