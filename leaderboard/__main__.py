@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from leaderboard.errors import InputError
+from leaderboard.errors import BugError, InputError
 
 INPUT_PROBLEM, WRONG_USAGE, BUG, INTERRUPTED = 1, 2, 3, 130
 
@@ -24,6 +24,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit code."""
+    try:
+        return _run(arguments)
+    except InputError as error:
+        for problem in error.problems:
+            _complain(problem)
+        return INPUT_PROBLEM
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        _complain("stopped; what was finished is kept, run again to go on.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe has gone; Python must not complain about it while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _bug(error)
+
+
+def _run(arguments: Sequence[str]) -> int:
     from typer.exceptions import Abort, Exit, TyperException
 
     from leaderboard.commands import app
@@ -34,29 +53,23 @@ def run(arguments: Sequence[str]) -> int:
         importlib.import_module(f"leaderboard.commands.{name}")
     try:
         code = app(args=list(arguments), prog_name="certboard", standalone_mode=False)
+        sys.stdout.flush()
+    except Abort:
+        raise KeyboardInterrupt from None
     except Exit as error:
         return error.exit_code
     except TyperException as error:
         message = error.format_message()
-        help_was_asked = message.startswith("Usage:")
-        print(message if help_was_asked else f"certboard: {message}", file=sys.stderr)
+        if message.startswith("Usage:"):
+            print(message, file=sys.stderr)
+        else:
+            _complain(" ".join(message.split()))
         return WRONG_USAGE
-    except InputError as error:
-        for problem in error.problems:
-            print(f"certboard: {problem}", file=sys.stderr)
-        return INPUT_PROBLEM
-    except (KeyboardInterrupt, Abort):
-        print(
-            "\ncertboard: stopped; what was finished is kept, run again to go on.", file=sys.stderr
-        )
-        return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of a pipe has gone; Python must not complain about it while it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        return _bug(error)
     return code if isinstance(code, int) else 0
+
+
+def _complain(problem: str) -> None:
+    print(f"certboard: {problem}", file=sys.stderr)
 
 
 def _bug(error: Exception) -> int:
@@ -64,10 +77,10 @@ def _bug(error: Exception) -> int:
     if os.environ.get("CERTBOARD_DEBUG"):
         raise error
     message = " ".join(str(error).split())[:300]
-    print(
-        f"certboard: internal error, nothing was written ({type(error).__name__}: {message})."
-        " Set CERTBOARD_DEBUG=1 to see where, and please report it.",
-        file=sys.stderr,
+    kind = "contradiction" if isinstance(error, BugError) else f"bug ({type(error).__name__})"
+    _complain(
+        f"{kind}: {message}. No result was written."
+        " Set CERTBOARD_DEBUG=1 to see where it is, and please report it."
     )
     return BUG
 

@@ -1,23 +1,35 @@
 """`certboard certify`: any ONNX model, any ball, without a submission and without a store."""
 
-from collections.abc import Callable
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import InputError
-from leaderboard.evaluation import sha256_of
 from leaderboard.provenance import describe
 from leaderboard.results import write
-from leaderboard.run import Question, fingerprint, load_split, shards
-from leaderboard.setting import exact_fraction, parse_radius
-from leaderboard.workers import run_shards
+from leaderboard.run import (
+    Question,
+    Shard,
+    can_certify,
+    fingerprint,
+    load_split,
+    sha256_of,
+    shards,
+)
+from leaderboard.setting import Norm, exact_text, parse_radius
+from leaderboard.strict_toml import shown
+from leaderboard.workers import check_workers, run_shards
 
-NORMS = ("linf", "l2", "l1")
+NORMS = get_args(Norm)
+MOST_SAMPLES = 10**9
 
 
 @dataclass(frozen=True)
@@ -33,9 +45,26 @@ class Wish:
     indices: str | None
     seconds: float
     sigma: str | None
-    samples: int
-    failure_probability: float
+    samples: int | None
+    failure_probability: float | None
     device: str
+    workers: str
+    max_radius: bool
+    output: Path | None
+
+
+def prepare(wish: Wish) -> tuple[Question, list[int]]:
+    """The question that was typed, and the examples chosen; found out before any work is done.
+
+    Raises:
+        InputError: a value is not allowed, the model or the data cannot be used, or the rows could
+            not be stored.
+    """
+    question = question_of(wish)
+    examples = chosen_examples(wish, len(load_split(wish.dataset)))
+    if not can_certify(question) and wish.max_radius:
+        raise InputError(f"--max-radius needs a proof, but '{wish.evaluator}' only refutes.")
+    return question, examples
 
 
 def question_of(wish: Wish) -> Question:
@@ -44,48 +73,61 @@ def question_of(wish: Wish) -> Question:
     Raises:
         InputError: with every value that is not allowed.
     """
-    problems: list[str] = []
+    problems = list(_problems(wish))
     radius, sigma = Fraction(1), None
     try:
         radius = parse_radius(wish.radius, "--radius")
     except InputError as error:
         problems += error.problems
-    if wish.sigma is not None:
-        try:
-            sigma = exact_fraction(wish.sigma)
-        except ValueError as error:
-            problems.append(f"--sigma is '{wish.sigma}', but {error}.")
-    if wish.norm not in NORMS:
-        problems.append(f"--norm is '{wish.norm}'; it must be one of {', '.join(NORMS)}.")
-    if not wish.seconds > 0:
-        problems.append(f"--seconds is {wish.seconds:g}; it must be positive.")
-    if not 0 < wish.failure_probability < 1:
-        problems.append("--failure-probability must lie between 0 and 1.")
-    if wish.samples < 1:
-        problems.append(f"--samples is {wish.samples}; at least 1 is needed.")
-    if not wish.model.is_file():
-        problems.append(f"{wish.model}: there is no such file.")
     try:
-        find_dataset(wish.dataset)
+        sigma = None if wish.sigma is None else parse_radius(wish.sigma, "--sigma")
     except InputError as error:
         problems += error.problems
     if problems:
         raise InputError(*problems)
-    options = (("failure_probability", wish.failure_probability), ("n", wish.samples))
+    options = {"n": wish.samples, "failure_probability": wish.failure_probability}
     return Question(
         dataset=wish.dataset,
         norm=wish.norm,
         radius=radius,
         seconds=wish.seconds,
         evaluator=wish.evaluator,
-        options=options if sigma is not None else (),
+        options=tuple((name, value) for name, value in options.items() if value is not None),
         distribution="gaussian" if sigma is not None else None,
         sigma=sigma,
-        seed_text=f"{wish.dataset} {wish.norm} {radius}",
         model=wish.model,
         model_sha256=sha256_of(wish.model),
         device=wish.device,
     )
+
+
+def _problems(wish: Wish) -> Iterator[str]:
+    """What is wrong with each value by itself, apart from the exact numbers."""
+    if not wish.model.is_file():
+        yield f"{wish.model}: there is no such file."
+    try:
+        find_dataset(wish.dataset)
+    except InputError as error:
+        yield from error.problems
+    if wish.norm not in NORMS:
+        yield f"--norm is '{wish.norm}'; it must be one of {', '.join(NORMS)}."
+    if not 0 < wish.seconds < math.inf:
+        yield f"--seconds is {wish.seconds:g}; it must be positive and finite."
+    if wish.samples is not None and not 0 < wish.samples <= MOST_SAMPLES:
+        yield f"--samples is {wish.samples}; it must be from 1 to {MOST_SAMPLES:,}."
+    chance = wish.failure_probability
+    if chance is not None and not 0 < chance < 1:
+        yield f"--failure-probability is {chance:g}; it must lie between 0 and 1."
+    try:
+        check_workers(wish.workers)
+    except InputError as error:
+        yield from error.problems
+    if wish.output is not None and not wish.output.parent.is_dir():
+        yield f"--output: there is no folder {wish.output.parent}."
+    if wish.output is not None and wish.output.suffix != ".parquet":
+        yield f"--output is {wish.output}; its name must end in .parquet."
+    if wish.sigma is None and (wish.samples is not None or chance is not None):
+        yield "--samples and --failure-probability are for a smoothed model: give --sigma, too."
 
 
 def chosen_examples(wish: Wish, total: int) -> list[int]:
@@ -110,9 +152,16 @@ def chosen_examples(wish: Wish, total: int) -> list[int]:
     if not words:
         raise InputError("--indices names no example.")
     for word in words:
-        if not (word.isascii() and word.isdecimal()) or int(word) >= total:
-            raise InputError(f"--indices: '{word}' is not an example; they are 0 to {total - 1}.")
-    return [int(word) for word in words]
+        is_number = word.isascii() and word.isdecimal() and len(word) < 10
+        if not is_number or int(word) >= total:
+            raise InputError(
+                f"--indices: {shown(word)} is not an example; they are 0 to {total - 1}."
+            )
+    examples = [int(word) for word in words]
+    for example, count in Counter(examples).items():
+        if count > 1:
+            raise InputError(f"--indices names {example} {count} times; once is enough.")
+    return examples
 
 
 def certify(
@@ -122,16 +171,13 @@ def certify(
     progress: Callable[[pd.DataFrame, bool], None],
 ) -> pd.DataFrame:
     """The rows of these examples, in the order asked for."""
-    pixels = 1
-    for size in load_split(question.dataset).shape:
-        pixels *= size
-    plan = list(shards(question, examples, pixels))
-    order = {shard: position for position, shard in enumerate(plan)}
-    found: dict[int, pd.DataFrame] = {}
-    for shard, rows in run_shards(plan, workers):
-        found[order[shard]] = rows
-        progress(rows, False)
-    return pd.concat([found[position] for position in range(len(plan))], ignore_index=True)
+    plan = list(shards(question, examples, load_split(question.dataset).shape))
+    found: dict[Shard, pd.DataFrame] = {}
+    with closing(run_shards(plan, workers)) as finished:
+        for shard, rows in finished:
+            found[shard] = rows
+            progress(rows, False)
+    return pd.concat([found[shard] for shard in plan], ignore_index=True)
 
 
 def summary(question: Question, rows: pd.DataFrame) -> dict[str, Any]:
@@ -143,7 +189,7 @@ def summary(question: Question, rows: pd.DataFrame) -> dict[str, Any]:
         "model": str(question.model),
         "dataset": question.dataset,
         "norm": question.norm,
-        "radius": str(question.radius),
+        "radius": exact_text(question.radius),
         "evaluator": str(rows["evaluator"].iloc[0]),
         "seconds": round(float(rows["seconds"].sum()), 3),
         "counts": {s: int(counts.get(s, 0)) for s in ("certified", "falsified", "unknown")},
@@ -151,15 +197,18 @@ def summary(question: Question, rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def store(path: Path, question: Question, rows: pd.DataFrame, workers: str) -> None:
+def store(path: Path, question: Question, rows: pd.DataFrame, wish: Wish) -> None:
     """Write the rows to a Parquet file of the result store's format.
 
     Raises:
         InputError: the place cannot be written.
     """
     examples = rows["example"].tolist()
-    setting = f"{question.dataset}-{question.norm}-{str(question.radius).replace('/', '_')}"
+    setting = f"{question.dataset}-{question.norm}-{exact_text(question.radius).replace('/', '_')}"
     digest = fingerprint(question, examples, load_split(question.dataset).sha256)
     selection = f"{len(examples)} chosen by index"
-    provenance = describe(question, question.model.stem, setting, selection, digest, workers)
+    provenance = describe(question, question.model.stem, setting, selection, digest, wish.workers)
+    if wish.max_radius:
+        options = {**provenance.options, "max_radius": True}
+        provenance = provenance.model_copy(update={"options": options, "fingerprint": ""})
     write(path, rows.assign(submission=question.model.stem, setting=setting), provenance)

@@ -11,8 +11,18 @@ class InputError(Exception):
     """
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
+        super().__init__(*problems)
         self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class BugError(Exception):
+    """What must not happen, such as two evaluators that contradict each other.
+
+    What was computed beside it cannot be trusted and is not kept; the exit code is 3.
+    """
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

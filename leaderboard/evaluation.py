@@ -1,31 +1,24 @@
 """One submission in one setting: plan it, resume it, store it."""
 
-import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import torch
 
-from leaderboard.errors import InputError
+from leaderboard.errors import BugError, InputError
 from leaderboard.project import Project
 from leaderboard.provenance import describe
-from leaderboard.results import (
-    COLUMNS,
-    Results,
-    read,
-    read_provenance,
-    results_path,
-    write,
-)
+from leaderboard.results import COLUMNS, Results, read, results_path, write
 from leaderboard.run import (
     Question,
     Shard,
     code_digest,
     fingerprint,
     load_split,
+    sha256_of,
     shards,
 )
 from leaderboard.setting import Setting
@@ -35,13 +28,15 @@ from leaderboard.workers import run_shards
 
 @dataclass(frozen=True)
 class Plan:
-    """An evaluation that is to be made: its shards, and which are already there.
+    """An evaluation that is to be made.
 
     Attributes:
         target: the result file.
         parts: the folder of finished shards, named by all that they depend on.
         shards: all of them, in order.
-        finished: whether the target already answers exactly this question.
+        selection: in words, which examples.
+        whole: whether these are all examples of the setting.
+        stored: the result that already answers exactly this question, if it need not be repeated.
     """
 
     submission: str
@@ -53,33 +48,40 @@ class Plan:
     examples: list[int]
     shards: list[Shard]
     selection: str
-    finished: bool
+    whole: bool
+    stored: Results | None
 
     def part(self, shard: Shard) -> Path:
         """Where a shard's rows are kept until the evaluation is complete."""
         return self.parts / f"{shard.examples[0]:08d}-{shard.examples[-1]:08d}.parquet"
 
-    @property
-    def missing(self) -> list[Shard]:
-        """The shards that are still to be computed."""
-        return [shard for shard in self.shards if not _readable(self.part(shard))]
+    def rows_of(self, shard: Shard) -> pd.DataFrame | None:
+        """The rows of a shard that is there, whole, and of this evaluation."""
+        try:
+            part = read(self.part(shard))
+        except InputError:
+            return None
+        same = part.provenance.fingerprint == self.fingerprint
+        return part.rows if same and part.rows["example"].tolist() == [*shard.examples] else None
+
+    def forget(self) -> None:
+        """Remove the finished shards of this evaluation."""
+        # Renamed first: shards beside a complete result mean that `--fresh` was interrupted.
+        removed = self.parts.with_suffix(".removed")
+        with suppress(OSError):
+            self.parts.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
 
     def clear(self) -> None:
-        """Remove the shards, and what a killed run may have left half written."""
-        shutil.rmtree(self.parts.parent, ignore_errors=True)
+        """Remove all that the result file replaces, and what killed runs left half-written."""
+        self.forget()
+        # Not after a run on a few examples: an evaluation of all may be under way.
+        if self.whole:
+            shutil.rmtree(self.parts.parent, ignore_errors=True)
+        with suppress(OSError):
+            self.parts.parent.rmdir()
         for stale in self.target.parent.glob(f".{self.target.name}.*.tmp"):
             stale.unlink(missing_ok=True)
-
-
-def _readable(part: Path) -> bool:
-    """Whether a shard is there and whole."""
-    if not part.exists():
-        return False
-    try:
-        read_provenance(part)
-    except InputError:
-        return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,6 @@ class Request:
     seconds: float | None = None
     device: str = "cpu"
     fresh: bool = False
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make_plan(project: Project, submission: Submission, setting: Setting, request: Request) -> Plan:
@@ -115,8 +111,10 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
     digest = fingerprint(question, examples, split.sha256)
     target = results_path(project, setting.id, submission.slug, request.evaluator)
     parts = target.with_suffix(".parts") / f"{digest[:16]}-{code_digest()[:16]}"
-    finished = not request.fresh and _answers(target, digest)
-    pixels = int(torch.Size(split.shape).numel())
+    before = None if request.fresh or not target.exists() else _stored(target)
+    if before is not None and before.provenance.fingerprint != digest:
+        _refuse_fewer(before, question, len(examples))
+        before = None
     return Plan(
         submission.slug,
         setting,
@@ -125,10 +123,27 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
         parts,
         digest,
         examples,
-        list(shards(question, examples, pixels)),
+        list(shards(question, examples, split.shape)),
         selection,
-        finished,
+        len(examples) == len(setting.examples.indices(len(split))),
+        None if parts.exists() else before,
     )
+
+
+def _stored(target: Path) -> Results:
+    try:
+        return read(target)
+    except InputError as error:
+        raise InputError(*error.problems, "To measure it again, add --fresh.") from error
+
+
+def _refuse_fewer(before: Results, question: Question, count: int) -> None:
+    """A quick look at a few examples must not replace hours of work on all of them."""
+    if before.provenance.model_sha256 == question.model_sha256 and len(before.rows) > count:
+        raise InputError(
+            f"{before.path}: has {len(before.rows):,} examples, and this run on {count:,} would"
+            " replace them. To do that, add --fresh; to only look, use `certboard certify`."
+        )
 
 
 def _question(
@@ -149,16 +164,10 @@ def _question(
         options=tuple(sorted(protocol.model_dump().items())) if protocol else (),
         distribution=smoothing.distribution if smoothing else None,
         sigma=smoothing.scale if smoothing else None,
-        seed_text=setting.id,
         model=path,
         model_sha256=sha256_of(path),
         device=request.device,
     )
-
-
-def _answers(target: Path, digest: str) -> bool:
-    """Whether a complete result for the same question is stored."""
-    return target.exists() and read_provenance(target).fingerprint == digest
 
 
 def execute(
@@ -170,31 +179,29 @@ def execute(
 
     Raises:
         InputError: nothing can be written; what was finished stays.
+        BugError: evaluators contradict each other; nothing of this evaluation stays.
     """
     if fresh:
-        plan.clear()
-    missing = plan.missing
+        plan.forget()
+    found: dict[Shard, pd.DataFrame] = {}
     for shard in plan.shards:
-        if shard not in missing:
-            progress(read(plan.part(shard)).rows, True)
+        if (rows := plan.rows_of(shard)) is not None:
+            found[shard] = rows
+            progress(rows, True)
     provenance = describe(
         plan.question, plan.submission, plan.setting.id, plan.selection, plan.fingerprint, workers
     )
-    for shard, rows in _computed(plan, missing, workers):
-        write(plan.part(shard), rows, provenance)
-        progress(rows, False)
-    rows = pd.concat([read(plan.part(shard)).rows for shard in plan.shards], ignore_index=True)
-    if rows["example"].tolist() != plan.examples:
-        raise InputError(f"{plan.parts}: the shards do not fit together; run again with --fresh.")
+    missing = [shard for shard in plan.shards if shard not in found]
+    try:
+        with closing(run_shards(missing, workers)) as finished:
+            for shard, rows in finished:
+                found[shard] = rows.assign(submission=plan.submission, setting=plan.setting.id)
+                write(plan.part(shard), found[shard], provenance)
+                progress(rows, False)
+    except BugError:
+        plan.forget()
+        raise
+    rows = pd.concat([found[shard] for shard in plan.shards], ignore_index=True)
     write(plan.target, rows, provenance)
     plan.clear()
-    return Results(plan.target, rows, provenance)
-
-
-def _computed(
-    plan: Plan, missing: list[Shard], workers: str
-) -> Iterator[tuple[Shard, pd.DataFrame]]:
-    for shard, rows in run_shards(missing, workers):
-        rows.insert(0, "submission", plan.submission)
-        rows.insert(1, "setting", plan.setting.id)
-        yield shard, rows[list(COLUMNS)]
+    return Results(plan.target, rows[list(COLUMNS)], provenance)

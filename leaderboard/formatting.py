@@ -52,3 +52,8 @@ def seconds(value: float | None) -> str:
 def count(number: int) -> str:
     """`12345` as `12,345`."""
     return f"{number:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 submission`, `1,200 submissions`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,24 +1,20 @@
-"""The progress bar of a run: counts so far and the time left, on standard error."""
+"""What a terminal shows: the progress of a run on standard error, tables on standard output."""
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
+from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 console = Console(stderr=True)
 """Everything that is not the command's result goes here."""
 
+_WIDE = 200
 _COUNTS = (
     "[green]{task.fields[certified]} certified[/] "
     "[red]{task.fields[falsified]} falsified[/] "
@@ -26,27 +22,49 @@ _COUNTS = (
 )
 
 
+def tell(line: str) -> None:
+    """Print a line about what is going on, exactly as it is."""
+    console.print(Text(line), soft_wrap=True)
+
+
+class _Time(TextColumn):
+    """The time left; when all is done, the time it took."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Any) -> Text:
+        """`1:02 left` or `in 3:04`."""
+        if task.finished:
+            return Text(f"in {_clock(task.finished_time)}")
+        return Text(f"{_clock(task.time_remaining)} left")
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 class RunProgress:
-    """A bar for one evaluation; `advance` takes the rows of each shard."""
+    """A title, and under it a bar; `advance` takes the rows of each shard."""
 
     def __init__(self, title: str, total: int) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
             TextColumn(_COUNTS),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            _Time(),
             console=console,
         )
-        self._counts = {"certified": 0, "falsified": 0, "unknown": 0}
         self._title, self._total = title, total
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
         self._progress.start()
-        fields: dict[str, Any] = {"total": self._total, **self._counts}
-        self._task = self._progress.add_task(self._title, **fields)
+        self.restart(self._title, self._total)
         return self
 
     def __exit__(
@@ -57,22 +75,45 @@ class RunProgress:
     ) -> None:
         self._progress.stop()
 
-    def advance(self, rows: pd.DataFrame, _resumed: bool) -> None:
-        """Count a finished shard."""
+    def restart(self, title: str, total: int) -> None:
+        """A new bar under a new title."""
+        if self._task is not None:
+            self._progress.stop()
+            self._progress.remove_task(self._task)
+            self._progress.start()
+        tell(title)
+        self._counts = {"certified": 0, "falsified": 0, "unknown": 0}
+        fields: dict[str, Any] = {"total": total, **self._counts}
+        self._task = self._progress.add_task("", **fields)
+
+    def advance(self, rows: pd.DataFrame, resumed: bool) -> None:
+        """Count a shard; one that was already there says nothing about the time left."""
         assert self._task is not None
         for status, count in rows["status"].value_counts().items():
             self._counts[str(status)] += int(count)
-        counts: dict[str, Any] = dict(self._counts)
-        self._progress.update(self._task, advance=len(rows), **counts)
+        fields: dict[str, Any] = dict(self._counts)
+        if resumed:
+            fields["completed"] = sum(self._counts.values())
+            self._progress.reset(self._task, **fields)
+        else:
+            self._progress.update(self._task, advance=len(rows), **fields)
 
 
 def show_table(entries: Sequence[Mapping[str, object]]) -> None:
     """Print records as a table on standard output; the first column is never cut."""
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for number, name in enumerate(entries[0] if entries else ["nothing yet"]):
         table.add_column(name, no_wrap=number == 0, overflow="fold")
     for entry in entries:
-        table.add_row(*("" if value is None else str(value) for value in entry.values()))
+        table.add_row(*(Text(_cell(value)) for value in entry.values()))
     out = Console()
     # A pipe has no width: do not wrap what a program may read.
-    Console(width=out.width if out.is_terminal else 200).print(table)
+    Console(width=out.width if out.is_terminal else _WIDE).print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)

@@ -10,7 +10,7 @@ import torch
 
 from leaderboard.dataset import find_dataset
 from leaderboard.results import Provenance
-from leaderboard.run import Question, load_network, load_split, make_evaluator
+from leaderboard.run import Question, load_split, make_evaluator, network_of
 
 
 def describe(
@@ -23,8 +23,7 @@ def describe(
 ) -> Provenance:
     """The provenance of rows that answer `question`, measured now, here."""
     split = load_split(question.dataset)
-    network = load_network(question.model, question.dataset, question.distribution, question.sigma)
-    evaluator = make_evaluator(question, network)
+    evaluator = make_evaluator(question, network_of(question))
     options = {**evaluator.options(), "seconds": question.seconds, "workers": workers}
     return Provenance(
         submission=submission,
@@ -54,16 +53,9 @@ def describe(
 def _commit() -> str:
     """The commit of the code that runs, marked when it was changed since."""
     folder = Path(__file__).resolve().parent.parent
-    command = [
-        "git",
-        "-C",
-        str(folder),
-        "describe",
-        "--always",
-        "--abbrev=40",
-        "--dirty",
-        "--exclude=*",
-    ]
+    what = ("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
+    # Without locks: it must not disturb a commit that is being made.
+    command = ["git", "--no-optional-locks", "-C", str(folder), *what]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):

@@ -5,8 +5,10 @@ the setting's own protocol is `<slug>.<evaluator>.parquet` beside it and is not 
 never writes; writing goes to a file beside the place and is renamed.
 """
 
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,21 @@ def results_path(project: Project, setting: str, slug: str, evaluator: str | Non
     return project.results / setting / name
 
 
+def frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Records of some of the columns as a table of the types that `read` gives.
+
+    Numbers stay what they are beside missing ones, which pandas alone would turn into floats.
+    """
+    fields = [field for field in SCHEMA if records and field.name in records[0]]
+    return _to_pandas(pa.Table.from_pylist(list(records), pa.schema(fields)))
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    kinds = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
+    rows: pd.DataFrame = table.to_pandas(types_mapper=kinds.get)
+    return rows
+
+
 def write(path: Path, rows: pd.DataFrame, provenance: Provenance) -> None:
     """Store rows, all or nothing.
 
@@ -109,17 +126,21 @@ def write(path: Path, rows: pd.DataFrame, provenance: Provenance) -> None:
         InputError: the disk is full or the place cannot be written.
     """
     table = pa.Table.from_pandas(rows[list(COLUMNS)], schema=SCHEMA, preserve_index=False)
-    metadata = {_PROVENANCE_KEY: provenance.model_dump_json().encode()}
+    table = table.replace_schema_metadata({_PROVENANCE_KEY: provenance.model_dump_json().encode()})
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd")
+            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        # On a read-only disk, removing what is not there fails too.
+        with suppress(OSError):
+            temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
         reason = error.strerror or str(error)
         raise InputError(f"{path}: cannot be written ({reason}); nothing was changed.") from error
 
@@ -128,21 +149,15 @@ def read(path: Path) -> Results:
     """A stored evaluation.
 
     Raises:
-        InputError: the file is not one, or is of a newer version than this program.
+        InputError: the file is not one, is damaged, or is of a newer version than this program.
     """
-    provenance = read_provenance(path)
-    try:
-        table = pq.read_table(path, partitioning=None)
-        missing = [name for name in COLUMNS if name not in table.column_names]
+    with _opened(path) as file:
+        provenance = _provenance(path, file)
+        missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
         if missing:
             raise InputError(f"{path}: the column '{missing[0]}' is missing.")
-        rows = table.select(list(COLUMNS)).cast(SCHEMA).to_pandas(types_mapper=_MAPPING.get)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path}: is not a result file, or is damaged.") from error
+        rows = _to_pandas(file.read(list(COLUMNS)).select(list(COLUMNS)).cast(SCHEMA))
     return Results(path, rows, provenance)
-
-
-_MAPPING = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
 
 
 def read_provenance(path: Path) -> Provenance:
@@ -151,24 +166,41 @@ def read_provenance(path: Path) -> Provenance:
     Raises:
         InputError: as for `read`.
     """
+    with _opened(path) as file:
+        return _provenance(path, file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """The open file; whatever is wrong with its bytes becomes one sentence."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (pa.ArrowException, OSError) as error:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file.") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path}: is not a result file, or is damaged.") from error
-    if _PROVENANCE_KEY not in metadata:
+
+
+def _provenance(path: Path, file: pq.ParquetFile) -> Provenance:
+    text = (file.schema_arrow.metadata or {}).get(_PROVENANCE_KEY)
+    if text is None:
         raise InputError(f"{path}: is not a certboard result file (it has no provenance).")
-    try:
-        provenance = Provenance.model_validate_json(metadata[_PROVENANCE_KEY])
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: its provenance is damaged at '{where}'.") from error
-    if provenance.schema_version > SCHEMA_VERSION:
+    # First of all: what a newer version means by its other keys is not known here.
+    record = json.loads(text)
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(
-            f"{path}: has schema version {provenance.schema_version}; this program reads up to"
-            f" {SCHEMA_VERSION}. Update certboard."
+            f"{path}: has schema version {version}; this program reads up to {SCHEMA_VERSION}."
+            " Update certboard."
         )
-    return provenance
+    try:
+        return Provenance.model_validate_json(text)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise InputError(f"{path}: its provenance is damaged at '{where}'.") from error
 
 
 def read_all(project: Project) -> list[Results]:

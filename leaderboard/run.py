@@ -8,10 +8,12 @@ of workers, and after any number of interruptions (seconds aside).
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,17 @@ import torch
 
 import evaluators
 from evaluators.cascade import Cascade, default_stages
-from evaluators.errors import UnsupportedModelError
+from evaluators.errors import ContradictionError, UnsupportedModelError
+from evaluators.evaluator import PREDICTION as PREDICTION
 from evaluators.evaluator import Evaluator, catalogue
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.onnx_import import import_onnx
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.verdict import Verdict
 from leaderboard.dataset import find_dataset
-from leaderboard.errors import InputError, unknown_name
-from leaderboard.results import COLUMNS
+from leaderboard.errors import BugError, InputError, unknown_name
+from leaderboard.results import frame
+from leaderboard.setting import exact_text
 from leaderboard.split import Split
 
 AnyEvaluator = Evaluator | Cascade
@@ -46,7 +50,8 @@ class Question:
             network, smoothing for a smoothed one.
         options: the evaluator's options that differ from its defaults.
         sigma: scale of the Gaussian noise if the model is a smoothed one, as an exact fraction.
-        seed_text: what the random streams are derived from, besides the model's hash.
+        model, model_sha256: the ONNX file, and the content that is asked about.
+        device: cpu, cuda or cuda:N.
     """
 
     dataset: str
@@ -57,7 +62,6 @@ class Question:
     options: tuple[tuple[str, Any], ...]
     distribution: str | None
     sigma: Fraction | None
-    seed_text: str
     model: Path
     model_sha256: str
     device: str = "cpu"
@@ -65,7 +69,8 @@ class Question:
     @property
     def seed(self) -> int:
         """Of the random streams: from the model and the setting, so that nobody can choose it."""
-        key = hashlib.sha256(f"{self.model_sha256} {self.seed_text}".encode()).digest()
+        asked = f"{self.model_sha256} {self.dataset} {self.norm} {self.radius}"
+        key = hashlib.sha256(asked.encode()).digest()
         return int.from_bytes(key[:8], "little") >> 1
 
 
@@ -77,9 +82,9 @@ class Shard:
     examples: tuple[int, ...]
 
 
-def shards(question: Question, examples: list[int], pixels: int) -> Iterator[Shard]:
-    """Cut examples into shards whose size depends on nothing but the size of an image."""
-    size = max(1, min(100, 4_000_000 // max(pixels, 1)))
+def shards(question: Question, examples: Sequence[int], shape: tuple[int, ...]) -> Iterator[Shard]:
+    """Cut examples into shards whose size depends on nothing but the shape of an image."""
+    size = max(1, min(100, 4_000_000 // prod(shape)))
     for first in range(0, len(examples), size):
         yield Shard(question, tuple(examples[first : first + size]))
 
@@ -89,11 +94,11 @@ def evaluate(shard: Shard) -> pd.DataFrame:
 
     Raises:
         InputError: the model or the data cannot be used.
-        ContradictionError: a bug in an evaluator; nothing may be stored.
+        BugError: an evaluator contradicts another, or itself; nothing may be stored.
     """
     question = shard.question
     split = load_split(question.dataset)
-    network = load_network(question.model, question.dataset, question.distribution, question.sigma)
+    network = network_of(question)
     device = torch.device(question.device)
     problem = Problem(
         network,
@@ -105,7 +110,10 @@ def evaluate(shard: Shard) -> pd.DataFrame:
         question.seed,
     )
     evaluator = make_evaluator(question, network)
-    return to_rows(problem, evaluator, evaluator(problem))
+    try:
+        return to_rows(problem, evaluator, evaluator(problem))
+    except ContradictionError as error:
+        raise BugError(str(error)) from error
 
 
 def make_evaluator(question: Question, network: Network | SmoothedNetwork) -> AnyEvaluator:
@@ -127,13 +135,19 @@ def make_evaluator(question: Question, network: Network | SmoothedNetwork) -> An
         raise unknown_name("evaluator", name, [*catalogue(), Cascade.name()])
     kind = catalogue()[name]
     if not isinstance(network, kind.accepts):
-        needed = "a smoothed model (give --sigma)" if not smoothed else "a plain network"
+        needed = "a plain network (no --sigma)" if smoothed else "a smoothed model (--sigma)"
         fitting = [n for n, e in catalogue().items() if isinstance(network, e.accepts)]
         raise InputError(
             f"The evaluator '{name}' needs {needed}; for this model: {', '.join(fitting)}."
         )
     options = dict(question.options) if smoothed else {}
     return kind(**options)
+
+
+def can_certify(question: Question) -> bool:
+    """Whether the evaluator that a question asks for can prove anything; an attack cannot."""
+    evaluator = make_evaluator(question, network_of(question))
+    return isinstance(evaluator, Cascade) or evaluator.certifies
 
 
 def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) -> pd.DataFrame:
@@ -152,9 +166,9 @@ def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) 
                 "label": label,
                 "prediction": verdict.prediction,
                 "status": verdict.status.value,
-                "radius": None if verdict.radius is None else fraction_text(verdict.radius),
+                "radius": None if verdict.radius is None else exact_text(verdict.radius),
                 "confidence": verdict.confidence,
-                "margin": verdict.margin,
+                "margin": _finite(verdict.margin),
                 "seconds": round(verdict.seconds, 6),
                 "stage": verdict.stage,
                 "note": verdict.note,
@@ -162,34 +176,24 @@ def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) 
                 "n": sampling and sampling.n,
                 "count": sampling and sampling.count,
                 "p_lower": sampling and sampling.p_lower,
-                "sigma": fraction_text(problem.network.scale)
+                "sigma": exact_text(problem.network.scale)
                 if isinstance(problem.network, SmoothedNetwork)
                 else None,
                 "seed": str(problem.seed) if smoothed else None,
                 "witness": None if witness is None else witness_bytes(witness),
             }
         )
-    columns = [name for name in COLUMNS if name not in ("submission", "setting")]
-    return pd.DataFrame.from_records(records, columns=columns)
+    return frame(records)
+
+
+def _finite(margin: float | None) -> float | None:
+    """A bound that overflowed says nothing."""
+    return margin if margin is not None and math.isfinite(margin) else None
 
 
 def witness_bytes(witness: torch.Tensor) -> bytes:
     """Little-endian float32 of an input."""
     return witness.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes()
-
-
-def fraction_text(value: Fraction) -> str:
-    """A fraction exactly: as a decimal where that is short, else with a slash."""
-    denominator = value.denominator
-    for prime in (2, 5):
-        while denominator % prime == 0:
-            denominator //= prime
-    if denominator == 1 and value.denominator <= 10**12:
-        digits = 0
-        while value.denominator and (value * 10**digits).denominator != 1:
-            digits += 1
-        return f"{float(value):.{digits}f}" if digits <= 12 else str(value)
-    return str(value)
 
 
 @cache
@@ -198,24 +202,43 @@ def load_split(dataset: str) -> Split:
     return find_dataset(dataset).load("test")
 
 
-@cache
-def load_network(
-    path: Path, dataset: str, distribution: str | None, sigma: Fraction | None
-) -> Network | SmoothedNetwork:
-    """A model, checked against its dataset and against onnxruntime, once a process.
+def network_of(question: Question) -> Network | SmoothedNetwork:
+    """The model of a question, checked against its dataset and against onnxruntime.
 
     Raises:
         InputError: every reason why it cannot be used.
     """
+    network = _load_network(question.model, question.model_sha256, question.dataset)
+    if question.sigma is None or question.distribution is None:
+        return network
+    return SmoothedNetwork(network, question.distribution, question.sigma)
+
+
+@lru_cache(maxsize=2)
+def _load_network(path: Path, sha256: str, dataset: str) -> Network:
+    """A model, read once a process as long as few others come between."""
     data, split = find_dataset(dataset), load_split(dataset)
     try:
         samples = split.images(range(min(4, len(split))))
         network = read_model(path, data.shape, len(data.classes), samples)
     except UnsupportedModelError as error:
         raise InputError(*error.problems) from error
-    if sigma is None or distribution is None:
-        return network
-    return SmoothedNetwork(network, distribution, sigma)
+    if sha256_of(path) != sha256:
+        raise InputError(f"{path}: the file was changed while it was being evaluated; run again.")
+    return network
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def read_model(path: Path, shape: tuple[int, ...], classes: int, samples: Any = None) -> Network:
@@ -260,8 +283,7 @@ def code_digest() -> str:
 
 def fingerprint(question: Question, examples: list[int], data_sha256: str) -> str:
     """A hash of all that the rows depend on, the evaluators' version but not their code."""
-    network = load_network(question.model, question.dataset, question.distribution, question.sigma)
-    evaluator = make_evaluator(question, network)
+    evaluator = make_evaluator(question, network_of(question))
     parts = {
         "model": question.model_sha256,
         "data": data_sha256,

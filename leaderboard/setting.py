@@ -45,6 +45,18 @@ def exact_fraction(text: str) -> Fraction:
     return number
 
 
+def exact_text(number: Fraction) -> str:
+    """What `exact_fraction` reads as `number`: a short decimal if there is one, else a fraction."""
+    for places in range(13):
+        if 10**places % number.denominator == 0:
+            digits = str(abs(number.numerator) * 10**places // number.denominator)
+            digits = digits.rjust(places + 1, "0")
+            sign = "-" if number < 0 else ""
+            whole, decimals = digits[: len(digits) - places], digits[len(digits) - places :]
+            return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+    return str(number)
+
+
 def parse_radius(text: str, where: str) -> Fraction:
     """The exact radius written as `text` in the place called `where`.
 

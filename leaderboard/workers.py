@@ -1,8 +1,13 @@
 """Where shards are computed: in this process, in several, or on a Ray cluster that exists."""
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+import os
+import signal
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -14,33 +19,46 @@ from leaderboard.run import Shard, evaluate
 
 Finished = tuple[Shard, pd.DataFrame]
 
+RAY = "ray"
 
-def run_shards(shards: Sequence[Shard], workers: str) -> Iterator[Finished]:
+
+def check_workers(workers: str) -> None:
+    """Refuse what is neither a positive number nor `ray`, or `ray` where it is not installed.
+
+    Raises:
+        InputError: it is refused.
+    """
+    if workers == RAY:
+        _import_ray()
+    elif not (workers.isascii() and workers.isdecimal() and 0 < int(workers[:9]) <= 1024):
+        raise InputError(f"--workers is '{workers}'; it must be 'ray' or a number from 1 to 1024.")
+
+
+def run_shards(shards: Sequence[Shard], workers: str) -> Generator[Finished, None, None]:
     """The rows of every shard, in the order in which they are done.
+
+    Closing the iterator early ends the processes that it started.
 
     Args:
         shards: what to compute.
         workers: a number of processes, or "ray" for the Ray cluster that `RAY_ADDRESS` names
             (or one started on this machine).
     """
-    if workers == "ray":
+    check_workers(workers)
+    if not shards:
+        return
+    if workers == RAY:
         yield from _on_ray(shards)
-    elif not workers.isdecimal() or int(workers) < 1:
-        raise InputError(f"--workers is '{workers}'; it must be a positive number or 'ray'.")
     elif int(workers) == 1:
         for shard in shards:
             yield shard, evaluate(shard)
     else:
-        yield from _in_processes(shards, int(workers))
+        yield from _in_processes(shards, min(int(workers), len(shards)))
 
 
-def _start_worker(threads: int) -> None:
-    keep_freed_memory()
-    torch.set_num_threads(threads)
-
-
-def _in_processes(shards: Sequence[Shard], count: int) -> Iterator[Finished]:
+def _in_processes(shards: Sequence[Shard], count: int) -> Generator[Finished, None, None]:
     threads = max(1, torch.get_num_threads() // count)
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         count,
         mp_context=multiprocessing.get_context("spawn"),
@@ -48,29 +66,77 @@ def _in_processes(shards: Sequence[Shard], count: int) -> Iterator[Finished]:
         initargs=(threads,),
     )
     try:
-        waiting: dict[Future[pd.DataFrame], Shard] = {
-            pool.submit(evaluate, shard): shard for shard in shards
-        }
+        with _interrupts_held_back():
+            waiting: dict[Future[pd.DataFrame], Shard] = {
+                pool.submit(evaluate, shard): shard for shard in shards
+            }
         while waiting:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 yield waiting.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            "A worker process was killed, perhaps for want of memory: use fewer --workers."
+            " What was finished is kept."
+        ) from error
+    except BaseException:
+        # A shard may take hours: nobody waits for it.
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+        raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _on_ray(shards: Sequence[Shard]) -> Iterator[Finished]:
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C reaches a whole group of processes; those started here leave it to this one."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker(threads: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot end its workers, which would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
         raise InputError(
             "--workers ray needs the extra 'ray': pip install 'certboard[ray]'."
         ) from error
-    if not ray.is_initialized():
+    return ray
+
+
+def _on_ray(shards: Sequence[Shard]) -> Generator[Finished, None, None]:
+    ray = _import_ray()
+    started_here = not ray.is_initialized()
+    if started_here:
         ray.init(log_to_driver=False)
-    task: Any = ray.remote(evaluate)
-    waiting = {task.remote(shard): shard for shard in shards}
-    while waiting:
-        done, _ = ray.wait(list(waiting), num_returns=1)
-        for reference in done:
-            yield waiting.pop(reference), ray.get(reference)
+    try:
+        task: Any = ray.remote(evaluate)
+        waiting = {task.remote(shard): shard for shard in shards}
+        while waiting:
+            done, _ = ray.wait(list(waiting), num_returns=1)
+            for reference in done:
+                yield waiting.pop(reference), ray.get(reference)
+    finally:
+        if started_here:
+            ray.shutdown()

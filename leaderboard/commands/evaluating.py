@@ -1,6 +1,8 @@
-"""Commands that evaluate: demo, run, certify, train."""
+"""Commands that evaluate: run, certify, train."""
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +11,8 @@ import typer
 
 from leaderboard.commands import app
 from leaderboard.errors import InputError, unknown_name
-from leaderboard.progress import RunProgress, console, show_table
+from leaderboard.formatting import plural
+from leaderboard.progress import RunProgress, show_table, tell
 from leaderboard.project import Project, find_project
 from leaderboard.setting import Setting, find_setting, load_settings
 from leaderboard.submission import Submission, load_submission, load_submissions, settings_for
@@ -36,13 +39,19 @@ def run(
 ) -> None:
     """Evaluate submissions and store every example's verdict; goes on where it stopped."""
     from leaderboard.evaluation import Request
+    from leaderboard.workers import check_workers
 
     _check_device(device)
-    if seconds is not None and not seconds > 0:
-        raise InputError(f"--seconds is {seconds:g}; it must be positive.")
+    check_workers(workers)
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise InputError(f"--seconds is {seconds:g}; it must be positive and finite.")
     project = find_project()
-    request = Request(evaluator, examples, seconds, device, fresh)
-    run_all(project, _pairs(project, slugs, setting), request, workers)
+    pairs = _pairs(project, slugs, setting)
+    tables = run_all(project, pairs, Request(evaluator, examples, seconds, device, fresh), workers)
+    print(
+        f"{sum(map(len, tables)):,} verdicts of {plural(len(tables), 'evaluation')} in"
+        f" {project.results}; the website is made of them by: certboard build"
+    )
 
 
 def _pairs(
@@ -71,7 +80,6 @@ def run_all(
 ) -> list[pd.DataFrame]:
     """Evaluate each pair; what cannot be evaluated is told at the end, the others still run."""
     from leaderboard.evaluation import execute, make_plan
-    from leaderboard.results import read
 
     problems: list[str] = []
     tables = []
@@ -79,9 +87,10 @@ def run_all(
         title = f"{submission.slug} · {setting.id}"
         try:
             plan = make_plan(project, submission, setting, request)
-            if plan.finished:
-                console.print(f"{title}: already measured ({plan.target.name}); --fresh repeats it")
-                tables.append(read(plan.target).rows)
+            if plan.stored is not None:
+                tell(f"{title}: already measured; --fresh repeats it")
+                plan.clear()
+                tables.append(plan.stored.rows)
                 continue
             with RunProgress(title, len(plan.examples)) as progress:
                 results = execute(plan, workers, request.fresh, progress.advance)
@@ -104,35 +113,44 @@ def certify(
     evaluator: Annotated[
         str | None, typer.Option(help="`certboard list evaluators`; default: the cascade")
     ] = None,
-    examples: Annotated[int | None, typer.Option(help="Only the first N test examples")] = None,
-    indices: Annotated[str | None, typer.Option(help="3,14,15 or @file")] = None,
+    examples: Annotated[
+        int | None, typer.Option(min=1, help="Only the first N test examples")
+    ] = None,
+    indices: Annotated[str | None, typer.Option(help="Only these: 3,14,15 or @file")] = None,
+    max_radius: Annotated[
+        bool, typer.Option("--max-radius", help="The largest radius of each, up to --radius")
+    ] = False,
     seconds: Annotated[float, typer.Option(help="Time budget of an example")] = 60.0,
-    sigma: Annotated[str | None, typer.Option(help="Smooth with Gaussian noise")] = None,
-    samples: Annotated[int, typer.Option(help="Noisy samples of an example")] = 100_000,
-    failure_probability: Annotated[float, typer.Option(help="Of one certificate")] = 0.001,
+    sigma: Annotated[str | None, typer.Option(help="Smooth with Gaussian noise: 0.25")] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Noisy copies of an example; default: 100000")
+    ] = None,
+    failure_probability: Annotated[
+        float | None, typer.Option(help="Of one certificate; default: 0.001")
+    ] = None,
     device: DeviceOption = "cpu",
     workers: WorkersOption = "1",
-    as_json: Annotated[bool, typer.Option("--json", help="One object on standard output")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one object and nothing else")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="A Parquet file for the rows")] = None,
 ) -> None:
     """Evaluate any ONNX model without a submission."""
     from leaderboard import certification
-    from leaderboard.run import load_network, load_split, make_evaluator
+    from leaderboard.radius_search import largest_radii
 
     _check_device(device)
     wish = certification.Wish(
         model, dataset, norm, radius, evaluator, examples, indices, seconds,
-        sigma, samples, failure_probability, device,
+        sigma, samples, failure_probability, device, workers, max_radius, output,
     )  # fmt: skip
-    question = certification.question_of(wish)
-    chosen = certification.chosen_examples(wish, len(load_split(dataset)))
-    make_evaluator(question, load_network(model, dataset, question.distribution, question.sigma))
-    if output is not None and not output.parent.is_dir():
-        raise InputError(f"--output: there is no folder {output.parent}.")
+    question, chosen = certification.prepare(wish)
     with RunProgress(f"{model.name} · {norm} {radius}", len(chosen)) as progress:
         rows = certification.certify(question, chosen, workers, progress.advance)
+        if max_radius:
+            rows = largest_radii(question, rows, workers, progress)
     if output is not None:
-        certification.store(output, question, rows, workers)
+        certification.store(output, question, rows, wish)
     summary = certification.summary(question, rows)
     if as_json:
         print(json.dumps(summary, allow_nan=False))
@@ -140,14 +158,26 @@ def certify(
         _show(summary)
 
 
+_SHOWN = 20
+
+
 def _show(summary: dict[str, Any]) -> None:
-    counts = summary["counts"]
-    show_table(summary["rows"])
-    total = sum(counts.values())
+    """The first rows, and the counts."""
+    counts, rows = summary["counts"], summary["rows"]
+    noted = any(row["note"] for row in rows[:_SHOWN])
+    table = [{**row, "margin": _rounded_down(row["margin"])} for row in rows[:_SHOWN]]
+    show_table([{k: v for k, v in row.items() if noted or k != "note"} for row in table])
+    if len(rows) > _SHOWN:
+        print(f"… and {len(rows) - _SHOWN} more: --json or --output FILE.parquet gives all\n")
     print(
-        f"{counts['certified']} of {total} certified, {counts['falsified']} falsified,"
-        f" {counts['unknown']} unknown, {summary['seconds']} s, by {summary['evaluator']}"
+        f"{counts['certified']} of {len(rows)} certified, {counts['falsified']} falsified,"
+        f" {counts['unknown']} unknown, {summary['seconds']:.3g} s, by {summary['evaluator']}"
     )
+
+
+def _rounded_down(margin: float | None) -> str | None:
+    """A proved lower bound in short, still a lower bound."""
+    return None if margin is None else f"{math.floor(margin * 1e4) / 1e4:.4f}"
 
 
 @app.command()
@@ -169,11 +199,11 @@ def train(
 def _check_device(device: str) -> None:
     import torch
 
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise InputError(f"--device is '{device}'; it must be cpu, cuda or cuda:N.") from error
-    if kind not in ("cpu", "cuda"):
+    if not re.fullmatch("cpu|cuda(:[0-9]{1,3})?", device):
         raise InputError(f"--device is '{device}'; it must be cpu, cuda or cuda:N.")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device is cuda, but PyTorch finds no CUDA device here; use cpu.")
+    if device == "cpu":
+        return
+    if not torch.cuda.is_available():
+        raise InputError(f"--device is {device}, but PyTorch finds no CUDA device here; use cpu.")
+    if (index := torch.device(device).index or 0) >= (count := torch.cuda.device_count()):
+        raise InputError(f"--device is {device}, but there is no device {index} of {count}.")

@@ -8,6 +8,7 @@ import typer
 
 from leaderboard.commands import app
 from leaderboard.errors import InputError
+from leaderboard.formatting import plural
 from leaderboard.project import find_project
 
 
@@ -44,7 +45,7 @@ def check(
         load_literature()
     if problems:
         raise InputError(*problems)
-    print(f"{len(chosen)} submission{'s' if len(chosen) != 1 else ''} checked, no problem found")
+    print(f"{plural(len(chosen), 'submission')} checked, no problem found")
 
 
 @app.command()
