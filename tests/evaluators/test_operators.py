@@ -1,0 +1,461 @@
+"""Every ONNX operator that is read: import compares the logits with onnxruntime's."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import NodeProto
+
+from evaluators._operators import TRANSLATIONS
+from evaluators.affine import Adjoint, AffineMap, Convolution, Dense, Diagonal, Gather, Reshape
+from evaluators.elementwise import LeakyReLU, Sigmoid, Tanh
+from evaluators.errors import UnsupportedModelError
+from evaluators.network import Input, MaxPool, Network, Sum
+from evaluators.onnx_import import FOLDABLE, import_onnx
+from tests.fixtures.onnx_models import Array, Dims, integers, model, node, numbers, save
+
+KERNEL = numbers(4, 3, 3, 2)
+Row = tuple[int, ...]
+
+
+def check(
+    path: Path,
+    shape: Row,
+    nodes: Sequence[NodeProto],
+    constants: dict[str, Array] | None = None,
+    opset: int = 17,
+    batch: int | str = "batch",
+) -> Network:
+    """Import nodes from "x" to "z", flattened to logits "y", and compare on more inputs."""
+    dims: Dims = (batch, *shape)
+    proto = model([*nodes, node("Flatten", "z", "y")], dims, constants, opset)
+    network = import_onnx(save(proto, path / "model.onnx"))
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    for x in numbers(3, 1, *shape, seed=7):
+        (theirs,) = session.run(None, {"x": x})
+        ours = network(torch.from_numpy(x).double()).numpy()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert isinstance(network.nodes[0].operation, Input)
+    return network
+
+
+def kinds(network: Network) -> list[type]:
+    return [type(n.operation) for n in network.nodes[1:-1]]
+
+
+CONV: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "pads": {"pads": [1, 2, 1, 2]},
+    "asymmetric pads": {"pads": [0, 1, 2, 0]},
+    "strides": {"strides": [2, 3]},
+    "dilations": {"dilations": [2, 1], "pads": [2, 1, 2, 1]},
+    "same upper": {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
+    "same lower": {"auto_pad": "SAME_LOWER"},
+    "valid": {"auto_pad": "VALID"},
+    "all": {"pads": [1, 0, 2, 1], "strides": [2, 1], "dilations": [1, 2]},
+}
+
+
+@pytest.mark.parametrize("variant", CONV)
+@pytest.mark.parametrize("bias", [False, True])
+def test_conv(tmp_path: Path, variant: str, bias: bool) -> None:
+    constants = {"w": KERNEL, "b": numbers(4, seed=1)} if bias else {"w": KERNEL}
+    conv = node("Conv", "x w b" if bias else "x w", "z", **CONV[variant])
+    network = check(tmp_path, (3, 7, 6), [conv], constants)
+    assert kinds(network)[-1] is Convolution
+
+
+def test_grouped_conv(tmp_path: Path) -> None:
+    constants = {"w": numbers(6, 1, 3, 3)}
+    check(tmp_path, (3, 5, 5), [node("Conv", "x w", "z", group=3)], constants)
+
+
+def test_conv_1d(tmp_path: Path) -> None:
+    constants = {"w": numbers(4, 3, 3), "b": numbers(4)}
+    conv = node("Conv", "x w b", "z", pads=[1, 1], strides=[2])
+    check(tmp_path, (3, 9), [conv], constants)
+
+
+TRANSPOSED: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "strides": {"strides": [2, 3]},
+    "output padding": {"strides": [2, 2], "pads": [1, 0, 1, 0], "output_padding": [1, 0]},
+    "dilations": {"dilations": [2, 2], "pads": [1, 1, 1, 1]},
+}
+
+
+@pytest.mark.parametrize("variant", TRANSPOSED)
+@pytest.mark.parametrize("group", [1, 2])
+def test_conv_transpose(tmp_path: Path, variant: str, group: int) -> None:
+    constants = {"w": numbers(4, 3, 3, 2), "b": numbers(3 * group)}
+    conv = node("ConvTranspose", "x w b", "z", group=group, **TRANSPOSED[variant])
+    network = check(tmp_path, (4, 3, 4), [conv], constants)
+    assert kinds(network) == [Adjoint]
+
+
+POOLS: dict[str, dict[str, Any]] = {
+    "plain": {"kernel_shape": [2, 3]},
+    "strides": {"kernel_shape": [2, 2], "strides": [2, 2]},
+    "pads": {"kernel_shape": [3, 2], "pads": [1, 1, 1, 1], "strides": [2, 1]},
+}
+
+
+@pytest.mark.parametrize("variant", POOLS)
+@pytest.mark.parametrize("counted", [0, 1])
+def test_average_pool(tmp_path: Path, variant: str, counted: int) -> None:
+    pool = node("AveragePool", "x", "z", count_include_pad=counted, **POOLS[variant])
+    network = check(tmp_path, (2, 6, 5), [pool])
+    assert issubclass(kinds(network)[0], Convolution)
+
+
+def test_average_pool_with_counted_asymmetric_pads(tmp_path: Path) -> None:
+    pool = node(
+        "AveragePool", "x", "z", count_include_pad=1, kernel_shape=[2, 2], pads=[0, 1, 1, 0]
+    )
+    check(tmp_path, (2, 5, 5), [pool])
+
+
+@pytest.mark.parametrize("variant", POOLS)
+@pytest.mark.parametrize("ceil", [0, 1])
+def test_max_pool(tmp_path: Path, variant: str, ceil: int) -> None:
+    pool = node("MaxPool", "x", "z", ceil_mode=ceil, **POOLS[variant])
+    assert kinds(check(tmp_path, (2, 6, 5), [pool])) == [MaxPool]
+
+
+def test_global_average_pool(tmp_path: Path) -> None:
+    assert kinds(check(tmp_path, (2, 4, 3), [node("GlobalAveragePool", "x", "z")]))[:2] == [
+        Adjoint,
+        Diagonal,
+    ]
+
+
+@pytest.mark.parametrize("opset", [9, 13, 17])
+def test_batch_normalization(tmp_path: Path, opset: int) -> None:
+    constants = {
+        "scale": numbers(3, seed=1),
+        "bias": numbers(3, seed=2),
+        "mean": numbers(3, seed=3),
+        "variance": np.abs(numbers(3, seed=4)) + 0.1,
+    }
+    norm = node("BatchNormalization", "x scale bias mean variance", "z", epsilon=1e-3)
+    network = check(tmp_path, (3, 4, 2), [norm], constants, opset)
+    assert kinds(network) == [Diagonal, Diagonal]
+
+
+GEMM: dict[str, tuple[dict[str, Any], Row]] = {
+    "plain": ({}, (6, 4)),
+    "transB": ({"transB": 1}, (4, 6)),
+    "alpha and beta": ({"alpha": 0.5, "beta": -2.0}, (6, 4)),
+}
+
+
+@pytest.mark.parametrize("variant", GEMM)
+@pytest.mark.parametrize("bias", [(), (4,), (1, 4), (1,)])
+def test_gemm(tmp_path: Path, variant: str, bias: Row) -> None:
+    attributes, shape = GEMM[variant]
+    constants = {"w": numbers(*shape), "b": numbers(*bias, seed=1)}
+    if bias == ():
+        del constants["b"]
+    gemm = node("Gemm", "x w b" if bias else "x w", "z", **attributes)
+    assert kinds(check(tmp_path, (6,), [gemm], constants)) == [Dense]
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5)])
+def test_matmul_by_a_matrix_on_the_right(tmp_path: Path, shape: Row) -> None:
+    assert kinds(check(tmp_path, shape, [node("MatMul", "x w", "z")], {"w": numbers(5, 4)})) == [
+        Dense
+    ]
+
+
+def test_matmul_by_a_matrix_on_the_left(tmp_path: Path) -> None:
+    network = check(tmp_path, (5, 3), [node("MatMul", "w x", "z")], {"w": numbers(4, 5)})
+    assert Dense in kinds(network)
+
+
+@pytest.mark.parametrize("kind", ["Add", "Sub", "Mul", "Div"])
+@pytest.mark.parametrize("order", ["x c", "c x"])
+@pytest.mark.parametrize("shape", [(), (1,), (2,), (3, 1), (3, 2), (1, 3, 2)])
+def test_arithmetic_with_constants(tmp_path: Path, kind: str, order: str, shape: Row) -> None:
+    nodes = [node(kind, order, "z")]
+    constants = {"c": numbers(*shape) + np.float32(3)}
+    if (kind, order) == ("Div", "c x"):
+        with pytest.raises(UnsupportedModelError, match="divides by a value that depends"):
+            check(tmp_path, (3, 2), nodes, constants)
+    else:
+        assert set(kinds(check(tmp_path, (3, 2), nodes, constants))) == {Diagonal}
+
+
+@pytest.mark.parametrize("kind", ["Add", "Sub", "Sum"])
+def test_branches_meet(tmp_path: Path, kind: str) -> None:
+    nodes = [node("Relu", "x", "a"), node("Tanh", "x", "b"), node(kind, "a b", "z")]
+    assert Sum in kinds(check(tmp_path, (3, 2), nodes))
+
+
+def test_sums_of_many_and_of_the_same(tmp_path: Path) -> None:
+    nodes = [node("Relu", "x", "a"), node("Sum", "a x a c", "b"), node("Sum", "b", "z")]
+    check(tmp_path, (3,), nodes, {"c": numbers(3)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "function"),
+    [
+        ("Relu", {}, LeakyReLU()),
+        ("LeakyRelu", {}, LeakyReLU(float(np.float32(0.01)))),
+        ("LeakyRelu", {"alpha": 0.25}, LeakyReLU(0.25)),
+        ("Sigmoid", {}, Sigmoid()),
+        ("Tanh", {}, Tanh()),
+    ],
+)
+def test_elementwise(
+    tmp_path: Path, kind: str, attributes: dict[str, float], function: object
+) -> None:
+    network = check(tmp_path, (3, 2), [node(kind, "x", "z", **attributes)])
+    assert network.nodes[1].operation == function
+
+
+def test_neg_and_identities(tmp_path: Path) -> None:
+    nodes = [
+        node("Neg", "x", "a"),
+        node("Identity", "a", "b"),
+        node("Dropout", "b", "c"),
+        node("Cast", "c", "z", to=1),
+    ]
+    assert kinds(check(tmp_path, (3,), nodes)) == [Diagonal]
+
+
+RESHAPES = [
+    ("Flatten", "x", {}, {}),
+    ("Flatten", "x", {"axis": 2}, {}),
+    ("Flatten", "x", {"axis": -1}, {}),
+    ("Reshape", "x s", {}, {"s": integers(-1, 12)}),
+    ("Reshape", "x s", {}, {"s": integers(1, 12)}),
+    ("Reshape", "x s", {}, {"s": integers(0, -1, 2)}),
+    ("Reshape", "x s", {}, {"s": integers(0, 0, 3, 4)}),
+    ("Squeeze", "x a", {}, {"a": integers(1)}),
+    ("Squeeze", "x a", {}, {"a": integers(-3)}),
+    ("Unsqueeze", "x a", {}, {"a": integers(1)}),
+    ("Unsqueeze", "x a", {}, {"a": integers(-1, 2)}),
+]
+
+
+@pytest.mark.parametrize(("kind", "inputs", "attributes", "constants"), RESHAPES)
+def test_views(
+    tmp_path: Path,
+    kind: str,
+    inputs: str,
+    attributes: dict[str, int],
+    constants: dict[str, Array],
+) -> None:
+    shape = (1, 6, 2)
+    nodes = [node(kind, inputs, "z", **attributes)]
+    if attributes:  # Flatten from another axis than 1 folds other dimensions into the batch's
+        nodes = [node(kind, inputs, "r", **attributes), node("Reshape", "r back", "z")]
+        constants = {**constants, "back": integers(1, 12)}
+        with pytest.raises(UnsupportedModelError, match="batch dimension"):
+            check(tmp_path, (2, 3, 2), nodes, constants, batch=1)
+        return
+    assert set(kinds(check(tmp_path, shape, nodes, constants, batch=1))) == {Reshape}
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes"), [("Squeeze", {"axes": [1]}), ("Unsqueeze", {"axes": [1, 3]})]
+)
+def test_views_of_old_opsets(tmp_path: Path, kind: str, attributes: dict[str, list[int]]) -> None:
+    check(tmp_path, (1, 6, 2), [node(kind, "x", "z", **attributes)], opset=11)
+
+
+def test_a_shape_worked_out_by_the_graph(tmp_path: Path) -> None:
+    """What PyTorch writes for x.view(x.shape[0], -1)."""
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Gather", "shape zero", "batch", axis=0),
+        node("Unsqueeze", "batch axes", "first"),
+        node("Concat", "first rest", "target", axis=0),
+        node("Reshape", "x target", "z"),
+    ]
+    constants = {"zero": np.array(0, dtype=np.int64), "axes": integers(0), "rest": integers(-1)}
+    assert set(kinds(check(tmp_path, (2, 3), nodes, constants))) == {Reshape}
+
+
+def test_a_part_of_a_shape(tmp_path: Path) -> None:
+    nodes = [
+        node("Shape", "x", "rest", start=1, end=3),
+        node("Concat", "one rest", "target", axis=0),
+        node("Reshape", "x target", "z"),
+    ]
+    check(tmp_path, (2, 3), nodes, {"one": integers(1)})
+
+
+@pytest.mark.parametrize("order", [[0, 2, 1, 3], [0, 3, 1, 2], [0, 1, 2, 3]])
+def test_transpose(tmp_path: Path, order: list[int]) -> None:
+    network = check(tmp_path, (2, 3, 4), [node("Transpose", "x", "z", perm=order)])
+    assert kinds(network) == [Reshape if order == sorted(order) else Gather]
+
+
+SLICES = {
+    "one axis": (integers(1), integers(3), integers(1), integers(1)),
+    "far end": (integers(1), integers(2**63 - 1), integers(2), integers(1)),
+    "negative": (integers(-3), integers(-1), integers(-1), integers(1)),
+    "steps": (integers(0, 1), integers(9, 9), integers(1, 2), integers(2, 3)),
+    "backwards": (integers(-1), integers(-(2**63)), integers(2), integers(-2)),
+    "backwards to zero": (integers(3), integers(-5), integers(2), integers(-1)),
+}
+
+
+@pytest.mark.parametrize("variant", SLICES)
+def test_slice(tmp_path: Path, variant: str) -> None:
+    constants = dict(zip(("s", "e", "a", "t"), SLICES[variant], strict=True))
+    assert kinds(check(tmp_path, (3, 4), [node("Slice", "x s e a t", "z")], constants)) == [Gather]
+
+
+def test_slice_of_old_opsets(tmp_path: Path) -> None:
+    cut = node("Slice", "x", "z", starts=[1], ends=[3], axes=[2])
+    check(tmp_path, (3, 4), [cut], opset=9)
+
+
+@pytest.mark.parametrize("sizes", [None, (1, 3)])
+def test_split_and_concat(tmp_path: Path, sizes: tuple[int, ...] | None) -> None:
+    cut = node("Split", "x sizes" if sizes else "x", "a b", axis=1)
+    nodes = [cut, node("Relu", "a", "c"), node("Concat", "b c b", "z", axis=1)]
+    constants = {"sizes": integers(*sizes)} if sizes else {}
+    network = check(tmp_path, (4, 2), nodes, constants)
+    assert kinds(network).count(Sum) == 1
+
+
+def test_split_of_new_opsets(tmp_path: Path) -> None:
+    nodes = [node("Split", "x", "a b", axis=2, num_outputs=2), node("Sub", "a b", "z")]
+    check(tmp_path, (3, 4), nodes, opset=18)
+
+
+def test_concat_with_a_constant(tmp_path: Path) -> None:
+    check(tmp_path, (2, 3), [node("Concat", "c x", "z", axis=1)], {"c": numbers(1, 1, 3)}, batch=1)
+
+
+def test_concat_of_branches_along_a_negative_axis(tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", "x w", "a"),
+        node("Sigmoid", "x", "b"),
+        node("Concat", "a b x", "z", axis=-3),
+    ]
+    check(tmp_path, (2, 3, 3), nodes, {"w": numbers(2, 2, 1, 1)})
+
+
+@pytest.mark.parametrize(("axis", "index"), [(1, [2, 0, 0]), (2, [-1, 1]), (1, 1), (-1, [[0, 1]])])
+def test_gather(tmp_path: Path, axis: int, index: object) -> None:
+    constants = {"i": np.array(index, dtype=np.int64)}
+    check(tmp_path, (3, 4), [node("Gather", "x i", "z", axis=axis)], constants)
+
+
+@pytest.mark.parametrize(
+    "pads", [(0, 0, 1, 2, 0, 0, 3, 0), (0, 1, 0, 0, 0, 0, 0, 0), (0, 0, -1, 2, 0, 0, -1, -1)]
+)
+@pytest.mark.parametrize("opset", [9, 17])
+def test_pad(tmp_path: Path, pads: tuple[int, ...], opset: int) -> None:
+    old = opset < 11
+    attributes = {"pads": list(pads)} if old else {}
+    pad = node("Pad", "x" if old else "x p", "z", **attributes)
+    constants = {} if old else {"p": integers(*pads)}
+    assert kinds(check(tmp_path, (2, 4, 4), [pad], constants, opset)) == [Gather]
+
+
+@pytest.mark.parametrize("kind", ["ReduceMean", "ReduceSum"])
+@pytest.mark.parametrize("axes", [[2], [-1, 1], [1, 2, 3]])
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize("opset", [11, 18])
+def test_reduce(tmp_path: Path, kind: str, axes: list[int], keep: int, opset: int) -> None:
+    if opset == 18:
+        reduced = node(kind, "x a", "r", keepdims=keep)
+        constants = {"a": integers(*axes)}
+    else:
+        reduced, constants = node(kind, "x", "r", axes=axes, keepdims=keep), {}
+    back = {**constants, "s": integers(1, -1)}
+    check(tmp_path, (2, 3, 4), [reduced, node("Reshape", "r s", "z")], back, opset, 1)
+
+
+def test_a_residual_network(tmp_path: Path) -> None:
+    constants = {
+        "w1": numbers(3, 3, 3, 3),
+        "w2": numbers(3, 3, 3, 3, seed=1),
+        "c": numbers(3, 1, 1),
+    }
+    nodes = [
+        node("Sub", "x c", "centred"),
+        node("Conv", "centred w1", "a", pads=[1, 1, 1, 1]),
+        node("Relu", "a", "b"),
+        node("Conv", "b w2", "d", pads=[1, 1, 1, 1]),
+        node("Add", "d centred", "e"),
+        node("Relu", "e", "f"),
+        node("GlobalAveragePool", "f", "z"),
+    ]
+    network = check(tmp_path, (3, 4, 4), nodes, constants)
+    assert kinds(network).count(Sum) == 1
+
+
+def test_constants_are_folded(tmp_path: Path) -> None:
+    """Weights that the graph works out: transposed, cut, multiplied, cast."""
+    value = onnx.numpy_helper.from_array(numbers(4, 6), "value")
+    nodes = [
+        node("Constant", "", "stored", value=value),
+        node("Transpose", "stored", "turned", perm=[1, 0]),
+        node("Cast", "half", "scale", to=1),
+        node("Mul", "turned scale", "weight"),
+        node("MatMul", "x weight", "a"),
+        node("ConstantOfShape", "four", "zeros"),
+        node("Add", "a zeros", "z"),
+    ]
+    check(tmp_path, (6,), nodes, {"half": np.array(0.5), "four": integers(4)})
+
+
+def test_every_operator_of_the_table_is_tested() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    missing = [kind for kind in {*TRANSLATIONS, *FOLDABLE} if f'"{kind}"' not in text]
+    assert missing == []
+
+
+UNSUPPORTED = {
+    "Conv": (node("Conv", "x x", "z"), "weight is not a constant"),
+    "Mul": (node("Mul", "x x", "z"), "both factors depend on the input"),
+    "Transpose": (node("Transpose", "x", "z", perm=[1, 0, 2, 3]), "moves the batch dimension"),
+    "Slice": (node("Slice", "x zero one zero", "z"), "works on the batch dimension"),
+    "Reshape": (node("Reshape", "x ambiguous", "z"), "ambiguous"),
+    "LeakyRelu": (node("LeakyRelu", "x", "z", alpha=-1.0), r"not in \[0, 1\)"),
+    "Pad": (node("Pad", "x pads", "z", mode="reflect"), "only padding with zeros"),
+    "Cast": (node("Cast", "x", "z", to=7), "casts to a type other than float"),
+    "Dropout": (node("Dropout", "x half yes", "z"), "training mode"),
+    "Dropout's mask": (node("Dropout", "x", "z mask"), "mask"),
+    "AveragePool": (
+        node("AveragePool", "x", "z", kernel_shape=[2, 2], ceil_mode=1),
+        "not supported",
+    ),
+    "MaxPool": (
+        node("MaxPool", "x", "z", kernel_shape=[2, 2], pads=[1, 0, 0, 0]),
+        "symmetric pads",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_what_an_operator_cannot_do_is_told_with_its_node(tmp_path: Path, name: str) -> None:
+    operator, message = UNSUPPORTED[name]
+    constants = {
+        "zero": integers(0),
+        "one": integers(1),
+        "ambiguous": integers(-1, -1),
+        "pads": integers(0, 0, 1, 1, 0, 0, 1, 1),
+        "half": np.array(0.5, dtype=np.float32),
+        "yes": np.array(True),
+    }
+    with pytest.raises(UnsupportedModelError, match=message) as caught:
+        check(tmp_path, (3, 4, 4), [operator], constants)
+    assert "(node 'z')" in str(caught.value)
+
+
+def test_affine_maps_stay_affine(tmp_path: Path) -> None:
+    """No operator but the four kinds reaches the graph."""
+    network = check(tmp_path, (3, 7, 6), [node("Conv", "x w", "z")], {"w": KERNEL})
+    assert all(isinstance(n.operation, AffineMap) for n in network.nodes[1:])
