@@ -21,7 +21,7 @@ Array = NDArray[Any]
 MAX_ENTRIES = 2**24
 """Entries of the largest value of one row; ImageNet classifiers stay below a tenth of it."""
 MAX_TOTAL = 2**28
-"""Entries of all values of one row together, and of all constants that folding makes."""
+"""Entries of all values of one row together."""
 
 
 class OperatorProblemError(Exception):
@@ -55,12 +55,14 @@ class Builder:
         values: position of the node that computes each ONNX value.
         constants: values known without running the network.
         spent: entries of all values and intermediate layouts so far.
+        folded: entries of all constants worked out so far.
     """
 
     nodes: list[Node]
     values: dict[str, int] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
     spent: int = 0
+    folded: int = 0
 
     @classmethod
     def begin(cls, name: str, shape: Shape) -> "Builder":

@@ -162,6 +162,7 @@ def max_pool(builder: Builder, operator: Operator) -> None:
         raise OperatorProblemError("only two dimensions, symmetric pads and no dilation")
     if any(2 * pad > size for pad, size in zip(begin, kernel, strict=True)):
         raise OperatorProblemError("its padding is larger than half its kernel")
+    require_size(prod(kernel))
     strides = operator.attributes.get("strides", [1, 1])
     pool = MaxPool(
         shape,
