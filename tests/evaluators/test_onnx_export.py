@@ -1,0 +1,69 @@
+"""What is written is read back as the same network."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from evaluators.affine import Adjoint, Gather
+from evaluators.errors import UnsupportedModelError
+from evaluators.network import Network
+from evaluators.onnx_export import export_onnx
+from evaluators.onnx_import import import_onnx
+from tests.fixtures.networks import Graph, of_every_kind, perceptron, two_convolutions
+from tests.fixtures.tiny import FAMILIES
+
+NETWORKS = {
+    "perceptron": perceptron,
+    "convolutions": two_convolutions,
+    **{name: lambda name=name: FAMILIES[name](1) for name in FAMILIES},  # type: ignore[misc]
+}
+WITHOUT_OPERATOR = {"pooled", "repeated"}
+"""Families with maps that have no ONNX operator of their own."""
+
+
+@pytest.mark.parametrize("name", NETWORKS.keys() - WITHOUT_OPERATOR)
+def test_the_logits_survive(tmp_path: Path, name: str) -> None:
+    network: Network = NETWORKS[name]()
+    export_onnx(network, tmp_path / "m.onnx")
+    back = import_onnx(tmp_path / "m.onnx")
+    x = torch.rand(20, *network.input_shape, dtype=torch.float64)
+    # Weights are stored in float32.
+    assert torch.allclose(back(x), network(x), rtol=1e-5, atol=1e-5)
+    assert back.input_shape == network.input_shape
+
+
+@pytest.mark.parametrize("name", ["relu 2-4-4-3", "convolutions"])
+def test_float32_weights_survive_exactly(tmp_path: Path, name: str) -> None:
+    network = NETWORKS[name]().to(torch.float32).to(torch.float64)
+    export_onnx(network, tmp_path / "m.onnx")
+    back = import_onnx(tmp_path / "m.onnx")
+    x = torch.rand(5, *network.input_shape, dtype=torch.float64)
+    assert torch.equal(back(x), network(x))
+
+
+def test_the_same_network_is_the_same_file(tmp_path: Path) -> None:
+    for name in ("a.onnx", "b.onnx"):
+        export_onnx(two_convolutions(), tmp_path / name)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_a_second_round_changes_nothing(tmp_path: Path) -> None:
+    export_onnx(two_convolutions(), tmp_path / "a.onnx")
+    export_onnx(import_onnx(tmp_path / "a.onnx"), tmp_path / "b.onnx")
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_a_map_without_operator_is_told(tmp_path: Path) -> None:
+    graph = Graph((3,))
+    gather = Gather((3,), (3,), None, torch.tensor([2, 1, 0]))
+    graph.add(Adjoint((3,), (3,), None, gather), (3,))
+    with pytest.raises(UnsupportedModelError, match="Adjoint map cannot be written"):
+        export_onnx(graph.network(), tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_a_bias_of_full_shape_is_told(tmp_path: Path) -> None:
+    """ONNX's Conv has one bias per channel; `of_every_kind` has a convolution with more."""
+    with pytest.raises(UnsupportedModelError, match="one per channel"):
+        export_onnx(of_every_kind(), tmp_path / "m.onnx")
