@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ PLANS: dict[str, Plan] = {
         {"ibp": {"radius": 0.2, "clean_share": 0.3}, "gaussian": {"sigma": 0.25}},
     ),
     "mnist": Plan(
-        Schedule(epochs=40, batch=256, learning_rate=2e-3),
-        {"ibp": {"radius": 0.3}, "gaussian": {"sigma": 0.5}},
+        Schedule(epochs=30, batch=256, learning_rate=2e-3),
+        {"ibp": {"radius": 0.3, "clean_share": 0.4}, "gaussian": {"sigma": 0.5}},
     ),
     "cifar10": Plan(
         Schedule(epochs=40, batch=256, learning_rate=2e-3),
@@ -64,12 +64,12 @@ def train(
     if not output.parent.is_dir():
         raise InputError(f"There is no folder {output.parent} to write {output.name} into.")
     plan, split = PLANS[dataset], data.load("train")
-    schedule = plan.schedule if epochs is None else Schedule(epochs, plan.schedule.batch)
+    schedule = plan.schedule if epochs is None else replace(plan.schedule, epochs=epochs)
     chosen = recipes()[recipe](**plan.options.get(recipe, {}))
     network = small_cnn(data.shape, len(data.classes), seed, chosen.for_intervals)
     images = torch.from_numpy(split.images(range(len(split))))
     labels = torch.from_numpy(split.labels)
-    with _bar(f"{chosen.title} on {data.title}") as bar:
+    with _bar(f"{recipe} on {data.title}") as bar:
         task = bar.add_task("", total=schedule.epochs, loss=float("nan"))
         fit(
             network,

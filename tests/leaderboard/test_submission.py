@@ -111,8 +111,8 @@ def test_every_problem_is_told_at_once_with_file_key_found_and_allowed(project: 
         f"{where}there is no key 'titel'. Did you mean 'title'? Allowed here: title, authors,"
         " licence, code, paper, model, training, smoothing, claim.",
         f"{where}'training.node' is 'training/relaxation', but must be one of"
-        " training/regularization-based, training/relaxation-based, training/augmentation-based."
-        " Did you mean 'training/relaxation-based'?",
+        " training/regularization-based, training/relaxation-based, training/augmentation-based,"
+        " training/standard. Did you mean 'training/relaxation-based'?",
         f"{where}'claim #1.setting' is 'mnist-linf-03', but there is no such setting."
         " Did you mean 'mnist-linf-0.3'?",
         f"{where}'claim #1.clean' is 101, but must be at most 100.0.",
