@@ -37,6 +37,10 @@ from leaderboard.split import Split
 
 AnyEvaluator = Evaluator | Cascade
 
+LARGEST_SHARD = 100
+"""Examples: what a killed run loses at most."""
+_SHARD_PIXELS = 4_000_000
+
 
 @dataclass(frozen=True)
 class Question:
@@ -84,7 +88,7 @@ class Shard:
 
 def shards(question: Question, examples: Sequence[int], shape: tuple[int, ...]) -> Iterator[Shard]:
     """Cut examples into shards whose size depends on nothing but the shape of an image."""
-    size = max(1, min(100, 4_000_000 // prod(shape)))
+    size = max(1, min(LARGEST_SHARD, _SHARD_PIXELS // prod(shape)))
     for first in range(0, len(examples), size):
         yield Shard(question, tuple(examples[first : first + size]))
 

@@ -1,5 +1,6 @@
 """The folder that `certboard new` makes for a submission."""
 
+import shutil
 from pathlib import Path
 
 from leaderboard.errors import InputError
@@ -66,6 +67,10 @@ def scaffold(project: Project, slug: str) -> Path:
     except OSError as error:
         raise InputError(f"submissions/{slug} cannot be made: {error.strerror}.") from None
     title = slug.replace("-", " ")
-    for name, template in ((MANIFEST, _MANIFEST), ("README.md", _README)):
-        (folder / name).write_text(template.format(title=title), encoding="utf-8")
+    try:
+        for name, template in ((MANIFEST, _MANIFEST), ("README.md", _README)):
+            (folder / name).write_text(template.format(title=title), encoding="utf-8")
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise InputError(f"submissions/{slug} cannot be written: {error.strerror}.") from None
     return folder

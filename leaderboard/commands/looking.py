@@ -28,19 +28,20 @@ def check(
     """Validate submissions without running them; tells every problem in one go."""
     from leaderboard.literature import load_literature
     from leaderboard.run import check_model
-    from leaderboard.submission import check_submission, load_submission, model_path
+    from leaderboard.submission import load_submission, model_path
     from leaderboard.submission_files import slugs as all_slugs
 
     project = find_project()
     problems: list[str] = []
     chosen = slugs or all_slugs(project.submissions)
     for slug in chosen:
-        found = check_submission(project, slug)
-        if not found:
+        try:
             submission = load_submission(project, slug)
             path = model_path(project, submission)
-            found = [f"{slug}: {p}" for p in check_model(path, submission.model.dataset)]
-        problems += found
+        except InputError as error:
+            problems += error.problems
+        else:
+            problems += [f"{slug}: {p}" for p in check_model(path, submission.model.dataset)]
     if not slugs:
         load_literature()
     if problems:

@@ -1,8 +1,14 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from leaderboard import data_files
+from leaderboard.__main__ import run
+from leaderboard.project import Project
+from tests.fixtures.project import Outcome, new_project
+
+Certboard = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -11,3 +17,25 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CERTBOARD_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(data_files, "cache_folder", lambda: tmp_path / "cache")
     return tmp_path / "data"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project with the submissions `plain` and `noisy`; the working directory is its root."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return new_project(tmp_path)
+
+
+@pytest.fixture
+def certboard(capsys: pytest.CaptureFixture[str]) -> Certboard:
+    """Runs a command in this process."""
+
+    def command(*arguments: str) -> Outcome:
+        capsys.readouterr()
+        code = run(arguments)
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Outcome(code, captured.out, captured.err)
+
+    return command

@@ -1,0 +1,219 @@
+import errno
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from leaderboard.errors import InputError
+from leaderboard.project import Project
+from leaderboard.results import (
+    COLUMNS,
+    SCHEMA_VERSION,
+    frame,
+    read,
+    read_all,
+    read_provenance,
+    results_path,
+    write,
+)
+from tests.fixtures.board import provenance, rows, smoothed_rows
+
+# Files that the writer of each schema version made once; they are never made again.
+OLD = sorted((Path(__file__).parents[1] / "fixtures" / "results").glob("*.parquet"))
+
+TABLE = rows("mnist-ibp", "mnist-linf-0.1", {("certified", "ibp"): 7, ("falsified", "pgd"): 3})
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    path = tmp_path / "mnist-linf-0.1" / "mnist-ibp.parquet"
+    write(path, TABLE.assign(witness=[b"\0\0\x80?"] * 10), provenance(TABLE))
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InputError) as error:
+        read(path)
+    (problem,) = error.value.problems
+    return problem.replace(f"{path}: ", "")
+
+
+def rewritten(path: Path, **changes: Any) -> None:
+    """Store the same rows with another provenance."""
+    table = pq.read_table(path, partitioning=None)
+    record = json.loads(table.schema.metadata[b"certboard"]) | changes
+    pq.write_table(table.replace_schema_metadata({b"certboard": json.dumps(record)}), path)
+
+
+def test_what_is_read_is_what_was_written(stored: Path) -> None:
+    result = read(stored)
+    assert tuple(result.rows.columns) == COLUMNS
+    assert result.provenance == provenance(TABLE) == read_provenance(stored)
+    for name in COLUMNS:
+        expected = [b"\0\0\x80?"] * 10 if name == "witness" else TABLE[name].tolist()
+        found = result.rows[name].tolist()
+        assert [None if pd.isna(v) else v for v in found] == [
+            None if pd.isna(v) else v for v in expected
+        ], name
+
+
+def test_reading_gives_the_same_types_whether_values_are_missing_or_not() -> None:
+    full = frame([{"prediction": 3, "margin": 0.5, "note": ""}])
+    empty = frame([{"prediction": None, "margin": None, "note": ""}])
+    assert full.dtypes.to_dict() == empty.dtypes.to_dict()
+    some = frame([{"prediction": 3}, {"prediction": None}])
+    assert str(some["prediction"].tolist()) == "[3, <NA>]"
+
+
+@pytest.mark.parametrize("path", OLD, ids=lambda path: path.stem)
+def test_old_files_keep_loading(path: Path) -> None:
+    result = read(path)
+    assert tuple(result.rows.columns) == COLUMNS
+    assert len(result.rows) == 12
+    assert set(result.rows["status"]) <= {"certified", "falsified", "unknown"}
+    assert result.provenance.schema_version <= SCHEMA_VERSION
+    assert result.provenance.total == 449
+
+
+def test_every_schema_version_has_old_files() -> None:
+    assert {read(path).provenance.schema_version for path in OLD} == {*range(1, SCHEMA_VERSION + 1)}
+    assert {read(path).provenance.evaluator for path in OLD} >= {"cascade", "smoothing-gaussian"}
+
+
+def test_a_newer_version_is_refused_whatever_else_it_changed(stored: Path) -> None:
+    rewritten(stored, schema_version=SCHEMA_VERSION + 1, total=None)
+    assert refusal(stored) == (
+        f"has schema version {SCHEMA_VERSION + 1}; this program reads up to {SCHEMA_VERSION}."
+        " Update certboard."
+    )
+
+
+def test_unknown_keys_and_columns_are_tolerated(stored: Path) -> None:
+    table = pq.read_table(stored, partitioning=None)
+    extra = table.append_column("colour", pa.array(["red"] * 10))
+    pq.write_table(extra, stored)
+    rewritten(stored, weather="fine")
+    assert tuple(read(stored).rows.columns) == COLUMNS
+
+
+def test_a_missing_column_and_a_broken_provenance_are_named(stored: Path) -> None:
+    rewritten(stored, total="many")
+    assert refusal(stored) == "its provenance is damaged at 'total'."
+    table = pq.read_table(stored, partitioning=None)
+    write(stored, TABLE, provenance(TABLE))
+    metadata = pq.read_schema(stored).metadata
+    pq.write_table(table.drop_columns(["margin"]).replace_schema_metadata(metadata), stored)
+    assert refusal(stored) == "the column 'margin' is missing."
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"<html>", b"\x80\x04K\x01.", b"PAR1" * 9])
+def test_what_is_no_result_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(content)
+    assert refusal(path) == "is not a result file, or is damaged."
+
+
+def test_other_tables_and_missing_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    assert refusal(path) == "there is no such file."
+    pq.write_table(pa.table({"example": [1]}), path)
+    assert refusal(path) == "is not a certboard result file (it has no provenance)."
+    pq.write_table(pa.table({"a": [1]}).replace_schema_metadata({"certboard": "[1]"}), path)
+    assert "its provenance is damaged" in refusal(path)
+
+
+def test_damage_never_changes_a_row(stored: Path) -> None:
+    """Every page has a checksum: a flipped bit is a sentence, or it is nowhere in the rows."""
+    content, expected = stored.read_bytes(), read(stored).rows
+    draw = random.Random(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(content[: draw.choice([len(content), draw.randrange(len(content))])])
+        if damaged:
+            damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
+        stored.write_bytes(damaged)
+        try:
+            assert read(stored).rows.equals(expected)
+        except InputError:
+            refused += 1
+    assert refused > 200
+
+
+def test_reading_never_writes(stored: Path) -> None:
+    folder = stored.parent
+    before = [(p, p.stat().st_mtime_ns, p.read_bytes()) for p in sorted(folder.rglob("*"))]
+    modified = folder.stat().st_mtime_ns
+    read(stored)
+    read_provenance(stored)
+    assert before == [(p, p.stat().st_mtime_ns, p.read_bytes()) for p in sorted(folder.rglob("*"))]
+    assert folder.stat().st_mtime_ns == modified
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+@pytest.mark.parametrize("step", ["pyarrow.parquet.write_table", "os.fsync", "pathlib.Path.open"])
+def test_a_full_or_read_only_disk_changes_nothing(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, number: int, step: str
+) -> None:
+    before = stored.read_bytes()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step, fail)
+        if number == errno.EROFS:
+            patch.setattr(Path, "unlink", fail)
+        with pytest.raises(InputError) as error:
+            write(stored, TABLE.head(3), provenance(TABLE))
+    (problem,) = error.value.problems
+    reason = os.strerror(number)
+    assert problem == f"{stored}: cannot be written ({reason}); nothing was changed."
+    assert stored.read_bytes() == before
+    if number != errno.EROFS:
+        assert [path.name for path in stored.parent.iterdir()] == [stored.name]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_a_sentence(stored: Path) -> None:
+    stored.parent.chmod(0o500)
+    with pytest.raises(InputError, match=r"cannot be written \(Permission denied\)"):
+        write(stored, TABLE, provenance(TABLE))
+
+
+def test_a_place_that_is_no_folder_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        write(tmp_path / "results" / "x.parquet", TABLE, provenance(TABLE))
+
+
+def test_an_interrupted_write_leaves_nothing_behind(
+    stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupt)
+    before = stored.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        write(stored, TABLE.head(3), provenance(TABLE))
+    assert stored.read_bytes() == before
+    assert [path.name for path in stored.parent.iterdir()] == [stored.name]
+
+
+def test_only_evaluations_by_the_protocol_are_ranked(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    smoothed = smoothed_rows("noise", "mnist-l2-1.58", 5)
+    write(results_path(project, "mnist-linf-0.1", "ibp"), TABLE, provenance(TABLE))
+    write(results_path(project, "mnist-l2-1.58", "noise"), smoothed, provenance(smoothed))
+    write(results_path(project, "mnist-linf-0.1", "ibp", "crown"), TABLE, provenance(TABLE))
+    part = tmp_path / "site" / "data" / "results" / "mnist-linf-0.1" / "ibp.parts" / "a"
+    write(part / "1.parquet", TABLE, provenance(TABLE))
+    (part.parent.parent / ".ibp.parquet.12.tmp").write_bytes(b"half")
+    found = [result.path.relative_to(project.results).as_posix() for result in read_all(project)]
+    assert found == ["mnist-l2-1.58/noise.parquet", "mnist-linf-0.1/ibp.parquet"]
