@@ -1,5 +1,7 @@
 """What is written is read back as the same network."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,10 @@ from evaluators.onnx_import import import_onnx
 from tests.fixtures.networks import Graph, of_every_kind, perceptron, two_convolutions
 from tests.fixtures.tiny import FAMILIES
 
-NETWORKS = {
+NETWORKS: dict[str, Callable[[], Network]] = {
     "perceptron": perceptron,
     "convolutions": two_convolutions,
-    **{name: lambda name=name: FAMILIES[name](1) for name in FAMILIES},  # type: ignore[misc]
+    **{name: partial(build, 1) for name, build in FAMILIES.items()},
 }
 WITHOUT_OPERATOR = {"pooled", "repeated"}
 """Families with maps that have no ONNX operator of their own."""
@@ -24,7 +26,7 @@ WITHOUT_OPERATOR = {"pooled", "repeated"}
 
 @pytest.mark.parametrize("name", NETWORKS.keys() - WITHOUT_OPERATOR)
 def test_the_logits_survive(tmp_path: Path, name: str) -> None:
-    network: Network = NETWORKS[name]()
+    network = NETWORKS[name]()
     export_onnx(network, tmp_path / "m.onnx")
     back = import_onnx(tmp_path / "m.onnx")
     x = torch.rand(20, *network.input_shape, dtype=torch.float64)

@@ -25,7 +25,7 @@ from tests.fixtures.onnx_models import (
     save,
 )
 
-SECONDS = 5.0
+SECONDS = 15.0
 MEGABYTES = 700
 
 

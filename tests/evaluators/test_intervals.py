@@ -1,0 +1,94 @@
+"""Interval arithmetic over the graph: by hand, on grids, and differentiable."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+from torch import Tensor
+
+from evaluators.deterministic._intervals import Interval, interval_bounds
+from evaluators.network import Network, apply
+from evaluators.problem import Ball, Norm
+from tests.fixtures.networks import Graph, of_every_kind
+from tests.fixtures.tiny import FAMILIES, centers, points_of
+
+
+def values(network: Network, x: Tensor) -> list[Tensor]:
+    """Every node's value at points."""
+    found = [x]
+    for node in network.nodes[1:]:
+        found.append(apply(node.operation, [found[parent] for parent in node.parents]))
+    return found
+
+
+def test_bounds_by_hand() -> None:
+    """x, y in [0, 1], relu(x - y + 1/2) and relu(2y - x - 1) added: [0, 3/2] + [0, 1]."""
+    graph = Graph((2,))
+    weight = torch.tensor([[1.0, -1.0], [-1.0, 2.0]], dtype=torch.float64)
+    graph.dense(2, weight, torch.tensor([0.5, -1.0], dtype=torch.float64))
+    graph.relu()
+    graph.dense(1, torch.ones(1, 2, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
+    box = torch.zeros(1, 2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
+    expected = [([0, 0], [1, 1]), ([-0.5, -2], [1.5, 1]), ([0, 0], [1.5, 1]), ([0], [2.5])]
+    for rounding in (False, True):
+        bounds = interval_bounds(graph.network(), *box, rounding=rounding)
+        for (lower, upper), (low, high) in zip(bounds, expected, strict=True):
+            assert lower[0].tolist() == pytest.approx(low, abs=1e-13)
+            assert upper[0].tolist() == pytest.approx(high, abs=1e-13)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("radius", [Fraction(1, 10), Fraction(1, 2)])
+def test_every_node_stays_within_its_bounds(family: str, radius: Fraction) -> None:
+    region = Ball(Norm.LINF, radius)
+    for seed in range(10):
+        network = FAMILIES[family](seed)
+        x = centers(network, seed, 2)
+        bounds = interval_bounds(network, *region.hull(x))
+        for row in range(2):
+            steps = 15 if x[0].numel() == 2 else 5
+            for value, (lower, upper) in zip(
+                values(network, points_of(region, x[row], steps)), bounds, strict=True
+            ):
+                slack = 1e-13 * (1 + value.abs())
+                assert bool((value >= lower[row] - slack).all())
+                assert bool((value <= upper[row] + slack).all())
+
+
+def test_rounding_only_widens_and_only_a_little() -> None:
+    network, x = of_every_kind(), torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    box = (x - 0.1).clamp(0, 1), (x + 0.1).clamp(0, 1)
+    plain, rounded = interval_bounds(network, *box, rounding=False), interval_bounds(network, *box)
+    for (low, high), (lower, upper) in zip(plain[1:], rounded[1:], strict=True):
+        assert bool((lower <= low + 1e-12).all())
+        assert bool((upper >= high - 1e-12).all())
+        assert torch.allclose(lower, low, rtol=1e-9, atol=1e-9)
+        assert torch.allclose(upper, high, rtol=1e-9, atol=1e-9)
+
+
+def test_a_point_is_enclosed_by_its_value_and_rounding() -> None:
+    network, x = of_every_kind(), torch.rand(4, 3, 8, 8, dtype=torch.float64)
+    for value, (lower, upper) in zip(
+        values(network, x), interval_bounds(network, x, x), strict=True
+    ):
+        assert bool(((lower <= value) & (value <= upper)).all())
+        assert float((upper - lower).max()) < 1e-10
+
+
+def test_plain_bounds_are_differentiable() -> None:
+    network = of_every_kind().to(torch.float32)
+    x = torch.rand(2, 3, 8, 8, requires_grad=True)
+    lower, upper = interval_bounds(network, x - 0.1, x + 0.1, rounding=False)[-1]
+    (gradient,) = torch.autograd.grad((upper - lower).sum(), x)
+    assert bool(torch.isfinite(gradient).all())
+    assert float(gradient.abs().sum()) > 0
+
+
+def test_the_meet_keeps_what_is_not_a_number() -> None:
+    one = Interval(torch.tensor([0.0, float("nan")]), torch.tensor([1.0, 1.0]))
+    two = Interval(torch.tensor([-1.0, 0.0]), torch.tensor([0.5, float("nan")]))
+    met = one.meet(two)
+    assert met.lower[0] == 0.0
+    assert met.upper[0] == 0.5
+    assert bool(torch.isnan(met.lower[1]))
+    assert bool(torch.isnan(met.upper[1]))
