@@ -92,7 +92,7 @@ def _plain(text: str) -> str:
 
 
 def draw(board: Board, subject: str) -> Drawing | None:
-    """The settings that the literature followed over time, or one setting."""
+    """The settings that the literature followed over time, or one setting with several dates."""
     drawn = figure(
         {
             "yaxis": {"title": {"text": "Accuracy (%)"}, "range": [0, 101]},
@@ -101,6 +101,7 @@ def draw(board: Board, subject: str) -> Drawing | None:
         }
     )
     table: list[list[str]] = []
+    dates: set[str] = set()
     for position, name in enumerate(_settings(board, subject)):
         setting, lines = board.settings[name], board.standings[name]
         for empirical, dash in ((False, "solid"), (True, "dot")):
@@ -109,12 +110,13 @@ def draw(board: Board, subject: str) -> Drawing | None:
                 continue
             kind = "empirical" if empirical else "certified"
             label = kind if subject else f"{setting.title}, {kind}"
+            dates.update(point.date for point in dated)
             _add(drawn, dated, label, SERIES[position % len(SERIES)], dash)
             table += [
                 [setting.title, kind, point.date, f"{point.accuracy:.2f}", point.tier, point.title]
                 for point in state_of_the_art(dated)
             ]
-    if not table:
+    if len(dates) < 2:  # progress needs a before and an after
         return None
     return Drawing(drawn, ("Setting", "Kind", "Date", "Accuracy (%)", "Tier", "Title"), table)
 
