@@ -111,5 +111,5 @@ def test_the_stages_of_a_setting_add_up_to_its_examples(example: Board) -> None:
     assert sum(trace.x[0] for trace in drawing.figure.data) == pytest.approx(100)
 
 
-def test_no_progress_is_drawn_when_everything_happened_on_one_day() -> None:
-    assert catalogue()["progress"].draw(board(), "digits-l2-0.25") is None
+def test_no_progress_is_drawn_when_everything_happened_on_one_day(example: Board) -> None:
+    assert catalogue()["progress"].draw(example, "digits-l2-0.25") is None
