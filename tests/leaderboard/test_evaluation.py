@@ -1,0 +1,307 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from evaluators.onnx_export import export_onnx
+from leaderboard import evaluation, run, workers
+from leaderboard.errors import BugError, InputError
+from leaderboard.evaluation import Plan, Request, execute, make_plan
+from leaderboard.project import Project
+from leaderboard.results import Results, read
+from leaderboard.run import Shard, evaluate
+from leaderboard.setting import find_setting
+from leaderboard.submission import load_submission
+from tests.fixtures.project import LINF, NOISY, PLAIN, digest, linear
+from tests.leaderboard.conftest import Certboard
+
+Counting = Callable[[], list[tuple[int, ...]]]
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shards computed so far, which are small."""
+    done: list[tuple[int, ...]] = []
+
+    def counted(shard: Shard) -> pd.DataFrame:
+        done.append(shard.examples)
+        return evaluate(shard)
+
+    monkeypatch.setattr(run, "LARGEST_SHARD", 10)
+    monkeypatch.setattr(workers, "evaluate", counted)
+    return done
+
+
+def plan(project: Project, request: Request | None = None, slug: str = PLAIN) -> Plan:
+    request = request or Request(examples=30)
+    return make_plan(project, load_submission(project, slug), find_setting(LINF), request)
+
+
+def ignore(rows: pd.DataFrame, resumed: bool) -> None:
+    """No progress bar."""
+
+
+def measure(project: Project, request: Request | None = None) -> Results:
+    request = request or Request(examples=30)
+    return execute(plan(project, request), "1", request.fresh, ignore)
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException) -> None:
+    """Let the computation of the next shard but `count` end in an error."""
+    left = [count]
+
+    def failing(shard: Shard) -> pd.DataFrame:
+        left[0] -= 1
+        if left[0] < 0:
+            raise error
+        return evaluate(shard)
+
+    monkeypatch.setattr(workers, "evaluate", failing)
+
+
+def interrupted(project: Project, count: int, request: Request | None = None) -> None:
+    """A run that is stopped after `count` shards."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, count, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            measure(project, request)
+
+
+def files(project: Project) -> list[str]:
+    """All that lies in the folder of results."""
+    folder = project.results
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def same(one: Results, other: Results) -> bool:
+    return one.rows.drop(columns="seconds").equals(other.rows.drop(columns="seconds"))
+
+
+def test_an_evaluation_is_stored_with_its_provenance(project: Project) -> None:
+    result = measure(project)
+    stored = read(project.results / LINF / f"{PLAIN}.parquet")
+    assert stored.rows.equals(result.rows)
+    assert stored.rows["example"].tolist() == [*range(30)]
+    assert set(stored.rows["submission"]) == {PLAIN}
+    assert set(stored.rows["setting"]) == {LINF}
+    origin = stored.provenance
+    assert origin.model_sha256 == digest(project.submissions / PLAIN / "model.onnx")
+    assert (origin.examples, origin.total, origin.evaluator) == ("first 30 of all", 449, "cascade")
+    assert origin.options["seconds"] == 10
+    assert origin.seed is None
+    assert files(project) == [f"{LINF}/{PLAIN}.parquet"]
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(
+    project: Project, computed: list[tuple[int, ...]], tmp_path: Path
+) -> None:
+    whole = measure(replace(project, results_folder=tmp_path / "whole"))
+    interrupted(project, 2)
+    computed.clear()
+    assert not (project.results / LINF / f"{PLAIN}.parquet").exists()
+    resumed: list[int] = []
+    result = execute(
+        plan(project), "1", False, lambda rows, known: resumed.extend([len(rows)] * known)
+    )
+    assert resumed == [10, 10]
+    assert [shard[0] for shard in computed] == [20]
+    assert same(result, whole)
+    assert files(project) == [f"{LINF}/{PLAIN}.parquet"]
+
+
+def test_a_complete_result_is_not_measured_again(
+    project: Project, computed: list[tuple[int, ...]]
+) -> None:
+    measure(project)
+    before = plan(project).target.read_bytes()
+    computed.clear()
+    found = plan(project).stored
+    assert found is not None
+    assert len(found.rows) == 30
+    measure(project, Request(examples=30, fresh=True))
+    assert len(computed) == 3
+    assert plan(project).target.read_bytes() != before
+
+
+def test_a_stopped_repetition_goes_on_without_asking_for_it_again(
+    project: Project, computed: list[tuple[int, ...]]
+) -> None:
+    measure(project)
+    interrupted(project, 1, Request(examples=30, fresh=True))
+    computed.clear()
+    assert plan(project).stored is None
+    measure(project)
+    assert [shard[0] for shard in computed] == [10, 20]
+    assert plan(project).stored is not None
+
+
+@pytest.mark.parametrize("damage", ["truncate", "holes", "empty", "other"])
+def test_a_damaged_shard_is_computed_again(
+    project: Project, computed: list[tuple[int, ...]], damage: str
+) -> None:
+    interrupted(project, 2)
+    first, second = sorted(plan(project).parts.glob("*.parquet"))
+    content = first.read_bytes()
+    middle = len(content) // 2
+    changed = {
+        "truncate": content[:-20],
+        "holes": content[:middle] + bytes(40) + content[middle + 40 :],
+        "empty": b"",
+        "other": second.read_bytes(),
+    }
+    first.write_bytes(changed[damage])
+    computed.clear()
+    result = measure(project)
+    assert [shard[0] for shard in computed] == [0, 20]
+    assert result.rows["example"].tolist() == [*range(30)]
+
+
+def change_model(project: Project) -> Request:
+    folder = project.submissions / PLAIN
+    before = digest(folder / "model.onnx")
+    export_onnx(linear(), folder / "model.onnx")
+    manifest = folder / "submission.toml"
+    manifest.write_text(manifest.read_text().replace(before, digest(folder / "model.onnx")))
+    return Request(examples=30)
+
+
+def change_version(project: Project) -> Request:
+    return Request(examples=30)
+
+
+def change_seconds(project: Project) -> Request:
+    return Request(examples=30, seconds=5.0)
+
+
+def change_code(project: Project) -> Request:
+    return Request(examples=30)
+
+
+@pytest.mark.parametrize("change", [change_model, change_version, change_seconds, change_code])
+def test_shards_of_another_question_are_not_used(
+    project: Project,
+    computed: list[tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Project], Request],
+) -> None:
+    interrupted(project, 2)
+    computed.clear()
+    request = change(project)
+    if change is change_version:
+        monkeypatch.setattr("evaluators.deterministic.ibp.IBP.version", "0")
+    if change is change_code:
+        monkeypatch.setattr(evaluation, "code_digest", lambda: "f" * 64)
+    measure(project, request)
+    assert len(computed) == 3
+
+
+def test_a_result_for_another_model_is_replaced(project: Project) -> None:
+    before = measure(project)
+    request = change_model(project)
+    assert plan(project, request).stored is None
+    after = measure(project, request)
+    assert before.provenance.model_sha256 != after.provenance.model_sha256
+    assert not same(before, after)
+
+
+def test_few_examples_never_replace_many(project: Project) -> None:
+    measure(project)
+    with pytest.raises(InputError, match=r"has 30 examples, and this run on 7 would replace them"):
+        plan(project, Request(examples=7))
+    assert len(measure(project, Request(examples=7, fresh=True)).rows) == 7
+    assert len(measure(project, Request(examples=9)).rows) == 9
+
+
+def test_a_look_at_a_few_examples_leaves_a_stopped_run_alone(
+    project: Project, computed: list[tuple[int, ...]]
+) -> None:
+    interrupted(project, 3, Request())
+    measure(project, Request(examples=5))
+    computed.clear()
+    result = measure(project, Request())
+    assert computed[0][0] == 30
+    assert len(result.rows) == 449
+    assert files(project) == [f"{LINF}/{PLAIN}.parquet"]
+
+
+def test_a_named_evaluator_is_kept_beside(project: Project) -> None:
+    measure(project)
+    measure(project, Request(examples=30, evaluator="ibp"))
+    assert files(project) == [f"{LINF}/{PLAIN}.ibp.parquet", f"{LINF}/{PLAIN}.parquet"]
+
+
+def test_a_damaged_result_is_a_sentence_and_can_be_measured_again(
+    project: Project, certboard: Certboard
+) -> None:
+    measure(project)
+    target = plan(project).target
+    target.write_bytes(target.read_bytes()[:-9])
+    outcome = certboard("run", PLAIN, "--setting", LINF, "--examples", "30")
+    assert outcome.code == 1
+    assert outcome.err.splitlines() == [
+        f"certboard: {target}: is not a result file, or is damaged.",
+        "certboard: To measure it again, add --fresh.",
+    ]
+    assert certboard("run", PLAIN, "--setting", LINF, "--examples", "30", "--fresh").code == 0
+    assert len(read(target).rows) == 30
+
+
+def test_what_killed_runs_left_is_removed(project: Project) -> None:
+    result = measure(project)
+    leftover = result.path.with_suffix(".parts")
+    for name in ("0" * 33, "1" * 33 + ".removed"):
+        (leftover / name).mkdir(parents=True)
+        (leftover / name / "00000000-00000009.parquet").write_bytes(b"half")
+    (result.path.parent / f".{result.path.name}.77.tmp").write_bytes(b"half")
+    measure(project, Request())
+    assert files(project) == [f"{LINF}/{PLAIN}.parquet"]
+    assert not leftover.exists()
+
+
+def test_killed_between_the_result_and_the_cleaning_up(
+    project: Project, computed: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Plan, "clear", lambda _: None)
+        before = measure(project)
+    computed.clear()
+    after = measure(project)
+    assert computed == []
+    assert after.rows.equals(before.rows)
+    assert files(project) == [f"{LINF}/{PLAIN}.parquet"]
+
+
+def test_a_contradiction_leaves_nothing_and_exits_with_3(
+    project: Project,
+    certboard: Certboard,
+    computed: list[tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stop_after(monkeypatch, 2, BugError("'ibp' certified and gave a witness."))
+    outcome = certboard("run", PLAIN, "--setting", LINF)
+    assert outcome.code == 3
+    assert "certboard: contradiction: 'ibp' certified and gave a witness." in outcome.err
+    assert files(project) == []
+
+
+def test_a_bug_writes_no_result_and_exits_with_3(
+    project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "describe", lambda *_: 1 / 0)
+    outcome = certboard("run", PLAIN, "--setting", LINF)
+    assert outcome.code == 3
+    assert "certboard: bug (ZeroDivisionError): division by zero. No result was" in outcome.err
+    assert files(project) == []
+
+
+def test_the_other_evaluations_still_run_when_one_cannot(
+    project: Project, certboard: Certboard
+) -> None:
+    outcome = certboard(
+        "run", "--evaluator", "ibp", "--setting", LINF, "--setting", "digits-l2-0.25"
+    )
+    assert outcome.code == 1
+    assert f"certboard: {NOISY} · digits-l2-0.25: The evaluator 'ibp' needs" in outcome.err
+    assert files(project) == [f"digits-l2-0.25/{PLAIN}.ibp.parquet", f"{LINF}/{PLAIN}.ibp.parquet"]
