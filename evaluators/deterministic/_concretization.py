@@ -69,7 +69,7 @@ def dual_norm(rows: Rows, norm: Norm) -> Values:
     return scale * scaled
 
 
-def settle(value: Values, slack: Values) -> Values:
+def settle(value: Float[Tensor, "*rows"], slack: Float[Tensor, "*rows"]) -> Float[Tensor, "*rows"]:
     """value - slack, rounded down.
 
     The slack is inflated for the roundings of its own sum; 1e-200 covers products that underflow.
