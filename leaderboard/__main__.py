@@ -17,8 +17,8 @@ COMMANDS = ("evaluating", "building", "looking")
 """The modules of `leaderboard.commands`, each adding commands to the application."""
 
 
-# Read when PyTorch is imported. Threads that spin while they wait for each other slow small networks
-# down tenfold and more as soon as anything else runs on the machine.
+# Read when PyTorch is imported. Threads that spin while they wait for each other make small
+# networks ten times slower as soon as anything else runs on the machine.
 _PATIENCE = ("OMP_WAIT_POLICY", "PASSIVE")
 
 
@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from typer.exceptions import Abort, Exit, TyperException
+    from typer.exceptions import Abort, TyperException
 
     from leaderboard.commands import app
     from leaderboard.memory import keep_freed_memory
@@ -62,8 +62,11 @@ def _run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
     except Abort:
         raise KeyboardInterrupt from None
-    except Exit as error:
-        return error.exit_code
+    except SystemExit as error:
+        # Typer's answer to a broken pipe.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
     except TyperException as error:
         message = error.format_message()
         if message.startswith("Usage:"):
@@ -71,6 +74,9 @@ def _run(arguments: Sequence[str]) -> int:
         else:
             _complain(" ".join(message.split()))
         return WRONG_USAGE
+    # A command returns nothing; a number is Typer's answer to Ctrl-C or to a question for help.
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 

@@ -1,0 +1,167 @@
+"""Real processes, killed and interrupted."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from leaderboard import run
+from leaderboard.errors import InputError
+from leaderboard.project import Project
+from leaderboard.results import read
+from tests.fixtures.project import LINF, PLAIN, finish, new_project, start
+from tests.leaderboard.conftest import Certboard
+
+SIZE = 15
+"""Examples of a shard; there are 30 shards."""
+COMMAND = ("run", PLAIN, "--setting", LINF)
+
+
+def parts(project: Project) -> list[Path]:
+    return sorted((project.results / LINF).glob(f"{PLAIN}.parts/*/*.parquet"))
+
+
+def until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until something has happened, or the process has ended."""
+    limit = time.monotonic() + 60
+    while not condition() and process.poll() is None:
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[list[str]]:
+    """Reads every result again and again; the list is of what was wrong with one."""
+    broken: list[str] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.05):
+            found = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
+            for path in found:
+                try:
+                    if path.suffix == ".parquet":
+                        read(path)
+                except InputError as error:
+                    broken.extend([str(error)] * path.exists())
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    yield broken
+    stop.set()
+    reader.join()
+
+
+def test_killed_again_and_again_it_ends_with_the_same_rows(
+    project: Project, tmp_path: Path, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = random.Random(20)
+    kills = 0
+    with watched(project.results) as broken:
+        while kills < 3:
+            process = start(project, *COMMAND, size=SIZE, pause=0.03)
+            more = len(parts(project)) + draw.randint(2, 9)
+            until(lambda more=more: len(parts(project)) >= more, process)  # type: ignore[misc]
+            time.sleep(draw.uniform(0, 0.04))
+            process.kill()
+            kills += finish(process).code == -signal.SIGKILL
+            assert len(parts(project)) < 30
+        outcome = finish(start(project, *COMMAND, size=SIZE))
+    assert outcome.code == 0, outcome.err
+    assert broken == []
+    assert [path.name for path in project.results.rglob("*")] == [LINF, f"{PLAIN}.parquet"]
+
+    monkeypatch.setattr(run, "LARGEST_SHARD", SIZE)
+    other = new_project(tmp_path / "uninterrupted")
+    monkeypatch.chdir(other.root)
+    assert certboard(*COMMAND).code == 0
+    killed, whole = (read(p.results / LINF / f"{PLAIN}.parquet") for p in (project, other))
+    assert killed.rows["example"].tolist() == [*range(449)]
+    assert killed.rows.drop(columns="seconds").equals(whole.rows.drop(columns="seconds"))
+    assert killed.provenance.fingerprint == whole.provenance.fingerprint
+
+
+def test_ctrl_c_is_one_sentence_and_loses_nothing(project: Project) -> None:
+    process = start(project, *COMMAND, size=SIZE, pause=0.05)
+    until(lambda: len(parts(project)) >= 3, process)
+    os.killpg(process.pid, signal.SIGINT)
+    outcome = finish(process)
+    assert outcome.code == 130
+    assert outcome.err.splitlines()[-1] == (
+        "certboard: stopped; what was finished is kept, run again to go on."
+    )
+    assert "Traceback" not in outcome.err
+    assert outcome.out == ""
+    kept = parts(project)
+    assert len(kept) >= 3
+    assert [path for path in project.results.rglob("*") if path.name.endswith(".tmp")] == []
+    assert all(len(read(path).rows) == SIZE for path in kept)
+
+
+@pytest.mark.parametrize("delay", [0.15, 1.0])
+def test_ctrl_c_while_it_starts_is_one_sentence_too(project: Project, delay: float) -> None:
+    process = start(project, *COMMAND, size=SIZE, pause=1)
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGINT)
+    outcome = finish(process)
+    # Before any line of ours runs, Python itself answers.
+    if outcome.code == 130:
+        assert "Traceback" not in outcome.err
+        assert outcome.err.count("certboard: ") == 1
+    assert not project.results.exists()
+
+
+LIMITED = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+from leaderboard.__main__ import main
+main()
+"""
+
+
+def test_a_file_that_cannot_grow_is_one_sentence(project: Project) -> None:
+    command = [sys.executable, "-c", LIMITED, *COMMAND]
+    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("certboard: ")
+    assert last.endswith("cannot be written (File too large); nothing was changed.")
+    assert "Traceback" not in done.stderr
+    assert [path for path in project.results.rglob("*") if path.is_file()] == []
+
+
+@pytest.fixture
+def tiny_disk(project: Project) -> Iterator[Path]:
+    """A disk of 64 kB where the results are kept."""
+    disk = project.results
+    disk.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        pytest.skip("only root can mount a disk")
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_sentence_and_loses_nothing(
+    project: Project, tiny_disk: Path, certboard: Certboard
+) -> None:
+    outcome = certboard(*COMMAND)
+    assert outcome.code == 1
+    assert "cannot be written (No space left on device)" in outcome.err.splitlines()[-1]
+    kept = parts(project)
+    assert kept
+    assert all(len(read(path).rows) == 100 for path in kept)
+    assert [path for path in tiny_disk.rglob("*") if path.name.endswith(".tmp")] == []
+    subprocess.run(["mount", "-o", "remount,size=1m", str(tiny_disk)], check=True)
+    assert certboard(*COMMAND).code == 0
+    assert len(read(tiny_disk / LINF / f"{PLAIN}.parquet").rows) == 449
