@@ -3,13 +3,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from leaderboard.results import Results
 
 from leaderboard.board import Board
 from leaderboard.charts import Chart, catalogue
 from leaderboard.charts.progress import Point, points, state_of_the_art
 from leaderboard.charts.radius_curve import MAX_STEPS, steps
 from leaderboard.metrics import certified_at
+from leaderboard.results import Results
 from tests.fixtures.board import board, provenance, smoothed_rows
 
 SUBJECTS = {
