@@ -109,8 +109,8 @@ class _Region:
 
     def __init__(self, ball: Ball, x: Tensor) -> None:
         self.ball, self.x = ball, x
-        # Two float32 spacings inside: the sum x + d is rounded once more.
-        self.radius = float_below(ball.radius) * (1 - 2**-22)
+        # Room for the float64 roundings of a projection; float32's are made towards x.
+        self.radius = float_below(ball.radius) * (1 - 1e-9)
         center = x.double()
         self.lower = _inward(center - float_below(ball.radius), torch.inf).clamp(min=ball.low)
         self.upper = _inward(center + float_below(ball.radius), -torch.inf).clamp(max=ball.high)
@@ -119,13 +119,13 @@ class _Region:
         """The nearest point of the ball, then of the pixel range."""
         if self.ball.norm is Norm.LINF:
             return torch.minimum(torch.maximum(point, self.lower), self.upper)
-        shift = (point - self.x).flatten(1)
+        shift = (point.double() - self.x.double()).flatten(1)
         if self.ball.norm is Norm.L2:
             norm = shift.norm(dim=1, keepdim=True).clamp(min=1e-30)
             shift = shift * (self.radius / norm).clamp(max=1.0)
         else:
             shift = _project_l1(shift, self.radius)
-        moved = self.x + shift.reshape(self.x.shape)
+        moved = _towards(self.x, self.x.double() + shift.reshape(self.x.shape))
         return moved.clamp(self.ball.low, self.ball.high)
 
     def descent(self, gradient: Tensor) -> Tensor:
@@ -149,6 +149,13 @@ def _inward(value: Tensor, direction: float) -> Tensor:
     beyond = rounded.double() < value if direction > 0 else rounded.double() > value
     moved = torch.nextafter(rounded, torch.full_like(rounded, direction))
     return torch.where(beyond, moved, rounded)
+
+
+def _towards(x: Tensor, value: Tensor) -> Tensor:
+    """Float32 neighbour of a float64 value that is not farther from x, entry by entry."""
+    rounded = value.float()
+    farther = (rounded.double() - x).abs() > (value - x).abs()
+    return torch.where(farther, torch.nextafter(rounded, x), rounded)
 
 
 def _project_l1(shift: Tensor, radius: float) -> Tensor:

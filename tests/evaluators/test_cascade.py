@@ -1,0 +1,100 @@
+"""Each example is decided by the first stage that can."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar
+
+import pytest
+import torch
+
+from evaluators.cascade import Cascade, default_stages
+from evaluators.evaluator import Evaluator, catalogue
+from evaluators.network import Network, SmoothedNetwork
+from evaluators.problem import Ball, Norm, Problem
+from evaluators.verdict import Status, Verdict
+from tests.fixtures.networks import linear
+
+RADIUS = Fraction(1, 100)
+
+
+@dataclass(frozen=True)
+class Stage(Evaluator):
+    """Certifies the examples of its list, breaks none, and proves a margin of all."""
+
+    proves: tuple[int, ...]
+    margin: float | None
+    asked: Callable[[tuple[int, ...]], None]
+
+    title: ClassVar[str] = "A stage"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[Network]] = Network
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        self.asked(problem.examples)
+        return [
+            Verdict(Status.CERTIFIED, None, RADIUS, margin=1.0, seconds=2.0, stage=str(self.margin))
+            if example in self.proves
+            else Verdict(Status.UNKNOWN, None, margin=self.margin, seconds=2.0, note="too loose")
+            for example in problem.examples
+        ]
+
+
+def question(*xs: float) -> Problem:
+    network = linear([[0.0], [1.0]], [0.5, 0.0])
+    x = torch.tensor(xs)[:, None]
+    return Problem(network, x, torch.ones(len(xs), dtype=torch.long), Ball(Norm.LINF, RADIUS))
+
+
+def test_later_stages_see_only_what_is_open() -> None:
+    asked: list[tuple[int, ...]] = []
+    stages = (
+        Stage((1,), -3.0, asked.append),
+        Stage((2, 4), -1.0, asked.append),
+        Stage((), -2.0, asked.append),
+    )
+    found = Cascade(stages)(question(0.9, 0.9, 0.9, 0.1, 0.9))
+    assert asked == [(0, 1, 2, 4), (0, 2, 4), (0,)]
+    statuses = [v.status for v in found]
+    c, f, u = Status.CERTIFIED, Status.FALSIFIED, Status.UNKNOWN
+    assert statuses == [u, c, c, f, c]
+    assert [v.seconds for v in found if v.stage != "prediction"] == [6.0, 2.0, 4.0, 4.0]
+    assert found[0].margin == -1.0
+    assert found[0].note == "too loose"
+    assert {v.prediction for v in found} == {0, 1}
+
+
+def test_it_stops_when_nothing_is_open() -> None:
+    asked: list[tuple[int, ...]] = []
+    stages = (Stage((0,), None, asked.append), Stage((), None, asked.append))
+    Cascade(stages)(question(0.9))
+    assert asked == [(0,)]
+
+
+def test_no_question_no_answer() -> None:
+    assert Cascade(default_stages())(question()) == []
+
+
+def test_the_default_stages_are_those_with_a_place() -> None:
+    stages = default_stages()
+    places = [stage.cascade for stage in stages]
+    assert places == sorted(places)  # type: ignore[type-var]
+    assert len(set(places)) == len(places)
+    expected = {
+        name
+        for name, evaluator in catalogue().items()
+        if evaluator.cascade is not None and evaluator.accepts is not SmoothedNetwork
+    }
+    assert {stage.name() for stage in stages} == expected
+    cascade = Cascade(stages)
+    assert set(cascade.options()) == expected
+    assert all(f"{stage.name()}-{stage.version}" in cascade.version for stage in stages)
+
+
+@pytest.mark.parametrize("stage", [s.name() for s in default_stages()])
+def test_the_stage_that_decided_is_recorded(stage: str) -> None:
+    """Each stage alone signs what it decides."""
+    (evaluator,) = [s for s in default_stages() if s.name() == stage]
+    found = Cascade((evaluator,))(question(0.9, 0.505, 0.1))
+    assert found[2].stage == "prediction"
+    assert found[0].stage == found[1].stage == stage
