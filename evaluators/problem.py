@@ -94,7 +94,8 @@ class Problem:
         labels: the right class of each, `[batch]`.
         region: what may be perturbed, around each example.
         seconds: time budget of one example.
-        examples: index of each example in its dataset; keys of the random streams.
+        examples: index of each example in its dataset; keys of the random streams of methods that
+            draw for each example (the attack), unused by those that share their noise.
         seed: key of the random streams of this evaluation.
     """
 
