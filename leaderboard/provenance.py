@@ -44,7 +44,7 @@ def describe(
         torch=torch.__version__,
         device=_device_name(question.device),
         threads=torch.get_num_threads(),
-        seed=str(question.seed) if question.sigma is not None else None,
+        seed=str(question.seed),
         fingerprint=fingerprint,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
