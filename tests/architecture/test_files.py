@@ -1,0 +1,89 @@
+"""What the files of the checkout may be, hold and measure."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from evaluators.evaluator import catalogue
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+MAX_LINES = 450
+TOP_LEVEL = {"leaderboard", "evaluators", "submissions", "site", "tests", ".github", ".ci"}
+TEXT = {".py", ".toml", ".md", ".j2", ".yml", ".yaml", ".css", ".js", ".cff", ".lock", ".txt", ""}
+
+FOREIGN = re.compile(
+    r"/work/|/home/\w+/|/Users/\w+/|/root/|C:\\\\Users"
+    r"|--(extra-)?index-url|artifactory|\.internal\b|jfrog|devpi|nexus\.",
+    re.IGNORECASE,
+)
+"""Paths of one machine and package registries other than the public one."""
+
+
+def tracked() -> list[Path]:
+    """Files that git tracks, or would; skipped by name outside a checkout."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    try:
+        listing = subprocess.run(
+            command, cwd=CHECKOUT, check=True, capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs a git checkout")
+    return [path for line in listing.stdout.splitlines() if (path := CHECKOUT / line).is_file()]
+
+
+def name(path: Path) -> str:
+    return path.relative_to(CHECKOUT).as_posix()
+
+
+def test_no_file_holds_a_path_or_registry_of_one_machine() -> None:
+    me = Path(__file__).resolve()
+    found = []
+    for path in tracked():
+        if path.suffix not in TEXT or "vendor" in path.parts or path == me:
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if FOREIGN.search(line):
+                found.append(f"{name(path)}:{number}: {line.strip()[:80]}")
+    assert not found
+
+
+@pytest.mark.parametrize("text", ["cd /work/main", "--index-url https://x", "/home/me/.venv"])
+def test_foreign_paths_are_recognised(text: str) -> None:
+    assert FOREIGN.search(text)
+
+
+def test_files_stay_short() -> None:
+    long = {
+        name(path): lines
+        for path in tracked()
+        if path.suffix == ".py" and (lines := len(path.read_text().splitlines())) > MAX_LINES
+    }
+    assert not long
+
+
+def test_there_are_no_other_rooms() -> None:
+    folders = {path.relative_to(CHECKOUT).parts[0] for path in tracked() if path.parent != CHECKOUT}
+    assert folders <= TOP_LEVEL
+
+
+def test_the_site_and_the_submissions_hold_no_python() -> None:
+    """`import site` is always the standard library; nobody's submission is ever executed."""
+    strangers = [
+        name(path)
+        for folder in ("site", "submissions")
+        for path in (CHECKOUT / folder).rglob("*")
+        if path.suffix in {".py", ".pyc", ".so", ".pkl", ".pt", ".pth"}
+    ]
+    assert not strangers
+
+
+def test_every_evaluator_is_one_public_file_of_its_name() -> None:
+    for evaluator_name, evaluator in catalogue().items():
+        path = CHECKOUT / f"{evaluator.__module__.replace('.', '/')}.py"
+        assert path.stem.replace("_", "-") == evaluator_name
+        text = path.read_text(encoding="utf-8")
+        assert "Guarantee" in text, evaluator_name
+        assert "Trusted" in text or not evaluator.certifies, evaluator_name
+        assert re.search(r"arXiv \d{4}\.\d{4,5}", text), f"{evaluator_name} names no paper"
