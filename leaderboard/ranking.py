@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from leaderboard.formatting import whole_percent
 from leaderboard.literature import Reported
 from leaderboard.metrics import METRICS, Interval, certified_interval, is_probabilistic
 from leaderboard.setting import Setting
@@ -81,7 +82,7 @@ def how_certified(result: "Results") -> str:
     by_share = sorted(proved.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
     if len(by_share) == 1:
         return str(by_share[0][0])
-    return ", ".join(f"{stage} {100 * int(count) / total:.0f} %" for stage, count in by_share)
+    return ", ".join(f"{stage} {whole_percent(int(count), total)}" for stage, count in by_share)
 
 
 def _re_evaluated(setting: Setting, result: "Results", submission: Submission) -> Standing:

@@ -6,7 +6,7 @@ import pytest
 
 from leaderboard.board import Board
 from leaderboard.downloads import without_formulas
-from leaderboard.formatting import percent, safe, safe_url, seconds
+from leaderboard.formatting import percent, safe, safe_url, seconds, whole_percent
 from leaderboard.pages import generate, plan
 from leaderboard.project import Project, find_project
 from tests.fixtures.board import HOSTILE, board
@@ -177,4 +177,9 @@ def test_durations_read_as_one_would_say_them(value: float | None, text: str) ->
 
 def test_a_share_that_is_not_known_is_a_dash() -> None:
     assert percent(None) == "–"
-    assert percent(0.93251) == "93.3"
+    assert percent(0.93251) == "93.25"
+
+
+def test_a_part_is_never_shown_as_nothing_or_as_everything() -> None:
+    shown = [whole_percent(part, 9536) for part in (0, 3, 4768, 9533, 9536)]
+    assert shown == ["0 %", "<1 %", "50 %", ">99 %", "100 %"]
