@@ -129,7 +129,7 @@ def _on_ray(shards: Sequence[Shard]) -> Generator[Finished, None, None]:
     ray = _import_ray()
     started_here = not ray.is_initialized()
     if started_here:
-        ray.init(log_to_driver=False)
+        ray.init(log_to_driver=False, logging_level="ERROR")
     try:
         task: Any = ray.remote(evaluate)
         waiting = {task.remote(shard): shard for shard in shards}
