@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from leaderboard.results import Results
 
 from leaderboard.literature import Reported
 from leaderboard.ranking import Standing, standings
+from leaderboard.results import Results
 from leaderboard.submission import Submission
 from tests.fixtures.board import provenance, rows, setting_named, smoothed_rows, submission
 
