@@ -38,7 +38,10 @@ def run(arguments: Sequence[str]) -> int:
         return INPUT_PROBLEM
     except KeyboardInterrupt:
         print(file=sys.stderr)
-        _complain("stopped; what was finished is kept, run again to go on.")
+        goes_on = (
+            "; what was finished is kept, run again to go on" if "run" in arguments[:1] else ""
+        )
+        _complain(f"stopped{goes_on}.")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe has gone; Python must not complain about it while it exits.

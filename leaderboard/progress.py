@@ -101,7 +101,7 @@ class RunProgress:
 
 def show_table(entries: Sequence[Mapping[str, object]]) -> None:
     """Print records as a table on standard output; the first column is never cut."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for number, name in enumerate(entries[0] if entries else ["nothing yet"]):
         table.add_column(name, no_wrap=number == 0, overflow="fold")
     for entry in entries:
