@@ -25,6 +25,8 @@ from evaluators.verdict import Status, Verdict
 PREDICTION = "prediction"
 """Stage of an example that is decided by running the network on it."""
 
+PREDICTED_AT_ONCE = 128
+
 FOLDERS: tuple[ModuleType, ...] = (falsification, deterministic, probabilistic)
 
 
@@ -182,8 +184,11 @@ class Evaluator(ABC):
 
 def predict(network: Network, x: Tensor) -> list[int | None]:
     """The class of the largest float32 logit of each example; None where one is not finite."""
+    run = network.to(torch.float32, x.device)
     with torch.inference_mode():
-        logits = network.to(torch.float32, x.device)(x)
+        # In parts: activations that outgrow the caches, or the memory, cost more than they save.
+        parts = range(0, len(x), PREDICTED_AT_ONCE)
+        logits = torch.cat([run(x[first : first + PREDICTED_AT_ONCE]) for first in parts])
     finite = torch.isfinite(logits).all(1).tolist()
     classes = logits.argmax(1).tolist()
     return [chosen if good else None for chosen, good in zip(classes, finite, strict=True)]

@@ -88,13 +88,11 @@ def _affine(operation: AffineMap, x: Interval, rounding: bool) -> Interval:
         center = operation(middle)
         return Interval(center - spread, center + spread)
     # One product with |W| bounds both what the inputs may vary and what rounding may do to W·middle
-    # and to this product itself: 2γ covers γ with the roundings of these lines to spare.
+    # and to this product itself: 2γ covers γ with the roundings of these lines to spare. In place,
+    # for the passes over memory cost as much as the products.
     error = 2 * gamma(operation.fan_in + 4)
-    radius = torch.maximum(up(x.upper - middle), up(middle - x.lower))
-    spread = operation.absolute((radius + error * middle.abs()) * (1 + error)) + UNDERFLOW
+    reach = (x.upper - x.lower).mul_((1 + error) / 2).add_(middle.abs(), alpha=error)
+    spread = operation.absolute(reach)
     center = operation(middle)
-    size = center.abs() + spread
-    if operation.bias is not None:
-        size = size + operation.bias.abs()
-    spread = spread + size * (8 * UNIT)
+    spread = spread.mul_(1 + error).add_(UNDERFLOW).add_(center.abs(), alpha=8 * UNIT)
     return Interval(center - spread, center + spread)

@@ -1,6 +1,7 @@
 """Interval bound propagation."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 from evaluators.deterministic._linear_bounds import interval_relaxation, margins
@@ -9,6 +10,9 @@ from evaluators.evaluator import Evaluator
 from evaluators.network import Network
 from evaluators.problem import Problem
 from evaluators.verdict import Verdict
+
+CACHE_BYTES = 3 * 2**19
+"""Size of a batch's largest tensor: past the caches, larger is not faster."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,10 @@ class IBP(Evaluator):
     cascade: ClassVar[int | None] = 20
 
     def solve(self, problem: Problem) -> list[Verdict]:
-        """Bound all margins of the batch at once."""
-        return in_batches(problem, 128, self._bound)
+        """Bound all margins of a batch at once."""
+        assert isinstance(problem.network, Network)
+        largest = max(prod(node.shape) for node in problem.network.nodes)
+        return in_batches(problem, max(1, CACHE_BYTES // (8 * largest)), self._bound)
 
     def _bound(self, problem: Problem) -> list[Verdict]:
         relaxed = interval_relaxation(problem)
