@@ -78,7 +78,7 @@ def read_bytes(path: Path) -> bytes:
     kinds = {
         b"\x80": "a Python pickle, not an ONNX model; export the network to ONNX",
         b"PK": "a zip archive (a PyTorch checkpoint?), not an ONNX model; export it to ONNX",
-        b"<": "HTML or XML, not an ONNX model; was an error page downloaded?",
+        b"<": "HTML or XML, not an ONNX model (was an error page downloaded?)",
         b"\x89HDF": "an HDF5 file, not an ONNX model; export the network to ONNX",
         b"version https://git-lfs": "a Git LFS pointer, not an ONNX model; fetch the file itself",
     }

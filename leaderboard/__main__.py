@@ -75,7 +75,8 @@ def _run(arguments: Sequence[str]) -> int:
         if message.startswith("Usage:"):
             print(message, file=sys.stderr)
         else:
-            _complain(" ".join(message.split()))
+            command = getattr(getattr(error, "ctx", None), "command_path", "certboard")
+            _complain(f"{' '.join(message.split()).rstrip('.')}. Help: {command} --help")
         return WRONG_USAGE
     # A command returns nothing; a number is Typer's answer to Ctrl-C or to a question for help.
     if code == INTERRUPTED:
