@@ -76,7 +76,9 @@ def _run(arguments: Sequence[str]) -> int:
             print(message, file=sys.stderr)
         else:
             command = getattr(getattr(error, "ctx", None), "command_path", "certboard")
-            _complain(f"{' '.join(message.split()).rstrip('.')}. Help: {command} --help")
+            sentence = " ".join(message.replace("Value error, ", "").split())
+            end = "" if sentence.endswith(("?", ".")) else "."
+            _complain(f"{sentence}{end} Help: {command} --help")
         return WRONG_USAGE
     # A command returns nothing; a number is Typer's answer to Ctrl-C or to a question for help.
     if code == INTERRUPTED:
