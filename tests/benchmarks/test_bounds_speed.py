@@ -19,7 +19,7 @@ from tests.fixtures.networks import perceptron, two_convolutions
 IMAGES = 1000
 """IBP's time is linear in their number; the 10,000 of MNIST's test set take ten times as long."""
 EXAMPLES = 10
-ROUNDS = 3
+ROUNDS = 8
 
 
 def question(network: Network, count: int, radius: Fraction) -> Problem:
