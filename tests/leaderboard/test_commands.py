@@ -1,0 +1,211 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from evaluators.evaluator import catalogue
+from leaderboard.__main__ import run
+from leaderboard.dataset import load_datasets
+from leaderboard.progress import RunProgress
+from leaderboard.project import Project
+from leaderboard.results import read
+from leaderboard.setting import load_settings
+from leaderboard.taxonomy import load_taxonomy
+from tests.fixtures.project import L2, LINF, NOISY, PLAIN
+from tests.leaderboard.conftest import Certboard
+
+
+def test_without_a_command_it_shows_what_there_is(certboard: Certboard) -> None:
+    outcome = certboard()
+    assert outcome.code == 2
+    asked = certboard("--help")
+    assert asked.code == 0
+    for command in ("demo", "check", "run", "certify", "build", "serve", "new", "list", "data"):
+        assert f"\n  {command} " in outcome.err
+        assert f"\n  {command} " in asked.out
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "certify", "check", "list", "new", "build", "serve", "demo", "train"]
+)
+def test_every_command_explains_itself_in_eighty_columns(
+    certboard: Certboard, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    outcome = certboard(command, "--help")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    assert max(map(len, outcome.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "expected"),
+    [
+        ("evaluators", "name", [*catalogue()]),
+        ("settings", "id", [*load_settings()]),
+        ("datasets", "name", [*load_datasets()]),
+        ("taxonomy", "node", [*load_taxonomy().nodes]),
+    ],
+)
+def test_catalogues_are_listed_for_people_and_for_programs(
+    certboard: Certboard, name: str, key: str, expected: list[str]
+) -> None:
+    outcome = certboard("list", name, "--json")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    assert [entry[key] for entry in json.loads(outcome.out)] == expected
+    table = certboard("list", name)
+    assert table.code == 0
+    for entry in expected:
+        assert entry in table.out
+
+
+def test_check_is_content_with_good_submissions(project: Project, certboard: Certboard) -> None:
+    outcome = certboard("check")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == "2 submissions checked, no problem found\n"
+    assert certboard("check", PLAIN).out == "1 submission checked, no problem found\n"
+
+
+def test_a_new_submission_is_what_check_then_asks_for(
+    project: Project, certboard: Certboard
+) -> None:
+    outcome = certboard("new", "my-net")
+    assert outcome.code == 0
+    folder = project.submissions / "my-net"
+    assert outcome.out == (
+        f"{folder}: fill in submission.toml, add model.onnx, then: certboard check my-net\n"
+    )
+    problems = certboard("check", "my-net")
+    assert problems.code == 1
+    assert "sha256sum" in problems.err
+    again = certboard("new", "my-net")
+    assert again.code == 1
+    assert "There is already a submissions/my-net" in again.sentence
+
+
+def test_a_full_disk_leaves_no_half_submission(
+    project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    outcome = certboard("new", "my-net")
+    assert outcome.code == 1
+    assert outcome.sentence == "submissions/my-net cannot be written: No space left on device."
+    assert not (project.submissions / "my-net").exists()
+
+
+def test_run_measures_every_submission_in_its_settings(
+    project: Project, certboard: Certboard
+) -> None:
+    arguments = ("run", "--setting", LINF, "--setting", L2, "--examples", "8")
+    outcome = certboard(*arguments)
+    assert outcome.code == 0
+    assert outcome.out.startswith(f"24 verdicts of 3 evaluations in {project.results}; ")
+    measured = [f"{NOISY} · {L2}", f"{PLAIN} · {LINF}", f"{PLAIN} · {L2}"]
+    assert [line for line in outcome.err.splitlines() if "·" in line] == measured
+    assert len(read(project.results / L2 / f"{NOISY}.parquet").rows) == 8
+    again = certboard(*arguments)
+    assert again.code == 0
+    assert again.err.splitlines() == [
+        f"{title}: already measured; --fresh repeats it" for title in measured
+    ]
+
+
+def test_a_name_that_looks_like_markup_is_printed_as_it_is(
+    project: Project, certboard: Certboard
+) -> None:
+    model = project.root / "net[red].onnx"
+    model.write_bytes((project.submissions / PLAIN / "model.onnx").read_bytes())
+    outcome = certboard(
+        "certify", model.name, "--dataset", "digits", "--norm", "linf", "--radius", "0.1",
+        "--examples", "2",
+    )  # fmt: skip
+    assert outcome.code == 0
+    assert outcome.err.splitlines()[0] == "net[red].onnx · linf 0.1"
+
+
+def test_data_that_need_no_download_say_so(certboard: Certboard) -> None:
+    outcome = certboard("data", "fetch", "digits")
+    assert outcome.code == 1
+    assert outcome.sentence == (
+        "Digits cannot be downloaded by certboard: it is embedded, and needs no download."
+    )
+
+
+def test_fetching_without_a_network_is_one_sentence(
+    certboard: Certboard, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("pooch.HTTPDownloader", lambda **_: unreachable)
+    outcome = certboard("data", "fetch", "mnist")
+    assert outcome.code == 1
+    assert "could not be downloaded from https://" in outcome.sentence
+    assert "(no answer: ConnectionError)" in outcome.sentence
+    assert not data.exists()
+
+
+def test_fetching_tells_where_the_data_are(
+    certboard: Certboard, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leaderboard.data_files.present", lambda *_: True)
+    outcome = certboard("data", "fetch", "mnist")
+    assert (outcome.code, outcome.out) == (0, f"mnist is in {data / 'mnist'}\n")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_is_no_error(project: Project, unbuffered: str) -> None:
+    certboard = f"{sys.executable} -m leaderboard list taxonomy; echo $? >&2"
+    done = subprocess.run(
+        ["bash", "-c", f"( {certboard} ) | true"],
+        cwd=project.root,
+        env={"PATH": "/usr/bin:/bin", "PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == "0\n"
+
+
+def test_a_bug_is_told_without_a_traceback_unless_it_is_asked_for(
+    certboard: Certboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("leaderboard.setting.load_settings", lambda: 1 / 0)
+    outcome = certboard("list", "settings")
+    assert outcome.code == 3
+    assert outcome.sentence.startswith("bug (ZeroDivisionError): division by zero. No result was")
+    monkeypatch.setenv("CERTBOARD_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        run(["list", "settings"])
+
+
+def rows(*statuses: str) -> pd.DataFrame:
+    return pd.DataFrame({"status": statuses})
+
+
+def test_the_progress_bar_counts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with RunProgress("title", 10_000) as progress:
+        progress.advance(rows(*["certified"] * 9000), True)
+        progress.advance(rows("falsified", "unknown", *["certified"] * 998), False)
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "10000/10000 9998 certified 1 falsified 1 unknown in 0:00" in line
+    assert len(line) <= 80
+
+
+def test_shards_that_were_there_say_nothing_about_the_time_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with RunProgress("title", 1000) as progress:
+        for _ in range(9):
+            progress.advance(rows(*["certified"] * 100), True)
+    assert "900/1000 900 certified 0 falsified 0 unknown -:-- left" in capsys.readouterr().err
