@@ -1,7 +1,7 @@
 """Proved margins against real arithmetic, with no tolerance: rounding must never help a proof."""
 
 from fractions import Fraction
-from itertools import product
+from itertools import permutations, product
 
 import pytest
 import torch
@@ -99,6 +99,23 @@ def test_big_weights_that_cancel_hide_no_counterexample(
     statuses = check(network, x, Ball(Norm.LINF, Fraction(1, 2 + hidden)), 0)
     if gap >= 0:  # a tie is a violation
         assert Status.CERTIFIED not in statuses.values()
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+@pytest.mark.parametrize("name", PROVERS)
+def test_coefficients_that_cancel_hide_no_counterexample(name: str, order: tuple[int, ...]) -> None:
+    """Logit 1/2 - (big·x + x - big·x): multiplied out in float64, the x in the middle is lost."""
+    graph = Graph((1,))
+    first = torch.tensor([2.0**60, 1.0, -(2.0**60)], dtype=torch.float64)[list(order), None]
+    graph.dense(3, first, torch.zeros(3, dtype=torch.float64))
+    second = torch.tensor([[-1.0] * 3, [0.0] * 3], dtype=torch.float64)
+    graph.dense(2, second, torch.tensor([0.5, 0.0], dtype=torch.float64))
+    region = Ball(Norm.LINF, Fraction(1))
+    problem = Problem(graph.network(), torch.tensor([[0.0]]), torch.tensor([0]), region)
+    (verdict,) = PROVERS[name]()(problem)
+    assert verdict.note == "bound too loose"
+    assert verdict.margin is not None
+    assert verdict.margin <= -0.5
 
 
 @pytest.mark.parametrize("family", ["relu 2-4-4-3", "leaky 2-4-3-3"])
