@@ -11,19 +11,13 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from leaderboard.data_files import sha256_of
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import InputError
 from leaderboard.provenance import describe
+from leaderboard.question import Question, Shard, shards
 from leaderboard.results import write
-from leaderboard.run import (
-    Question,
-    Shard,
-    can_certify,
-    fingerprint,
-    load_split,
-    sha256_of,
-    shards,
-)
+from leaderboard.run import can_certify, fingerprint, load_split
 from leaderboard.setting import Norm, exact_text, parse_radius
 from leaderboard.strict_toml import shown
 from leaderboard.workers import check_workers, run_shards

@@ -14,7 +14,7 @@ from rich.text import Text
 console = Console(stderr=True)
 """Everything that is not the command's result goes here."""
 
-_WIDE = 200
+_NARROWEST = 16
 _COUNTS = (
     "[green]{task.fields[certified]} certified[/] "
     "[red]{task.fields[falsified]} falsified[/] "
@@ -100,15 +100,20 @@ class RunProgress:
 
 
 def show_table(entries: Sequence[Mapping[str, object]]) -> None:
-    """Print records as a table on standard output; the first column is never cut."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for number, name in enumerate(entries[0] if entries else ["nothing yet"]):
-        table.add_column(name, no_wrap=number == 0, overflow="fold")
-    for entry in entries:
-        table.add_row(*(Text(_cell(value)) for value in entry.values()))
+    """Print records as a table on standard output; only the last column is ever wrapped."""
+    names = list(entries[0]) if entries else ["nothing yet"]
+    cells = [[_cell(value) for value in entry.values()] for entry in entries]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for number, name in enumerate(names):
+        table.add_column(name, no_wrap=number < len(names) - 1)
+    for row in cells:
+        table.add_row(*map(Text, row))
     out = Console()
+    *others, last = (max(map(len, column)) + 2 for column in zip(names, *cells, strict=True))
     # A pipe has no width: do not wrap what a program may read.
-    Console(width=out.width if out.is_terminal else _WIDE).print(table)
+    wraps = out.is_terminal and out.width - sum(others) >= _NARROWEST
+    width = min(out.width, sum(others) + last) if wraps else sum(others) + last
+    Console(width=width).print(table)
 
 
 def _cell(value: object) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from leaderboard.dataset import find_dataset
+from leaderboard.question import Question
 from leaderboard.results import Provenance
-from leaderboard.run import Question, load_split, make_evaluator, network_of
+from leaderboard.run import load_split, make_evaluator, network_of
 
 
 def describe(

@@ -13,7 +13,8 @@ from dataclasses import replace
 import pandas as pd
 
 from leaderboard.progress import RunProgress
-from leaderboard.run import PREDICTION, Question, Shard, load_split, shards
+from leaderboard.question import Question, Shard, shards
+from leaderboard.run import PREDICTION, load_split
 from leaderboard.setting import exact_text
 from leaderboard.workers import run_shards
 

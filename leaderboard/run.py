@@ -9,11 +9,7 @@ of workers, and after any number of interruptions (seconds aside).
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache, lru_cache
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -29,68 +25,15 @@ from evaluators.network import Network, SmoothedNetwork
 from evaluators.onnx_import import import_onnx
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.verdict import Verdict
+from leaderboard.data_files import sha256_of
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import BugError, InputError, unknown_name
+from leaderboard.question import Question, Shard
 from leaderboard.results import frame
 from leaderboard.setting import exact_text
 from leaderboard.split import Split
 
 AnyEvaluator = Evaluator | Cascade
-
-LARGEST_SHARD = 100
-"""Examples: what a killed run loses at most."""
-_SHARD_PIXELS = 4_000_000
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked about a model; everything that its rows depend on besides the model.
-
-    Attributes:
-        dataset: name of the dataset, whose test split is used.
-        norm, radius: the region.
-        seconds: time budget of an example.
-        evaluator: a name of the catalogue, or None for the protocol: the cascade for a plain
-            network, smoothing for a smoothed one.
-        options: the evaluator's options that differ from its defaults.
-        sigma: scale of the Gaussian noise if the model is a smoothed one, as an exact fraction.
-        model, model_sha256: the ONNX file, and the content that is asked about.
-        device: cpu, cuda or cuda:N.
-    """
-
-    dataset: str
-    norm: str
-    radius: Fraction
-    seconds: float
-    evaluator: str | None
-    options: tuple[tuple[str, Any], ...]
-    distribution: str | None
-    sigma: Fraction | None
-    model: Path
-    model_sha256: str
-    device: str = "cpu"
-
-    @property
-    def seed(self) -> int:
-        """Of the random streams: from the model and the setting, so that nobody can choose it."""
-        asked = f"{self.model_sha256} {self.dataset} {self.norm} {self.radius}"
-        key = hashlib.sha256(asked.encode()).digest()
-        return int.from_bytes(key[:8], "little") >> 1
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Some examples of one question."""
-
-    question: Question
-    examples: tuple[int, ...]
-
-
-def shards(question: Question, examples: Sequence[int], shape: tuple[int, ...]) -> Iterator[Shard]:
-    """Cut examples into shards whose size depends on nothing but the shape of an image."""
-    size = max(1, min(LARGEST_SHARD, _SHARD_PIXELS // prod(shape)))
-    for first in range(0, len(examples), size):
-        yield Shard(question, tuple(examples[first : first + size]))
 
 
 def evaluate(shard: Shard) -> pd.DataFrame:
@@ -232,19 +175,6 @@ def _load_network(path: Path, sha256: str, dataset: str) -> Network:
     return network
 
 
-def sha256_of(path: Path) -> str:
-    """Hash of a file.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-
-
 def read_model(path: Path, shape: tuple[int, ...], classes: int, samples: Any = None) -> Network:
     """An ONNX classifier of inputs of this shape into so many classes."""
     network = import_onnx(path)
@@ -309,11 +239,11 @@ def evaluator_entries() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "title": evaluator.title,
             "version": evaluator.version,
-            "for": "smoothed models" if evaluator.accepts is SmoothedNetwork else "plain networks",
-            "proves": "yes" if evaluator.certifies else "no, refutes",
+            "models": "smoothed" if evaluator.accepts is SmoothedNetwork else "plain",
+            "proves": evaluator.certifies,
             "cascade": stages.index(name) + 1 if name in stages else None,
+            "title": evaluator.title,
         }
         for name, evaluator in catalogue().items()
     ]

@@ -1,9 +1,9 @@
 """The folder of a submission: which files it may have, and that they are what they seem."""
 
-import hashlib
 import re
 from pathlib import Path
 
+from leaderboard.data_files import sha256_of
 from leaderboard.errors import InputError, unknown_name
 from leaderboard.strict_toml import shown
 
@@ -78,8 +78,6 @@ def file_problems(path: Path, where: str, sha256: str, size: int | None) -> list
         return [f"{name} has {found:,} bytes, but a model may have {LARGEST_MODEL:,}."]
     if size not in (None, found):
         return [f"{name} has {found:,} bytes, but 'model.size' says {size:,}."]
-    with path.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    if digest != sha256:
+    if (digest := sha256_of(path)) != sha256:
         return [f"{name} has the SHA-256 {digest}, but 'model.sha256' says {sha256}."]
     return []

@@ -15,7 +15,8 @@ import torch
 
 from leaderboard.errors import InputError
 from leaderboard.memory import keep_freed_memory
-from leaderboard.run import Shard, evaluate
+from leaderboard.question import Shard
+from leaderboard.run import evaluate
 
 Finished = tuple[Shard, pd.DataFrame]
 

@@ -48,10 +48,8 @@ def run(
     project = find_project()
     pairs = _pairs(project, slugs, setting)
     tables = run_all(project, pairs, Request(evaluator, examples, seconds, device, fresh), workers)
-    print(
-        f"{sum(map(len, tables)):,} verdicts of {plural(len(tables), 'evaluation')} in"
-        f" {project.results}; the website is made of them by: certboard build"
-    )
+    print(f"{plural(sum(map(len, tables)), 'verdict')} in {project.results}")
+    print("The website is made of them by: certboard build")
 
 
 def _pairs(
@@ -164,11 +162,14 @@ _SHOWN = 20
 def _show(summary: dict[str, Any]) -> None:
     """The first rows, and the counts."""
     counts, rows = summary["counts"], summary["rows"]
-    noted = any(row["note"] for row in rows[:_SHOWN])
     table = [{**row, "margin": _rounded_down(row["margin"])} for row in rows[:_SHOWN]]
-    show_table([{k: v for k, v in row.items() if noted or k != "note"} for row in table])
+    # What says nothing is left out: no bounds and notes, and the evaluator that was asked for.
+    idle = {name for name in ("margin", "note") if not any(row[name] for row in table)}
+    idle |= {"stage"} if {row["stage"] for row in rows} == {summary["evaluator"]} else set()
+    show_table([{k: v for k, v in row.items() if k not in idle} for row in table])
+    print()
     if len(rows) > _SHOWN:
-        print(f"… and {len(rows) - _SHOWN} more: --json or --output FILE.parquet gives all\n")
+        print(f"… and {len(rows) - _SHOWN} more: --json or --output FILE.parquet gives all")
     print(
         f"{counts['certified']} of {len(rows)} certified, {counts['falsified']} falsified,"
         f" {counts['unknown']} unknown, {summary['seconds']:.3g} s, by {summary['evaluator']}"

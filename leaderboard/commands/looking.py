@@ -70,7 +70,8 @@ def list_(
         return
     from leaderboard.progress import show_table
 
-    show_table(entries)
+    hidden = _HIDDEN.get(catalogue, ())
+    show_table([{k: v for k, v in entry.items() if k not in hidden} for entry in entries])
 
 
 Entry = dict[str, Any]
@@ -108,7 +109,7 @@ def _datasets() -> list[Entry]:
             "title": data.title,
             "shape": "x".join(map(str, data.shape)),
             "classes": len(data.classes),
-            "test examples": data.test_size,
+            "test_size": data.test_size,
             "licence": data.licence,
         }
         for data in load_datasets().values()
@@ -127,6 +128,9 @@ _ENTRIES = {
     Catalogue.DATASETS: _datasets,
     Catalogue.TAXONOMY: _taxonomy,
 }
+
+# Not in the table: the id says it already.
+_HIDDEN = {Catalogue.SETTINGS: ("dataset",)}
 
 data = typer.Typer(help="Datasets.", no_args_is_help=True)
 app.add_typer(data, name="data")

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,3 +39,11 @@ def certboard(capsys: pytest.CaptureFixture[str]) -> Certboard:
         return Outcome(code, captured.out, captured.err)
 
     return command
+
+
+@pytest.fixture
+def nothing_is_written(project: Project) -> Iterator[None]:
+    """Fails when a command leaves a result, or a part of one."""
+    yield
+    found = [path for path in project.root.rglob("*") if path.suffix in (".parquet", ".tmp")]
+    assert found == []

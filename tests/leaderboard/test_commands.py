@@ -7,11 +7,15 @@ import pandas as pd
 import pytest
 
 from evaluators.evaluator import catalogue
+from leaderboard import evaluation, workers
 from leaderboard.__main__ import run
 from leaderboard.dataset import load_datasets
+from leaderboard.errors import BugError
 from leaderboard.progress import RunProgress
 from leaderboard.project import Project
+from leaderboard.question import Shard
 from leaderboard.results import read
+from leaderboard.run import evaluate
 from leaderboard.setting import load_settings
 from leaderboard.taxonomy import load_taxonomy
 from tests.fixtures.project import L2, LINF, NOISY, PLAIN
@@ -106,7 +110,7 @@ def test_run_measures_every_submission_in_its_settings(
     arguments = ("run", "--setting", LINF, "--setting", L2, "--examples", "8")
     outcome = certboard(*arguments)
     assert outcome.code == 0
-    assert outcome.out.startswith(f"24 verdicts of 3 evaluations in {project.results}; ")
+    assert outcome.out.splitlines()[0] == f"24 verdicts in {project.results}"
     measured = [f"{NOISY} · {L2}", f"{PLAIN} · {LINF}", f"{PLAIN} · {L2}"]
     assert [line for line in outcome.err.splitlines() if "·" in line] == measured
     assert len(read(project.results / L2 / f"{NOISY}.parquet").rows) == 8
@@ -209,3 +213,45 @@ def test_shards_that_were_there_say_nothing_about_the_time_left(
         for _ in range(9):
             progress.advance(rows(*["certified"] * 100), True)
     assert "900/1000 900 certified 0 falsified 0 unknown -:-- left" in capsys.readouterr().err
+
+
+def files(project: Project) -> list[str]:
+    """All that lies in the folder of results."""
+    folder = project.results
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_contradiction_leaves_nothing_and_exits_with_3(
+    project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def contradict(shard: Shard) -> pd.DataFrame:
+        if 200 in shard.examples:
+            raise BugError("'ibp' certified and gave a witness.")
+        return evaluate(shard)
+
+    monkeypatch.setattr(workers, "evaluate", contradict)
+    outcome = certboard("run", PLAIN, "--setting", LINF)
+    assert outcome.code == 3
+    assert "certboard: contradiction: 'ibp' certified and gave a witness." in outcome.err
+    assert files(project) == []
+
+
+def test_a_bug_writes_no_result_and_exits_with_3(
+    project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "describe", lambda *_: 1 / 0)
+    outcome = certboard("run", PLAIN, "--setting", LINF)
+    assert outcome.code == 3
+    assert "certboard: bug (ZeroDivisionError): division by zero. No result was" in outcome.err
+    assert files(project) == []
+
+
+def test_the_other_evaluations_still_run_when_one_cannot(
+    project: Project, certboard: Certboard
+) -> None:
+    outcome = certboard(
+        "run", "--evaluator", "ibp", "--setting", LINF, "--setting", "digits-l2-0.25"
+    )
+    assert outcome.code == 1
+    assert f"certboard: {NOISY} · digits-l2-0.25: The evaluator 'ibp' needs" in outcome.err
+    assert files(project) == [f"digits-l2-0.25/{PLAIN}.ibp.parquet", f"{LINF}/{PLAIN}.ibp.parquet"]

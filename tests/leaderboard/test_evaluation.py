@@ -6,15 +6,16 @@ import pandas as pd
 import pytest
 
 from evaluators.onnx_export import export_onnx
-from leaderboard import evaluation, run, workers
-from leaderboard.errors import BugError, InputError
+from leaderboard import evaluation, question, workers
+from leaderboard.errors import InputError
 from leaderboard.evaluation import Plan, Request, execute, make_plan
 from leaderboard.project import Project
+from leaderboard.question import Shard
 from leaderboard.results import Results, read
-from leaderboard.run import Shard, evaluate
+from leaderboard.run import evaluate
 from leaderboard.setting import find_setting
 from leaderboard.submission import load_submission
-from tests.fixtures.project import LINF, NOISY, PLAIN, digest, linear
+from tests.fixtures.project import LINF, PLAIN, digest, linear
 from tests.leaderboard.conftest import Certboard
 
 Counting = Callable[[], list[tuple[int, ...]]]
@@ -29,7 +30,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
         done.append(shard.examples)
         return evaluate(shard)
 
-    monkeypatch.setattr(run, "LARGEST_SHARD", 10)
+    monkeypatch.setattr(question, "LARGEST_SHARD", 10)
     monkeypatch.setattr(workers, "evaluate", counted)
     return done
 
@@ -217,13 +218,13 @@ def test_few_examples_never_replace_many(project: Project) -> None:
 def test_a_look_at_a_few_examples_leaves_a_stopped_run_alone(
     project: Project, computed: list[tuple[int, ...]]
 ) -> None:
-    interrupted(project, 3, Request())
-    measure(project, Request(examples=5))
+    interrupted(project, 3, Request(evaluator="ibp"))
+    measure(project, Request(evaluator="ibp", examples=5))
     computed.clear()
-    result = measure(project, Request())
+    result = measure(project, Request(evaluator="ibp"))
     assert computed[0][0] == 30
     assert len(result.rows) == 449
-    assert files(project) == [f"{LINF}/{PLAIN}.parquet"]
+    assert files(project) == [f"{LINF}/{PLAIN}.ibp.parquet"]
 
 
 def test_a_named_evaluator_is_kept_beside(project: Project) -> None:
@@ -271,37 +272,3 @@ def test_killed_between_the_result_and_the_cleaning_up(
     assert computed == []
     assert after.rows.equals(before.rows)
     assert files(project) == [f"{LINF}/{PLAIN}.parquet"]
-
-
-def test_a_contradiction_leaves_nothing_and_exits_with_3(
-    project: Project,
-    certboard: Certboard,
-    computed: list[tuple[int, ...]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    stop_after(monkeypatch, 2, BugError("'ibp' certified and gave a witness."))
-    outcome = certboard("run", PLAIN, "--setting", LINF)
-    assert outcome.code == 3
-    assert "certboard: contradiction: 'ibp' certified and gave a witness." in outcome.err
-    assert files(project) == []
-
-
-def test_a_bug_writes_no_result_and_exits_with_3(
-    project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(evaluation, "describe", lambda *_: 1 / 0)
-    outcome = certboard("run", PLAIN, "--setting", LINF)
-    assert outcome.code == 3
-    assert "certboard: bug (ZeroDivisionError): division by zero. No result was" in outcome.err
-    assert files(project) == []
-
-
-def test_the_other_evaluations_still_run_when_one_cannot(
-    project: Project, certboard: Certboard
-) -> None:
-    outcome = certboard(
-        "run", "--evaluator", "ibp", "--setting", LINF, "--setting", "digits-l2-0.25"
-    )
-    assert outcome.code == 1
-    assert f"certboard: {NOISY} · digits-l2-0.25: The evaluator 'ibp' needs" in outcome.err
-    assert files(project) == [f"digits-l2-0.25/{PLAIN}.ibp.parquet", f"{LINF}/{PLAIN}.ibp.parquet"]

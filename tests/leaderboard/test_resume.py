@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import run
+from leaderboard import question
 from leaderboard.errors import InputError
 from leaderboard.project import Project
 from leaderboard.results import read
@@ -60,6 +60,7 @@ def watched(folder: Path) -> Iterator[list[str]]:
     reader.join()
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_with_the_same_rows(
     project: Project, tmp_path: Path, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +80,7 @@ def test_killed_again_and_again_it_ends_with_the_same_rows(
     assert broken == []
     assert [path.name for path in project.results.rglob("*")] == [LINF, f"{PLAIN}.parquet"]
 
-    monkeypatch.setattr(run, "LARGEST_SHARD", SIZE)
+    monkeypatch.setattr(question, "LARGEST_SHARD", SIZE)
     other = new_project(tmp_path / "uninterrupted")
     monkeypatch.chdir(other.root)
     assert certboard(*COMMAND).code == 0
@@ -106,7 +107,7 @@ def test_ctrl_c_is_one_sentence_and_loses_nothing(project: Project) -> None:
     assert all(len(read(path).rows) == SIZE for path in kept)
 
 
-@pytest.mark.parametrize("delay", [0.15, 1.0])
+@pytest.mark.parametrize("delay", [0.15, 0.8])
 def test_ctrl_c_while_it_starts_is_one_sentence_too(project: Project, delay: float) -> None:
     process = start(project, *COMMAND, size=SIZE, pause=1)
     time.sleep(delay)

@@ -16,8 +16,10 @@ from evaluators.onnx_export import export_onnx
 from evaluators.problem import Problem
 from evaluators.verdict import Status, Verdict
 from leaderboard import run
+from leaderboard.data_files import sha256_of
 from leaderboard.errors import BugError, InputError
-from leaderboard.run import Question, Shard, evaluate, fingerprint, sha256_of, shards
+from leaderboard.question import Question, Shard, shards
+from leaderboard.run import evaluate, fingerprint
 from leaderboard.setting import exact_fraction, exact_text
 from tests.fixtures.project import bent, digest, linear
 
