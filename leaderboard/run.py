@@ -113,7 +113,7 @@ def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) 
                 "label": label,
                 "prediction": verdict.prediction,
                 "status": verdict.status.value,
-                "radius": None if verdict.radius is None else exact_text(verdict.radius),
+                "radius": exact_text(verdict.radius) if verdict.radius else None,
                 "confidence": verdict.confidence,
                 "margin": _finite(verdict.margin),
                 "seconds": round(verdict.seconds, 6),
