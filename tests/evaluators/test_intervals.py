@@ -4,6 +4,8 @@ from fractions import Fraction
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from evaluators.deterministic._intervals import Interval, interval_bounds
@@ -53,6 +55,36 @@ def test_every_node_stays_within_its_bounds(family: str, radius: Fraction) -> No
                 slack = 1e-13 * (1 + value.abs())
                 assert bool((value >= lower[row] - slack).all())
                 assert bool((value <= upper[row] + slack).all())
+
+
+finite = st.floats(-(2.0**100), 2.0**100, allow_subnormal=False)
+
+
+@given(
+    st.lists(st.tuples(finite, finite, finite), min_size=1, max_size=12),
+    st.one_of(st.just(0.0), finite),
+)
+@settings(max_examples=200, deadline=None)
+@example([(1.0, 2.0**60, 2.0**60), (1.0, 1.0, 1.5), (1.0, -(2.0**60), -(2.0**60))], 0.0)
+@example([(3.0, 0.1, 0.1)], 0.0)
+@example([(1.0, 0.1, 0.1)], 0.2)
+def test_a_layers_bounds_hold_in_real_arithmetic(
+    columns: list[tuple[float, float, float]], shift: float
+) -> None:
+    """Weights, lower and upper ends of one neuron, with no tolerance."""
+    weights = [w for w, _, _ in columns]
+    ends = [sorted(pair) for _, *pair in columns]
+    graph = Graph((len(columns),))
+    double = torch.float64
+    graph.dense(1, torch.tensor([weights], dtype=double), torch.tensor([shift], dtype=double))
+    box = (torch.tensor([[pair[side] for pair in ends]], dtype=double) for side in (0, 1))
+    lower, upper = interval_bounds(graph.network(), *box)[-1]
+    products = [
+        sorted(Fraction(w) * Fraction(end) for end in pair)
+        for w, pair in zip(weights, ends, strict=True)
+    ]
+    assert Fraction(float(lower)) <= sum((p[0] for p in products), Fraction(shift))
+    assert Fraction(float(upper)) >= sum((p[1] for p in products), Fraction(shift))
 
 
 def test_rounding_only_widens_and_only_a_little() -> None:

@@ -49,6 +49,7 @@ def test_a_float_radius_is_not_the_fraction() -> None:
 def test_distances_add_up_by_norm() -> None:
     x, point = floats(0.0, 0.0), floats(0.375, 0.5)
     assert Ball(Norm.LINF, Fraction(1, 2)).contains(x, point)
+    assert not Ball(Norm.LINF, Fraction(1, 2) - Fraction(1, 10**40)).contains(x, point)
     assert Ball(Norm.L2, Fraction(5, 8)).contains(x, point)
     assert not Ball(Norm.L2, Fraction(5, 8) - Fraction(1, 10**40)).contains(x, point)
     assert Ball(Norm.L1, Fraction(7, 8)).contains(x, point)
@@ -71,6 +72,16 @@ def test_the_hull_contains_the_region(x: float, radius: Fraction, norm: Norm) ->
     assert Fraction(float(upper)) >= min(Fraction(x) + radius, Fraction(1))
     assert 0 <= float(lower) <= float(upper) <= 1
     assert float(upper - lower) <= 2 * float(radius) * (1 + 1e-9) + 1e-15
+
+
+@pytest.mark.parametrize("pixel", range(1, 255, 7))
+def test_the_hull_is_outward_where_the_difference_cancels(pixel: int) -> None:
+    """x - radius is exact and tiny: only the radius itself can be rounded the wrong way."""
+    radius, x = Fraction(pixel, 255), floats(pixel / 255)
+    lower, upper = Ball(Norm.LINF, radius, -9.0, 9.0).hull(x[None])
+    assert Fraction(float(lower)) <= Fraction(float(x)) - radius
+    lower, upper = Ball(Norm.LINF, radius, -9.0, 9.0).hull(-x[None])
+    assert Fraction(float(upper)) >= radius - Fraction(float(x))
 
 
 def test_the_hull_is_float64() -> None:
