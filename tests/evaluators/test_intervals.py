@@ -67,7 +67,8 @@ finite = st.floats(-(2.0**100), 2.0**100, allow_subnormal=False)
 @settings(max_examples=200, deadline=None)
 @example([(1.0, 2.0**60, 2.0**60), (1.0, 1.0, 1.5), (1.0, -(2.0**60), -(2.0**60))], 0.0)
 @example([(3.0, 0.1, 0.1)], 0.0)
-@example([(1.0, 0.1, 0.1)], 0.2)
+@example([(1.0, 0.1, 0.1)], 1e10)
+@example([(-1.0, 0.1, 0.1)], 3e10)
 def test_a_layers_bounds_hold_in_real_arithmetic(
     columns: list[tuple[float, float, float]], shift: float
 ) -> None:
@@ -77,14 +78,24 @@ def test_a_layers_bounds_hold_in_real_arithmetic(
     graph = Graph((len(columns),))
     double = torch.float64
     graph.dense(1, torch.tensor([weights], dtype=double), torch.tensor([shift], dtype=double))
-    box = (torch.tensor([[pair[side] for pair in ends]], dtype=double) for side in (0, 1))
-    lower, upper = interval_bounds(graph.network(), *box)[-1]
+    low, high = (torch.tensor([[pair[side] for pair in ends]], dtype=double) for side in (0, 1))
+    lower, upper = interval_bounds(graph.network(), low, high)[-1]
     products = [
         sorted(Fraction(w) * Fraction(end) for end in pair)
         for w, pair in zip(weights, ends, strict=True)
     ]
     assert Fraction(float(lower)) <= sum((p[0] for p in products), Fraction(shift))
     assert Fraction(float(upper)) >= sum((p[1] for p in products), Fraction(shift))
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, 1e10 / 3])
+def test_a_sums_bounds_hold_in_real_arithmetic(value: float) -> None:
+    """0.1 three times is less than the float64 sum."""
+    graph = Graph((1,))
+    graph.sum(0, graph.relu(), 0)
+    x = torch.tensor([[value]], dtype=torch.float64)
+    lower, upper = interval_bounds(graph.network(), x, x)[-1]
+    assert Fraction(float(lower)) <= 3 * Fraction(value) <= Fraction(float(upper))
 
 
 def test_rounding_only_widens_and_only_a_little() -> None:
