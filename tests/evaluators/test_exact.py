@@ -70,7 +70,7 @@ def test_random_networks_against_exact_enumeration(radius: Fraction) -> None:
     st.lists(st.floats(0, 1, width=32), min_size=2, max_size=2),
     st.sampled_from([Fraction(8, 255), Fraction(1, 10**7), Fraction(1, 2)]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_float32_weights_against_exact_enumeration(
     weights: list[float], x: list[float], radius: Fraction
 ) -> None:
