@@ -76,7 +76,6 @@ class SmoothingGaussian(Evaluator):
     title: ClassVar[str] = "Randomised smoothing, Gaussian noise"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[SmoothedNetwork]] = SmoothedNetwork
-    cascade: ClassVar[int | None] = 10
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """CERTIFY with `n0` and `n` samples."""
