@@ -7,15 +7,23 @@ subclass here (or a composition of these) and needs no change in any method.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
+from scipy.sparse import csr_array, diags_array, eye_array, kron, vstack
 from torch import Tensor
 
+from evaluators._transposed import transposed_convolution
+
 Shape = tuple[int, ...]
+
+PROBES = 256
+"""Unit vectors that a matrix is read off with at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +70,20 @@ class AffineMap(ABC):
     def fan_out(self) -> int:
         """Most products summed into one entry of Wᵀy; 0 when it is exact."""
 
+    @cached_property
+    def matrix(self) -> csr_array:
+        """W as a sparse float64 matrix `[outputs, inputs]` of flat entries, exact.
+
+        Read off by applying the map to unit vectors, unless a subclass knows better.
+        """
+        size, weights = prod(self.input_shape), self.to(torch.float64, torch.device("cpu"))
+        columns = []
+        for first in range(0, size, PROBES):
+            units = torch.eye(size, dtype=torch.float64)[first : first + PROBES]
+            images = weights.linear(units.reshape(-1, *self.input_shape))
+            columns.append(csr_array(images.flatten(1).numpy()))
+        return csr_array(vstack(columns).T)
+
     def to(self, dtype: torch.dtype, device: torch.device) -> "AffineMap":
         """A copy whose floating-point tensors have this type and place."""
         changed: dict[str, Any] = {}
@@ -92,6 +114,12 @@ class Dense(AffineMap):
     def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """x |W|ᵀ."""
         return F.linear(x, self.weight.abs())
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """The weight once for each position that it is applied at."""
+        weight = csr_array(self.weight.double().cpu().numpy())
+        return csr_array(kron(eye_array(prod(self.input_shape[:-1])), weight))
 
     @property
     def fan_in(self) -> int:
@@ -132,23 +160,38 @@ class Convolution(AffineMap):
 
     def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """The transposed convolution, completed with zeros where no window reaches."""
-        transpose = F.conv_transpose1d if len(self.stride) == 1 else F.conv_transpose2d
-        sizes = zip(
-            self.input_shape[1:],
-            self.output_shape[1:],
-            self.weight.shape[2:],
-            self.stride,
-            self.padding,
-            self.dilation,
-            strict=True,
-        )
-        extra = [
-            size - ((out - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1)
-            for size, out, kernel, stride, pad, dilation in sizes
-        ]
-        return transpose(
-            y, self.weight, None, self.stride, self.padding, extra, self.groups, self.dilation
-        )
+        return self.spread(y, self.padding, self.input_shape[1:])
+
+    def spread(
+        self, y: Float[Tensor, "rows *_"], padding: Shape, size: Shape
+    ) -> Float[Tensor, "rows *_"]:
+        """The adjoint for another padding and input size than this layer's: of a part of it."""
+        layout = (self.stride, padding, self.dilation)
+        return transposed_convolution(y, self.weight, size, layout, self.groups)
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """Each tap of each window at the input entry that it meets."""
+        outputs, inputs, *kernel = self.weight.shape
+        taps = self._taps()
+        channel, place, tap = np.nonzero(np.broadcast_to(taps >= 0, (inputs, *taps.shape)))
+        weight = self.weight.double().cpu().numpy().reshape(outputs, inputs, prod(kernel))
+        first = np.arange(outputs) // (outputs // self.groups) * inputs
+        columns = (first[:, None] + channel) * prod(self.input_shape[1:]) + taps[place, tap]
+        rows = np.arange(outputs)[:, None] * len(taps) + place
+        entries = (weight[:, channel, tap].ravel(), (rows.ravel(), columns.ravel()))
+        return csr_array(entries, shape=(prod(self.output_shape), prod(self.input_shape)))
+
+    def _taps(self) -> np.ndarray:
+        """`[places of a plane, taps]`: flat place of the input that each tap meets, or -1."""
+        pads = [(pad, pad) for pad in self.padding]
+        plane = np.arange(prod(self.input_shape[1:])).reshape(self.input_shape[1:])
+        plane = np.pad(plane, pads, constant_values=-1)
+        reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.weight.shape[2:], strict=True)]
+        views = np.lib.stride_tricks.sliding_window_view(plane, reach)
+        steps = tuple(slice(None, None, stride) for stride in self.stride)
+        inside = tuple(slice(None, None, dilation) for dilation in self.dilation)
+        return views[steps + inside].reshape(prod(self.output_shape[1:]), -1)
 
     @property
     def fan_in(self) -> int:
@@ -172,6 +215,11 @@ class Diagonal(AffineMap):
     scale: Float[Tensor, "..."] | None
     roundings: int = 0
 
+    @property
+    def largest(self) -> float:
+        """Largest factor, in magnitude."""
+        return 1.0 if self.scale is None else float(self.scale.abs().max())
+
     def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """scale · x."""
         return x if self.scale is None else x * self.scale
@@ -183,6 +231,13 @@ class Diagonal(AffineMap):
     def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """|scale| · x."""
         return x if self.scale is None else x * self.scale.abs()
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """The scale on the diagonal."""
+        scale = torch.ones(()) if self.scale is None else self.scale
+        entries = scale.double().cpu().expand(self.input_shape).reshape(-1)
+        return csr_array(diags_array(entries.numpy()))
 
     @property
     def fan_in(self) -> int:
@@ -210,6 +265,11 @@ class Reshape(AffineMap):
     def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """As `linear`."""
         return self.linear(x)
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """The identity."""
+        return csr_array(eye_array(prod(self.input_shape)))
 
     @property
     def fan_in(self) -> int:
@@ -249,6 +309,14 @@ class Gather(AffineMap):
         """As `linear`."""
         return self.linear(x)
 
+    @cached_property
+    def matrix(self) -> csr_array:
+        """A one where an entry is picked."""
+        index = self.index.cpu().numpy()
+        rows = np.flatnonzero(index >= 0)
+        shape = (len(index), prod(self.input_shape))
+        return csr_array((np.ones(len(rows)), (rows, index[rows])), shape=shape)
+
     @property
     def fan_in(self) -> int:
         """Exact."""
@@ -279,6 +347,11 @@ class Adjoint(AffineMap):
     def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """The adjoint of the inner map's absolute value."""
         return absolute_of(self.inner).adjoint(x)
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """The inner map's, transposed."""
+        return csr_array(self.inner.matrix.T)
 
     @property
     def fan_in(self) -> int:

@@ -9,12 +9,19 @@ from evaluators.problem import Problem
 from evaluators.verdict import Status, Verdict
 
 
-def default_stages() -> tuple[Evaluator, ...]:
-    """The evaluators for deterministic networks that have a place in the cascade, in order."""
+def default_stages(complete: bool = True) -> tuple[Evaluator, ...]:
+    """The evaluators for deterministic networks that have a place in the cascade, in order.
+
+    Args:
+        complete: with those that may use up an example's time budget. Without them no verdict
+            depends on a clock.
+    """
     chosen = [
         evaluator
         for evaluator in catalogue().values()
-        if evaluator.cascade is not None and evaluator.accepts is Network
+        if evaluator.cascade is not None
+        and evaluator.accepts is Network
+        and (complete or not evaluator.complete)
     ]
     return tuple(evaluator() for evaluator in sorted(chosen, key=lambda e: e.cascade or 0))
 
@@ -38,6 +45,11 @@ class Cascade:
     def version(self) -> str:
         """Versions of all stages."""
         return "+".join(f"{stage.name()}-{stage.version}" for stage in self.stages)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a stage may use up an example's time budget."""
+        return any(stage.complete for stage in self.stages)
 
     def options(self) -> dict[str, Any]:
         """Options of all stages, by stage."""

@@ -155,7 +155,7 @@ class LeakyReLU(Elementwise):
         return (lower < 0) & (upper > 0)
 
 
-class _SShaped(Elementwise):
+class SShaped(Elementwise):
     """Convex below zero, concave above, with values between two asymptotes."""
 
     @property
@@ -183,10 +183,7 @@ class _SShaped(Elementwise):
 
     def slopes(self, lower: Values, upper: Values) -> Slopes:
         """Chord on the side where f bends towards it, else the tangent through the far end."""
-        width = upper - lower
-        chord = torch.where(
-            width > 0, (self(upper) - self(lower)) / width.clamp(min=1e-300), self.derivative(lower)
-        )
+        chord = self.chord(lower, upper)
         middle = self.derivative(lower / 2 + upper / 2)
         # From the far end the tangent, or the chord when the tangent point lies outside.
         from_lower = torch.maximum(self.derivative(self._touch(lower, upper)), chord)
@@ -195,6 +192,12 @@ class _SShaped(Elementwise):
         from_upper = torch.maximum(self.derivative(self._touch(-upper, -lower)), chord)
         below = torch.where(lower >= 0, chord, torch.where(upper <= 0, middle, from_upper))
         return Slopes(below, above)
+
+    def chord(self, lower: Values, upper: Values) -> Values:
+        """Slope of the line through both ends, of a point the derivative."""
+        width = upper - lower
+        rise = self(upper) - self(lower)
+        return torch.where(width > 0, rise / width.clamp(min=1e-300), self.derivative(lower))
 
     def _touch(self, start: Tensor, end: Tensor) -> Tensor:
         """d in [0, end] whose tangent passes through (start, f(start)), start < 0; else end.
@@ -217,7 +220,7 @@ class _SShaped(Elementwise):
 
 
 @dataclass(frozen=True)
-class Sigmoid(_SShaped):
+class Sigmoid(SShaped):
     """1 / (1 + exp(-x))."""
 
     @property
@@ -240,7 +243,7 @@ class Sigmoid(_SShaped):
 
 
 @dataclass(frozen=True)
-class Tanh(_SShaped):
+class Tanh(SShaped):
     """The hyperbolic tangent."""
 
     @property

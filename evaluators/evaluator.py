@@ -43,6 +43,7 @@ class Evaluator(ABC):
         accepts: the kind of model it applies to.
         certifies: whether it can prove; an attack cannot.
         cascade: its place in the default cascade, cheap to dear; None keeps it out.
+        complete: whether it goes on until it has an answer or the time budget is used up.
     """
 
     title: ClassVar[str]
@@ -50,6 +51,7 @@ class Evaluator(ABC):
     accepts: ClassVar[type[Network] | type[SmoothedNetwork]]
     certifies: ClassVar[bool] = True
     cascade: ClassVar[int | None] = None
+    complete: ClassVar[bool] = False
 
     @classmethod
     def name(cls) -> str:
@@ -184,14 +186,27 @@ class Evaluator(ABC):
 
 def predict(network: Network, x: Tensor) -> list[int | None]:
     """The class of the largest float32 logit of each example; None where one is not finite."""
+    logits = _logits(network, x)
+    finite = torch.isfinite(logits).all(1).tolist()
+    classes = logits.argmax(1).tolist()
+    return [chosen if good else None for chosen, good in zip(classes, finite, strict=True)]
+
+
+def clean_margins(network: Network, x: Tensor, labels: Tensor) -> list[float]:
+    """The label's float32 logit minus the best other of each example: a hint, no proof."""
+    logits = _logits(network, x)
+    own = logits.gather(1, labels[:, None])[:, 0]
+    others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+    return [float(margin) for margin in own - others]
+
+
+def _logits(network: Network, x: Tensor) -> Tensor:
+    """The network's answers in float32."""
     run = network.to(torch.float32, x.device)
     with torch.inference_mode():
         # In parts: activations that outgrow the caches, or the memory, cost more than they save.
         parts = range(0, len(x), PREDICTED_AT_ONCE)
-        logits = torch.cat([run(x[first : first + PREDICTED_AT_ONCE]) for first in parts])
-    finite = torch.isfinite(logits).all(1).tolist()
-    classes = logits.argmax(1).tolist()
-    return [chosen if good else None for chosen, good in zip(classes, finite, strict=True)]
+        return torch.cat([run(x[first : first + PREDICTED_AT_ONCE]) for first in parts])
 
 
 def why_not_witness(problem: Problem, row: int, witness: Tensor | None) -> str:
@@ -208,7 +223,7 @@ def why_not_witness(problem: Problem, row: int, witness: Tensor | None) -> str:
         return "the witness is not finite or not a float32 input"
     if not isinstance(problem.network, Network):
         return "a smoothed network's answer cannot be refuted by one input"
-    if not problem.region.contains(problem.x[row], witness):
+    if not problem.region.select([row]).contains(problem.x[row], witness):
         return "the witness lies outside the region"
     label = int(problem.labels[row])
     for dtype in (torch.float64, torch.float32):

@@ -7,6 +7,8 @@ from fractions import Fraction
 from jaxtyping import Float
 from torch import Tensor
 
+from evaluators.certificate import Certificate
+
 
 class Status(StrEnum):
     """What is known about one example and one region."""
@@ -51,6 +53,8 @@ class Verdict:
         stage: name of the evaluator that decided, or tried last.
         note: why the status is unknown, else empty.
         sampling: the evidence of a probabilistic certificate.
+        certificate: the evidence of a proof, where the problem asked for it and the method can
+            write one; no part of the stored rows.
     """
 
     status: Status
@@ -63,3 +67,4 @@ class Verdict:
     stage: str = ""
     note: str = ""
     sampling: Sampling | None = None
+    certificate: Certificate | None = None

@@ -56,6 +56,7 @@ class Builder:
         constants: values known without running the network.
         spent: entries of all values and intermediate layouts so far.
         folded: entries of all constants worked out so far.
+        bare: positions of values that have no batch dimension (`unbatched.py`).
     """
 
     nodes: list[Node]
@@ -63,6 +64,7 @@ class Builder:
     constants: dict[str, Array] = field(default_factory=dict)
     spent: int = 0
     folded: int = 0
+    bare: set[int] = field(default_factory=set)
 
     @classmethod
     def begin(cls, name: str, shape: Shape) -> "Builder":
@@ -72,6 +74,14 @@ class Builder:
     def shape(self, name: str) -> Shape:
         """Shape of a value without its batch dimension."""
         return self.nodes[self.values[name]].shape
+
+    def is_bare(self, name: str) -> bool:
+        """Whether a value has no batch dimension."""
+        return self.values[name] in self.bare
+
+    def whole_shape(self, name: str) -> Shape:
+        """A value's shape in the file, at batch size 1."""
+        return self.shape(name) if self.is_bare(name) else (1, *self.shape(name))
 
     def spend(self, entries: int) -> None:
         """Count entries that are about to be made."""

@@ -28,15 +28,18 @@ def _rearranged(builder: Builder, operator: Operator, places: Tensor) -> None:
 
 def reshape(builder: Builder, operator: Operator) -> None:
     source, shape = builder.source(operator)
-    target = resolve_shape(builder, operator, shape)
-    set_output(
-        builder, operator, builder.affine(Reshape(shape, target, None), source, operator.name)
-    )
+    target = resolve_shape(builder, operator, (1, *shape))
+    if target[0] != 1:
+        raise OperatorProblemError(
+            f"it turns shape {shape} into {list(target)}, losing the batch dimension"
+        )
+    row = Reshape(shape, target[1:], None)
+    set_output(builder, operator, builder.affine(row, source, operator.name))
 
 
 def resolve_shape(builder: Builder, operator: Operator, shape: Shape) -> Shape:
-    """A row's shape after Reshape, Flatten, Squeeze or Unsqueeze, worked out at batch size 1."""
-    full = [1, *shape]
+    """A whole shape after Reshape, Flatten, Squeeze or Unsqueeze, worked out at batch size 1."""
+    full = list(shape)
     if operator.kind == "Flatten":
         axis = int(operator.attributes.get("axis", 1))
         axis = axis + len(full) if axis < 0 else axis
@@ -58,11 +61,9 @@ def resolve_shape(builder: Builder, operator: Operator, shape: Shape) -> Shape:
         else:
             squeezed = places or [i for i, size in enumerate(full) if size == 1 and i > 0]
             full = [size for i, size in enumerate(full) if i not in squeezed]
-    if not full or full[0] != 1 or min(full) < 1 or prod(full) != prod(shape):
-        raise OperatorProblemError(
-            f"it turns shape {shape} into {full}, losing the batch dimension"
-        )
-    return tuple(full[1:])
+    if not full or min(full) < 1 or prod(full) != prod(shape):
+        raise OperatorProblemError(f"it turns shape {shape} into {full}, losing dimensions")
+    return tuple(full)
 
 
 def transpose(builder: Builder, operator: Operator) -> None:

@@ -8,16 +8,20 @@ Rounding: a row's computed coefficients differ from the ones that would be exact
 times the largest magnitude of the values it multiplies, is added up in a slack (a bound on
 everything lost on the way), which the final value is lowered by. With ‖A‖₁ the sum of a row's
 absolute coefficients and M the largest of (|W||z| + |b|), an affine step loses at most
-γ·‖A‖₁·M, an elementwise one 2u·‖A'‖₁·max|z| + γ·‖A‖₁·max|intercept|.
+γ·‖A‖₁·M, an elementwise one 2u·‖A'‖₁·max|z| + γ·‖A‖₁·max|intercept|, where ‖A'‖₁ is at most ‖A‖₁
+times the steepest slope. Norms are themselves computed, to a relative error of far less than the
+share by which `settle` inflates the slack.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from evaluators.affine import AffineMap
+from evaluators.affine import AffineMap, Dense, Diagonal
 from evaluators.deterministic._concretization import (
     Rows,
     Values,
@@ -28,64 +32,10 @@ from evaluators.deterministic._concretization import (
     settle,
 )
 from evaluators.deterministic._intervals import Interval
-from evaluators.deterministic._relaxation import Lines, Relaxation, Winner, winners
-from evaluators.elementwise import Elementwise
+from evaluators.deterministic._relaxation import Lines, Planes
+from evaluators.deterministic._relaxed import Relaxed
 from evaluators.network import Input, MaxPool, Network, Sum
-from evaluators.problem import Ball
 from evaluators.rounding import UNDERFLOW, UNIT, gamma
-
-
-@dataclass
-class Relaxed:
-    """A network around a batch of examples: bounds of every node, and lines made from them.
-
-    Attributes:
-        network: in float64.
-        x: float64 examples `[batch, *shape]`.
-        region: the perturbations.
-        bounds: of each node so far, `[batch, *shape]`.
-        relaxation: which lines stand for elementwise functions.
-    """
-
-    network: Network
-    x: Tensor
-    region: Ball
-    bounds: list[Interval]
-    relaxation: Relaxation
-    _lines: dict[int, Lines | Winner] = field(default_factory=dict)
-    _sizes: dict[int, Tensor] = field(default_factory=dict)
-
-    def lines(self, position: int) -> Lines | Winner:
-        """The linear bounds of a non-linear node, made once its input's bounds are final."""
-        if position not in self._lines:
-            node = self.network.nodes[position]
-            parent = self.bounds[node.parents[0]]
-            if isinstance(node.operation, MaxPool):
-                self._lines[position] = winners(node.operation, parent)
-            else:
-                assert isinstance(node.operation, Elementwise)
-                self._lines[position] = self.relaxation(node.operation, parent)
-        return self._lines[position]
-
-    def size(self, position: int) -> Tensor:
-        """`[batch]`: largest absolute value any sum at this node can pass through on the way.
-
-        For an affine node the largest |W||z| + |b|, for others the largest |z|, z its inputs.
-        """
-        if position not in self._sizes:
-            node = self.network.nodes[position]
-            value = self.bounds[node.parents[0]].magnitude
-            if isinstance(node.operation, AffineMap):
-                value = node.operation.absolute(value)
-                if node.operation.bias is not None:
-                    value = value + node.operation.bias.abs()
-            elif isinstance(node.operation, Sum):
-                value = torch.stack(
-                    [self.bounds[p].magnitude.flatten(1).amax(1) for p in node.parents]
-                )
-                value = value.amax(0)[:, None]
-            self._sizes[position] = value.flatten(1).amax(1) * (1 + 1e-6)
-        return self._sizes[position]
 
 
 def lower_bounds(
@@ -94,6 +44,7 @@ def lower_bounds(
     rows: Rows,
     examples: Tensor,
     stop: Callable[[int], bool] = lambda _: False,
+    constant: Values | None = None,
 ) -> Values:
     """Sound lower bounds of linear functions of one node over each example's region.
 
@@ -103,22 +54,58 @@ def lower_bounds(
         rows: `[groups, rows, *shape of start]`, exact.
         examples: the batch position that each group is about, `[groups]`.
         stop: at which nodes to concretise with their interval instead of going on.
+        constant: what is added to each function, `[groups, rows]`, exact; zero if not given.
 
     Returns:
         `[groups, rows]`; NaN or -inf where nothing finite can be said.
     """
-    walk = _Walk(relaxed, examples, {start: rows}, rows.new_zeros(rows.shape[:2]))
+    constant = rows.new_zeros(rows.shape[:2]) if constant is None else constant
+    walk = _Walk(relaxed, examples, {start: _Waiting(rows)}, constant)
     for position in range(start, 0, -1):
-        if position not in walk.rows:
+        if position not in walk.waiting:
             continue
-        current = walk.rows.pop(position)
+        current = walk.waiting.pop(position)
         if stop(position) and position != start:
             walk.concretize(position, current)
         else:
             walk.step(position, current)
-    if 0 in walk.rows:
-        walk.concretize(0, walk.rows.pop(0))
+    if 0 in walk.waiting:
+        walk.concretize(0, walk.waiting.pop(0))
     return settle(walk.constant, walk.slack)
+
+
+def unit_rows(network: Network, position: int, index: Tensor) -> tuple[int, Rows, Values]:
+    """The functions that are single entries of a node: `(start, rows, constant)`.
+
+    They start at the node, or at its parent where the first step is to look up rows of a matrix.
+
+    Args:
+        network: the network.
+        position: the node.
+        index: flat entries, `[groups, rows]`.
+    """
+    node = network.nodes[position]
+    operation = node.operation
+    if isinstance(operation, Dense) and len(node.shape) == 1:
+        weight = operation.weight[index]
+        if operation.bias is None:
+            return node.parents[0], weight, weight.new_zeros(index.shape)
+        return node.parents[0], weight, operation.bias.expand(node.shape)[index]
+    units = torch.zeros(*index.shape, prod(node.shape), dtype=torch.float64, device=index.device)
+    units.scatter_(2, index[..., None], 1.0)
+    return position, units.reshape(*index.shape, *node.shape), units.new_zeros(index.shape)
+
+
+class _Waiting(NamedTuple):
+    """Rows that wait at a node, and a bound on their one-norms where it is known already."""
+
+    rows: Tensor
+    known: Tensor | None = None
+
+    @property
+    def norm(self) -> Tensor:
+        """A bound on the one-norm of each row."""
+        return one_norm(self.rows) if self.known is None else self.known
 
 
 @dataclass
@@ -127,54 +114,54 @@ class _Walk:
 
     relaxed: Relaxed
     examples: Tensor
-    rows: dict[int, Tensor]
+    waiting: dict[int, _Waiting]
     constant: Tensor
     slack: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self.slack = torch.zeros_like(self.constant)
 
-    def step(self, position: int, rows: Tensor) -> None:
+    def step(self, position: int, current: _Waiting) -> None:
         """Replace rows at a node by rows at its parents."""
         node = self.relaxed.network.nodes[position]
         operation = node.operation
         if isinstance(operation, Sum):
             for parent in node.parents:
-                self.deposit(parent, rows)
+                self.deposit(parent, current)
         elif isinstance(operation, AffineMap):
-            self.deposit(node.parents[0], self.affine(position, operation, rows))
+            self.deposit(node.parents[0], self.affine(position, operation, current))
         elif isinstance(operation, MaxPool):
-            self.deposit(node.parents[0], self.pool(position, rows))
+            self.deposit(node.parents[0], self.pool(position, current))
         else:
             assert not isinstance(operation, Input)
-            self.deposit(node.parents[0], self.elementwise(position, rows))
+            self.deposit(node.parents[0], self.elementwise(position, current))
 
     def add(self, value: Tensor) -> None:
         """Add to the constant (one rounding)."""
         self.constant = self.constant + value
         self.slack += self.constant.abs() * (2 * UNIT)
 
-    def deposit(self, parent: int, rows: Tensor) -> None:
+    def deposit(self, parent: int, arriving: _Waiting) -> None:
         """Add rows to those already waiting at a node (one rounding where branches meet)."""
-        if parent not in self.rows:
-            self.rows[parent] = rows
+        if parent not in self.waiting:
+            self.waiting[parent] = arriving
             return
-        total = self.rows[parent] + rows
-        self.slack += one_norm(total) * self.largest(parent) * (2 * UNIT)
-        self.rows[parent] = total
+        total = self.waiting[parent].rows + arriving.rows
+        norm = one_norm(total)
+        self.slack += norm * self.largest(parent) * (2 * UNIT)
+        self.waiting[parent] = _Waiting(total, norm)
 
     def largest(self, position: int) -> Tensor:
         """`[groups, 1]`: largest absolute value of a node's entries."""
-        magnitude = self.relaxed.bounds[position].magnitude
-        return magnitude.flatten(1).amax(1)[self.examples, None]
+        return self.relaxed.largest(position)[self.examples, None]
 
-    def affine(self, position: int, operation: AffineMap, rows: Tensor) -> Tensor:
+    def affine(self, position: int, operation: AffineMap, current: _Waiting) -> _Waiting:
         """A·(Wz + b) = (WᵀA)·z + A·b."""
-        exact = operation.fan_out == 0
+        rows, exact = current.rows, operation.fan_out == 0
         if operation.bias is not None or not exact:
             error = gamma(operation.fan_out + 4) + gamma(rows[0, 0].numel() + 4)
             size = self.relaxed.size(position)[self.examples]
-            self.slack += one_norm(rows) * size[:, None] * (2 * error)
+            self.slack += current.norm * size[:, None] * (2 * error)
         if operation.bias is not None:
             bias = operation.bias.expand(operation.output_shape).reshape(-1)
             self.add(rows.flatten(2) @ bias)
@@ -183,53 +170,65 @@ class _Walk:
             parent = self.relaxed.network.nodes[position].parents[0]
             self.slack += UNDERFLOW * self.largest(parent)
         flat = rows.reshape(-1, *operation.output_shape)
-        return operation.adjoint(flat).reshape(*rows.shape[:2], *operation.input_shape)
+        moved = operation.adjoint(flat).reshape(*rows.shape[:2], *operation.input_shape)
+        if isinstance(operation, Diagonal):
+            return _Waiting(moved, current.norm * operation.largest)
+        return _Waiting(moved, current.known if exact else None)
 
-    def elementwise(self, position: int, rows: Tensor) -> Tensor:
+    def elementwise(self, position: int, current: _Waiting) -> _Waiting:
         """Positive coefficients take the line below, negative ones the line above."""
         lines = self.relaxed.lines(position)
         assert isinstance(lines, Lines)
-        lower_slope, lower_intercept, upper_slope, upper_intercept = (
-            field[self.examples] for field in lines
-        )
-        positive = rows.clamp(min=0)
-        negative = rows.clamp(max=0)
-        self.add(dot(positive, lower_intercept))
-        self.add(dot(negative, upper_intercept))
-        intercept = torch.maximum(lower_intercept.abs(), upper_intercept.abs()).flatten(1).amax(1)
+        extent = self.relaxed.extent(position)
+        rows, norm = current.rows, current.norm
+        positive, negative = rows.clamp(min=0), rows.clamp(max=0)
         error = 2 * gamma(rows[0, 0].numel() + 4)
-        self.slack += one_norm(rows) * intercept[:, None] * error
-        result = positive.mul_(lower_slope[:, None]).add_(negative.mul_(upper_slope[:, None]))
+        for part, intercept, height in (
+            (positive, lines.lower_intercept, extent.lower_intercept),
+            (negative, lines.upper_intercept, extent.upper_intercept),
+        ):
+            if bool((height != 0).any()):
+                self.add(dot(part, intercept[self.examples]))
+                self.slack += norm * height[self.examples, None] * error
+        positive.mul_(lines.lower_slope[self.examples, None])
+        positive.addcmul_(negative, lines.upper_slope[self.examples, None])
+        norm = norm * extent.slope[self.examples, None]
         size = self.relaxed.size(position)[self.examples]
-        self.slack += (one_norm(result) * (2 * UNIT) + UNDERFLOW) * size[:, None]
-        return result
+        self.slack += (norm * (2 * UNIT) + UNDERFLOW) * size[:, None]
+        return _Waiting(positive, norm)
 
-    def pool(self, position: int, rows: Tensor) -> Tensor:
-        """Positive coefficients, and those of dominated windows, go to the window's winner."""
-        winner = self.relaxed.lines(position)
-        assert isinstance(winner, Winner)
-        place, dominates, ceiling = (field[self.examples] for field in winner)
-        flat = rows.flatten(2)
-        moved = torch.where((flat > 0) | dominates[:, None], flat, 0.0)
-        self.add(dot(flat - moved, ceiling))
+    def pool(self, position: int, current: _Waiting) -> _Waiting:
+        """Positive coefficients take the plane below, negative ones the plane above.
+
+        A coefficient is shared among the inputs of its window by weights of at most one.
+        """
+        planes = self.relaxed.lines(position)
+        assert isinstance(planes, Planes)
+        place, below, floor, above, ceiling = (field[self.examples] for field in planes)
+        rows, flat = current.rows, current.rows.flatten(2)
+        positive, negative = flat.clamp(min=0), flat.clamp(max=0)
+        self.add(dot(positive, floor))
+        self.add(dot(negative, ceiling))
+        moved = positive[..., None] * below[:, None] + negative[..., None] * above[:, None]
         parent = self.relaxed.network.nodes[position].parents[0]
         shape = self.relaxed.network.nodes[parent].shape
         result = rows.new_zeros(*rows.shape[:2], *shape)
-        spots = place[:, None].expand(-1, rows.shape[1], -1)
-        result.flatten(2).scatter_add_(2, spots, moved)
-        error = 2 * gamma(flat.shape[2] + 4)
-        size = torch.maximum(self.relaxed.size(position)[self.examples], ceiling.abs().amax(1))
-        self.slack += one_norm(rows) * size[:, None] * error
-        return result
+        spots = place.flatten(1)[:, None].expand(-1, rows.shape[1], -1)
+        result.flatten(2).scatter_add_(2, spots, moved.flatten(2))
+        intercept = torch.maximum(floor.abs(), ceiling.abs()).amax(1)
+        size = torch.maximum(self.relaxed.size(position)[self.examples], intercept)
+        error = 2 * gamma(flat.shape[2] + 4) * place.shape[2]
+        self.slack += (current.norm * error + UNDERFLOW) * size[:, None]
+        return _Waiting(result)
 
-    def concretize(self, position: int, rows: Tensor) -> None:
+    def concretize(self, position: int, current: _Waiting) -> None:
         """Take the least value over the node's interval, or over the region at the input."""
         bounds = self.relaxed.bounds[position]
         box = Interval(bounds.lower[self.examples], bounds.upper[self.examples])
         if position == 0:
             x = self.relaxed.x[self.examples]
-            value, slack = least_over_ball(rows, x, self.relaxed.region, box)
+            value, slack = least_over_ball(current.rows, x, self.relaxed.region, box)
         else:
-            value, slack = least_over_box(rows, box)
+            value, slack = least_over_box(current.rows, box)
         self.add(value)
         self.slack += slack

@@ -6,11 +6,13 @@ from math import prod
 import torch
 from torch import Tensor
 
-from evaluators.affine import AffineMap
-from evaluators.deterministic._backward import Relaxed, lower_bounds
+from evaluators.affine import AffineMap, Diagonal
+from evaluators.deterministic._backward import lower_bounds, unit_rows
 from evaluators.deterministic._intervals import Interval, propagate
-from evaluators.deterministic._relaxation import Relaxation, adaptive
-from evaluators.deterministic._windows import Place, places, window_lower_bounds
+from evaluators.deterministic._places import Place, places
+from evaluators.deterministic._relaxation import ADAPTIVE, Relaxation
+from evaluators.deterministic._relaxed import Relaxed
+from evaluators.deterministic._windows import window_lower_bounds
 from evaluators.elementwise import Elementwise
 from evaluators.errors import ContradictionError
 from evaluators.network import MaxPool, Network, Sum
@@ -19,16 +21,16 @@ from evaluators.problem import Norm, Problem
 Wanted = Callable[[Network, int], bool]
 """Whether a node that feeds a non-linearity is bounded by a backward pass too."""
 
-CHUNK_BYTES = 24 * 2**20
+CHUNK_BYTES = 6 * 2**20
 """Size of the largest tensor of a backward pass: past the caches, larger is not faster."""
 
 
-def interval_relaxation(problem: Problem, relaxation: Relaxation = adaptive) -> Relaxed:
+def interval_relaxation(problem: Problem, relaxation: Relaxation = ADAPTIVE) -> Relaxed:
     """Intervals of every node (IBP); for l2 and l1 the first layer's by the dual norm."""
     return _relaxed(problem, relaxation, _first_layer(problem.region.norm))
 
 
-def linear_relaxation(problem: Problem, relaxation: Relaxation = adaptive) -> Relaxed:
+def linear_relaxation(problem: Problem, relaxation: Relaxation = ADAPTIVE) -> Relaxed:
     """Intervals of every node, those that feed non-linearities tightened by backward passes."""
     return _relaxed(problem, relaxation, _everywhere)
 
@@ -119,28 +121,41 @@ def _interval_is_exact(network: Network, position: int) -> bool:
         operation = network.nodes[position].operation
         if not isinstance(operation, AffineMap):
             return False
-        mixing += operation.fan_in > 1 or operation.fan_out > 1
+        mixing += (
+            not isinstance(operation, Diagonal) and max(operation.fan_in, operation.fan_out) > 1
+        )
         position = network.nodes[position].parents[0]
     return mixing <= 1
 
 
 def _refine(relaxed: Relaxed, position: int, reader: Elementwise | MaxPool) -> Interval:
-    """Tighten the entries of a node about which the operation that reads it is undecided."""
+    """Tighten the entries of a node about which the operation that reads it is undecided.
+
+    Upper bounds come first: an entry that they decide, such as a ReLU's that is never positive,
+    needs no lower bound of its own.
+    """
     interval = relaxed.bounds[position]
     lower, upper = interval.lower.flatten(1).clone(), interval.upper.flatten(1).clone()
-    if isinstance(reader, MaxPool):
-        undecided = torch.ones_like(lower, dtype=torch.bool)
-    else:
-        undecided = reader.undecided(lower, upper)
     plan = places(relaxed.network, position)
-    if plan is None:
-        _refine_by_planes(relaxed, position, undecided, lower, upper)
-    else:
-        _refine_by_windows(relaxed, position, plan, undecided, lower, upper)
+    for sign, bound in ((-1.0, upper), (1.0, lower)):
+        if isinstance(reader, MaxPool):
+            undecided = torch.ones_like(lower, dtype=torch.bool)
+        else:
+            undecided = reader.undecided(lower, upper)
+        if plan is None:
+            _refine_by_planes(relaxed, position, undecided, bound, sign)
+        else:
+            _refine_by_windows(relaxed, position, plan, undecided, bound, sign)
     if bool((lower > upper).any()):
         name = relaxed.network.nodes[position].name
         raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
     return Interval(lower.reshape_as(interval.lower), upper.reshape_as(interval.upper))
+
+
+def _tighten(bound: Tensor, owner: Tensor, entry: Tensor, found: Tensor, sign: float) -> None:
+    """Take lower bounds of `sign` times some entries into account; NaN stays NaN."""
+    better = torch.maximum if sign > 0 else torch.minimum
+    bound[owner, entry] = better(bound[owner, entry], sign * found)
 
 
 def _refine_by_windows(
@@ -148,36 +163,33 @@ def _refine_by_windows(
     position: int,
     plan: dict[int, Place],
     undecided: Tensor,
-    lower: Tensor,
-    upper: Tensor,
+    bound: Tensor,
+    sign: float,
 ) -> None:
-    """Tighten `lower` and `upper` in place where `undecided`, all `[batch, entries]`."""
-    owner, entry = undecided.nonzero(as_tuple=True)
+    """Tighten `bound` in place where `undecided`, both `[batch, entries]`."""
     nodes = relaxed.network.nodes
-    widest = max(nodes[p].shape[0] * prod(place.size) for p, place in plan.items())
+    # Rows of one place after another, whose windows see the same lines.
+    channels = nodes[position].shape[0]
+    places_first = undecided.reshape(len(undecided), channels, -1).transpose(1, 2)
+    owner, place, channel = places_first.nonzero(as_tuple=True)
+    entry = channel * places_first.shape[1] + place
+    widest = max(nodes[p].shape[0] * prod(there.size) for p, there in plan.items())
     step = max(1, CHUNK_BYTES // (8 * widest))
     for first in range(0, len(owner), step):
         own, at = owner[first : first + step], entry[first : first + step]
-        below = window_lower_bounds(relaxed, position, plan, own, at, 1.0)
-        above = -window_lower_bounds(relaxed, position, plan, own, at, -1.0)
-        lower[own, at] = torch.maximum(lower[own, at], below)
-        upper[own, at] = torch.minimum(upper[own, at], above)
+        found = window_lower_bounds(relaxed, position, plan, own, at, sign)
+        _tighten(bound, own, at, found, sign)
 
 
 def _refine_by_planes(
-    relaxed: Relaxed, position: int, undecided: Tensor, lower: Tensor, upper: Tensor
+    relaxed: Relaxed, position: int, undecided: Tensor, bound: Tensor, sign: float
 ) -> None:
-    """Tighten `lower` and `upper` in place where `undecided`, all `[batch, entries]`."""
-    shape = relaxed.network.nodes[position].shape
+    """Tighten `bound` in place where `undecided`, both `[batch, entries]`."""
     for examples, index, real in _groups(undecided, _row_capacity(relaxed.network, position)):
-        rows = lower.new_zeros(*index.shape, prod(shape))
-        rows.scatter_(2, index[..., None], real[..., None].double())
-        rows = torch.cat((rows, -rows), 1).reshape(len(examples), -1, *shape)
-        found = lower_bounds(relaxed, position, rows, examples)
-        below, above = found.split_with_sizes([index.shape[1]] * 2, 1)
+        start, rows, constant = unit_rows(relaxed.network, position, index)
+        found = lower_bounds(relaxed, start, sign * rows, examples, constant=sign * constant)
         owner = examples[:, None].expand_as(index)[real]
-        lower[owner, index[real]] = torch.maximum(lower[owner, index[real]], below[real])
-        upper[owner, index[real]] = torch.minimum(upper[owner, index[real]], -above[real])
+        _tighten(bound, owner, index[real], found[real], sign)
 
 
 def _groups(undecided: Tensor, capacity: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -192,15 +204,14 @@ def _groups(undecided: Tensor, capacity: int) -> Iterator[tuple[Tensor, Tensor, 
     order = [example for example in order if counts_list[example]]
     while order:
         most = counts_list[order[0]]
-        if 2 * most > capacity:
+        if most > capacity:
             example = order.pop(0)
             places = undecided[example].nonzero()[:, 0]
-            step = max(1, capacity // 2)
-            for first in range(0, most, step):
-                index = places[None, first : first + step]
+            for first in range(0, most, capacity):
+                index = places[None, first : first + capacity]
                 yield (index.new_tensor([example]), index, torch.ones_like(index, dtype=torch.bool))
             continue
-        size = max(1, capacity // (2 * most))
+        size = max(1, capacity // most)
         members, order = order[:size], order[size:]
         examples = torch.tensor(members, device=undecided.device)
         ranks = undecided[examples].to(torch.int8).argsort(dim=1, descending=True, stable=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evaluators.deterministic._linear_bounds import linear_relaxation, margins
-from evaluators.deterministic._margins import in_batches, verdicts
+from evaluators.deterministic._propagation import propagate_back
+from evaluators.deterministic._relaxation import ADAPTIVE
 from evaluators.evaluator import Evaluator
 from evaluators.network import Network
 from evaluators.problem import Problem
@@ -33,8 +33,4 @@ class CROWN(Evaluator):
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once."""
-        return in_batches(problem, 64, self._bound)
-
-    def _bound(self, problem: Problem) -> list[Verdict]:
-        relaxed = linear_relaxation(problem)
-        return verdicts(problem, margins(relaxed, problem.labels, to_input=True))
+        return propagate_back(problem, ADAPTIVE)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from evaluators.evaluator import Evaluator
 from evaluators.network import Network
-from evaluators.problem import Ball, Norm, Problem
+from evaluators.problem import Box, Norm, Problem, Region
 from evaluators.rounding import float_below
 from evaluators.verdict import Status, Verdict
 
@@ -31,7 +31,8 @@ class PGD(Evaluator):
     Attributes:
         steps: gradient steps of one run.
         restarts: runs, the one from the example included.
-        step: length of the first step as a share of the radius.
+        step: length of the first step as a share of the radius; in a box, of each entry's own
+            half-width.
     """
 
     steps: int = 40
@@ -54,7 +55,9 @@ class PGD(Evaluator):
             if not left or time.perf_counter() - started > problem.seconds * len(problem):
                 break
             part = problem.select(left)
-            witnesses = self._run(part, run)
+            region = _Region(part.region, part.x)
+            start = part.x if run == 0 else _starts(part, region, run)
+            witnesses = self.descend(part, start)
             broken = [row for row, witness in enumerate(witnesses) if witness is not None]
             for row in broken:
                 verdicts[left[row]] = Verdict(
@@ -63,12 +66,12 @@ class PGD(Evaluator):
             left = [example for row, example in enumerate(left) if row not in set(broken)]
         return verdicts
 
-    def _run(self, problem: Problem, run: int) -> list[Tensor | None]:
-        """One descent; for each example a misclassified point, if one was met."""
+    def descend(self, problem: Problem, start: Tensor) -> list[Tensor | None]:
+        """One descent from a point for each example; a misclassified point, if one was met."""
         assert isinstance(problem.network, Network)
         network = problem.network.to(torch.float32, problem.x.device)
         region = _Region(problem.region, problem.x)
-        point = problem.x if run == 0 else region.project(_starts(problem, run))
+        point = region.project(start)
         witnesses: list[Tensor | None] = [None] * len(problem)
         for index in range(self.steps + 1):
             point = point.detach().requires_grad_(True)
@@ -92,11 +95,11 @@ def _margins(logits: Tensor, labels: Tensor) -> Tensor:
     return own[:, 0] - others.amax(1)
 
 
-def _starts(problem: Problem, run: int) -> Tensor:
+def _starts(problem: Problem, region: "_Region", run: int) -> Tensor:
     """A random point near each example, from a stream keyed by seed, example and run."""
-    radius = float(problem.region.radius)
+    reach = torch.as_tensor(region.reach).expand(problem.x.shape)
     points = []
-    for x, example in zip(problem.x, problem.examples, strict=True):
+    for x, radius, example in zip(region.middle, reach, problem.examples, strict=True):
         key = hashlib.sha256(f"pgd {problem.seed} {example} {run}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
         noise = torch.rand(x.shape, generator=generator) * 2 - 1
@@ -105,42 +108,55 @@ def _starts(problem: Problem, run: int) -> Tensor:
 
 
 class _Region:
-    """A ball around each example in float32, rounded inward so that its points lie inside."""
+    """The region in float32, rounded inward so that its points lie inside.
 
-    def __init__(self, ball: Ball, x: Tensor) -> None:
-        self.ball, self.x = ball, x
+    Attributes:
+        middle: around which runs start.
+        reach: how far a step of length one moves: the radius, or a box's half-widths.
+    """
+
+    def __init__(self, region: Region, x: Tensor) -> None:
+        self.region, self.x = region, x
+        self.middle, self.reach = x, torch.as_tensor(float(region.radius), device=x.device)
+        if isinstance(region, Box):
+            lower, upper = region.hull(x)
+            self.lower, self.upper = _inward(lower, torch.inf), _inward(upper, -torch.inf)
+            self.middle = ((lower + upper) / 2).float()
+            self.reach = ((upper - lower) / 2).float()
+            return
         # Room for the float64 roundings of a projection; float32's are made towards x.
-        self.radius = float_below(ball.radius) * (1 - 1e-9)
+        self.radius = float_below(region.radius) * (1 - 1e-9)
         center = x.double()
-        self.lower = _inward(center - float_below(ball.radius), torch.inf).clamp(min=ball.low)
-        self.upper = _inward(center + float_below(ball.radius), -torch.inf).clamp(max=ball.high)
+        radius = float_below(region.radius)
+        self.lower = _inward(center - radius, torch.inf).clamp(min=region.low)
+        self.upper = _inward(center + radius, -torch.inf).clamp(max=region.high)
 
     def project(self, point: Tensor) -> Tensor:
-        """The nearest point of the ball, then of the pixel range."""
-        if self.ball.norm is Norm.LINF:
+        """The nearest point of the ball, then of the pixel range; or of the box."""
+        if isinstance(self.region, Box) or self.region.norm is Norm.LINF:
             return torch.minimum(torch.maximum(point, self.lower), self.upper)
         shift = (point.double() - self.x.double()).flatten(1)
-        if self.ball.norm is Norm.L2:
+        if self.region.norm is Norm.L2:
             norm = shift.norm(dim=1, keepdim=True).clamp(min=1e-30)
             shift = shift * (self.radius / norm).clamp(max=1.0)
         else:
             shift = _project_l1(shift, self.radius)
         moved = _towards(self.x, self.x.double() + shift.reshape(self.x.shape))
-        return moved.clamp(self.ball.low, self.ball.high)
+        return moved.clamp(self.region.low, self.region.high)
 
     def descent(self, gradient: Tensor) -> Tensor:
-        """The step of length `radius` that lowers a linear function most."""
+        """The step of length `reach` that lowers a linear function most."""
         flat = gradient.flatten(1)
-        if self.ball.norm is Norm.LINF:
+        if self.region.norm is Norm.LINF:
             step = -flat.sign()
-        elif self.ball.norm is Norm.L2:
+        elif self.region.norm is Norm.L2:
             step = -flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-30)
         else:
             # One entry alone would soon leave the pixel range: share the step among a few.
             count = max(1, flat.shape[1] // 50)
             top = flat.abs().topk(count, dim=1).indices
             step = torch.zeros_like(flat).scatter(1, top, -flat.sign().gather(1, top) / count)
-        return (step * float(self.ball.radius)).reshape(gradient.shape)
+        return step.reshape(gradient.shape) * self.reach
 
 
 def _inward(value: Tensor, direction: float) -> Tensor:

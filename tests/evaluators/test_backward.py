@@ -1,13 +1,15 @@
 """Backward propagation of linear bounds: by hand, and every bound on every node's grid."""
 
 from fractions import Fraction
+from math import prod
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from evaluators.deterministic import _linear_bounds
-from evaluators.deterministic._backward import Relaxed, lower_bounds
+from evaluators.deterministic._backward import lower_bounds, unit_rows
 from evaluators.deterministic._concretization import dual_norm, least_over_ball, settle
 from evaluators.deterministic._intervals import Interval, interval_bounds
 from evaluators.deterministic._linear_bounds import (
@@ -16,6 +18,7 @@ from evaluators.deterministic._linear_bounds import (
     margin_rows,
     margins,
 )
+from evaluators.deterministic._relaxed import Relaxed
 from evaluators.network import Network
 from evaluators.problem import Ball, Norm, Problem
 from tests.evaluators.test_intervals import values
@@ -34,6 +37,7 @@ def test_every_nodes_bounds_contain_its_grid(family: str, region: str) -> None:
     for seed in range(3):
         problem = problem_of(family, seed, REGIONS[region])
         assert isinstance(problem.network, Network)
+        assert isinstance(problem.region, Ball)
         for relaxed in (interval_relaxation(problem), linear_relaxation(problem)):
             for row, x in enumerate(problem.x):
                 points = points_of(problem.region, x, 11 if x.numel() == 2 else 4)
@@ -53,6 +57,7 @@ def test_every_margin_holds_for_every_label(family: str, region: str, to_input: 
     for seed in range(3):
         problem = problem_of(family, seed, REGIONS[region])
         assert isinstance(problem.network, Network)
+        assert isinstance(problem.region, Ball)
         relaxed = linear_relaxation(problem)
         for label in range(problem.classes):
             proved = margins(relaxed, torch.full((2,), label), to_input)
@@ -166,6 +171,50 @@ def test_dual_norms_survive_small_and_large_coefficients(scale: float) -> None:
 def test_margin_rows_are_label_minus_other() -> None:
     rows = margin_rows(torch.tensor([1]), 3)
     assert rows.tolist() == [[[-1.0, 1.0, 0.0], [0.0, 1.0, -1.0]]]
+
+
+def test_single_entries_are_bounded_like_unit_vectors() -> None:
+    """Where a walk may start from rows of a matrix, it proves no more and no less."""
+    network = of_every_kind()
+    x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(5))
+    relaxed = linear_relaxation(ask(network, x, Ball(Norm.LINF, Fraction(1, 50))))
+    examples, shortened = torch.arange(2), 0
+    for position, node in enumerate(network.nodes[1:], start=1):
+        entries = torch.arange(min(6, prod(node.shape))).expand(2, -1)
+        start, rows, constant = unit_rows(relaxed.network, position, entries)
+        shortened += start != position
+        units = torch.eye(prod(node.shape), dtype=torch.float64)[entries]
+        expected = lower_bounds(
+            relaxed, position, units.reshape(*rows.shape[:2], *node.shape), examples
+        )
+        found = lower_bounds(relaxed, start, rows, examples, constant=constant)
+        assert torch.allclose(found, expected, rtol=1e-9, atol=1e-11)
+    assert shortened == 2
+
+
+def test_what_upper_bounds_decide_gets_no_lower_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ReLUs that are never positive cost one backward pass, the others two."""
+    asked: list[Tensor] = []
+    refine = _linear_bounds._refine_by_planes
+
+    def counted(relaxed: Relaxed, position: int, undecided: Tensor, *rest: Any) -> None:
+        asked.append(undecided)
+        refine(relaxed, position, undecided, *rest)
+
+    monkeypatch.setattr(_linear_bounds, "_refine_by_planes", counted)
+    graph = Graph((2,))
+    graph.dense(2, torch.eye(2).double(), torch.zeros(2, dtype=torch.float64))
+    graph.relu()
+    # (x + y) - (x + y) - 1/4, whose sign intervals do not know, and x + y - 1/2 over [0, 1/2]².
+    weight = torch.tensor([[1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
+    graph.dense(2, weight, torch.zeros(2, dtype=torch.float64))
+    weight = torch.tensor([[1.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
+    graph.dense(2, weight, torch.tensor([-0.25, -0.5], dtype=torch.float64))
+    graph.relu()
+    graph.dense(2)
+    region = Ball(Norm.LINF, Fraction(1, 4))
+    linear_relaxation(ask(graph.network(), torch.tensor([[0.25, 0.25]]), region))
+    assert [undecided.tolist() for undecided in asked] == [[[True, True]], [[False, True]]]
 
 
 @pytest.mark.parametrize("chunk", [1, 2000, 100_000])

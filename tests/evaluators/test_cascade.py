@@ -91,6 +91,14 @@ def test_the_default_stages_are_those_with_a_place() -> None:
     assert all(f"{stage.name()}-{stage.version}" in cascade.version for stage in stages)
 
 
+def test_the_cascade_may_leave_out_what_uses_up_the_time() -> None:
+    every, cheap = Cascade(default_stages()), Cascade(default_stages(complete=False))
+    assert (every.complete, cheap.complete) == (True, False)
+    left_out = [stage.name() for stage in every.stages if stage not in cheap.stages]
+    assert left_out == ["branch-and-bound"]
+    assert every.version.startswith(cheap.version + "+")
+
+
 @pytest.mark.parametrize("stage", [s.name() for s in default_stages()])
 def test_the_stage_that_decided_is_recorded(stage: str) -> None:
     """Each stage alone signs what it decides."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from evaluators.cascade import Cascade, default_stages
 from evaluators.evaluator import Evaluator, catalogue
 from evaluators.network import Network
-from evaluators.problem import Problem
+from evaluators.problem import Ball, Problem
 from evaluators.verdict import Status, Verdict
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers, least_margins, points_of
 
@@ -37,6 +37,7 @@ def cases(family: str, region: str) -> list[Case]:
 
 def grid_margins(problem: Problem) -> list[Tensor]:
     assert isinstance(problem.network, Network)
+    assert isinstance(problem.region, Ball)
     steps = 21 if problem.x[0].numel() == 2 else 5
     return [
         least_margins(problem.network, points_of(problem.region, x, steps), int(label))

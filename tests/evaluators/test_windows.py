@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from evaluators.affine import Convolution, Diagonal
 from evaluators.deterministic import _linear_bounds
-from evaluators.deterministic._backward import Relaxed
 from evaluators.deterministic._linear_bounds import linear_relaxation
-from evaluators.deterministic._windows import places
+from evaluators.deterministic._places import places
+from evaluators.deterministic._relaxed import Relaxed
 from evaluators.elementwise import LeakyReLU, Tanh
 from evaluators.network import Network
 from evaluators.problem import Ball, Norm, Problem

@@ -1,0 +1,99 @@
+"""One example at a time: its network unrolled, and what is asked of it as rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from evaluators.certificate import Certificate, LayerBounds, Leaves
+from evaluators.deadline import Deadline
+from evaluators.deterministic._ascent import Rates
+from evaluators.deterministic._domains import Leaf
+from evaluators.deterministic._linear_bounds import margin_rows
+from evaluators.deterministic._system import UnitLines
+from evaluators.deterministic._unrolled import Rows, Unrolled
+from evaluators.deterministic._unrolling import Unrolling
+from evaluators.maxima import without_max_pools
+from evaluators.network import Network
+from evaluators.problem import Ball, Box, Problem, Region
+
+TOLERANCE = 2e-3
+"""Of the ascents on intermediate bounds: most of what they gain, they gain in the first steps."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """The unrolled network around the only example of a problem.
+
+    Attributes:
+        problem: the question.
+        x: the example in float64, `[1, *shape]`.
+        unrolled, lines: the network around it.
+        goals: margins of the label over each other class, classes in order.
+        layers: evidence of the bounds, if the problem asks for it.
+    """
+
+    problem: Problem
+    x: Tensor
+    unrolled: Unrolled
+    lines: UnitLines
+    goals: Rows
+    layers: dict[int, LayerBounds] | None
+
+    @classmethod
+    def of(cls, problem: Problem, steps: int, deadline: Deadline) -> "Around":
+        """Unroll; intermediate bounds by an ascent of at most so many steps.
+
+        Raises:
+            UnrollingError: it cannot be unrolled within time and memory.
+        """
+        assert isinstance(problem.network, Network)
+        network = without_max_pools(problem.network).to(torch.float64, "cpu")
+        x = problem.x.double().cpu()
+        layers: dict[int, LayerBounds] | None = {} if problem.evidence else None
+        rates = Rates(steps, tolerance=TOLERANCE)
+        unrolled = Unrolling(network, x, problem.region, rates, deadline, layers)()
+        margins = margin_rows(problem.labels.cpu(), network.classes)[0]
+        goals = unrolled.express(len(network.nodes) - 1, csr_array(margins.numpy()))
+        return cls(problem, x, unrolled, UnitLines.of(unrolled.layers), goals, layers)
+
+    @property
+    def region(self) -> Region:
+        """What may be perturbed."""
+        return self.problem.region
+
+    def certificate(self, leaves: list[Leaf]) -> Certificate | None:
+        """The evidence of a proof by these leaves.
+
+        None where none is wanted, or where the network is not piecewise linear.
+        """
+        if self.layers is None or not bool(self.lines.optimizable.all()):
+            return None
+        label, region = int(self.problem.labels[0]), self.region
+        others = [c for c in range(self.problem.classes) if c != label]
+        steps = [step for leaf in leaves for step in leaf.path]
+        units = len(self.lines.leak)
+        slopes = [leaf.slopes for leaf in leaves]
+        ball = isinstance(region, Ball)
+        return Certificate(
+            norm=region.norm.value if ball else "box",
+            radius=region.radius,
+            low=region.low if isinstance(region, Ball) else 0.0,
+            high=region.high if isinstance(region, Ball) else 1.0,
+            label=label,
+            classes=self.problem.classes,
+            x=self.problem.x[0].float().cpu().numpy() if ball else None,
+            box_lower=region.lower[0].cpu().numpy() if isinstance(region, Box) else None,
+            box_upper=region.upper[0].cpu().numpy() if isinstance(region, Box) else None,
+            layers=self.layers,
+            leaves=Leaves(
+                goal=np.array([others[leaf.goal] for leaf in leaves], dtype=np.int64),
+                split_start=np.cumsum([0] + [len(leaf.path) for leaf in leaves]),
+                split_unit=np.array([unit for unit, _ in steps], dtype=np.int64),
+                split_sign=np.array([sign for _, sign in steps], dtype=np.int8),
+                split_beta=torch.cat([torch.zeros(0), *(leaf.betas for leaf in leaves)]).numpy(),
+                slopes=torch.stack(slopes).reshape(len(leaves), units).numpy(),
+            ),
+        )

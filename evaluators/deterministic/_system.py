@@ -1,0 +1,233 @@
+"""Linear bounds on an unrolled network: two matrix products a layer, forwards and backwards.
+
+A *row* is an affine function of the inputs and units. Walking back over the layers, every unit's
+coefficient A is replaced by a line: where A >= 0 by the one below, whose slope may be chosen, where
+A < 0 by the one above. A split unit is on its one line, and a multiplier beta >= 0 of the
+constraint sign·z >= 0 is subtracted (β-CROWN, Wang et al. 2021, arXiv 2103.06624, theorem 3.1).
+What remains is linear in the input and is minimised exactly; the minimiser, sent forward through
+the same lines, gives the bound's gradient in closed form:
+
+    d bound / d slope_i = max(A_i, 0) · z_i,        d bound / d beta_i = -sign_i · z_i
+
+with the pre-activations z_i that the relaxed system has at the minimiser; no tape is needed.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from evaluators.deterministic._concretization import dual_norm
+from evaluators.deterministic._intervals import Interval
+from evaluators.deterministic._relaxation import ADAPTIVE, Lines
+from evaluators.deterministic._unrolled import Layer, Unrolled
+from evaluators.elementwise import LeakyReLU
+from evaluators.problem import Norm, Region
+
+
+class Choice(NamedTuple):
+    """The lines that bounds of rows use, and what may be chosen; `[rows, units]` or `[units]`.
+
+    Attributes:
+        slopes: of the lines below, `[rows, units]`; at split units the one slope that remains.
+        free: 1 where the slope below may be chosen, else 0.
+        chords, offsets: slopes and intercepts of the lines above.
+        floors: intercepts of the lines below, `[units]`; None where all are zero (ReLUs).
+        pulls: multipliers times their split's sign, `[rows, units]`; None without splits.
+    """
+
+    slopes: Tensor
+    free: Tensor
+    chords: Tensor
+    offsets: Tensor
+    floors: Tensor | None = None
+    pulls: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """The matrices of an unrolled network in one floating-point type, and the region.
+
+    Attributes:
+        inputs: number of input entries.
+        weights, biases: of each layer's pre-activations, `[units, columns before]` and `[units]`.
+        middle, reach: of the region's bounding box, `[inputs]`.
+        x, norm, radius: the example and the ball around it, where the region is one.
+    """
+
+    inputs: int
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+    middle: Tensor
+    reach: Tensor
+    x: Tensor
+    norm: Norm
+    radius: float
+
+    @classmethod
+    def of(cls, unrolled: Unrolled, x: Tensor, region: Region) -> "System":
+        """The system of an unrolled network so far, in float32 for the search."""
+        lower, upper = (bound.flatten() for bound in unrolled.bounds[0])
+        middle = (lower + upper) / 2
+        reach = torch.maximum(upper - middle, middle - lower)
+        return cls(
+            unrolled.inputs,
+            tuple(layer.weight32 for layer in unrolled.layers),
+            tuple(layer.rows.bias.float() for layer in unrolled.layers),
+            middle.float(),
+            reach.float(),
+            x.flatten().float(),
+            region.norm,
+            float(region.radius),
+        )
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return sum(len(bias) for bias in self.biases)
+
+    def spans(self) -> list[tuple[int, int]]:
+        """First and last column of each layer's units."""
+        spans, first = [], self.inputs
+        for bias in self.biases:
+            spans.append((first, first + len(bias)))
+            first += len(bias)
+        return spans
+
+    def backward(self, columns: Tensor, constant: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+        """Bounds `[rows]` and the slopes used, `[rows, units]`.
+
+        `columns` `[rows, inputs + units]` hold the rows, and are overwritten: afterwards they hold
+        each unit's coefficient when it was replaced, and the inputs' final ones.
+        """
+        n, used = self.inputs, torch.empty_like(choice.slopes)
+        layers = zip(self.spans(), self.weights, self.biases, strict=True)
+        for (first, last), weight, bias in reversed(list(layers)):
+            here = slice(first - n, last - n)
+            a = columns[:, first:last]
+            torch.where(a >= 0, choice.slopes[:, here], choice.chords[..., here], out=used[:, here])
+            through = a * used[:, here]
+            if choice.pulls is not None:
+                through -= choice.pulls[:, here]
+            negative = a.clamp(max=0)
+            if choice.offsets.dim() == 1:
+                constant = constant + through @ bias + negative @ choice.offsets[here]
+            else:
+                constant = constant + through @ bias + (negative * choice.offsets[:, here]).sum(1)
+            if choice.floors is not None:
+                constant = constant + (a - negative) @ choice.floors[here]
+            columns[:, :first].addmm_(through, weight)
+        return constant + self.least(columns[:, :n]), used
+
+    def least(self, rows: Tensor) -> Tensor:
+        """Least value of linear functions of the input over the region."""
+        box = rows @ self.middle - rows.abs() @ self.reach
+        if self.norm is Norm.LINF:
+            return box
+        return torch.maximum(box, self._least_over_ball(rows))
+
+    def _least_over_ball(self, rows: Tensor) -> Tensor:
+        return rows @ self.x - self.radius * dual_norm(rows[:, None], self.norm)[:, 0]
+
+    def minimizer(self, rows: Tensor) -> Tensor:
+        """Where that least value is taken."""
+        corner = torch.addcmul(self.middle, rows.sign(), self.reach, value=-1)
+        if self.norm is Norm.LINF:
+            return corner
+        box = rows @ self.middle - rows.abs() @ self.reach
+        ball = self._least_over_ball(rows)
+        if self.norm is Norm.L2:
+            norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+            step = rows / norm.clamp(min=1e-30)
+        else:
+            top = rows.abs().argmax(1, keepdim=True)
+            step = torch.zeros_like(rows).scatter(1, top, rows.sign().gather(1, top))
+        return torch.where((ball > box)[:, None], self.x - self.radius * step, corner)
+
+    def forward(self, columns: Tensor, used: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+        """The relaxed system at the minimiser: pre-activations `[rows, units]` and all columns."""
+        n = self.inputs
+        values = torch.empty_like(columns)
+        values[:, :n] = self.minimizer(columns[:, :n])
+        z = torch.empty_like(used)
+        layers = zip(self.spans(), self.weights, self.biases, strict=True)
+        for (first, last), weight, bias in layers:
+            here = slice(first - n, last - n)
+            torch.addmm(bias, values[:, :first], weight.T, out=z[:, here])
+            negative = columns[:, first:last] < 0
+            out = z[:, here] * used[:, here] + negative * choice.offsets[..., here]
+            if choice.floors is not None:
+                out += ~negative * choice.floors[here]
+            values[:, first:last] = out
+        return z, values
+
+
+@dataclass(frozen=True)
+class UnitLines:
+    """The lines of all units of an unrolled network, float64 `[units]`.
+
+    Attributes:
+        lines: below with CROWN's slope, and above.
+        leak: smallest slope that a line below may have; NaN where the slope is not a choice.
+        lower, upper: the bounds that the lines hold on.
+    """
+
+    lines: Lines
+    leak: Tensor
+    lower: Tensor
+    upper: Tensor
+
+    @classmethod
+    def of(cls, layers: list[Layer]) -> "UnitLines":
+        """The lines of the units of some layers."""
+        empty = torch.zeros(0, dtype=torch.float64)
+        lines = [ADAPTIVE.lines(la.function, Interval(la.lower, la.upper)) for la in layers]
+        parts = zip(*lines, strict=True) if lines else [()] * 4
+        leaks = [
+            torch.full_like(layer.lower, layer.function.leak)
+            if isinstance(layer.function, LeakyReLU)
+            else torch.full_like(layer.lower, torch.nan)
+            for layer in layers
+        ]
+        return cls(
+            Lines(*(torch.cat((empty, *part)) for part in parts)),
+            torch.cat((empty, *leaks)),
+            torch.cat((empty, *(layer.lower for layer in layers))),
+            torch.cat((empty, *(layer.upper for layer in layers))),
+        )
+
+    @property
+    def optimizable(self) -> Tensor:
+        """Where the slope below is a choice: for (leaky) ReLUs, anything from the leak to 1."""
+        return ~torch.isnan(self.leak)
+
+    def choice(
+        self,
+        slopes: Tensor,
+        signs: Tensor | None = None,
+        betas: Tensor | None = None,
+    ) -> Choice:
+        """The lines with these slopes below and these splits, in the type of `slopes`.
+
+        Args:
+            slopes: `[rows, units]`; ignored where a unit is split or the slope is no choice.
+            signs: of the splits, 0 where there is none, `[rows, units]`.
+            betas: multipliers of the splits, `[rows, units]`.
+        """
+        below, floors, chords, offsets = (part.to(slopes) for part in self.lines)
+        chosen = self.optimizable.to(slopes.device)
+        slopes = torch.where(chosen, slopes, below)
+        some = floors if bool(floors.any()) else None
+        if signs is None:
+            return Choice(slopes, chosen.to(slopes.dtype), chords, offsets, some)
+        open_ = signs == 0
+        decided = torch.where(signs > 0, 1.0, self.leak.to(slopes))
+        return Choice(
+            torch.where(open_, slopes, decided),
+            (open_ & chosen).to(slopes.dtype),
+            torch.where(open_, chords, decided),
+            torch.where(open_, offsets, 0.0),
+            some,
+            None if betas is None else betas * signs,
+        )

@@ -1,0 +1,64 @@
+"""DeepPoly: polyhedra with one inequality on each side."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from evaluators.deterministic._intervals import Interval
+from evaluators.deterministic._propagation import propagate_back
+from evaluators.deterministic._relaxation import Relaxation, winner_planes
+from evaluators.elementwise import Elementwise, LeakyReLU, Slopes, SShaped
+from evaluators.evaluator import Evaluator
+from evaluators.network import MaxPool, Network
+from evaluators.problem import Problem
+from evaluators.verdict import Verdict
+
+
+def deeppoly_slopes(function: Elementwise, interval: Interval) -> Slopes:
+    """The paper's transformers: of a ReLU as CROWN's, of an S-shaped function its own.
+
+    λ is the slope of the chord and λ' = min(f'(l), f'(u)); the line below has slope λ where
+    l > 0, the line above where u <= 0, and both have λ' elsewhere. As f' has no other minimum in
+    [l, u], f(x) - λ'·x grows, so that the safe intercepts put the line below through (l, f(l)) and
+    the line above through (u, f(u)), as the paper does.
+    """
+    if not isinstance(function, SShaped):
+        return function.slopes(*interval)
+    lower, upper = interval
+    chord = function.chord(lower, upper)
+    gentle = torch.minimum(function.derivative(lower), function.derivative(upper))
+    return Slopes(torch.where(lower > 0, chord, gentle), torch.where(upper <= 0, chord, gentle))
+
+
+DEEPPOLY = Relaxation(deeppoly_slopes, winner_planes, covers=(LeakyReLU, SShaped, MaxPool))
+"""The paper's transformers of ReLU, sigmoid, tanh and max-pooling."""
+
+
+@dataclass(frozen=True)
+class DeepPoly(Evaluator):
+    """DeepPoly (Singh et al. 2019, POPL, doi 10.1145/3290354, section 4).
+
+    Each neuron keeps one linear inequality below and one above in terms of the layer before, and
+    an interval from substituting them back to the input. Of a ReLU the inequality below has slope
+    0 or 1, whichever leaves the smaller area: on networks of ReLUs and max-pooling this is CROWN
+    with other words, and its margins are `crown`'s. Sigmoid and tanh have lines of their own.
+
+    Differs from the paper: leaky ReLUs are allowed, by the same areas. Every bound is elementwise
+    the better of that and interval propagation; as lines depend on intervals, margins need not be
+    the paper's; as a rule they are larger. Balls in l2 and l1 are allowed (the paper has boxes).
+    A network with a function that is neither a ReLU nor S-shaped is unknown.
+
+    Guarantee: a certified example's label has the strictly largest logit, in real arithmetic on
+    the given weights, for every input of the region.
+    Trusted: IEEE float64 and PyTorch's sums of products; rounding is bounded (`rounding.py`).
+    Cost: that of CROWN.
+    """
+
+    title: ClassVar[str] = "DeepPoly"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[Network]] = Network
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        """Bound all margins of the batch at once."""
+        return propagate_back(problem, DEEPPOLY)

@@ -1,0 +1,141 @@
+"""Optimised slopes: no worse than CROWN's, never a false proof, and proofs that can be checked."""
+
+import time
+from dataclasses import replace
+from fractions import Fraction
+from itertools import product
+
+import pytest
+import torch
+
+from evaluators.deterministic._search import Search
+from evaluators.deterministic.alpha_crown import AlphaCROWN
+from evaluators.deterministic.branch_and_bound import BranchAndBound
+from evaluators.deterministic.crown import CROWN
+from evaluators.falsification.pgd import PGD
+from evaluators.maxima import without_max_pools
+from evaluators.network import Network
+from evaluators.problem import Ball, Box, Norm, Problem
+from evaluators.recheck import recheck
+from evaluators.verdict import Status
+from tests.evaluators.test_branch_and_bound import truth, wide_network
+from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of
+from tests.fixtures.unrolled import PIECEWISE, about, mixed
+
+SMOOTH = ("sigmoid 2-3-3-2", "tanh 2-3-3-2")
+NAMES = ("relu 2-4-4-3", "leaky 2-4-3-3", "residual", *SMOOTH)
+
+
+def questions(name: str, norm: Norm, radius: Fraction) -> list[Problem]:
+    return [
+        replace(ask(network, centers(network, seed, 3), Ball(norm, radius)), seconds=20.0)
+        for seed, network in ((seed, FAMILIES[name](seed)) for seed in range(2))
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_margins_are_no_worse_than_crowns(name: str) -> None:
+    better = 0
+    for norm, radius in product(Norm, (Fraction(1, 10), Fraction(1, 3))):
+        for problem in questions(name, norm, radius):
+            for before, after in zip(CROWN()(problem), AlphaCROWN()(problem), strict=True):
+                if before.status is Status.FALSIFIED:
+                    continue
+                assert before.margin is not None
+                assert after.margin is not None
+                # The ascent ends as soon as all margins are positive.
+                least = min(before.margin, 1e-9)
+                assert after.margin >= least - 1e-6 * max(1.0, abs(before.margin))
+                assert after.status is Status.CERTIFIED or before.status is Status.UNKNOWN
+                better += after.margin > before.margin + 1e-3
+    assert better or name in SMOOTH
+
+
+@pytest.mark.parametrize("name", ["residual", "tanh 2-3-3-2", "pooled", "repeated"])
+def test_branch_and_bound_certifies_the_same_and_no_attack_breaks_it(name: str) -> None:
+    for norm in Norm:
+        (problem, _) = questions(name, norm, Fraction(1, 10))
+        found = AlphaCROWN()(problem)
+        proved = [row for row, one in enumerate(found) if one.status is Status.CERTIFIED]
+        part = problem.select(proved)
+        for complete, attacked in zip(BranchAndBound()(part), PGD(restarts=8)(part), strict=True):
+            assert complete.status is Status.CERTIFIED
+            assert attacked.status is not Status.FALSIFIED
+
+
+@pytest.mark.parametrize("name", PIECEWISE)
+def test_a_proof_is_true_and_can_be_checked(name: str) -> None:
+    for seed in range(3):
+        network = PIECEWISE[name](seed)
+        x = torch.rand(2, generator=torch.Generator().manual_seed(seed))
+        label = int(network(x[None].double())[0].argmax())
+        for radius in (Fraction(1, 40), Fraction(1, 4)):
+            region = Ball(Norm.LINF, radius, -1.0, 2.0)
+            problem = replace(about(network, region, x, label), evidence=True)
+            (verdict,) = AlphaCROWN()(problem)
+            assert not verdict.note.startswith(("failed", "refused")), verdict.note
+            assert verdict.margin is not None
+            assert Fraction(verdict.margin) <= truth(problem)
+            if verdict.status is Status.CERTIFIED:
+                assert verdict.certificate is not None
+                found = recheck(without_max_pools(network), verdict.certificate, exact=True)
+                assert found.accepted, found.reason
+            else:
+                assert verdict.certificate is None
+
+
+def test_sigmoids_of_the_input_and_relus_hold_on_a_grid() -> None:
+    for seed in range(6):
+        network = mixed(seed)
+        problem = ask(network, torch.rand(2, 2), Ball(Norm.LINF, Fraction(1, 2), -2.0, 2.0))
+        for row, verdict in enumerate(AlphaCROWN()(problem)):
+            points = points_of(problem.region, problem.x[row], 21)  # type: ignore[arg-type]
+            least = float(least_margins(network, points, int(problem.labels[row])).min())
+            assert verdict.margin is not None
+            assert verdict.margin <= least + 1e-12
+
+
+@pytest.mark.parametrize("name", ["skipped", "read twice"])
+def test_functions_of_the_input_and_second_functions_are_not_forgotten(name: str) -> None:
+    """Left out, their undecided entries would count as zeros."""
+    low, high = (torch.full((1, 2), end, dtype=torch.float64) for end in (-2.0, 2.0))
+    for seed in range(5):
+        for label in range(2):
+            problem = about(PIECEWISE[name](seed), Box(low, high), label=label)
+            (verdict,) = AlphaCROWN().solve(problem)
+            assert verdict.margin is not None
+            assert Fraction(verdict.margin) <= truth(problem)
+
+
+def test_a_network_of_two_classes_has_one_goal() -> None:
+    network = PIECEWISE["relu 2-3-2"](0)
+    seen = []
+    start = Search.start
+
+    def counted(self: Search) -> None:
+        seen.append(len(self.goals))
+        start(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Search, "start", counted)
+        AlphaCROWN()(ask(network, torch.rand(1, 2), Ball(Norm.LINF, Fraction(1, 9))))
+    assert seen == [1]
+
+
+def test_a_time_budget_is_kept() -> None:
+    problem = replace(wide_network(), seconds=0.5)
+    started = time.perf_counter()
+    (verdict,) = AlphaCROWN(steps=10**6)(problem)
+    assert time.perf_counter() - started < 1.5
+    assert verdict.status is Status.UNKNOWN
+    assert verdict.note == "timeout"
+
+
+def test_answers_do_not_depend_on_other_examples() -> None:
+    network = FAMILIES["residual"](0)
+    assert isinstance(network, Network)
+    problem = ask(network, centers(network, 0, 4), Ball(Norm.LINF, Fraction(1, 10)))
+    together = AlphaCROWN()(problem)
+    for row, verdict in enumerate(together):
+        (alone,) = AlphaCROWN()(problem.select([row]))
+        assert (alone.status, alone.margin) == (verdict.status, verdict.margin)
