@@ -13,7 +13,7 @@ from leaderboard.errors import BugError, InputError
 
 INPUT_PROBLEM, WRONG_USAGE, BUG, INTERRUPTED = 1, 2, 3, 130
 
-COMMANDS = ("evaluating", "building", "looking")
+COMMANDS = ("evaluating", "verifying", "rechecking", "building", "looking")
 """The modules of `leaderboard.commands`, each adding commands to the application."""
 
 
@@ -38,9 +38,8 @@ def run(arguments: Sequence[str]) -> int:
         return INPUT_PROBLEM
     except KeyboardInterrupt:
         print(file=sys.stderr)
-        goes_on = (
-            "; what was finished is kept, run again to go on" if "run" in arguments[:1] else ""
-        )
+        resumes = "run" in arguments[:1] or "--instances" in arguments
+        goes_on = "; what was finished is kept, run again to go on" if resumes else ""
         _complain(f"stopped{goes_on}.")
         return INTERRUPTED
     except BrokenPipeError:

@@ -14,10 +14,11 @@ import pandas as pd
 from leaderboard.data_files import sha256_of
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import InputError
+from leaderboard.evidence import prepare_folder
 from leaderboard.provenance import describe
-from leaderboard.question import Question, Shard, shards
+from leaderboard.question import Question, Shard
 from leaderboard.results import write
-from leaderboard.run import can_certify, fingerprint, load_split
+from leaderboard.run import can_certify, cut, fingerprint, load_split
 from leaderboard.setting import Norm, exact_text, parse_radius
 from leaderboard.strict_toml import shown
 from leaderboard.workers import check_workers, run_shards
@@ -45,6 +46,7 @@ class Wish:
     workers: str
     max_radius: bool
     output: Path | None
+    evidence: Path | None = None
 
 
 def prepare(wish: Wish) -> tuple[Question, list[int]]:
@@ -58,6 +60,8 @@ def prepare(wish: Wish) -> tuple[Question, list[int]]:
     examples = chosen_examples(wish, len(load_split(wish.dataset)))
     if not can_certify(question) and wish.max_radius:
         raise InputError(f"--max-radius needs a proof, but '{wish.evaluator}' only refutes.")
+    if wish.evidence is not None:
+        prepare_folder(wish.evidence)
     return question, examples
 
 
@@ -92,6 +96,7 @@ def question_of(wish: Wish) -> Question:
         model=wish.model,
         model_sha256=sha256_of(wish.model),
         device=wish.device,
+        evidence=wish.evidence,
     )
 
 
@@ -165,7 +170,7 @@ def certify(
     progress: Callable[[pd.DataFrame, bool], None],
 ) -> pd.DataFrame:
     """The rows of these examples, in the order asked for."""
-    plan = list(shards(question, examples, load_split(question.dataset).shape))
+    plan = cut(question, examples)
     found: dict[Shard, pd.DataFrame] = {}
     with closing(run_shards(plan, workers)) as finished:
         for shard, rows in finished:

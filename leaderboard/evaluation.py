@@ -12,9 +12,9 @@ from leaderboard.data_files import sha256_of
 from leaderboard.errors import BugError, InputError
 from leaderboard.project import Project
 from leaderboard.provenance import describe
-from leaderboard.question import Question, Shard, shards
+from leaderboard.question import Question, Shard
 from leaderboard.results import COLUMNS, Results, read, results_path, write
-from leaderboard.run import code_digest, fingerprint, load_split
+from leaderboard.run import code_digest, cut, fingerprint, load_split
 from leaderboard.setting import Setting
 from leaderboard.submission import Submission, model_path
 from leaderboard.workers import run_shards
@@ -117,7 +117,7 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
         parts,
         digest,
         examples,
-        list(shards(question, examples, split.shape)),
+        cut(question, examples),
         selection,
         len(examples) == len(setting.examples.indices(len(split))),
         None if parts.exists() else before,
@@ -155,6 +155,7 @@ def _question(
         radius=setting.radius,
         seconds=request.seconds or setting.seconds,
         evaluator=request.evaluator,
+        complete=setting.complete,
         options=tuple(sorted(protocol.model_dump().items())) if protocol else (),
         distribution=smoothing.distribution if smoothing else None,
         sigma=smoothing.scale if smoothing else None,

@@ -4,6 +4,7 @@ Text from submissions and papers is data. `safe` makes it inert in HTML and in M
 since Markdown is what the generated pages are written in.
 """
 
+import math
 import re
 from urllib.parse import quote, urlsplit
 
@@ -68,3 +69,8 @@ def count(number: int) -> str:
 def plural(number: int, noun: str) -> str:
     """`1 submission`, `1,200 submissions`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def rounded_down(margin: float | None) -> str | None:
+    """A proved lower bound in short, still a lower bound."""
+    return None if margin is None else f"{math.floor(margin * 1e4) / 1e4:.4f}"

@@ -10,6 +10,8 @@ from typing import Any
 
 LARGEST_SHARD = 100
 """Examples: what a killed run loses at most."""
+LONGEST_SHARD = 600.0
+"""Seconds: the same, where each example may take all of its time. (A longer one has a shard.)"""
 _SHARD_PIXELS = 4_000_000
 
 
@@ -23,10 +25,13 @@ class Question:
         seconds: time budget of an example.
         evaluator: a name of the catalogue, or None for the protocol: the cascade for a plain
             network, smoothing for a smoothed one.
+        complete: whether the cascade's complete stages are asked, too.
         options: the evaluator's options that differ from its defaults.
         sigma: scale of the Gaussian noise if the model is a smoothed one, as an exact fraction.
         model, model_sha256: the ONNX file, and the content that is asked about.
         device: cpu, cuda or cuda:N.
+        evidence: the folder for certificates and witnesses; None writes none. Rows do not depend
+            on it.
     """
 
     dataset: str
@@ -40,6 +45,8 @@ class Question:
     model: Path
     model_sha256: str
     device: str = "cpu"
+    evidence: Path | None = None
+    complete: bool = True
 
     @property
     def seed(self) -> int:
@@ -57,8 +64,17 @@ class Shard:
     examples: tuple[int, ...]
 
 
-def shards(question: Question, examples: Sequence[int], shape: tuple[int, ...]) -> Iterator[Shard]:
-    """Cut examples into shards whose size depends on nothing but the shape of an image."""
-    size = max(1, min(LARGEST_SHARD, _SHARD_PIXELS // prod(shape)))
+def shards(
+    question: Question, examples: Sequence[int], shape: tuple[int, ...], uses_time: bool
+) -> Iterator[Shard]:
+    """Cut examples into shards, all but the last of one size.
+
+    It follows from the shape of an image and, where an example may use up its time budget
+    (`uses_time`), from that budget.
+    """
+    size = min(LARGEST_SHARD, _SHARD_PIXELS // prod(shape))
+    if uses_time:
+        size = min(size, int(LONGEST_SHARD / question.seconds))
+    size = max(1, size)
     for first in range(0, len(examples), size):
         yield Shard(question, tuple(examples[first : first + size]))

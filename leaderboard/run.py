@@ -1,4 +1,5 @@
-"""Evaluate: a model and a setting in, rows out. The one place where the two packages meet.
+"""Evaluate: a model and a setting in, rows out. The place where the two packages meet
+(files of evidence apart, which `evidence.py` writes and reads).
 
 Work is cut into shards of examples, each written when it is done; a run that is killed loses at
 most the shard in flight and, started again, goes on behind the last one. A shard's rows depend on
@@ -9,6 +10,8 @@ of workers, and after any number of interruptions (seconds aside).
 import hashlib
 import json
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ import evaluators
 from evaluators.cascade import Cascade, default_stages
 from evaluators.errors import ContradictionError, UnsupportedModelError
 from evaluators.evaluator import PREDICTION as PREDICTION
-from evaluators.evaluator import Evaluator, catalogue
+from evaluators.evaluator import Evaluator, catalogue, clean_margins
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.onnx_import import import_onnx
 from evaluators.problem import Ball, Norm, Problem
@@ -28,7 +31,8 @@ from evaluators.verdict import Verdict
 from leaderboard.data_files import sha256_of
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import BugError, InputError, unknown_name
-from leaderboard.question import Question, Shard
+from leaderboard.evidence import replayed, write_evidence
+from leaderboard.question import Question, Shard, shards
 from leaderboard.results import frame
 from leaderboard.setting import exact_text
 from leaderboard.split import Split
@@ -55,12 +59,15 @@ def evaluate(shard: Shard) -> pd.DataFrame:
         question.seconds,
         shard.examples,
         question.seed,
+        evidence=question.evidence is not None,
     )
     evaluator = make_evaluator(question, network)
     try:
-        return to_rows(problem, evaluator, evaluator(problem))
+        verdicts = replayed(question, problem, evaluator(problem))
     except ContradictionError as error:
         raise BugError(str(error)) from error
+    write_evidence(question, problem, verdicts)
+    return to_rows(problem, evaluator, verdicts)
 
 
 def make_evaluator(question: Question, network: Network | SmoothedNetwork) -> AnyEvaluator:
@@ -74,7 +81,7 @@ def make_evaluator(question: Question, network: Network | SmoothedNetwork) -> An
     name = question.evaluator
     if name is None or name == Cascade.name():
         if not smoothed:
-            return Cascade(default_stages())
+            return Cascade(default_stages(question.complete))
         if name is not None:
             raise InputError("The cascade is for plain networks; leave --evaluator out.")
         name = f"smoothing-{question.distribution}"
@@ -95,6 +102,44 @@ def can_certify(question: Question) -> bool:
     """Whether the evaluator that a question asks for can prove anything; an attack cannot."""
     evaluator = make_evaluator(question, network_of(question))
     return isinstance(evaluator, Cascade) or evaluator.certifies
+
+
+def cut(question: Question, examples: Sequence[int]) -> list[Shard]:
+    """The shards in which a question is asked about examples."""
+    shape = load_split(question.dataset).shape
+    return list(shards(question, examples, shape, uses_time(question)))
+
+
+def uses_time(question: Question) -> bool:
+    """Whether an example may use up its time budget."""
+    return make_evaluator(question, network_of(question)).complete
+
+
+def phases(question: Question) -> list[Question]:
+    """The question as it is put to the cheap methods, then to each complete one by itself."""
+    evaluator = make_evaluator(question, network_of(question))
+    if not isinstance(evaluator, Cascade):
+        return [question]
+    complete = [stage.name() for stage in evaluator.stages if stage.complete]
+    cheap = replace(question, complete=False)
+    return [cheap, *(replace(question, evaluator=name) for name in complete)]
+
+
+def margins_at(question: Question, examples: Sequence[int]) -> list[float]:
+    """The margin of each example itself: a hint, no proof."""
+    split = load_split(question.dataset)
+    x = torch.from_numpy(split.images(examples)).to(question.device)
+    labels = torch.as_tensor([int(split.labels[e]) for e in examples], device=question.device)
+    network = network_of(question)
+    assert isinstance(network, Network)
+    return clean_margins(network, x, labels)
+
+
+def smallest_ball(question: Question, example: int, witness: bytes, grid: int) -> int:
+    """The least k for which the ball of k/grid of the question's radius holds the witness."""
+    image = torch.from_numpy(load_split(question.dataset).images((example,)))[0]
+    point = torch.frombuffer(bytearray(witness), dtype=torch.float32).reshape(image.shape)
+    return Ball(Norm(question.norm), question.radius).smallest(image, point, grid)
 
 
 def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) -> pd.DataFrame:

@@ -129,8 +129,9 @@ class SmoothingProtocol(Strict):
 class Setting(Strict):
     """One question asked of every submission: is the ball of `radius` around each example safe?
 
-    `seconds` is the budget for one example; `smoothing` is None where smoothed models do not
-    compete. The radius is kept as written (`radius_text`) and exactly (`radius`).
+    `seconds` is the budget for one example; `complete` tells whether a complete method may use it
+    up on what the cheap ones leave open; `smoothing` is None where smoothed models do not compete.
+    The radius is kept as written (`radius_text`) and exactly (`radius`).
     """
 
     id: str
@@ -139,6 +140,7 @@ class Setting(Strict):
     radius_text: ExactText = Field(alias="radius")
     examples: Selection
     seconds: float = Field(gt=0)
+    complete: bool = True
     smoothing: SmoothingProtocol | None = None
 
     @model_validator(mode="after")

@@ -1,13 +1,10 @@
 """Where shards are computed: in this process, in several, or on a Ray cluster that exists."""
 
 import multiprocessing
-import os
-import signal
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -15,6 +12,7 @@ import torch
 
 from leaderboard.errors import InputError
 from leaderboard.memory import keep_freed_memory
+from leaderboard.processes import end_with_parent, interrupts_held_back
 from leaderboard.question import Shard
 from leaderboard.run import evaluate
 
@@ -67,7 +65,7 @@ def _in_processes(shards: Sequence[Shard], count: int) -> Generator[Finished, No
         initargs=(threads,),
     )
     try:
-        with _interrupts_held_back():
+        with interrupts_held_back():
             waiting: dict[Future[pd.DataFrame], Shard] = {
                 pool.submit(evaluate, shard): shard for shard in shards
             }
@@ -89,31 +87,10 @@ def _in_processes(shards: Sequence[Shard], count: int) -> Generator[Finished, No
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C reaches a whole group of processes; those started here leave it to this one."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _start_worker(threads: int) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     keep_freed_memory()
     torch.set_num_threads(threads)
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot end its workers, which would wait for work forever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _import_ray() -> Any:

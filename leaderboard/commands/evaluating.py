@@ -11,7 +11,7 @@ import typer
 
 from leaderboard.commands import app
 from leaderboard.errors import InputError, unknown_name
-from leaderboard.formatting import plural
+from leaderboard.formatting import plural, rounded_down
 from leaderboard.progress import RunProgress, show_table, tell
 from leaderboard.project import Project, find_project
 from leaderboard.setting import Setting, find_setting, load_settings
@@ -116,7 +116,10 @@ def certify(
     ] = None,
     indices: Annotated[str | None, typer.Option(help="Only these: 3,14,15 or @file")] = None,
     max_radius: Annotated[
-        bool, typer.Option("--max-radius", help="The largest radius of each, up to --radius")
+        bool,
+        typer.Option(
+            "--max-radius", help="The largest radius of each, up to --radius, in --seconds more"
+        ),
     ] = False,
     seconds: Annotated[float, typer.Option(help="Time budget of an example")] = 60.0,
     sigma: Annotated[str | None, typer.Option(help="Smooth with Gaussian noise: 0.25")] = None,
@@ -132,6 +135,9 @@ def certify(
         bool, typer.Option("--json", help="Print one object and nothing else")
     ] = False,
     output: Annotated[Path | None, typer.Option(help="A Parquet file for the rows")] = None,
+    evidence: Annotated[
+        Path | None, typer.Option(help="A new folder for what `certboard recheck` checks")
+    ] = None,
 ) -> None:
     """Evaluate any ONNX model without a submission."""
     from leaderboard import certification
@@ -140,7 +146,7 @@ def certify(
     _check_device(device)
     wish = certification.Wish(
         model, dataset, norm, radius, evaluator, examples, indices, seconds,
-        sigma, samples, failure_probability, device, workers, max_radius, output,
+        sigma, samples, failure_probability, device, workers, max_radius, output, evidence,
     )  # fmt: skip
     question, chosen = certification.prepare(wish)
     with RunProgress(f"{model.name} · {norm} {radius}", len(chosen)) as progress:
@@ -162,7 +168,7 @@ _SHOWN = 20
 def _show(summary: dict[str, Any]) -> None:
     """The first rows, and the counts."""
     counts, rows = summary["counts"], summary["rows"]
-    table = [{**row, "margin": _rounded_down(row["margin"])} for row in rows[:_SHOWN]]
+    table = [{**row, "margin": rounded_down(row["margin"])} for row in rows[:_SHOWN]]
     # What says nothing is left out: no bounds and notes, and the evaluator that was asked for.
     idle = {name for name in ("margin", "note") if not any(row[name] for row in table)}
     idle |= {"stage"} if {row["stage"] for row in rows} == {summary["evaluator"]} else set()
@@ -174,11 +180,6 @@ def _show(summary: dict[str, Any]) -> None:
         f"{counts['certified']} of {len(rows)} certified, {counts['falsified']} falsified,"
         f" {counts['unknown']} unknown, {summary['seconds']:.3g} s, by {summary['evaluator']}"
     )
-
-
-def _rounded_down(margin: float | None) -> str | None:
-    """A proved lower bound in short, still a lower bound."""
-    return None if margin is None else f"{math.floor(margin * 1e4) / 1e4:.4f}"
 
 
 @app.command()

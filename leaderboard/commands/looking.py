@@ -94,6 +94,7 @@ def _settings() -> list[Entry]:
             "radius": setting.radius_text,
             "examples": setting.examples.label,
             "seconds": setting.seconds,
+            "complete": setting.complete,
             "smoothed": setting.smoothing is not None,
         }
         for setting in load_settings().values()

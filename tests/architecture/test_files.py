@@ -86,4 +86,6 @@ def test_every_evaluator_is_one_public_file_of_its_name() -> None:
         text = path.read_text(encoding="utf-8")
         assert "Guarantee" in text, evaluator_name
         assert "Trusted" in text or not evaluator.certifies, evaluator_name
-        assert re.search(r"arXiv \d{4}\.\d{4,5}", text), f"{evaluator_name} names no paper"
+        assert re.search(r"arXiv \d{4}\.\d{4,5}|doi 10\.\d{4}/\d", text), (
+            f"{evaluator_name} names no paper"
+        )

@@ -96,7 +96,7 @@ def test_all_bad_values_are_told_in_one_go(certboard: Certboard) -> None:
         (["run", "--examples", "0"], "Invalid value for '--examples': "),
         (["list", "evaluator"], "Invalid value for 'catalogue': "),
         (["list"], "Missing argument 'catalogue'. Choose from: evaluators, settings, datasets,"),
-        (["certfy"], "No such command 'certfy'. Did you mean 'certify'? Help: "),
+        (["certfy"], "No such command 'certfy'. Did you mean 'certify', 'verify'? Help: "),
     ],
 )
 def test_wrong_usage_exits_with_2(

@@ -91,8 +91,19 @@ def test_an_evaluation_is_stored_with_its_provenance(project: Project) -> None:
     assert origin.model_sha256 == digest(project.submissions / PLAIN / "model.onnx")
     assert (origin.examples, origin.total, origin.evaluator) == ("first 30 of all", 449, "cascade")
     assert origin.options["seconds"] == 10
+    assert list(origin.options)[:4] == ["pgd", "ibp", "crown-ibp", "crown"]
+    assert "branch-and-bound" not in origin.options
     assert int(origin.seed or 0) > 0
     assert files(project) == [f"{LINF}/{PLAIN}.parquet"]
+
+
+def test_the_setting_says_whether_the_complete_methods_are_asked(project: Project) -> None:
+    submission = load_submission(project, PLAIN)
+    for complete in (True, False):
+        setting = find_setting(LINF).model_copy(update={"complete": complete})
+        made = make_plan(project, submission, setting, Request())
+        assert made.question.complete is complete
+        assert len(made.shards[0].examples) == (60 if complete else 100)
 
 
 def test_a_stopped_run_goes_on_where_it_stopped(

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -193,14 +193,46 @@ def test_the_fingerprint_tells_every_difference(question: Question, tmp_path: Pa
     assert len(prints) == 9
 
 
-def test_shards_are_cut_by_the_shape_of_an_image_alone(question: Question) -> None:
-    cut = list(shards(question, range(449), (1, 8, 8)))
+def test_shards_are_cut_by_the_shape_of_an_image(question: Question) -> None:
+    cut = list(shards(question, range(449), (1, 8, 8), False))
     assert [len(shard.examples) for shard in cut] == [100, 100, 100, 100, 49]
     assert [e for shard in cut for e in shard.examples] == [*range(449)]
-    assert [s.examples for s in shards(question, range(449), (3, 32, 32))] == [
+    assert [s.examples for s in shards(question, range(449), (3, 32, 32), False)] == [
         s.examples for s in cut
     ]
-    assert len(next(shards(question, range(449), (3, 224, 224))).examples) == 26
+    assert len(next(shards(question, range(449), (3, 224, 224), False)).examples) == 26
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds", "size"),
+    [
+        ({"evaluator": None}, 60.0, 10),
+        ({"evaluator": None}, 300.0, 2),
+        ({"evaluator": None}, 3000.0, 1),
+        ({"evaluator": None}, 1.0, 100),
+        ({"evaluator": None, "complete": False}, 60.0, 100),
+        ({"evaluator": "branch-and-bound"}, 60.0, 10),
+        ({"evaluator": "branch-and-bound", "complete": False}, 60.0, 10),
+        ({"evaluator": "crown"}, 60.0, 100),
+    ],
+)
+def test_a_shard_takes_ten_minutes_where_each_example_may_take_all_its_time(
+    question: Question, asked: dict[str, Any], seconds: float, size: int
+) -> None:
+    made = run.cut(replace(question, seconds=seconds, **asked), range(101))
+    assert {len(shard.examples) for shard in made[:-1]} == {size}
+    assert [e for shard in made for e in shard.examples] == [*range(101)]
+
+
+def test_a_question_without_complete_methods_is_another_question(question: Question) -> None:
+    cascade = replace(question, evaluator=None)
+    cheap = replace(cascade, complete=False)
+    assert fingerprint(cascade, [1], "d") != fingerprint(cheap, [1], "d")
+    assert fingerprint(question, [1], "d") == fingerprint(
+        replace(question, complete=False), [1], "d"
+    )
+    versions = [evaluate(Shard(one, (0,)))["evaluator_version"][0] for one in (cascade, cheap)]
+    assert ["branch-and-bound" in version for version in versions] == [True, False]
 
 
 def test_a_changed_file_is_read_again_and_never_mixed(question: Question) -> None:

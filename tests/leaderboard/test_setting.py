@@ -96,6 +96,22 @@ def test_a_setting_knows_its_title_and_protocol() -> None:
     assert setting.smoothing.failure_probability == 0.001
 
 
+def test_only_the_embedded_settings_leave_the_complete_methods_out() -> None:
+    cheap = [one.id for one in load_settings().values() if not one.complete]
+    assert cheap == [id for id in load_settings() if id.startswith("digits-")]
+    assert len(cheap) == 6
+
+
+def test_a_setting_asks_the_complete_methods_unless_it_says_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "mnist-linf-0.3.toml"
+    path.write_text(GOOD)
+    assert read_settings(tmp_path)["mnist-linf-0.3"].complete
+    path.write_text(GOOD + "complete = false\n")
+    assert not read_settings(tmp_path)["mnist-linf-0.3"].complete
+    (problem,) = problems_of(tmp_path, path.name, GOOD + "complete = 0\n")
+    assert "'complete' is 0, but must be" in problem
+
+
 def test_an_unknown_setting_is_answered_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"Did you mean 'mnist-linf-0\.3'"):
         find_setting("mnist-linf-03")
@@ -134,7 +150,7 @@ def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
         f"{where}'smoothing.n' is 1.5, but must be a whole number.",
         f"{where}'smoothing.failure_probability' is 1, but must be less than 1.0.",
         f"{where}there is no key 'example'. Did you mean 'examples'? Allowed here: dataset, norm,"
-        " radius, examples, seconds, smoothing.",
+        " radius, examples, seconds, complete, smoothing.",
     }
 
 

@@ -1,0 +1,57 @@
+"""What a VNN-LIB file says: alternatives, each a conjunction of exact linear conditions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple
+
+
+class Constraint(NamedTuple):
+    """c·y + k <= 0 (with `strict`: < 0) on the outputs y; `coefficients` are c without zeros."""
+
+    coefficients: Mapping[int, Fraction]
+    constant: Fraction
+    strict: bool = False
+
+    def holds(self, outputs: Sequence[Fraction]) -> bool:
+        """Whether outputs meet it, exactly."""
+        terms = (factor * outputs[index] for index, factor in self.coefficients.items())
+        value = sum(terms, self.constant)
+        return value < 0 if self.strict else value <= 0
+
+
+Bound = tuple[Fraction | None, Fraction | None]
+"""The least and the largest value of an input, where known."""
+
+
+@dataclass
+class Conjunction:
+    """Conditions that hold together: bounds of single inputs, and constraints of outputs."""
+
+    bounds: dict[int, Bound] = field(default_factory=dict)
+    rows: list[Constraint] = field(default_factory=list)
+
+    def bound(self, index: int, lower: Fraction | None, upper: Fraction | None) -> None:
+        """Narrow an input's range."""
+        old = self.bounds.get(index)
+        if old is not None:
+            lower = old[0] if lower is None else lower if old[0] is None else max(lower, old[0])
+            upper = old[1] if upper is None else upper if old[1] is None else min(upper, old[1])
+        self.bounds[index] = (lower, upper)
+
+    def joined(self, other: "Conjunction") -> "Conjunction":
+        """Both."""
+        result = Conjunction(dict(self.bounds), self.rows + other.rows)
+        for index, (lower, upper) in other.bounds.items():
+            result.bound(index, lower, upper)
+        return result
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A file's content: how many inputs and outputs, what always holds, and the alternatives."""
+
+    inputs: int
+    outputs: int
+    common: Conjunction
+    alternatives: list[Conjunction]

@@ -1,0 +1,106 @@
+"""VNN-COMP's tables as they come, and results that survive a crash."""
+
+from pathlib import Path
+
+import pytest
+
+from leaderboard.errors import InputError
+from leaderboard.instances import ResultsFile, Row, read_instances
+
+ROW = Row("onnx/a.onnx", "vnnlib/p.vnnlib", 30.0)
+
+
+def table(folder: Path, text: str) -> Path:
+    path = folder / "instances.csv"
+    path.write_text(text)
+    return path
+
+
+def test_rows_without_a_header(tmp_path: Path) -> None:
+    path = table(tmp_path, "onnx/a.onnx,vnnlib/p.vnnlib,30\r\n\r\n./b.onnx, q.vnnlib ,116.5\n")
+    assert read_instances(path, None) == [ROW, Row("./b.onnx", "q.vnnlib", 116.5)]
+
+
+def test_a_header_names_the_columns(tmp_path: Path) -> None:
+    text = "name,VNNLIB,onnx,timeout,note\nx,vnnlib/p.vnnlib,onnx/a.onnx,30,hello\n"
+    assert read_instances(table(tmp_path, text), None) == [ROW]
+    text = "name,onnx,vnnlib\nx,onnx/a.onnx,vnnlib/p.vnnlib\n"
+    assert read_instances(table(tmp_path, text), None) == [Row(ROW.onnx, ROW.vnnlib, 60.0)]
+
+
+def test_given_seconds_replace_the_tables(tmp_path: Path) -> None:
+    path = table(tmp_path, "a.onnx,p.vnnlib,30\nb.onnx,q.vnnlib\n")
+    assert [row.seconds for row in read_instances(path, 7.0)] == [7.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("", ["there are no instances; rows are onnx,vnnlib,timeout."]),
+        ("onnx,vnnlib,timeout\n", ["there are no instances"]),
+        ("a.onnx,p.vnnlib\n", ["line 1: the timeout is ''; it must be a positive number"]),
+        (
+            "a.onnx,p.vnnlib,soon\na.onnx,p.vnnlib,5\na.onnx\n,p,-3\nx,p,-3\nx,p,nan\n",
+            [
+                "line 1: the timeout is 'soon'",
+                "line 3: a row is onnx,vnn",
+                "line 4: a row",
+                "line 5: the timeout is '-3'",
+                "line 6",
+            ],
+        ),
+    ],
+)
+def test_rows_that_are_none_are_all_told(text: str, problems: list[str], tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        read_instances(table(tmp_path, text), None)
+    assert len(error.value.problems) == len(problems)
+    for found, expected in zip(error.value.problems, problems, strict=True):
+        assert expected in found
+
+
+def test_a_missing_table_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        read_instances(tmp_path / "none.csv", None)
+
+
+def test_results_are_in_vnncomps_columns(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    ResultsFile(path, "acasxu").add(ROW, "unsat", 1.23456)
+    assert path.read_text() == "acasxu,onnx/a.onnx,vnnlib/p.vnnlib,0.0,unsat,1.235\n"
+
+
+def test_what_is_there_is_not_repeated(tmp_path: Path) -> None:
+    """An instance that is listed twice needs two results; another category's count for nothing."""
+    path, other = tmp_path / "results.csv", Row("b.onnx", "p.vnnlib", 1.0)
+    ResultsFile(path, "one").add(ROW, "unsat", 1.0)
+    results = ResultsFile(path, "one")
+    assert results.words == ["unsat"]
+    assert list(results.remaining([ROW, other, ROW])) == [other, ROW]
+    assert list(ResultsFile(path, "two").remaining([ROW])) == [ROW]
+
+
+def test_a_line_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    ResultsFile(path, "one").add(ROW, "unsat", 1.0)
+    whole = path.read_text()
+    path.write_text(whole + "one,b.onnx,p.vnnl")
+    results = ResultsFile(path, "one")
+    assert path.read_text() == whole
+    results.add(ROW, "sat", 2.0)
+    assert path.read_text().startswith(whole)
+    assert len(path.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("content", [b"hello\n", b"a,b\n", b"\xff\xfe,\n"])
+def test_another_file_is_not_written_to(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not a table of results"):
+        ResultsFile(path, "one")
+    assert path.read_bytes() == content
+
+
+def test_counterexamples_are_named_as_vnncomp_names_them() -> None:
+    row = Row("onnx/net.v2.onnx.gz", "vnnlib/prop_1_0.03.vnnlib", 1.0)
+    assert row.file_name == "net.v2_prop_1_0.03.counterexample"

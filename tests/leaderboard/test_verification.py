@@ -1,0 +1,277 @@
+"""The answer to a property: unsat only for all boxes, sat only with a confirmed counterexample."""
+
+import csv
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from evaluators.evaluator import Evaluator
+from evaluators.network import Network
+from evaluators.onnx_runtime import Runtime
+from evaluators.problem import Problem
+from evaluators.verdict import Status, Verdict
+from leaderboard import verification
+from leaderboard.errors import BugError, InputError
+from leaderboard.instance import Answer, Instance, Word
+from leaderboard.verification import verify
+from leaderboard.vnnlib import read_vnnlib
+from tests.fixtures.networks import Graph, linear
+from tests.fixtures.properties import UNIT, box, difference, model_file, tent
+
+SECONDS = 20.0
+
+
+def ask(folder: Path, network: Network, text: str, evaluator: str | None = None) -> Answer:
+    model = model_file(network, folder / "m.onnx")
+    (folder / "p.vnnlib").write_text(text)
+    instance = Instance(model, folder / "p.vnnlib", evaluator)
+    return verify(instance, time.monotonic() + SECONDS)
+
+
+def check(folder: Path, answer: Answer) -> None:
+    """That a counterexample meets the property, by the file's own words."""
+    assert answer.counterexample is not None
+    x, y = answer.counterexample.inputs, answer.counterexample.outputs
+    cases = read_vnnlib(folder / "p.vnnlib").cases
+    assert any(
+        case.box.contains(x) and any(all(row.holds(y) for row in d) for d in case.disjuncts)
+        for case in cases
+    )
+
+
+# Over a, b in [0, 1]: y0 = a + b in [0, 2], y1 = a - b in [-1, 1], y0 - y1 = 2b in [0, 2].
+@pytest.mark.parametrize(
+    ("asserted", "word"),
+    [
+        ("(assert (>= Y_0 2.1))", Word.UNSAT),
+        ("(assert (>= Y_0 1.9))", Word.SAT),
+        ("(assert (<= Y_1 -1.01))", Word.UNSAT),
+        ("(assert (or (>= Y_0 3) (<= Y_1 -2)))", Word.UNSAT),
+        ("(assert (or (>= Y_0 3) (<= Y_1 -0.9)))", Word.SAT),
+        ("(assert (and (>= Y_0 1.5) (<= Y_1 -0.25)))", Word.SAT),
+        ("(assert (>= (- Y_1 Y_0) 0.001))", Word.UNSAT),
+        ("(assert (<= (- Y_0 (* 0.1 Y_1)) -0.2))", Word.UNSAT),
+        ("(assert (<= (- Y_0 (* 3 Y_1)) -1))", Word.SAT),
+        # Within a part of the box only.
+        ("(assert (<= X_1 0.25)) (assert (<= Y_1 -0.5))", Word.UNSAT),
+        # Boxes of their own: both safe, then one not.
+        ("(assert (or (and (<= X_0 0.5) (>= Y_0 1.6)) (and (<= X_1 0.5) (<= Y_1 -0.6))))", "unsat"),
+        ("(assert (or (and (<= X_0 0.5) (>= Y_0 1.6)) (and (<= X_1 0.5) (<= Y_1 -0.4))))", "sat"),
+    ],
+)
+def test_a_linear_network(asserted: str, word: str, tmp_path: Path) -> None:
+    answer = ask(tmp_path, difference(), f"{UNIT}\n{asserted}")
+    assert (answer.word, answer.note) == (word, "")
+    if word == Word.SAT:
+        check(tmp_path, answer)
+
+
+@pytest.mark.parametrize(("limit", "word"), [("1", "sat"), ("0.999999", "sat"), ("1.001", "unsat")])
+def test_a_maximum_at_a_corner(limit: str, word: str, tmp_path: Path) -> None:
+    """|a| over [-1, 1] reaches 1 only at the ends, where a tie is a counterexample."""
+    text = box(("-1", "1"), ("0", "1")) + f"(assert (>= Y_0 {limit}))"
+    answer = ask(tmp_path, tent(), text)
+    assert answer.word == word
+
+
+def test_a_strict_condition_is_not_met_by_equality(tmp_path: Path) -> None:
+    """a + b > 2 has no solution, but only 2 itself keeps a proof from saying so."""
+    answer = ask(tmp_path, difference(), UNIT + "(assert (> Y_0 2))")
+    assert answer.word == Word.UNKNOWN
+    assert ask(tmp_path, difference(), UNIT + "(assert (>= Y_0 2))").word == Word.SAT
+
+
+def test_an_input_fixed_to_a_number_between_two_floats(tmp_path: Path) -> None:
+    fixed = box(("0.1", "0.1"), ("0", "1"))
+    answer = ask(tmp_path, difference(), fixed + "(assert (>= Y_0 1.05))")
+    assert answer.word == Word.SAT
+    assert answer.counterexample is not None
+    assert answer.counterexample.inputs[0] == Fraction(1, 10)
+    check(tmp_path, answer)
+    assert ask(tmp_path, difference(), fixed + "(assert (>= Y_0 1.11))").word == Word.UNSAT
+
+
+def test_inputs_are_in_row_major_order(tmp_path: Path) -> None:
+    """The third of four pixels, in a layout [1, 2, 2], is the one that counts."""
+    graph = Graph((1, 2, 2))
+    graph.flatten()
+    weight = torch.tensor([[0.0, 0, 1, 0], [0, 0, 0, 0]]).double()
+    graph.dense(2, weight, torch.zeros(2).double())
+    bounds = [("0", "0.1"), ("0", "0.2"), ("0.5", "0.75"), ("0", "0.3")]
+    text = box(*bounds) + "(assert (or (<= Y_0 0.49) (>= Y_0 0.76)))"
+    assert ask(tmp_path, graph.network(), text).word == Word.UNSAT
+    text = box(*bounds) + "(assert (>= Y_0 0.7))"
+    assert ask(tmp_path, graph.network(), text).word == Word.SAT
+
+
+def test_one_evaluator_alone(tmp_path: Path) -> None:
+    safe, unsafe = UNIT + "(assert (>= Y_0 2.1))", UNIT + "(assert (>= Y_0 1.9))"
+    assert ask(tmp_path, difference(), safe, "crown").word == Word.UNSAT
+    assert ask(tmp_path, difference(), unsafe, "crown").word == Word.UNKNOWN
+    assert ask(tmp_path, difference(), safe, "pgd").word == Word.UNKNOWN
+    assert ask(tmp_path, difference(), unsafe, "pgd").word == Word.SAT
+
+
+def test_no_time_is_a_timeout(tmp_path: Path) -> None:
+    model = model_file(tent(), tmp_path / "m.onnx")
+    (tmp_path / "p.vnnlib").write_text(UNIT + "(assert (>= Y_0 2.1))")
+    assert verify(Instance(model, tmp_path / "p.vnnlib"), time.monotonic()).word == Word.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    ("text", "evaluator", "problem"),
+    [
+        (box(("0", "1")) + "(assert (<= Y_0 1))", None, "m.onnx: it has 2 inputs and 2 outputs,"),
+        (UNIT + "(assert (<= Y_0 Y_5))", None, "'Y_5' is neither a number nor"),
+        (UNIT + "(assert (<= Y_0 1))", "crwn", "Did you mean 'crown'?"),
+        (UNIT + "(assert (<= Y_0 1))", "smoothing-gaussian", "no evaluator for plain networks"),
+        (box(("0", "1e39"), ("0", "1")) + "(assert (<= Y_0 1))", None, "beyond the range of float"),
+        (UNIT + "(assert (<= (* 1e200 Y_0) Y_1))", None, "p.vnnlib: The coefficients of one"),
+    ],
+)
+def test_what_cannot_be_asked_is_told(
+    text: str, evaluator: str | None, problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as error:
+        ask(tmp_path, difference(), text, evaluator)
+    assert problem in str(error.value)
+
+
+@dataclass(frozen=True)
+class Liar(Evaluator):
+    """Claims a witness at the box's upper end, whatever is there."""
+
+    title: ClassVar[str] = "Liar"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[Network]] = Network
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        ends = problem.region.hull(problem.x)[1].float()
+        return [Verdict(Status.FALSIFIED, 0, witness=end) for end in ends]
+
+
+def stages(monkeypatch: pytest.MonkeyPatch, *chosen: Evaluator) -> None:
+    def find(_name: str | None) -> Sequence[Evaluator]:
+        return chosen
+
+    monkeypatch.setattr(verification, "find_stages", find)
+
+
+def test_a_false_witness_is_neither_sat_nor_unsat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages(monkeypatch, Liar())
+    answer = ask(tmp_path, difference(), UNIT + "(assert (>= Y_0 2.1))")
+    assert answer.word == Word.UNKNOWN
+
+
+def test_what_the_runtime_does_not_confirm_is_unknown_with_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Contrary:
+        def __init__(self, _data: bytes) -> None: ...
+
+        def __call__(self, x: object) -> torch.Tensor:
+            return torch.zeros(2)
+
+    monkeypatch.setattr(verification, "Runtime", Contrary)
+    answer = ask(tmp_path, difference(), UNIT + "(assert (>= Y_0 1.5))")
+    assert answer.word == Word.UNKNOWN
+    assert answer.note == "a candidate is a counterexample in float64 only"
+
+
+def test_a_tie_that_rounding_hides_is_looked_for_more_clearly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime that computes a little less: only a counterexample by a margin convinces it."""
+
+    class Shy(Runtime):
+        def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+            return super().__call__(x) - np.float32(1e-4)
+
+    monkeypatch.setattr(verification, "Runtime", Shy)
+    answer = ask(tmp_path, difference(), UNIT + "(assert (>= Y_0 1.00001))")
+    assert answer.word == Word.SAT
+    check(tmp_path, answer)
+
+
+@dataclass(frozen=True)
+class Half(Evaluator):
+    """Proves every second box and knows nothing about the others."""
+
+    title: ClassVar[str] = "Half"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[Network]] = Network
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        good = Verdict(Status.CERTIFIED, 0, problem.region.radius, margin=1.0)
+        return [Verdict(Status.UNKNOWN, 0) if row % 2 else good for row in range(len(problem))]
+
+
+def test_one_open_box_is_enough_not_to_say_unsat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    safe = "(assert (>= Y_0 2.1))"
+    two = f"(assert (or (<= X_0 0.5) (>= X_0 0.25))) {safe}"
+    stages(monkeypatch, Half())
+    assert ask(tmp_path, difference(), UNIT + two).word == Word.UNKNOWN
+    assert ask(tmp_path, difference(), UNIT + safe).word == Word.UNSAT
+    # The second stage is asked about the second box only, as the first of its batch.
+    stages(monkeypatch, Half(), Half())
+    assert ask(tmp_path, difference(), UNIT + two).word == Word.UNSAT
+
+
+@dataclass(frozen=True)
+class Contradictory(Evaluator):
+    """Certifies with a witness in its hand."""
+
+    title: ClassVar[str] = "Contradictory"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[Network]] = Network
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        radius = problem.region.radius
+        return [Verdict(Status.CERTIFIED, 0, radius, margin=1.0, witness=x) for x in problem.x]
+
+
+def test_a_contradiction_is_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages(monkeypatch, Contradictory())
+    with pytest.raises(BugError):
+        ask(tmp_path, difference(), UNIT + "(assert (>= Y_0 2.1))")
+
+
+def test_a_box_at_the_edge_of_a_counterexample_is_exact(tmp_path: Path) -> None:
+    """y0 = 10 a: at a <= 0.1 it is at most 1; the float32 next to 0.1 would give more."""
+    network = linear([[10.0], [0.0]], [0.0, 0.0])
+    text = box(("0", "0.1")) + "(assert (>= Y_0 1.00000001))"
+    assert ask(tmp_path, network, text).word in (Word.UNSAT, Word.UNKNOWN)
+
+
+def soundness_rows(shared: Path) -> list[dict[str, str]]:
+    folder = shared / "soundness"
+    if not folder.is_dir():
+        pytest.skip("needs shared/soundness")
+    with (folder / "instances.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_networks_with_known_answers_are_never_proved_wrongly(shared: Path) -> None:
+    """Hidden counterexamples: never unsat. Robust controls: unsat."""
+    folder, words = shared / "soundness", {}
+    for row in soundness_rows(shared):
+        instance = Instance(folder / row["onnx"], folder / row["vnnlib"])
+        seconds = 10.0 if row["truth"] == "robust" else 1.5
+        answer = verify(instance, time.monotonic() + seconds)
+        words[row["name"]] = (row["truth"], answer.word)
+    wrong = {name for name, found in words.items() if found == ("falsifiable", Word.UNSAT)}
+    wrong |= {name for name, found in words.items() if found == ("robust", Word.SAT)}
+    assert not wrong
+    assert all(word == Word.UNSAT for truth, word in words.values() if truth == "robust")
