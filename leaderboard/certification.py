@@ -12,13 +12,13 @@ from typing import Any, get_args
 import pandas as pd
 
 from leaderboard.data_files import sha256_of
-from leaderboard.dataset import find_dataset
+from leaderboard.dataset import find_dataset, load_split
 from leaderboard.errors import InputError
 from leaderboard.evidence import prepare_folder
 from leaderboard.provenance import describe
 from leaderboard.question import Question, Shard
 from leaderboard.results import write
-from leaderboard.run import can_certify, cut, fingerprint, load_split
+from leaderboard.run import can_certify, cut, fingerprint
 from leaderboard.setting import Norm, exact_text, parse_radius
 from leaderboard.strict_toml import shown
 from leaderboard.workers import check_workers, run_shards

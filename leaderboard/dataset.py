@@ -12,7 +12,16 @@ from leaderboard.data_files import DataFile, Download
 from leaderboard.errors import InputError, unknown_name
 from leaderboard.split import Split
 
-__all__ = ["Dataset", "Split", "fetch", "find_dataset", "find_file", "load_datasets", "read_file"]
+__all__ = [
+    "Dataset",
+    "Split",
+    "fetch",
+    "find_dataset",
+    "find_file",
+    "load_datasets",
+    "load_split",
+    "read_file",
+]
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,12 @@ def find_dataset(name: str) -> Dataset:
     if name not in load_datasets():
         raise unknown_name("dataset", name, load_datasets())
     return load_datasets()[name]
+
+
+@cache
+def load_split(name: str) -> Split:
+    """The test split of a dataset, once a process."""
+    return find_dataset(name).load("test")
 
 
 def unknown_split(dataset: str, split: str, known: str) -> InputError:

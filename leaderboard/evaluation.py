@@ -9,12 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from leaderboard.data_files import sha256_of
+from leaderboard.dataset import load_split
 from leaderboard.errors import BugError, InputError
 from leaderboard.project import Project
 from leaderboard.provenance import describe
 from leaderboard.question import Question, Shard
 from leaderboard.results import COLUMNS, Results, read, results_path, write
-from leaderboard.run import code_digest, cut, fingerprint, load_split
+from leaderboard.run import code_digest, cut, fingerprint
 from leaderboard.setting import Setting
 from leaderboard.submission import Submission, model_path
 from leaderboard.workers import run_shards

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-from leaderboard.dataset import find_dataset
+from leaderboard.dataset import find_dataset, load_split
+from leaderboard.networks import network_of
 from leaderboard.question import Question
 from leaderboard.results import Provenance
-from leaderboard.run import load_split, make_evaluator, network_of
+from leaderboard.run import make_evaluator
 
 
 def describe(

@@ -6,13 +6,41 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 LARGEST_SHARD = 100
 """Examples: what a killed run loses at most."""
 LONGEST_SHARD = 600.0
 """Seconds: the same, where each example may take all of its time. (A longer one has a shard.)"""
 _SHARD_PIXELS = 4_000_000
+
+
+Role = Literal["denoiser", "member"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One ONNX file of a base classifier that is made of several."""
+
+    role: Role
+    path: Path
+    sha256: str
+
+
+def combined_sha256(parts: Sequence[Part], rule: str) -> str:
+    """What stands for the hash of a model that is made of several files.
+
+    The SHA-256 of one line a file, its role and its SHA-256, in order (the denoiser first, then the
+    members as they are named), and of the ensemble's rule if there are several members:
+
+        denoiser 3b4c…
+        member 9f86…
+        member 60ad…
+        rule mean-logits
+    """
+    lines = [f"{part.role} {part.sha256}" for part in parts]
+    lines += [f"rule {rule}"] if rule else []
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -27,8 +55,12 @@ class Question:
             network, smoothing for a smoothed one.
         complete: whether the cascade's complete stages are asked, too.
         options: the evaluator's options that differ from its defaults.
-        sigma: scale of the Gaussian noise if the model is a smoothed one, as an exact fraction.
+        distribution, sigma: the noise and its scale, as an exact fraction, if the model is a
+            smoothed one.
         model, model_sha256: the ONNX file, and the content that is asked about.
+        parts: where the base classifier is made of several files, all of them; `model` is then
+            the first member, and `model_sha256` is `combined_sha256`.
+        rule: how the members of an ensemble are combined.
         device: cpu, cuda or cuda:N.
         evidence: the folder for certificates and witnesses; None writes none. Rows do not depend
             on it.
@@ -47,6 +79,8 @@ class Question:
     device: str = "cpu"
     evidence: Path | None = None
     complete: bool = True
+    parts: tuple[Part, ...] = ()
+    rule: str = ""
 
     @property
     def seed(self) -> int:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from leaderboard.errors import InputError
 from leaderboard.project import Project
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = pa.schema(
     [
@@ -50,12 +50,21 @@ SCHEMA = pa.schema(
         pa.field("p_lower", pa.float64()),
         pa.field("sigma", pa.string()),
         pa.field("seed", pa.string()),
+        # How they were drawn; of two-sided estimates the upper bound of any other class and the
+        # largest count of one; a JSON object with all else that the radius was computed from.
+        pa.field("procedure", pa.string()),
+        pa.field("p_upper", pa.float64()),
+        pa.field("runner_up", pa.int64()),
+        pa.field("statistics", pa.string()),
         # Little-endian float32 pixels of the input that refutes the example.
         pa.field("witness", pa.binary()),
     ]
 )
 
 COLUMNS = tuple(SCHEMA.names)
+
+_SINCE = dict.fromkeys(("procedure", "p_upper", "runner_up", "statistics"), 2)
+"""The schema version in which a column came; it is null in older files."""
 
 _PROVENANCE_KEY = b"certboard"
 
@@ -85,6 +94,8 @@ class Provenance(BaseModel):
     device: str
     threads: int
     seed: str | None = None
+    distribution: str | None = None
+    """Of a smoothed model's noise; files of version 1 do not say it, and are all Gaussian."""
     fingerprint: str = ""
     created: str
 
@@ -154,9 +165,14 @@ def read(path: Path) -> Results:
     with _opened(path) as file:
         provenance = _provenance(path, file)
         missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-        if missing:
-            raise InputError(f"{path}: the column '{missing[0]}' is missing.")
-        rows = _to_pandas(file.read(list(COLUMNS)).select(list(COLUMNS)).cast(SCHEMA))
+        for name in missing:
+            if _SINCE.get(name, 1) <= provenance.schema_version:
+                raise InputError(f"{path}: the column '{name}' is missing.")
+        table = file.read([name for name in COLUMNS if name not in missing])
+        for name in missing:
+            nothing = pa.nulls(table.num_rows, SCHEMA.field(name).type)
+            table = table.append_column(name, nothing)
+        rows = _to_pandas(table.select(list(COLUMNS)).cast(SCHEMA))
     return Results(path, rows, provenance)
 
 

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,19 @@ import torch
 
 import evaluators
 from evaluators.cascade import Cascade, default_stages
-from evaluators.errors import ContradictionError, UnsupportedModelError
+from evaluators.errors import ContradictionError
 from evaluators.evaluator import PREDICTION as PREDICTION
 from evaluators.evaluator import Evaluator, catalogue, clean_margins
 from evaluators.network import Network, SmoothedNetwork
-from evaluators.onnx_import import import_onnx
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.verdict import Verdict
-from leaderboard.data_files import sha256_of
-from leaderboard.dataset import find_dataset
+from leaderboard.dataset import load_split as load_split
 from leaderboard.errors import BugError, InputError, unknown_name
 from leaderboard.evidence import replayed, write_evidence
+from leaderboard.networks import network_of
 from leaderboard.question import Question, Shard, shards
 from leaderboard.results import frame
 from leaderboard.setting import exact_text
-from leaderboard.split import Split
 
 AnyEvaluator = Evaluator | Cascade
 
@@ -186,68 +184,6 @@ def _finite(margin: float | None) -> float | None:
 def witness_bytes(witness: torch.Tensor) -> bytes:
     """Little-endian float32 of an input."""
     return witness.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes()
-
-
-@cache
-def load_split(dataset: str) -> Split:
-    """The test split of a dataset, once a process."""
-    return find_dataset(dataset).load("test")
-
-
-def network_of(question: Question) -> Network | SmoothedNetwork:
-    """The model of a question, checked against its dataset and against onnxruntime.
-
-    Raises:
-        InputError: every reason why it cannot be used.
-    """
-    network = _load_network(question.model, question.model_sha256, question.dataset)
-    if question.sigma is None or question.distribution is None:
-        return network
-    return SmoothedNetwork(network, question.distribution, question.sigma)
-
-
-@lru_cache(maxsize=2)
-def _load_network(path: Path, sha256: str, dataset: str) -> Network:
-    """A model, read once a process as long as few others come between."""
-    data, split = find_dataset(dataset), load_split(dataset)
-    try:
-        samples = split.images(range(min(4, len(split))))
-        network = read_model(path, data.shape, len(data.classes), samples)
-    except UnsupportedModelError as error:
-        raise InputError(*error.problems) from error
-    if sha256_of(path) != sha256:
-        raise InputError(f"{path}: the file was changed while it was being evaluated; run again.")
-    return network
-
-
-def read_model(path: Path, shape: tuple[int, ...], classes: int, samples: Any = None) -> Network:
-    """An ONNX classifier of inputs of this shape into so many classes."""
-    network = import_onnx(path)
-    problems = []
-    if network.input_shape != tuple(shape):
-        problems.append(
-            f"{path.name}: its input has shape {_row(network.input_shape)};"
-            f" {_row(shape)} is needed."
-        )
-    if network.classes != classes:
-        problems.append(f"{path.name}: it has {network.classes} classes; {classes} are needed.")
-    if problems:
-        raise UnsupportedModelError(*problems)
-    return network if samples is None else import_onnx(path, samples)
-
-
-def check_model(path: Path, dataset: str) -> list[str]:
-    """Every reason, a sentence each, why a model cannot be evaluated on a dataset."""
-    data = find_dataset(dataset)
-    try:
-        read_model(path, data.shape, len(data.classes))
-    except UnsupportedModelError as error:
-        return list(error.problems)
-    return []
-
-
-def _row(shape: tuple[int, ...]) -> str:
-    return "[" + ", ".join(["batch", *map(str, shape)]) + "]"
 
 
 @cache

@@ -1,7 +1,7 @@
 """Training by the project's recipes: a recipe and a dataset in, an ONNX file out."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from evaluators.network import Network
 from evaluators.onnx_export import export_onnx
-from evaluators.training import Schedule, fit, recipes, small_cnn
+from evaluators.affine import Shape
+from evaluators.training import Augmentation, Schedule, fit, recipes, residual_cnn, small_cnn
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import InputError, unknown_name
-from leaderboard.progress import console
+from leaderboard.progress import console, tell
 
 __all__ = ["PLANS", "Plan", "recipes", "train"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a dataset is learned: the schedule, and the options of each recipe for it."""
+    """How a dataset is learned.
+
+    Attributes:
+        schedule: how long, how fast and from which variations of the images.
+        options: of each recipe, for this dataset.
+        architecture: the network to train, from shape, classes, seed and `for_intervals`.
+    """
 
     schedule: Schedule
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    architecture: Callable[[Shape, int, int, bool], Network] = small_cnn
 
 
 PLANS: dict[str, Plan] = {
@@ -37,8 +45,9 @@ PLANS: dict[str, Plan] = {
         {"ibp": {"radius": 0.3, "clean_share": 0.4}, "gaussian": {"sigma": 0.5}},
     ),
     "cifar10": Plan(
-        Schedule(epochs=40, batch=256, learning_rate=2e-3),
+        Schedule(40, 128, 1e-3, augmentation=Augmentation(mirror=True, shift=4)),
         {"ibp": {"radius": 8 / 255}, "gaussian": {"sigma": 0.25}},
+        residual_cnn,
     ),
 }
 """By dataset. A plan is not changed but replaced in a commit that trains its models again."""
@@ -47,10 +56,11 @@ PLANS: dict[str, Plan] = {
 def train(
     recipe: str, dataset: str, output: Path, seed: int = 0, epochs: int | None = None
 ) -> None:
-    """Train the small CNN on the whole training split and write it to `output` as ONNX.
+    """Train the plan's network on the whole training split and write it to `output` as ONNX.
 
     The file is the same, byte for byte, for the same seed, machine and number of threads. `epochs`
-    replaces the plan's.
+    replaces the plan's. Where the training data are not the official ones, that is told, with
+    their SHA-256, for whoever describes the model.
 
     Raises:
         InputError: no such recipe, no plan for the dataset, no training data, or no place for the
@@ -66,7 +76,9 @@ def train(
     plan, split = PLANS[dataset], data.load("train")
     schedule = plan.schedule if epochs is None else replace(plan.schedule, epochs=epochs)
     chosen = recipes()[recipe](**plan.options.get(recipe, {}))
-    network = small_cnn(data.shape, len(data.classes), seed, chosen.for_intervals)
+    if split.note:
+        tell(f"Trained on {split.note} (SHA-256 {split.sha256}). Say so wherever it is shown.")
+    network = plan.architecture(data.shape, len(data.classes), seed, chosen.for_intervals)
     images = torch.from_numpy(split.images(range(len(split))))
     labels = torch.from_numpy(split.labels)
     with _bar(f"{recipe} on {data.title}") as bar:

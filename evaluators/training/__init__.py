@@ -3,8 +3,12 @@
 A recipe is a file of this folder without an underscore.
 """
 
-from evaluators.training._architectures import small_cnn
+from evaluators.training._architectures import residual_cnn, small_cnn
+from evaluators.training._augmentation import Augmentation
 from evaluators.training._loop import Schedule, fit
 from evaluators.training._recipe import Recipe, recipes
 
-__all__ = ["Recipe", "Schedule", "fit", "recipes", "small_cnn"]
+__all__ = [
+    *("Augmentation", "Recipe", "Schedule", "fit", "recipes"),
+    *("residual_cnn", "small_cnn"),
+]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from evaluators.network import Network
 from evaluators.training._architectures import parameters
+from evaluators.training._augmentation import Augmentation
 from evaluators.training._recipe import Recipe
 
 Report = Callable[[int, float], None]
@@ -17,7 +18,7 @@ Report = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to learn.
+    """How long and how fast to learn, and from which variations of the examples.
 
     The learning rate is constant and, in the last 40 % of the training, falls linearly to zero.
     """
@@ -26,6 +27,7 @@ class Schedule:
     batch: int = 128
     learning_rate: float = 1e-3
     largest_gradient: float = 10.0
+    augmentation: Augmentation = Augmentation()
 
     def rate(self, progress: float) -> float:
         """The learning rate at a point of the training between 0 and 1."""
@@ -57,7 +59,8 @@ def fit(
             rows = order[number * schedule.batch : (number + 1) * schedule.batch]
             progress = (epoch + number / batches) / schedule.epochs
             optimizer.param_groups[0]["lr"] = schedule.rate(progress)
-            loss = recipe.loss(network, x[rows], labels[rows], progress, generator)
+            images = schedule.augmentation(x[rows], generator)
+            loss = recipe.loss(network, images, labels[rows], progress, generator)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(weights, schedule.largest_gradient)

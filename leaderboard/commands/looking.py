@@ -27,7 +27,7 @@ def check(
 ) -> None:
     """Validate submissions without running them; tells every problem in one go."""
     from leaderboard.literature import load_literature
-    from leaderboard.run import check_model
+    from leaderboard.networks import check_model
     from leaderboard.submission import load_submission, model_path
     from leaderboard.submission_files import slugs as all_slugs
 

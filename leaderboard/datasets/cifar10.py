@@ -1,13 +1,21 @@
 """CIFAR-10: 32 by 32 photographs of ten classes, in the official binary layout.
 
 A record is one label byte and 3,072 pixel bytes (channel, height, width). Part of the test set is
-accepted only where a `test_batch.csv` beside it declares every record.
+accepted only where a `test_batch.csv` beside it declares every record. For training alone, JPEG
+copies stand in for the official batches where none of those is there: `train/<class>/<number>.jpg`
+in a folder or in `train_jpeg.tar.xz`. A split of them says that it is not CIFAR-10 itself.
 """
 
 import csv
-from pathlib import Path
+import io
+import lzma
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from leaderboard import data_files
 from leaderboard.data_files import DataFile, Download
@@ -17,6 +25,10 @@ from leaderboard.split import ArraySplit, check_labels
 
 _FOLDER = "cifar-10-batches-bin"
 _RECORD = 1 + 3 * 32 * 32
+_TRAIN_SIZE = 50_000
+_JPEGS = ("train", "train_jpeg.tar.xz")
+_LARGEST_JPEG = 100_000
+"""Bytes; one of 32 by 32 pixels has about a thousand."""
 _COLUMNS = ["record", "label", "official_test_index"]
 
 _TEST = DataFile(
@@ -39,10 +51,17 @@ _TRAIN = tuple(
 
 
 def load(split: str) -> ArraySplit:
-    """The `test` (10,000) or `train` (50,000) split, in the files' order."""
+    """The `test` (10,000) or `train` (50,000) split, in the files' order.
+
+    Raises:
+        InputError: no such split, or its files are missing, broken or not the official ones.
+    """
     if split not in ("test", "train"):
         raise unknown_split(DATASET.name, split, "test, train")
     if split == "train":
+        copies = _present(_JPEGS)
+        if copies is not None and not any(_present(_places(file)) for file in _TRAIN):
+            return read_jpegs(copies)
         batches = [data_files.read_verified(_find(file), file.sha256) for file in _TRAIN]
         return decode(b"".join(batches), "The training batches")
     path = _find(_TEST)
@@ -58,7 +77,17 @@ def load(split: str) -> ArraySplit:
 
 
 def _find(file: DataFile) -> Path:
-    return find_file(DATASET.name, (file.path, Path(file.path).name))
+    return find_file(DATASET.name, _places(file))
+
+
+def _places(file: DataFile) -> tuple[str, ...]:
+    return file.path, Path(file.path).name
+
+
+def _present(candidates: Iterable[str]) -> Path | None:
+    """The first of `candidates` that lies in a folder of the dataset."""
+    places = (root / path for root in data_files.folders(DATASET.name) for path in candidates)
+    return next((place for place in places if place.exists()), None)
 
 
 def decode(content: bytes, where: str, *, complete: bool = True) -> ArraySplit:
@@ -79,6 +108,63 @@ def decode(content: bytes, where: str, *, complete: bool = True) -> ArraySplit:
     total = DATASET.test_size
     note = "" if complete else f"{len(labels):,} of the {total:,} official test images"
     return ArraySplit(pixels, labels, complete=complete, note=note)
+
+
+def read_jpegs(where: Path) -> ArraySplit:
+    """The copies in the folder `train` or in an archive of it.
+
+    They come in the order of their numbers, classes in turn, so that every part of the split has
+    its share of each class.
+
+    Raises:
+        InputError: there are none, one is not a picture of the right size, or no class has the
+            name of its folder.
+    """
+    found: dict[tuple[str, int], NDArray[np.uint8]] = {}
+    for name, content in _jpegs(where):
+        path = PurePosixPath(name)
+        if path.parent.name not in DATASET.classes:
+            raise InputError(f"{name} of {where} is not in the folder of a class of CIFAR-10.")
+        label = DATASET.classes.index(path.parent.name)
+        found[path.stem, label] = _pixels(content, f"{name} of {where}")
+    if not found:
+        raise InputError(f"{where} has no image train/<class>/<number>.jpg.")
+    order = sorted(found)
+    note = (
+        f"{len(order):,} JPEG copies of the {_TRAIN_SIZE:,} training images, near CIFAR-10's own"
+        " but not equal to them"
+    )
+    labels = np.array([label for _, label in order], dtype=np.int64)
+    return ArraySplit(np.stack([found[key] for key in order]), labels, complete=False, note=note)
+
+
+def _jpegs(where: Path) -> Iterator[tuple[str, bytes]]:
+    """Name (`train/<class>/<number>.jpg`) and content of each copy; other files are passed over."""
+    if where.is_dir():
+        for path in sorted(where.glob("*/*.jpg")):
+            yield path.relative_to(where.parent).as_posix(), data_files.read(path)
+        return
+    try:
+        with tarfile.open(where) as archive:
+            for member in archive:
+                path = PurePosixPath(member.name)
+                inside = path.suffix == ".jpg" and path.parts[-3:-2] == ("train",)
+                stream = archive.extractfile(member) if inside and member.isfile() else None
+                if stream is not None:
+                    yield member.name, stream.read(_LARGEST_JPEG)
+    except (OSError, EOFError, tarfile.TarError, lzma.LZMAError) as error:
+        raise InputError(f"{where} is not a whole archive: {error}.") from None
+
+
+def _pixels(content: bytes, where: str) -> NDArray[np.uint8]:
+    """`[3, 32, 32]` of one picture."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.size != DATASET.shape[:0:-1]:
+                raise InputError(f"{where} has {image.size} pixels, not (32, 32).")
+            return np.asarray(image.convert("RGB"), dtype=np.uint8).transpose(2, 0, 1)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise InputError(f"{where} cannot be read: {error}.") from None
 
 
 def _check_declaration(path: Path, part: ArraySplit) -> None:
