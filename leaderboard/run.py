@@ -26,7 +26,7 @@ from evaluators.evaluator import PREDICTION as PREDICTION
 from evaluators.evaluator import Evaluator, catalogue, clean_margins
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Verdict
+from evaluators.verdict import Sampling, Verdict
 from leaderboard.dataset import load_split as load_split
 from leaderboard.errors import BugError, InputError, unknown_name
 from leaderboard.evidence import replayed, write_evidence
@@ -162,10 +162,7 @@ def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) 
                 "seconds": round(verdict.seconds, 6),
                 "stage": verdict.stage,
                 "note": verdict.note,
-                "n0": sampling and sampling.n0,
-                "n": sampling and sampling.n,
-                "count": sampling and sampling.count,
-                "p_lower": sampling and sampling.p_lower,
+                **_sampled(sampling),
                 "sigma": exact_text(problem.network.scale)
                 if isinstance(problem.network, SmoothedNetwork)
                 else None,
@@ -174,6 +171,22 @@ def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) 
             }
         )
     return frame(records)
+
+
+_SAMPLED = ("n0", "n", "count", "p_lower", "procedure", "p_upper", "runner_up")
+
+
+def _sampled(sampling: Sampling | None) -> dict[str, Any]:
+    """The columns of a smoothed model's evidence; all null where nothing was sampled."""
+    if sampling is None:
+        return dict.fromkeys((*_SAMPLED, "statistics"))
+    told = {
+        "classes": getattr(sampling, "classes", 0),
+        "noise": getattr(sampling, "noise", "shared"),
+        **dict(getattr(sampling, "statistics", ())),
+    }
+    columns = {name: getattr(sampling, name, None) for name in _SAMPLED}
+    return {**columns, "statistics": json.dumps(told, sort_keys=True)}
 
 
 def _finite(margin: float | None) -> float | None:

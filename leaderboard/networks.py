@@ -1,0 +1,139 @@
+"""The networks that are asked about: read from ONNX files, checked, put together.
+
+A base classifier of a smoothed model may be an ensemble of several networks, and may have a
+denoiser before it. Each file is checked by itself and against the dataset.
+"""
+
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evaluators.errors import UnsupportedModelError
+from evaluators.network import Network, SmoothedNetwork
+from evaluators.onnx_import import import_free, import_onnx
+from leaderboard.data_files import sha256_of
+from leaderboard.dataset import find_dataset, load_split
+from leaderboard.errors import InputError
+from leaderboard.question import Part, Question, Role
+
+if TYPE_CHECKING:
+    from evaluators.ensemble import Ensemble
+
+_KEPT = 16
+"""Networks that a process keeps; the members of an ensemble must fit."""
+
+
+def network_of(question: Question) -> Network | SmoothedNetwork:
+    """The model of a question, checked against its dataset and against onnxruntime.
+
+    Raises:
+        InputError: every reason why it cannot be used.
+    """
+    smoothed = question.sigma is not None and question.distribution is not None
+    if question.parts:
+        base = _compose(question.parts, question.rule, question.dataset)
+    else:
+        base = _load(question.model, question.model_sha256, question.dataset, "member")
+    if not smoothed:
+        if not isinstance(base, Network):
+            raise InputError("An ensemble is certified by smoothing only: give it noise.")
+        return base
+    assert question.distribution is not None
+    assert question.sigma is not None
+    return SmoothedNetwork(base, question.distribution, question.sigma)
+
+
+@lru_cache(maxsize=2)
+def _compose(parts: tuple[Part, ...], rule: str, dataset: str) -> "Network | Ensemble":
+    """The base classifier made of these files."""
+    from evaluators.ensemble import Ensemble, chain
+
+    networks = {part: _load(part.path, part.sha256, dataset, part.role) for part in parts}
+    members = [networks[part] for part in parts if part.role == "member"]
+    for part in parts:
+        if part.role == "denoiser":
+            members = [chain(networks[part], member) for member in members]
+    if len(members) == 1:
+        return members[0]
+    try:
+        return Ensemble(tuple(members), rule)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+@lru_cache(maxsize=_KEPT)
+def _load(path: Path, sha256: str, dataset: str, role: Role) -> Network:
+    """A network, read once a process as long as few others come between."""
+    data, split = find_dataset(dataset), load_split(dataset)
+    try:
+        samples = split.images(range(min(4, len(split))))
+        network = read_model(path, data.shape, len(data.classes), role, samples)
+    except UnsupportedModelError as error:
+        raise InputError(*error.problems) from error
+    if sha256_of(path) != sha256:
+        raise InputError(f"{path}: the file was changed while it was being evaluated; run again.")
+    return network
+
+
+def read_model(
+    path: Path,
+    shape: tuple[int, ...],
+    classes: int,
+    role: Role = "member",
+    samples: Any = None,
+) -> Network:
+    """An ONNX classifier of inputs of this shape into so many classes, or a denoiser of them.
+
+    Raises:
+        UnsupportedModelError: with every reason why it is none.
+    """
+    if role == "denoiser":
+        return _read_denoiser(path, shape, samples)
+    network = import_onnx(path)
+    problems = _shape_problems(network, path, shape)
+    if network.classes != classes:
+        problems.append(f"{path.name}: it has {network.classes} classes; {classes} are needed.")
+    if problems:
+        raise UnsupportedModelError(*problems)
+    return network if samples is None else import_onnx(path, samples)
+
+
+def _read_denoiser(path: Path, shape: tuple[int, ...], samples: Any) -> Network:
+    """A network from images to images; its output is one row, in row-major order."""
+    if samples is None:
+        samples = np.zeros((1, *shape), dtype=np.float32)
+    network = import_free(path.read_bytes(), path, samples.reshape(len(samples), -1))
+    problems = _shape_problems(network, path, shape)
+    if network.classes != prod(shape):
+        problems.append(
+            f"{path.name}: a denoiser gives an image back, {prod(shape)} numbers, not"
+            f" {network.classes}."
+        )
+    if problems:
+        raise UnsupportedModelError(*problems)
+    return network
+
+
+def _shape_problems(network: Network, path: Path, shape: tuple[int, ...]) -> list[str]:
+    if network.input_shape == tuple(shape):
+        return []
+    return [
+        f"{path.name}: its input has shape {_row(network.input_shape)}; {_row(shape)} is needed."
+    ]
+
+
+def check_model(path: Path, dataset: str, role: Role = "member") -> list[str]:
+    """Every reason, a sentence each, why a model cannot be evaluated on a dataset."""
+    data = find_dataset(dataset)
+    try:
+        read_model(path, data.shape, len(data.classes), role)
+    except UnsupportedModelError as error:
+        return list(error.problems)
+    return []
+
+
+def _row(shape: tuple[int, ...]) -> str:
+    return "[" + ", ".join(["batch", *map(str, shape)]) + "]"
