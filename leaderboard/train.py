@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from evaluators.affine import Shape
 from evaluators.network import Network
 from evaluators.onnx_export import export_onnx
-from evaluators.affine import Shape
 from evaluators.training import Augmentation, Schedule, fit, recipes, residual_cnn, small_cnn
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import InputError, unknown_name

@@ -9,6 +9,11 @@ from evaluators.training._loop import Schedule, fit
 from evaluators.training._recipe import Recipe, recipes
 
 __all__ = [
-    *("Augmentation", "Recipe", "Schedule", "fit", "recipes"),
-    *("residual_cnn", "small_cnn"),
+    "Augmentation",
+    "Recipe",
+    "Schedule",
+    "fit",
+    "recipes",
+    "residual_cnn",
+    "small_cnn",
 ]

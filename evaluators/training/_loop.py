@@ -1,7 +1,7 @@
 """The loop that all recipes share: shuffled batches, Adam, one learning rate schedule."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float32, Int64
@@ -27,7 +27,7 @@ class Schedule:
     batch: int = 128
     learning_rate: float = 1e-3
     largest_gradient: float = 10.0
-    augmentation: Augmentation = Augmentation()
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
     def rate(self, progress: float) -> float:
         """The learning rate at a point of the training between 0 and 1."""
