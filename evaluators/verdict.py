@@ -27,6 +27,14 @@ class Sampling:
 
     `count` of `n` estimation samples, drawn after `n0` selection samples, gave the prediction;
     `p_lower` is the lower confidence bound of its probability, `sigma` the noise's scale.
+
+    Attributes:
+        procedure: name of the way in which samples were spent; it says how `p_lower` follows.
+        noise: "shared" by the examples of a seed, or each example's "own".
+        classes: number of classes; 0 where it was not recorded.
+        p_upper: with two sides, the upper confidence bound of any other class's probability.
+        runner_up: the largest count of another class, where it was used.
+        statistics: what else the bounds and the radius were computed from, by name.
     """
 
     n0: int
@@ -35,6 +43,12 @@ class Sampling:
     p_lower: float
     sigma: Fraction
     seed: int
+    procedure: str = "fixed"
+    noise: str = "shared"
+    classes: int = 0
+    p_upper: float | None = None
+    runner_up: int | None = None
+    statistics: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ Each bound is one function of (count, trials, failure_probability). Computed in 
 to the safe side, so that what is stated holds in real arithmetic.
 """
 
+from math import nextafter
+
 from scipy.special import betainc, betaincinv
 
 _MARGIN = 1e-6
@@ -38,6 +40,21 @@ def clopper_pearson_lower(count: int, trials: int, failure_probability: float) -
         if step > 1:
             return 0.0
     return bound
+
+
+def clopper_pearson_upper(count: int, trials: int, failure_probability: float) -> float:
+    """One-sided upper confidence bound of the probability of a success.
+
+    Whatever the true probability p is, the bound is below p with probability at most
+    `failure_probability`: one minus the lower bound of a failure, rounded up.
+
+    Raises:
+        ValueError: a count that is no count of `trials`, or a probability outside (0, 1).
+    """
+    check_trials(count, trials, failure_probability)
+    lower = clopper_pearson_lower(trials - count, trials, failure_probability)
+    upper = 1.0 - lower
+    return upper if lower >= 0.5 or upper == 1.0 else min(1.0, nextafter(upper, 2.0))
 
 
 def sign_test(larger: int, smaller: int) -> float:

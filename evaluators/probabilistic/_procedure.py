@@ -1,0 +1,181 @@
+"""What a sampling procedure is: how many samples to draw, and what the counts then prove.
+
+A procedure sees counts of classes only, never the network: where the counts come from (`Votes`) and
+what radius they give (`Asked`) are others' business. So the same code runs on simulated counts.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import nextafter
+from typing import NamedTuple, Protocol
+
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from evaluators.probabilistic._certificate import Certificate, needed
+from evaluators.probabilistic._confidence import check_trials
+from evaluators.probabilistic._distribution import Distribution, Probabilities
+from evaluators.problem import Norm
+
+Statistics = tuple[tuple[str, float], ...]
+
+SELECTION, ESTIMATION = "selection", "estimation"
+"""Names of the streams; their samples are independent of each other."""
+
+
+class OvertimeError(Exception):
+    """The time budget is used up."""
+
+
+class Votes(Protocol):
+    """Counts of classes among noisy copies of the examples of a batch."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+
+    @property
+    def block(self) -> int:
+        """Samples that are drawn at once: looks at the counts lie at multiples of this."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def count(
+        self, stream: str, rows: Sequence[int], start: int, samples: int
+    ) -> Int64[Tensor, "rows classes"]:
+        """How often each class wins in samples `start` to `start + samples`, on the CPU.
+
+        Raises:
+            OvertimeError: the time budget is used up.
+        """
+
+    def moments(
+        self, rows: Sequence[int], given: Int64[Tensor, " rows"], samples: int
+    ) -> tuple[Int64[Tensor, "rows classes"], Float64[Tensor, "2 rows entries"]]:
+        """Counts of the first `samples` of the estimation stream, and sums of noise.
+
+        The sums are of the noise, of scale one, over the samples where each example's `given`
+        class wins; over samples of even number first, over those of odd number second.
+        """
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What probabilities are good for: the radius they give, and the one that was asked about."""
+
+    certificate: Certificate
+    distribution: Distribution
+    scale: Fraction
+    norm: Norm
+    dimension: int
+    radius: Fraction
+
+    @cached_property
+    def needed(self) -> float:
+        """The least one-sided bound that gives the radius asked about; inf if none does."""
+        return needed(
+            self.certificate,
+            self.distribution,
+            self.scale,
+            self.norm,
+            self.dimension,
+            self.radius,
+        )
+
+    def certified(self, probabilities: Probabilities) -> Fraction:
+        """The radius of a pair of bounds; 0 for none."""
+        return self.certificate.radius(
+            self.distribution, probabilities, self.scale, self.norm, self.dimension
+        )
+
+    def reached(self, probabilities: Probabilities) -> bool:
+        """Whether a pair of bounds gives the radius asked about."""
+        return self.certified(probabilities) >= self.radius
+
+
+class Estimate(NamedTuple):
+    """What is known about one example's class probabilities.
+
+    Attributes:
+        prediction: the class that the selection samples chose.
+        n: estimation samples that the bounds refer to.
+        count: those that gave the prediction.
+        runner_up: the largest count of another class.
+        probabilities: bounds that hold together, except with the failure probability.
+        statistics: what else the bounds were computed from.
+        note: why sampling ended before the radius was decided, else empty.
+        moments: sums of noise, `[2, entries]`, where the certificate asks for them.
+    """
+
+    prediction: int
+    n: int
+    count: int
+    runner_up: int
+    probabilities: Probabilities
+    statistics: Statistics = ()
+    note: str = ""
+    moments: Float64[Tensor, "2 entries"] | None = None
+
+
+@dataclass(frozen=True)
+class Procedure(ABC):
+    """A way to spend samples.
+
+    Attributes:
+        n0: samples that select the class.
+        n: the most further samples that bound its probability.
+        failure_probability: chance that an example's bounds are wrong.
+        sides: 1 bounds the class's probability; 2 bounds those of the other classes too.
+    """
+
+    n0: int
+    n: int
+    failure_probability: float
+    sides: int = 1
+
+    def __post_init__(self) -> None:
+        check_trials(0, self.n0, self.failure_probability)
+        check_trials(0, self.n, self.failure_probability)
+        if self.sides not in (1, 2):
+            raise ValueError(f"Bounds have 1 or 2 sides, not {self.sides}.")
+
+    @abstractmethod
+    def __call__(
+        self, votes: Votes, asked: Asked, moments: bool = False
+    ) -> list[Estimate | None]:
+        """An estimate of each example, in order; None where time ran out.
+
+        Raises:
+            ValueError: `moments` were asked for and this procedure has none.
+        """
+
+    @property
+    def own_share(self) -> float:
+        """Failure probability of the bound of the selected class."""
+        return self.failure_probability / self.sides
+
+    def other_share(self, classes: int) -> float:
+        """Failure probability of the bound of each other class (Bonferroni)."""
+        return self.failure_probability / 2 / max(1, classes - 1)
+
+
+def one_sided(lower: float) -> Probabilities:
+    """What a lower bound of the class says about any other: at most one minus it, rounded up."""
+    upper = 1.0 - lower
+    if Fraction(upper) < 1 - Fraction(lower):
+        upper = nextafter(upper, 2.0)
+    return Probabilities(lower, upper)
+
+
+def two_sided(lower: float, other: float) -> Probabilities:
+    """Both bounds; the probabilities sum to at most one, so the better of two upper bounds."""
+    return Probabilities(lower, min(other, one_sided(lower).upper))
+
+
+def largest_other(counts: Int64[Tensor, "rows classes"], chosen: Int64[Tensor, " rows"]) -> Tensor:
+    """The largest count of a class that was not chosen, `[rows]`; 0 if there is one class."""
+    return counts.scatter(1, chosen[:, None], 0).amax(1)
