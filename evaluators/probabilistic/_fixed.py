@@ -15,27 +15,24 @@ from dataclasses import dataclass
 
 from evaluators.probabilistic._confidence import clopper_pearson_lower, clopper_pearson_upper
 from evaluators.probabilistic._distribution import Probabilities
+from evaluators.probabilistic._noise import ESTIMATION, SELECTION
 from evaluators.probabilistic._procedure import (
-    ESTIMATION,
-    SELECTION,
     Asked,
     Estimate,
-    OvertimeError,
     Procedure,
     Votes,
     largest_other,
     one_sided,
     two_sided,
 )
+from evaluators.probabilistic._votes import OvertimeError
 
 
 @dataclass(frozen=True)
 class Fixed(Procedure):
     """CERTIFY."""
 
-    def __call__(
-        self, votes: Votes, asked: Asked, moments: bool = False
-    ) -> list[Estimate | None]:
+    def __call__(self, votes: Votes, _asked: Asked, moments: bool = False) -> list[Estimate | None]:
         """Bounds from exactly `n` samples of every example."""
         rows = range(len(votes))
         sums = None

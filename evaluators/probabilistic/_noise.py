@@ -19,6 +19,9 @@ from evaluators.probabilistic._distribution import Distribution
 GRAIN = 16
 """Samples that share one position of the counter; blocks begin at multiples of it."""
 
+SELECTION, ESTIMATION = "selection", "estimation"
+"""Names of the streams of CERTIFY; their samples are independent of each other."""
+
 
 @dataclass(frozen=True)
 class NoiseStream:

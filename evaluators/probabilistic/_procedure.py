@@ -22,13 +22,6 @@ from evaluators.problem import Norm
 
 Statistics = tuple[tuple[str, float], ...]
 
-SELECTION, ESTIMATION = "selection", "estimation"
-"""Names of the streams; their samples are independent of each other."""
-
-
-class OvertimeError(Exception):
-    """The time budget is used up."""
-
 
 class Votes(Protocol):
     """Counts of classes among noisy copies of the examples of a batch."""
@@ -144,9 +137,7 @@ class Procedure(ABC):
             raise ValueError(f"Bounds have 1 or 2 sides, not {self.sides}.")
 
     @abstractmethod
-    def __call__(
-        self, votes: Votes, asked: Asked, moments: bool = False
-    ) -> list[Estimate | None]:
+    def __call__(self, votes: Votes, asked: Asked, moments: bool = False) -> list[Estimate | None]:
         """An estimate of each example, in order; None where time ran out.
 
         Raises:

@@ -1,26 +1,35 @@
 """Counting the classes of noisy copies of an input: where all the time of smoothing goes.
 
 A forward pass always runs on one block of copies of one example, so that the numbers which a sample
-meets do not depend on what else is evaluated. The noise of a block is drawn once and shared by the
-examples of a batch.
+meets do not depend on what else is evaluated. Blocks begin at multiples of their size, so counting
+in several steps meets the same numbers as counting at once. Shared noise is drawn once for all
+examples of a batch; an example's own noise is drawn from a stream of its dataset index.
 """
 
 import time
+from collections.abc import Iterator, Sequence
 from math import prod
+from typing import NamedTuple, overload
 
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from evaluators.network import Network, SmoothedNetwork
+from evaluators.probabilistic._distribution import Distribution
 from evaluators.probabilistic._forward import fast_forward, memory_format
-from evaluators.probabilistic._noise import GRAIN, NoiseStream
+from evaluators.probabilistic._noise import ESTIMATION, GRAIN, NoiseStream
+from evaluators.problem import Problem
 
 _ENTRIES = {"cpu": 2**20, "cuda": 2**26}
 """Entries of a block's largest layer: it stays in a cache (CPU), or fills the device (CUDA)."""
 
 _LOGITS = 2**22
 """Logits kept before they are counted; bounds how many examples share one drawing of noise."""
+
+
+class OvertimeError(Exception):
+    """The time budget is used up."""
 
 
 def block_size(network: Network, device: torch.device) -> int:
@@ -48,44 +57,198 @@ def winners(logits: Float[Tensor, "*rows classes"]) -> Bool[Tensor, "*rows class
     return largest & (finite & (largest.sum(-1, keepdim=True) == 1))
 
 
+class Moments(NamedTuple):
+    """Counts, and sums of the noise over the samples where each example's given class wins.
+
+    The noise has scale one. Samples of even number are summed apart from those of odd number: two
+    independent halves.
+    """
+
+    votes: Int64[Tensor, "batch classes"]
+    sums: Float64[Tensor, "2 batch entries"]
+
+
+class _Work(NamedTuple):
+    """One block of one stream, and the examples that meet it."""
+
+    noise: NoiseStream
+    rows: Sequence[int]
+    start: int
+    size: int
+
+
+class Counter:
+    """Runs a base network on noisy copies of examples and counts which class wins.
+
+    Arguments:
+        network: its base is run in float32 on the device of the examples.
+        x: the examples.
+        deadline: on the clock `time.perf_counter`.
+    """
+
+    def __init__(
+        self,
+        network: SmoothedNetwork,
+        x: Float32[Tensor, "batch *shape"],
+        deadline: float = float("inf"),
+    ) -> None:
+        # Copies made under inference mode would be unusable for gradients later.
+        self._base = network.base.to(torch.float32, x.device)
+        self._forward = fast_forward(self._base)
+        self._center, self._scale, self._deadline = x.double(), float(network.scale), deadline
+        self.classes = network.classes
+        self.block = block_size(self._base, x.device)
+        layout = memory_format(self._base) if x.dim() == 4 else torch.contiguous_format
+        shape = self.block, *self._base.input_shape
+        shifts = torch.empty(shape, dtype=torch.float64, device=x.device)
+        self._shifts = shifts.contiguous(memory_format=layout)
+        self._noisy = torch.empty(shape, device=x.device).contiguous(memory_format=layout)
+
+    @torch.inference_mode()
+    def count(
+        self,
+        streams: Sequence[tuple[NoiseStream, Sequence[int]]],
+        start: int,
+        samples: int,
+        given: Int64[Tensor, " batch"] | None = None,
+    ) -> Moments:
+        """Votes in samples `start` to `start + samples` of each stream, for the rows beside it.
+
+        Sums of noise are kept where `given` names a class of each example.
+
+        Raises:
+            OvertimeError: the deadline has passed.
+        """
+        device = self._center.device
+        batch, entries = len(self._center), prod(self._base.input_shape)
+        most = max(len(rows) for _, rows in streams)
+        # Classes before rows in memory: reductions over classes are then vectorised over rows.
+        logits = self._noisy.new_empty(most, self.classes, self.block).transpose(1, 2)
+        votes = torch.zeros(batch, self.classes, dtype=torch.int64, device=device)
+        sums = torch.zeros(2, batch, 0 if given is None else entries, device=device).double()
+        for work in self._plan(streams, start, samples):
+            shifts = self._shifts[: work.size]
+            shifts.copy_(torch.from_numpy(work.noise.block(work.start, work.size)))
+            drawn = None if given is None else shifts.flatten(1).clone()
+            shifts.mul_(self._scale)
+            for place, row in enumerate(work.rows):
+                if time.perf_counter() > self._deadline:
+                    raise OvertimeError
+                noisy = torch.add(self._center[row], shifts, out=self._noisy[: work.size])
+                logits[place, : work.size] = self._forward(noisy)
+            won = winners(logits[: len(work.rows), : work.size])
+            index = torch.as_tensor(work.rows, device=device)
+            votes.index_add_(0, index, won.sum(1))
+            if given is not None and drawn is not None:
+                own = won.gather(2, given[index, None, None].expand(-1, work.size, 1))[..., 0]
+                for half in (0, 1):
+                    sums[half].index_add_(0, index, own[:, half::2].double() @ drawn[half::2])
+        return Moments(votes, sums)
+
+    def _plan(
+        self, streams: Sequence[tuple[NoiseStream, Sequence[int]]], start: int, samples: int
+    ) -> Iterator[_Work]:
+        """Blocks begin at multiples of their size, whatever is counted."""
+        for noise, rows in streams:
+            first = start
+            while first < start + samples:
+                end = min((first // self.block + 1) * self.block, start + samples)
+                yield _Work(noise, rows, first, end - first)
+                first = end
+
+
+class NoisyVotes:
+    """The counts of a problem's examples, as a procedure asks for them.
+
+    Arguments:
+        distribution: of the noise.
+        own: whether each example has its own noise, keyed by its index in the dataset.
+        deadline: on the clock `time.perf_counter`.
+    """
+
+    def __init__(
+        self, problem: Problem, distribution: Distribution, own: bool, deadline: float
+    ) -> None:
+        assert isinstance(problem.network, SmoothedNetwork)
+        self._problem, self._distribution, self._own = problem, distribution, own
+        self._counter = Counter(problem.network, problem.x, deadline)
+        self.classes, self.block = problem.classes, self._counter.block
+
+    def __len__(self) -> int:
+        return len(self._problem)
+
+    def count(
+        self, stream: str, rows: Sequence[int], start: int, samples: int
+    ) -> Int64[Tensor, "rows classes"]:
+        """As `Votes.count`."""
+        votes = self._counter.count(self._streams(stream, rows), start, samples).votes
+        return votes.cpu()[list(rows)]
+
+    def moments(
+        self, rows: Sequence[int], given: Int64[Tensor, " rows"], samples: int
+    ) -> tuple[Int64[Tensor, "rows classes"], Float64[Tensor, "2 rows entries"]]:
+        """As `Votes.moments`."""
+        device = self._problem.x.device
+        of_all = torch.zeros(len(self), dtype=torch.int64, device=device)
+        of_all[list(rows)] = given.to(device)
+        streams = self._streams(ESTIMATION, rows)
+        votes, sums = self._counter.count(streams, 0, samples, of_all)
+        return votes.cpu()[list(rows)], sums.cpu()[:, list(rows)]
+
+    def _streams(self, name: str, rows: Sequence[int]) -> list[tuple[NoiseStream, Sequence[int]]]:
+        shape, seed = self._problem.network.input_shape, self._problem.seed
+        if not self._own:
+            return [(NoiseStream(self._distribution, shape, seed, name), rows)]
+        examples = self._problem.examples
+        return [
+            (
+                NoiseStream(self._distribution, shape, seed, f"{name}, example {examples[row]}"),
+                [row],
+            )
+            for row in rows
+        ]
+
+
+@overload
+def count_votes(
+    network: SmoothedNetwork,
+    x: Float32[Tensor, "batch *shape"],
+    noise: NoiseStream,
+    samples: int,
+    deadline: float = ...,
+) -> Int64[Tensor, "batch classes"] | None: ...
+
+
+@overload
+def count_votes(
+    network: SmoothedNetwork,
+    x: Float32[Tensor, "batch *shape"],
+    noise: NoiseStream,
+    samples: int,
+    deadline: float = ...,
+    *,
+    given: Int64[Tensor, " batch"],
+) -> Moments | None: ...
+
+
 def count_votes(
     network: SmoothedNetwork,
     x: Float32[Tensor, "batch *shape"],
     noise: NoiseStream,
     samples: int,
     deadline: float = float("inf"),
-) -> Int64[Tensor, "batch classes"] | None:
+    *,
+    given: Int64[Tensor, " batch"] | None = None,
+) -> Int64[Tensor, "batch classes"] | Moments | None:
     """How often each class wins among `samples` noisy copies of each example.
 
-    Rows sum to less than `samples` where some copies have no winner. None when the clock
-    (`time.perf_counter`) passed `deadline` before all samples were drawn.
+    Rows sum to less than `samples` where some copies have no winner. With a `given` class for each
+    example the sums of the noise where it wins are returned beside the counts. None when the clock
+    passed `deadline` before all samples were drawn.
     """
-    # Copies made under inference mode would be unusable for gradients later.
-    base = network.base.to(torch.float32, x.device)
-    with torch.inference_mode():
-        return _count(base, x, float(network.scale), noise, samples, deadline)
-
-
-def _count(
-    base: Network, x: Tensor, scale: float, noise: NoiseStream, samples: int, deadline: float
-) -> Tensor | None:
-    forward, layout = fast_forward(base), memory_format(base)
-    rows = min(block_size(base, x.device), samples)
-    center = x.double()
-    shifts = torch.empty(rows, *base.input_shape, dtype=torch.float64, device=x.device)
-    noisy = torch.empty(rows, *base.input_shape, dtype=torch.float32, device=x.device)
-    if x.dim() == 4:
-        shifts, noisy = (buffer.contiguous(memory_format=layout) for buffer in (shifts, noisy))
-    # Classes before rows in memory: reductions over classes are then vectorised over rows.
-    logits = noisy.new_empty(len(x), base.classes, rows).transpose(1, 2)
-    counts = torch.zeros(len(x), base.classes, dtype=torch.int64, device=x.device)
-    for start in range(0, samples, rows):
-        size = min(rows, samples - start)
-        shifts[:size].copy_(torch.from_numpy(noise.block(start, size))).mul_(scale)
-        for example in range(len(x)):
-            if time.perf_counter() > deadline:
-                return None
-            torch.add(center[example], shifts[:size], out=noisy[:size])
-            logits[example, :size] = forward(noisy[:size])
-        counts += winners(logits[:, :size]).sum(1)
-    return counts
+    try:
+        counter = Counter(network, x, deadline)
+        moments = counter.count([(noise, range(len(x)))], 0, samples, given)
+    except OvertimeError:
+        return None
+    return moments.votes if given is None else moments
