@@ -45,7 +45,7 @@ PLANS: dict[str, Plan] = {
         {"ibp": {"radius": 0.3, "clean_share": 0.4}, "gaussian": {"sigma": 0.5}},
     ),
     "cifar10": Plan(
-        Schedule(40, 128, 1e-3, augmentation=Augmentation(mirror=True, shift=4)),
+        Schedule(20, 128, 1e-3, augmentation=Augmentation(mirror=True, shift=4)),
         {"ibp": {"radius": 8 / 255}, "gaussian": {"sigma": 0.25}},
         residual_cnn,
     ),
