@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import prod
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,9 @@ from torch import Tensor
 
 from evaluators.affine import AffineMap, Shape
 from evaluators.elementwise import Elementwise
+
+if TYPE_CHECKING:
+    from evaluators.ensemble import Ensemble
 
 
 @dataclass(frozen=True)
@@ -181,12 +185,12 @@ class SmoothedNetwork:
     """The classifier x -> most likely class of base(x + noise).
 
     Attributes:
-        base: the network that is run on noisy inputs.
+        base: the network, or the ensemble of networks, that is run on noisy inputs.
         distribution: name of the noise, such as "gaussian".
         scale: its scale in pixel units (sigma for Gaussian noise).
     """
 
-    base: Network
+    base: "Network | Ensemble"
     distribution: str
     scale: Fraction
 

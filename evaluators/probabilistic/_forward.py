@@ -15,6 +15,7 @@ from torch import Tensor
 
 from evaluators.affine import Convolution, Dense, Diagonal, Reshape
 from evaluators.elementwise import LeakyReLU
+from evaluators.ensemble import Ensemble, combine
 from evaluators.network import Network, Sum, apply
 
 Forward = Callable[[Tensor], Tensor]
@@ -29,17 +30,24 @@ class _Step(NamedTuple):
     done: tuple[int, ...]
 
 
-def memory_format(network: Network) -> torch.memory_format:
-    """Channels-last for networks with two-dimensional convolutions."""
+def memory_format(network: Network | Ensemble) -> torch.memory_format:
+    """Channels-last for networks with two-dimensional convolutions, and ensembles with such."""
+    if isinstance(network, Ensemble):
+        formats = {memory_format(member) for member in network.members}
+        last = torch.channels_last
+        return last if last in formats else torch.contiguous_format
     flat = not any(_is_convolution(network, position) for position in range(len(network.nodes)))
     return torch.contiguous_format if flat else torch.channels_last
 
 
-def fast_forward(network: Network) -> Forward:
+def fast_forward(network: Network | Ensemble) -> Forward:
     """The function `[rows, *shape] -> [rows, classes]` of a network, for inference only.
 
     Call it in `torch.inference_mode`, with inputs in the network's `memory_format`.
     """
+    if isinstance(network, Ensemble):
+        members, rule = [fast_forward(member) for member in network.members], network.rule
+        return lambda x: combine(torch.stack([member(x) for member in members]), rule)
     planned = _plan(network)
     last_use = {parent: step[0] for step in planned for parent in step[1]}
     steps = [

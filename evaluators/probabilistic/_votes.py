@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
+from evaluators.ensemble import Ensemble
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.probabilistic._distribution import Distribution
 from evaluators.probabilistic._forward import fast_forward, memory_format
@@ -32,14 +33,15 @@ class OvertimeError(Exception):
     """The time budget is used up."""
 
 
-def block_size(network: Network, device: torch.device) -> int:
+def block_size(network: Network | Ensemble, device: torch.device) -> int:
     """Copies of one example per forward pass: a power of two, fixed by network and device kind."""
-    largest = max(prod(node.shape) for node in network.nodes)
+    members = network.members if isinstance(network, Ensemble) else (network,)
+    largest = max(prod(node.shape) for member in members for node in member.nodes)
     fitting = _ENTRIES["cpu" if device.type == "cpu" else "cuda"] // largest
     return min(max(1 << max(fitting.bit_length() - 1, 0), GRAIN), 1024)
 
 
-def group_size(network: Network, device: torch.device) -> int:
+def group_size(network: Network | Ensemble, device: torch.device) -> int:
     """Examples that `count_votes` takes at once."""
     return max(1, _LOGITS // (block_size(network, device) * network.classes))
 
