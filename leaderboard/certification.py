@@ -13,18 +13,31 @@ import pandas as pd
 
 from leaderboard.data_files import sha256_of
 from leaderboard.dataset import find_dataset, load_split
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, unknown_name
 from leaderboard.evidence import prepare_folder
+from leaderboard.networks import network_of
 from leaderboard.provenance import describe
-from leaderboard.question import Question, Shard
+from leaderboard.question import Part, Question, Shard, combined_sha256
 from leaderboard.results import write
-from leaderboard.run import can_certify, cut, fingerprint
+from leaderboard.run import can_certify, cut, fingerprint, make_evaluator
 from leaderboard.setting import Norm, exact_text, parse_radius
+from leaderboard.smoothing import noises, procedures, rules, strange_options
 from leaderboard.strict_toml import shown
 from leaderboard.workers import check_workers, run_shards
 
 NORMS = get_args(Norm)
 MOST_SAMPLES = 10**9
+DEFAULT_NOISE = "gaussian"
+DEFAULT_RULE = "mean-logits"
+
+_OPTIONS = {
+    "n": "samples",
+    "failure_probability": "failure_probability",
+    "procedure": "procedure",
+    "sides": "sides",
+}
+"""How the command line calls an evaluator's options."""
+_OPTION_OF = {key: f"--{name.replace('_', '-')}" for key, name in _OPTIONS.items()}
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,27 @@ class Wish:
     max_radius: bool
     output: Path | None
     evidence: Path | None = None
+    noise: str | None = None
+    procedure: str | None = None
+    sides: int | None = None
+    members: tuple[Path, ...] = ()
+    rule: str | None = None
+    denoiser: Path | None = None
+
+    @property
+    def sampling(self) -> dict[str, object]:
+        """What was typed that only a smoothed model has, by the name of its option."""
+        typed = {
+            "--samples": self.samples,
+            "--failure-probability": self.failure_probability,
+            "--noise": self.noise,
+            "--procedure": self.procedure,
+            "--sides": self.sides,
+            "--member": self.members or None,
+            "--rule": self.rule,
+            "--denoiser": self.denoiser,
+        }
+        return {name: value for name, value in typed.items() if value is not None}
 
 
 def prepare(wish: Wish) -> tuple[Question, list[int]]:
@@ -58,7 +92,13 @@ def prepare(wish: Wish) -> tuple[Question, list[int]]:
     """
     question = question_of(wish)
     examples = chosen_examples(wish, len(load_split(wish.dataset)))
-    if not can_certify(question) and wish.max_radius:
+    certifies = can_certify(question)
+    if question.sigma is not None and (strange := strange_options(question)):
+        raise InputError(
+            f"The evaluator '{make_evaluator(question, network_of(question)).name()}' has no"
+            f" {' and no '.join(_OPTION_OF[name] for name in strange)}."
+        )
+    if not certifies and wish.max_radius:
         raise InputError(f"--max-radius needs a proof, but '{wish.evaluator}' only refutes.")
     if wish.evidence is not None:
         prepare_folder(wish.evidence)
@@ -83,7 +123,9 @@ def question_of(wish: Wish) -> Question:
         problems += error.problems
     if problems:
         raise InputError(*problems)
-    options = {"n": wish.samples, "failure_probability": wish.failure_probability}
+    options = {key: getattr(wish, name) for key, name in _OPTIONS.items()}
+    parts = _parts(wish)
+    rule = (wish.rule or DEFAULT_RULE) if wish.members else ""
     return Question(
         dataset=wish.dataset,
         norm=wish.norm,
@@ -91,19 +133,31 @@ def question_of(wish: Wish) -> Question:
         seconds=wish.seconds,
         evaluator=wish.evaluator,
         options=tuple((name, value) for name, value in options.items() if value is not None),
-        distribution="gaussian" if sigma is not None else None,
+        distribution=(wish.noise or DEFAULT_NOISE) if sigma is not None else None,
         sigma=sigma,
         model=wish.model,
-        model_sha256=sha256_of(wish.model),
+        model_sha256=combined_sha256(parts, rule) if parts else sha256_of(wish.model),
         device=wish.device,
         evidence=wish.evidence,
+        parts=parts,
+        rule=rule,
     )
+
+
+def _parts(wish: Wish) -> tuple[Part, ...]:
+    """The files of a base classifier that is made of several; none where it is one."""
+    if not wish.members and wish.denoiser is None:
+        return ()
+    before = [Part("denoiser", wish.denoiser, sha256_of(wish.denoiser))] if wish.denoiser else []
+    members = (wish.model, *wish.members)
+    return (*before, *(Part("member", path, sha256_of(path)) for path in members))
 
 
 def _problems(wish: Wish) -> Iterator[str]:
     """What is wrong with each value by itself, apart from the exact numbers."""
-    if not wish.model.is_file():
-        yield f"{wish.model}: there is no such file."
+    for path in (wish.model, *wish.members, *([wish.denoiser] if wish.denoiser else [])):
+        if not path.is_file():
+            yield f"{path}: there is no such file."
     try:
         find_dataset(wish.dataset)
     except InputError as error:
@@ -125,8 +179,28 @@ def _problems(wish: Wish) -> Iterator[str]:
         yield f"--output: there is no folder {wish.output.parent}."
     if wish.output is not None and wish.output.suffix != ".parquet":
         yield f"--output is {wish.output}; its name must end in .parquet."
-    if wish.sigma is None and (wish.samples is not None or chance is not None):
-        yield "--samples and --failure-probability are for a smoothed model: give --sigma, too."
+    yield from _sampling_problems(wish)
+
+
+def _sampling_problems(wish: Wish) -> Iterator[str]:
+    """What is wrong with how a smoothed model is asked about."""
+    if not wish.sampling:
+        return
+    if wish.sigma is None:
+        verb = "is" if len(wish.sampling) == 1 else "are"
+        yield f"{' and '.join(wish.sampling)} {verb} for a smoothed model: give --sigma, too."
+        return
+    if wish.sides not in (None, 1, 2):
+        yield f"--sides is {wish.sides}; it must be 1 or 2."
+    if wish.rule is not None and not wish.members:
+        yield "--rule is for an ensemble: give --member, too."
+    for option, value, known in (
+        ("noise", wish.noise, noises()),
+        ("procedure", wish.procedure, procedures()),
+        ("rule", wish.rule, rules()),
+    ):
+        if value is not None and value not in known:
+            yield from unknown_name(option, value, known).problems
 
 
 def chosen_examples(wish: Wish, total: int) -> list[int]:

@@ -13,11 +13,12 @@ from leaderboard.dataset import load_split
 from leaderboard.errors import BugError, InputError
 from leaderboard.project import Project
 from leaderboard.provenance import describe
-from leaderboard.question import Question, Shard
+from leaderboard.question import Question, Shard, combined_sha256
 from leaderboard.results import COLUMNS, Results, read, results_path, write
 from leaderboard.run import code_digest, cut, fingerprint
 from leaderboard.setting import Setting
 from leaderboard.submission import Submission, model_path
+from leaderboard.submission_models import parts_of
 from leaderboard.workers import run_shards
 
 
@@ -97,8 +98,9 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
         InputError: the model, the data or the request cannot be used.
     """
     split = load_split(setting.dataset)
-    examples = setting.examples.indices(len(split))
-    selection = setting.examples.label
+    wanted = setting.selection(submission.smoothing is not None)
+    examples = wanted.indices(len(split))
+    selection, whole = wanted.label, len(examples)
     if request.examples is not None and request.examples < len(examples):
         examples = examples[: request.examples]
         selection = f"first {len(examples)} of {selection}"
@@ -120,7 +122,7 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
         examples,
         cut(question, examples),
         selection,
-        len(examples) == len(setting.examples.indices(len(split))),
+        len(examples) == whole,
         None if parts.exists() else before,
     )
 
@@ -145,6 +147,8 @@ def _question(
     project: Project, submission: Submission, setting: Setting, request: Request
 ) -> Question:
     path = model_path(project, submission)
+    parts = parts_of(project, submission) if submission.composed else ()
+    rule = submission.ensemble.rule if submission.ensemble else ""
     smoothing, protocol = submission.smoothing, setting.smoothing
     if smoothing is not None and protocol is None:
         raise InputError(
@@ -157,12 +161,14 @@ def _question(
         seconds=request.seconds or setting.seconds,
         evaluator=request.evaluator,
         complete=setting.complete,
-        options=tuple(sorted(protocol.model_dump().items())) if protocol else (),
+        options=tuple(sorted(protocol.options.items())) if protocol else (),
         distribution=smoothing.distribution if smoothing else None,
         sigma=smoothing.scale if smoothing else None,
         model=path,
-        model_sha256=sha256_of(path),
+        model_sha256=combined_sha256(parts, rule) if parts else sha256_of(path),
         device=request.device,
+        parts=parts,
+        rule=rule,
     )
 
 

@@ -47,6 +47,7 @@ def describe(
         device=_device_name(question.device),
         threads=torch.get_num_threads(),
         seed=str(question.seed),
+        distribution=question.distribution,
         fingerprint=fingerprint,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

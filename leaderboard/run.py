@@ -34,6 +34,7 @@ from leaderboard.networks import network_of
 from leaderboard.question import Question, Shard, shards
 from leaderboard.results import frame
 from leaderboard.setting import exact_text
+from leaderboard.smoothing import make_smoothing
 
 AnyEvaluator = Evaluator | Cascade
 
@@ -75,25 +76,23 @@ def make_evaluator(question: Question, network: Network | SmoothedNetwork) -> An
         InputError: there is none of this name, it does not apply to this kind of model, or it has
             no such option.
     """
-    smoothed = isinstance(network, SmoothedNetwork)
     name = question.evaluator
-    if name is None or name == Cascade.name():
-        if not smoothed:
-            return Cascade(default_stages(question.complete))
-        if name is not None:
+    if isinstance(network, SmoothedNetwork):
+        if name == Cascade.name():
             raise InputError("The cascade is for plain networks; leave --evaluator out.")
-        name = f"smoothing-{question.distribution}"
+        return make_smoothing(question)
+    if name is None or name == Cascade.name():
+        return Cascade(default_stages(question.complete))
     if name not in catalogue():
         raise unknown_name("evaluator", name, [*catalogue(), Cascade.name()])
     kind = catalogue()[name]
     if not isinstance(network, kind.accepts):
-        needed = "a plain network (no --sigma)" if smoothed else "a smoothed model (--sigma)"
         fitting = [n for n, e in catalogue().items() if isinstance(network, e.accepts)]
         raise InputError(
-            f"The evaluator '{name}' needs {needed}; for this model: {', '.join(fitting)}."
+            f"The evaluator '{name}' needs a smoothed model (--sigma); for this model:"
+            f" {', '.join(fitting)}."
         )
-    options = dict(question.options) if smoothed else {}
-    return kind(**options)
+    return kind()
 
 
 def can_certify(question: Question) -> bool:

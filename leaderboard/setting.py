@@ -118,12 +118,21 @@ class SmoothingProtocol(Strict):
     """How a smoothed model is sampled (Cohen et al., ICML 2019, algorithm 1).
 
     `n0` noisy copies select the class, `n` more estimate its probability, and a certificate is
-    wrong with probability at most `failure_probability`.
+    wrong with probability at most `failure_probability`. `procedure` says how they are drawn, all
+    at once ("fixed") or with an early end; `examples` are those that smoothed models are measured
+    on, None for the setting's own.
     """
 
     n0: int = Field(ge=1)
     n: int = Field(ge=1)
     failure_probability: float = Field(gt=0, lt=1)
+    procedure: str = "fixed"
+    examples: Selection | None = None
+
+    @property
+    def options(self) -> dict[str, int | float | str]:
+        """What an evaluator is told."""
+        return self.model_dump(exclude={"examples"})
 
 
 class Setting(Strict):
@@ -159,6 +168,12 @@ class Setting(Strict):
     def radius(self) -> Fraction:
         """The exact radius, in units of the pixel range [0, 1]."""
         return exact_fraction(self.radius_text)
+
+    def selection(self, smoothed: bool) -> Selection:
+        """The examples that a plain or a smoothed model is measured on."""
+        if smoothed and self.smoothing is not None and self.smoothing.examples is not None:
+            return self.smoothing.examples
+        return self.examples
 
     @property
     def title(self) -> str:

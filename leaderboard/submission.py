@@ -7,43 +7,32 @@ told all at once, a sentence each.
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from leaderboard import data_files
-from leaderboard.data_files import DataFile, Download
-from leaderboard.dataset import load_datasets
 from leaderboard.errors import InputError, nearest
 from leaderboard.project import Project
-from leaderboard.setting import ExactText, Norm, Setting, exact_fraction, load_settings
+from leaderboard.setting import ExactText, Setting, exact_fraction, load_settings
 from leaderboard.strict_toml import Entries, Strict, parse, read_toml
-from leaderboard.submission_files import (
-    LARGEST_MODEL,
-    MANIFEST,
-    file_problems,
-    find_folder,
-    folder_problems,
-    slugs,
+from leaderboard.submission_files import MANIFEST, find_folder, folder_problems, slugs
+from leaderboard.submission_models import (
+    MOST_MEMBERS,
+    EnsembleTable,
+    Model,
+    ModelFile,
+    path_of,
+    problems_of_files,
 )
 from leaderboard.taxonomy import load_taxonomy
-from leaderboard.text import Arxiv, Date, Line, OnnxName, Paragraph, Sha256, Url
-
-Distribution = Literal["gaussian", "laplace", "uniform"]
-
-# Where each noise certifies well (Cohen et al. 2019, Teng et al. 2020, Yang et al. 2020); an ℓ∞
-# ball lies in the ℓ2 ball of √d times its radius.
-_NOISE_NORMS: dict[Distribution, tuple[Norm, ...]] = {
-    "gaussian": ("l2", "linf"),
-    "laplace": ("l1",),
-    "uniform": ("l1",),
-}
+from leaderboard.text import Arxiv, Date, Line, Paragraph, Url
 
 
-def _known_dataset(name: str) -> str:
-    if name not in load_datasets():
-        known = ", ".join(load_datasets())
-        raise ValueError(f"must be one of {known}.{nearest(name, load_datasets())}")
+def _known_noise(name: str) -> str:
+    from leaderboard.smoothing import noises
+
+    if name not in noises():
+        raise ValueError(f"must be one of {', '.join(noises())}.{nearest(name, noises())}")
     return name
 
 
@@ -75,24 +64,6 @@ class Paper(Strict):
         return self.url or (f"https://arxiv.org/abs/{self.arxiv}" if self.arxiv else "")
 
 
-class Model(Strict):
-    """The network: a file in the submission's folder, or an address; `size` is in bytes."""
-
-    file: OnnxName | None = None
-    url: Url | None = None
-    sha256: Sha256
-    size: int | None = Field(default=None, ge=1, le=LARGEST_MODEL)
-    dataset: Annotated[str, AfterValidator(_known_dataset)]
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.file is None) == (self.url is None):
-            raise ValueError("must have one of the keys file and url")
-        if self.url is not None and self.size is None:
-            raise ValueError("must have a size, in bytes, beside the url")
-        return self
-
-
 class Training(Strict):
     """How the model was trained: a leaf of the taxonomy, and data beside the training set."""
 
@@ -104,7 +75,7 @@ class Training(Strict):
 class Smoothing(Strict):
     """The noise of a smoothed model; `sigma` is its scale as written."""
 
-    distribution: Distribution
+    distribution: Annotated[str, AfterValidator(_known_noise)]
     sigma: ExactText
 
     @property
@@ -130,7 +101,11 @@ class Claim(Strict):
 
 
 class Submission(Strict):
-    """One submitted model; `smoothing` is None for a network that is not smoothed."""
+    """One submitted model; `smoothing` is None for a network that is not smoothed.
+
+    The base classifier of a smoothed one may be an ensemble, of the model and further `members`,
+    and may have a denoiser before it.
+    """
 
     slug: str
     title: Line
@@ -141,10 +116,31 @@ class Submission(Strict):
     model: Model
     training: Training
     smoothing: Smoothing | None = None
+    members: Entries[ModelFile] = Field(default=(), alias="member", max_length=MOST_MEMBERS)
+    ensemble: EnsembleTable | None = None
+    denoiser: ModelFile | None = None
     claims: Entries[Claim] = Field(default=(), alias="claim")
+
+    @property
+    def composed(self) -> bool:
+        """Whether the base classifier is made of several files."""
+        return bool(self.members) or self.denoiser is not None
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.composed and self.smoothing is None:
+            raise ValueError("has a [[member]] or a [denoiser], which need a [smoothing]")
+        if bool(self.members) != (self.ensemble is not None):
+            raise ValueError("must have an [ensemble] with a rule and a [[member]], or neither")
+        hashes = [one.sha256 for one in (self.model, *self.members)]
+        if len(set(hashes)) < len(hashes):
+            raise ValueError("has the same network twice among [model] and [[member]]")
+        return self
 
     @model_validator(mode="after")
     def _claims_fit(self) -> Self:
+        if not self.claims:
+            return self
         claimed = [claim.setting for claim in self.claims]
         allowed = [setting.id for setting in settings_for(self, load_settings())]
         for setting in claimed:
@@ -167,7 +163,9 @@ def settings_for(submission: Submission, settings: Mapping[str, Setting]) -> lis
     of_dataset = [one for one in settings.values() if one.dataset == submission.model.dataset]
     if submission.smoothing is None:
         return of_dataset
-    norms = _NOISE_NORMS[submission.smoothing.distribution]
+    from leaderboard.smoothing import noises
+
+    norms = noises()[submission.smoothing.distribution]
     return [setting for setting in of_dataset if setting.smoothing and setting.norm in norms]
 
 
@@ -182,7 +180,7 @@ def load_submission(project: Project, slug: str) -> Submission:
     if unfit := folder_problems(folder, where):
         raise InputError(*unfit)
     table = read_toml(folder / MANIFEST, f"{where}/{MANIFEST}")
-    problems = _model_problems(folder, where, table.get("model"))
+    problems = problems_of_files(folder, where, table)
     try:
         submission = parse(Submission, table, f"{where}/{MANIFEST}", slug=slug)
     except InputError as error:
@@ -190,17 +188,6 @@ def load_submission(project: Project, slug: str) -> Submission:
     if problems:
         raise InputError(*problems)
     return submission
-
-
-def _model_problems(folder: Path, where: str, table: object) -> list[str]:
-    """What is wrong with the model's file, if its table says enough to find it."""
-    try:
-        model = Model.model_validate(table)
-    except ValidationError:
-        return []
-    if model.file is None:
-        return []
-    return file_problems(folder / model.file, where, model.sha256, model.size)
 
 
 def check_submission(project: Project, slug: str) -> list[str]:
@@ -236,11 +223,4 @@ def model_path(project: Project, submission: Submission) -> Path:
     Raises:
         InputError: it cannot be downloaded, or its content is not the announced one.
     """
-    model = submission.model
-    if model.file:
-        return project.submissions / submission.slug / model.file
-    file = DataFile(f"{model.sha256}.onnx", model.sha256)
-    folder = data_files.cache_folder() / "models"
-    if not data_files.present(folder, file):
-        data_files.download(Download((str(model.url),), (file,)), folder)
-    return folder / file.path
+    return path_of(project, submission.slug, submission.model)

@@ -68,16 +68,16 @@ def folder_problems(folder: Path, where: str) -> list[str]:
     return problems
 
 
-def file_problems(path: Path, where: str, sha256: str, size: int | None) -> list[str]:
-    """Why the model at `path` is missing, too large, or not the announced one, in a sentence."""
+def file_problems(path: Path, where: str, key: str, sha256: str, size: int | None) -> list[str]:
+    """Why the model at `path`, which the table `key` names, cannot be used, in a sentence."""
     name = f"{where}/{path.name}"
     if not path.is_file():
-        return [f"There is no file {name}, which 'model.file' names."]
+        return [f"There is no file {name}, which '{key}.file' names."]
     found = path.stat().st_size
     if found > LARGEST_MODEL:
         return [f"{name} has {found:,} bytes, but a model may have {LARGEST_MODEL:,}."]
     if size not in (None, found):
-        return [f"{name} has {found:,} bytes, but 'model.size' says {size:,}."]
+        return [f"{name} has {found:,} bytes, but '{key}.size' says {size:,}."]
     if (digest := sha256_of(path)) != sha256:
-        return [f"{name} has the SHA-256 {digest}, but 'model.sha256' says {sha256}."]
+        return [f"{name} has the SHA-256 {digest}, but '{key}.sha256' says {sha256}."]
     return []

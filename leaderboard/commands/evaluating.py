@@ -122,7 +122,23 @@ def certify(
         ),
     ] = False,
     seconds: Annotated[float, typer.Option(help="Time budget of an example")] = 60.0,
-    sigma: Annotated[str | None, typer.Option(help="Smooth with Gaussian noise: 0.25")] = None,
+    sigma: Annotated[str | None, typer.Option(help="Smooth with noise of this scale")] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="gaussian (default), laplace, uniform, …")
+    ] = None,
+    procedure: Annotated[
+        str | None, typer.Option(help="How samples are spent; default: fixed")
+    ] = None,
+    sides: Annotated[
+        int | None, typer.Option(help="1 bounds the top class only (default), 2 the others too")
+    ] = None,
+    member: Annotated[
+        list[Path] | None, typer.Option(help="A further network of an ensemble, repeatable")
+    ] = None,
+    rule: Annotated[str | None, typer.Option(help="Of an ensemble; default: mean-logits")] = None,
+    denoiser: Annotated[
+        Path | None, typer.Option(help="An ONNX network that runs before the classifier")
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(help="Noisy copies of an example; default: 100000")
     ] = None,
@@ -147,6 +163,7 @@ def certify(
     wish = certification.Wish(
         model, dataset, norm, radius, evaluator, examples, indices, seconds,
         sigma, samples, failure_probability, device, workers, max_radius, output, evidence,
+        noise, procedure, sides, tuple(member or ()), rule, denoiser,
     )  # fmt: skip
     question, chosen = certification.prepare(wish)
     with RunProgress(f"{model.name} · {norm} {radius}", len(chosen)) as progress:

@@ -28,8 +28,9 @@ def check(
     """Validate submissions without running them; tells every problem in one go."""
     from leaderboard.literature import load_literature
     from leaderboard.networks import check_model
-    from leaderboard.submission import load_submission, model_path
+    from leaderboard.submission import load_submission
     from leaderboard.submission_files import slugs as all_slugs
+    from leaderboard.submission_models import parts_of
 
     project = find_project()
     problems: list[str] = []
@@ -37,11 +38,13 @@ def check(
     for slug in chosen:
         try:
             submission = load_submission(project, slug)
-            path = model_path(project, submission)
+            parts = parts_of(project, submission)
         except InputError as error:
             problems += error.problems
         else:
-            problems += [f"{slug}: {p}" for p in check_model(path, submission.model.dataset)]
+            for part in parts:
+                found = check_model(part.path, submission.model.dataset, part.role)
+                problems += [f"{slug}: {problem}" for problem in found]
     if not slugs:
         load_literature()
     if problems:

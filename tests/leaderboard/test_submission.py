@@ -10,6 +10,7 @@ from leaderboard.errors import InputError
 from leaderboard.project import Project
 from leaderboard.scaffold import scaffold
 from leaderboard.setting import load_settings
+from leaderboard.smoothing import noises
 from leaderboard.submission import (
     check_submission,
     load_submission,
@@ -73,14 +74,15 @@ def test_a_plain_model_competes_in_every_setting_of_its_dataset(project: Project
     ("distribution", "norm"),
     [("gaussian", "l2"), ("laplace", "l1"), ("uniform", "l1")],
 )
-def test_a_smoothed_model_competes_in_the_norm_of_its_noise(
+def test_a_smoothed_model_competes_where_its_noise_certifies(
     project: Project, distribution: str, norm: str
 ) -> None:
     noise = f'[smoothing]\ndistribution = "{distribution}"\nsigma = "1/3"\n'
     submit(project, HEAD + MODEL.replace("mnist", "cifar10") + TRAINING + noise)
     submission = load_submission(project, "my-net")
     chosen = settings_for(submission, load_settings())
-    assert {(setting.dataset, setting.norm) for setting in chosen} == {("cifar10", norm)}
+    assert {setting.dataset for setting in chosen} == {"cifar10"}
+    assert {setting.norm for setting in chosen} <= set(noises()[distribution])
     assert all(setting.smoothing for setting in chosen)
     assert f"cifar10-{norm}-1.0" in {setting.id for setting in chosen}
     assert submission.smoothing is not None
@@ -109,15 +111,15 @@ def test_every_problem_is_told_at_once_with_file_key_found_and_allowed(project: 
     assert set(check_submission(project, "my-net")) == {
         f"{where}the key 'title' is missing.",
         f"{where}there is no key 'titel'. Did you mean 'title'? Allowed here: title, authors,"
-        " licence, code, paper, model, training, smoothing, claim.",
+        " licence, code, paper, model, training, smoothing, member, ensemble, denoiser, claim.",
         f"{where}'training.node' is 'training/relaxation', but must be one of"
         " training/regularization-based, training/relaxation-based, training/augmentation-based,"
         " training/standard. Did you mean 'training/relaxation-based'?",
         f"{where}'claim #1.setting' is 'mnist-linf-03', but there is no such setting."
         " Did you mean 'mnist-linf-0.3'?",
         f"{where}'claim #1.clean' is 101, but must be at most 100.0.",
-        f"{where}'smoothing.distribution' is 'gausian', but must be one of 'gaussian', 'laplace'"
-        " or 'uniform'. Did you mean 'gaussian'?",
+        f"{where}'smoothing.distribution' is 'gausian', but must be one of {', '.join(noises())}."
+        " Did you mean 'gaussian'?",
         f"{where}'smoothing.sigma' is '0,25', but must be a positive decimal or fraction such as"
         ' "0.3" or "8/255": write 0.25 or 1/4, with a decimal point.',
         f"submissions/my-net/model.onnx has the SHA-256 {SHA256}, but 'model.sha256' says"

@@ -1,0 +1,126 @@
+"""What may be asked of a smoothed model: the evaluators' own lists, and which of them fit together.
+
+Nothing is listed here a second time. Reading the lists imports PyTorch, so this module is imported
+where a smoothed model is at hand, and not before.
+"""
+
+from dataclasses import fields
+from functools import cache
+from typing import Any, get_args
+
+from evaluators.evaluator import Evaluator, catalogue
+from evaluators.network import SmoothedNetwork
+from evaluators.problem import Norm
+from leaderboard.errors import InputError, unknown_name
+from leaderboard.question import Question
+
+
+try:  # TEMPORARY until all rooms are in
+    from evaluators.ensemble import Rule
+    from evaluators.probabilistic._distribution import distributions
+    from evaluators.probabilistic._smoothing import PROCEDURES, Smoothing
+except ImportError:
+    from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
+
+    Rule = Any
+    PROCEDURES = {"fixed": None}
+
+    class Smoothing: ...
+
+    Gaussian.norms = (Norm.L2, Norm.LINF, Norm.L1)
+    SmoothingGaussian.only = "gaussian"
+
+    class _Laplace:
+        norms = (Norm.L1,)
+
+    def distributions():
+        return {"gaussian": Gaussian(), "laplace": _Laplace, "uniform": _Laplace}
+
+
+@cache
+def noises() -> dict[str, tuple[str, ...]]:
+    """The norms in which each noise certifies, its own first, by the name of the noise."""
+    found = {name: tuple(map(str, one.norms)) for name, one in distributions().items()}
+    return dict(sorted(found.items()))
+
+
+def rules() -> tuple[str, ...]:
+    """The ways to combine the answers of an ensemble."""
+    return get_args(Rule)
+
+
+def procedures() -> list[str]:
+    """The ways to spend samples."""
+    return list(PROCEDURES)
+
+
+def make_smoothing(question: Question) -> Evaluator:
+    """The evaluator of a question about a smoothed model.
+
+    Raises:
+        InputError: there is none of this name, or it has no certificate for this noise and norm,
+            or no such procedure.
+    """
+    noise, norm = str(question.distribution), question.norm
+    if noise not in noises():
+        raise unknown_name("noise", noise, noises())
+    if norm not in noises()[noise]:
+        raise InputError(
+            f"No certificate is known for {noise} noise in {norm}; its norms are"
+            f" {', '.join(noises()[noise])}."
+        )
+    kind = _kind(question, noise, norm)
+    options = _options(kind, question)
+    if (procedure := options.get("procedure", "fixed")) not in PROCEDURES:
+        raise unknown_name("procedure", str(procedure), PROCEDURES)
+    return kind(**options)
+
+
+def _kind(question: Question, noise: str, norm: str) -> type[Evaluator]:
+    """The class of the evaluator that is named, or is the noise's own."""
+    fitting = _fitting(noise, norm)
+    if question.evaluator is None:
+        own = [kind for kind in fitting.values() if getattr(kind, "only", None) == noise]
+        if not own:
+            raise InputError(
+                f"No evaluator is made for {noise} noise alone; name one of {', '.join(fitting)}."
+            )
+        return own[0]
+    if question.evaluator not in catalogue():
+        raise unknown_name("evaluator", question.evaluator, catalogue())
+    if question.evaluator in fitting:
+        return fitting[question.evaluator]
+    kind = catalogue()[question.evaluator]
+    if kind.accepts is not SmoothedNetwork:
+        reason = "needs a plain network (no --sigma)"
+    else:
+        reason = f"has no certificate for {noise} noise in {norm}"
+    raise InputError(
+        f"The evaluator '{question.evaluator}' {reason}; for this model: {', '.join(fitting)}."
+    )
+
+
+def _fitting(noise: str, norm: str) -> dict[str, type[Evaluator]]:
+    """The evaluators that have a certificate for this noise and norm."""
+    found = {name: kind for name, kind in catalogue().items() if kind.accepts is SmoothedNetwork}
+    return {name: kind for name, kind in found.items() if _fits(kind, noise, norm)}
+
+
+def _fits(kind: type[Evaluator], noise: str, norm: str) -> bool:
+    if getattr(kind, "only", None) not in (None, noise):
+        return False
+    if not issubclass(kind, Smoothing):
+        return True
+    return kind.certificate.supports(distributions()[noise], Norm(norm))
+
+
+def _options(kind: type[Evaluator], question: Question) -> dict[str, Any]:
+    """Those of the options that this evaluator has; an exact one has no samples to count."""
+    known = {field.name for field in fields(kind)}
+    return {name: value for name, value in question.options if name in known}
+
+
+def strange_options(question: Question) -> list[str]:
+    """The options that the evaluator of a question does not have."""
+    known = {field.name for field in fields(make_smoothing(question))}
+    return [name for name, _ in question.options if name not in known]

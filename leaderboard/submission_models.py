@@ -1,0 +1,116 @@
+"""The ONNX files of a submission: one network, or several that make a base classifier together.
+
+Each is a file in the submission's folder or an address with a hash; all are data from strangers.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from leaderboard import data_files
+from leaderboard.data_files import DataFile, Download
+from leaderboard.dataset import load_datasets
+from leaderboard.errors import nearest
+from leaderboard.project import Project
+from leaderboard.question import Part
+from leaderboard.strict_toml import Strict
+from leaderboard.submission_files import LARGEST_MODEL, file_problems
+from leaderboard.text import OnnxName, Sha256, Url
+
+if TYPE_CHECKING:
+    from leaderboard.submission import Submission
+
+MOST_MEMBERS = 50
+
+
+def _known_dataset(name: str) -> str:
+    if name not in load_datasets():
+        known = ", ".join(load_datasets())
+        raise ValueError(f"must be one of {known}.{nearest(name, load_datasets())}")
+    return name
+
+
+def _known_rule(name: str) -> str:
+    from leaderboard.smoothing import rules
+
+    if name not in rules():
+        raise ValueError(f"must be one of {', '.join(rules())}.{nearest(name, rules())}")
+    return name
+
+
+class ModelFile(Strict):
+    """A network: a file in the submission's folder, or an address; `size` is in bytes."""
+
+    file: OnnxName | None = None
+    url: Url | None = None
+    sha256: Sha256
+    size: int | None = Field(default=None, ge=1, le=LARGEST_MODEL)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.file is None) == (self.url is None):
+            raise ValueError("must have one of the keys file and url")
+        if self.url is not None and self.size is None:
+            raise ValueError("must have a size, in bytes, beside the url")
+        return self
+
+
+class Model(ModelFile):
+    """The network that is submitted; of an ensemble the first member."""
+
+    dataset: Annotated[str, AfterValidator(_known_dataset)]
+
+
+class EnsembleTable(Strict):
+    """How the answers of an ensemble's members become one."""
+
+    rule: Annotated[str, AfterValidator(_known_rule)]
+
+
+def path_of(project: Project, slug: str, model: ModelFile) -> Path:
+    """An ONNX file, which is downloaded into the cache if it has an address.
+
+    Raises:
+        InputError: it cannot be downloaded, or its content is not the announced one.
+    """
+    if model.file:
+        return project.submissions / slug / model.file
+    file = DataFile(f"{model.sha256}.onnx", model.sha256)
+    folder = data_files.cache_folder() / "models"
+    if not data_files.present(folder, file):
+        data_files.download(Download((str(model.url),), (file,)), folder)
+    return folder / file.path
+
+
+def parts_of(project: Project, submission: "Submission") -> tuple[Part, ...]:
+    """All files of a base classifier in their order, the denoiser first.
+
+    Raises:
+        InputError: one cannot be downloaded, or its content is not the announced one.
+    """
+    slug, before = submission.slug, submission.denoiser
+    parts = [Part("denoiser", path_of(project, slug, before), before.sha256)] if before else []
+    members = (submission.model, *submission.members)
+    return (*parts, *(Part("member", path_of(project, slug, one), one.sha256) for one in members))
+
+
+def problems_of_files(folder: Path, where: str, table: Mapping[str, object]) -> list[str]:
+    """What is wrong with the files that a submission names, as far as it says where they are."""
+    members = table.get("member")
+    named = [("model", table.get("model")), ("denoiser", table.get("denoiser"))]
+    if isinstance(members, list):
+        named += [(f"member #{number}", one) for number, one in enumerate(members, start=1)]
+    problems: list[str] = []
+    for key, found in named:
+        if not isinstance(found, dict):
+            continue
+        try:
+            entry = ModelFile.model_validate({k: v for k, v in found.items() if k != "dataset"})
+        except ValidationError:
+            continue
+        if entry.file is not None:
+            path = folder / entry.file
+            problems += file_problems(path, where, key, entry.sha256, entry.size)
+    return problems
