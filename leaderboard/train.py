@@ -63,8 +63,8 @@ def train(
     their SHA-256, for whoever describes the model.
 
     Raises:
-        InputError: no such recipe, no plan for the dataset, no training data, or no place for the
-            file.
+        InputError: no such recipe, no plan for the dataset, no or too few training data, or no
+            place for the file.
     """
     if recipe not in recipes():
         raise unknown_name("recipe", recipe, recipes())
@@ -76,6 +76,11 @@ def train(
     plan, split = PLANS[dataset], data.load("train")
     schedule = plan.schedule if epochs is None else replace(plan.schedule, epochs=epochs)
     chosen = recipes()[recipe](**plan.options.get(recipe, {}))
+    if len(split) < schedule.batch:
+        raise InputError(
+            f"{data.title} has only {len(split)} training images here, and the plan's batches have"
+            f" {schedule.batch}."
+        )
     if split.note:
         tell(f"Trained on {split.note} (SHA-256 {split.sha256}). Say so wherever it is shown.")
     network = plan.architecture(data.shape, len(data.classes), seed, chosen.for_intervals)

@@ -159,9 +159,9 @@ def _jpegs(where: Path) -> Iterator[tuple[str, bytes]]:
 def _pixels(content: bytes, where: str) -> NDArray[np.uint8]:
     """`[3, 32, 32]` of one picture."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.size != DATASET.shape[:0:-1]:
-                raise InputError(f"{where} has {image.size} pixels, not (32, 32).")
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+            if image.size != (32, 32):
+                raise InputError(f"{where} has {image.width} by {image.height} pixels, not 32.")
             return np.asarray(image.convert("RGB"), dtype=np.uint8).transpose(2, 0, 1)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise InputError(f"{where} cannot be read: {error}.") from None

@@ -1,7 +1,9 @@
 """Recipes learn, their bounds are the evaluators' own, and training is reproducible."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,10 +11,20 @@ import torch
 from evaluators.affine import Convolution, Dense
 from evaluators.deterministic import ibp
 from evaluators.deterministic._intervals import Interval
-from evaluators.network import Network, SmoothedNetwork
+from evaluators.network import Network, SmoothedNetwork, Sum, apply
+from evaluators.onnx_export import export_onnx
+from evaluators.onnx_import import import_onnx
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.problem import Ball, Norm, Problem
-from evaluators.training import Recipe, Schedule, fit, recipes, small_cnn
+from evaluators.training import (
+    Augmentation,
+    Recipe,
+    Schedule,
+    fit,
+    recipes,
+    residual_cnn,
+    small_cnn,
+)
 from evaluators.training._architectures import parameters
 from evaluators.training.gaussian import Gaussian
 from evaluators.training.ibp import IBP, worst_logits
@@ -143,8 +155,112 @@ def test_a_diverging_loss_is_an_error() -> None:
         fit(network, Standard(), x * float("inf"), labels, Schedule(1, batch=32), 0)
 
 
-def test_every_weight_is_trained() -> None:
-    network = small_cnn(SHAPE, 4, 0, for_intervals=True)
+@pytest.mark.parametrize("architecture", [small_cnn, residual_cnn])
+def test_every_weight_is_trained(architecture: Callable[..., Network]) -> None:
+    network = architecture(SHAPE, 4, 0, for_intervals=True)
     kinds = [type(node.operation) for node in network.nodes]
     assert len(parameters(network)) == 2 * sum(kind in (Convolution, Dense) for kind in kinds)
     assert all(weight.requires_grad for weight in parameters(network))
+
+
+def losses_of(network: Network, schedule: Schedule, seed: int = 0) -> list[float]:
+    found: list[float] = []
+    x, labels = bars(512)
+    fit(network, Gaussian(0.2), x, labels, schedule, seed, lambda _, loss: found.append(loss))
+    return found
+
+
+def test_the_residual_network_learns() -> None:
+    network = residual_cnn(SHAPE, 4, 0, for_intervals=False)
+    losses = losses_of(network, Schedule(8, batch=32, learning_rate=3e-3))
+    assert losses[-1] < 0.1 * losses[0]
+    assert accuracy(frozen(network)) > 0.95
+
+
+def test_training_on_shifted_images_teaches_to_bear_a_shift() -> None:
+    """Columns 0 and 4 alone: moved by one pixel they cannot be taken for each other."""
+    x, labels = bars(512)
+    x, labels = x[labels % 2 == 0], labels[labels % 2 == 0]
+    moved = torch.nn.functional.pad(x, [0, 1])[..., 1:]
+    right = []
+    for augmentation in (Augmentation(), Augmentation(shift=1)):
+        network = small_cnn(SHAPE, 4, 0, for_intervals=False)
+        schedule = Schedule(6, batch=32, learning_rate=3e-3, augmentation=augmentation)
+        fit(network, Standard(), x, labels, schedule, 0)
+        right.append(float((frozen(network)(moved).argmax(1) == labels).float().mean()))
+    assert right[0] < 0.9 < 0.99 < right[1]
+
+
+def test_a_residual_block_begins_as_the_identity() -> None:
+    network = frozen(residual_cnn(SHAPE, 4, 0, for_intervals=False))
+    values: list[torch.Tensor] = [bars(8)[0]]
+    for node in network.nodes[1:]:
+        values.append(apply(node.operation, [values[parent] for parent in node.parents]))
+    (block,) = (i for i, node in enumerate(network.nodes) if isinstance(node.operation, Sum))
+    shortcut = network.nodes[block].parents[0]
+    assert torch.equal(values[block + 1], values[shortcut])
+    assert bool(values[shortcut].any())
+    # The branch is alive all the same: one step changes its last weights, the next the others.
+    trained_network = residual_cnn(SHAPE, 4, 0, for_intervals=False)
+    losses_of(trained_network, Schedule(1, batch=256))
+    assert all(bool(weight.any()) for weight in parameters(trained_network))
+
+
+def test_a_residual_network_is_written_and_read_again(tmp_path: Path) -> None:
+    network = residual_cnn(SHAPE, 4, 0, for_intervals=False)
+    losses_of(network, Schedule(1, batch=64))
+    export_onnx(frozen(network), tmp_path / "model.onnx")
+    again = import_onnx(tmp_path / "model.onnx").to(torch.float32)
+    x, _ = bars(16)
+    assert torch.allclose(network(x), again(x), atol=1e-5)
+
+
+def test_the_same_seed_varies_the_same_images() -> None:
+    schedule = Schedule(1, batch=64, augmentation=Augmentation(mirror=True, shift=2))
+    weights = []
+    for seed in (0, 0, 1):
+        network = small_cnn(SHAPE, 4, 0, for_intervals=False)
+        losses_of(network, schedule, seed)
+        weights.append(parameters(network)[0])
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def numbered(count: int, height: int = 4, width: int = 5) -> torch.Tensor:
+    """Images whose entries are all different and none of them zero."""
+    return torch.arange(1.0, 1 + count * 2 * height * width).reshape(count, 2, height, width)
+
+
+def test_an_image_is_mirrored_as_a_whole_or_not_at_all() -> None:
+    x = numbered(200)
+    varied = Augmentation(mirror=True)(x, torch.Generator().manual_seed(0))
+    mirrored = (varied == x.flip(3)).flatten(1).all(1)
+    assert bool((mirrored | (varied == x).flatten(1).all(1)).all())
+    assert 70 < int(mirrored.sum()) < 130
+
+
+def test_an_image_is_shifted_by_every_amount_and_black_comes_in() -> None:
+    x = numbered(2000)
+    varied = Augmentation(shift=1)(x, torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(x, [1, 1, 1, 1])
+    found = torch.zeros(3, 3, dtype=torch.int64)
+    for down in range(3):
+        for right in range(3):
+            view = padded[:, :, down : down + 4, right : right + 5]
+            found[down, right] = (varied == view).flatten(1).all(1).sum()
+    assert int(found.sum()) == len(x)
+    assert int(found.min()) > 150
+    assert int(found.max()) < 300
+
+
+def test_no_augmentation_draws_nothing_and_changes_nothing() -> None:
+    generator = torch.Generator().manual_seed(3)
+    before = generator.get_state()
+    x = numbered(4)
+    assert Augmentation()(x, generator) is x
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_a_negative_shift_is_refused() -> None:
+    with pytest.raises(ValueError, match="not -1"):
+        Augmentation(shift=-1)
