@@ -147,8 +147,8 @@ def _jpegs(where: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(where) as archive:
             for member in archive:
-                path = PurePosixPath(member.name)
-                inside = path.suffix == ".jpg" and path.parts[-3:-2] == ("train",)
+                name = PurePosixPath(member.name)
+                inside = name.suffix == ".jpg" and name.parts[-3:-2] == ("train",)
                 stream = archive.extractfile(member) if inside and member.isfile() else None
                 if stream is not None:
                     yield member.name, stream.read(_LARGEST_JPEG)
