@@ -1,0 +1,220 @@
+"""Derandomised smoothing with splitting noise, exact, for ℓ1 (Levine and Feizi 2021, arXiv
+2103.10834, sections 4 and 5).
+
+Pixels are multiples of 1/255. With scale λ, 2λ·255 = L a whole number, split t of L cuts the axis
+of pixel i at all points s + 2λj, s = ((t + v_i) mod L + 1/2)/255, with offsets v_i that are fixed
+once for all. The base f meets, for each pixel, the mean of the ends of the interval that holds it,
+the ends clipped to [0, 1]. The smoothed network answers with the class that f gives on most of the
+L splits. Cuts lie halfway between pixel values, so at a real point it is the network at the nearest
+point of the grid (halves go down).
+
+A pixel that moves by k steps of 1/255 is cut off from where it was by at most k of the L splits. A
+move of D steps in all changes at most D votes: the top class loses at most D, another gains at most
+D (theorem 2 of the paper, in whole votes). So the class cannot change while 2D is less than the
+lead of the top class.
+
+The ball is one of reals, whatever the paper's is: a move of less than half a step changes nothing,
+one of half a step changes a whole one. Hence a real shift of ℓ1 size r moves the nearest grid
+point by at most ⌊2·255·r⌋ steps; one of ℓ2 size r by at most ⌊(2·255·r)²⌋, as each moved pixel
+costs at least 1/2 step and m steps at least m - 1/2; one of ℓ∞ size r by ⌊255·r + 1/2⌋ in each
+pixel. The radius for perturbations that stay on the grid, the paper's, is twice as large in ℓ1; it
+is written into the note.
+
+Guarantee: the smoothed network gives the prediction everywhere in the ball, with certainty. Votes
+are counted over all splits, what follows is integer and rational arithmetic. A tie never certifies;
+neither does an example that is not the float32 image of a grid point. That image's distance from
+the grid point is added to the radius.
+
+Trusted: that the base answers an input as it was run here (float32, this device, in blocks of
+noisy inputs): the votes are counted, not bounded. No class where the top logit is tied or one is
+not finite.
+
+Cost: L forward passes for each example.
+"""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from math import isqrt
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from evaluators.evaluator import Evaluator
+from evaluators.network import SmoothedNetwork
+from evaluators.probabilistic._forward import fast_forward, memory_format
+from evaluators.probabilistic._votes import OvertimeError, block_size, winners
+from evaluators.problem import Norm, Problem
+from evaluators.verdict import Status, Verdict
+
+LEVELS = 255
+"""Steps of the pixel grid from 0 to 1."""
+
+RESOLUTION = 10**6
+"""Radii are stated in multiples of one millionth, rounded down."""
+
+
+@dataclass(frozen=True)
+class SplittingNoise(Evaluator):
+    """Counts the votes of all splits."""
+
+    title: ClassVar[str] = "Derandomised smoothing, splitting noise"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[SmoothedNetwork]] = SmoothedNetwork
+    only: ClassVar[str] = "splitting"
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.L1, Norm.L2, Norm.LINF)
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        """One example after the other."""
+        network = problem.network
+        assert isinstance(network, SmoothedNetwork)
+        splits = 2 * LEVELS * network.scale
+        note = ""
+        if network.distribution != self.only:
+            note = f"unsupported: the noise is {network.distribution}"
+        elif splits.denominator != 1 or splits < 1:
+            note = f"unsupported: 2·255·scale = {splits} is no whole number of splits"
+        if note:
+            return [Verdict(Status.UNKNOWN, None, note=note) for _ in range(len(problem))]
+        return [self._example(problem, row, int(splits)) for row in range(len(problem))]
+
+    def _example(self, problem: Problem, row: int, splits: int) -> Verdict:
+        network, x, label = problem.network, problem.x[row], int(problem.labels[row])
+        assert isinstance(network, SmoothedNetwork)
+        pixels = on_grid(x)
+        if pixels is None:
+            return Verdict(Status.UNKNOWN, None, note="not a multiple of 1/255 in every pixel")
+        deadline = time.perf_counter() + problem.seconds
+        try:
+            votes = count_splits(network, pixels, splits, deadline)
+        except OvertimeError:
+            return Verdict(Status.UNKNOWN, None, note="timeout")
+        prediction, steps = robust_steps(votes.tolist())
+        if prediction is None:
+            return Verdict(Status.UNKNOWN, None, note="abstained: the votes are tied")
+        if prediction != label:
+            return Verdict(Status.UNKNOWN, prediction, note=f"predicted {prediction}")
+        asked, norm = problem.region.radius, problem.region.norm
+        slack = distance_to_grid(x, pixels, norm)
+        radius = real_radius(steps, norm, x.numel(), slack)
+        note = f"on the pixel grid: l1 radius {steps}/{LEVELS}"
+        if most_steps(asked + slack, norm, x.numel()) <= steps:
+            return Verdict(Status.CERTIFIED, prediction, max(radius, asked), note=note)
+        below = f"radius {float(radius):.6g} is below {float(asked):.6g}"
+        return Verdict(Status.UNKNOWN, prediction, radius, note=f"{below}; {note}")
+
+
+def on_grid(x: Float32[Tensor, "*shape"]) -> Int64[Tensor, "*shape"] | None:
+    """The steps from 0 of each pixel; None unless all are float32 images of grid points."""
+    steps = (x.double() * LEVELS).round()
+    inside = (steps >= 0) & (steps <= LEVELS)
+    if not bool((inside & ((steps / LEVELS).float() == x)).all()):
+        return None
+    return steps.long()
+
+
+def distance_to_grid(
+    x: Float32[Tensor, "*shape"], pixels: Int64[Tensor, "*shape"], norm: Norm
+) -> Fraction:
+    """At least the distance, exact in ℓ1 and ℓ∞, of a float32 image from its grid point."""
+    apart: dict[tuple[float, int], int] = {}
+    for pair in zip(x.flatten().tolist(), pixels.flatten().tolist(), strict=True):
+        apart[pair] = apart.get(pair, 0) + 1
+    distances = {pair: abs(Fraction(pair[0]) - Fraction(pair[1], LEVELS)) for pair in apart}
+    if norm is Norm.LINF:
+        return max(distances.values(), default=Fraction(0))
+    # The ℓ2 distance is at most the ℓ1 distance.
+    return sum((number * distances[pair] for pair, number in apart.items()), Fraction(0))
+
+
+@cache
+def offsets(entries: int, splits: int) -> Int64[Tensor, " entries"]:
+    """The fixed offsets v of all pixels, uniform in 0 to `splits` - 1.
+
+    They belong to the definition of the smoothed network, so they depend on nothing else: words of
+    a counter-based generator (Philox) with a key of its own.
+    """
+    key = hashlib.sha256(b"certboard splitting noise, offsets").digest()[:16]
+    words = np.random.Philox(key=int.from_bytes(key, "little")).random_raw(entries)
+    return torch.tensor([int(word) * splits >> 64 for word in words])
+
+
+def noisy_inputs(
+    pixels: Int64[Tensor, "*shape"], splits: int, numbers: Int64[Tensor, " rows"]
+) -> Float32[Tensor, "rows *shape"]:
+    """What the base meets in the splits of these numbers.
+
+    In quarters of steps all is whole: a cut is at s = 4·((t + v) mod L) + 2, the interval around
+    the pixel ends at cuts `low` < pixel < `low` + 4L, and the mean of the clipped ends is made
+    float64, divided and rounded to float32 once.
+    """
+    flat = pixels.flatten()
+    cuts = 4 * ((numbers[:, None] + offsets(len(flat), splits).to(flat.device)) % splits) + 2
+    low = cuts + 4 * splits * torch.div(4 * flat - cuts, 4 * splits, rounding_mode="floor")
+    high = low + 4 * splits
+    ends = low.clamp(min=0) + high.clamp(max=4 * LEVELS)
+    return (ends.double() / (8 * LEVELS)).float().reshape(-1, *pixels.shape)
+
+
+@torch.inference_mode()
+def count_splits(
+    network: SmoothedNetwork,
+    pixels: Int64[Tensor, "*shape"],
+    splits: int,
+    deadline: float = float("inf"),
+) -> Int64[Tensor, " classes"]:
+    """How many splits vote for each class.
+
+    Raises:
+        OvertimeError: the deadline, on the clock `time.perf_counter`, has passed.
+    """
+    base = network.base.to(torch.float32, pixels.device)
+    forward, rows = fast_forward(base), block_size(base, pixels.device)
+    votes = torch.zeros(network.classes, dtype=torch.int64, device=pixels.device)
+    for first in range(0, splits, rows):
+        if time.perf_counter() > deadline:
+            raise OvertimeError
+        numbers = torch.arange(first, min(first + rows, splits), device=pixels.device)
+        noisy = noisy_inputs(pixels, splits, numbers)
+        if noisy.dim() == 4:
+            noisy = noisy.contiguous(memory_format=memory_format(base))
+        votes += winners(forward(noisy)).sum(0)
+    return votes
+
+
+def robust_steps(votes: list[int]) -> tuple[int | None, int]:
+    """The class of most votes, and how many steps of l1 cannot change it; None for a tie."""
+    first, second = sorted([*votes, 0], reverse=True)[:2]
+    if first <= second:
+        return None, 0
+    return votes.index(first), (first - second - 1) // 2
+
+
+def most_steps(radius: Fraction, norm: Norm, dimension: int) -> int:
+    """By how many steps in all a real shift of this size can move the nearest grid point."""
+    halves = 2 * LEVELS * radius
+    if norm is Norm.L1:
+        return int(halves)
+    if norm is Norm.L2:
+        # Inside the ℓ1 ball of √d times the radius, too.
+        return min(int(halves**2), isqrt(int(halves**2 * dimension)))
+    return dimension * int((halves + 1) / 2)
+
+
+def real_radius(steps: int, norm: Norm, dimension: int, slack: Fraction) -> Fraction:
+    """The largest multiple of the resolution that moves the grid point by `steps` at most; or 0."""
+    low, high = 0, (steps + 2) * RESOLUTION
+    if most_steps(slack, norm, dimension) > steps:
+        return Fraction(0)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if most_steps(Fraction(middle, RESOLUTION) + slack, norm, dimension) <= steps:
+            low = middle
+        else:
+            high = middle
+    return Fraction(low, RESOLUTION)

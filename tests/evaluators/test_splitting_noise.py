@@ -1,0 +1,322 @@
+"""Splitting noise against brute force: every grid point and many real points of tiny images."""
+
+import random
+from collections import Counter
+from fractions import Fraction
+from itertools import product
+from math import ceil
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from evaluators.deterministic import splitting_noise
+from evaluators.deterministic.splitting_noise import (
+    LEVELS,
+    SplittingNoise,
+    count_splits,
+    distance_to_grid,
+    most_steps,
+    noisy_inputs,
+    offsets,
+    on_grid,
+    real_radius,
+    robust_steps,
+)
+from evaluators.evaluator import catalogue
+from evaluators.network import Network, SmoothedNetwork
+from evaluators.problem import Ball, Norm, Problem
+from evaluators.verdict import Status, Verdict
+from tests.fixtures.networks import Graph, linear, two_convolutions
+
+SPLITS = 12
+
+
+def steep(seed: int, entries: int = 2, classes: int = 3) -> Network:
+    """A small network whose class changes often within a few steps of the grid."""
+    graph = Graph((entries,), seed)
+    graph.dense(8, 90 * graph.random(8, entries), 30 * graph.random(8))
+    graph.relu()
+    graph.dense(classes, graph.random(classes, 8), graph.random(classes))
+    return graph.network()
+
+
+def smoothed(network: Network, splits: int = SPLITS) -> SmoothedNetwork:
+    return SmoothedNetwork(network, "splitting", Fraction(splits, 2 * LEVELS))
+
+
+def image(*pixels: int) -> Tensor:
+    return (torch.tensor(pixels).double() / LEVELS).float()
+
+
+def ask(
+    network: SmoothedNetwork, x: Tensor, label: int, radius: str, norm: Norm = Norm.L1
+) -> Verdict:
+    ball = Ball(norm, Fraction(radius))
+    (verdict,) = SplittingNoise()(Problem(network, x[None], torch.tensor([label]), ball))
+    return verdict
+
+
+def exact_input(point: list[Fraction], split: int, splits: int) -> list[Fraction]:
+    """The paper's noisy input of a real point, by its formula, in fractions."""
+    scale, inputs = Fraction(splits, LEVELS), []
+    for value, offset in zip(point, offsets(len(point), splits).tolist(), strict=True):
+        s = (Fraction((split + offset) % splits) + Fraction(1, 2)) / LEVELS
+        upper = min(scale * ceil((value - s) / scale) + s, Fraction(1))
+        lower = max(scale * (ceil((value - s) / scale) - 1) + s, Fraction(0))
+        inputs.append((upper + lower) / 2)
+    return inputs
+
+
+def exact_votes(network: SmoothedNetwork, point: list[Fraction], splits: int) -> list[int]:
+    """Votes at any real point, from the formula."""
+    rows = [[float(v) for v in exact_input(point, t, splits)] for t in range(splits)]
+    x = torch.tensor(rows, dtype=torch.float64).float().reshape(splits, *network.input_shape)
+    answers = network.base.to(torch.float32)(x).argmax(1).tolist()
+    counted = Counter(answers)
+    return [counted[c] for c in range(network.classes)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_grid_point_within_the_steps_changes_the_class(seed: int) -> None:
+    network = smoothed(steep(seed))
+    checked = 0
+    for center in ((3, 200), (128, 128), (90, 40), (255, 0), (10, 250), (60, 61)):
+        pixels = torch.tensor(center)
+        prediction, steps = robust_steps(count_splits(network, pixels, SPLITS).tolist())
+        if prediction is None:
+            continue
+        for move in product(range(-steps, steps + 1), repeat=2):
+            other = [k + m for k, m in zip(center, move, strict=True)]
+            if sum(map(abs, move)) > steps or not all(0 <= k <= LEVELS for k in other):
+                continue
+            votes = count_splits(network, torch.tensor(other), SPLITS).tolist()
+            assert robust_steps(votes)[0] == prediction, (center, other)
+            checked += steps > 0
+    assert checked > 20
+
+
+def test_the_steps_cannot_be_more() -> None:
+    """A network that sees one pixel, at the cut of each split: the bound is met exactly."""
+    network = smoothed(linear([[LEVELS * 10.0], [0.0]], [-LEVELS * 5.0, 0.0]))
+    tight = 0
+    for k in range(100, 156):
+        prediction, steps = robust_steps(count_splits(network, torch.tensor([k]), SPLITS).tolist())
+        around = [k - steps - 1, k + steps + 1]
+        after = [count_splits(network, torch.tensor([o]), SPLITS).tolist() for o in around]
+        tight += any(robust_steps(votes)[0] != prediction for votes in after)
+    assert tight > 5
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("seed", range(3))
+def test_no_real_point_of_the_ball_changes_the_class(seed: int, norm: Norm) -> None:
+    network, generator = smoothed(steep(seed)), random.Random(seed)
+    checked = 0
+    for center in ((3, 200), (128, 128), (90, 40), (255, 0), (60, 61), (17, 17)):
+        x = image(*center)
+        label = robust_steps(count_splits(network, torch.tensor(center), SPLITS).tolist())[0]
+        if label is None:
+            continue
+        radius = ask(network, x, label, "9", norm).radius
+        assert radius is not None
+        if not radius:
+            continue
+        own = [Fraction(v) for v in x.tolist()]
+        for trial in range(60):
+            shift = _shift(generator, norm, radius, on_halves=trial % 2 == 0, own=own)
+            point = [a + d for a, d in zip(own, shift, strict=True)]
+            votes = exact_votes(network, point, SPLITS)
+            assert votes[label] == max(votes)
+            assert votes.count(votes[label]) == 1
+            checked += 1
+    assert checked
+
+
+def _shift(
+    generator: random.Random, norm: Norm, radius: Fraction, on_halves: bool, own: list[Fraction]
+) -> list[Fraction]:
+    """A shift within the ball; on halves it goes just across cuts, where it does most harm."""
+    split = Fraction(generator.random())
+    lengths = {
+        Norm.L1: [radius * split, radius * (1 - split)],
+        Norm.L2: [radius * Fraction(3, 5), radius * Fraction(4, 5)],
+        Norm.LINF: [radius, radius],
+    }[norm]
+    generator.shuffle(lengths)
+    shift = []
+    for value, length in zip(own, lengths, strict=True):
+        sign = generator.choice((-1, 1))
+        if on_halves:
+            steps = (value + sign * length) * LEVELS
+            # The farthest cut that lies within reach, and a hair beyond it.
+            cut = (steps * 2 // 2 + Fraction(1, 2)) / LEVELS
+            hair = Fraction(1, 10**9)
+            target = cut + sign * hair
+            length = min(length, abs(target - value)) if abs(target - value) <= length else length
+        shift.append(sign * length)
+    return shift
+
+
+@given(
+    st.lists(st.integers(0, LEVELS), min_size=1, max_size=4),
+    st.sampled_from((1, 2, 7, 12, 255, 700)),
+)
+def test_noisy_inputs_are_the_papers_rounded_once(pixels: list[int], splits: int) -> None:
+    numbers = torch.arange(splits)[:: max(1, splits // 5)]
+    noisy = noisy_inputs(torch.tensor(pixels), splits, numbers)
+    for row, split in zip(noisy, numbers.tolist(), strict=True):
+        exact = exact_input([Fraction(k, LEVELS) for k in pixels], split, splits)
+        for mine, theirs in zip(row.tolist(), exact, strict=True):
+            assert abs(Fraction(mine) - theirs) <= max(theirs, Fraction(1, 10**9)) / 2**24
+
+
+def test_a_pixel_that_moves_by_k_steps_changes_k_splits() -> None:
+    numbers = torch.arange(40)
+    before = noisy_inputs(torch.tensor([100]), 40, numbers)
+    for steps in (0, 1, 5, 39, 40, 60):
+        after = noisy_inputs(torch.tensor([100 + steps]), 40, numbers)
+        assert int((before != after).sum()) == min(steps, 40)
+
+
+@given(
+    st.lists(st.fractions(-1, 1), min_size=1, max_size=5),
+    st.sampled_from(list(Norm)),
+)
+def test_a_real_shift_moves_the_grid_point_by_no_more_steps_than_stated(
+    shift: list[Fraction], norm: Norm
+) -> None:
+    sizes = {
+        Norm.L1: sum((abs(d) for d in shift), Fraction(0)),
+        Norm.LINF: max(abs(d) for d in shift),
+    }
+    if norm is Norm.L2:
+        square = sum((d * d for d in shift), Fraction(0))
+        # A rational number just above the root.
+        size = Fraction(int((float(square) ** 0.5 + 1e-9) * 10**12) + 1, 10**12)
+    else:
+        size = sizes[norm]
+    moved = sum(abs(ceil(d * LEVELS - Fraction(1, 2))) for d in shift)
+    assert moved <= most_steps(size, norm, len(shift))
+
+
+@given(
+    st.integers(0, 3000),
+    st.sampled_from(list(Norm)),
+    st.integers(1, 1000),
+    st.fractions(0, Fraction(1, 10**6)),
+)
+def test_the_radius_moves_by_the_steps_and_no_larger_one_does(
+    steps: int, norm: Norm, dimension: int, slack: Fraction
+) -> None:
+    radius = real_radius(steps, norm, dimension, slack)
+    assert most_steps(radius + slack, norm, dimension) <= steps or radius == 0
+    larger = radius + slack + Fraction(1, 10**6)
+    assert most_steps(larger, norm, dimension) > steps
+
+
+def test_the_real_radius_is_half_the_papers() -> None:
+    assert real_radius(10, Norm.L1, 5, Fraction(0)) == Fraction(11 * 10**6 // 510, 10**6)
+    assert real_radius(509, Norm.L1, 5, Fraction(0)) == Fraction(999_999, 10**6)
+
+
+def test_an_exact_boundary_is_not_certified() -> None:
+    """A lead of 9 of 12 votes stands 4 steps; 5/510 is where the fifth becomes possible."""
+    network = smoothed(linear([[-1.0], [1.0]], [0.5, -0.5]), splits=51)
+    votes = count_splits(network, torch.tensor([110]), 51).tolist()
+    prediction, steps = robust_steps(votes)
+    assert prediction == 0
+    assert steps > 3
+    x, hair = image(110), Fraction(1, 10**5)
+    first_lost = Fraction(steps + 1, 2 * LEVELS)
+    assert ask(network, x, 0, str(first_lost)).status is Status.UNKNOWN
+    verdict = ask(network, x, 0, str(first_lost - hair))
+    assert (verdict.status, verdict.confidence) == (Status.CERTIFIED, 1.0)
+    assert verdict.note == f"on the pixel grid: l1 radius {steps}/255"
+
+
+@pytest.mark.parametrize(
+    ("votes", "expected"),
+    [
+        ([5, 5, 0], (None, 0)),
+        ([0, 0, 0], (None, 0)),
+        ([1, 0, 0], (0, 0)),
+        ([3, 5, 0], (1, 0)),
+        ([3, 6, 0], (1, 1)),
+        ([12, 0, 0], (0, 5)),
+        ([7], (0, 3)),
+    ],
+)
+def test_ties_prove_nothing_and_leads_are_halved(
+    votes: list[int], expected: tuple[int | None, int]
+) -> None:
+    assert robust_steps(votes) == expected
+
+
+def test_tied_votes_are_abstained_on() -> None:
+    verdict = ask(smoothed(linear([[1.0], [1.0]], [0, 0])), image(7), 0, "1/1000")
+    assert (verdict.status, verdict.note) == (Status.UNKNOWN, "abstained: the votes are tied")
+
+
+def test_a_network_without_finite_answers_is_never_certified() -> None:
+    verdict = ask(smoothed(linear([[1e308], [-1e308]], [1, 0])), image(7), 0, "1/1000")
+    assert verdict.status is Status.UNKNOWN
+
+
+def test_a_wrong_prediction_is_unknown() -> None:
+    verdict = ask(smoothed(linear([[0.0], [0.0]], [1, 0])), image(7), 1, "1/1000")
+    assert (verdict.status, verdict.note) == (Status.UNKNOWN, "predicted 0")
+
+
+@pytest.mark.parametrize("value", [0.3, 1.2, -1 / 255, float("nan"), 0.5, float("inf")])
+def test_an_example_off_the_grid_is_unknown(value: float) -> None:
+    verdict = ask(smoothed(linear([[0.0], [0.0]], [1, 0])), torch.tensor([value]), 0, "1/1000")
+    assert verdict.status is Status.UNKNOWN
+    assert verdict.note == "not a multiple of 1/255 in every pixel"
+
+
+def test_every_eight_bit_image_is_on_the_grid_and_its_rounding_is_charged() -> None:
+    pixels = torch.arange(LEVELS + 1)
+    found = on_grid(image(*range(LEVELS + 1)))
+    assert found is not None
+    assert torch.equal(found, pixels)
+    x = image(1, 7, 255, 7)
+    each = [abs(Fraction(float(x[i])) - Fraction(k, LEVELS)) for i, k in enumerate((1, 7, 255, 7))]
+    for norm, expected in ((Norm.L1, sum(each)), (Norm.LINF, max(each))):
+        assert distance_to_grid(x, torch.tensor([1, 7, 255, 7]), norm) == expected
+
+
+@pytest.mark.parametrize("scale", ["1/7", "1/1000", "0.25"])
+def test_a_scale_without_whole_splits_is_unknown(scale: str) -> None:
+    network = SmoothedNetwork(steep(0), "splitting", Fraction(scale))
+    verdict = ask(network, image(1, 2), 0, "1/100")
+    assert verdict.note.startswith("unsupported: 2·255·scale")
+
+
+def test_other_noise_and_no_time_certify_nothing() -> None:
+    other = SmoothedNetwork(steep(0), "gaussian", Fraction(1, 2))
+    assert ask(other, image(1, 2), 0, "1/100").note == "unsupported: the noise is gaussian"
+    problem = Problem(
+        smoothed(steep(0)), image(1, 2)[None], torch.tensor([0]), Ball(Norm.L1, Fraction(1)), 0.0
+    )
+    assert SplittingNoise()(problem)[0].note == "timeout"
+
+
+def test_images_are_voted_on_in_any_memory_format() -> None:
+    network = smoothed(two_convolutions((1, 8, 8)), splits=300)
+    pixels = torch.randint(0, 256, (1, 8, 8), generator=torch.Generator().manual_seed(2))
+    votes = count_splits(network, pixels, 300)
+    exact = exact_votes(network, [Fraction(int(k), LEVELS) for k in pixels.flatten()], 300)
+    assert votes.tolist() == exact
+
+
+def test_offsets_are_fixed_once_for_all() -> None:
+    assert offsets(6, 255).tolist() == offsets(8, 255).tolist()[:6]
+    assert len(set(offsets(200, 10**6).tolist())) > 190
+    assert int(offsets(5000, 3).bincount().min()) > 1500
+
+
+def test_the_evaluator_is_in_the_catalogue() -> None:
+    assert catalogue()["splitting-noise"] is splitting_noise.SplittingNoise
