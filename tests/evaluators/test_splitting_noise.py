@@ -202,6 +202,14 @@ def test_a_real_shift_moves_the_grid_point_by_no_more_steps_than_stated(
     assert moved <= most_steps(size, norm, len(shift))
 
 
+@pytest.mark.parametrize("norm", list(Norm))
+def test_a_hair_more_than_half_a_step_in_every_pixel_is_a_step_in_every_pixel(norm: Norm) -> None:
+    for root in range(1, 30):
+        half = Fraction(1, 2 * LEVELS) + Fraction(1, 10**9)
+        size = half * {Norm.L1: root**2, Norm.L2: root, Norm.LINF: 1}[norm]
+        assert most_steps(size, norm, root**2) >= root**2
+
+
 @given(
     st.integers(0, 3000),
     st.sampled_from(list(Norm)),
@@ -232,6 +240,10 @@ def test_an_exact_boundary_is_not_certified() -> None:
     x, hair = image(110), Fraction(1, 10**5)
     first_lost = Fraction(steps + 1, 2 * LEVELS)
     assert ask(network, x, 0, str(first_lost)).status is Status.UNKNOWN
+    rounding = distance_to_grid(x, torch.tensor([110]), Norm.L1)
+    assert 0 < rounding < hair
+    assert ask(network, x, 0, str(first_lost - rounding / 2)).status is Status.UNKNOWN
+    assert ask(network, x, 0, str(first_lost - rounding)).status is Status.UNKNOWN
     verdict = ask(network, x, 0, str(first_lost - hair))
     assert (verdict.status, verdict.confidence) == (Status.CERTIFIED, 1.0)
     assert verdict.note == f"on the pixel grid: l1 radius {steps}/255"
