@@ -14,8 +14,9 @@ from scipy.stats import binom, norm
 from evaluators.evaluator import catalogue
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.probabilistic import smoothing_gaussian
+from evaluators.probabilistic._certificate import NeymanPearson
 from evaluators.probabilistic._cohen import predict
-from evaluators.probabilistic._distribution import RESOLUTION, inscribed
+from evaluators.probabilistic._distribution import RESOLUTION, Probabilities, inscribed
 from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.verdict import Status, Verdict
@@ -46,6 +47,11 @@ def ask(
     labels = torch.full((len(x),), label)
     ball = Ball(norm, Fraction(radius), low=-10.0, high=10.0)
     return Problem(network, x, labels, ball, seconds, seed=seed)
+
+
+def radius_of(p_lower: float, scale: Fraction = Fraction(1)) -> Fraction:
+    bounds = Probabilities(p_lower, 1 - p_lower)
+    return NeymanPearson().radius(Gaussian(), bounds, scale, Norm.L2, 1)
 
 
 def test_the_radius_converges_to_the_distance_from_a_plane() -> None:
@@ -184,7 +190,7 @@ def test_the_inscribed_cube_is_inside_and_cannot_grow_by_a_step(
 
 @given(st.floats(0.5, 1, exclude_min=True, exclude_max=True), st.fractions("0.01", 4))
 def test_the_radius_is_never_above_the_true_one(p_lower: float, scale: Fraction) -> None:
-    radius = Gaussian().radius(p_lower, scale, Norm.L2, 1)
+    radius = radius_of(p_lower, scale)
     with mpmath.workdps(60):
         quantile = mpmath.sqrt(2) * mpmath.erfinv(2 * mpmath.mpf(p_lower) - 1)
         true = quantile * scale.numerator / scale.denominator
@@ -200,12 +206,12 @@ def test_a_radius_just_below_a_multiple_of_the_resolution_is_rounded_down() -> N
         p_lower = float(true)
         if p_lower > true:
             p_lower = nextafter(p_lower, 0)
-        assert Gaussian().radius(p_lower, Fraction(1), Norm.L2, 1) < Fraction(steps, RESOLUTION)
+        assert radius_of(p_lower) < Fraction(steps, RESOLUTION)
 
 
 @pytest.mark.parametrize("p_lower", [0.0, 0.3, 0.5, 1.0, float("nan")])
 def test_no_majority_or_no_probability_certifies_nothing(p_lower: float) -> None:
-    assert Gaussian().radius(p_lower, Fraction(1), Norm.L2, 1) == 0
+    assert radius_of(p_lower) == 0
 
 
 def test_nothing_is_certified_from_fewer_samples_than_stated() -> None:
