@@ -39,9 +39,18 @@ class Metric:
     value: Callable[[pd.DataFrame, Fraction], float | None]
 
 
-def is_probabilistic(rows: pd.DataFrame) -> bool:
-    """Whether the rows are those of a smoothed model, whose certificates may fail by chance."""
+def is_smoothed(rows: pd.DataFrame) -> bool:
+    """Whether the rows are a smoothed model's, which stores each example's largest radius."""
     return bool(rows["sigma"].notna().any())
+
+
+def is_probabilistic(rows: pd.DataFrame) -> bool:
+    """Whether certificates may fail by chance: of a smoothed model, unless its noise is summed up.
+
+    A few distributions have so few values that all of them are run; nothing is estimated then.
+    """
+    exact = (rows["status"] == "certified") & (rows["confidence"] == 1)
+    return is_smoothed(rows) and not bool(exact.any())
 
 
 def correct(rows: pd.DataFrame) -> "pd.Series[bool]":
@@ -64,10 +73,10 @@ def certified_at(rows: pd.DataFrame, radius: Fraction) -> "pd.Series[bool]":
 def certified_mask(rows: pd.DataFrame, radius: Fraction) -> "pd.Series[bool]":
     """Per example: certified at the setting's own radius.
 
-    A deterministic verdict was decided at that radius; a probabilistic one is decided again here
+    A plain model's verdict was decided at that radius; a smoothed one's is decided again here
     from the radius it stored.
     """
-    if is_probabilistic(rows):
+    if is_smoothed(rows):
         return certified_at(rows, radius)
     return (rows["status"] == "certified").astype(bool)
 
@@ -97,7 +106,7 @@ def _clean(rows: pd.DataFrame, _radius: Fraction) -> float | None:
 
 
 def _attack(rows: pd.DataFrame, _radius: Fraction) -> float | None:
-    if is_probabilistic(rows):
+    if is_smoothed(rows):
         return None
     return _share((rows["status"] != "falsified").astype(bool))
 

@@ -7,10 +7,11 @@ denoiser before it. Each file is checked by itself and against the dataset.
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from evaluators.ensemble import Ensemble, chain
 from evaluators.errors import UnsupportedModelError
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.onnx_import import import_free, import_onnx
@@ -18,9 +19,6 @@ from leaderboard.data_files import sha256_of
 from leaderboard.dataset import find_dataset, load_split
 from leaderboard.errors import InputError
 from leaderboard.question import Part, Question, Role
-
-if TYPE_CHECKING:
-    from evaluators.ensemble import Ensemble
 
 _KEPT = 16
 """Networks that a process keeps; the members of an ensemble must fit."""
@@ -47,10 +45,8 @@ def network_of(question: Question) -> Network | SmoothedNetwork:
 
 
 @lru_cache(maxsize=2)
-def _compose(parts: tuple[Part, ...], rule: str, dataset: str) -> "Network | Ensemble":
+def _compose(parts: tuple[Part, ...], rule: str, dataset: str) -> Network | Ensemble:
     """The base classifier made of these files."""
-    from evaluators.ensemble import Ensemble, chain
-
     networks = {part: _load(part.path, part.sha256, dataset, part.role) for part in parts}
     members = [networks[part] for part in parts if part.role == "member"]
     for part in parts:

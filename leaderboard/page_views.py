@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from leaderboard import page_smoothing
 from leaderboard.board import Board
 from leaderboard.charts import Chart, Page, catalogue
 from leaderboard.downloads import download_of
 from leaderboard.formatting import DASH
 from leaderboard.literature import Reported
-from leaderboard.metrics import METRICS, is_probabilistic
+from leaderboard.metrics import METRICS, is_smoothed
 from leaderboard.ranking import Standing
 from leaderboard.setting import NORM_SIGNS, Setting
 from leaderboard.submission import Submission
@@ -118,20 +119,27 @@ def setting(board: Board, name: str) -> View:
     """One setting's table, both tiers, and what is missing from it."""
     subject = board.settings[name]
     ours, paper = board.re_evaluated(name), board.reported(name)
-    label = subject.examples.label
-    some = f"{label.capitalize()} of the test set"
     results = [line.result for line in ours if line.result]
     return {
         "setting": subject,
         "norm_sign": NORM_SIGNS[subject.norm],
-        "selection": "All test examples" if label == "all" else some,
+        "selection": _selection(subject),
         "lines": [*ours, *paper],
         "ours": ours,
         "paper": paper,
         "metrics": METRICS,
         "notes": incomplete(board, results),
+        "smoothed": page_smoothing.table(board, name),
+        "how_sure": page_smoothing.how_sure(results),
         "downloads": [download_of(line.result, line.title) for line in ours if line.result],
     }
+
+
+def _selection(place: Setting) -> str:
+    """Which examples are measured, as the beginning of a sentence."""
+    plain, noisy = place.selection(False).label, place.selection(True).label
+    text = "All test examples" if plain == "all" else f"{plain.capitalize()} of the test set"
+    return text if noisy == plain else f"{text} ({noisy} for smoothed models)"
 
 
 def incomplete(board: Board, results: "list[Results]") -> list[str]:
@@ -141,7 +149,7 @@ def incomplete(board: Board, results: "list[Results]") -> list[str]:
         origin = result.provenance
         title = board.submissions[origin.submission].title
         place = board.settings[origin.setting]
-        wanted = len(place.examples.indices(origin.total))
+        wanted = len(place.selection(is_smoothed(result.rows)).indices(origin.total))
         if not origin.data_complete:
             notes.append(f"{title}, {place.title}: the data were incomplete. {origin.data_note}")
         if len(result.rows) < wanted:
@@ -179,6 +187,7 @@ def submission(board: Board, slug: str) -> View:
         "node": board.taxonomy.nodes.get(subject.training.node),
         "entries": [_entry(board, subject, result) for result in results],
         "notes": incomplete(board, results),
+        "how_sure": page_smoothing.how_sure(results),
     }
 
 
@@ -207,7 +216,7 @@ def _claimed(value: float | None) -> str:
 def provenance(result: "Results") -> list[tuple[str, str]]:
     """Everything recorded about how the rows came to be, in the order it was recorded."""
     fields = result.provenance.model_dump(mode="json")
-    smoothed = is_probabilistic(result.rows)
+    smoothed = is_smoothed(result.rows)
     confidence = f"{float(result.rows['confidence'].min()):.6g} per example"
     shown = [(name.replace("_", " "), _told(value)) for name, value in fields.items()]
     return [*shown, ("confidence", confidence)] if smoothed else shown

@@ -85,9 +85,14 @@ class Question:
     @property
     def seed(self) -> int:
         """Of the random streams: from the model and the setting, so that nobody can choose it."""
-        asked = f"{self.model_sha256} {self.dataset} {self.norm} {self.radius}"
-        key = hashlib.sha256(asked.encode()).digest()
-        return int.from_bytes(key[:8], "little") >> 1
+        return seed_of(self.model_sha256, self.dataset, self.norm, self.radius)
+
+
+def seed_of(model_sha256: str, dataset: str, norm: str, radius: Fraction) -> int:
+    """The seed of an evaluation."""
+    asked = f"{model_sha256} {dataset} {norm} {radius}"
+    key = hashlib.sha256(asked.encode()).digest()
+    return int.from_bytes(key[:8], "little") >> 1
 
 
 @dataclass(frozen=True)

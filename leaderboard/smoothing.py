@@ -8,33 +8,14 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, get_args
 
+from evaluators.ensemble import Rule
 from evaluators.evaluator import Evaluator, catalogue
 from evaluators.network import SmoothedNetwork
+from evaluators.probabilistic._distribution import distributions
+from evaluators.probabilistic._smoothing import PROCEDURES, Smoothing
 from evaluators.problem import Norm
 from leaderboard.errors import InputError, unknown_name
 from leaderboard.question import Question
-
-
-try:  # TEMPORARY until all rooms are in
-    from evaluators.ensemble import Rule
-    from evaluators.probabilistic._distribution import distributions
-    from evaluators.probabilistic._smoothing import PROCEDURES, Smoothing
-except ImportError:
-    from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
-
-    Rule = Any
-    PROCEDURES = {"fixed": None}
-
-    class Smoothing: ...
-
-    Gaussian.norms = (Norm.L2, Norm.LINF, Norm.L1)
-    SmoothingGaussian.only = "gaussian"
-
-    class _Laplace:
-        norms = (Norm.L1,)
-
-    def distributions():
-        return {"gaussian": Gaussian(), "laplace": _Laplace, "uniform": _Laplace}
 
 
 @cache

@@ -72,6 +72,11 @@ def figure(layout: Mapping[str, object]) -> go.Figure:
     return go.Figure(layout={**common, **layout})
 
 
+def plain(text: str) -> str:
+    """Foreign text for a figure: Plotly would read a few HTML tags in it."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
 @cache
 def catalogue() -> dict[str, Chart]:
     """Every chart in this folder by name, in the order they appear on a page."""

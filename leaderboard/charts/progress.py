@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from leaderboard.board import Board
-from leaderboard.charts import MARKER, SERIES, Chart, Drawing, figure
+from leaderboard.charts import MARKER, SERIES, Chart, Drawing, figure, plain
 from leaderboard.ranking import Standing
 
 # The collection whose settings the home page follows.
@@ -77,18 +77,13 @@ def _add(drawn: go.Figure, dated: Sequence[Point], label: str, colour: str, dash
                 "size": [11 if point.tier == "re-evaluated" else 7 for point in dated],
                 "color": colour,
             },
-            text=[f"{_plain(point.title)} ({point.tier})" for point in dated],
+            text=[f"{plain(point.title)} ({point.tier})" for point in dated],
             hovertemplate="%{y:.2f} % · %{x|%b %Y}<br>%{text}<extra></extra>",
             name=label,
             legendgroup=label,
             showlegend=False,
         )
     )
-
-
-def _plain(text: str) -> str:
-    """Plotly reads a few HTML tags in hover texts; titles written by others have none."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def draw(board: Board, subject: str) -> Drawing | None:

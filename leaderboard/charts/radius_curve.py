@@ -1,13 +1,13 @@
 """Certified accuracy against radius, for one submission."""
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
 from leaderboard.board import Board
 from leaderboard.charts import COLOURS, SERIES, Chart, Drawing, figure
-from leaderboard.metrics import correct, is_probabilistic, proved_radii
+from leaderboard.metrics import is_smoothed
+from leaderboard.smoothed import steps
 
 if TYPE_CHECKING:
     from leaderboard.results import Results
@@ -16,30 +16,10 @@ if TYPE_CHECKING:
 MAX_STEPS = 400
 
 
-def steps(result: "Results") -> list[tuple[Fraction, float]]:
-    """Where the curve of one smoothed model falls: (radius, share certified at that radius)."""
-    rows = result.rows
-    proved = proved_radii(rows)
-    reached = sorted(
-        radius
-        for radius, right in zip(proved, correct(rows), strict=True)
-        if radius is not None and right
-    )
-    total = len(rows)
-    falls = [
-        (radius, (len(reached) - position) / total)
-        for position, radius in enumerate(reached)
-        if position == 0 or radius != reached[position - 1]
-    ]
-    thinning = -(-len(falls) // MAX_STEPS) if falls else 1
-    kept = falls[::thinning]
-    return kept if not falls or kept[-1] == falls[-1] else [*kept, falls[-1]]
-
-
 def _smoothed(drawn: go.Figure, board: Board, result: "Results", colour: str) -> list[list[str]]:
     title = board.settings[result.provenance.setting].title
     clean = board.line_of(result).clean or 0.0
-    falls = steps(result)
+    falls = steps(result.rows, MAX_STEPS)
     radii = [0.0, *(float(radius) for radius, _ in falls)]
     shares = [clean, *(share for _, share in falls)]
     end = radii[-1] * 1.02
@@ -107,7 +87,7 @@ def draw(board: Board, subject: str) -> Drawing | None:
     )
     for result in board.results_of.get(subject, ()):
         setting = board.settings[result.provenance.setting]
-        if is_probabilistic(result.rows):
+        if is_smoothed(result.rows):
             colour = SERIES[len(table) and (len(drawn.data) % len(SERIES))]
             table += _smoothed(drawn, board, result, colour)
         else:

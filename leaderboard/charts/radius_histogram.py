@@ -1,0 +1,107 @@
+"""How far each example of a smoothed model is certified."""
+
+from collections import Counter
+from math import floor
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+
+from leaderboard.board import Board
+from leaderboard.charts import COLOURS, SERIES, Chart, Drawing, figure
+from leaderboard.metrics import correct, is_smoothed, proved_radii
+
+if TYPE_CHECKING:
+    from leaderboard.results import Results
+
+_BINS = 40
+
+
+def _chosen(board: Board, subject: str) -> list["Results"]:
+    """One result a dataset and norm: settings that differ in the radius share their radii."""
+    found: dict[tuple[str, str], Results] = {}
+    for result in board.results_of.get(subject, ()):
+        place = board.settings[result.provenance.setting]
+        if is_smoothed(result.rows):
+            found[place.dataset, place.norm] = result  # in the order of radii: the largest stays
+    return list(found.values())
+
+
+def bins(result: "Results", width: float) -> tuple[dict[int, int], int]:
+    """Examples by the number of their bin, and how many have no radius for the right class."""
+    rows = result.rows
+    counts: Counter[int] = Counter()
+    none = 0
+    for radius, right in zip(proved_radii(rows), correct(rows), strict=True):
+        if right and radius:
+            counts[floor(float(radius) / width)] += 1
+        else:
+            none += 1
+    return dict(sorted(counts.items())), none
+
+
+def draw(board: Board, subject: str) -> Drawing | None:
+    """A histogram for each dataset and norm in which the submission was sampled."""
+    chosen = _chosen(board, subject)
+    radii = [float(r) for result in chosen for r in proved_radii(result.rows) if r]
+    if not chosen:
+        return None
+    width = max(radii, default=1.0) / _BINS
+    drawn = figure(
+        {
+            "barmode": "overlay",
+            "bargap": 0.04,
+            "yaxis": {"title": {"text": "Examples"}},
+            "xaxis": {"title": {"text": "Certified radius"}},
+            "height": 340,
+        }
+    )
+    table: list[list[str]] = []
+    for position, result in enumerate(chosen):
+        title = board.settings[result.provenance.setting].title
+        counts, none = bins(result, width)
+        colour = COLOURS["certified"] if position == 0 else SERIES[position % len(SERIES)]
+        drawn.add_trace(_bars(title, counts, width, colour))
+        drawn.add_trace(_nothing(title, none, width))
+        table.append([title, "none", str(none)])
+        table += [
+            [title, f"{at * width:.4g} to {(at + 1) * width:.4g}", str(count)]
+            for at, count in counts.items()
+        ]
+    return Drawing(drawn, ("Setting", "Radius", "Examples"), table)
+
+
+def _bars(title: str, counts: dict[int, int], width: float, colour: str) -> go.Bar:
+    return go.Bar(
+        x=[round((at + 0.5) * width, 6) for at in counts],
+        y=list(counts.values()),
+        width=width,
+        marker={"color": colour},
+        opacity=0.85,
+        name=f"{title}: certified, right class",
+        hovertemplate="about %{x:.3f}: %{y} examples<extra></extra>",
+    )
+
+
+def _nothing(title: str, none: int, width: float) -> go.Bar:
+    """The examples without a radius, left of zero."""
+    return go.Bar(
+        x=[-width],
+        y=[none],
+        width=width,
+        marker={"color": COLOURS["unknown"]},
+        name=f"{title}: abstained or wrong",
+        hovertemplate="no radius: %{y} examples<extra></extra>",
+    )
+
+
+CHART = Chart(
+    name="radius-histogram",
+    title="Certified radii, example by example",
+    caption="How many examples are certified how far, for the class that is right. The bar left of "
+    "zero has those without a radius: the model abstained, or its answer is wrong. A pile at the "
+    "right end is the most that the number of samples can give. Settings that differ only in the "
+    "radius measure the same thing; the one with the largest radius is shown.",
+    pages=("submission",),
+    draw=draw,
+    order=25,
+)

@@ -1,0 +1,68 @@
+"""What pages tell about smoothed models: accuracy by scale and radius, and how sure it is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leaderboard.board import Board
+from leaderboard.formatting import plural
+from leaderboard.setting import exact_text
+from leaderboard.smoothed import Curve, columns, curves, sureness
+
+if TYPE_CHECKING:
+    from leaderboard.results import Results
+
+
+@dataclass(frozen=True)
+class Line:
+    """One model's row: certified shares by radius, and which are the best of their column."""
+
+    curve: Curve
+    shares: tuple[float, ...]
+    best: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Certified accuracy by noise and radius; `radii` are the headings."""
+
+    radii: tuple[str, ...]
+    asked: tuple[bool, ...]
+    lines: tuple[Line, ...]
+
+
+def table(board: Board, setting: str) -> Table | None:
+    """The smoothed models of a setting's dataset and norm; None where there is none."""
+    found = curves(board, setting)
+    if not found:
+        return None
+    radii = columns(board, setting, found)
+    shares = [[curve.certified(radius) for radius in radii] for curve in found]
+    most = [max(column) for column in zip(*shares, strict=True)]
+    lines = [
+        Line(
+            curve,
+            tuple(row),
+            tuple(share == top > 0 for share, top in zip(row, most, strict=True)),
+        )
+        for curve, row in zip(found, shares, strict=True)
+    ]
+    wanted = board.settings[setting].radius
+    asked = tuple(radius == wanted for radius in radii)
+    return Table(tuple(map(exact_text, radii)), asked, tuple(lines))
+
+
+def how_sure(results: Iterable["Results"]) -> str:
+    """How many certificates of a page may be wrong, in a sentence or two; empty without any."""
+    found = sureness(results)
+    if found is None:
+        return ""
+    expected = float(found.expected)
+    at_most = "none" if found.most == 0 else f"at most {found.most:,}"
+    return (
+        f"{plural(found.statements, 'example')} sampled for this page, each with its own failure"
+        f" probability: at most {expected:.3g} wrong certificates are expected altogether, and"
+        f" {at_most} with 95 % confidence. Both numbers are sums and Markov's inequality. They"
+        " assume nothing about how errors go together: examples may share their noise, and then"
+        " their errors are not independent."
+    )

@@ -1,0 +1,163 @@
+"""Bounds and radii of smoothed models once more, from their definitions, in mpmath.
+
+Nothing here is shared with the evaluators, which work in float64 with special functions and margins
+for their errors: tails are sums of binomial terms, mixtures are integrals over an angle, quantiles
+are inverted in 25 digits. So a mistake there is unlikely to be made here again.
+"""
+
+from functools import lru_cache
+
+import mpmath
+from mpmath import mpf
+
+DIGITS = 25
+_TINY = mpf(10) ** -18
+"""Relative; beyond it a sum or an iteration is done."""
+_STEPS = 200
+"""Newton's method needs about eight."""
+
+
+def binomial_tail(count: int, trials: int, p: mpf) -> tuple[mpf, mpf]:
+    """P[Binomial(trials, p) >= count] and its first term, for `p` at most count / trials.
+
+    From the first term on, terms fall by ever smaller factors; what is left out is bounded by a
+    geometric series and added, so the sum is not too small but for rounding.
+    """
+    choices = mpmath.loggamma(trials + 1) - mpmath.loggamma(count + 1)
+    choices -= mpmath.loggamma(trials - count + 1)
+    logarithm = choices + count * mpmath.log(p)
+    if count < trials:
+        logarithm += (trials - count) * mpmath.log1p(-p)
+    first = term = total = mpmath.exp(logarithm)
+    odds = p / (1 - p)
+    for successes in range(count, trials):
+        ratio = odds * (trials - successes) / (successes + 1)
+        term *= ratio
+        total += term
+        if term < total * _TINY:
+            return total + term * ratio / (1 - ratio), first
+    return total, first
+
+
+@lru_cache(maxsize=4096)
+def lower_bound(count: int, trials: int, failure: mpf) -> mpf:
+    """Clopper and Pearson's bound: the p at which `count` or more successes are that unlikely.
+
+    Newton's method on the logarithm of the tail. It is concave in p, so that after one step all
+    iterates lie below the solution and rise to it.
+    """
+    if count == 0:
+        return mpf(0)
+    goal = mpmath.log(failure)
+    if count == trials:
+        return mpmath.exp(goal / trials)
+    p = mpf(count) / trials
+    for _ in range(_STEPS):
+        tail, first = binomial_tail(count, trials, p)
+        step = (mpmath.log(tail) - goal) * p * tail / (first * count)
+        following = p - step if step < p else p / 2
+        if abs(following - p) <= p * _TINY * 100:
+            return following
+        p = following
+    raise ArithmeticError(f"No bound was found for {count} of {trials}.")
+
+
+def upper_bound(count: int, trials: int, failure: mpf) -> mpf:
+    """The same from above: one minus the bound of a failure."""
+    return 1 - lower_bound(trials - count, trials, failure)
+
+
+@lru_cache(maxsize=4096)
+def anytime_lower_bound(count: int, trials: int, failure: mpf, above: mpf) -> mpf:
+    """A bound that holds at all numbers of trials at once (Robbins 1970, Howard et al. 2021).
+
+    The likelihood of p, θ^count (1-θ)^(trials-count) at θ = p, against its mean over θ in
+    (above, 1) with Jeffreys' prior. With θ = sin²φ that prior is uniform in the angle φ. By Ville's
+    inequality the mean ever exceeds the likelihood of the true p by 1/failure with probability at
+    most `failure`; the bound is the p below count/trials at which it does so.
+    """
+    if count == 0:
+        return mpf(0)
+    goal = _log_mixture(count, trials, above) + mpmath.log(failure)
+    low, high = mpf(0), mpf(count) / trials
+    while high - low > high * _TINY:
+        middle = (low + high) / 2
+        if _log_likelihood(count, trials, middle) <= goal:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _log_likelihood(count: int, trials: int, p: mpf) -> mpf:
+    value = count * mpmath.log(p)
+    return value + (trials - count) * mpmath.log1p(-p) if count < trials else value
+
+
+def _log_mixture(count: int, trials: int, above: mpf) -> mpf:
+    """Logarithm of the mean likelihood over angles from that of `above` to a right one."""
+    start, end = mpmath.asin(mpmath.sqrt(above)), mpmath.pi / 2
+    peak = min(max(mpmath.asin(mpmath.sqrt(mpf(count) / trials)), start), end)
+    highest = _at_angle(count, trials, peak)
+    width = 1 / (2 * mpmath.sqrt(mpf(trials)))
+    ends = [peak + width * factor for factor in (-40, -20, -10, -5, -2, 0, 2, 5, 10, 20, 40)]
+    places = [start, *(at for at in ends if start < at < end), end]
+    area = mpmath.quad(lambda angle: mpmath.exp(_at_angle(count, trials, angle) - highest), places)
+    return highest + mpmath.log(area / (end - start))
+
+
+def _at_angle(count: int, trials: int, angle: mpf) -> mpf:
+    value = 2 * count * mpmath.log(mpmath.sin(angle)) if count else mpf(0)
+    if count == trials:
+        return value
+    cosine = mpmath.cos(angle)
+    return value + 2 * (trials - count) * mpmath.log(cosine) if cosine > 0 else -mpmath.inf
+
+
+def quantile(p: mpf) -> mpf:
+    """Φ⁻¹, the quantile of the standard normal distribution."""
+    return mpmath.sqrt(2) * mpmath.erfinv(2 * p - 1)
+
+
+_OWN = {"gaussian": "l2", "laplace": "l1", "uniform": "l1"}
+"""The norm in which each noise that is known here certifies."""
+
+
+def radius(noise: str, norm: str, scale: mpf, lower: mpf, upper: mpf, dimension: int) -> mpf | None:
+    """The radius of Neyman and Pearson's lemma; None where no formula is known here.
+
+    Gaussian, ℓ2: σ/2 (Φ⁻¹(lower) - Φ⁻¹(upper)) (Cohen et al. 2019, theorem 1). Laplace, ℓ1:
+    λ max(log(lower/upper)/2, -log(1 - lower + upper)) (Teng et al. 2020). Uniform on [-λ, λ], ℓ1:
+    λ (lower - upper) (Lee et al. 2019). In other norms that of the largest ball inside.
+    """
+    if noise not in _OWN:
+        return None
+    if not 0 < upper < lower < 1:
+        return mpf(0)
+    if noise == "gaussian":
+        own = scale / 2 * (quantile(lower) - quantile(upper))
+    elif noise == "laplace":
+        own = scale * max(mpmath.log(lower / upper) / 2, -mpmath.log(1 - lower + upper))
+    else:
+        own = scale * (lower - upper)
+    return own / _shrinking(noise, norm, dimension)
+
+
+def needed(noise: str, norm: str, scale: mpf, wanted: mpf, dimension: int) -> mpf | None:
+    """The probability whose one-sided radius is the one wanted; None where none is known here."""
+    if noise not in _OWN:
+        return None
+    steps = wanted * _shrinking(noise, norm, dimension) / scale
+    if noise == "gaussian":
+        return mpmath.ncdf(steps)
+    return 1 - mpmath.exp(-steps) / 2 if noise == "laplace" else (1 + steps) / 2
+
+
+def _shrinking(noise: str, norm: str, dimension: int) -> mpf:
+    """The radius of a ball in the noise's own norm over that of the largest inside of `norm`.
+
+    ‖δ‖₂ <= √d ‖δ‖∞, ‖δ‖₁ <= √d ‖δ‖₂ and ‖δ‖₁ <= d ‖δ‖∞, with equality in a corner.
+    """
+    if norm == "linf":
+        return mpf(dimension) if _OWN[noise] == "l1" else mpmath.sqrt(dimension)
+    return mpmath.sqrt(dimension) if (_OWN[noise], norm) == ("l1", "l2") else mpf(1)
