@@ -4,9 +4,9 @@ Each bound is one function of (count, trials, failure_probability). Computed in 
 to the safe side, so that what is stated holds in real arithmetic.
 """
 
-from math import nextafter
+from math import inf, log, log1p, nextafter
 
-from scipy.special import betainc, betaincinv
+from scipy.special import betainc, betaincc, betaincinv, betaln
 
 _MARGIN = 1e-6
 """Relative room left to the incomplete beta function, whose error stays below 1e-10."""
@@ -55,6 +55,67 @@ def clopper_pearson_upper(count: int, trials: int, failure_probability: float) -
     lower = clopper_pearson_lower(trials - count, trials, failure_probability)
     upper = 1.0 - lower
     return upper if lower >= 0.5 or upper == 1.0 else min(1.0, nextafter(upper, 2.0))
+
+
+def log_evidence(count: int, trials: int, above: float) -> float:
+    """Logarithm of the evidence that a success is more likely than `above`, of an e-process.
+
+    Likelihoods relative to that of `above`, averaged over probabilities θ in (above, 1) by the
+    prior Beta(1/2, 1/2) of Jeffreys restricted to them (Robbins 1970, doi
+    10.1214/aoms/1177696786; Howard et al. 2021, arXiv 1810.08240):
+
+        ∫ θ^c (1-θ)^(t-c) π(θ) dθ / (above^c (1-above)^(t-c)).
+
+    While each trial succeeds with a probability of at most `above`, given those before, this is a
+    nonnegative supermartingale that begins at 1. So it ever reaches 1/α with probability at most
+    α, whenever one looks (Ville's inequality).
+    """
+    return _log_mixture(count, trials, above) - _log_likelihood(count, trials, above)
+
+
+def anytime_lower(count: int, trials: int, failure_probability: float, above: float = 0.0) -> float:
+    """Lower confidence bound of the probability of a success that holds at all times at once.
+
+    With p the true probability, the bound after any number of trials ever exceeds p with
+    probability at most `failure_probability`: it is the q below the share of successes at which
+    the mixture of `log_evidence` outweighs the likelihood of q by 1/`failure_probability`. If it
+    exceeds p, the mixture outweighs p as much, and for p that is a martingale (Ville). `above`, a
+    number fixed before the first trial, says where the mixture lies; the bound is tightest there.
+    Moved down for the error of the special functions.
+
+    Raises:
+        ValueError: a count that is no count of `trials`, or a probability outside (0, 1).
+    """
+    check_trials(count, trials, failure_probability)
+    if not 0 <= above < 1:
+        raise ValueError(f"A mixture lies above a number in [0, 1), not {above}.")
+    # Likelihoods of up to t log t are subtracted; float64 errs by far less than this.
+    allowed = log(failure_probability) - _MARGIN - 1e-11 * trials
+    target = _log_mixture(count, trials, above) + allowed
+    if target == -inf:
+        return 0.0
+    low, high = 0.0, count / trials
+    while (middle := (low + high) / 2) not in (low, high):
+        if _log_likelihood(count, trials, middle) <= target:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _log_mixture(count: int, trials: int, above: float) -> float:
+    """log ∫ θ^count (1-θ)^(trials-count) dπ, π being Beta(1/2, 1/2) restricted to θ > above."""
+    a, b = count + 0.5, trials - count + 0.5
+    inside, prior = float(betaincc(a, b, above)), float(betaincc(0.5, 0.5, above))
+    if not (inside > 1e-290 and prior > 0):
+        return -inf
+    return float(betaln(a, b) - betaln(0.5, 0.5)) + log(inside) - log(prior)
+
+
+def _log_likelihood(count: int, trials: int, probability: float) -> float:
+    """count log p + (trials - count) log(1 - p), with 0 log 0 = 0."""
+    wins = count * log(probability) if probability > 0 else (-inf if count else 0.0)
+    return wins + ((trials - count) * log1p(-probability) if count < trials else 0.0)
 
 
 def sign_test(larger: int, smaller: int) -> float:

@@ -58,7 +58,7 @@ class NoiseStream:
                 # The top quarter of the 256-bit counter: 2^192 draws from one grain to the next.
                 counter = grains[row] << 192
                 generator = np.random.Generator(np.random.Philox(key=key, counter=counter))
-                self.distribution.fill(generator, noise[row])
+                self.distribution.fill(generator, noise[row].reshape(GRAIN, -1))
 
         # NumPy lets go of the interpreter while it draws. A pool that outlives this call would be
         # a trap for a worker process forked later.

@@ -5,24 +5,28 @@ what radius they give (`Asked`) are others' business. So the same code runs on s
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from math import nextafter
-from typing import NamedTuple, Protocol
+from math import ceil, nextafter
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from evaluators.probabilistic._certificate import Certificate, needed
 from evaluators.probabilistic._confidence import check_trials
 from evaluators.probabilistic._distribution import Distribution, Probabilities
+from evaluators.probabilistic._noise import ESTIMATION, SELECTION
+from evaluators.probabilistic._votes import OvertimeError
 from evaluators.problem import Norm
 
 Statistics = tuple[tuple[str, float], ...]
 
 
+@runtime_checkable
 class Votes(Protocol):
     """Counts of classes among noisy copies of the examples of a batch."""
 
@@ -90,7 +94,8 @@ class Asked:
         return self.certified(probabilities) >= self.radius
 
 
-class Estimate(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Estimate:
     """What is known about one example's class probabilities.
 
     Attributes:
@@ -152,6 +157,72 @@ class Procedure(ABC):
     def other_share(self, classes: int) -> float:
         """Failure probability of the bound of each other class (Bonferroni)."""
         return self.failure_probability / 2 / max(1, classes - 1)
+
+
+class Tally(NamedTuple):
+    """What has been counted of one example so far.
+
+    Attributes:
+        prediction: the class that the selection samples chose.
+        selected: selection samples that gave it.
+        drawn: estimation samples so far.
+        won: those that gave the prediction.
+        runner_up: the largest count of another class among them.
+    """
+
+    prediction: int
+    selected: int
+    drawn: int
+    won: int
+    runner_up: int
+
+
+Look = Callable[[Tally], Estimate | None]
+"""Whether the counts of one example are enough: its estimate, or None to go on."""
+
+
+@dataclass(frozen=True)
+class Stepwise(Procedure):
+    """A procedure that looks at the counts at times fixed in advance, and may stop at each."""
+
+    @abstractmethod
+    def look(self, asked: Asked, votes: Votes) -> Look:
+        """The rule by which an example stops; at `n` samples it always does."""
+
+    def __call__(self, votes: Votes, asked: Asked, moments: bool = False) -> list[Estimate | None]:
+        """Bounds from as many samples as each example needs; examples do not meet each other."""
+        if moments:
+            raise ValueError("A first-order certificate needs the procedure 'fixed'.")
+        estimates: list[Estimate | None] = [None] * len(votes)
+        look, active, start = self.look(asked, votes), list(range(len(votes))), 0
+        try:
+            chosen = votes.count(SELECTION, active, 0, self.n0)
+            top = chosen.argmax(1)
+            selected = chosen.gather(1, top[:, None])[:, 0]
+            counts = torch.zeros_like(chosen)
+            for end in looks(self.n, votes.block):
+                counts[active] += votes.count(ESTIMATION, active, start, end - start)
+                won, others = counts.gather(1, top[:, None])[:, 0], largest_other(counts, top)
+                for row in active:
+                    of_row = (int(values[row]) for values in (won, others))
+                    tally = Tally(int(top[row]), int(selected[row]), end, *of_row)
+                    estimates[row] = look(tally)
+                active = [row for row in active if estimates[row] is None]
+                start = end
+                if not active:
+                    break
+        except OvertimeError:
+            pass  # those that have stopped keep what they have; the others have None
+        return estimates
+
+
+def looks(n: int, block: int) -> Iterator[int]:
+    """Numbers of samples at which to look: multiples of `block` that grow by a tenth, then `n`."""
+    end = min(block, n)
+    while end < n:
+        yield end
+        end = min(max(end + block, ceil(end * 11 / 10 / block) * block), n)
+    yield n
 
 
 def one_sided(lower: float) -> Probabilities:

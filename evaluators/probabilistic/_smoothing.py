@@ -13,14 +13,22 @@ from typing import ClassVar
 from evaluators.evaluator import Evaluator
 from evaluators.network import SmoothedNetwork
 from evaluators.probabilistic._certificate import Certificate
+from evaluators.probabilistic._curtailed import Curtailed
 from evaluators.probabilistic._distribution import Distribution, distributions
 from evaluators.probabilistic._fixed import Fixed
+from evaluators.probabilistic._input_specific import InputSpecific
 from evaluators.probabilistic._procedure import Asked, Estimate, Procedure, Statistics
+from evaluators.probabilistic._sequential import Sequential
 from evaluators.probabilistic._votes import NoisyVotes, group_size
 from evaluators.problem import Problem
 from evaluators.verdict import Sampling, Status, Verdict
 
-PROCEDURES: dict[str, type[Procedure]] = {"fixed": Fixed}
+PROCEDURES: dict[str, type[Procedure]] = {
+    "fixed": Fixed,
+    "curtailed": Curtailed,
+    "sequential": Sequential,
+    "input-specific": InputSpecific,
+}
 """Ways to spend samples, by name."""
 
 NOISES = ("shared", "own")
