@@ -42,7 +42,7 @@ PLANS: dict[str, Plan] = {
     ),
     "mnist": Plan(
         Schedule(epochs=30, batch=256, learning_rate=2e-3),
-        {"ibp": {"radius": 0.3, "clean_share": 0.4}, "gaussian": {"sigma": 0.5}},
+        {"ibp": {"radius": 0.3, "clean_share": 0.4}, "gaussian": {"sigma": 0.6}},
     ),
     "cifar10": Plan(
         Schedule(20, 128, 1e-3, augmentation=Augmentation(mirror=True, shift=4)),
