@@ -31,26 +31,14 @@ from evaluators.probabilistic._smoothing import Smoothing
 from evaluators.problem import Norm
 
 
-class Laplace(Distribution):
-    """Independent Laplace entries; its scale is b.
+class LogLipschitz(Distribution):
+    """Noise whose log density changes by at most the size of the shift, in its own norms.
 
-    The formulas are those of one entry shifted by t. They bound all shifts of ‖δ‖₁ <= t, since the
-    trade-off function of that pair is below those of all of them, and every divergence that shrinks
-    under data processing is then at most that pair's (Blackwell's theorem; Dong, Roth and Su 2022,
+    The formulas are those of one Laplace entry shifted by t. The proof above holds for all such
+    noise, hence its trade-off functions are above that pair's, and so are all divergences that
+    shrink under data processing at most that pair's (Blackwell's theorem; Dong, Roth and Su 2022,
     arXiv 1905.02383, theorem 2.10).
     """
-
-    name = "laplace"
-    own: ClassVar[tuple[Norm, ...]] = (Norm.L1,)
-
-    def fill(
-        self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
-    ) -> None:
-        """Exponential variates with random signs."""
-        generator.standard_exponential(out=out)
-        bits = np.frombuffer(generator.bytes(-(-out.size // 8)), np.uint8)
-        signs = np.unpackbits(bits, count=out.size).astype(bool).reshape(out.shape)
-        np.negative(out, out=out, where=signs)
 
     def least(self, p: float, shift: Shift) -> float:
         """F(F⁻¹(p) - t) with F(z) = exp(z)/2 for z <= 0 and 1 - exp(-z)/2 for z >= 0."""
@@ -72,25 +60,39 @@ class Laplace(Distribution):
         Mironov 2017, arXiv 1702.07476, proposition 6. At 1: t + exp(-t) - 1; at 1/2:
         t - 2 ln(1 + t/2). Smaller orders get the next one of these.
         """
-        half, one = (
-            shift.distance - 2 * np.log1p(shift.distance / 2),
-            shift.distance + exp(-shift.distance) - 1,
-        )
+        t = shift.distance
+        half, one = t - 2 * np.log1p(t / 2), t + exp(-t) - 1
         # Divergences increase with the order. Just above 1 the formula would lose its digits.
         above = np.maximum(order, 1 + 1e-4)
         weight = above / (2 * above - 1)
-        inner = np.log(weight + (1 - weight) * np.exp(-(2 * above - 1) * shift.distance))
-        general = shift.distance + inner / (above - 1)
+        inner = np.log(weight + (1 - weight) * np.exp(-(2 * above - 1) * t))
+        general = t + inner / (above - 1)
         value = np.where(order <= 0.5, half, np.where(order <= 1, one, general))
-        return value * (1 + SLACK) + SLACK * (1 + shift.distance)
+        return value * (1 + SLACK) + SLACK * (1 + t)
 
     def total_variation(self, shift: Shift) -> float:
         """1 - exp(-t/2)."""
         return float(-np.expm1(-0.5 * shift.distance) * (1 + SLACK))
 
     def growth(self, q: Column, norm: Norm, dimension: int) -> Column:  # noqa: ARG002
-        """Φ(q) = q on (0, 1/2], exactly."""
+        """Φ(q) = q on (0, 1/2]."""
         return q
+
+
+class Laplace(LogLipschitz):
+    """Independent Laplace entries; its scale is b. Its formulas are exact."""
+
+    name = "laplace"
+    own = (Norm.L1,)
+
+    def fill(
+        self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
+    ) -> None:
+        """Exponential variates with random signs."""
+        generator.standard_exponential(out=out)
+        bits = np.frombuffer(generator.bytes(-(-out.size // 8)), np.uint8)
+        signs = np.unpackbits(bits, count=out.size).astype(bool).reshape(out.shape)
+        np.negative(out, out=out, where=signs)
 
 
 @dataclass(frozen=True)

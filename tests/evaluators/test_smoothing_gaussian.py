@@ -243,8 +243,10 @@ def test_other_noise_is_not_certified() -> None:
 
 
 def test_a_deterministic_network_is_refused() -> None:
+    network = half_plane().base
+    assert isinstance(network, Network)
     with pytest.raises(TypeError, match="smoothing-gaussian"):
-        SmoothingGaussian()(ask(half_plane().base, points(0.9)))
+        SmoothingGaussian()(ask(network, points(0.9)))
 
 
 @pytest.mark.parametrize("options", [{"n": 0}, {"n0": 0}, {"failure_probability": 0.0}])

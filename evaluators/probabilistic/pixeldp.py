@@ -1,0 +1,54 @@
+"""PixelDP: differential privacy (Lecuyer et al. 2019, arXiv 1802.03471), for any noise that is
+differentially private.
+
+If shifts of at most the radius are (ε, δ)-private under the noise, each class's probability obeys
+P(x + shift) <= exp(ε) P(x) + δ, and the same with the two exchanged. So the top class stays on top
+while p_A > exp(2ε) p_B + (1 + exp(ε)) δ (proposition 1 and lemma 1). This holds for every pair
+(ε, δ) that the noise has; the radius is the largest for which some ε of a fixed list gives it.
+
+As published, Gaussian noise is the mechanism of Dwork and Roth: ε < 1, σ = √(2 ln(5/(4δ))) r/ε in
+ℓ2; Laplace noise has ε = r/b and δ = 0 in ℓ1. Noise that is uniform in a body has ε = 0, and δ is
+the part of the body that the shift misses.
+
+Guarantee: as for `smoothing-gaussian`, with that radius, at most Neyman and Pearson's. Published as
+a statement about mean scores; here, as everywhere on this board, about the frequency of votes.
+
+Trusted: as there.
+
+Cost: at most n0 + n forward passes for each example.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from evaluators.probabilistic._certificate import Certificate
+from evaluators.probabilistic._distribution import SLACK, Distribution, Probabilities, Shift
+from evaluators.probabilistic._smoothing import Smoothing
+
+_EPSILONS = np.concatenate(([0.0], np.geomspace(1e-6, 0.1, 200), np.linspace(0.1, 0.9999, 1801)))
+"""Any list is sound. Also ε = distance is tried, from where δ = 0 for noise that allows it."""
+
+
+class PixelDP(Certificate):
+    """For some ε: p_A > exp(2ε) p_B + (1 + exp(ε)) δ."""
+
+    name = "pixeldp"
+    asks = ("privacy",)
+
+    def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
+        """As the class says."""
+        epsilon = np.append(_EPSILONS, min(shift.distance * (1 + SLACK), 300.0))
+        delta = distribution.privacy(epsilon, shift)
+        other = np.exp(2 * epsilon) * probabilities.upper + (1 + np.exp(epsilon)) * delta
+        return bool((probabilities.lower > other * (1 + SLACK)).any())
+
+
+@dataclass(frozen=True)
+class PixelDPSmoothing(Smoothing):
+    """PixelDP's certificate, for any noise that is differentially private."""
+
+    title: ClassVar[str] = "PixelDP"
+    version: ClassVar[str] = "1"
+    certificate: ClassVar[PixelDP] = PixelDP()
