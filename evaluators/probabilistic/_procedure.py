@@ -227,10 +227,9 @@ def looks(n: int, block: int) -> Iterator[int]:
 
 def one_sided(lower: float) -> Probabilities:
     """What a lower bound of the class says about any other: at most one minus it, rounded up."""
+    # From 1/2 on the difference is exact; below, its rounding is made good.
     upper = 1.0 - lower
-    if Fraction(upper) < 1 - Fraction(lower):
-        upper = nextafter(upper, 2.0)
-    return Probabilities(lower, upper)
+    return Probabilities(lower, upper if lower >= 0.5 else min(1.0, nextafter(upper, 2.0)))
 
 
 def two_sided(lower: float, other: float) -> Probabilities:

@@ -56,26 +56,31 @@ class Sequential(Stepwise):
         above = asked.needed if self.sides == 1 and 0.0 < asked.needed < 1.0 else 0.0
 
         def rule(tally: Tally) -> Estimate | None:
-            last = tally.drawn == self.n
+            last, note = tally.drawn == self.n, ""
+            if not last and not halved.certifies(tally, asked, above, votes.classes):
+                if reachable and not self.hopeless(tally, asked, above, votes.classes):
+                    return None
+                note = f"abandoned after {tally.drawn} samples"
             bounds = halved.anytime_bounds(tally, votes.classes, above)
             if last:
                 exact = exact_bounds(halved, tally.won, tally.runner_up, self.n, votes.classes)
                 bounds = Probabilities(
                     max(bounds.lower, exact.lower), min(bounds.upper, exact.upper)
                 )
-            # A radius takes a search; most looks are far from it.
-            near = self.sides == 2 or bounds.lower > above * (1 - 1e-9)
-            note = ""
-            if not last and not (near and asked.reached(bounds)):
-                if reachable and not self.hopeless(tally, asked, above, votes.classes):
-                    return None
-                note = f"abandoned after {tally.drawn} samples"
             used = ("limit", float(self.n)), ("needed", above)
             return Estimate(
                 tally.prediction, tally.drawn, tally.won, tally.runner_up, bounds, used, note
             )
 
         return rule
+
+    def certifies(self, tally: Tally, asked: Asked, above: float, classes: int) -> bool:
+        """Whether the anytime-valid bounds give the radius asked about."""
+        # The evidence is cheap, the bound a search, and the radius another one.
+        least = log(1 / self.failure_probability)
+        if self.sides == 1 and log_evidence(tally.won, tally.drawn, above) < least:
+            return False
+        return asked.reached(self.anytime_bounds(tally, classes, above))
 
     def anytime_bounds(self, tally: Tally, classes: int, above: float) -> Probabilities:
         """Bounds that hold together at all looks, except with the failure probability.

@@ -17,6 +17,7 @@ from evaluators.probabilistic._curtailed import Curtailed
 from evaluators.probabilistic._distribution import Distribution, distributions
 from evaluators.probabilistic._fixed import Fixed
 from evaluators.probabilistic._input_specific import InputSpecific
+from evaluators.probabilistic._probe import refusal
 from evaluators.probabilistic._procedure import Asked, Estimate, Procedure, Statistics
 from evaluators.probabilistic._sequential import Sequential
 from evaluators.probabilistic._votes import NoisyVotes, group_size
@@ -70,7 +71,8 @@ class Smoothing(Evaluator):
         assert isinstance(problem.network, SmoothedNetwork)
         procedure = self._procedure()
         distribution, note = self._distribution(problem)
-        if distribution is None:
+        note = note or refusal(problem.network, problem.x)
+        if distribution is None or note:
             return [Verdict(Status.UNKNOWN, None, note=note) for _ in range(len(problem))]
         size = group_size(problem.network.base, problem.x.device)
         verdicts: list[Verdict] = []
