@@ -47,10 +47,9 @@ def is_smoothed(rows: pd.DataFrame) -> bool:
 def is_probabilistic(rows: pd.DataFrame) -> bool:
     """Whether certificates may fail by chance: of a smoothed model, unless its noise is summed up.
 
-    A few distributions have so few values that all of them are run; nothing is estimated then.
+    Some noise has so few values that all of them are run; nothing is sampled then.
     """
-    exact = (rows["status"] == "certified") & (rows["confidence"] == 1)
-    return is_smoothed(rows) and not bool(exact.any())
+    return is_smoothed(rows) and bool(rows["n"].notna().any())
 
 
 def correct(rows: pd.DataFrame) -> "pd.Series[bool]":

@@ -43,7 +43,9 @@ def table(board: Board, setting: str) -> Table | None:
         Line(
             curve,
             tuple(row),
-            tuple(share == top > 0 for share, top in zip(row, most, strict=True)),
+            tuple(
+                len(found) > 1 and share == top > 0 for share, top in zip(row, most, strict=True)
+            ),
         )
         for curve, row in zip(found, shares, strict=True)
     ]

@@ -114,43 +114,53 @@ def _at_angle(count: int, trials: int, angle: mpf) -> mpf:
     return value + 2 * (trials - count) * mpmath.log(cosine) if cosine > 0 else -mpmath.inf
 
 
-def quantile(p: mpf) -> mpf:
-    """Φ⁻¹, the quantile of the standard normal distribution."""
+def _normal(p: mpf) -> mpf:
     return mpmath.sqrt(2) * mpmath.erfinv(2 * p - 1)
 
 
-_OWN = {"gaussian": "l2", "laplace": "l1", "uniform": "l1"}
-"""The norm in which each noise that is known here certifies."""
+def _laplace(p: mpf) -> mpf:
+    return mpmath.log(2 * p) if p < 0.5 else -mpmath.log(2 * (1 - p))
+
+
+def _uniform(p: mpf) -> mpf:
+    return 2 * p - 1
+
+
+_QUANTILES = {
+    "gaussian": (_normal, mpmath.ncdf, "l2"),
+    "laplace": (_laplace, lambda x: 1 - mpmath.exp(-x) / 2, "l1"),
+    "uniform": (_uniform, lambda x: min((1 + x) / 2, mpf(1)), "l1"),
+}
+"""Of one entry of each noise, of scale one: quantile, distribution at x >= 0; and the norm."""
 
 
 def radius(noise: str, norm: str, scale: mpf, lower: mpf, upper: mpf, dimension: int) -> mpf | None:
     """The radius of Neyman and Pearson's lemma; None where no formula is known here.
 
-    Gaussian, ℓ2: σ/2 (Φ⁻¹(lower) - Φ⁻¹(upper)) (Cohen et al. 2019, theorem 1). Laplace, ℓ1:
-    λ max(log(lower/upper)/2, -log(1 - lower + upper)) (Teng et al. 2020). Uniform on [-λ, λ], ℓ1:
-    λ (lower - upper) (Lee et al. 2019). In other norms that of the largest ball inside.
+    In the noise's own norm it is λ/2 (F⁻¹(lower) - F⁻¹(upper)), F the distribution of one entry of
+    scale one: Φ for Gaussian noise and ℓ2 (Cohen et al. 2019, theorem 1), Laplace's and the uniform
+    one on [-1, 1] for ℓ1 (Teng et al. 2020; Yang et al. 2020, arXiv 2002.08118). As a density with
+    a concave logarithm is shifted along an axis by t, the event {x < c} of probability p loses
+    most, and keeps F(F⁻¹(p) - t); the event {x > c} gains most. A shift along several axes is one
+    after the other, so no other ℓ1 shift of the same size does more. In other norms it is that of
+    the largest ball inside.
     """
-    if noise not in _OWN:
+    if noise not in _QUANTILES:
         return None
     if not 0 < upper < lower < 1:
         return mpf(0)
-    if noise == "gaussian":
-        own = scale / 2 * (quantile(lower) - quantile(upper))
-    elif noise == "laplace":
-        own = scale * max(mpmath.log(lower / upper) / 2, -mpmath.log(1 - lower + upper))
-    else:
-        own = scale * (lower - upper)
+    quantile, _, _ = _QUANTILES[noise]
+    own = scale / 2 * (quantile(lower) - quantile(upper))
     return own / _shrinking(noise, norm, dimension)
 
 
 def needed(noise: str, norm: str, scale: mpf, wanted: mpf, dimension: int) -> mpf | None:
     """The probability whose one-sided radius is the one wanted; None where none is known here."""
-    if noise not in _OWN:
+    if noise not in _QUANTILES:
         return None
-    steps = wanted * _shrinking(noise, norm, dimension) / scale
-    if noise == "gaussian":
-        return mpmath.ncdf(steps)
-    return 1 - mpmath.exp(-steps) / 2 if noise == "laplace" else (1 + steps) / 2
+    _, distribution, _ = _QUANTILES[noise]
+    found: mpf = distribution(wanted * _shrinking(noise, norm, dimension) / scale)
+    return found
 
 
 def _shrinking(noise: str, norm: str, dimension: int) -> mpf:
@@ -159,5 +169,5 @@ def _shrinking(noise: str, norm: str, dimension: int) -> mpf:
     ‖δ‖₂ <= √d ‖δ‖∞, ‖δ‖₁ <= √d ‖δ‖₂ and ‖δ‖₁ <= d ‖δ‖∞, with equality in a corner.
     """
     if norm == "linf":
-        return mpf(dimension) if _OWN[noise] == "l1" else mpmath.sqrt(dimension)
-    return mpmath.sqrt(dimension) if (_OWN[noise], norm) == ("l1", "l2") else mpf(1)
+        return mpf(dimension) if _QUANTILES[noise][2] == "l1" else mpmath.sqrt(dimension)
+    return mpmath.sqrt(dimension) if (_QUANTILES[noise][2], norm) == ("l1", "l2") else mpf(1)

@@ -22,7 +22,21 @@ from leaderboard.question import Question
 def noises() -> dict[str, tuple[str, ...]]:
     """The norms in which each noise certifies, its own first, by the name of the noise."""
     found = {name: tuple(map(str, one.norms)) for name, one in distributions().items()}
+    for kind in _kinds().values():
+        if not issubclass(kind, Smoothing):
+            # An exact evaluator, which samples nothing, and its noise are one.
+            found[_only(kind) or ""] = tuple(map(str, getattr(kind, "norms", ())))
     return dict(sorted(found.items()))
+
+
+def _kinds() -> dict[str, type[Evaluator]]:
+    return {name: kind for name, kind in catalogue().items() if kind.accepts is SmoothedNetwork}
+
+
+def _only(kind: type[Evaluator]) -> str | None:
+    """The one noise that an evaluator is for; None for any that its certificate supports."""
+    name = getattr(kind, "only", None)
+    return None if name is None else str(name)
 
 
 def rules() -> tuple[str, ...]:
@@ -61,7 +75,7 @@ def _kind(question: Question, noise: str, norm: str) -> type[Evaluator]:
     """The class of the evaluator that is named, or is the noise's own."""
     fitting = _fitting(noise, norm)
     if question.evaluator is None:
-        own = [kind for kind in fitting.values() if getattr(kind, "only", None) == noise]
+        own = [kind for kind in fitting.values() if _only(kind) == noise]
         if not own:
             raise InputError(
                 f"No evaluator is made for {noise} noise alone; name one of {', '.join(fitting)}."
@@ -83,15 +97,16 @@ def _kind(question: Question, noise: str, norm: str) -> type[Evaluator]:
 
 def _fitting(noise: str, norm: str) -> dict[str, type[Evaluator]]:
     """The evaluators that have a certificate for this noise and norm."""
-    found = {name: kind for name, kind in catalogue().items() if kind.accepts is SmoothedNetwork}
-    return {name: kind for name, kind in found.items() if _fits(kind, noise, norm)}
+    return {name: kind for name, kind in _kinds().items() if _fits(kind, noise, norm)}
 
 
 def _fits(kind: type[Evaluator], noise: str, norm: str) -> bool:
-    if getattr(kind, "only", None) not in (None, noise):
+    if _only(kind) not in (None, noise):
         return False
     if not issubclass(kind, Smoothing):
-        return True
+        return norm in noises()[noise]
+    if noise not in distributions():
+        return False
     return kind.certificate.supports(distributions()[noise], Norm(norm))
 
 

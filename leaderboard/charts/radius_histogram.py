@@ -51,7 +51,10 @@ def draw(board: Board, subject: str) -> Drawing | None:
             "barmode": "overlay",
             "bargap": 0.04,
             "yaxis": {"title": {"text": "Examples"}},
-            "xaxis": {"title": {"text": "Certified radius"}},
+            "xaxis": {
+                "title": {"text": "Certified radius"},
+                "range": [-2 * width, (_BINS + 1.5) * width],
+            },
             "height": 340,
         }
     )
@@ -60,8 +63,9 @@ def draw(board: Board, subject: str) -> Drawing | None:
         title = board.settings[result.provenance.setting].title
         counts, none = bins(result, width)
         colour = COLOURS["certified"] if position == 0 else SERIES[position % len(SERIES)]
-        drawn.add_trace(_bars(title, counts, width, colour))
-        drawn.add_trace(_nothing(title, none, width))
+        question = title.rsplit(" · ", 1)[0]
+        drawn.add_trace(_bars(question, counts, width, colour))
+        drawn.add_trace(_nothing(question, none, width))
         table.append([title, "none", str(none)])
         table += [
             [title, f"{at * width:.4g} to {(at + 1) * width:.4g}", str(count)]
@@ -77,7 +81,7 @@ def _bars(title: str, counts: dict[int, int], width: float, colour: str) -> go.B
         width=width,
         marker={"color": colour},
         opacity=0.85,
-        name=f"{title}: certified, right class",
+        name=f"{title}: right class",
         hovertemplate="about %{x:.3f}: %{y} examples<extra></extra>",
     )
 
@@ -99,8 +103,8 @@ CHART = Chart(
     title="Certified radii, example by example",
     caption="How many examples are certified how far, for the class that is right. The bar left of "
     "zero has those without a radius: the model abstained, or its answer is wrong. A pile at the "
-    "right end is the most that the number of samples can give. Settings that differ only in the "
-    "radius measure the same thing; the one with the largest radius is shown.",
+    "right end is the most that the number of samples can give. Of settings that differ only in the "
+    "radius, the one with the largest is shown; a procedure that stops early stops at that radius.",
     pages=("submission",),
     draw=draw,
     order=25,

@@ -40,6 +40,7 @@ def draw(board: Board, subject: str) -> Drawing | None:
             "yaxis": {"title": {"text": "Certified accuracy (%)"}, "range": [0, 101]},
             "xaxis": {"title": {"text": "Radius"}, "rangemode": "tozero"},
             "height": 400,
+            "showlegend": True,
         }
     )
     falls = [steps(curve.result.rows, MAX_STEPS) for curve in found]
