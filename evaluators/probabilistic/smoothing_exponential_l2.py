@@ -19,12 +19,12 @@ Cost: at most n0 + n forward passes for each example.
 """
 
 from dataclasses import dataclass
-from math import atanh, exp, lgamma, pi, sqrt, tanh
+from math import atanh, cosh, exp, inf, isfinite, lgamma, log, log1p, pi, sqrt, tanh
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.special import betainc, betaincinv
+from scipy.special import betainc, betaincc, betaincinv
 
 from evaluators.probabilistic._distribution import Column, Shift
 from evaluators.probabilistic._smoothing import Smoothing
@@ -51,23 +51,22 @@ class ExponentialL2(LogLipschitz):
         """What is left when arctanh(a) has moved by t/(d - 1): level sets, not the exact worst."""
         if shift.dimension == 1 or not 0 < p < 1:
             return super().least(p, shift)
-        # Twice the probability of the smaller side; its slope a, negative on the other side.
-        twice = 2 * (1 - p if p >= 0.5 else p)
-        size = sqrt(1 - float(betaincinv((shift.dimension - 1) / 2, 0.5, twice)))
-        if size >= 1:
+        # The difference is exact.
+        place = _place(1 - p if p >= 0.5 else p, shift.dimension)
+        if not isfinite(place):
             return 0.0
-        place = atanh(size if p >= 0.5 else -size) - shift.distance / (shift.dimension - 1)
-        beyond = _beyond(abs(tanh(place)), shift.dimension)
-        value = 1 - beyond if place > 0 else beyond
-        # An error of q in the inverse grows by at most Φ(1/2)/Φ(q) <= 1/(2 q).
+        moved = (place if p >= 0.5 else -place) - shift.distance / (shift.dimension - 1)
+        beyond = _beyond(abs(moved), shift.dimension)
+        value = 1 - beyond if moved > 0 else beyond
+        # A relative error of q in the inverse is one of at most Φ(1/2) q/Φ(q) <= 1/2 here.
         return max(value - BETA_ERROR, 0.0)
 
     def total_variation(self, shift: Shift) -> float:
         """Of the event {u >= 0} seen from half of the way."""
         if shift.dimension == 1:
             return super().total_variation(shift)
-        place = tanh(0.5 * shift.distance / (shift.dimension - 1))
-        return 1 - 2 * _beyond(place, shift.dimension) + BETA_ERROR
+        half = 0.5 * shift.distance / (shift.dimension - 1)
+        return 1 - 2 * _beyond(half, shift.dimension) + BETA_ERROR
 
     def growth(self, q: Column, norm: Norm, dimension: int) -> Column:
         """By the tangent at the exact q of the float a; Φ has slope a."""
@@ -81,9 +80,21 @@ class ExponentialL2(LogLipschitz):
         return np.asarray(value * (1 + BETA_ERROR))
 
 
-def _beyond(a: float, dimension: int) -> float:
-    """P(u >= a) for a >= 0."""
-    return 0.5 * float(betainc((dimension - 1) / 2, 0.5, 1 - a * a))
+def _place(tail: float, dimension: int) -> float:
+    """arctanh(a) with P(u >= a) = tail <= 1/2: by a² or by 1 - a², whichever is small."""
+    m = (dimension - 1) / 2
+    if tail > 0.25:
+        return atanh(sqrt(float(betaincinv(0.5, m, 1 - 2 * tail))))
+    rest = float(betaincinv(m, 0.5, 2 * tail))
+    return log1p(sqrt(1 - rest)) - 0.5 * log(rest) if rest > 0 else inf
+
+
+def _beyond(place: float, dimension: int) -> float:
+    """P(arctanh(u) >= place) for place >= 0, by tanh² or by 1/cosh², whichever is small."""
+    m = (dimension - 1) / 2
+    if place < 1:
+        return 0.5 * float(betaincc(0.5, m, tanh(place) ** 2))
+    return 0.5 * float(betainc(m, 0.5, cosh(min(place, 300.0)) ** -2))
 
 
 @dataclass(frozen=True)

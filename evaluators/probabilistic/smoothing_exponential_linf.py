@@ -54,15 +54,14 @@ class ExponentialLinf(LogLipschitz):
         """In ℓ1 the solution of q' = -Φ(q): constant slope in the middle, exponential ends."""
         if shift.norm is not Norm.L1 or shift.dimension == 1:
             return super().least(p, shift)
-        d = shift.dimension
-        end = 1 / (2 * d)
-        place = _quantile(p, end, d - 1) - shift.distance
-        if place > d - 1:
-            value = 1 - end * exp(d - 1 - place)
-        elif place > 1 - d:
+        end, middle = 0.5 / shift.dimension, shift.dimension - 1.0
+        place = _quantile(p, end, middle) - shift.distance
+        if place > middle:
+            value = 1 - end * exp(middle - place)
+        elif place > -middle:
             value = 0.5 + end * place
         else:
-            value = end * exp(max(place + d - 1, -700.0))
+            value = end * exp(max(place + middle, -700.0))
         # The place has an absolute error of a few units in the last place of d and the distance.
         return max(value - SLACK * (1 + end * abs(shift.distance)), 0.0)
 
