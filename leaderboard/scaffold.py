@@ -35,8 +35,20 @@ extra_data = "none"          # data beside the training set
 
 # Only for a randomly smoothed model:
 # [smoothing]
-# distribution = "gaussian"  # gaussian, laplace or uniform
-# sigma = "0.25"             # exact: a decimal or a fraction
+# distribution = "gaussian"  # laplace, uniform, …; `certboard check` names all
+# sigma = "0.25"             # scale of the noise, exact: a decimal or a fraction
+
+# Only for a smoothed ensemble: a further network, as often as needed, and how they are combined.
+# [[member]]
+# file = "second.onnx"
+# sha256 = ""
+# [ensemble]
+# rule = "mean-logits"
+
+# Only for a smoothed model with a denoiser before the classifier: images in, images out.
+# [denoiser]
+# file = "denoiser.onnx"
+# sha256 = ""
 
 # What was published, if anything, in percent; `certboard list settings`.
 # [[claim]]
