@@ -16,6 +16,7 @@ from evaluators.probabilistic._distribution import (
     Probabilities,
     Shift,
     inscribed,
+    outer,
 )
 from evaluators.problem import Norm
 from evaluators.rounding import float_above
@@ -144,16 +145,27 @@ def needed(
 
     A bound of at least this gives at least `radius`, up to the float next to it.
     """
+    shifts = [
+        Shift(float_above(outer(radius, norm, dimension, own) / scale), own, dimension)
+        for own in distribution.own
+    ]
 
-    def reached(lower: float) -> bool:
+    def bounds(lower: float) -> Probabilities:
         # The difference is exact: `lower` is at least 1/2.
-        bounds = Probabilities(lower, 1.0 - lower)
-        found = certificate.radius(distribution, bounds, scale, norm, dimension)
-        return found > 0 and found >= radius
+        return Probabilities(lower, 1.0 - lower)
+
+    def kept(lower: float) -> bool:
+        return any(certificate.keeps(distribution, bounds(lower), shift) for shift in shifts)
 
     low, high = 0.5, math.nextafter(1.0, 0.0)
-    if not reached(high):
+    if not kept(high):
         return math.inf
     while (middle := (low + high) / 2) not in (low, high):
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return high
+        low, high = (low, middle) if kept(middle) else (middle, high)
+    # The radius is found by another search; make sure that it sees this too.
+    step = 2.0**-53
+    while high < 1:
+        if certificate.radius(distribution, bounds(high), scale, norm, dimension) >= radius:
+            return high
+        high, step = high + step, 2 * step
+    return math.inf

@@ -127,6 +127,16 @@ def inscribed(radius: Fraction, norm: Norm, dimension: int, own: Norm = Norm.L2)
     return Fraction(steps, RESOLUTION)
 
 
+def outer(radius: Fraction, norm: Norm, dimension: int, own: Norm) -> Fraction:
+    """The least radius in `own` from which `inscribed` makes `radius` or more; not 0."""
+    steps = max(-(-radius.numerator * RESOLUTION // radius.denominator), 1)
+    if (own, norm) in ((Norm.L2, Norm.LINF), (Norm.L1, Norm.L2)):
+        steps = isqrt(steps * steps * dimension - 1) + 1
+    elif (own, norm) == (Norm.L1, Norm.LINF):
+        steps *= dimension
+    return Fraction(steps, RESOLUTION)
+
+
 @cache
 def distributions() -> dict[str, Distribution]:
     """All distributions by name: one from each file `smoothing_*.py` of this folder that has one.
