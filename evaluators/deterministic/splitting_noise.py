@@ -47,7 +47,7 @@ from torch import Tensor
 
 from evaluators.evaluator import Evaluator
 from evaluators.network import SmoothedNetwork
-from evaluators.probabilistic._forward import fast_forward, memory_format
+from evaluators.probabilistic._forward import fast_forward, memory_format, plain_float32
 from evaluators.probabilistic._votes import OvertimeError, block_size, winners
 from evaluators.problem import Norm, Problem
 from evaluators.verdict import Status, Verdict
@@ -162,6 +162,7 @@ def noisy_inputs(
 
 
 @torch.inference_mode()
+@plain_float32()
 def count_splits(
     network: SmoothedNetwork,
     pixels: Int64[Tensor, "*shape"],

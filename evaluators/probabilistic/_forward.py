@@ -6,7 +6,8 @@ order of additions. What this computes *is* the base classifier of a smoothed ne
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,23 @@ from evaluators.affine import Convolution, Dense, Diagonal, Reshape
 from evaluators.elementwise import LeakyReLU
 from evaluators.ensemble import Ensemble, combine
 from evaluators.network import Network, Sum, apply
+
+
+@contextmanager
+def plain_float32() -> Iterator[None]:
+    """Without TensorFloat-32, and with the kernels that give the same numbers each time.
+
+    It matters on CUDA alone: there convolutions may otherwise round their factors to ten bits. The
+    base classifier is what is run, so it is run as its file says.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic
+    matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = False, False, True
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = before
+
 
 Forward = Callable[[Tensor], Tensor]
 

@@ -4,7 +4,7 @@ Chen et al. (AAAI 2022, arXiv 2112.12084) choose it so that the certified radius
 against `n` samples; this chooses it for the one radius asked about. It is the least number, among
 the looks of the stepwise procedures, that certifies this radius in 99 of 100 runs even at the lower
 end of what the selection samples say about the class; `n` where none does; the first look where
-even the upper end does not suffice.
+even the upper end does not suffice, or no count of `n` samples would.
 
 Guarantee: each example's bounds hold except with `failure_probability`. The number of samples is a
 function of the selection samples, of which the estimation samples are independent: given the
@@ -61,7 +61,7 @@ class InputSpecific(Stepwise):
         def chosen(selected: int) -> int:
             lower = clopper_pearson_lower(selected, self.n0, DOUBT)
             upper = clopper_pearson_upper(selected, self.n0, DOUBT)
-            if not asked.needed <= upper:
+            if not asked.needed <= upper or enough(self.n) > self.n:
                 return possible[0]
             for samples in possible:
                 count = enough(samples)

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from evaluators.network import SmoothedNetwork
-from evaluators.probabilistic._forward import fast_forward, memory_format
+from evaluators.probabilistic._forward import fast_forward, memory_format, plain_float32
 
-ROWS = 16
-"""Inputs that are compared."""
+ROWS, ALONE = 16, 4
+"""Inputs that are compared, and how many of them are run one by one."""
 
 TOLERANCE = 1e-3
 """Difference of logits, relative to the largest of a row, that the order of sums may make.
@@ -28,7 +28,7 @@ def refusal(network: SmoothedNetwork, x: Float[Tensor, "batch *shape"]) -> str:
     """Why the base is no function of one input; empty where nothing of that kind was seen.
 
     The first example is run with noise in a block: twice as it is, and then permuted, beside other
-    inputs, and one by one.
+    inputs, and some one by one.
     """
     base = network.base.to(torch.float32, x.device)
     forward, layout = fast_forward(base), memory_format(base)
@@ -38,6 +38,7 @@ def refusal(network: SmoothedNetwork, x: Float[Tensor, "batch *shape"]) -> str:
     inputs = x[:1] + float(network.scale) * noise
 
     @torch.inference_mode()
+    @plain_float32()
     def run(rows: Tensor) -> Tensor:
         # A clone: nothing may be written into an input, nor kept from it.
         rows = rows.contiguous(memory_format=layout) if rows.dim() == 4 else rows
@@ -48,11 +49,11 @@ def refusal(network: SmoothedNetwork, x: Float[Tensor, "batch *shape"]) -> str:
         return "the model is not deterministic: it answers the same inputs differently"
     order = torch.randperm(ROWS, generator=generator).to(x.device)
     others = torch.cat((inputs[: ROWS // 2], 1 - 3 * inputs[ROWS // 2 :].flip(0)))
-    alone = torch.cat([run(inputs[row : row + 1]) for row in range(ROWS)])
+    alone = torch.cat([run(inputs[row : row + 1]) for row in range(ALONE)])
     for seen, expected in (
         (run(inputs[order]), whole[order]),
         (run(others)[: ROWS // 2], whole[: ROWS // 2]),
-        (alone, whole),
+        (alone, whole[:ALONE]),
     ):
         if not _alike(seen, expected):
             return "the model's answer to an input depends on the others in its batch"

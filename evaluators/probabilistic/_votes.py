@@ -8,17 +8,20 @@ examples of a batch; an example's own noise is drawn from a stream of its datase
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from math import prod
 from typing import NamedTuple, overload
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
 from evaluators.ensemble import Ensemble
+from evaluators.evaluator import is_out_of_memory
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.probabilistic._distribution import Distribution
-from evaluators.probabilistic._forward import fast_forward, memory_format
+from evaluators.probabilistic._forward import fast_forward, memory_format, plain_float32
 from evaluators.probabilistic._noise import ESTIMATION, GRAIN, NoiseStream
 from evaluators.problem import Problem
 
@@ -79,6 +82,24 @@ class _Work(NamedTuple):
     size: int
 
 
+def _drawn(
+    plan: Iterator[_Work], ahead: bool
+) -> Iterator[tuple[_Work, Float64[np.ndarray, "size *shape"]]]:
+    """Each block with its noise; drawn one `ahead` while a device is busy with the one before."""
+    if not ahead:
+        yield from ((work, work.noise.block(work.start, work.size)) for work in plan)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting: list[tuple[_Work, Future[Float64[np.ndarray, "size *shape"]]]] = []
+        for work in plan:
+            waiting.append((work, pool.submit(work.noise.block, work.start, work.size)))
+            if len(waiting) > 1:
+                first, noise = waiting.pop(0)
+                yield first, noise.result()
+        for first, noise in waiting:
+            yield first, noise.result()
+
+
 class Counter:
     """Runs a base network on noisy copies of examples and counts which class wins.
 
@@ -99,7 +120,7 @@ class Counter:
         self._forward = fast_forward(self._base)
         self._center, self._scale, self._deadline = x.double(), float(network.scale), deadline
         self.classes = network.classes
-        self.block = block_size(self._base, x.device)
+        self.block = self._most = block_size(self._base, x.device)
         layout = memory_format(self._base) if x.dim() == 4 else torch.contiguous_format
         shape = self.block, *self._base.input_shape
         shifts = torch.empty(shape, dtype=torch.float64, device=x.device)
@@ -107,6 +128,7 @@ class Counter:
         self._noisy = torch.empty(shape, device=x.device).contiguous(memory_format=layout)
 
     @torch.inference_mode()
+    @plain_float32()
     def count(
         self,
         streams: Sequence[tuple[NoiseStream, Sequence[int]]],
@@ -128,16 +150,16 @@ class Counter:
         logits = self._noisy.new_empty(most, self.classes, self.block).transpose(1, 2)
         votes = torch.zeros(batch, self.classes, dtype=torch.int64, device=device)
         sums = torch.zeros(2, batch, 0 if given is None else entries, device=device).double()
-        for work in self._plan(streams, start, samples):
+        for work, noise in _drawn(self._plan(streams, start, samples), device.type != "cpu"):
             shifts = self._shifts[: work.size]
-            shifts.copy_(torch.from_numpy(work.noise.block(work.start, work.size)))
+            shifts.copy_(torch.from_numpy(noise))
             drawn = None if given is None else shifts.flatten(1).clone()
             shifts.mul_(self._scale)
             for place, row in enumerate(work.rows):
                 if time.perf_counter() > self._deadline:
                     raise OvertimeError
                 noisy = torch.add(self._center[row], shifts, out=self._noisy[: work.size])
-                logits[place, : work.size] = self._forward(noisy)
+                self._run(noisy, out=logits[place, : work.size])
             won = winners(logits[: len(work.rows), : work.size])
             index = torch.as_tensor(work.rows, device=device)
             votes.index_add_(0, index, won.sum(1))
@@ -146,6 +168,25 @@ class Counter:
                 for half in (0, 1):
                     sums[half].index_add_(0, index, own[:, half::2].double() @ drawn[half::2])
         return Moments(votes, sums)
+
+    def _run(self, noisy: Tensor, out: Tensor) -> None:
+        """The logits of a block; where memory runs out, of ever smaller parts of it.
+
+        Noise and samples stay as they are.
+        """
+        for first in range(0, len(noisy), self._most):
+            part = slice(first, first + self._most)
+            try:
+                out[part] = self._forward(noisy[part])
+            except Exception as error:
+                if not is_out_of_memory(error) or self._most <= 1:
+                    raise
+                break
+        else:
+            return
+        # Outside the handler, so that what it holds is freed before the next attempt.
+        self._most = min(self._most, len(noisy)) // 2 or 1
+        self._run(noisy, out)
 
     def _plan(
         self, streams: Sequence[tuple[NoiseStream, Sequence[int]]], start: int, samples: int
