@@ -40,6 +40,7 @@ def binomial_tail(count: int, trials: int, p: mpf) -> tuple[mpf, mpf]:
 
 
 @lru_cache(maxsize=4096)
+@mpmath.workdps(DIGITS)  # type: ignore[untyped-decorator]
 def lower_bound(count: int, trials: int, failure: mpf) -> mpf:
     """Clopper and Pearson's bound: the p at which `count` or more successes are that unlikely.
 
@@ -68,6 +69,7 @@ def upper_bound(count: int, trials: int, failure: mpf) -> mpf:
 
 
 @lru_cache(maxsize=4096)
+@mpmath.workdps(DIGITS)  # type: ignore[untyped-decorator]
 def anytime_lower_bound(count: int, trials: int, failure: mpf, above: mpf) -> mpf:
     """A bound that holds at all numbers of trials at once (Robbins 1970, Howard et al. 2021).
 

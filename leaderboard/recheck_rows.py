@@ -119,7 +119,7 @@ class _Checker:
         self.asked, self.noise = asked, noise_of(provenance)
         self.options, self.evaluator = options, provenance.evaluator
         self.seed = str(seed_of(provenance.model_sha256, *asked[:3]))
-        self.sigma = str(rows["sigma"].dropna().iloc[0])
+        self.sigma = str(rows["sigma"].mode().iloc[0])
         self.seen: set[int] = set()
         told = options.get("failure_probability")
         self.failure = mpf(0) if told is None else mpf(str(told))

@@ -81,6 +81,22 @@ def test_old_files_keep_loading(path: Path) -> None:
     assert result.provenance.total == 449
 
 
+def test_what_an_older_version_did_not_know_is_missing() -> None:
+    result = read(next(path for path in OLD if path.stem == "version-1-smoothing"))
+    for name in ("procedure", "p_upper", "runner_up", "statistics"):
+        assert result.rows[name].isna().all()
+        assert result.rows[name].dtype == frame([{name: None}])[name].dtype
+    assert result.provenance.distribution is None
+
+
+def test_a_column_may_only_be_missing_in_files_that_are_older(stored: Path) -> None:
+    table = pq.read_table(stored, partitioning=None)
+    pq.write_table(table.drop_columns(["procedure"]), stored)
+    assert refusal(stored) == "the column 'procedure' is missing."
+    rewritten(stored, schema_version=1)
+    assert read(stored).rows["procedure"].isna().all()
+
+
 def test_every_schema_version_has_old_files() -> None:
     assert {read(path).provenance.schema_version for path in OLD} == {*range(1, SCHEMA_VERSION + 1)}
     assert {read(path).provenance.evaluator for path in OLD} >= {"cascade", "smoothing-gaussian"}

@@ -15,6 +15,7 @@ from leaderboard.setting import (
     parse_radius,
     read_settings,
 )
+from leaderboard.smoothing import procedures
 
 GOOD = 'dataset = "mnist"\nnorm = "linf"\nradius = "0.3"\nexamples = "all"\nseconds = 60\n'
 
@@ -110,6 +111,35 @@ def test_a_setting_asks_the_complete_methods_unless_it_says_otherwise(tmp_path: 
     assert not read_settings(tmp_path)["mnist-linf-0.3"].complete
     (problem,) = problems_of(tmp_path, path.name, GOOD + "complete = 0\n")
     assert "'complete' is 0, but must be" in problem
+
+
+def test_smoothed_models_may_be_measured_on_fewer_examples() -> None:
+    setting = find_setting("mnist-l2-1.58")
+    assert setting.selection(False).label == "all"
+    assert setting.selection(True).label == "every 20th"
+    other = find_setting("digits-l2-0.25")
+    assert other.selection(True) == other.selection(False) == other.examples
+
+
+def test_an_evaluator_is_told_how_to_sample_and_nothing_else(tmp_path: Path) -> None:
+    smoothing = "[smoothing]\nn0 = 5\nn = 9\nfailure_probability = 0.1\n"
+    path = tmp_path / "mnist-linf-0.3.toml"
+    path.write_text(GOOD + smoothing + 'procedure = "curtailed"\nexamples = { first = 3 }\n')
+    protocol = read_settings(tmp_path)["mnist-linf-0.3"].smoothing
+    assert protocol is not None
+    assert protocol.options == {
+        "n0": 5, "n": 9, "failure_probability": 0.1, "procedure": "curtailed",
+    }  # fmt: skip
+    (problem,) = problems_of(tmp_path, path.name, GOOD + smoothing + "examples = 3\n")
+    assert "'smoothing.examples' is 3, but must be" in problem
+
+
+@pytest.mark.parametrize(
+    "setting", [one for one in load_settings().values() if one.smoothing], ids=lambda one: one.id
+)
+def test_every_setting_names_a_procedure_that_there_is(setting: Setting) -> None:
+    assert setting.smoothing is not None
+    assert setting.smoothing.procedure in procedures()
 
 
 def test_an_unknown_setting_is_answered_with_the_nearest() -> None:

@@ -8,6 +8,7 @@ import pytest
 from leaderboard import data_files, submission_files
 from leaderboard.errors import InputError
 from leaderboard.project import Project
+from leaderboard.question import combined_sha256
 from leaderboard.scaffold import scaffold
 from leaderboard.setting import load_settings
 from leaderboard.smoothing import noises
@@ -18,6 +19,7 @@ from leaderboard.submission import (
     model_path,
     settings_for,
 )
+from leaderboard.submission_models import parts_of
 
 NETWORK = b"the bytes of a network"
 SHA256 = hashlib.sha256(NETWORK).hexdigest()
@@ -96,6 +98,55 @@ def test_gaussian_smoothing_competes_in_linf_where_the_setting_has_a_protocol(
     submit(project, HEAD + MODEL.replace("mnist", "imagenet") + TRAINING + noise)
     chosen = settings_for(load_submission(project, "my-net"), load_settings())
     assert "imagenet-linf-1_255" in {setting.id for setting in chosen}
+
+
+NOISE = '[smoothing]\ndistribution = "gaussian"\nsigma = "0.5"\n'
+SECOND = b"the bytes of another network"
+MEMBER = f'[[member]]\nfile = "second.onnx"\nsha256 = "{hashlib.sha256(SECOND).hexdigest()}"\n'
+DENOISER = MEMBER.replace("[[member]]", "[denoiser]")
+RULE = '[ensemble]\nrule = "mean-softmax"\n'
+
+
+def test_an_ensemble_and_a_denoiser_are_read_in_order(project: Project) -> None:
+    folder = submit(project, HEAD + MODEL + TRAINING + NOISE + MEMBER + RULE + DENOISER)
+    (folder / "second.onnx").write_bytes(SECOND)
+    submission = load_submission(project, "my-net")
+    parts = parts_of(project, submission)
+    assert [(part.role, part.path.name) for part in parts] == [
+        ("denoiser", "second.onnx"), ("member", "model.onnx"), ("member", "second.onnx"),
+    ]  # fmt: skip
+    lines = "".join(f"{part.role} {part.sha256}\n" for part in parts) + "rule mean-softmax\n"
+    combined = combined_sha256(parts, "mean-softmax")
+    assert combined == hashlib.sha256(lines.encode()).hexdigest()
+    others = {combined_sha256(parts, "mean-logits"), combined_sha256(parts[1:], "mean-softmax")}
+    assert len(others | {combined, combined_sha256(parts[::-1], "mean-softmax")}) == 4
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        (MEMBER + RULE, "has a [[member]] or a [denoiser], which need a [smoothing]"),
+        (DENOISER, "has a [[member]] or a [denoiser], which need a [smoothing]"),
+        (NOISE + MEMBER, "must have an [ensemble] with a rule and a [[member]], or neither"),
+        (NOISE + RULE, "must have an [ensemble] with a rule and a [[member]], or neither"),
+        (NOISE + MEMBER + RULE.replace("softmax", "softmix"), "Did you mean 'mean-softmax'?"),
+        (NOISE + MEMBER + MEMBER + RULE, "has the same network twice"),
+        (NOISE + MEMBER.replace("second", "third") + RULE, "'member #1.file' names"),
+        (NOISE + DENOISER.replace('256 = "', '256 = "0').replace('"\n', '"\n'), "64 small hex"),
+        (NOISE + MEMBER.replace("second.onnx", "x.py") + RULE, "an .onnx file in the same folder"),
+        (NOISE + MEMBER + "size = 3\n" + RULE, "but 'member #1.size' says 3"),
+    ],
+)
+def test_wrong_parts_are_told_in_one_sentence(project: Project, tables: str, told: str) -> None:
+    folder = submit(project, HEAD + MODEL + TRAINING + tables)
+    (folder / "second.onnx").write_bytes(SECOND)
+    assert told in problem_of(project)
+
+
+def test_a_part_with_another_hash_is_told(project: Project) -> None:
+    folder = submit(project, HEAD + MODEL + TRAINING + NOISE + DENOISER)
+    (folder / "second.onnx").write_bytes(NETWORK)
+    assert "but 'denoiser.sha256' says" in problem_of(project)
 
 
 def test_every_problem_is_told_at_once_with_file_key_found_and_allowed(project: Project) -> None:
@@ -284,7 +335,8 @@ def test_the_explained_optional_keys_are_right_when_uncommented(project: Project
     lines = manifest.read_text("utf-8").replace('sha256 = ""', f'sha256 = "{SHA256}"').splitlines()
     keys = ("# [", "# title", "# arxiv", "# venue", "# date", "# setting", "# clean", "# certified")
     optional = [line[2:] if line.startswith(keys) else line for line in lines]
-    optional.remove("[smoothing]")
+    for table in ("[smoothing]", "[[member]]", "[ensemble]", "[denoiser]"):
+        optional.remove(table)
     manifest.write_text("\n".join(optional), encoding="utf-8")
     assert check_submission(project, "my-net") == []
     assert len(load_submission(project, "my-net").claims) == 1

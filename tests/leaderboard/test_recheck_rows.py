@@ -1,0 +1,233 @@
+"""`certboard recheck rows.parquet`, as a user types it, and rows that claim too much."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from leaderboard.project import Project
+from leaderboard.results import read, write
+from tests.fixtures.project import NOISY
+from tests.leaderboard.conftest import Certboard
+
+MODEL = f"submissions/{NOISY}/model.onnx"
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def measure(certboard: Certboard, *more: str, norm: str = "l2", examples: str = "12") -> str:
+    outcome = certboard(
+        "certify", MODEL, "--dataset", "digits", "--norm", norm, "--radius", "0.1",
+        "--sigma", "0.25", "--samples", "1000", "--examples", examples, "--output", "rows.parquet", *more,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    return "rows.parquet"
+
+
+def changed(path: str, row: int, **columns: Any) -> str:
+    """The file with some values of one row replaced."""
+    result = read(Path(path))
+    rows = result.rows.copy()
+    for name, value in columns.items():
+        rows.loc[row, name] = value
+    write(Path("changed.parquet"), rows, result.provenance)
+    return "changed.parquet"
+
+
+def entries(certboard: Certboard, path: str, code: int = 0) -> list[dict[str, Any]]:
+    outcome = certboard("recheck", path, "--json")
+    assert outcome.code == code, outcome.err
+    found: dict[str, Any] = json.loads(outcome.out)
+    assert list(found) == ["results", "rows"]
+    rows: list[dict[str, Any]] = found["rows"]
+    return rows
+
+
+@pytest.fixture
+def rows(project: Project, certboard: Certboard) -> str:
+    return measure(certboard)
+
+
+@pytest.mark.parametrize("sides", ["1", "2"])
+@pytest.mark.parametrize("procedure", ["fixed", "curtailed", "sequential", "input-specific"])
+def test_what_was_measured_is_accepted(
+    project: Project, certboard: Certboard, procedure: str, sides: str
+) -> None:
+    path = measure(certboard, "--procedure", procedure, "--sides", sides)
+    found = entries(certboard, path)
+    assert [row["example"] for row in found] == list(range(12))
+    assert all(row["accepted"] and not row["reason"] for row in found)
+    proved = [row for row in found if row["radius"]]
+    assert len(proved) > 6
+    for row in proved:
+        assert 0 < float(row["recomputed"]) - float(row["radius"]) < 1.1e-5
+
+
+@pytest.mark.parametrize(
+    ("noise", "norm"), [("laplace", "l1"), ("uniform", "l1"), ("gaussian", "linf")]
+)
+def test_other_noises_and_norms_are_accepted(
+    project: Project, certboard: Certboard, noise: str, norm: str
+) -> None:
+    found = entries(certboard, measure(certboard, "--noise", noise, norm=norm))
+    assert all(row["accepted"] for row in found)
+    assert any(row["radius"] for row in found)
+
+
+def test_old_files_are_rechecked_too(certboard: Certboard) -> None:
+    folder = Path(__file__).parents[1] / "fixtures" / "results"
+    for path in sorted(folder.glob("*-smoothing.parquet")):
+        assert all(row["accepted"] for row in entries(certboard, str(path)))
+
+
+def first_certified(path: str) -> int:
+    return int((read(Path(path)).rows["status"] == "certified").idxmax())
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"count": 1000}, "p_lower is only"),
+        ({"count": 600}, "p_lower is 0.98"),
+        ({"count": 1001}, "its count is none of n samples."),
+        ({"count": None}, "its count is none of n samples."),
+        ({"p_lower": 0.9999}, "p_lower is 0.9999, but the counts give"),
+        ({"p_lower": None}, "it has no p_lower."),
+        ({"radius": "0.9"}, "its radius is 0.9, but its counts give"),
+        ({"radius": "0.1"}, "its radius is only 0.1, while its counts give"),
+        ({"radius": "nan"}, "it holds what is no number of its kind."),
+        ({"radius": None}, "it is certified without a radius."),
+        ({"sigma": "0.5"}, "its sigma is not 0.25, as of other rows."),
+        ({"seed": "7"}, "its seed is not that of the model and the setting."),
+        ({"n": 100_000}, "n is 100,000, but at most 1,000 samples were asked for."),
+        ({"n": 999}, "n is 999 instead of 1,000."),
+        ({"n": None}, "it has a radius but no counts."),
+        ({"n0": 5}, "n0 is not that of the file."),
+        ({"procedure": "sequential"}, "its procedure is sequential, not the one of the file."),
+        ({"confidence": 0.99999}, "its confidence is more than it can be."),
+        ({"statistics": "{"}, "it holds what is no number of its kind."),
+        ({"status": "falsified"}, "a smoothed model cannot be falsified."),
+        ({"evaluator": "renyi"}, "its evaluator is not that of the file."),
+        ({"example": 11}, "its example is there twice."),
+    ],
+    ids=lambda value: next(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
+)
+def test_a_changed_row_is_refused_with_its_reason(
+    certboard: Certboard, rows: str, columns: dict[str, Any], reason: str
+) -> None:
+    place = first_certified(rows)
+    path = changed(rows, place, **columns)
+    outcome = certboard("recheck", path)
+    assert outcome.code == 1
+    (line,) = outcome.err.strip().splitlines()
+    assert f"refused: {reason}" in line
+    refused = [row for row in entries(certboard, path, code=1) if row["accepted"] is False]
+    assert len(refused) == 1
+
+
+def test_a_larger_sigma_in_every_row_does_not_help(certboard: Certboard, rows: str) -> None:
+    """The radii are then far below what their counts give."""
+    result = read(Path(rows))
+    write(Path("changed.parquet"), result.rows.assign(sigma="0.5"), result.provenance)
+    outcome = certboard("recheck", "changed.parquet")
+    assert outcome.code == 1
+    assert "its radius is only" in outcome.err
+
+
+def test_a_wrong_class_or_a_small_radius_is_not_certified(certboard: Certboard, rows: str) -> None:
+    found = read(Path(rows)).rows
+    place = first_certified(rows)
+    wrong = changed(rows, place, prediction=(int(found.loc[place, "label"]) + 1) % 10)
+    assert "it is certified for a wrong class." in certboard("recheck", wrong).err
+    below = found[(found["status"] == "unknown") & found["radius"].notna()]
+    if len(below):
+        path = changed(rows, int(below.index[0]), status="certified")
+        assert certboard("recheck", path).code == 1
+
+
+def test_a_mixture_that_was_chosen_afterwards_is_refused(
+    project: Project, certboard: Certboard
+) -> None:
+    path = measure(certboard, "--procedure", "sequential")
+    place = first_certified(path)
+    told = json.loads(read(Path(path)).rows.loc[place, "statistics"])
+    moved = json.dumps({**told, "needed": 0.9})
+    assert (
+        "its mixture does not lie"
+        in certboard("recheck", changed(path, place, statistics=moved)).err
+    )
+
+
+def test_what_cannot_be_rechecked_is_said_and_is_no_success(
+    project: Project, certboard: Certboard
+) -> None:
+    path = measure(certboard, "--evaluator", "pixeldp", examples="3")
+    outcome = certboard("recheck", path)
+    assert outcome.code == 1
+    told = "3 not rechecked: the certificate of 'pixeldp' is not rechecked here."
+    assert told in outcome.out
+    assert "no row could be rechecked" in outcome.err
+    assert [row["accepted"] for row in entries(certboard, path, code=1)] == [None] * 3
+
+
+def test_rows_of_a_plain_model_are_not_for_this(certboard: Certboard, project: Project) -> None:
+    folder = Path(__file__).parents[1] / "fixtures" / "results"
+    outcome = certboard("recheck", str(folder / "version-1-cascade.parquet"))
+    assert outcome.code == 1
+    assert "has no rows of a smoothed model" in outcome.sentence
+
+
+def test_examples_drawn_again_have_the_same_counts(certboard: Certboard, rows: str) -> None:
+    arguments = ("recheck", rows, "--model", MODEL, "--redraw", "4")
+    outcome = certboard(*arguments)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[-1] == "4 of 4 drawn again with the same counts, bit for bit"
+    seed = outcome.err.split("--seed ")[1].split()[0]
+    again = json.loads(certboard(*arguments, "--seed", seed, "--json").out)["redrawn"]
+    assert len({row["example"] for row in again["rows"]}) == 4
+    assert again["seed"] == int(seed)
+    assert all(row["accepted"] for row in again["rows"])
+
+
+def test_a_count_that_is_not_drawn_again_is_told(certboard: Certboard, rows: str) -> None:
+    result = read(Path(rows))
+    place = first_certified(rows)
+    # One vote less, and everything that follows from it: only drawing again can tell.
+    other = result.rows[(result.rows["status"] == "certified") & (result.rows.index != place)]
+    taken = other[other["count"] != result.rows.loc[place, "count"]].iloc[0]
+    path = changed(rows, place, **{n: taken[n] for n in ("count", "p_lower", "radius")})
+    assert certboard("recheck", path).code == 0
+    outcome = certboard("recheck", path, "--model", MODEL, "--redraw", "12")
+    assert outcome.code == 1
+    assert f"example {place}: drawn again: count {taken['count']}, now " in outcome.err
+    assert "11 of 12 drawn again with the same counts" in outcome.out
+
+
+def test_another_model_is_not_drawn_from(certboard: Certboard, rows: str) -> None:
+    outcome = certboard("recheck", rows, "--model", "submissions/plain/model.onnx", "--redraw", "1")
+    assert outcome.code == 1
+    assert "is not that of the model that was measured" in outcome.sentence
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--redraw", "3"), ("--model", MODEL), (MODEL,), ("--model", MODEL, "--redraw", "0")],
+)
+def test_wrong_usage_is_told(certboard: Certboard, rows: str, arguments: tuple[str, ...]) -> None:
+    assert certboard("recheck", rows, *arguments).code == 2
+
+
+def test_an_onnx_file_alone_is_wrong_usage(certboard: Certboard, project: Project) -> None:
+    assert certboard("recheck", MODEL).code == 2
+
+
+def test_an_ensemble_is_drawn_again_from_its_files(project: Project, certboard: Certboard) -> None:
+    members = ("--member", "submissions/plain/model.onnx")
+    path = measure(certboard, *members)
+    assert all(row["accepted"] for row in entries(certboard, path))
+    outcome = certboard("recheck", path, "--model", MODEL, *members, "--redraw", "2")
+    assert outcome.code == 0, outcome.err
+    swapped = certboard("recheck", path, "--model", MODEL, "--redraw", "2")
+    assert "is not that of the model that was measured" in swapped.sentence
