@@ -25,6 +25,7 @@ from evaluators.errors import ContradictionError
 from evaluators.evaluator import PREDICTION as PREDICTION
 from evaluators.evaluator import Evaluator, catalogue, clean_margins
 from evaluators.network import Network, SmoothedNetwork
+from evaluators.probabilistic._cost import estimate
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.verdict import Sampling, Verdict
 from leaderboard.dataset import load_split as load_split
@@ -120,6 +121,33 @@ def phases(question: Question) -> list[Question]:
     complete = [stage.name() for stage in evaluator.stages if stage.complete]
     cheap = replace(question, complete=False)
     return [cheap, *(replace(question, evaluator=name) for name in complete)]
+
+
+def forecast(question: Question, examples: Sequence[int]) -> tuple[int, float] | None:
+    """Samples that a smoothed model needs at most, and the seconds they take in this process.
+
+    Measured on one block of noisy copies of one example; None where nothing is sampled.
+    """
+    network = network_of(question)
+    if not isinstance(network, SmoothedNetwork) or not examples:
+        return None
+    split, first = load_split(question.dataset), tuple(examples[:1])
+    device = torch.device(question.device)
+    problem = Problem(
+        network,
+        torch.from_numpy(split.images(first)).to(device),
+        torch.as_tensor([int(split.labels[e]) for e in first], device=device),
+        Ball(Norm(question.norm), question.radius),
+        question.seconds,
+        first,
+        question.seed,
+    )
+    evaluator = make_evaluator(question, network)
+    assert isinstance(evaluator, Evaluator)
+    cost = estimate(problem, evaluator)
+    if cost is None:
+        return None
+    return cost.samples * len(examples), cost.seconds * len(examples)
 
 
 def margins_at(question: Question, examples: Sequence[int]) -> list[float]:

@@ -103,8 +103,8 @@ CHART = Chart(
     title="Certified radii, example by example",
     caption="How many examples are certified how far, for the class that is right. The bar left of "
     "zero has those without a radius: the model abstained, or its answer is wrong. A pile at the "
-    "right end is the most that the number of samples can give. Of settings that differ only in the "
-    "radius, the one with the largest is shown; a procedure that stops early stops at that radius.",
+    "right end is the most that the number of samples can give. Of settings that differ in nothing "
+    "but the radius, that with the largest is shown; a procedure that stops early stops there.",
     pages=("submission",),
     draw=draw,
     order=25,

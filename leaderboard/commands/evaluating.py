@@ -12,6 +12,7 @@ import typer
 from leaderboard.commands import app
 from leaderboard.errors import InputError, unknown_name
 from leaderboard.formatting import plural, rounded_down
+from leaderboard.formatting import seconds as seconds_text
 from leaderboard.progress import RunProgress, show_table, tell
 from leaderboard.project import Project, find_project
 from leaderboard.setting import Setting, find_setting, load_settings
@@ -19,6 +20,7 @@ from leaderboard.submission import Submission, load_submission, load_submissions
 
 if TYPE_CHECKING:
     from leaderboard.evaluation import Request
+    from leaderboard.question import Question
 
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:0")]
 WorkersOption = Annotated[str, typer.Option(help="Number of processes, or 'ray'")]
@@ -90,6 +92,8 @@ def run_all(
                 plan.clear()
                 tables.append(plan.stored.rows)
                 continue
+            waiting = [e for s in plan.shards if not plan.part(s).exists() for e in s.examples]
+            _announce(title, plan.question, waiting, workers)
             with RunProgress(title, len(plan.examples)) as progress:
                 results = execute(plan, workers, request.fresh, progress.advance)
             tables.append(results.rows)
@@ -100,6 +104,27 @@ def run_all(
     if problems:
         raise InputError(*problems)
     return tables
+
+
+LONG = 30.0
+"""Seconds: a run that may take longer is announced with what it may cost."""
+
+
+def _announce(title: str, question: "Question", examples: list[int], workers: str) -> None:
+    """Say, before a long run of a smoothed model, how long it may be."""
+    from leaderboard.run import forecast
+
+    if question.sigma is None or (cost := forecast(question, examples)) is None:
+        return
+    samples, alone = cost
+    shared = int(workers) if workers.isdecimal() else 1
+    if alone / shared <= LONG:
+        return
+    rate = f"{samples / alone:,.0f} a second" + (" in each worker" if shared > 1 else "")
+    tell(
+        f"{title}: at most {samples:,} samples of {plural(len(examples), 'example')}, {rate}:"
+        f" up to {seconds_text(alone / shared)}"
+    )
 
 
 @app.command()
@@ -166,7 +191,9 @@ def certify(
         noise, procedure, sides, tuple(member or ()), rule, denoiser,
     )  # fmt: skip
     question, chosen = certification.prepare(wish)
-    with RunProgress(f"{model.name} · {norm} {radius}", len(chosen)) as progress:
+    title = f"{model.name} · {norm} {radius}"
+    _announce(title, question, chosen, workers)
+    with RunProgress(title, len(chosen)) as progress:
         rows = certification.certify(question, chosen, workers, progress.advance)
         if max_radius:
             rows = largest_radii(question, rows, workers, progress)

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from evaluators.onnx_export import export_onnx
+from leaderboard.commands import evaluating
 from leaderboard.dataset import find_dataset
 from leaderboard.project import Project
 from leaderboard.radius_bracket import GRID
@@ -134,6 +135,21 @@ def test_a_smoothed_model(certboard: Certboard, model: str) -> None:
             certboard, *asked(model, "--examples", "20", *options, "--max-radius", norm="l2")
         )["rows"]
     ] == [row["radius"] for row in found["rows"]]
+
+
+def test_a_long_run_is_announced_and_a_short_one_is_not(
+    certboard: Certboard, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--sigma", "0.25", "--samples", "500", "--examples", "3")
+    short = certboard(*asked(model, *options, norm="l2"))
+    assert short.err.splitlines()[0] == "model.onnx · l2 0.1"
+    monkeypatch.setattr(evaluating, "LONG", 0.0)
+    plain = certboard(*asked(model, "--examples", "3"))
+    assert plain.err.splitlines()[0] == "model.onnx · linf 0.1"
+    told = certboard(*asked(model, *options, norm="l2")).err.splitlines()
+    assert told[0].startswith("model.onnx · l2 0.1: at most 1,800 samples of 3 examples, ")
+    assert " a second: up to " in told[0]
+    assert told[1] == "model.onnx · l2 0.1"
 
 
 def test_a_setting_and_the_same_question_typed_use_the_same_noise(

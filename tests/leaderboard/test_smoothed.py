@@ -23,8 +23,8 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
     return board(tmp_path_factory.mktemp("rows"))
 
 
-def result(size: int, failure_probability: float | None = None, **changes: object) -> Results:
-    table = smoothed_rows("digits-noise", SETTING, size).assign(**changes)
+def result(size: int, failure_probability: float | None = None) -> Results:
+    table = smoothed_rows("digits-noise", SETTING, size)
     origin = provenance(table)
     options = {} if failure_probability is None else {"failure_probability": failure_probability}
     return Results(Path("a"), table, origin.model_copy(update={"options": options}))
