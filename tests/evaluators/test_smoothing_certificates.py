@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import atanh, inf, log, nan, nextafter, sqrt
+from math import atanh, log, sqrt
 
-import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,71 +12,24 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from evaluators.evaluator import catalogue
-from evaluators.probabilistic._certificate import Certificate, NeymanPearson, complement, needed
 from evaluators.probabilistic._confidence import clopper_pearson_lower
 from evaluators.probabilistic._distribution import (
     RESOLUTION,
-    Distribution,
     Probabilities,
-    Shift,
-    distributions,
     inscribed,
     outer,
 )
-from evaluators.probabilistic.f_divergence import FDivergence
-from evaluators.probabilistic.first_order import FirstOrder
-from evaluators.probabilistic.level_set import LevelSet
-from evaluators.probabilistic.pixeldp import PixelDP
-from evaluators.probabilistic.renyi import Renyi, least_divergence
-from evaluators.probabilistic.smoothing_lipschitz import Lipschitz
 from evaluators.problem import Norm
+from tests.fixtures.smoothing import CERTIFICATES, NAMES, one_sided, radius, supported
 
-CERTIFICATES: dict[str, Certificate] = {
-    one.name: one
-    for one in (
-        NeymanPearson(),
-        LevelSet(),
-        PixelDP(),
-        Renyi(),
-        FDivergence(),
-        Lipschitz(),
-        FirstOrder(),
-    )
-}
-NOISE = tuple(sorted(distributions()))
 STEP = Fraction(1, RESOLUTION)
-
-
-def one_sided(p: float) -> Probabilities:
-    return Probabilities(p, 1 - p)
-
-
-def radius(
-    certificate: str,
-    noise: str,
-    bounds: Probabilities,
-    scale: Fraction = Fraction(1),
-    norm: Norm | None = None,
-    dimension: int = 1,
-) -> Fraction:
-    one = distributions()[noise]
-    return CERTIFICATES[certificate].radius(one, bounds, scale, norm or one.own[0], dimension)
-
-
-def supported() -> list[tuple[str, str]]:
-    return [
-        (name, noise)
-        for name, certificate in CERTIFICATES.items()
-        for noise, one in distributions().items()
-        if certificate.supports(one, Norm.L2)
-    ]
 
 
 def test_every_certificate_takes_every_noise_that_answers_it() -> None:
     assert set(supported()) == {
         (name, noise)
         for name in CERTIFICATES
-        for noise in NOISE
+        for noise in NAMES
         if name != "first-order" or noise == "gaussian"
     }
 
@@ -100,7 +52,7 @@ def beta_quantile(p: float, d: int) -> float:
 
 @pytest.mark.parametrize("dimension", [2, 3, 784])
 @pytest.mark.parametrize("p", [0.51, 0.7, 0.99, 0.9999])
-@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize("noise", NAMES)
 def test_radii_are_the_closed_forms_rounded_down(noise: str, p: float, dimension: int) -> None:
     """Yang et al. 2020, table 1."""
     true = CLOSED[noise](p, dimension) * 0.5
@@ -238,7 +190,7 @@ def test_no_radius_exceeds_the_truth_on_a_line(
     assert (after[:, top] > rest - 1e-9).all()
 
 
-@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize("noise", NAMES)
 def test_the_half_line_shows_that_neyman_and_pearson_is_tight(noise: str) -> None:
     place = {"uniform": 0.7, "uniform-ball": 0.7}.get(noise, 1.7)
     p = float(CDF[noise](np.array(place)))
@@ -275,7 +227,7 @@ ROOM = 2 * STEP
 
 
 @settings(deadline=None, max_examples=80)
-@given(st.sampled_from(NOISE), PROBABILITY, DIMENSION)
+@given(st.sampled_from(NAMES), PROBABILITY, DIMENSION)
 def test_certificates_are_ordered_as_theory_says(noise: str, p: float, dimension: int) -> None:
     found = {
         name: radius(name, noise, one_sided(p), dimension=dimension)
@@ -306,7 +258,7 @@ def test_a_second_side_never_hurts(
     one = radius(*kind, one_sided(p), dimension=dimension)
     two = radius(*kind, Probabilities(p, (1 - p) * part), dimension=dimension)
     assert two >= one
-    if part < 0.9 and one > 1000 * STEP and kind != ("renyi", "uniform"):
+    if part < 0.9 and p < 0.999 and one > 1000 * STEP and kind != ("renyi", "uniform"):
         assert two > one
 
 
@@ -346,159 +298,8 @@ def test_the_radius_scales_with_the_noise(
     assert small * RESOLUTION == int(small * RESOLUTION)
 
 
-@settings(deadline=None, max_examples=50)
-@given(st.floats(0.5, 1, exclude_min=True, exclude_max=True), st.fractions("0.01", 4))
-def test_radii_are_below_the_true_ones_of_fifty_digits(p: float, scale: Fraction) -> None:
-    with mpmath.workdps(50):
-        q = mpmath.mpf(p)
-        times = mpmath.mpf(scale.numerator) / scale.denominator
-        true = {
-            "gaussian": mpmath.sqrt(2) * mpmath.erfinv(2 * q - 1),
-            "laplace": -mpmath.log(2 * (1 - q)),
-            "uniform": 2 * q - 1,
-        }
-        for noise, value in true.items():
-            for name in ("neyman-pearson", "level-set", "renyi", "f-divergence"):
-                found = radius(name, noise, one_sided(p), scale)
-                assert mpmath.mpf(found.numerator) / found.denominator < times * value
-
-
-@settings(deadline=None, max_examples=100)
-@given(PROBABILITY, st.floats(0.01, 1))
-def test_least_divergences_are_below_those_of_fifty_digits(p: float, part: float) -> None:
-    bounds = Probabilities(p, (1 - p) * part)
-    orders = np.array([0.5, 1.0, 1.001, 2.0, 30.0, 1e4])
-    mine = least_divergence(orders, bounds)
-    with mpmath.workdps(50):
-        a, b = mpmath.mpf(bounds.lower), mpmath.mpf(bounds.upper)
-        for order, value in zip(orders.tolist(), mine.tolist(), strict=True):
-            power = 1 - mpmath.mpf(order)
-            mean = ((a**power + b**power) / 2) ** (1 / power) if power else mpmath.sqrt(a * b)
-            true = -mpmath.log(1 - a - b + 2 * mean)
-            assert true - mpmath.mpf("1e-6") * (1 + true) < value < true
-
-
-@settings(deadline=None, max_examples=200)
-@given(
-    st.floats(0.1, 0.9),
-    st.floats(0.01, 0.99),
-    st.lists(st.floats(0.01, 1), min_size=3, max_size=3),
-    st.sampled_from([0.5, 0.9, 1.0, 1.001, 2.0, 20.0]),
-)
-def test_no_tie_has_less_than_the_least_divergence(
-    top: float, part: float, after: list[float], order: float
-) -> None:
-    """Three classes before; after, any probabilities with the second at least as likely."""
-    before = np.array([top, 0.0, 0.0])
-    before[1] = min(part * top, (1 - top) * part)
-    before[2] = 1 - top - before[1]
-    chosen = np.array(after)
-    chosen[1] = max(chosen[1], chosen[0])
-    chosen /= chosen.sum()
-    bounds = Probabilities(float(before[0]), float(before[1]))
-    if order == 1:
-        divergence = float((chosen * np.log(chosen / before)).sum())
-    else:
-        divergence = float(np.log((chosen**order * before ** (1 - order)).sum()) / (order - 1))
-    assert divergence > least_divergence(np.array([order]), bounds)[0] - 1e-12
-
-
-# Nothing from nothing
-
-NOTHING = [
-    *((p, 1 - p) for p in (0.5, 0.3, 0.0, 1.0, nan, inf, -0.1, 1.5)),
-    (0.9, nan),
-    (nan, 0.1),
-    (0.9, 0.0),
-    (0.9, -0.1),
-    (0.4, 0.4),
-    (0.3, 0.4),
-    (1.0, 0.1),
-]
-
-
-@pytest.mark.parametrize(("lower", "upper"), NOTHING)
-@pytest.mark.parametrize("kind", supported())
-def test_no_majority_or_no_probability_certifies_nothing(
-    kind: tuple[str, str], lower: float, upper: float
-) -> None:
-    assert radius(*kind, Probabilities(lower, upper)) == 0
-
-
-@pytest.mark.parametrize("kind", supported())
-def test_almost_a_half_and_almost_one_stay_small_and_finite(kind: tuple[str, str]) -> None:
-    assert radius(*kind, one_sided(nextafter(0.5, 1))) == 0
-    assert radius(*kind, one_sided(0.5 + 1e-12)) <= STEP
-    assert 0 < radius(*kind, one_sided(nextafter(1.0, 0))) < 40
-
-
-def test_a_formula_that_never_gives_way_certifies_nothing() -> None:
-    class Endless(NeymanPearson):
-        def keeps(self, *_: object) -> bool:
-            return True
-
-    noise = distributions()["gaussian"]
-    assert Endless().radius(noise, one_sided(0.9), Fraction(1), Norm.L2, 1) == 0
-
-
-@given(st.floats(0, 1))
-def test_complements_are_rounded_down(p: float) -> None:
-    assert Fraction(complement(p)) <= 1 - Fraction(p)
-    assert complement(p) < 1 or p == 0
-    assert Fraction(complement(p)) > 1 - Fraction(p) - Fraction(1, 2**50)
-
-
-# What is needed
-
-
-@settings(deadline=None, max_examples=80)
-@given(
-    st.sampled_from(supported()),
-    st.fractions("0.001", 1),
-    st.fractions("0.1", 2),
-    st.sampled_from(list(Norm)),
-)
-def test_what_is_needed_reaches_the_radius_and_a_little_less_does_not(
-    kind: tuple[str, str], asked: Fraction, scale: Fraction, norm: Norm
-) -> None:
-    name, noise = kind
-    least = needed(CERTIFICATES[name], distributions()[noise], scale, norm, 3, asked)
-    if least == inf:
-        highest = radius(*kind, one_sided(nextafter(1.0, 0)), scale, norm, 3)
-        assert highest < asked
-        return
-    assert radius(*kind, one_sided(least), scale, norm, 3) >= asked
-    if least - 1e-6 > 0.5:
-        assert radius(*kind, one_sided(least - 1e-6), scale, norm, 3) < asked
-
-
-def test_no_probability_reaches_beyond_the_noise() -> None:
-    noise = distributions()["uniform"]
-    assert needed(NeymanPearson(), noise, Fraction(1), Norm.L1, 3, Fraction(1)) == inf
-    least = needed(NeymanPearson(), noise, Fraction(1), Norm.L1, 3, Fraction(1, 2))
-    assert 0.75 < least < 0.750001
-
-
-# Evaluators
-
-
 def test_each_family_is_in_the_catalogue_under_its_name() -> None:
     families = {"pixeldp", "renyi", "f-divergence", "level-set", "smoothing-lipschitz"}
-    assert {*families, "first-order", *(f"smoothing-{noise}" for noise in NOISE)} <= set(
+    assert {*families, "first-order", *(f"smoothing-{noise}" for noise in NAMES)} <= set(
         catalogue()
     )
-
-
-def test_a_shift_is_about_one_of_the_own_norms() -> None:
-    class Recorder(NeymanPearson):
-        asked: list[Norm] = []  # noqa: RUF012
-
-        def keeps(self, distribution: Distribution, _: Probabilities, shift: Shift) -> bool:
-            assert shift.norm in distribution.own
-            self.asked.append(shift.norm)
-            return shift.distance < 1
-
-    noise = distributions()["exponential-linf"]
-    found = Recorder().radius(noise, one_sided(0.9), Fraction(1), Norm.L2, 4)
-    assert set(Recorder.asked) == {Norm.LINF, Norm.L1}
-    assert 0.999 < found < 1

@@ -161,7 +161,7 @@ def exponent(s: NDArray[np.float64]) -> NDArray[np.float64]:
     """The bound of ln E exp(s (w - E w)) in the module's docstring, over s²/2."""
     u, end = s * s / 2, s / sqrt(2 * pi)
     at = np.minimum(np.expm1(u), end)
-    return (np.log(np.exp(u) - at) + at) / u
+    return np.asarray((np.log(np.exp(u) - at) + at) / u)
 
 
 def test_the_variance_proxy_is_proved_for_every_multiplier() -> None:
