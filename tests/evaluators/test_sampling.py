@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import inf, nan
+from math import inf, nan, prod
 
 import numpy as np
 import pytest
@@ -10,12 +10,22 @@ import torch
 from scipy.stats import kstest
 from torch import Tensor
 
+from evaluators.deterministic.splitting_noise import SplittingNoise
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.probabilistic import _votes
-from evaluators.probabilistic._forward import fast_forward, memory_format
+from evaluators.probabilistic._cost import Cost, estimate
+from evaluators.probabilistic._forward import fast_forward, memory_format, plain_float32
 from evaluators.probabilistic._noise import GRAIN, NoiseStream
-from evaluators.probabilistic._votes import block_size, count_votes, winners
-from evaluators.probabilistic.smoothing_gaussian import Gaussian
+from evaluators.probabilistic._votes import (
+    Counter,
+    NoisyVotes,
+    block_size,
+    count_votes,
+    winners,
+)
+from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
+from evaluators.problem import Ball, Norm, Problem
+from evaluators.verdict import Verdict
 from tests.fixtures.networks import linear, of_every_kind, perceptron, two_convolutions
 
 SHAPE = (3, 8, 8)
@@ -179,3 +189,162 @@ def test_blocks_are_powers_of_two_that_fit_the_cache() -> None:
     assert block_size(perceptron(), cpu) == 1024
     assert block_size(perceptron((3, 224, 224), 10), cpu) == GRAIN
     assert block_size(perceptron((3, 224, 224), 10), cuda) == 256
+
+
+def smoothed() -> SmoothedNetwork:
+    return SmoothedNetwork(two_convolutions(SHAPE), "gaussian", Fraction(1))
+
+
+def ask(examples: tuple[int, ...], seed: int = 0) -> Problem:
+    """About examples of a dataset, each a function of its index."""
+    x = torch.stack(
+        [torch.rand(SHAPE, generator=torch.Generator().manual_seed(e)) for e in examples]
+    )
+    labels = torch.zeros(len(examples), dtype=torch.int64)
+    return Problem(smoothed(), x, labels, Ball(Norm.L2, Fraction(1, 10)), 60.0, examples, seed)
+
+
+def evidence(verdicts: list[Verdict]) -> list[tuple[object, ...]]:
+    return [(v.status, v.prediction, v.radius, v.note, v.sampling) for v in verdicts]
+
+
+@pytest.mark.parametrize("noise", ["shared", "own"])
+@pytest.mark.parametrize("procedure", ["fixed", "curtailed", "sequential", "input-specific"])
+def test_batches_order_and_resuming_change_nothing(procedure: str, noise: str) -> None:
+    evaluator = SmoothingGaussian(n0=50, n=2000, procedure=procedure, noise=noise)
+    examples = (3, 14, 15, 92, 65)
+    whole = evidence(evaluator(ask(examples)))
+    assert evidence(evaluator(ask(examples[::-1]))) == whole[::-1]
+    parts = [*evaluator(ask(examples[:2])), *evaluator(ask(examples[2:]))]
+    assert evidence(parts) == whole
+    assert [evidence(evaluator(ask((e,))))[0] for e in examples] == whole
+    assert evidence(evaluator(ask(examples, seed=1))) != whole
+
+
+def test_own_noise_belongs_to_the_index_and_shared_noise_does_not() -> None:
+    one, same = ask((7,)), ask((7,))
+    other = Problem(one.network, one.x, one.labels, one.region, 60.0, (8,))
+    for own, equal in ((True, False), (False, True)):
+        counts = [
+            NoisyVotes(problem, Gaussian(), own, inf).count("estimation", [0], 0, 3000)
+            for problem in (one, same, other)
+        ]
+        assert torch.equal(counts[0], counts[1])
+        assert torch.equal(counts[0], counts[2]) == equal
+
+
+def test_the_noise_of_an_evaluation_is_recorded() -> None:
+    for noise in ("shared", "own"):
+        (verdict,) = SmoothingGaussian(n=200, noise=noise)(ask((1,)))
+        assert verdict.sampling is not None
+        assert (verdict.sampling.noise, verdict.sampling.procedure) == (noise, "fixed")
+        assert verdict.sampling.classes == 10
+
+
+@pytest.mark.parametrize("options", [{"noise": "none"}, {"procedure": "lucky"}, {"sides": 3}])
+def test_unknown_ways_to_sample_certify_nothing(options: dict[str, str]) -> None:
+    (verdict,) = SmoothingGaussian(n=200, **options)(ask((1,)))  # type: ignore[arg-type]
+    assert verdict.note.startswith("failed: ValueError")
+
+
+def test_counting_in_steps_is_counting_at_once(seen: list[Tensor]) -> None:
+    counter = Counter(smoothed(), torch.rand(3, *SHAPE))
+    streams = [(stream(), [0, 2])]
+    block, samples = counter.block, 3 * counter.block + 7
+    whole = counter.count(streams, 0, samples).votes
+    at_once = [x.clone() for x in seen]
+    seen.clear()
+    first = counter.count(streams, 0, block).votes
+    second = counter.count(streams, block, samples - block).votes
+    assert torch.equal(whole, first + second)
+    assert not whole[1].any()
+    assert all(torch.equal(a, b) for a, b in zip(at_once, seen, strict=True))
+
+
+def test_noise_that_is_drawn_ahead_is_the_same_noise() -> None:
+    counter = Counter(smoothed(), torch.rand(2, *SHAPE))
+    plan = [(stream(), [0]), (stream(name="x"), [1, 0])]
+    drawn = [
+        [(work, noise.copy()) for work, noise in _votes._drawn(counter._plan(plan, 0, 2000), ahead)]
+        for ahead in (False, True)
+    ]
+    assert len(drawn[0]) >= 4
+    for (one, first), (other, second) in zip(*drawn, strict=True):
+        assert one == other
+        assert np.array_equal(first, second)
+
+
+def test_a_block_that_does_not_fit_is_halved_until_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = torch.rand(2, *SHAPE)
+    expected = count_votes(smoothed(), x, stream(), 1500)
+    sizes = []
+
+    def scarce(network: Network) -> Callable[[Tensor], Tensor]:
+        def forward(rows: Tensor) -> Tensor:
+            sizes.append(len(rows))
+            if len(rows) > 100:
+                raise RuntimeError("DefaultCPUAllocator: not enough memory")
+            return network(rows)
+
+        return forward
+
+    monkeypatch.setattr(_votes, "fast_forward", scarce)
+    votes = count_votes(smoothed(), x, stream(), 1500)
+    assert votes is not None
+    assert expected is not None
+    assert torch.equal(votes, expected)
+    assert sum(size > 100 for size in sizes) < 6
+
+    def broken(network: Network) -> Callable[[Tensor], Tensor]:
+        def forward(rows: Tensor) -> Tensor:
+            raise RuntimeError("not enough memory")
+
+        return forward
+
+    monkeypatch.setattr(_votes, "fast_forward", broken)
+    with pytest.raises(RuntimeError, match="not enough memory"):
+        count_votes(smoothed(), x, stream(), 1500)
+
+
+def test_moments_are_sums_of_noise_where_the_given_class_wins() -> None:
+    network, samples = smoothed(), 700
+    x, given = torch.rand(3, *SHAPE), torch.tensor([0, 3, 5])
+    moments = count_votes(network, x, stream(), samples, given=given)
+    votes = count_votes(network, x, stream(), samples)
+    assert moments is not None
+    assert votes is not None
+    assert torch.equal(moments.votes, votes)
+    noise = torch.from_numpy(stream().block(0, samples))
+    for row, example in enumerate(x):
+        noisy = (example.double() + noise).float()
+        won = network.base.to(torch.float32)(noisy).argmax(1) == given[row]
+        for half in (0, 1):
+            kept = noise[half::2][won[half::2]]
+            expected = kept.sum(0).flatten()
+            assert torch.allclose(moments.sums[half, row], expected, rtol=1e-9, atol=1e-9)
+    assert moments.sums.shape == (2, 3, prod(SHAPE))
+    assert moments.sums.dtype is torch.float64
+
+
+def test_the_cost_is_estimated_without_sampling_much() -> None:
+    problem = ask((1, 2, 3))
+    cost = estimate(problem, SmoothingGaussian(n0=10, n=990))
+    assert cost is not None
+    assert cost.samples == 3000
+    assert cost.per_second > 100
+    assert Cost(3000, 1500.0).seconds == 2
+    assert estimate(problem, SplittingNoise()) is None
+
+
+def test_float32_is_not_rounded_further_while_sampling() -> None:
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = True
+    with plain_float32():
+        assert not cudnn.allow_tf32
+        assert not matmul.allow_tf32
+        assert cudnn.deterministic
+    assert cudnn.allow_tf32
+    cudnn.allow_tf32, matmul.allow_tf32 = before
