@@ -79,6 +79,7 @@ def test_balls_in_three_dimensions_miss_an_elementary_part() -> None:
 # Fifty digits
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(NAMES),
     st.floats(0, 1) | st.sampled_from([1e-300, 1e-30, 1e-17, 1 - 1e-16, 0.5, 0.25, 0.75]),
@@ -97,6 +98,7 @@ P = st.floats(1e-12, 1 - 1e-12)
 T = st.floats(1e-6, 6)
 
 
+@settings(deadline=None)
 @given(P, T)
 def test_what_gaussian_noise_leaves_is_rounded_down(p: float, t: float) -> None:
     with mpmath.workdps(50):
@@ -107,6 +109,7 @@ def test_what_gaussian_noise_leaves_is_rounded_down(p: float, t: float) -> None:
         assert mine > true - mpmath.mpf("1e-9")
 
 
+@settings(deadline=None)
 @given(P, T)
 def test_what_laplace_noise_leaves_is_rounded_down(p: float, t: float) -> None:
     with mpmath.workdps(50):
@@ -119,6 +122,7 @@ def test_what_laplace_noise_leaves_is_rounded_down(p: float, t: float) -> None:
             assert mine > true - mpmath.mpf("1e-9")
 
 
+@settings(deadline=None)
 @given(P, st.floats(1e-6, 40), st.integers(2, 30))
 def test_what_cubes_leave_in_l1_is_rounded_down(p: float, t: float, d: int) -> None:
     def rise(place: Any) -> Any:
@@ -203,6 +207,7 @@ def test_growth_of_exponential_balls_is_rounded_up(a: float, d: int) -> None:
         assert true < mine < true * (1 + mpmath.mpf("1e-7"))
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 0.99), st.floats(0.05, 3))
 def test_the_published_gaussian_mechanism_is_private(epsilon: float, t: float) -> None:
     """Against the exact δ of Balle and Wang 2018, theorem 8."""

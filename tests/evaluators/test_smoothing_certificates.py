@@ -115,6 +115,7 @@ def test_two_sides_give_the_published_gaussian_radius() -> None:
         assert true - 2e-6 < float(radius(name, "gaussian", bounds)) < true
 
 
+@settings(deadline=None)
 @given(st.fractions(0, 5), st.integers(1, 10**6), st.sampled_from(list(Norm)))
 def test_an_outer_ball_is_the_least_that_holds_the_inner_one(
     radius: Fraction, dimension: int, norm: Norm

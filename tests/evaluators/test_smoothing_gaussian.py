@@ -7,7 +7,7 @@ from math import nextafter, sqrt
 import mpmath
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
@@ -176,6 +176,7 @@ def test_a_ball_of_another_norm_lies_inside_the_l2_ball() -> None:
     assert float(radii[Norm.LINF]) == pytest.approx(float(radii[Norm.L2]) / sqrt(2), abs=2e-6)
 
 
+@settings(deadline=None)
 @given(st.fractions(0, 10), st.integers(1, 10**6))
 def test_the_inscribed_cube_is_inside_and_cannot_grow_by_a_step(
     radius: Fraction, dimension: int
@@ -188,6 +189,7 @@ def test_the_inscribed_cube_is_inside_and_cannot_grow_by_a_step(
     assert cube**2 * dimension <= rounded**2 < (cube + step) ** 2 * dimension
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 1, exclude_min=True, exclude_max=True), st.fractions("0.01", 4))
 def test_the_radius_is_never_above_the_true_one(p_lower: float, scale: Fraction) -> None:
     radius = radius_of(p_lower, scale)

@@ -120,6 +120,7 @@ def test_a_formula_that_never_gives_way_certifies_nothing() -> None:
     assert Endless().radius(noise, one_sided(0.9), Fraction(1), Norm.L2, 1) == 0
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1))
 def test_complements_are_rounded_down(p: float) -> None:
     assert Fraction(complement(p)) <= 1 - Fraction(p)
