@@ -1,5 +1,6 @@
-"""Derandomised smoothing with splitting noise, exact, for ℓ1 (Levine and Feizi 2021, arXiv
-2103.10834, sections 4 and 5).
+"""Derandomised smoothing with splitting noise, exact, for ℓ1.
+
+Levine and Feizi 2021 (arXiv 2103.10834).
 
 Pixels are multiples of 1/255. With scale λ, 2λ·255 = L a whole number, split t of L cuts the axis
 of pixel i at all points s + 2λj, s = ((t + v_i) mod L + 1/2)/255, with offsets v_i that are fixed
@@ -10,7 +11,7 @@ point of the grid (halves go down).
 
 A pixel that moves by k steps of 1/255 is cut off from where it was by at most k of the L splits. A
 move of D steps in all changes at most D votes: the top class loses at most D, another gains at most
-D (theorem 2 of the paper, in whole votes). So the class cannot change while 2D is less than the
+D (the paper's theorem, in whole votes). So the class cannot change while 2D is less than the
 lead of the top class.
 
 The ball is one of reals, whatever the paper's is: a move of less than half a step changes nothing,
