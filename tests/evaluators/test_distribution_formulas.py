@@ -6,7 +6,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evaluators.probabilistic._distribution import Shift
@@ -147,7 +147,14 @@ def place_of(q: Any, d: int) -> Any:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.floats(-4.5, 4.5), st.floats(0, 6), st.sampled_from([2, 3, 10, 784, 3072]))
+@given(
+    st.floats(-4.5, 4.5) | st.floats(-1e-6, 1e-6),
+    st.floats(1e-9, 6) | st.floats(1e-9, 1e-6),
+    st.sampled_from([2, 3, 10, 784, 3072]),
+)
+@example(0.0, 1e-7, 784)
+@example(1e-8, 3e-8, 784)
+@example(1e-8, 1e-9, 3072)
 def test_what_exponential_balls_leave_is_rounded_down(start: float, t: float, d: int) -> None:
     with mpmath.workdps(30):
 

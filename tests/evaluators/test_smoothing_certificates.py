@@ -108,11 +108,11 @@ def test_published_radii_of_laplace_noise() -> None:
     assert float(radius("lipschitz", "laplace", one_sided(p))) == pytest.approx(0.8, abs=2e-6)
 
 
-def test_two_sides_give_the_published_gaussian_radius() -> None:
-    bounds = Probabilities(0.6, 0.05)
-    true = (stats.norm.ppf(0.6) - stats.norm.ppf(0.05)) / 2
+@pytest.mark.parametrize(("p", "q"), [(0.6, 0.05), (0.3, 0.1), (0.9, 0.6)])
+def test_two_sides_give_the_published_gaussian_radius(p: float, q: float) -> None:
+    true = (stats.norm.ppf(p) - stats.norm.ppf(q)) / 2
     for name in ("neyman-pearson", "level-set"):
-        assert true - 2e-6 < float(radius(name, "gaussian", bounds)) < true
+        assert true - 2e-6 < float(radius(name, "gaussian", Probabilities(p, q))) < true
 
 
 @settings(deadline=None)
