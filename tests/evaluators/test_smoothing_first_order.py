@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix, vstack
 from scipy.stats import binom, norm
 
 from evaluators.network import Network, SmoothedNetwork
+from evaluators.probabilistic import _gradient
 from evaluators.probabilistic._certificate import NeymanPearson
 from evaluators.probabilistic._confidence import clopper_pearson_lower
 from evaluators.probabilistic._distribution import RESOLUTION, Probabilities, distributions
@@ -95,6 +96,20 @@ def test_the_worst_case_is_that_of_all_networks_on_a_line(p: float, part: float,
     gradient = part * steepest(p)
     expected = worst_on_a_line(p, gradient, t)
     assert least_given_gradient(p, gradient, t) == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize("error", [(0.2, 0.0), (-0.2, 0.0), (0.0, 0.1), (0.0, -0.1), (0.1, -0.1)])
+def test_wrong_ends_of_the_slab_only_lose(
+    error: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for p, part, t in ((0.9, 0.5, 1.0), (0.7, 0.1, 0.6)):
+        gradient = part * steepest(p)
+        right = least_given_gradient(p, gradient, t)
+        start, end = _gradient._interval(p, gradient) or (0.0, 0.0)
+        moved = start + error[0], end + error[1]
+        monkeypatch.setattr(_gradient, "_interval", lambda *_, ends=moved: ends)
+        assert least_given_gradient(p, gradient, t) < right
+        monkeypatch.undo()
 
 
 @settings(deadline=None, max_examples=25)
