@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -19,7 +20,7 @@ from scipy.sparse import csr_matrix, identity, vstack
 
 from evaluators._recheck_arithmetic import AT_ONCE, LARGEST, Arithmetic, Array, Matrix
 from evaluators.affine import Adjoint, AffineMap, Convolution, Dense, Diagonal, Gather, Reshape
-from evaluators.certificate import BOX, Certificate
+from evaluators.certificate import BOX, Certificate, Leaves
 from evaluators.elementwise import LeakyReLU
 from evaluators.errors import CertificateError
 from evaluators.network import Input, MaxPool, Network, Node, Sum
@@ -145,22 +146,38 @@ def check_claim(network: Network, made: Certificate, sha256: str | None) -> None
 
 def check_leaves(certificate: Certificate) -> None:
     """Everything about the leaves but their slopes and bounds."""
-    leaves = certificate.leaves
-    known = (leaves.goal >= 0) & (leaves.goal < certificate.classes)
+    leaves, cuts, units = certificate.leaves, certificate.cuts, certificate.leaves.slopes.shape[1]
+    cut_paths = _paths(certificate, cuts, np.arange(len(cuts.goal)))
+    paths = _paths(certificate, leaves, np.full(len(leaves.goal), len(cuts.goal)))
+    for table, own in ((cuts, cut_paths), (leaves, paths)):
+        for row, cut in enumerate(table.cut.tolist()):
+            same = cut < 0 or table.goal[row] == cuts.goal[cut]
+            part = cut < 0 or own[row][: len(cut_paths[cut])] == cut_paths[cut]
+            require(same and part, f"leaf or cut {row} rests on a cut of another domain.")
+    known = (cuts.clip_unit >= 0) & (cuts.clip_unit < units) & (np.abs(cuts.clip_sign) == 1)
+    require(known, "the bounds of the cuts are not all of units of the network.")
+    positive = (cuts.clip_gamma >= 0) & np.isfinite(cuts.clip_gamma)
+    require(positive, "a multiplier gamma is negative.")
+    require((cuts.target > 0) & (cuts.target < LARGEST), "the target of cut # is not positive.")
+    for goal in set(range(certificate.classes)) - {certificate.label}:
+        tree = [path for path, own in zip(paths, leaves.goal, strict=True) if own == goal]
+        require(_covers(tree), f"the leaves against class {goal} are not a complete tree.")
+
+
+def _paths(certificate: Certificate, table: Leaves, most: Array) -> list[list[tuple[int, int]]]:
+    """The splits of each row of a table, whose cuts are before `most`."""
+    known = (table.goal >= 0) & (table.goal < certificate.classes)
     require(known, f"the goals are not all from 0 to {certificate.classes - 1}.")
-    known = (leaves.split_unit >= 0) & (leaves.split_unit < leaves.slopes.shape[1])
+    require(table.goal != certificate.label, "a leaf's goal is the label itself.")
+    known = (table.split_unit >= 0) & (table.split_unit < table.slopes.shape[1])
     require(known, "the units of the splits are not all units of the network.")
-    require(np.abs(leaves.split_sign) == 1, "the signs of the splits are not all 1 or -1.")
-    require(leaves.split_beta >= 0, "a multiplier beta is negative.")
-    require(leaves.goal != certificate.label, "a leaf's goal is the label itself.")
-    splits = list(zip(leaves.split_unit.tolist(), leaves.split_sign.tolist(), strict=True))
-    trees: list[list[Sequence[tuple[int, int]]]] = [[] for _ in range(certificate.classes)]
-    starts = leaves.split_start.tolist()
-    for goal, first, end in zip(leaves.goal.tolist(), starts[:-1], starts[1:], strict=True):
-        trees[goal].append(splits[first:end])
-    for goal, paths in enumerate(trees):
-        complete = goal == certificate.label or _covers(paths)
-        require(complete, f"the leaves against class {goal} are not a complete tree.")
+    require(np.abs(table.split_sign) == 1, "the signs of the splits are not all 1 or -1.")
+    require(table.split_beta >= 0, "a multiplier beta is negative.")
+    require(
+        (table.cut >= -1) & (table.cut < most), "row # rests on a cut that does not precede it."
+    )
+    splits = list(zip(table.split_unit.tolist(), table.split_sign.tolist(), strict=True))
+    return [splits[first:end] for first, end in pairwise(table.split_start.tolist())]
 
 
 def _covers(paths: Sequence[Sequence[tuple[int, int]]]) -> bool:

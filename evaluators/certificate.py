@@ -5,8 +5,8 @@ An elementwise node is named by its position in `network.nodes`; bounds are abou
 its parent, flat. An entry whose claimed bounds straddle zero is a *unit*; units are numbered by
 node and entry. The file is one compressed `.npz` of plain arrays: `meta` (JSON), `x` or
 `box_lower` and `box_upper`, `lower.V`, `upper.V`, `rows.V`, `signs.V`, `slopes.V` for each
-elementwise node V, and the leaves' `goal`, `split_start`, `split_unit`, `split_sign`,
-`split_beta`, `leaf_slopes`. What the arrays claim is verified by `evaluators.recheck`.
+elementwise node V, and the fields of `Leaves` and `Cuts` as `leaf.goal`, `cut.goal` and so on.
+What the arrays claim is verified by `evaluators.recheck`.
 """
 
 from dataclasses import dataclass, fields
@@ -46,6 +46,7 @@ class Leaves:
         split_sign: int8, +1 for z >= 0 and -1 for z <= 0.
         split_beta: float32, the multipliers (>= 0) of sign · z >= 0.
         slopes: float16 `[L, all units]`, of the line below each unit.
+        cut: int64 `[L]`, the cut whose bounds of units a leaf's lines rest on, or -1.
     """
 
     goal: Array
@@ -54,6 +55,30 @@ class Leaves:
     split_sign: Array
     split_beta: Array
     slopes: Array
+    cut: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Cuts(Leaves):
+    """Narrower bounds of units, for the part of some leaves where the margin is small.
+
+    A cut is made like a leaf, about part of the splits of those that rest on it, and `cut` is an
+    earlier one, or -1. Its plane p is below the margin, so that where the margin is at most
+    `target`, a plane q below sign · z is raised by gamma · (p - target) for any gamma >= 0.
+
+    Attributes:
+        target: float64 `[C]`, positive.
+        clip_start: int64 `[C + 1]`, where each cut's bounds begin in the next three.
+        clip_unit, clip_sign: int64 and int8, the units, and +1 for a lower and -1 for an upper
+            bound; q comes from its proof among the `rows` of its node.
+        clip_gamma: float32.
+    """
+
+    target: Array
+    clip_start: Array
+    clip_unit: Array
+    clip_sign: Array
+    clip_gamma: Array
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,19 +88,21 @@ class Certificate(Evidence):
     Attributes:
         layers: the claims about each elementwise node, by its position.
         leaves: of the split trees.
+        cuts: what some leaves rest on.
     """
 
     layers: dict[int, LayerBounds]
     leaves: Leaves
+    cuts: Cuts
 
     def arrays(self) -> dict[str, Array]:
         """The file's arrays by name."""
         arrays = super().arrays()
         for node, layer in sorted(self.layers.items()):
             arrays |= {f"{f.name}.{node}": getattr(layer, f.name) for f in fields(layer)}
-        return arrays | {
-            _leaf_name(f.name): getattr(self.leaves, f.name) for f in fields(self.leaves)
-        }
+        for prefix, table in (("leaf", self.leaves), ("cut", self.cuts)):
+            arrays |= {f"{prefix}.{f.name}": getattr(table, f.name) for f in fields(table)}
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Array]) -> "Certificate":
@@ -85,7 +112,8 @@ class Certificate(Evidence):
             CertificateError: as of `Evidence.from_arrays`.
         """
         nodes = sorted(_node_of(name) for name in arrays if name.startswith("lower."))
-        kinds = {_leaf_name(name): kind for name, kind in _LEAVES.items()}
+        kinds = {f"leaf.{name}": kind for name, kind in _LEAVES.items()}
+        kinds |= {f"cut.{name}": kind for name, kind in _CUTS.items()}
         for node in nodes:
             kinds |= {f"{name}.{node}": kind for name, kind in _LAYER.items()}
         claim = claim_of(arrays, kinds)
@@ -93,9 +121,10 @@ class Certificate(Evidence):
             node: LayerBounds(**{name: arrays[f"{name}.{node}"] for name in _LAYER})
             for node in nodes
         }
-        leaves = Leaves(**{name: arrays[_leaf_name(name)] for name in _LEAVES})
-        _check_sizes(layers, leaves)
-        return cls(layers=layers, leaves=leaves, **claim)
+        leaves = Leaves(**{name: arrays[f"leaf.{name}"] for name in _LEAVES})
+        cuts = Cuts(**{name: arrays[f"cut.{name}"] for name in _CUTS})
+        _check_sizes(layers, leaves, cuts)
+        return cls(layers=layers, leaves=leaves, cuts=cuts, **claim)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -137,12 +166,16 @@ _LEAVES: Kinds = {
     "split_sign": ("int8", 1),
     "split_beta": ("float32", 1),
     "slopes": ("float16", 2),
+    "cut": ("int64", 1),
+}
+_CUTS: Kinds = _LEAVES | {
+    "target": ("float64", 1),
+    "clip_start": ("int64", 1),
+    "clip_unit": ("int64", 1),
+    "clip_sign": ("int8", 1),
+    "clip_gamma": ("float32", 1),
 }
 """Type and rank of each array."""
-
-
-def _leaf_name(name: str) -> str:
-    return "leaf_slopes" if name == "slopes" else name
 
 
 def _node_of(name: str) -> int:
@@ -154,7 +187,7 @@ def _node_of(name: str) -> int:
     return int(number)
 
 
-def _check_sizes(layers: dict[int, LayerBounds], leaves: Leaves) -> None:
+def _check_sizes(layers: dict[int, LayerBounds], leaves: Leaves, cuts: Cuts) -> None:
     """The sizes that must agree within the file, whatever the network is."""
     units = 0
     for node, layer in layers.items():
@@ -167,14 +200,26 @@ def _check_sizes(layers: dict[int, LayerBounds], leaves: Leaves) -> None:
                 f" {len(layer.signs)}; 'rows.{node}' and the earlier units need {(count, units)}."
             )
         units += int(((layer.lower < 0) & (layer.upper > 0)).sum())
-    count, splits = len(leaves.goal), len(leaves.split_unit)
-    if len(leaves.split_start) != count + 1 or leaves.slopes.shape != (count, units):
-        raise CertificateError(
-            f"'split_start' has size {len(leaves.split_start)} and 'leaf_slopes' shape"
-            f" {leaves.slopes.shape}; {count} leaves and {units} units do not fit."
-        )
-    if len(leaves.split_sign) != splits or len(leaves.split_beta) != splits:
-        raise CertificateError("'split_unit', 'split_sign' and 'split_beta' differ in size.")
-    start = leaves.split_start
-    if start[0] != 0 or start[-1] != splits or bool((start[1:] < start[:-1]).any()):
-        raise CertificateError("'split_start' does not cut the list of splits into leaves.")
+    for prefix, table in (("leaf", leaves), ("cut", cuts)):
+        shape, count = table.slopes.shape, len(table.goal)
+        if shape != (count, units) or len(table.cut) != count:
+            raise CertificateError(
+                f"'{prefix}.slopes' has shape {shape} and '{prefix}.cut' size {len(table.cut)};"
+                f" {count} goals and {units} units do not fit."
+            )
+        lists = (table.split_unit, table.split_sign, table.split_beta)
+        _check_lists(f"{prefix}.split", count, table.split_start, lists)
+    lists = (cuts.clip_unit, cuts.clip_sign, cuts.clip_gamma)
+    _check_lists("cut.clip", len(cuts.goal), cuts.clip_start, lists)
+    if len(cuts.target) != len(cuts.goal):
+        raise CertificateError("'cut.target' and 'cut.goal' differ in size.")
+
+
+def _check_lists(name: str, count: int, start: Array, lists: tuple[Array, ...]) -> None:
+    """That `start` cuts lists of one size into as many parts."""
+    size = len(lists[0])
+    if any(len(entries) != size for entries in lists):
+        raise CertificateError(f"The lists '{name}_…' differ in size.")
+    whole = len(start) == count + 1 and start[0] == 0 and start[-1] == size
+    if not whole or bool((start[1:] < start[:-1]).any()):
+        raise CertificateError(f"'{name}_start' does not cut its lists into {count} parts.")

@@ -22,6 +22,7 @@ hold. The leaves of a goal form a complete tree whose inner nodes each cut the r
 and z <= 0, so their parts cover the region; zero belongs to both.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -31,7 +32,7 @@ from scipy.sparse import csr_matrix
 
 from evaluators._recheck_arithmetic import AT_ONCE, LARGEST, Arithmetic, Array
 from evaluators._recheck_claim import Region, Step, check_claim, check_leaves, require, steps_of
-from evaluators.certificate import Certificate
+from evaluators.certificate import Certificate, Cuts, Leaves
 from evaluators.errors import CertificateError
 from evaluators.network import Network
 
@@ -94,7 +95,9 @@ class _Checker:
         self.relaxed: dict[int, tuple[Array, slice, Array]] = {}
         """Of each ReLU: the entries that are units, their numbers, the slopes of all others."""
         self.units = self.ar.array(np.empty((3, 0)))
-        """Leak of every unit so far, and slope and intercept of the chord above it."""
+        """Leak of every unit so far, and its verified bounds."""
+        self.planes: dict[tuple[int, int], tuple[Array, Any, Any]] = {}
+        """By unit and sign, a plane below sign·z: coefficients, value and slack."""
         self.gamma = self.ar.gamma(sum(step.size + 16 for step in self.steps) + 128)
         """Covers any sum of one term for each entry of the network."""
 
@@ -156,7 +159,10 @@ class _Checker:
         require(np.abs(layer.signs) == 1, f"the signs of node {position} are not all 1 or -1.")
         none = csr_matrix(layer.slopes.shape)
         columns, signs = layer.rows[:, None], layer.signs[:, None]
-        bounds = self._prove(parent, columns, signs, layer.slopes, none, none)
+        planes = self._planes(
+            parent, columns, signs, layer.slopes, none, none, self.units[1:, None]
+        )
+        bounds = self.region.least(*planes, self.gamma)
         for sign, ends, told in ((1, self.lower, lower), (-1, self.upper, upper)):
             proved, chosen = sign * ends[parent], layer.signs == sign
             np.maximum.at(proved, layer.rows[chosen], bounds[chosen])
@@ -164,42 +170,63 @@ class _Checker:
             require(sign * told <= proved, reason)
             ends[parent] = sign * np.maximum(sign * ends[parent], sign * told)
         units = np.flatnonzero((layer.lower < 0) & (layer.upper > 0))
-        least, most = layer.lower[units], layer.upper[units]
-        # Any slope in [leak, 1] will do, so rounding it is harmless; halves cannot overflow.
-        rounded = (most / 2 - leak * (least / 2)) / (most / 2 - least / 2)
-        chord = ar.array(np.clip(np.where(np.isfinite(rounded), rounded, 1.0), leak, 1.0))
-        leaks = ar.array(np.full(len(units), leak))
-        highest = np.maximum((1 - chord) * upper[units], (chord - leaks) * -lower[units])
-        intercept = ar.next(highest + ar.gamma(8) * highest, np.inf)
         first, stable = self.units.shape[1], ar.array(np.where(layer.lower >= 0, 1.0, leak))
         self.relaxed[position] = units, slice(first, first + len(units)), stable
-        self.units = np.concatenate((self.units, [leaks, chord, intercept]), axis=1)
+        number = {entry: first + place for place, entry in enumerate(units.tolist())}
+        for claim in zip(layer.rows.tolist(), layer.signs.tolist(), *planes, strict=True):
+            if claim[0] in number:
+                self.planes[number[claim[0]], claim[1]] = claim[2:]
+        leaks = ar.array(np.full(len(units), leak))
+        self.units = np.concatenate((self.units, [leaks, lower[units], upper[units]]), axis=1)
 
-    def _prove(
-        self, position: int, columns: Array, weights: Array, slopes: Array, sign: Any, shift: Any
-    ) -> Array:
-        """Lower bounds of sums of a node's entries: in each row these columns with these weights.
+    def _above(self, ends: Array) -> tuple[Array, Array]:
+        """Slopes and intercepts of chords above units with these bounds."""
+        ar, leak, (lower, upper) = self.ar, self.units[0], ends
+        least, most, small = (values.astype(np.float64) for values in (lower, upper, leak))
+        # Any slope in [leak, 1] will do, so rounding it is harmless; halves cannot overflow.
+        rounded = (most / 2 - small * (least / 2)) / (most / 2 - least / 2)
+        chord = ar.array(np.clip(np.where(np.isfinite(rounded), rounded, 1.0), small, 1.0))
+        highest = np.maximum((1 - chord) * upper, (chord - leak) * -lower)
+        return chord, ar.next(highest + ar.gamma(8) * highest, np.inf)
 
-        `slopes` are those below units; `sign` says how they are split, `shift` is sign·beta.
+    def _planes(
+        self,
+        position: int,
+        columns: Array,
+        weights: Array,
+        slopes: Array,
+        sign: Any,
+        shift: Any,
+        ends: Array,
+    ) -> tuple[Array, Array, Array]:
+        """Planes below sums of a node's entries: in each row these columns with these weights.
+
+        That is coefficients of the input, value and slack. `slopes` are those below units; `sign`
+        says how they are split, `shift` is sign·beta; `ends` are bounds of the units.
         """
-        leak, chord, intercept = self.units
+        leak = self.units[0]
         at_once = max(1, AT_ONCE // max(step.size for step in self.steps))
-        found = [self.ar.array(np.empty(0))]
+        none = self.ar.array(np.empty(0))
+        found = [(none.reshape(0, self.steps[0].size), none, none)]
         for first in range(0, len(columns), at_once):
             rows = slice(first, first + at_once)
             alpha, split = self.ar.array(slopes[rows]), sign[rows].toarray()
             fits = alpha.shape[1] == len(leak) and (alpha >= leak).all() and (alpha <= 1).all()
             require(fits, "the slopes of a proof do not all lie between the leak and 1.")
-            free, side = split == 0, np.where(split > 0, 1, leak)
+            here = ends if ends.shape[1] == 1 else ends[:, rows]
+            chord, intercept = self._above(here)
+            free = (split == 0) & (here[0] < 0) & (here[1] > 0)
+            side = np.where((split > 0) | ((split == 0) & (here[0] >= 0)), 1, leak)
             lines = [np.where(free, line, side) for line in (alpha, chord)]
             lines += [np.where(free, intercept, 0), self.ar.array(shift[rows].toarray())]
             start = np.zeros((len(alpha), self.steps[position].size))
             np.put_along_axis(start, columns[rows], weights[rows], 1)
-            found.append(self._least(position, self.ar.array(start), lines))
-        return np.concatenate(found)
+            found.append(self._walk(position, self.ar.array(start), lines))
+        weight, value, slack = (np.concatenate(part) for part in zip(*found, strict=True))
+        return weight, value, slack
 
-    def _least(self, position: int, rows: Array, lines: list[Array]) -> Array:
-        """A lower bound over the region of each row times the values of a node."""
+    def _walk(self, position: int, rows: Array, lines: list[Array]) -> tuple[Array, Array, Array]:
+        """Planes below each row times the values of a node."""
         ar, held = self.ar, {position: rows}
         value = slack = ar.array(np.zeros(len(rows)))
         for node in range(position, 0, -1):
@@ -220,9 +247,8 @@ class _Checker:
                     slack = slack + ar.gamma(2) * (np.abs(held[parent]) @ self._size(parent))
                 else:
                     held[parent] = rows
-        if 0 not in held:
-            return ar.settle(value, slack + self.gamma * np.abs(value))
-        return self.region.least(held[0], value, slack, self.gamma)
+        nothing = ar.array(np.zeros((len(value), self.steps[0].size)))
+        return held.get(0, nothing), value, slack
 
     def _through(self, node: int, rows: Array, lines: list[Array]) -> tuple[Array, Array, Array]:
         """Coefficients before a ReLU, what they add to the value, and what rounding costs."""
@@ -234,14 +260,62 @@ class _Checker:
         return before, (np.minimum(used, 0) * intercept).sum(1), self.gamma * lost
 
     def _margin(self) -> float:
-        """The least bound of all leaves, which must be positive."""
-        made, leaves = self.certificate, self.certificate.leaves
-        check_leaves(made)
-        columns = np.stack((np.full_like(leaves.goal, made.label), leaves.goal), 1)
-        splits = (leaves.split_unit, leaves.split_start)
-        sign = csr_matrix((leaves.split_sign, *splits), leaves.slopes.shape)
-        beta = csr_matrix((leaves.split_sign * leaves.split_beta, *splits), leaves.slopes.shape)
-        weights = np.broadcast_to([1.0, -1.0], columns.shape)
-        bounds = self._prove(len(self.steps) - 1, columns, weights, leaves.slopes, sign, beta)
+        """The least bound of all leaves, which must be positive, as must the cuts' targets."""
+        leaves, cuts = self.certificate.leaves, self.certificate.cuts
+        check_leaves(self.certificate)
+        ends = self._cut(cuts)
+        every = np.arange(len(leaves.goal))
+        planes = self._margins(leaves, every, ends[:, leaves.cut])
+        bounds = self.region.least(*planes, self.gamma)
         require(bounds > 0, "leaf # is not proved positive.")
-        return float(Arithmetic(False).below([Fraction(bounds.min())])[0])
+        least = min([Fraction(bounds.min()), *map(Fraction, cuts.target.tolist())])
+        return float(Arithmetic(False).below([least])[0])
+
+    def _margins(self, table: Leaves, rows: Array, ends: Array) -> tuple[Array, Array, Array]:
+        """Planes below the margins of some leaves or cuts."""
+        columns = np.stack((np.full_like(table.goal, self.certificate.label), table.goal), 1)[rows]
+        splits = (table.split_unit, table.split_start)
+        sign = csr_matrix((table.split_sign, *splits), table.slopes.shape)[rows]
+        beta = csr_matrix((table.split_sign * table.split_beta, *splits), table.slopes.shape)[rows]
+        weights = np.broadcast_to([1.0, -1.0], columns.shape)
+        last = len(self.steps) - 1
+        return self._planes(last, columns, weights, table.slopes[rows], sign, beta, ends)
+
+    def _cut(self, cuts: Cuts) -> Array:
+        """Lower and upper bounds of units by cut; at the end, for no cut, those of the region."""
+        ends = np.repeat(self.units[1:, None], len(cuts.goal) + 1, axis=1)
+        waiting = np.arange(len(cuts.goal))
+        while len(waiting):
+            # Parents come first, so the first one waits for nobody.
+            ready = ~np.isin(cuts.cut[waiting], waiting)
+            rows, waiting = waiting[ready], waiting[~ready]
+            ends[:, rows] = ends[:, cuts.cut[rows]]
+            planes = zip(*self._margins(cuts, rows, ends[:, rows]), strict=True)
+            for row, plane in zip(rows.tolist(), planes, strict=True):
+                self._narrow(cuts, row, plane, ends[:, row])
+        return ends
+
+    def _narrow(self, cuts: Cuts, row: int, plane: Sequence[Any], ends: Array) -> None:
+        """Where margin <= target, sign·z >= its plane + gamma · (the margin's plane - target)."""
+        clips = slice(*cuts.clip_start[row : row + 2])
+        keys = list(
+            zip(cuts.clip_unit[clips].tolist(), cuts.clip_sign[clips].tolist(), strict=True)
+        )
+        require([key in self.planes for key in keys], f"cut {row} uses a bound without a proof.")
+        if not keys:
+            return
+        weight, value, slack = (
+            np.stack(p) for p in zip(*(self.planes[k] for k in keys), strict=True)
+        )
+        gamma, target = self.ar.array(cuts.clip_gamma[clips]), self.ar.array(cuts.target[[row]])[0]
+        size = np.abs(weight) + gamma[:, None] * np.abs(plane[0])
+        lost = size @ self._size(0) + np.abs(value) + gamma * (abs(plane[1]) + target)
+        found = self.region.least(
+            weight + gamma[:, None] * plane[0],
+            value + gamma * (plane[1] - target),
+            slack + gamma * plane[2] + self.gamma * lost,
+            self.gamma,
+        )
+        for (unit, sign), bound in zip(keys, found, strict=True):
+            side = 0 if sign > 0 else 1
+            ends[side, unit] = sign * max(sign * ends[side, unit], bound)

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from evaluators.certificate import Certificate, LayerBounds, Leaves
+from evaluators.certificate import Certificate, LayerBounds
 from evaluators.deadline import Deadline
 from evaluators.deterministic._ascent import Rates
 from evaluators.deterministic._domains import Leaf
+from evaluators.deterministic._evidence import tables
 from evaluators.deterministic._linear_bounds import margin_rows
 from evaluators.deterministic._system import UnitLines
 from evaluators.deterministic._unrolled import Rows, Unrolled
@@ -32,7 +32,7 @@ class Around:
         x: the example in float64, `[1, *shape]`.
         unrolled, lines: the network around it.
         goals: margins of the label over each other class, classes in order.
-        layers: evidence of the bounds, if the problem asks for it.
+        layers: the bounds of all elementwise nodes and what proves them.
     """
 
     problem: Problem
@@ -40,7 +40,7 @@ class Around:
     unrolled: Unrolled
     lines: UnitLines
     goals: Rows
-    layers: dict[int, LayerBounds] | None
+    layers: dict[int, LayerBounds]
 
     @classmethod
     def of(cls, problem: Problem, steps: int, deadline: Deadline) -> "Around":
@@ -52,7 +52,7 @@ class Around:
         assert isinstance(problem.network, Network)
         network = without_max_pools(problem.network).to(torch.float64, "cpu")
         x = problem.x.double().cpu()
-        layers: dict[int, LayerBounds] | None = {} if problem.evidence else None
+        layers: dict[int, LayerBounds] = {}
         rates = Rates(steps, tolerance=TOLERANCE)
         unrolled = Unrolling(network, x, problem.region, rates, deadline, layers)()
         margins = margin_rows(problem.labels.cpu(), network.classes)[0]
@@ -69,13 +69,9 @@ class Around:
 
         None where none is wanted, or where the network is not piecewise linear.
         """
-        if self.layers is None or not bool(self.lines.optimizable.all()):
+        if not self.problem.evidence or not bool(self.lines.optimizable.all()):
             return None
         label, region = int(self.problem.labels[0]), self.region
-        others = [c for c in range(self.problem.classes) if c != label]
-        steps = [step for leaf in leaves for step in leaf.path]
-        units = len(self.lines.leak)
-        slopes = [leaf.slopes for leaf in leaves]
         ball = isinstance(region, Ball)
         return Certificate(
             norm=region.norm.value if ball else "box",
@@ -88,12 +84,7 @@ class Around:
             box_lower=region.lower[0].cpu().numpy() if isinstance(region, Box) else None,
             box_upper=region.upper[0].cpu().numpy() if isinstance(region, Box) else None,
             layers=self.layers,
-            leaves=Leaves(
-                goal=np.array([others[leaf.goal] for leaf in leaves], dtype=np.int64),
-                split_start=np.cumsum([0] + [len(leaf.path) for leaf in leaves]),
-                split_unit=np.array([unit for unit, _ in steps], dtype=np.int64),
-                split_sign=np.array([sign for _, sign in steps], dtype=np.int8),
-                split_beta=torch.cat([torch.zeros(0), *(leaf.betas for leaf in leaves)]).numpy(),
-                slopes=torch.stack(slopes).reshape(len(leaves), units).numpy(),
+            **tables(
+                leaves, [c for c in range(self.problem.classes) if c != label], len(self.lines.leak)
             ),
         )

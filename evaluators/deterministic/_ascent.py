@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from evaluators.deadline import Deadline
-from evaluators.deterministic._system import System, UnitLines
+from evaluators.deterministic._system import Bounds, System, UnitLines
 
 FIRST, SECOND = 0.9, 0.999
 """Decay of Adam's two moments (Kingma and Ba 2015, arXiv 1412.6980)."""
@@ -75,6 +75,7 @@ def ascend(
     deadline: Deadline,
     signs: Tensor | None = None,
     betas: Tensor | None = None,
+    within: Bounds | None = None,
 ) -> Ascent:
     """Raise the bounds of rows; stops early when the time is up or all are positive.
 
@@ -85,8 +86,9 @@ def ascend(
         rates: how far.
         deadline: when to stop.
         signs, betas: splits and multipliers to start from, `[rows, units]`, or neither.
+        within: narrower bounds of the units.
     """
-    choice = lines.choice(slopes, signs, betas)
+    choice = lines.choice(slopes, signs, betas, within)
     leak = lines.leak.nan_to_num(-torch.inf).to(slopes)
     slopes = choice.slopes
     best = Ascent(constant.new_full(constant.shape, -torch.inf), slopes, betas)

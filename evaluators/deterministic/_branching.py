@@ -32,26 +32,36 @@ def splits(
         goals: in float32.
         domains: each with a unit left to split.
     """
-    choice = lines.choice(domains.slopes.float(), domains.signs, domains.betas.float())
-    columns = goals.weight[domains.goals]
-    constant = goals.bias[domains.goals]
-    work = columns.clone()
-    _, used = system.backward(work, constant, choice)
-    z, values = system.forward(work, used, choice)
-    a = work[:, system.inputs :]
+    columns, constant = goals.weight[domains.goals], goals.bias[domains.goals]
+    choice, (gap, kink), values = losses(system, lines, goals, domains)
     free = choice.free > 0
-    negative = (-a).clamp(min=0)
-    # What the relaxation loses at the minimiser, and at the kink (BaBSR's intercept score).
-    gap = negative * (z * choice.chords + choice.offsets - torch.maximum(z, lines.leak.to(z) * z))
-    kink = negative * choice.offsets
     count = min(CANDIDATES, system.units)
     # Whatever the numbers are, a free unit comes first.
     scores = [score.nan_to_num(0.0).masked_fill(~free, -torch.inf) for score in (gap, kink)]
     candidates = torch.cat([score.topk(count, dim=1).indices for score in scores], 1)
-    value = _value(system, columns, constant, choice, candidates, lines.leak.to(z))
+    value = _value(system, columns, constant, choice, candidates, lines.leak.to(columns))
     value = value.masked_fill(~free.gather(1, candidates), -torch.inf)
     best = value.argmax(1, keepdim=True)
     return candidates.gather(1, best)[:, 0], values[:, : system.inputs]
+
+
+def losses(
+    system: System, lines: UnitLines, goals: Rows, domains: Domains
+) -> tuple[Choice, tuple[Tensor, Tensor], Tensor]:
+    """What the line above each unit costs, `[domains, units]`, and where.
+
+    Returns:
+        the lines; what they lose at the relaxed minimiser, and at the kink (BaBSR's intercept
+        score); the minimiser's columns `[domains, inputs + units]`.
+    """
+    within = domains.within(lines)
+    choice = lines.choice(domains.slopes.float(), domains.signs, domains.betas.float(), within)
+    work = goals.weight[domains.goals]
+    _, used = system.backward(work, goals.bias[domains.goals], choice)
+    z, values = system.forward(work, used, choice)
+    negative = (-work[:, system.inputs :]).clamp(min=0)
+    gap = negative * (z * choice.chords + choice.offsets - torch.maximum(z, lines.leak.to(z) * z))
+    return choice, (gap, negative * choice.offsets), values
 
 
 def _value(

@@ -14,12 +14,14 @@ lowers it by, by at most
 that one sum S over all layers, times γ of the number of all terms, bounds everything.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from evaluators.deterministic._concretization import least_over_ball, least_over_box, settle
 from evaluators.deterministic._intervals import Interval
-from evaluators.deterministic._system import Choice, UnitLines
+from evaluators.deterministic._system import Bounds, Choice, UnitLines
 from evaluators.deterministic._unrolled import Rows, Unrolled
 from evaluators.problem import Region
 from evaluators.rounding import UNDERFLOW, gamma
@@ -49,6 +51,7 @@ def prove(
     slopes: Tensor,
     signs: Tensor | None = None,
     betas: Tensor | None = None,
+    within: Bounds | None = None,
 ) -> Tensor:
     """Lower bounds `[rows]` of rows over the region and the rows' splits, in real arithmetic.
 
@@ -58,14 +61,36 @@ def prove(
         rows: about the network, with what rounding lost in them.
         x, region: float64 example `[1, *shape]` and its region.
         slopes, signs, betas: float16 or more, `[rows, units]`; see `UnitLines.choice`.
+        within: narrower bounds of the units, valid on each row's part of the region.
     """
     count, result = max(1, AT_ONCE // rows.weight.shape[1]), []
     for first in range(0, len(rows), count):
         part = slice(first, first + count)
-        split = (None, None) if signs is None else (signs[part], betas_of(betas, part))
-        choice = lines.choice(slopes[part].double(), *split)
-        result.append(_prove(unrolled, rows.select(part), x, region, choice))
+        split = None if signs is None else signs[part]
+        inside = None if within is None else Bounds(*(bound[part] for bound in within))
+        choice = lines.choice(slopes[part].double(), split, betas_of(betas, part), inside)
+        found = planes(unrolled, rows.select(part), choice)
+        result.append(least(unrolled, found, x, region))
     return torch.cat(result) if result else rows.bias
+
+
+class Planes(NamedTuple):
+    """Linear functions of the input: weight · x + bias.
+
+    Attributes:
+        weight: float64 `[rows, inputs]`.
+        bias: float64 `[rows]`.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+
+def least(unrolled: Unrolled, found: Planes, x: Tensor, region: Region) -> Tensor:
+    """Lower bounds `[rows]` of planes over the region."""
+    shaped = found.weight.reshape(1, -1, *x.shape[1:])
+    value, slack = least_over_ball(shaped, x, region, unrolled.bounds[0])
+    return settle(found.bias + value[0], slack[0])
 
 
 def betas_of(betas: Tensor | None, part: slice) -> Tensor | None:
@@ -82,7 +107,8 @@ def prove_at_once(unrolled: Unrolled, rows: Rows) -> Tensor:
     return settle(rows.bias + value[0], slack[0] + rows.lost)
 
 
-def _prove(unrolled: Unrolled, rows: Rows, x: Tensor, region: Region, choice: Choice) -> Tensor:
+def planes(unrolled: Unrolled, rows: Rows, choice: Choice) -> Planes:
+    """Planes below rows over the region and their splits, as exact as they are written."""
     columns, constant = rows.weight.clone(), rows.bias
     magnitudes = unrolled.magnitudes()[: columns.shape[1]]
     total = columns.abs() @ magnitudes + constant.abs()
@@ -112,8 +138,5 @@ def _prove(unrolled: Unrolled, rows: Rows, x: Tensor, region: Region, choice: Ch
         columns[:, :first].addmm_(through, layer.rows.weight)
         largest = torch.maximum(largest, size.max())
         terms += len(layer) + 16
-    inputs = columns[:, :n].reshape(1, len(rows), *x.shape[1:])
-    value, slack = least_over_ball(inputs, x, region, unrolled.bounds[0])
-    value = constant + value[0]
-    slack = slack[0] + lost + total * (4 * gamma(terms + n))
-    return settle(value, slack + UNDERFLOW * largest * terms)
+    slack = lost + total * (4 * gamma(terms + n))
+    return Planes(columns[:, :n], settle(constant, slack + UNDERFLOW * largest * terms))

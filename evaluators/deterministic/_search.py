@@ -1,20 +1,24 @@
 """Branch and bound over the signs of units (β-CROWN, Wang et al. 2021, arXiv 2103.06624).
 
 Open domains of all goals of an example are bounded together, by a few steps of ascent from their
-parent's slopes and multipliers, in float32. A domain is closed only by `_proof.py`'s bound.
+parent's slopes and multipliers, in float32. Those near a proof are clipped (`_clipping.py`). A
+domain is closed only by `_proof.py`'s bound.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from evaluators.certificate import LayerBounds
 from evaluators.deadline import Deadline
 from evaluators.deterministic._around import Around
 from evaluators.deterministic._ascent import Rates, ascend
-from evaluators.deterministic._branching import splits
+from evaluators.deterministic._branching import losses, splits
+from evaluators.deterministic._clipping import Clipping, UnitPlanes
 from evaluators.deterministic._corners import solve_corner
 from evaluators.deterministic._domains import Domains, Leaf
 from evaluators.deterministic._proof import prove, prove_at_once, stored
@@ -27,6 +31,21 @@ ROUND_SECONDS = 0.4
 
 SMALLEST, LARGEST = 16, 512
 """Domains of one round."""
+
+CLIPPED = Rates(4, slope=0.2)
+"""Of the ascent after clipping."""
+
+KINK = 0.3
+"""Weight of what a unit's line loses at the kink, beside what it loses at the minimiser."""
+
+TARGET = 1e-3
+"""Share of a goal's bound without splits: where the margin is larger, nobody looks any more."""
+
+SMALLEST_TARGET = 1e-9
+
+PAYS, SHORTER = 0.2, 0.8
+"""Share of domains that clipping should close; the distance to a proof at which it is tried
+shrinks by the second number where it closes fewer, and grows where it closes more."""
 
 MEGABYTES = 2000
 """Memory that open domains may take."""
@@ -49,6 +68,7 @@ class Search:
         root: rates of the ascent without splits.
         deadline: of everything.
         evidence: whether leaves are kept.
+        layers: what proved the bounds of units.
         leaves: what was closed, for the certificate.
         note: why the search ended without an answer.
         visited: number of domains bounded.
@@ -62,6 +82,7 @@ class Search:
     root: Rates
     deadline: Deadline
     evidence: bool
+    layers: dict[int, LayerBounds]
     leaves: list[Leaf] = field(default_factory=list)
     note: str = ""
     visited: int = 0
@@ -74,6 +95,7 @@ class Search:
         self._goals32 = Rows(weight, bias, self.goals.lost)
         self._roots = torch.full_like(self.goals.bias, -torch.inf)
         self._closed = torch.full_like(self.goals.bias, torch.inf)
+        self._reach = torch.inf
 
     @classmethod
     def of(cls, around: Around, root: Rates, deadline: Deadline) -> "Search":
@@ -87,6 +109,7 @@ class Search:
             root,
             deadline,
             around.problem.evidence,
+            around.layers,
         )
 
     def __call__(self, rates: Rates, falsify: Falsify) -> Tensor | None:
@@ -118,6 +141,7 @@ class Search:
             torch.zeros(rows, units),
             torch.zeros(rows, units, dtype=torch.int8),
             [()] * rows,
+            [None] * rows,
         )
         self.open = self._closing(self._bound(domains, self.root))
 
@@ -131,7 +155,8 @@ class Search:
         if len(self.open) > MOST_PROVED:
             bounds[self.open.goals] = -torch.inf
         elif len(self.open):
-            bounds.scatter_reduce_(0, self.open.goals, self._prove(self.open), "amin")
+            proved = torch.minimum(self._prove(self.open), self.open.targets)
+            bounds.scatter_reduce_(0, self.open.goals, proved, "amin")
         return torch.maximum(bounds, self._roots)
 
     def _bound(self, domains: Domains, rates: Rates) -> Domains:
@@ -146,6 +171,7 @@ class Search:
             self.deadline,
             domains.signs,
             domains.betas,
+            domains.within(self.lines),
         )
         assert found.betas is not None
         slopes = stored(found.slopes, self.lines)
@@ -163,6 +189,7 @@ class Search:
             domains.slopes,
             domains.signs,
             domains.betas,
+            domains.within(self.lines),
         )
 
     def _closing(self, domains: Domains) -> Domains:
@@ -175,6 +202,8 @@ class Search:
         if not len(hopeful):
             return domains
         bounds = self._prove(domains.select(hopeful))
+        # Cuts only say what holds where the margin is at most their target.
+        bounds = torch.minimum(bounds, domains.select(hopeful).targets)
         if at_root:
             if not (self.evidence and bool(self.lines.optimizable.all())):
                 # A certificate has no place for it.
@@ -192,23 +221,59 @@ class Search:
         """Split the best domains and bound their children."""
         started = time.perf_counter()
         batch, self.open = self.open.best(self._batch)
-        free = ((batch.signs == 0) & self.lines.optimizable).any(1)
+        free = batch.free(self.lines).any(1)
         if not bool(free.all()):
             return self._corners(batch, free, falsify)
         units, points = splits(self.system, self.lines, self._goals32, batch)
         witness = falsify(points.reshape(-1, *self.x.shape[1:]))
         if witness is None:
-            children = self._bound(batch.children(units), rates)
-            self.open = self.open.join(self._closing(children))
+            children = self._closing(self._bound(batch.children(units), rates))
+            self.open = self.open.join(self._clip_near(children))
             spent = max(time.perf_counter() - started, 1e-6) * self._batch / len(batch)
             room = int(self._batch * ROUND_SECONDS / spent)
             self._batch = max(SMALLEST, min(LARGEST, room, 2 * self._batch))
         return witness
 
+    @cached_property
+    def clipping(self) -> Clipping | None:
+        """What narrows bounds; None where a network is too large, or smooth."""
+        if not bool(self.lines.optimizable.all()):
+            return None
+        planes = UnitPlanes.of(self.unrolled, self.layers)
+        sizes = self._roots.abs().nan_to_num(1.0, posinf=1.0)
+        targets = (TARGET * sizes).clamp(min=SMALLEST_TARGET)
+        network = self.unrolled, self.system, self.lines, self.goals
+        if planes is None:
+            return None
+        return Clipping(*network, targets, self.x, self.region, planes)
+
+    def _clip_near(self, domains: Domains) -> Domains:
+        """Clip the domains that are near enough to a proof for it to pay."""
+        if self.clipping is None:
+            return domains
+        near = domains.bounds > -self._reach
+        far, clipped = (domains.select(where.nonzero()[:, 0]) for where in (~near, near))
+        left = self._clipped(clipped) if len(clipped) else clipped
+        if len(clipped) and len(left) > len(clipped) * (1 - PAYS):
+            self._reach = SHORTER * min(self._reach, -float(clipped.bounds.min()))
+        else:
+            self._reach /= SHORTER
+        return far.join(left)
+
+    def _clipped(self, domains: Domains) -> Domains:
+        """Narrow the bounds of units by each domain's own plane, and bound the domains again."""
+        assert self.clipping is not None
+        _, (gap, kink), _ = losses(self.system, self.lines, self._goals32, domains)
+        scores = (gap + KINK * kink).nan_to_num(0.0)
+        return self._closing(self._bound(self.clipping(domains, scores), CLIPPED))
+
     def _corners(self, batch: Domains, free: Tensor, falsify: Falsify) -> Tensor | None:
         """Decide domains that have no unit left to split, each by a linear program."""
         self.open = self.open.join(batch.select(free.nonzero()[:, 0]))
         corners = batch.select((~free).nonzero()[:, 0])
+        if any(corners.cuts):
+            self.open = self.open.join(corners.uncut())
+            return None
         if not bool(self.lines.optimizable.all()):
             self.open, self.note = self.open.join(corners), "bound too loose"
             return None

@@ -24,6 +24,14 @@ from evaluators.deterministic._relaxation import ADAPTIVE, Lines
 from evaluators.deterministic._unrolled import Layer, Unrolled
 from evaluators.elementwise import LeakyReLU
 from evaluators.problem import Norm, Region
+from evaluators.rounding import UNDERFLOW, UNIT
+
+
+class Bounds(NamedTuple):
+    """Lower and upper bounds of units, float64 `[rows, units]`."""
+
+    lower: Tensor
+    upper: Tensor
 
 
 class Choice(NamedTuple):
@@ -207,6 +215,7 @@ class UnitLines:
         slopes: Tensor,
         signs: Tensor | None = None,
         betas: Tensor | None = None,
+        within: Bounds | None = None,
     ) -> Choice:
         """The lines with these slopes below and these splits, in the type of `slopes`.
 
@@ -214,7 +223,11 @@ class UnitLines:
             slopes: `[rows, units]`; ignored where a unit is split or the slope is no choice.
             signs: of the splits, 0 where there is none, `[rows, units]`.
             betas: multipliers of the splits, `[rows, units]`.
+            within: narrower bounds of the units, for networks of (leaky) ReLUs.
         """
+        if within is not None:
+            assert signs is not None
+            return self._choice_within(slopes, signs, betas, within)
         below, floors, chords, offsets = (part.to(slopes) for part in self.lines)
         chosen = self.optimizable.to(slopes.device)
         slopes = torch.where(chosen, slopes, below)
@@ -229,5 +242,26 @@ class UnitLines:
             torch.where(open_, chords, decided),
             torch.where(open_, offsets, 0.0),
             some,
+            None if betas is None else betas * signs,
+        )
+
+    def _choice_within(
+        self, slopes: Tensor, signs: Tensor, betas: Tensor | None, within: Bounds
+    ) -> Choice:
+        lower, upper = (bound.to(slopes) for bound in within)
+        leak = self.leak.to(slopes)
+        open_ = (signs == 0) & (lower < 0) & (upper > 0)
+        on = (signs > 0) | ((signs == 0) & (lower >= 0))
+        decided = torch.where(on, 1.0, leak)
+        # Above max(z, leak·z), which is convex, any line that is above it at both ends.
+        chords = ((upper - leak * lower) / (upper - lower)).clamp(max=1)
+        chords = torch.where(open_, torch.maximum(chords, leak), decided)
+        highest = torch.maximum((1 - chords) * upper, (leak - chords) * lower)
+        return Choice(
+            torch.where(open_, slopes, decided),
+            open_.to(slopes.dtype),
+            chords,
+            torch.where(open_, highest * (1 + 16 * UNIT) + UNDERFLOW, 0.0),
+            None,
             None if betas is None else betas * signs,
         )

@@ -31,7 +31,10 @@ class BranchAndBound(Evaluator):
 
     Each example is attacked, then bounded by α-CROWN; margins still open are split at undecided
     ReLUs (filtered smart branching, De Palma et al. 2021, arXiv 2104.06718), all open domains of
-    all margins in common batches. A domain without undecided ReLUs is decided by a linear program.
+    all margins in common batches. Domains near a proof are clipped: the half-space in which their
+    counterexamples lie narrows the bounds of the units that matter (Clip-and-Verify, Zhou et al.
+    2025, arXiv 2512.11087), for them and their parts. A domain without undecided ReLUs is decided
+    by a linear program.
     Boxes of few inputs are first split along the inputs. Minimisers of the relaxed domains are
     starting points of further attacks.
 

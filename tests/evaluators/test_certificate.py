@@ -44,7 +44,7 @@ def test_a_file_holds_everything_and_always_the_same_bytes(
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz"]
     for field in fields(Certificate):
-        if field.name not in ("x", "layers", "leaves"):
+        if field.name not in ("x", "layers", "leaves", "cuts"):
             assert getattr(again, field.name) == getattr(made, field.name)
     before, after = made.arrays(), again.arrays()
     assert before.keys() == after.keys()
@@ -65,7 +65,7 @@ def test_numpy_reads_the_file_by_itself(made: Certificate, tmp_path: Path) -> No
     made.save(tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz", allow_pickle=False) as arrays:
         assert json.loads(arrays["meta"].tobytes())["radius"] == "3/10"
-        assert arrays["leaf_slopes"].shape == (3, 1)
+        assert arrays["leaf.slopes"].shape == (3, 1)
 
 
 def test_a_write_that_fails_leaves_nothing(made: Certificate, tmp_path: Path) -> None:
@@ -97,16 +97,16 @@ def scale(name: str, factor: float) -> Callable[[Arrays], None]:
 
 
 CHANGES: dict[str, tuple[Callable[[Arrays], Any], str]] = {
-    "missing": (lambda a: a.pop("goal"), "'goal' is missing"),
+    "missing": (lambda a: a.pop("leaf.goal"), "'leaf.goal' is missing"),
     "additional": (put("code", np.zeros(1)), "'code' has no place"),
     "no example": (lambda a: a.pop("x"), "'x' is missing"),
-    "type": (lambda a: put("goal", a["goal"].astype(np.int32))(a), "'goal' is of type int32"),
-    "rank": (lambda a: put("goal", a["goal"][None])(a), "'goal' has 2 dimensions"),
-    "not a number": (scale("leaf_slopes", np.nan), "'leaf_slopes' holds numbers that are not"),
+    "type": (lambda a: put("leaf.goal", a["leaf.goal"].astype(np.int32))(a), "is of type int32"),
+    "rank": (lambda a: put("leaf.goal", a["leaf.goal"][None])(a), "has 2 dimensions"),
+    "not a number": (scale("leaf.slopes", np.nan), "'leaf.slopes' holds numbers that are not"),
     "infinite": (scale("upper.2", np.inf), "'upper.2' holds numbers that are not finite"),
-    "short": (lambda a: put("split_sign", a["split_sign"][:1])(a), "differ in size"),
-    "starts": (scale("split_start", 2), "does not cut"),
-    "start is short": (lambda a: put("split_start", a["split_start"][:-1])(a), "do not fit"),
+    "short": (lambda a: put("leaf.split_sign", a["leaf.split_sign"][:1])(a), "differ in size"),
+    "starts": (scale("leaf.split_start", 2), "does not cut"),
+    "start is short": (lambda a: put("leaf.split_start", a["leaf.split_start"][:-1])(a), "not cut"),
     "rows": (lambda a: put("rows.2", np.array([1]))(a), "'rows.2' and the earlier units need"),
     "node": (put("lower.x", np.zeros(1)), "'lower.x' does not name a node"),
     "format": (meta(format=2), "another format than 1"),
@@ -165,7 +165,7 @@ def test_what_unpacks_to_too_much_is_refused_unread(
 ) -> None:
     monkeypatch.setattr(module, "MAX_BYTES", 10_000)
     path = tmp_path / "bomb.npz"
-    path.write_bytes(bytes_of({**made.arrays(), "goal": np.zeros(5000, dtype=np.int64)}))
+    path.write_bytes(bytes_of({**made.arrays(), "leaf.goal": np.zeros(5000, dtype=np.int64)}))
     assert path.stat().st_size < 10_000
     with pytest.raises(CertificateError, match="unpacks to more than"):
         Certificate.load(path)
@@ -182,7 +182,7 @@ def test_a_shape_that_its_member_does_not_fill_is_refused(
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in (members | {"goal.npy": magic + header + bytes(24)}).items():
+        for name, content in (members | {"leaf.goal.npy": magic + header + bytes(24)}).items():
             archive.writestr(name, content)
     with pytest.raises(CertificateError, match=r"than its shape says|not a whole \.npz"):
         Certificate.load(path)

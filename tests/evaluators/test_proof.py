@@ -153,7 +153,7 @@ def by_hand(layers: list[Layer], ends: Tensor, network: Network) -> Around:
     problem = about(network, Box(ends[:1], ends[1:]))
     made = around(problem)
     unrolled = Unrolled(made.unrolled.network, made.unrolled.bounds, layers)
-    return Around(problem, made.x, unrolled, UnitLines.of(layers), made.goals, None)
+    return Around(problem, made.x, unrolled, UnitLines.of(layers), made.goals, {})
 
 
 @given(st.integers(0, 10**6), st.sampled_from([1.0, 1e8]))

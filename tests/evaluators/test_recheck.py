@@ -15,7 +15,7 @@ from evaluators.maxima import without_max_pools
 from evaluators.network import MaxPool, Network
 from evaluators.recheck import Recheck, recheck
 from tests.fixtures.certificates import Claim, least_margin, region_of, widest
-from tests.fixtures.forgeries import FORGERIES, LEAF, THIRD, bent, certificate
+from tests.fixtures.forgeries import FORGERIES, LEAF, THIRD, bent, certificate, loosened
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, centers
 
@@ -57,18 +57,6 @@ def test_what_is_wrong_in_one_way_is_refused_with_the_reason(name: str, exact: b
     found = recheck(network, forged, exact=exact)
     assert not found.accepted
     assert any(part in found.reason for part in reason.split("|")), found.reason
-
-
-def loosened(made: Certificate) -> Certificate:
-    """With room for rounding in claims that are exactly true."""
-    layers = {}
-    for node, layer in made.layers.items():
-        lower = np.where(layer.lower == -0.5, -0.5 - 1e-9, layer.lower)
-        lower[1] -= 1e-9
-        upper = np.where(layer.upper == 0.5, 0.5 + 1e-9, layer.upper)
-        upper[1] += 1e-9
-        layers[node] = replace(layer, lower=lower, upper=upper)
-    return replace(made, layers=layers)
 
 
 def test_the_least_positive_margin_is_accepted_exactly() -> None:

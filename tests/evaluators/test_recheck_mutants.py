@@ -93,19 +93,20 @@ def mutate_leaves(made: Certificate, random: Generator) -> Certificate:
     return replace(made, leaves=leaves)
 
 
-def chosen_leaves(leaves: Leaves, chosen: list[int]) -> Leaves:
-    """Some of the leaves, whole."""
-    start = leaves.split_start
+def chosen_rows(table: Leaves, chosen: list[int]) -> dict[str, Array]:
+    """Some of the leaves or cuts, whole."""
+    start = table.split_start
     parts = [np.arange(start[leaf], start[leaf + 1]) for leaf in chosen]
     splits = np.concatenate([np.empty(0, dtype=np.int64), *parts])
-    return Leaves(
-        leaves.goal[chosen],
-        np.cumsum([0, *map(len, parts)], dtype=np.int64),
-        leaves.split_unit[splits],
-        leaves.split_sign[splits],
-        leaves.split_beta[splits],
-        leaves.slopes[chosen],
-    )
+    return {
+        "goal": table.goal[chosen],
+        "split_start": np.cumsum([0, *map(len, parts)], dtype=np.int64),
+        "split_unit": table.split_unit[splits],
+        "split_sign": table.split_sign[splits],
+        "split_beta": table.split_beta[splits],
+        "slopes": table.slopes[chosen],
+        "cut": table.cut[chosen],
+    }
 
 
 def reshuffle(made: Certificate, random: Generator) -> Certificate:
@@ -119,7 +120,7 @@ def reshuffle(made: Certificate, random: Generator) -> Certificate:
         chosen.append(place)
     else:
         random.shuffle(chosen)
-    return replace(made, leaves=chosen_leaves(made.leaves, chosen))
+    return replace(made, leaves=Leaves(**chosen_rows(made.leaves, chosen)))
 
 
 def mutate_claim(made: Certificate, random: Generator) -> Certificate:

@@ -22,7 +22,7 @@ from evaluators.elementwise import LeakyReLU
 from evaluators.errors import CertificateError
 from evaluators.network import Network
 from evaluators.recheck import _Checker, recheck
-from tests.fixtures.forgeries import leaves_of
+from tests.fixtures.forgeries import leaves_of, no_cuts
 from tests.fixtures.networks import Graph
 
 Array = NDArray[Any]
@@ -78,7 +78,8 @@ def claim(network: Network, random: Generator, norm: str) -> Certificate:
         classes=3,
         x=x,
         layers=layers,
-        leaves=type(leaves)(**{**vars(leaves), "slopes": empty}),
+        leaves=replace(leaves, slopes=empty),
+        cuts=no_cuts(units),
     )
 
 
@@ -109,8 +110,20 @@ def test_float64_bounds_are_never_above_the_exact_ones(seed: int, norm: str, lea
     beta = np.abs(wild(random, 6, units)) * (sign != 0)
     columns = np.tile(np.arange(3), (6, 1))
     splits = csr_matrix(sign), csr_matrix(sign * beta)
-    found = [[*c._prove(len(network.nodes) - 1, columns, rows, alpha, *splits)] for c in checkers]
+    ends = narrowed(checkers[0].units[1:, None].repeat(6, axis=1), random)
+    last, found = len(network.nodes) - 1, []
+    for c in checkers:
+        with np.errstate(all="ignore"):  # as in a recheck
+            planes = c._planes(last, columns, rows, alpha, *splits, c.ar.array(ends))
+        found.append(c.region.least(*planes, c.gamma).tolist())
     assert all(Fraction(a) <= b for a, b in zip(*found, strict=True))
+
+
+def narrowed(ends: Array, random: Generator) -> Array:
+    """Bounds inside these, some of which touch zero or each other, or exclude each other."""
+    shares = random.choice([-0.5, 0.0, 0.25, 1.0, 1.0], ends.shape)
+    narrow: Array = ends * shares
+    return np.stack((np.maximum(ends[0], narrow[0]), np.minimum(ends[1], narrow[1])))
 
 
 def checker_of(seed: int, norm: str = "linf") -> tuple[_Checker, Generator]:
@@ -124,19 +137,20 @@ def checker_of(seed: int, norm: str = "linf") -> tuple[_Checker, Generator]:
 
 
 def lines_of(checker: _Checker, alpha: Array, sign: Array, beta: Array) -> list[Array]:
-    """What the first units use in one backward pass, as `_prove` makes it."""
+    """What the first units use in one backward pass, as `_planes` makes it."""
     made: list[list[Array]] = []
 
-    def watch(position: int, rows: Array, lines: list[Array]) -> Array:
+    def watch(position: int, rows: Array, lines: list[Array]) -> tuple[Array, Array, Array]:
         made.append(lines)
-        return np.zeros(len(rows))
+        return np.zeros((len(rows), 3)), np.zeros(len(rows)), np.zeros(len(rows))
 
     units = checker.units
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checker, "_least", watch)
+        patch.setattr(checker, "_walk", watch)
         patch.setattr(checker, "units", units[:, : alpha.shape[1]])
         place = np.zeros((1, 1), dtype=np.int64)
-        checker._prove(1, place, place, alpha, csr_matrix(sign), csr_matrix(sign * beta))
+        splits = csr_matrix(sign), csr_matrix(sign * beta)
+        checker._planes(1, place, place, alpha, *splits, checker.units[1:, None])
     return made[0]
 
 
@@ -230,6 +244,7 @@ def test_the_interval_of_a_sum_of_branches_is_rounded_outward() -> None:
             box_upper=x.astype(np.float64) / 3,
             layers={},
             leaves=leaves_of([], 0),
+            cuts=no_cuts(0),
         )
         checker = _Checker(graph.network(), made, False)
         with suppress(CertificateError):
@@ -259,6 +274,7 @@ def test_a_sum_that_float64_gets_wrong_proves_nothing(place: str) -> None:
             x=np.array([0.5], dtype=np.float32),
             layers={},
             leaves=leaves_of([(1, [], 0.0)], 0),
+            cuts=no_cuts(0),
         )
         for exact in (False, True):
             found = recheck(graph.network(), made, exact=exact)

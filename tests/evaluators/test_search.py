@@ -33,6 +33,7 @@ def domains(count: int = 5, units: int = 4, seed: int = 0) -> Domains:
         torch.rand(count, units, generator=generator),
         torch.zeros(count, units, dtype=torch.int8),
         [((row, 1),) for row in range(count)],
+        [None] * count,
     )
 
 
@@ -40,7 +41,7 @@ def rows_of(some: Domains) -> list[tuple[object, ...]]:
     """Every domain as a whole: what belongs together stays together."""
     tensors = (some.goals, some.bounds, some.slopes, some.betas, some.signs)
     lists = [tensor.tolist() for tensor in tensors]
-    parts = zip(*lists, some.paths, strict=True)
+    parts = zip(*lists, some.paths, map(id, some.cuts), strict=True)
     return [tuple(map(repr, part)) for part in parts]
 
 
@@ -251,6 +252,7 @@ def corner(search: Search, goal: int, signs: Tensor) -> Domains:
         torch.zeros(1, units),
         signs[None],
         [tuple(enumerate(signs.tolist()))],
+        [None],
     )
 
 
