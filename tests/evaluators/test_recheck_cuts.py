@@ -15,7 +15,7 @@ from tests.fixtures.cuts import (
     cutting,
     resting,
 )
-from tests.fixtures.forgeries import THIRD, bent, certificate, loosened
+from tests.fixtures.forgeries import LEAF, THIRD, bent, certificate, loosened
 
 LIES = (
     "a target is negative, where no margin is",
@@ -89,7 +89,7 @@ def test_a_lie_about_a_false_claim_would_be_a_proof(
 
 def chain(order: list[int], *, cut: list[int]) -> Any:
     """Two cuts, the second of which is only of use with the first one's bounds."""
-    rows = [(1, [], 0.0), (1, [], 0.0)]
+    rows: list[LEAF] = [(1, [], 0.0), (1, [], 0.0)]
     clips: list[list[tuple[int, int, float]]] = [[(0, 1, 1.0)], []]
     made = cuts_of(rows, [0.125, 0.125], [clips[i] for i in order])
     return replace(made, cut=np.array(cut))
@@ -114,8 +114,9 @@ def test_a_cut_starts_from_the_bounds_of_the_one_that_it_rests_on() -> None:
 def test_each_goal_needs_a_cut_of_its_own() -> None:
     """The third class alike the second: both leaves need z >= 0."""
     network = bent(1, -1, 0.25, other=0)
-    leaves = [(1, [], 0.0), (2, [], 0.0)]
-    rows, clips = [(1, [], 0.0), (2, [], 0.0)], [[(0, 1, 1.0)], [(0, 1, 1.0)]]
+    leaves: list[LEAF] = [(1, [], 0.0), (2, [], 0.0)]
+    rows: list[LEAF] = [(1, [], 0.0), (2, [], 0.0)]
+    clips = [[(0, 1, 1.0)], [(0, 1, 1.0)]]
     for own, accepted in (([0, 1], True), ([1, 0], False), ([0, 0], False), ([0, -1], False)):
         made = resting(cuts_of(rows, [0.125, 0.0625], clips), leaves)
         made = replace(made, leaves=replace(made.leaves, cut=np.array(own)))
