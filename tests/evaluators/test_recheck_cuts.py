@@ -111,8 +111,15 @@ def test_a_cut_starts_from_the_bounds_of_the_one_that_it_rests_on() -> None:
     assert "row 0 rests on a cut that does not precede it" in recheck(CUTTING, later).reason
 
 
-def test_each_goal_needs_a_cut_of_its_own() -> None:
+def test_a_second_bound_that_is_worse_changes_nothing() -> None:
+    cut = cuts_of([(1, [], 0.0)], [0.125], [[(0, 1, 1.0), (0, 1, 0.0)]])
+    assert recheck(CUTTING, resting(cut), exact=True).accepted
+
+
+@pytest.mark.parametrize("at_once", [1, 2**22])
+def test_each_goal_needs_a_cut_of_its_own(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third class alike the second: both leaves need z >= 0."""
+    monkeypatch.setattr("evaluators.recheck.AT_ONCE", at_once)
     network = bent(1, -1, 0.25, other=0)
     leaves: list[LEAF] = [(1, [], 0.0), (2, [], 0.0)]
     rows: list[LEAF] = [(1, [], 0.0), (2, [], 0.0)]

@@ -1,7 +1,10 @@
 """The certificates that methods write: accepted by the recheck, whatever the method."""
 
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +13,7 @@ from evaluators.network import Network
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.recheck import recheck
 from evaluators.verdict import Status
+from tests.benchmarks.test_search_speed import question
 from tests.fixtures.tiny import FAMILIES, centers
 
 PIECEWISE = ("relu 2-3-2", "relu 2-4-4-3", "leaky 2-4-3-3", "residual", "convolutional", "pooled")
@@ -51,3 +55,26 @@ def test_every_certificate_is_accepted(name: str, family: str, norm: Norm) -> No
                 # Two evaluations of one proof, each with its own slack.
                 assert verdict.margin is not None
                 assert verdict.margin <= found.margin * (1 + 1e-6) + 1e-9
+
+
+@pytest.mark.usefixtures("shared_data")
+def test_cuts_of_a_published_network_are_derived_again(shared: Path) -> None:
+    problem = replace(question(shared, "mnist_cnn_a_adv", [1]), evidence=True, seconds=200.0)
+    (verdict,) = catalogue()["branch-and-bound"]()(problem)
+    assert verdict.status is Status.CERTIFIED, verdict.note
+    made = verdict.certificate
+    assert made is not None
+    assert isinstance(problem.network, Network)
+    assert bool((made.leaves.cut >= 0).any())
+    assert bool((made.cuts.cut >= 0).any())
+    found = recheck(problem.network, made)
+    assert found.accepted, found.reason
+    assert (found.arithmetic, found.leaves) == ("float64", len(made.leaves.goal))
+    assert found.margin is not None
+    assert verdict.margin is not None
+    assert verdict.margin <= found.margin * (1 + 1e-6) + 1e-9
+    # Without them, nothing is proved; with the half-space of another domain, it is no proof.
+    alone = replace(made, leaves=replace(made.leaves, cut=np.full_like(made.leaves.cut, -1)))
+    assert "is not proved positive" in recheck(problem.network, alone).reason
+    far = replace(made, cuts=replace(made.cuts, target=made.cuts.target + 100.0))
+    assert "is not proved positive" in recheck(problem.network, far).reason

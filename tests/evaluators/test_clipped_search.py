@@ -1,0 +1,208 @@
+"""Searches whose every domain is clipped: as right and complete as any, and so is their evidence.
+
+A few dozen networks are tried here, thousands by
+
+    CERTBOARD_NETWORKS=5000 pytest -n0 tests/evaluators/test_clipped_search.py
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+import torch
+from torch import Tensor
+
+from evaluators.certificate import Certificate
+from evaluators.deadline import Deadline
+from evaluators.deterministic import _search
+from evaluators.deterministic._around import Around
+from evaluators.deterministic._ascent import Rates
+from evaluators.deterministic._domains import Cut, Domains
+from evaluators.deterministic._search import Search
+from evaluators.deterministic._system import Bounds
+from evaluators.maxima import without_max_pools
+from evaluators.network import Network
+from evaluators.problem import Ball, Norm, Problem
+from evaluators.recheck import recheck
+from tests.fixtures.certificates import least_margin
+from tests.fixtures.tiny import FAMILIES, least_margins, points_of
+from tests.fixtures.unrolled import PIECEWISE, about, around
+
+NETWORKS = int(os.environ.get("CERTBOARD_NETWORKS", "40"))
+NAMES = [name for name in PIECEWISE if name not in ("dead", "linear")]
+CLEAR = Fraction(1, 10**4)
+"""A margin this far from zero must be decided."""
+
+NO_WITNESS: Callable[[Tensor], None] = lambda _points: None  # noqa: E731
+RATES = Rates(2, slope=0.2)
+
+
+@pytest.fixture(autouse=True)
+def _every_domain_is_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_search, "PAYS", 0)
+
+
+def question(name: str, radius: Fraction, seed: int) -> Problem:
+    network = PIECEWISE[name](seed)
+    x = torch.rand(2, generator=torch.Generator().manual_seed(seed)).round(decimals=2)
+    label = int(network(x[None].double())[0].argmax())
+    region = Ball(Norm.LINF, radius, -9.0, 9.0)
+    return replace(about(network, region, x, label), evidence=True)
+
+
+def search_of(problem: Problem) -> tuple[Around, Search]:
+    near = around(problem)
+    return near, Search.of(near, Rates(1), Deadline(20.0))
+
+
+def truth(problem: Problem) -> Fraction:
+    assert isinstance(problem.network, Network)
+    a, b = (Fraction(v) for v in problem.x.flatten().tolist())
+    r, corners = problem.region.radius, [(-1, -1), (1, -1), (1, 1), (-1, 1)]
+    polygon = [[a + i * r, b + j * r] for i, j in corners]
+    return least_margin(without_max_pools(problem.network), polygon, int(problem.labels[0]))
+
+
+def near_the_threshold(name: str, seed: int, share: Fraction) -> Problem:
+    proved, broken = Fraction(0), Fraction(2)
+    for _ in range(6):
+        radius = (proved + broken) / 2
+        if truth(question(name, radius, seed)) > 0:
+            proved = radius
+        else:
+            broken = radius
+    return question(name, (proved + broken) / 2 * share, seed)
+
+
+def cuts_in(made: Certificate) -> int:
+    return int((made.leaves.cut >= 0).sum())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_searches_are_right_and_complete_and_so_are_their_certificates(name: str) -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(-(-NETWORKS // len(NAMES))):
+        for share in (Fraction(9, 10), Fraction(99, 100), Fraction(21, 20)):
+            problem = near_the_threshold(name, seed, share)
+            least, (near, search) = truth(problem), search_of(problem)
+            assert search(RATES, NO_WITNESS) is None
+            bounds = search.lower_bounds()
+            assert Fraction(float(bounds.min())) <= least
+            if len(search.open):
+                assert least < CLEAR, search.note
+                seen["open"] += 1
+                continue
+            assert least > 0
+            made = near.certificate(search.proof())
+            assert made is not None
+            seen["proved"] += 1
+            seen["with cuts"] += cuts_in(made) > 0
+            check_evidence(problem, made, float(bounds.min()), least)
+    assert seen["open"]
+    assert seen["proved"]
+    assert seen["with cuts"] or name in ("relu 2-3-2", "bent logits"), seen
+
+
+def check_evidence(problem: Problem, made: Certificate, bound: float, least: Fraction) -> None:
+    assert isinstance(problem.network, Network)
+    network = without_max_pools(problem.network)
+    for exact in (False, None):
+        found = recheck(network, made, exact=exact)
+        assert found.accepted, found.reason
+        assert found.margin is not None
+        assert Fraction(found.margin) <= least
+        assert bound <= found.margin * (1 + 1e-6) + 1e-9
+
+
+@pytest.mark.parametrize("name", ["relu 2-4-4-3", "leaky 2-4-3-3", "residual", "windowed"])
+def test_no_bound_is_ever_above_the_true_margin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After every round, and whatever the targets are."""
+    for seed, target in ((0, 1e-3), (1, 0.05), (2, 0.5), (3, 1.0)):
+        monkeypatch.setattr(_search, "TARGET", target)
+        for share in (Fraction(1, 2), Fraction(9, 10), Fraction(6, 5)):
+            problem = near_the_threshold(name, seed, share)
+            least, (_, search) = truth(problem), search_of(problem)
+            search.start()
+            search._roots[:] = -torch.inf
+            for _ in range(20):
+                assert Fraction(float(search.lower_bounds().min())) <= least
+                if not len(search.open) or search.note:
+                    break
+                search._round(RATES, NO_WITNESS)
+
+
+@pytest.mark.parametrize("norm", [Norm.L2, Norm.L1])
+def test_balls_that_are_round_are_never_answered_wrongly(norm: Norm) -> None:
+    """Fine grids instead of an enumeration."""
+    closed = 0
+    for seed in range(4):
+        for name in ("relu 2-4-4-3", "leaky 2-4-3-3"):
+            network = FAMILIES[name](seed)
+            x, region = torch.tensor([0.5, 0.25]), Ball(norm, Fraction(1, 4), -9.0, 9.0)
+            label = int(network(x[None].double())[0].argmax())
+            problem = replace(about(network, region, x, label), evidence=True)
+            near, search = search_of(problem)
+            search.deadline = Deadline(1.0)
+            search(RATES, NO_WITNESS)
+            least = least_margins(network, points_of(region, x, 41), label)
+            assert bool((search.lower_bounds() <= least + 1e-12).all())
+            made = None if len(search.open) else near.certificate(search.proof())
+            if made is not None:
+                closed += 1
+                found = recheck(network, made, exact=False)
+                assert found.accepted, found.reason
+    assert closed
+
+
+def with_cut(search: Search, target: float, bounds: Bounds) -> Domains:
+    """The open domains, as if these were a cut's bounds."""
+    none = torch.zeros(0)
+    leaves = search.open.leaves()
+    cuts: list[Cut | None] = [
+        Cut(None, leaf, target, none.long(), none.long(), none, bounds) for leaf in leaves
+    ]
+    return replace(search.open, cuts=cuts)
+
+
+def opened() -> Search:
+    _, search = search_of(question("relu 2-4-4-3", Fraction(1, 2), 0))
+    search.start()
+    assert len(search.open)
+    return search
+
+
+def test_a_proof_by_a_cut_is_worth_its_target_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = opened()
+    goals = sorted(set(search.open.goals.tolist()))
+    domains = with_cut(search, 0.01, Bounds(search.lines.lower, search.lines.upper))
+    monkeypatch.setattr(search, "_prove", lambda some: torch.full((len(some),), 5.0).double())
+    search.open, search._roots[:] = domains, -torch.inf
+    assert search.lower_bounds()[goals].tolist() == [0.01] * len(goals)
+    hopeful = replace(domains, bounds=torch.ones(len(domains)))
+    assert len(search._closing(hopeful)) == 0
+    assert search._closed[goals].tolist() == [0.01] * len(goals)
+
+
+def test_domains_whose_units_are_all_decided_by_cuts_are_taken_up_again_without() -> None:
+    """Here by bounds that are wrong: nothing may come of them."""
+    search = opened()
+    on = Bounds(search.lines.lower.clamp(min=0), search.lines.upper)
+    search.open = with_cut(search, 0.01, on)
+    assert not bool(search.open.free(search.lines).any())
+    count = len(search.open)
+    search._round(RATES, NO_WITNESS)
+    assert len(search.open) == count
+    assert search.open.cuts == [None] * count
+    assert bool((search.open.bounds == -torch.inf).all())
+    problem = question("relu 2-4-4-3", Fraction(1, 2), 0)
+    for _ in range(200):
+        if not len(search.open) or search.note:
+            break
+        search._round(RATES, NO_WITNESS)
+    else:
+        raise AssertionError("the search does not end")
+    assert (not len(search.open)) == (truth(problem) > 0)
+    assert Fraction(float(search.lower_bounds().min())) <= truth(problem)
