@@ -255,7 +255,8 @@ class Search:
         far, clipped = (domains.select(where.nonzero()[:, 0]) for where in (~near, near))
         left = self._clipped(clipped) if len(clipped) else clipped
         if len(clipped) and len(left) > len(clipped) * (1 - PAYS):
-            self._reach = SHORTER * min(self._reach, -float(clipped.bounds.min()))
+            farthest = max(-float(clipped.bounds.min()), SMALLEST_TARGET)
+            self._reach = SHORTER * min(self._reach, farthest)
         else:
             self._reach /= SHORTER
         return far.join(left)
