@@ -39,7 +39,7 @@ def describe(
         examples=selection,
         total=find_dataset(question.dataset).test_size,
         code_version=version("certboard"),
-        commit=_commit(),
+        commit=commit_of(Path(__file__).resolve().parent.parent),
         options=options,
         machine=f"{platform.system()} {platform.machine()}, {_processor()}",
         python=platform.python_version(),
@@ -53,17 +53,25 @@ def describe(
     )
 
 
-def _commit() -> str:
-    """The commit of the code that runs, marked when it was changed since."""
-    folder = Path(__file__).resolve().parent.parent
-    what = ("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
+CODE = ("evaluators", "leaderboard", "pyproject.toml", "requirements.lock")
+"""What rows depend on besides the model, which has a hash of its own: not the results themselves,
+or only the first of several evaluations would be one of a clean commit."""
+
+
+def commit_of(folder: Path) -> str:
+    """The commit of the code in a checkout, marked when that was changed since."""
     # Without locks: it must not disturb a commit that is being made.
-    command = ["git", "--no-optional-locks", "-C", str(folder), *what]
+    git = ["git", "--no-optional-locks", "-C", str(folder)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        commit, changed = (
+            subprocess.run(
+                [*git, *what], capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
+            for what in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", *CODE))
+        )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return done.stdout.strip()
+    return f"{commit}-dirty" if changed else commit
 
 
 def _processor() -> str:

@@ -1,0 +1,41 @@
+"""Which commit rows are said to come from."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from leaderboard.provenance import commit_of
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    for name in ("evaluators/ibp.py", "site/data/rows.parquet"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("first")
+    for name in ("pyproject.toml", "requirements.lock", "leaderboard"):
+        (tmp_path / name).touch()
+    author = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for command in (["init", "--quiet"], ["add", "."], [*author, "commit", "--quiet", "-m", "One"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    return tmp_path
+
+
+def test_the_commit_is_named_in_full(checkout: Path) -> None:
+    assert len(commit_of(checkout)) == 40
+
+
+def test_new_results_do_not_make_the_code_a_changed_one(checkout: Path) -> None:
+    (checkout / "site/data/rows.parquet").write_text("second")
+    (checkout / "site/data/others.parquet").touch()
+    assert not commit_of(checkout).endswith("-dirty")
+
+
+@pytest.mark.parametrize("name", ["evaluators/ibp.py", "evaluators/new.py", "requirements.lock"])
+def test_changed_code_is_marked(name: str, checkout: Path) -> None:
+    (checkout / name).write_text("second")
+    assert commit_of(checkout).endswith("-dirty")
+
+
+def test_without_a_checkout_the_commit_is_unknown(tmp_path: Path) -> None:
+    assert commit_of(tmp_path / "nowhere") == "unknown"
