@@ -5,6 +5,7 @@ same run: what counts is that the ratio does not drift. Needs the shared models.
 """
 
 import csv
+import time
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from evaluators.deterministic._search import Search
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.deterministic.crown import CROWN
@@ -93,3 +95,24 @@ def test_recheck_of_a_certificate(benchmark: BenchmarkFixture, shared: Path) -> 
     found = benchmark(lambda: recheck(network, certificate))
     assert found.accepted
     benchmark.extra_info["leaves"] = found.leaves
+
+
+@pytest.mark.parametrize("position", [2, 10, 17, 18])
+@pytest.mark.usefixtures("shared_data")
+def test_clipping_pays(
+    benchmark: BenchmarkFixture, shared: Path, position: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processor time with clipping, and without it in the same run."""
+    problem = replace(question(shared, "mnist_cnn_a_adv", [position]), seconds=200.0)
+
+    def spent() -> float:
+        started = time.process_time()
+        (verdict,) = BranchAndBound()(problem)
+        assert verdict.status is Status.CERTIFIED
+        return time.process_time() - started
+
+    clipped = benchmark.pedantic(spent)
+    monkeypatch.setattr(Search, "_clip_near", lambda _, domains: domains)
+    plain = spent()
+    benchmark.extra_info["without"] = round(plain, 1)
+    benchmark.extra_info["ratio"] = round(clipped / plain, 2)
