@@ -111,7 +111,7 @@ def test_clipping_pays(
         assert verdict.status is Status.CERTIFIED
         return time.process_time() - started
 
-    clipped = benchmark.pedantic(spent)
+    clipped: float = benchmark.pedantic(spent)  # type: ignore[no-untyped-call]
     monkeypatch.setattr(Search, "_clip_near", lambda _, domains: domains)
     plain = spent()
     benchmark.extra_info["without"] = round(plain, 1)
