@@ -1,8 +1,10 @@
 """Narrower bounds of units in a domain, where only counterexamples matter.
 
 A counterexample of a domain has margin <= 0, and the domain's own bound is a plane below the
-margin: it lies in the half-space c·x + d <= 0. Over the part of the region in that half-space a
-unit with a plane A·x + b below its pre-activation is, for every gamma >= 0, at least
+margin: it lies in the half-space c·x + d <= 0. (A small positive target takes the place of 0, so
+that a closed domain has a margin above it; d is then the plane's constant less the target.) Over
+the part of the region in that half-space a unit with a plane A·x + b below its pre-activation is,
+for every gamma >= 0, at least
 
     min over x of (A + gamma·c)·x + b + gamma·d,
 
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from evaluators.certificate import LayerBounds
 from evaluators.deterministic._domains import Cut, Domains
-from evaluators.deterministic._proof import Planes, betas_of, least, planes
+from evaluators.deterministic._proof import ROOM, Planes, betas_of, least, planes
 from evaluators.deterministic._system import Bounds, System, UnitLines
 from evaluators.deterministic._unrolled import Rows, Unrolled
 from evaluators.problem import Region
@@ -38,9 +40,6 @@ AT_ONCE = 2**22
 
 SLACK = 8 * UNIT
 """Relative error of a sum of two products, and of what is taken off for it."""
-
-ROOM = 1e-9
-"""Bounds are widened by this share, so that another order of summation can prove them too."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +124,11 @@ class Clipping:
         before = within or Bounds(*(end.expand(len(domains), -1) for end in region))
         bounds, used = self._narrowed(below, scores, before)
         rows = zip(domains.leaves(), targets.tolist(), used, *bounds, strict=True)
-        cuts = [
+        cuts: list[Cut | None] = [
             Cut(leaf.cut, leaf, target, *parts, Bounds(lower, upper))
             for leaf, target, parts, lower, upper in rows
         ]
-        return replace(domains, cuts=list(cuts))
+        return replace(domains, cuts=cuts)
 
     def _narrowed(
         self, margin: Planes, scores: Tensor, bounds: Bounds

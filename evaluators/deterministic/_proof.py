@@ -26,6 +26,9 @@ from evaluators.deterministic._unrolled import Rows, Unrolled
 from evaluators.problem import Region
 from evaluators.rounding import UNDERFLOW, gamma
 
+ROOM = 1e-9
+"""Bounds are widened by this share, so that another order of summation can prove them too."""
+
 AT_ONCE = 2**24
 """Largest number of coefficients in one pass."""
 

@@ -18,16 +18,13 @@ from evaluators.certificate import LayerBounds
 from evaluators.deadline import Deadline
 from evaluators.deterministic._ascent import Rates, ascend
 from evaluators.deterministic._intervals import Interval, propagate
-from evaluators.deterministic._proof import prove, stored
+from evaluators.deterministic._proof import ROOM, prove, stored
 from evaluators.deterministic._system import System, UnitLines
 from evaluators.deterministic._unrolled import Layer, Rows, Unrolled
 from evaluators.elementwise import Elementwise
 from evaluators.errors import ContradictionError
 from evaluators.network import Network
 from evaluators.problem import Region
-
-ROOM = 1e-9
-"""Bounds are widened by this share, so that another order of summation can prove them too."""
 
 ROWS_AT_ONCE = 512
 """Rows whose bounds are computed together."""

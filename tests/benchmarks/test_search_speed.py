@@ -97,7 +97,7 @@ def test_recheck_of_a_certificate(benchmark: BenchmarkFixture, shared: Path) -> 
     benchmark.extra_info["leaves"] = found.leaves
 
 
-@pytest.mark.parametrize("position", [2, 10, 17, 18])
+@pytest.mark.parametrize("position", [2, 10, 11, 17, 18])
 @pytest.mark.usefixtures("shared_data")
 def test_clipping_pays(
     benchmark: BenchmarkFixture, shared: Path, position: int, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,6 @@ import pytest
 from evaluators.evaluator import Evaluator
 from evaluators.falsification.pgd import PGD
 from evaluators.network import Network
-from evaluators.onnx_export import export_onnx
 from evaluators.problem import Problem
 from evaluators.verdict import Status, Verdict
 from leaderboard import run, workers
@@ -20,7 +19,7 @@ from leaderboard.question import Question, Shard
 from leaderboard.radius_bracket import GRID
 from leaderboard.radius_search import largest_radii
 from leaderboard.run import evaluate
-from tests.fixtures.project import bent, digest
+from tests.fixtures.project import bent, question_about
 
 Solve = Callable[[Problem], list[Verdict]]
 EXAMPLES = tuple(range(12))
@@ -28,19 +27,7 @@ EXAMPLES = tuple(range(12))
 
 @pytest.fixture
 def question(tmp_path: Path) -> Question:
-    export_onnx(bent(), tmp_path / "model.onnx")
-    return Question(
-        dataset="digits",
-        norm="linf",
-        radius=Fraction(1, 4),
-        seconds=60.0,
-        evaluator="crown",
-        options=(),
-        distribution=None,
-        sigma=None,
-        model=tmp_path / "model.onnx",
-        model_sha256=digest(tmp_path / "model.onnx"),
-    )
+    return question_about(bent(), tmp_path, "crown", Fraction(1, 4))
 
 
 @pytest.fixture

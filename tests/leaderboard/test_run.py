@@ -21,26 +21,14 @@ from leaderboard.errors import BugError, InputError
 from leaderboard.question import Question, Shard, shards
 from leaderboard.run import evaluate, fingerprint
 from leaderboard.setting import exact_fraction, exact_text
-from tests.fixtures.project import bent, digest, linear
+from tests.fixtures.project import bent, digest, linear, question_about
 
 Solve = Callable[[Problem], list[Verdict]]
 
 
 @pytest.fixture
 def question(tmp_path: Path) -> Question:
-    export_onnx(linear(), tmp_path / "model.onnx")
-    return Question(
-        dataset="digits",
-        norm="linf",
-        radius=Fraction(1, 100),
-        seconds=60.0,
-        evaluator="ibp",
-        options=(),
-        distribution=None,
-        sigma=None,
-        model=tmp_path / "model.onnx",
-        model_sha256=digest(tmp_path / "model.onnx"),
-    )
+    return question_about(linear(), tmp_path, "ibp", Fraction(1, 100))
 
 
 @pytest.fixture
