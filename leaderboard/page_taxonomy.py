@@ -4,15 +4,20 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from leaderboard.board import Board
+from leaderboard.page_plan import PagePlan, View
 
 if TYPE_CHECKING:
     from leaderboard.submission import Submission
     from leaderboard.taxonomy import Node
 
-View = dict[str, object]
-
 # A smoothed or attacked row names its stage; these stages belong to no method of the tree.
 _NO_METHOD = ("prediction",)
+
+
+def plans(board: Board) -> list[PagePlan]:
+    """The tree, and a page for each node."""
+    below = [PagePlan(f"taxonomy/{path}", "node", view) for path, view in nodes(board).items()]
+    return [PagePlan("taxonomy/index", "taxonomy", tree(board)), *below]
 
 
 def evaluators_used(board: Board) -> set[str]:

@@ -15,11 +15,18 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
-from leaderboard import formatting, page_taxonomy, page_views
+from leaderboard import (
+    formatting,
+    page_home,
+    page_literature,
+    page_settings,
+    page_submissions,
+    page_taxonomy,
+)
 from leaderboard.board import Board, load_board
 from leaderboard.downloads import download_of, publish
 from leaderboard.errors import InputError
-from leaderboard.page_views import Drawn, View, drawn
+from leaderboard.page_plan import PagePlan
 from leaderboard.project import Project
 from leaderboard.site_build import run_mkdocs, serve_mkdocs, start_pages
 
@@ -33,14 +40,8 @@ class BuildReport:
     seconds: float
 
 
-@dataclass(frozen=True)
-class PagePlan:
-    """One page to generate: its path without suffix, its template and what to show."""
-
-    path: str
-    template: str
-    view: View
-    charts: tuple[Drawn, ...] = ()
+SECTIONS = (page_home, page_settings, page_submissions, page_taxonomy, page_literature)
+"""Each plans its pages."""
 
 
 def build(project: Project) -> BuildReport:
@@ -75,13 +76,9 @@ def generate(project: Project, board: Board) -> int:
     environment = _environment(project.site / "templates")
     plans = plan(board)
     for page in plans:
-        target = project.pages / f"{page.path}.md"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_render(environment, page), encoding="utf-8")
-        for item in page.charts:
-            figure = project.pages / item.path
-            figure.parent.mkdir(parents=True, exist_ok=True)
-            figure.write_text(item.json, encoding="utf-8")
+        text = _render(environment, page)
+        for path, content in ((f"{page.path}.md", text.encode()), *page.files()):
+            _write(project.pages, path, content)
     for result in board.results:
         publish(result, download_of(result, ""), project.pages)
     return len(plans)
@@ -89,36 +86,13 @@ def generate(project: Project, board: Board) -> int:
 
 def plan(board: Board) -> list[PagePlan]:
     """Every page that is generated, with what it shows."""
-    indexes = [
-        PagePlan("index", "home", page_views.home(board), tuple(drawn(board, "home", ""))),
-        PagePlan("settings/index", "settings", page_views.settings_index(board)),
-        PagePlan("submissions/index", "submissions", page_views.submissions_index(board)),
-        PagePlan("taxonomy/index", "taxonomy", page_taxonomy.tree(board)),
-        PagePlan("literature/index", "literature", page_views.literature(board)),
-    ]
-    settings = [
-        PagePlan(
-            f"settings/{name}",
-            "setting",
-            page_views.setting(board, name),
-            tuple(drawn(board, "setting", name)),
-        )
-        for name in board.settings
-    ]
-    submissions = [
-        PagePlan(
-            f"submissions/{slug}",
-            "submission",
-            page_views.submission(board, slug),
-            tuple(drawn(board, "submission", slug)),
-        )
-        for slug in board.submissions
-    ]
-    nodes = [
-        PagePlan(f"taxonomy/{path}", "node", view)
-        for path, view in page_taxonomy.nodes(board).items()
-    ]
-    return [*indexes, *settings, *submissions, *nodes]
+    return [page for section in SECTIONS for page in section.plans(board)]
+
+
+def _write(root: Path, path: str, content: bytes) -> None:
+    target = root / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
 
 
 def _render(environment: Environment, page: PagePlan) -> str:
