@@ -1,0 +1,61 @@
+"""The one command that measures a stored evaluation again, from its provenance."""
+
+import re
+import shlex
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from leaderboard.setting import load_settings
+
+if TYPE_CHECKING:
+    from leaderboard.results import Provenance, Results
+
+_FIRST = re.compile(r"first ([0-9]+) of .+")
+"""How a run on a few examples of the setting's own calls them (`leaderboard.evaluation`)."""
+
+
+def command(result: "Results") -> str:
+    """`certboard run SLUG --setting ID … --fresh`, safe to paste into a shell.
+
+    It asks what the stored evaluation asked: its evaluator where that is not the setting's own
+    protocol, its examples and its time where they differ from the setting's, its kind of device.
+    Workers are left out, since rows do not depend on them. All other options are the evaluator's
+    own at the recorded commit, or the setting's.
+    """
+    origin = result.provenance
+    words = ["certboard", "run", origin.submission, "--setting", origin.setting]
+    words += _evaluator(result) + _examples(origin) + _seconds(origin) + _device(origin)
+    return shlex.join([*words, "--fresh"])
+
+
+def evaluator_named(result: "Results") -> str | None:
+    """The evaluator that was named instead of the setting's protocol; None where none was.
+
+    The name of the file tells it (`leaderboard.results`): a smoothed model's protocol records the
+    same evaluator as one that was named.
+    """
+    parts = result.path.name.split(".")
+    return parts[1] if len(parts) == 3 and parts[2] == "parquet" else None
+
+
+def _evaluator(result: "Results") -> list[str]:
+    name = evaluator_named(result)
+    return [] if name is None else ["--evaluator", name]
+
+
+def _examples(origin: "Provenance") -> list[str]:
+    match = _FIRST.fullmatch(origin.examples)
+    return ["--examples", match[1]] if match else []
+
+
+def _seconds(origin: "Provenance") -> list[str]:
+    setting = load_settings().get(origin.setting)
+    told = origin.options.get("seconds")
+    if told is None or setting is None or Fraction(told) == Fraction(setting.seconds):
+        return []
+    return ["--seconds", repr(told)]
+
+
+def _device(origin: "Provenance") -> list[str]:
+    """Rows name the device itself, such as `NVIDIA A100`; the command names its kind."""
+    return [] if origin.device == "cpu" else ["--device", "cuda"]

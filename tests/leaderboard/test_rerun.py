@@ -1,0 +1,83 @@
+"""The command that is printed beside a row, against the commands that there are."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from leaderboard.evaluation import Request, execute, make_plan
+from leaderboard.project import Project, find_project
+from leaderboard.rerun import command, evaluator_named
+from leaderboard.results import Results, read, read_all, results_path
+from leaderboard.setting import find_setting
+from leaderboard.submission import load_submission
+from tests.fixtures.board import provenance, rows
+from tests.fixtures.project import LINF, NOISY, PLAIN
+from tests.leaderboard.conftest import Certboard
+
+
+def stored(name: str = "mnist-ibp.parquet", **changed: object) -> Results:
+    table = rows("mnist-ibp", "mnist-linf-0.1", {("certified", "ibp"): 3})
+    return Results(Path(name), table, provenance(table).model_copy(update=changed))
+
+
+PLAINLY = "certboard run mnist-ibp --setting mnist-linf-0.1"
+
+
+@pytest.mark.parametrize(
+    ("changed", "wanted"),
+    [
+        ({}, ""),
+        ({"options": {"seconds": 60.0, "workers": "2"}}, ""),
+        ({"options": {"seconds": 0.5}}, " --seconds 0.5"),
+        ({"examples": "first 20 of all"}, " --examples 20"),
+        ({"examples": "first 3 of every 20th"}, " --examples 3"),
+        ({"examples": "first 500"}, ""),
+        ({"device": "NVIDIA H200"}, " --device cuda"),
+        (
+            {"name": "mnist-ibp.crown.parquet", "examples": "first 7 of all", "device": "GPU"},
+            " --evaluator crown --examples 7 --device cuda",
+        ),
+    ],
+)
+def test_what_differs_from_the_protocol_is_in_the_command(
+    changed: dict[str, object], wanted: str
+) -> None:
+    name = str(changed.pop("name", "mnist-ibp.parquet"))
+    assert command(stored(name, **changed)) == f"{PLAINLY}{wanted} --fresh"
+
+
+def test_foreign_names_cannot_leave_their_word() -> None:
+    made = command(stored(submission="a; rm -rf ~", setting="$(x)"))
+    assert shlex.split(made)[2:5] == ["a; rm -rf ~", "--setting", "$(x)"]
+
+
+def test_every_stored_row_has_a_command_that_the_program_accepts(certboard: Certboard) -> None:
+    results = read_all(find_project())
+    assert results
+    for result in results:
+        program, verb, *words = shlex.split(command(result))
+        assert (program, verb, words[-1]) == ("certboard", "run", "--fresh")
+        assert certboard(verb, *words, "--help").code == 0
+    assert certboard("run", "--no-such-option", "--help").code == 2
+
+
+@pytest.mark.parametrize("slug", [PLAIN, NOISY])
+@pytest.mark.parametrize("evaluator", [None, "named"])
+def test_running_the_command_measures_the_same_rows_again(
+    project: Project, certboard: Certboard, slug: str, evaluator: str | None
+) -> None:
+    setting = LINF if slug == PLAIN else "digits-l2-0.25"
+    name = evaluator and ("ibp" if slug == PLAIN else "smoothing-gaussian")
+    request = Request(name, examples=3, seconds=9.0, fresh=True)
+    plan = make_plan(project, load_submission(project, slug), find_setting(setting), request)
+    execute(plan, "1", True, lambda _rows, _found: None)
+    target = results_path(project, setting, slug, name)
+    before = read(target)
+    assert evaluator_named(before) == name
+    target.unlink()
+    words = shlex.split(command(before))
+    assert certboard(*words[1:]).code == 0
+    after = read(target)
+    assert after.provenance.fingerprint == before.provenance.fingerprint
+    assert after.rows.drop(columns="seconds").equals(before.rows.drop(columns="seconds"))
