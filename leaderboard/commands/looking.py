@@ -25,8 +25,11 @@ class Catalogue(StrEnum):
 def check(
     slugs: Annotated[list[str] | None, typer.Argument(help="Submissions; default: all")] = None,
 ) -> None:
-    """Validate submissions without running them; tells every problem in one go."""
-    from leaderboard.literature import load_literature
+    """Validate submissions without running them; tells every problem in one go.
+
+    Without a slug, the board's own settings, taxonomy and published results as well.
+    """
+    from leaderboard.checking import check_board
     from leaderboard.networks import check_model
     from leaderboard.submission import load_submission
     from leaderboard.submission_files import slugs as all_slugs
@@ -45,11 +48,14 @@ def check(
             for part in parts:
                 found = check_model(part.path, submission.model.dataset, part.role)
                 problems += [f"{slug}: {problem}" for problem in found]
+    told = [plural(len(chosen), "submission")]
     if not slugs:
-        load_literature()
+        board = check_board()
+        told += board.told
+        problems += board.problems
     if problems:
         raise InputError(*problems)
-    print(f"{plural(len(chosen), 'submission')} checked, no problem found")
+    print(f"{', '.join(told)} checked, no problem found")
 
 
 @app.command()

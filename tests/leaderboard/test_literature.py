@@ -1,16 +1,29 @@
 import csv
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from leaderboard.dataset import load_datasets
 from leaderboard.errors import InputError
-from leaderboard.literature import FILE, Reported, join, load_literature, read_literature
+from leaderboard.literature import (
+    COLLECTIONS,
+    ELSEWHERE,
+    FILE,
+    Reported,
+    Source,
+    join,
+    load_literature,
+    read_literature,
+)
 
-BOARD, PROGRESS = "SoK leaderboard, board", "SoK leaderboard, progress"
+BOARD: Final = "SoK leaderboard, board"
+PROGRESS: Final = "SoK leaderboard, progress"
+SINCE: Final = "since 2024"
 HEADER = "dataset,norm,radius,kind,certified,clean,attack,title,date,url,source\n"
 
 
@@ -28,14 +41,65 @@ def test_every_collected_row_is_there() -> None:
     )
 
 
-def test_the_values_are_the_collected_ones(shared: Path) -> None:
-    with (shared / "literature" / "board.csv").open(encoding="utf-8") as lines:
-        collected = [
-            (row["norm"], Fraction(row["epsilon"]), float(row["certified_accuracy_percent"]))
-            for row in csv.DictReader(lines)
-        ]
-    ours = [(row.norm, row.radius, row.certified) for row in read_literature(FILE)[:151]]
-    assert ours == collected
+def collected(shared: Path) -> Iterator[tuple[Source, dict[str, str]]]:
+    """The rows of the three collections, in their own order and columns."""
+    files: dict[str, Source] = {"board": BOARD, "progress": PROGRESS, "since-2024": SINCE}
+    for name, source in files.items():
+        with (shared / "literature" / f"{name}.csv").open(encoding="utf-8") as lines:
+            yield from ((source, row) for row in csv.DictReader(lines))
+
+
+def number(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def test_every_collected_row_is_there_with_its_values(shared: Path) -> None:
+    rows = read_literature(FILE)
+    compared = 0
+    for row, (source, theirs) in zip(rows, collected(shared), strict=True):
+        empirical = theirs.get("kind") == "empirical"
+        accuracy = number(
+            theirs.get("certified_accuracy_percent") or theirs.get("accuracy_percent")
+        )
+        assert row.source == source
+        assert row.dataset == re.sub("[^a-z0-9]|x64", "", theirs["dataset"].lower())
+        assert (row.norm, row.radius) == (theirs["norm"], Fraction(theirs["epsilon"]))
+        assert (row.attack if empirical else row.certified) == accuracy
+        assert row.clean == number(theirs.get("clean_accuracy_percent"))
+        assert (row.kind == "empirical") == empirical
+        if "certification" in theirs:
+            assert row.kind == theirs["certification"]
+        if theirs.get("attack_accuracy_percent"):
+            assert row.attack == number(theirs["attack_accuracy_percent"])
+        assert theirs["date"] == row.date if "date" in theirs else row.date in ("", *years(row))
+        assert row.venue == theirs["venue"]
+        assert row.extra_data == (theirs.get("extra_data") or row.extra_data)
+        compared += 1
+    assert compared == 301
+
+
+def years(row: Reported) -> list[str]:
+    """What a row without a date of its own may be dated: its venue's year, or its arXiv month."""
+    return [*re.findall("20[0-9]{2}", row.venue), row.month]
+
+
+def words(*texts: str) -> set[str]:
+    plain = re.sub(r"\\ell_|\\epsilon|ℓ", " ", " ".join(texts))
+    return set(re.findall("[a-z0-9]+", plain.lower()))
+
+
+def test_title_link_and_comment_of_every_collected_row_are_kept(shared: Path) -> None:
+    """Markup is gone, and a comment may lie in another column, or be a better title."""
+    for row, (_, theirs) in zip(read_literature(FILE), collected(shared), strict=True):
+        told = words(row.title, row.approach, row.protocol, row.note, row.extra_data)
+        missing = words(theirs["title"], theirs["comment"], theirs.get("approach", "")) - told
+        assert missing <= DROPPED, (row, missing)
+        if theirs["link"]:
+            assert row.url == theirs["link"]
+
+
+DROPPED = {"approach", "name", "accepted", "at", "iccv", "2019", "under", "the", "data", "source"}
+"""Words that only introduced a value which now has its own column."""
 
 
 def test_repeated_results_are_shown_once_and_no_other_is_lost() -> None:
@@ -68,7 +132,45 @@ def test_different_values_or_titles_are_never_joined() -> None:
 
 
 def test_every_dataset_is_known_or_not_measured_here() -> None:
-    assert {row.dataset for row in load_literature()} - set(load_datasets()) == {"cifar100"}
+    assert {row.dataset for row in load_literature()} - set(load_datasets()) == set(ELSEWHERE)
+
+
+def test_every_collection_says_where_it_is_from() -> None:
+    assert set(COLLECTIONS) == {row.source for row in load_literature()}
+
+
+@pytest.mark.parametrize(
+    ("date", "url", "month"),
+    [
+        ("2019-02", "https://arxiv.org/abs/1809.03008", "2019-02"),
+        ("2024", "https://arxiv.org/abs/2310.02513", "2023-10"),
+        ("2024", "https://arxiv.org/pdf/2310.02513.pdf", "2023-10"),
+        ("2024", "https://openreview.net/pdf?id=mzyZ4wzKlM", "2024"),
+        ("2024-05-07", "https://a.org/", "2024-05"),
+    ],
+)
+def test_the_month_is_the_date_s_or_the_preprint_s(date: str, url: str, month: str) -> None:
+    assert reported(BOARD, date=date, url=url).month == month
+
+
+def test_the_same_line_twice_is_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "literature.csv"
+    line = f'mnist,linf,0.3,deterministic,90,95,,A,2020,,"{BOARD}"\n'
+    path.write_text(HEADER + line + line, encoding="utf-8")
+    with pytest.raises(InputError, match=r"literature.csv, line 3: repeats line 2\."):
+        read_literature(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"\xff\xfe", "not UTF-8"), (b'dataset\n"a', "line 1: not CSV"), (None, "cannot be read")],
+)
+def test_a_file_that_is_no_table_is_told(tmp_path: Path, content: bytes | None, told: str) -> None:
+    path = tmp_path / "literature.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=told):
+        read_literature(path)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +185,7 @@ def test_every_dataset_is_known_or_not_measured_here() -> None:
         ("mnist,linf,0.3,deterministic,,,,A,2020,,{}", "must have a certified accuracy"),
         ("mnist,linf,0.3,empirical,50,,,A,2020,,{}", "attack accuracy and no certified one"),
         ("mnist,linf,0.3,certified,50,,,A,2020,,{}", "'kind' is 'certified'"),
+        ("minst,linf,0.3,deterministic,50,,,A,2020,,{}", "Did you mean 'mnist'?"),
         ('mnist,linf,"0,3",deterministic,50,,,A,2020,,{}', "write 0.3 or 3/10"),
         ("mnist,linf,0.3,deterministic,50,,,A,2020,javascript:x,{}", "https:// or http://"),
         ("mnist,linf,0.3,deterministic,50,,,A,May 2020,,{}", "2024-05"),

@@ -1,0 +1,61 @@
+"""What `certboard check` reads besides submissions: the board's own settings, tree and numbers."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from leaderboard import literature, setting, taxonomy
+from leaderboard.dataset import load_datasets
+from leaderboard.errors import InputError
+from leaderboard.formatting import plural
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was read, in words, and every problem found."""
+
+    told: list[str]
+    problems: list[str]
+
+
+def check_board() -> Checked:
+    """Read every file of the board that is data, all of them whatever is wrong with one."""
+    checked = Checked([], [])
+    for noun, count in _COUNTS.items():
+        try:
+            checked.told.append(plural(count(), noun))
+        except InputError as error:
+            checked.problems.extend(_with_line(problem) for problem in error.problems)
+        except TypeError as error:
+            checked.problems.append(f"{error}.")
+    return checked
+
+
+_COUNTS: dict[str, Callable[[], int]] = {
+    "dataset": lambda: len(load_datasets()),
+    "setting": lambda: len(setting.read_settings(setting.FOLDER)),
+    "taxonomy node": lambda: len(taxonomy.read_taxonomy(taxonomy.FILE).nodes),
+    "published result": lambda: len(literature.read_literature(literature.FILE)),
+}
+
+
+def _with_line(problem: str) -> str:
+    """The problem of the tree's n-th entry, with the line where that entry begins."""
+    name = taxonomy.FILE.name
+    counted = re.match(rf"{re.escape(name)}: .*?\bnode #([0-9]+)", problem)
+    named = re.match(rf"{re.escape(name)}: .*?'([a-z0-9/-]+)'", problem)
+    line = None
+    if counted:
+        line = _line_of(taxonomy.FILE, r"\[\[node\]\]", int(counted[1]))
+    elif named:
+        line = _line_of(taxonomy.FILE, rf'path *= *"{re.escape(named[1])}"', -1)
+    return problem if line is None else problem.replace(name, f"{name}, line {line}", 1)
+
+
+def _line_of(path: Path, pattern: str, position: int) -> int | None:
+    """The line of the n-th match from 1 on, or of the last one for -1."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = [number for number, line in enumerate(lines, start=1) if re.match(pattern, line)]
+    at = position - 1 if position > 0 else position
+    return found[at] if -len(found) <= at < len(found) else None
