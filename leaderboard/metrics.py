@@ -1,16 +1,19 @@
 """Metrics of one re-evaluation: each is one entry that knows its name, its unit and its direction.
 
-Everything shown about a re-evaluated submission is computed here from its rows, one per test
-example, in the columns of `leaderboard.results`.
+Everything shown about a re-evaluated submission is computed here from the tally of its rows, one
+per test example, in the columns of `leaderboard.results`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.special import betaincinv
+
+from leaderboard.tally import Tally
 
 CONFIDENCE_LEVEL = 0.95
 
@@ -27,8 +30,9 @@ class Interval:
 class Metric:
     """One number computed from the rows of one re-evaluation.
 
-    `value` takes the rows (any number of them, one per test example) and the setting's exact
-    radius; it returns a share in [0, 1] or seconds, or None where the rows cannot tell.
+    `value` takes the counts of the rows (any number of them, one per test example) and the
+    setting's exact radius; it returns a share in [0, 1] or seconds, or None where the rows cannot
+    tell.
     """
 
     name: str
@@ -36,20 +40,12 @@ class Metric:
     description: str
     better: Literal["higher", "lower"]
     unit: Literal["share", "seconds"]
-    value: Callable[[pd.DataFrame, Fraction], float | None]
+    value: Callable[[Tally, Fraction], float | None]
 
 
 def is_smoothed(rows: pd.DataFrame) -> bool:
     """Whether the rows are a smoothed model's, which stores each example's largest radius."""
     return bool(rows["sigma"].notna().any())
-
-
-def is_probabilistic(rows: pd.DataFrame) -> bool:
-    """Whether certificates may fail by chance: of a smoothed model, unless its noise is summed up.
-
-    Some noise has so few values that all of them are run; nothing is sampled then.
-    """
-    return is_smoothed(rows) and bool(rows["n"].notna().any())
 
 
 def correct(rows: pd.DataFrame) -> "pd.Series[bool]":
@@ -69,57 +65,56 @@ def certified_at(rows: pd.DataFrame, radius: Fraction) -> "pd.Series[bool]":
     return correct(rows) & pd.Series(reached, index=rows.index, dtype=bool)
 
 
-def certified_mask(rows: pd.DataFrame, radius: Fraction) -> "pd.Series[bool]":
-    """Per example: certified at the setting's own radius.
+@lru_cache(maxsize=4096)
+def clopper_pearson(successes: int, examples: int) -> Interval:
+    """The exact two-sided interval of a share, at `CONFIDENCE_LEVEL`, from a binomial count.
 
-    A plain model's verdict was decided at that radius; a smoothed one's is decided again here
-    from the radius it stored.
+    Clopper and Pearson (Biometrika 26, 1934): quantiles of two beta distributions.
     """
-    if is_smoothed(rows):
-        return certified_at(rows, radius)
-    return (rows["status"] == "certified").astype(bool)
+    tail = (1 - CONFIDENCE_LEVEL) / 2
+    failures = examples - successes
+    low = betaincinv(successes, failures + 1, tail) if successes else 0.0
+    high = betaincinv(successes + 1, failures, 1 - tail) if failures else 1.0
+    return Interval(float(low), float(high))
 
 
-def certified_interval(rows: pd.DataFrame, radius: Fraction, total: int) -> Interval | None:
+def certified_interval(tally: Tally, radius: Fraction, total: int) -> Interval | None:
     """Clopper-Pearson interval of the certified accuracy on the whole test set.
 
     None when all `total` examples were evaluated: the share is then exact, not an estimate.
     """
-    if len(rows) == 0 or len(rows) >= total:
+    if tally.examples == 0 or tally.examples >= total:
         return None
-    successes = int(certified_mask(rows, radius).sum())
-    found = binomtest(successes, len(rows)).proportion_ci(CONFIDENCE_LEVEL, method="exact")
-    return Interval(float(found.low), float(found.high))
+    return clopper_pearson(tally.certified(radius), tally.examples)
 
 
-def _share(mask: "pd.Series[bool]") -> float | None:
-    return float(mask.mean()) if len(mask) else None
+def _share(part: int, tally: Tally) -> float | None:
+    return part / tally.examples if tally.examples else None
 
 
-def _certified(rows: pd.DataFrame, radius: Fraction) -> float | None:
-    return _share(certified_mask(rows, radius))
+def _certified(tally: Tally, radius: Fraction) -> float | None:
+    return _share(tally.certified(radius), tally)
 
 
-def _clean(rows: pd.DataFrame, _radius: Fraction) -> float | None:
-    return _share(correct(rows))
+def _clean(tally: Tally, _radius: Fraction) -> float | None:
+    return _share(tally.correct, tally)
 
 
-def _attack(rows: pd.DataFrame, _radius: Fraction) -> float | None:
-    if is_smoothed(rows):
-        return None
-    return _share((rows["status"] != "falsified").astype(bool))
+def _attack(tally: Tally, _radius: Fraction) -> float | None:
+    return None if tally.smoothed else _share(tally.examples - tally.of_status("falsified"), tally)
 
 
-def _unknown(rows: pd.DataFrame, radius: Fraction) -> float | None:
-    return _share(~certified_mask(rows, radius) & (rows["status"] != "falsified").astype(bool))
+def _unknown(tally: Tally, radius: Fraction) -> float | None:
+    decided = tally.certified(radius) + tally.of_status("falsified")
+    return _share(tally.examples - decided, tally)
 
 
-def _median_seconds(rows: pd.DataFrame, _radius: Fraction) -> float | None:
-    return float(rows["seconds"].median()) if len(rows) else None
+def _median_seconds(tally: Tally, _radius: Fraction) -> float | None:
+    return tally.median_seconds
 
 
-def _total_seconds(rows: pd.DataFrame, _radius: Fraction) -> float | None:
-    return float(rows["seconds"].sum()) if len(rows) else None
+def _total_seconds(tally: Tally, _radius: Fraction) -> float | None:
+    return tally.total_seconds
 
 
 METRICS: dict[str, Metric] = {

@@ -23,7 +23,7 @@ def home(board: Board) -> View:
         "leaders": sorted(leaders, key=lambda row: (row.ours is None, row.paper is None)),
         "facts": {
             "submissions": len(board.results_of),
-            "verdicts": sum(len(result.rows) for result in results),
+            "verdicts": sum(result.tally.examples for result in results),
             "certified": sum(_certified(result) for result in results),
             "settings": len(board.settings),
             "literature": len(board.literature),
@@ -36,4 +36,4 @@ def home(board: Board) -> View:
 
 
 def _certified(result: "Results") -> int:
-    return int((result.rows["status"] == "certified").sum())
+    return result.tally.of_status("certified")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from leaderboard import page_smoothing
 from leaderboard.board import Board
 from leaderboard.downloads import download_of
-from leaderboard.metrics import METRICS, is_smoothed
+from leaderboard.metrics import METRICS
 from leaderboard.page_plan import PagePlan, View, drawn
 from leaderboard.ranking import Standing
 from leaderboard.setting import NORM_SIGNS, Setting
@@ -98,10 +98,10 @@ def incomplete(board: Board, results: "list[Results]") -> list[str]:
         origin = result.provenance
         title = board.submissions[origin.submission].title
         place = board.settings[origin.setting]
-        wanted = len(place.selection(is_smoothed(result.rows)).indices(origin.total))
+        wanted = len(place.selection(result.tally.smoothed).indices(origin.total))
         if not origin.data_complete:
             notes.append(f"{title}, {place.title}: the data were incomplete. {origin.data_note}")
-        if len(result.rows) < wanted:
-            seen = f"{len(result.rows):,} of {wanted:,} examples are evaluated"
+        if result.tally.examples < wanted:
+            seen = f"{result.tally.examples:,} of {wanted:,} examples are evaluated"
             notes.append(f"{title}, {place.title}: {seen}.")
     return notes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from leaderboard.board import Board
 from leaderboard.formatting import plural
 from leaderboard.setting import exact_text
-from leaderboard.smoothed import Curve, columns, curves, sureness
+from leaderboard.smoothed import Curve, columns, curves, foremost, sureness
 
 if TYPE_CHECKING:
     from leaderboard.results import Results
@@ -24,18 +24,26 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """Certified accuracy by noise and radius; `radii` are the headings."""
+    """Certified accuracy by noise and radius; `radii` are the headings.
+
+    Of many models the foremost at the setting's radius are shown; `total` is how many there are.
+    """
 
     radii: tuple[str, ...]
     asked: tuple[bool, ...]
     lines: tuple[Line, ...]
+    total: int
+
+
+MOST_LINES = 24
 
 
 def table(board: Board, setting: str) -> Table | None:
     """The smoothed models of a setting's dataset and norm; None where there is none."""
-    found = curves(board, setting)
-    if not found:
+    everyone = curves(board, setting)
+    if not everyone:
         return None
+    found = foremost(everyone, board.settings[setting].radius, MOST_LINES)
     radii = columns(board, setting, found)
     shares = [[curve.certified(radius) for radius in radii] for curve in found]
     most = [max(column) for column in zip(*shares, strict=True)]
@@ -51,7 +59,7 @@ def table(board: Board, setting: str) -> Table | None:
     ]
     wanted = board.settings[setting].radius
     asked = tuple(radius == wanted for radius in radii)
-    return Table(tuple(map(exact_text, radii)), asked, tuple(lines))
+    return Table(tuple(map(exact_text, radii)), asked, tuple(lines), len(everyone))
 
 
 def how_sure(results: Iterable["Results"]) -> str:

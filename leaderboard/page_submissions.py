@@ -7,7 +7,6 @@ from leaderboard import page_smoothing
 from leaderboard.board import Board
 from leaderboard.downloads import download_of
 from leaderboard.formatting import DASH
-from leaderboard.metrics import is_smoothed
 from leaderboard.page_plan import PagePlan, View, drawn
 from leaderboard.page_settings import incomplete
 from leaderboard.submission import Submission
@@ -47,7 +46,7 @@ def _index_row(board: Board, submission: Submission) -> View:
         "training": node.title if node else submission.training.node,
         "kind": "probabilistic" if submission.smoothing else "deterministic",
         "settings": len(results),
-        "verdicts": sum(len(result.rows) for result in results),
+        "verdicts": sum(result.tally.examples for result in results),
         "best": best and {"rank": best[0], "setting": board.settings[best[1]]},
     }
 
@@ -73,7 +72,7 @@ def _entry(board: Board, subject: Submission, result: "Results") -> View:
         "setting": place,
         "line": line,
         "of": len(board.re_evaluated(place.id)),
-        "rows": len(result.rows),
+        "rows": result.tally.examples,
         "claimed_certified": _claimed(claim.certified if claim else None),
         "claimed_clean": _claimed(claim.clean if claim else None),
         "median_seconds": line.measured["median-seconds"],
@@ -90,8 +89,8 @@ def _claimed(value: float | None) -> str:
 def provenance(result: "Results") -> list[tuple[str, str]]:
     """Everything recorded about how the rows came to be, in the order it was recorded."""
     fields = result.provenance.model_dump(mode="json")
-    smoothed = is_smoothed(result.rows)
-    confidence = f"{float(result.rows['confidence'].min()):.6g} per example"
+    smoothed = result.tally.smoothed
+    confidence = f"{result.tally.least_confidence:.6g} per example"
     shown = [(name.replace("_", " "), _told(value)) for name, value in fields.items()]
     return [*shown, ("confidence", confidence)] if smoothed else shown
 

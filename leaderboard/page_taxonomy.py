@@ -22,7 +22,7 @@ def plans(board: Board) -> list[PagePlan]:
 
 def evaluators_used(board: Board) -> set[str]:
     """The evaluators that decided at least one stored row: those certboard is known to run."""
-    used = {str(stage) for result in board.results for stage in result.rows["stage"].unique()}
+    used = {stage for result in board.results for _, stage in result.tally.decided}
     return used.difference(_NO_METHOD)
 
 
@@ -38,9 +38,8 @@ def submissions_under(board: Board) -> dict[str, list["Submission"]]:
     for slug, submission in board.submissions.items():
         places = {submission.training.node}
         for result in board.results_of.get(slug, ()):
-            rows = result.rows
-            stages = rows.loc[rows["status"] == "certified", "stage"].unique()
-            places |= {node_of[str(stage)] for stage in stages if str(stage) in node_of}
+            stages = [stage for stage, _ in result.tally.stages("certified")]
+            places |= {node_of[stage] for stage in stages if stage in node_of}
         for place in places:
             for path in _upwards(place):
                 found[path][slug] = submission

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from leaderboard.formatting import whole_percent
 from leaderboard.literature import Reported
-from leaderboard.metrics import METRICS, Interval, certified_interval, is_probabilistic
+from leaderboard.metrics import METRICS, Interval, certified_interval
 from leaderboard.setting import Setting
 from leaderboard.submission import Submission
 
@@ -76,26 +76,24 @@ def matches(row: Reported, setting: Setting) -> bool:
 
 def how_certified(result: "Results") -> str:
     """What proved the certificates, most productive first: `crown 71 %, ibp 29 %`."""
-    rows = result.rows
-    proved = rows.loc[rows["status"] == "certified", "stage"].value_counts()
-    total = int(proved.sum())
-    by_share = sorted(proved.items(), key=lambda pair: (-int(pair[1]), str(pair[0])))
-    if len(by_share) == 1:
-        return str(by_share[0][0])
-    return ", ".join(f"{stage} {whole_percent(int(count), total)}" for stage, count in by_share)
+    proved = result.tally.stages("certified")
+    if len(proved) == 1:
+        return proved[0][0]
+    total = sum(count for _, count in proved)
+    return ", ".join(f"{stage} {whole_percent(count, total)}" for stage, count in proved)
 
 
 def _re_evaluated(setting: Setting, result: "Results", submission: Submission) -> Standing:
-    rows, radius = result.rows, setting.radius
-    values = {name: metric.value(rows, radius) for name, metric in METRICS.items()}
+    tally, radius = result.tally, setting.radius
+    values = {name: metric.value(tally, radius) for name, metric in METRICS.items()}
     return Standing(
         rank=None,
         tier="re-evaluated",
-        kind="probabilistic" if is_probabilistic(rows) else "deterministic",
+        kind="probabilistic" if tally.probabilistic else "deterministic",
         title=submission.title,
         how=how_certified(result),
         certified=values["certified"],
-        interval=certified_interval(rows, radius, result.provenance.total),
+        interval=certified_interval(tally, radius, result.provenance.total),
         clean=values["clean"],
         attack=values["attack"],
         unknown=values["unknown"],

@@ -5,21 +5,25 @@ the setting's own protocol is `<slug>.<evaluator>.parquet` beside it and is not 
 never writes; writing goes to a file beside the place and is renamed.
 """
 
+import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.csv import write_csv
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leaderboard.errors import InputError
 from leaderboard.project import Project
+from leaderboard.tally import NUMBERS, TEXTS, Columns, Tally, Texts, count
 
 SCHEMA_VERSION = 2
 
@@ -100,13 +104,31 @@ class Provenance(BaseModel):
     created: str
 
 
-@dataclass(frozen=True)
 class Results:
-    """One stored evaluation."""
+    """One stored evaluation: where it lies, its rows, and where they come from.
 
-    path: Path
-    rows: pd.DataFrame
-    provenance: Provenance
+    Without `rows` they are read from the file when they are asked for; `tally` has what most pages
+    need, and is much smaller.
+    """
+
+    def __init__(self, path: Path, rows: pd.DataFrame | None, provenance: Provenance) -> None:
+        self.path = path
+        self.provenance = provenance
+        self._rows = rows
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """All rows, in the columns `COLUMNS`.
+
+        Raises:
+            InputError: the file was changed since, and cannot be read any more.
+        """
+        return self._rows if self._rows is not None else _rows_of(self)
+
+    @cached_property
+    def tally(self) -> Tally:
+        """The counts of the rows."""
+        return count(_columns_of(self.rows))
 
 
 def results_path(project: Project, setting: str, slug: str, evaluator: str | None = None) -> Path:
@@ -162,18 +184,81 @@ def read(path: Path) -> Results:
     Raises:
         InputError: the file is not one, is damaged, or is of a newer version than this program.
     """
+    table, provenance = _read(path, COLUMNS)
+    return Results(path, _to_pandas(table), provenance)
+
+
+def scan(path: Path) -> Results:
+    """A stored evaluation, of which only what is counted is read now; the rows when asked for.
+
+    Raises:
+        InputError: as for `read`, as far as it can be seen now.
+    """
+    table, provenance = _read(path, (*NUMBERS, *TEXTS))
+    result = Results(path, None, provenance)
+    result.__dict__["tally"] = count(_columns_of(table))
+    return result
+
+
+def _read(path: Path, names: Sequence[str]) -> tuple[pa.Table, Provenance]:
+    """Some columns of a file, in the types of `SCHEMA`."""
     with _opened(path) as file:
         provenance = _provenance(path, file)
         missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
         for name in missing:
             if _SINCE.get(name, 1) <= provenance.schema_version:
                 raise InputError(f"{path}: the column '{name}' is missing.")
-        table = file.read([name for name in COLUMNS if name not in missing])
-        for name in missing:
+        # One thread: for files this small, starting more takes longer than reading.
+        table = file.read([name for name in names if name not in missing], use_threads=False)
+        for name in set(names).intersection(missing):
             nothing = pa.nulls(table.num_rows, SCHEMA.field(name).type)
             table = table.append_column(name, nothing)
-        rows = _to_pandas(table.select(list(COLUMNS)).cast(SCHEMA))
-    return Results(path, rows, provenance)
+        wanted = pa.schema([SCHEMA.field(name) for name in names])
+        return table.select(list(names)).cast(wanted), provenance
+
+
+@lru_cache(maxsize=32)
+def _rows_of(result: Results) -> pd.DataFrame:
+    """Rows that a page asks for, kept as long as few others come between."""
+    return read(result.path).rows
+
+
+def _columns_of(rows: pd.DataFrame | pa.Table) -> Columns:
+    """What is counted of some rows."""
+    if isinstance(rows, pd.DataFrame):
+        numbers = {name: rows[name].to_numpy(float, na_value=np.nan) for name in NUMBERS}
+        coded = {name: pd.factorize(rows[name].astype(object)) for name in TEXTS}
+        texts = {name: Texts(codes, list(values)) for name, (codes, values) in coded.items()}
+        return Columns(numbers, texts)
+    numbers = {
+        name: rows[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in NUMBERS
+    }
+    return Columns(numbers, {name: _texts(rows[name]) for name in TEXTS})
+
+
+def _texts(column: pa.ChunkedArray) -> Texts:
+    coded = column.combine_chunks().dictionary_encode()
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return Texts(codes.astype(np.int64), coded.dictionary.to_pylist())
+
+
+def csv(result: Results, inert: Callable[[str], str]) -> bytes:
+    """The rows of a stored evaluation for spreadsheets, without witnesses, which are binary.
+
+    `inert` is asked once about every different text and says what is written in its place.
+
+    Raises:
+        InputError: as for `read`.
+    """
+    table, _ = _read(result.path, [name for name in COLUMNS if name != "witness"])
+    for place, name in enumerate(table.column_names):
+        if pa.types.is_string(table.schema.types[place]):
+            column = table[name].combine_chunks().dictionary_encode()
+            texts = pa.array([inert(text) for text in column.dictionary.to_pylist()], pa.string())
+            table = table.set_column(place, name, texts.take(column.indices))
+    written = io.BytesIO()
+    write_csv(table, written)
+    return written.getvalue()
 
 
 def read_provenance(path: Path) -> Provenance:
@@ -222,4 +307,4 @@ def _provenance(path: Path, file: pq.ParquetFile) -> Provenance:
 def read_all(project: Project) -> list[Results]:
     """Every ranked evaluation in the project, by setting and submission."""
     paths: Iterable[Path] = sorted(project.results.glob("*/*.parquet"))
-    return [read(path) for path in paths if path.name.count(".") == 1]
+    return [scan(path) for path in paths if path.name.count(".") == 1]

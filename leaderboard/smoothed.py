@@ -6,10 +6,8 @@ from fractions import Fraction
 from math import ceil
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from leaderboard.board import Board
-from leaderboard.metrics import certified_at, correct, is_smoothed, proved_radii
+from leaderboard.tally import Tally
 
 if TYPE_CHECKING:
     from leaderboard.results import Results
@@ -43,8 +41,8 @@ class Curve:
 
     def certified(self, radius: Fraction) -> float:
         """The share of examples that are certified at `radius`; at 0, those rightly predicted."""
-        rows = self.result.rows
-        return float((certified_at(rows, radius) if radius else correct(rows)).mean())
+        tally = self.result.tally
+        return (tally.reaching(radius) if radius else tally.correct) / tally.examples
 
 
 def curves(board: Board, setting: str) -> list[Curve]:
@@ -56,7 +54,7 @@ def curves(board: Board, setting: str) -> list[Curve]:
         other = board.settings[origin.setting]
         same = (other.dataset, other.norm) == (place.dataset, place.norm)
         known = chosen.get(origin.submission)
-        if same and is_smoothed(result.rows) and (known is None or origin.setting == setting):
+        if same and result.tally.smoothed and (known is None or origin.setting == setting):
             chosen[origin.submission] = result
     found = [_curve(board, setting, result) for result in chosen.values()]
     return sorted(found, key=lambda curve: (Fraction(curve.sigma), curve.title, curve.slug))
@@ -64,24 +62,35 @@ def curves(board: Board, setting: str) -> list[Curve]:
 
 def _curve(board: Board, setting: str, result: "Results") -> Curve:
     origin = result.provenance
-    sigma = str(result.rows["sigma"].dropna().iloc[0])
     title, noise = board.submissions[origin.submission].title, origin.distribution or "gaussian"
-    return Curve(origin.submission, title, noise, sigma, origin.setting == setting, result)
+    return Curve(
+        origin.submission, title, noise, result.tally.sigma, origin.setting == setting, result
+    )
 
 
-def steps(rows: pd.DataFrame, most: int) -> list[tuple[Fraction, float]]:
+def foremost(found: Sequence[Curve], radius: Fraction, most: int) -> list[Curve]:
+    """The `most` models that certify most examples at `radius`, in the order they came."""
+    best = sorted(found, key=lambda curve: -curve.certified(radius))[:most]
+    chosen = {curve.slug for curve in best}
+    return [curve for curve in found if curve.slug in chosen]
+
+
+def steps(tally: Tally, most: int) -> list[tuple[Fraction, float]]:
     """Where a curve falls: (radius, share certified at that radius), at most about `most` of them.
 
     Leaving some out moves no step upwards.
     """
-    proved = zip(proved_radii(rows), correct(rows), strict=True)
-    reached = sorted(radius for radius, right in proved if radius is not None and right)
-    total = len(rows)
+    reached, total = tally.reached, tally.examples
     falls = [
         (radius, (len(reached) - position) / total)
         for position, radius in enumerate(reached)
         if position == 0 or radius != reached[position - 1]
     ]
+    return thinned(falls, most)
+
+
+def thinned(falls: list[tuple[Fraction, float]], most: int) -> list[tuple[Fraction, float]]:
+    """About `most` of the steps, the first and the last among them."""
     kept = falls[:: -(-len(falls) // most) if falls else 1]
     return kept if not falls or kept[-1] == falls[-1] else [*kept, falls[-1]]
 
@@ -90,13 +99,12 @@ def envelope(
     falls: Sequence[Sequence[tuple[Fraction, float]]],
 ) -> list[tuple[Fraction, float]]:
     """The best of several curves at every radius, at the steps where it falls."""
-    radii = sorted({radius for curve in falls for radius, _ in curve})
-    best = [
-        (radius, max(next((share for at, share in curve if at >= radius), 0.0) for curve in falls))
-        for radius in radii
-    ]
-    following = [*(share for _, share in best[1:]), 0.0]
-    return [point for point, after in zip(best, following, strict=True) if point[1] > after]
+    # From the largest radius down: what a curve has there, it has at every smaller one.
+    best: list[tuple[Fraction, float]] = []
+    for radius, share in sorted((step for curve in falls for step in curve), reverse=True):
+        if share > (best[-1][1] if best else 0.0):
+            best.append((radius, share))
+    return best[::-1]
 
 
 def columns(board: Board, setting: str, found: Sequence[Curve]) -> list[Fraction]:
@@ -107,14 +115,11 @@ def columns(board: Board, setting: str, found: Sequence[Curve]) -> list[Fraction
         for other in board.settings.values()
         if (other.dataset, other.norm) == (place.dataset, place.norm)
     }
-    largest = max((_largest(curve.result.rows) for curve in found), default=Fraction(0))
+    reached = [radii[-1] for curve in found if (radii := curve.result.tally.reached)]
+    largest = max(reached, default=Fraction(0))
     step = _round_step(largest)
     grid = {step * number for number in range(1, _MOST_COLUMNS + 1) if step * number <= largest}
     return sorted({Fraction(0), *grid, *asked})
-
-
-def _largest(rows: pd.DataFrame) -> Fraction:
-    return max((radius for radius in proved_radii(rows) if radius), default=Fraction(0))
 
 
 def _round_step(largest: Fraction) -> Fraction:
@@ -152,12 +157,11 @@ def sureness(results: Iterable["Results"]) -> Sureness | None:
     """
     statements, expected = 0, Fraction(0)
     for result in results:
-        rows = result.rows
-        if not is_smoothed(rows) or not rows["n"].notna().any():
+        tally = result.tally
+        if not tally.probabilistic:
             continue
-        sampled = int(rows["n"].notna().sum())
-        statements += sampled
-        expected += sampled * _failure_probability(result)
+        statements += tally.sampled
+        expected += tally.sampled * _failure_probability(result)
     if not statements:
         return None
     return Sureness(statements, expected, max(0, ceil(expected / DOUBT) - 1))
@@ -168,5 +172,5 @@ def _failure_probability(result: "Results") -> Fraction:
     told = result.provenance.options.get("failure_probability")
     if told is not None:
         return Fraction(str(told))
-    least = float(result.rows["confidence"].min())
+    least = result.tally.least_confidence
     return Fraction(ceil((1 - Fraction(least)) * 10**12), 10**12)

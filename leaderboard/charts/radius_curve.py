@@ -6,7 +6,6 @@ import plotly.graph_objects as go
 
 from leaderboard.board import Board
 from leaderboard.charts import COLOURS, SERIES, Chart, Drawing, figure
-from leaderboard.metrics import is_smoothed
 from leaderboard.smoothed import steps
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ MAX_STEPS = 400
 def _smoothed(drawn: go.Figure, board: Board, result: "Results", colour: str) -> list[list[str]]:
     title = board.settings[result.provenance.setting].title
     clean = board.line_of(result).clean or 0.0
-    falls = steps(result.rows, MAX_STEPS)
+    falls = steps(result.tally, MAX_STEPS)
     radii = [0.0, *(float(radius) for radius, _ in falls)]
     shares = [clean, *(share for _, share in falls)]
     end = radii[-1] * 1.02
@@ -87,7 +86,7 @@ def draw(board: Board, subject: str) -> Drawing | None:
     )
     for result in board.results_of.get(subject, ()):
         setting = board.settings[result.provenance.setting]
-        if is_smoothed(result.rows):
+        if result.tally.smoothed:
             colour = SERIES[len(table) and (len(drawn.data) % len(SERIES))]
             table += _smoothed(drawn, board, result, colour)
         else:

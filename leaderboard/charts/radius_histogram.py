@@ -8,7 +8,6 @@ import plotly.graph_objects as go
 
 from leaderboard.board import Board
 from leaderboard.charts import COLOURS, SERIES, Chart, Drawing, figure
-from leaderboard.metrics import correct, is_smoothed, proved_radii
 
 if TYPE_CHECKING:
     from leaderboard.results import Results
@@ -21,31 +20,25 @@ def _chosen(board: Board, subject: str) -> list["Results"]:
     found: dict[tuple[str, str], Results] = {}
     for result in board.results_of.get(subject, ()):
         place = board.settings[result.provenance.setting]
-        if is_smoothed(result.rows):
+        if result.tally.smoothed:
             found[place.dataset, place.norm] = result  # in the order of radii: the largest stays
     return list(found.values())
 
 
 def bins(result: "Results", width: float) -> tuple[dict[int, int], int]:
     """Examples by the number of their bin, and how many have no radius for the right class."""
-    rows = result.rows
-    counts: Counter[int] = Counter()
-    none = 0
-    for radius, right in zip(proved_radii(rows), correct(rows), strict=True):
-        if right and radius:
-            counts[floor(float(radius) / width)] += 1
-        else:
-            none += 1
-    return dict(sorted(counts.items())), none
+    reached = result.tally.reached
+    counts = Counter(floor(float(radius) / width) for radius in reached)
+    return dict(sorted(counts.items())), result.tally.examples - len(reached)
 
 
 def draw(board: Board, subject: str) -> Drawing | None:
     """A histogram for each dataset and norm in which the submission was sampled."""
     chosen = _chosen(board, subject)
-    radii = [float(r) for result in chosen for r in proved_radii(result.rows) if r]
     if not chosen:
         return None
-    width = max(radii, default=1.0) / _BINS
+    farthest = [float(radii[-1]) for result in chosen if (radii := result.tally.reached)]
+    width = max(farthest, default=1.0) / _BINS
     drawn = figure(
         {
             "barmode": "overlay",

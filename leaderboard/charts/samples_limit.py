@@ -1,6 +1,7 @@
 """The largest radius that n samples can give, however good the model is."""
 
 from fractions import Fraction
+from functools import cache
 from math import isnan, nan, prod
 
 import plotly.graph_objects as go
@@ -10,15 +11,19 @@ from leaderboard.board import Board
 from leaderboard.charts import SERIES, Chart, Drawing, figure
 from leaderboard.recheck_bounds import radius
 from leaderboard.setting import NORM_SIGNS, Setting
-from leaderboard.smoothed import curves
+from leaderboard.smoothed import curves, foremost
 
 USUAL = ("0.25", "0.5", "1.0")
 """Scales of noise that are drawn where no model was measured."""
+
+MOST_LINES = 12
+"""Models whose noise is drawn: those that certify most here."""
 
 _TENTHS = range(10, 61)
 """Tenths of the exponent: from 10 to a million samples."""
 
 
+@cache
 def limit(noise: str, norm: str, n: int, failure_probability: float, dimension: int) -> float:
     """The radius, for noise of scale one, if all of n samples agree; NaN where none is known.
 
@@ -32,7 +37,8 @@ def limit(noise: str, norm: str, n: int, failure_probability: float, dimension: 
 
 def _scales(board: Board, setting: Setting) -> list[tuple[str, str]]:
     """Noise and scale of the models measured here, else the usual ones."""
-    measured = {(c.noise, c.sigma): None for c in curves(board, setting.id)}
+    found = foremost(curves(board, setting.id), setting.radius, MOST_LINES)
+    measured = {(curve.noise, curve.sigma): None for curve in found}
     known = [pair for pair in measured if not isnan(limit(pair[0], setting.norm, 1000, 0.001, 1))]
     usual = "uniform" if setting.norm == "l1" else "gaussian"
     return known or [(usual, sigma) for sigma in USUAL]
@@ -116,7 +122,7 @@ CHART = Chart(
     caption="If every noisy copy agrees, the radius is still limited: for Gaussian noise to "
     "σ Φ⁻¹(α^(1/n)), α the failure probability of this setting. No model gets above its line with "
     "these numbers of samples; diamonds are at this setting's n. Drawn for the noise of the models "
-    "measured here, or for usual scales where there are none.",
+    "that certify most here, or for usual scales where there are none.",
     pages=("setting",),
     draw=draw,
     order=40,

@@ -8,9 +8,10 @@ import plotly.graph_objects as go
 from leaderboard.board import Board
 from leaderboard.charts import SERIES, Chart, Drawing, figure, plain
 from leaderboard.formatting import percent
-from leaderboard.smoothed import columns, curves, envelope, steps
+from leaderboard.smoothed import columns, curves, envelope, foremost, steps, thinned
 
 MAX_STEPS = 300
+MOST_LINES = 12
 ENVELOPE = "best of all, chosen afterwards"
 
 Falls = Sequence[tuple[Fraction, float]]
@@ -43,17 +44,17 @@ def draw(board: Board, subject: str) -> Drawing | None:
             "showlegend": True,
         }
     )
-    falls = [steps(curve.result.rows, MAX_STEPS) for curve in found]
-    clean = [curve.certified(Fraction(0)) for curve in found]
-    best = envelope(falls)
     if len(found) > 1:
+        best = envelope([steps(curve.result.tally, MAX_STEPS) for curve in found])
+        clean = max(curve.certified(Fraction(0)) for curve in found)
         wide: dict[str, object] = {"color": "rgba(138,143,140,0.35)", "width": 8}
-        drawn.add_trace(_staircase(best, max(clean), ENVELOPE, wide))
+        drawn.add_trace(_staircase(thinned(best, MAX_STEPS), clean, ENVELOPE, wide))
+    found = foremost(found, board.settings[subject].radius, MOST_LINES)
     for position, curve in enumerate(found):
         colour, dash = SERIES[position % len(SERIES)], "solid" if curve.own else "dash"
         line: dict[str, object] = {"color": colour, "width": 2, "dash": dash}
-        label = plain(curve.label)
-        drawn.add_trace(_staircase(falls[position], clean[position], label, line))
+        falls, label = steps(curve.result.tally, MAX_STEPS), plain(curve.label)
+        drawn.add_trace(_staircase(falls, curve.certified(Fraction(0)), label, line))
     radii = columns(board, subject, found)
     table = [
         [
@@ -72,11 +73,12 @@ def draw(board: Board, subject: str) -> Drawing | None:
 CHART = Chart(
     name="smoothing-curves",
     title="Smoothed models: certified accuracy against radius",
-    caption="One line a model; dashed where it was measured in another setting of this dataset and "
-    "norm. A certificate holds for its own example with the stated confidence. The wide grey line "
-    "takes the best model at each radius, chosen after the fact and on these same examples: it is "
-    "not the accuracy of any one model, and somewhat flattering. A procedure that stops early "
-    "stops at the setting's radius, and its line says little beyond it.",
+    caption="One line a model, at most the twelve that certify most at this radius; dashed where "
+    "it was measured in another setting of this dataset and norm. A certificate holds for its own "
+    "example with the stated confidence. The wide grey line takes the best model at each radius, "
+    "chosen after the fact and on these same examples: it is not the accuracy of any one model, "
+    "and somewhat flattering. A procedure that stops early stops at the setting's radius, and its "
+    "line says little beyond it.",
     pages=("setting",),
     draw=draw,
     order=30,

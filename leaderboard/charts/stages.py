@@ -16,11 +16,9 @@ def draw(board: Board, subject: str) -> Drawing | None:
     sizes: dict[str, int] = {}
     for result in board.results_of.get(subject, ()):
         title = board.settings[result.provenance.setting].title
-        sizes[title] = len(result.rows)
-        decided = result.rows.groupby(["status", "stage"]).size()
-        for key, count in decided.items():
-            status, stage = key if isinstance(key, tuple) else (str(key), "")
-            counts.setdefault((str(status), str(stage)), {})[title] = int(count)
+        sizes[title] = result.tally.examples
+        for decided, count in result.tally.decided.items():
+            counts.setdefault(decided, {})[title] = count
     if not counts:
         return None
     drawn = figure(

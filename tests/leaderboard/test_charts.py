@@ -10,7 +10,7 @@ from leaderboard.charts.progress import Point, points, state_of_the_art
 from leaderboard.charts.radius_curve import MAX_STEPS
 from leaderboard.metrics import certified_at
 from leaderboard.smoothed import steps
-from tests.fixtures.board import board, smoothed_rows
+from tests.fixtures.board import board, smoothed_rows, tally
 
 SUBJECTS = {
     "home": [""],
@@ -117,7 +117,7 @@ def test_measured_and_reported_points_differ_by_symbol(example: Board) -> None:
 
 def test_the_curve_of_a_smoothed_model_agrees_with_its_rows_at_every_step() -> None:
     table = smoothed_rows("digits-noise", "digits-l2-0.25", 297)
-    falls = steps(table, MAX_STEPS)
+    falls = steps(tally(table), MAX_STEPS)
     assert falls
     for radius, share in falls:
         assert share == pytest.approx(certified_at(table, radius).mean())
@@ -127,7 +127,7 @@ def test_the_curve_of_a_smoothed_model_agrees_with_its_rows_at_every_step() -> N
 
 def test_a_long_curve_is_thinned_to_true_points() -> None:
     table = smoothed_rows("digits-noise", "digits-l2-0.25", 3000, n=100_000)
-    falls = steps(table, MAX_STEPS)
+    falls = steps(tally(table), MAX_STEPS)
     assert 100 < len(falls) <= MAX_STEPS + 1
     for radius, share in falls[::50]:
         assert share == pytest.approx(certified_at(table, radius).mean())

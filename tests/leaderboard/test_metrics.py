@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from leaderboard.metrics import METRICS, certified_at, certified_interval, correct
-from tests.fixtures.board import rows, smoothed_rows
+from tests.fixtures.board import rows, smoothed_rows, tally
 
 DECIDED = {
     ("certified", "ibp"): 5,
@@ -17,7 +17,7 @@ TENTH = Fraction(1, 10)
 
 
 def value(name: str, table: pd.DataFrame, radius: Fraction = TENTH) -> float | None:
-    return METRICS[name].value(table, radius)
+    return METRICS[name].value(tally(table), radius)
 
 
 def smoothed(radii: list[str | None], predictions: list[int | None]) -> pd.DataFrame:
@@ -78,12 +78,14 @@ def test_a_smoothed_model_has_no_attack_accuracy() -> None:
 
 def test_no_rows_give_no_number() -> None:
     table = rows("mnist-ibp", "mnist-linf-0.1", DECIDED).head(0)
-    assert [metric.value(table, TENTH) for metric in METRICS.values()] == [None] * len(METRICS)
+    assert [metric.value(tally(table), TENTH) for metric in METRICS.values()] == [None] * len(
+        METRICS
+    )
 
 
 def test_the_interval_of_none_of_ten_is_the_closed_form() -> None:
     table = rows("mnist-ibp", "mnist-linf-0.1", {("unknown", "crown"): 10})
-    interval = certified_interval(table, TENTH, total=10_000)
+    interval = certified_interval(tally(table), TENTH, total=10_000)
     assert interval is not None
     assert interval.low == 0
     assert interval.high == pytest.approx(1 - 0.025 ** (1 / 10))
@@ -91,8 +93,8 @@ def test_the_interval_of_none_of_ten_is_the_closed_form() -> None:
 
 def test_the_whole_test_set_has_no_interval() -> None:
     table = rows("mnist-ibp", "mnist-linf-0.1", DECIDED)
-    assert certified_interval(table, TENTH, total=10) is None
-    assert certified_interval(table, TENTH, total=11) is not None
+    assert certified_interval(tally(table), TENTH, total=10) is None
+    assert certified_interval(tally(table), TENTH, total=11) is not None
 
 
 def test_every_metric_describes_itself() -> None:

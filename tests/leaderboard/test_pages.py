@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 
 from leaderboard.board import Board
-from leaderboard.downloads import without_formulas
+from leaderboard.downloads import Download, publish
 from leaderboard.formatting import percent, safe, safe_url, seconds, whole_percent
 from leaderboard.pages import generate, plan
 from leaderboard.project import Project, find_project
-from tests.fixtures.board import HOSTILE, board
+from leaderboard.results import Results, write
+from tests.fixtures.board import HOSTILE, board, provenance, rows
 
 
 @pytest.fixture(scope="module")
@@ -145,12 +146,15 @@ def test_the_csv_has_the_rows_and_no_formula(pages: Path) -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1"])
 def test_a_formula_in_a_text_column_is_defused(text: str, tmp_path: Path) -> None:
-    table = pd.DataFrame({"note": [text, None], "margin": [-0.5, 1.0]})
-    without_formulas(table).to_csv(tmp_path / "a.csv", index=False)
-    with (tmp_path / "a.csv").open(newline="") as lines:
-        [_, (note, margin), _] = list(csv.reader(lines))
-    assert note == f"'{text}".replace("\r", " ")
-    assert margin == "-0.5"
+    table = rows("mnist-ibp", "mnist-linf-0.1", {("unknown", "crown"): 2})
+    table = table.assign(note=[text, "fine"], margin=pd.array([-0.5, None], "Float64"))
+    stored = Results(tmp_path / "a.parquet", table, provenance(table))
+    write(stored.path, table, stored.provenance)
+    publish(stored, Download("a", "A", "b.parquet", "b.csv", 2), tmp_path)
+    with (tmp_path / "b.csv").open(newline="") as lines:
+        first, second = csv.DictReader(lines)
+    assert first["note"] == f"'{text}".replace("\r", " ")
+    assert (first["margin"], second["margin"], second["note"]) == ("-0.5", "", "fine")
 
 
 def test_figures_lie_where_the_pages_look_for_them(example: Board, pages: Path) -> None:

@@ -1,6 +1,5 @@
 """Curves, envelopes and tables of smoothed models, and what a page may say about its errors."""
 
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from leaderboard import page_smoothing
 from leaderboard.board import Board
 from leaderboard.charts.radius_histogram import bins
 from leaderboard.charts.samples_limit import limit
-from leaderboard.metrics import certified_at, is_probabilistic, is_smoothed
+from leaderboard.metrics import certified_at
 from leaderboard.results import Results
 from leaderboard.smoothed import columns, curves, envelope, steps, sureness
 from tests.fixtures.board import board, provenance, smoothed_rows
@@ -42,7 +41,7 @@ def test_a_model_has_one_curve_a_dataset_and_norm_its_own_setting_first(example:
 
 def test_the_envelope_is_the_best_curve_at_every_radius(example: Board) -> None:
     found = curves(example, SETTING)
-    falls = [steps(curve.result.rows, 10_000) for curve in found]
+    falls = [steps(curve.result.tally, 10_000) for curve in found]
     best = envelope(falls)
     assert [share for _, share in best] == sorted((s for _, s in best), reverse=True)
     for radius, share in best:
@@ -109,11 +108,12 @@ def test_the_sentence_claims_no_independence() -> None:
 
 
 def test_summed_noise_is_smoothed_but_not_probabilistic() -> None:
-    sampled = result(5).rows
-    exact = sampled.assign(n=None, n0=None, count=None, p_lower=None, confidence=1.0)
-    assert (is_smoothed(sampled), is_probabilistic(sampled)) == (True, True)
-    assert (is_smoothed(exact), is_probabilistic(exact)) == (True, False)
-    assert sureness([replace(result(5), rows=exact)]) is None
+    sampled = result(5)
+    rows = sampled.rows.assign(n=None, n0=None, count=None, p_lower=None, confidence=1.0)
+    exact = Results(sampled.path, rows, sampled.provenance)
+    assert (sampled.tally.smoothed, sampled.tally.probabilistic) == (True, True)
+    assert (exact.tally.smoothed, exact.tally.probabilistic) == (True, False)
+    assert sureness([exact]) is None
 
 
 def test_the_histogram_counts_every_example_once() -> None:

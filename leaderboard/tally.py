@@ -1,0 +1,145 @@
+"""What the pages need to know of one evaluation, counted once from its rows.
+
+Rows are many and pages ask again and again; everything that a table or a ranking shows of a
+re-evaluation follows from these counts.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Float, Int
+
+NUMBERS = ("label", "prediction", "confidence", "seconds", "n")
+"""Columns that are counted as numbers, NaN where one is missing."""
+
+TEXTS = ("status", "stage", "radius", "sigma", "note")
+"""Columns that are counted as texts."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A column of texts: the position of each in `values`, −1 where it is missing."""
+
+    codes: Int[np.ndarray, " examples"]
+    values: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of one evaluation that are counted: `NUMBERS` and `TEXTS`."""
+
+    numbers: Mapping[str, Float[np.ndarray, " examples"]]
+    texts: Mapping[str, Texts]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts of one evaluation's rows.
+
+    Attributes:
+        examples: how many rows there are.
+        correct: how many are predicted rightly; abstaining is not.
+        decided: how many, by status and stage.
+        notes: how many, by what was noted of them.
+        sigma: the noise's scale as stored, empty for a model that is not smoothed.
+        sampled: how many were sampled.
+        reached: of a smoothed model the exact largest radius of every rightly predicted example
+            that has one, ascending.
+        least_confidence: of all rows.
+        median_seconds, total_seconds: of the examples; None without any.
+    """
+
+    examples: int
+    correct: int
+    decided: Mapping[tuple[str, str], int]
+    notes: Mapping[str, int]
+    sigma: str
+    sampled: int
+    reached: Sequence[Fraction]
+    least_confidence: float
+    median_seconds: float | None
+    total_seconds: float | None
+
+    @property
+    def smoothed(self) -> bool:
+        """Whether the rows are a smoothed model's, which stores each example's largest radius."""
+        return self.sigma != ""
+
+    @property
+    def probabilistic(self) -> bool:
+        """Whether certificates may fail by chance: samples were drawn, not all noise summed."""
+        return self.smoothed and self.sampled > 0
+
+    def of_status(self, status: str) -> int:
+        """How many examples have this status, as it was stored."""
+        return sum(count for (found, _), count in self.decided.items() if found == status)
+
+    def certified(self, radius: Fraction) -> int:
+        """How many examples are certified at the setting's own radius.
+
+        A plain model's verdict was decided at that radius; a smoothed one's is decided again from
+        the radii it stored.
+        """
+        return self.reaching(radius) if self.smoothed else self.of_status("certified")
+
+    def reaching(self, radius: Fraction) -> int:
+        """How many examples of a smoothed model are right and proved at `radius`, exactly."""
+        return len(self.reached) - bisect_left(self.reached, radius)
+
+    def stages(self, status: str) -> list[tuple[str, int]]:
+        """What gave examples this status, most productive first."""
+        found = [(stage, count) for (told, stage), count in self.decided.items() if told == status]
+        return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+
+
+def count(columns: Columns) -> Tally:
+    """The counts of one evaluation's columns."""
+    numbers, texts = columns.numbers, columns.texts
+    seconds = numbers["seconds"]
+    right = numbers["prediction"] == numbers["label"]
+    sigma = next(iter(texts["sigma"].values), "")
+    return Tally(
+        examples=len(seconds),
+        correct=int(right.sum()),
+        decided=_decided(texts["status"], texts["stage"]),
+        notes=_each(texts["note"]),
+        sigma=sigma,
+        sampled=int((~np.isnan(numbers["n"])).sum()),
+        reached=_reached(texts, right) if sigma else (),
+        least_confidence=float(numbers["confidence"].min(initial=1.0)),
+        median_seconds=float(np.median(seconds)) if len(seconds) else None,
+        total_seconds=float(seconds.sum()) if len(seconds) else None,
+    )
+
+
+def _decided(status: Texts, stage: Texts) -> dict[tuple[str, str], int]:
+    kinds = len(stage.values)
+    counts = np.bincount(status.codes * kinds + stage.codes)
+    return {
+        (status.values[pair // kinds], stage.values[pair % kinds]): int(counts[pair])
+        for pair in map(int, np.flatnonzero(counts))
+    }
+
+
+def _each(texts: Texts) -> dict[str, int]:
+    counts = np.bincount(texts.codes[texts.codes >= 0], minlength=len(texts.values))
+    return {text: int(number) for text, number in zip(texts.values, counts, strict=True)}
+
+
+def _reached(texts: Mapping[str, Texts], right: "np.ndarray") -> tuple[Fraction, ...]:
+    """The exact radii of the examples that are right and not falsified, ascending."""
+    radius, status = texts["radius"], texts["status"]
+    falsified = [place for place, text in enumerate(status.values) if text == "falsified"]
+    kept = right & (radius.codes >= 0) & ~np.isin(status.codes, falsified)
+    counts = np.bincount(radius.codes[kept], minlength=len(radius.values))
+    proved = [
+        (exact, int(number))
+        for text, number in zip(radius.values, counts, strict=True)
+        if number and (exact := Fraction(text))
+    ]
+    # Floats keep the order of what they round; the exact numbers decide between equal ones.
+    proved.sort(key=lambda pair: (float(pair[0]), pair[0]))
+    return tuple(exact for exact, number in proved for _ in range(number))
