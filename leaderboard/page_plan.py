@@ -38,7 +38,7 @@ def drawn(board: Board, page: Page, subject: str = "") -> tuple[Drawn, ...]:
                 chart=chart,
                 heading="How far are we?" if page == "home" and chart.name == "progress" else "",
                 path=f"charts/{page}/{f'{subject}/' if subject else ''}{chart.name}.json",
-                height=int(drawing.figure.layout.height or 360),
+                height=int(str(drawing.figure.layout.get("height", 360))),
                 json=drawing.json(),
                 columns=tuple(drawing.columns),
                 table=tuple(tuple(row) for row in drawing.table),

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
-import plotly.graph_objects as go
-
+from leaderboard import plot
 from leaderboard.board import Board
 
 Page = Literal["home", "setting", "submission"]
@@ -27,13 +26,13 @@ MARKER = {"re-evaluated": "diamond", "reported": "circle-open"}
 class Drawing:
     """A figure with the same data as a small table, for readers without JavaScript."""
 
-    figure: go.Figure
+    figure: plot.Figure
     columns: Sequence[str]
     table: Sequence[Sequence[str]]
 
     def json(self) -> str:
         """The figure as Plotly's JSON, the same text for the same rows."""
-        return str(self.figure.to_json(engine="json"))
+        return self.figure.json()
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Chart:
     order: int = field(default=100)
 
 
-def figure(layout: Mapping[str, object]) -> go.Figure:
+def figure(layout: Mapping[str, object]) -> plot.Figure:
     """An empty figure in the site's style, with `layout` on top."""
     common: dict[str, object] = {
         "template": {},
@@ -69,7 +68,7 @@ def figure(layout: Mapping[str, object]) -> go.Figure:
             "yanchor": "bottom",
         },
     }
-    return go.Figure(layout={**common, **layout})
+    return plot.Figure(layout={**common, **layout})
 
 
 def plain(text: str) -> str:

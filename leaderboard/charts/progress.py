@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-
+from leaderboard import plot
 from leaderboard.board import Board
 from leaderboard.charts import MARKER, SERIES, Chart, Drawing, figure, plain
 from leaderboard.ranking import Standing
@@ -53,11 +52,11 @@ def _settings(board: Board, subject: str) -> list[str]:
     ]
 
 
-def _add(drawn: go.Figure, dated: Sequence[Point], label: str, colour: str, dash: str) -> None:
+def _add(drawn: plot.Figure, dated: Sequence[Point], label: str, colour: str, dash: str) -> None:
     best = state_of_the_art(dated)
     latest = dated[-1].date
     drawn.add_trace(
-        go.Scatter(
+        plot.scatter(
             x=[point.date for point in best] + [latest],
             y=[point.accuracy for point in best] + [best[-1].accuracy],
             mode="lines",
@@ -68,7 +67,7 @@ def _add(drawn: go.Figure, dated: Sequence[Point], label: str, colour: str, dash
         )
     )
     drawn.add_trace(
-        go.Scatter(
+        plot.scatter(
             x=[point.date for point in dated],
             y=[point.accuracy for point in dated],
             mode="markers",

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
-
+from leaderboard import plot
 from leaderboard.board import Board
 from leaderboard.charts import COLOURS, SERIES, Chart, Drawing, figure
 from leaderboard.smoothed import steps
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 MAX_STEPS = 400
 
 
-def _smoothed(drawn: go.Figure, board: Board, result: "Results", colour: str) -> list[list[str]]:
+def _smoothed(drawn: plot.Figure, board: Board, result: "Results", colour: str) -> list[list[str]]:
     title = board.settings[result.provenance.setting].title
     clean = board.line_of(result).clean or 0.0
     falls = steps(result.tally, MAX_STEPS)
@@ -23,7 +22,7 @@ def _smoothed(drawn: go.Figure, board: Board, result: "Results", colour: str) ->
     shares = [clean, *(share for _, share in falls)]
     end = radii[-1] * 1.02
     drawn.add_trace(
-        go.Scatter(
+        plot.scatter(
             x=[*radii, radii[-1], end],
             y=[round(100 * share, 3) for share in [*shares, 0.0, 0.0]],
             mode="lines",
@@ -37,7 +36,7 @@ def _smoothed(drawn: go.Figure, board: Board, result: "Results", colour: str) ->
 
 
 def _exact(
-    drawn: go.Figure, board: Board, found: list["Results"], label: str, colour: str
+    drawn: plot.Figure, board: Board, found: list["Results"], label: str, colour: str
 ) -> list[list[str]]:
     """One point a setting, certified below and attacked above, the unknown between them."""
     points = []
@@ -55,7 +54,7 @@ def _exact(
         ("certified", certified, "solid", "tonexty"),
     ):
         drawn.add_trace(
-            go.Scatter(
+            plot.scatter(
                 x=radii,
                 y=[round(100 * share, 3) for share in shares],
                 mode="lines+markers",

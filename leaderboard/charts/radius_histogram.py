@@ -4,8 +4,7 @@ from collections import Counter
 from math import floor
 from typing import TYPE_CHECKING
 
-import plotly.graph_objects as go
-
+from leaderboard import plot
 from leaderboard.board import Board
 from leaderboard.charts import COLOURS, SERIES, Chart, Drawing, figure
 
@@ -67,8 +66,8 @@ def draw(board: Board, subject: str) -> Drawing | None:
     return Drawing(drawn, ("Setting", "Radius", "Examples"), table)
 
 
-def _bars(title: str, counts: dict[int, int], width: float, colour: str) -> go.Bar:
-    return go.Bar(
+def _bars(title: str, counts: dict[int, int], width: float, colour: str) -> plot.Trace:
+    return plot.bar(
         x=[round((at + 0.5) * width, 6) for at in counts],
         y=list(counts.values()),
         width=width,
@@ -79,9 +78,9 @@ def _bars(title: str, counts: dict[int, int], width: float, colour: str) -> go.B
     )
 
 
-def _nothing(title: str, none: int, width: float) -> go.Bar:
+def _nothing(title: str, none: int, width: float) -> plot.Trace:
     """The examples without a radius, left of zero."""
-    return go.Bar(
+    return plot.bar(
         x=[-width],
         y=[none],
         width=width,

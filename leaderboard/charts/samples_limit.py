@@ -4,9 +4,9 @@ from fractions import Fraction
 from functools import cache
 from math import isnan, nan, prod
 
-import plotly.graph_objects as go
 from mpmath import mpf
 
+from leaderboard import plot
 from leaderboard.board import Board
 from leaderboard.charts import SERIES, Chart, Drawing, figure
 from leaderboard.recheck_bounds import radius
@@ -79,7 +79,7 @@ def draw(board: Board, subject: str) -> Drawing | None:
         ]
     wanted = float(setting.radius)
     drawn.add_trace(
-        go.Scatter(
+        plot.scatter(
             x=[counts[0], counts[-1]],
             y=[wanted, wanted],
             mode="lines",
@@ -91,8 +91,8 @@ def draw(board: Board, subject: str) -> Drawing | None:
     return Drawing(drawn, ("Noise", "Samples", "Largest radius"), table)
 
 
-def _curve(counts: list[int], radii: list[float], label: str, colour: str) -> go.Scatter:
-    return go.Scatter(
+def _curve(counts: list[int], radii: list[float], label: str, colour: str) -> plot.Trace:
+    return plot.scatter(
         x=counts,
         y=[round(radius, 6) for radius in radii],
         mode="lines",
@@ -103,9 +103,9 @@ def _curve(counts: list[int], radii: list[float], label: str, colour: str) -> go
     )
 
 
-def _here(n: int, radius: float, label: str, colour: str) -> go.Scatter:
+def _here(n: int, radius: float, label: str, colour: str) -> plot.Trace:
     """A mark at the setting's own number of samples."""
-    return go.Scatter(
+    return plot.scatter(
         x=[n],
         y=[round(radius, 6)],
         mode="markers",

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-import plotly.graph_objects as go
-
+from leaderboard import plot
 from leaderboard.board import Board
 from leaderboard.charts import SERIES, Chart, Drawing, figure, plain
 from leaderboard.formatting import percent
@@ -17,11 +16,11 @@ ENVELOPE = "best of all, chosen afterwards"
 Falls = Sequence[tuple[Fraction, float]]
 
 
-def _staircase(falls: Falls, clean: float, label: str, line: dict[str, object]) -> go.Scatter:
+def _staircase(falls: Falls, clean: float, label: str, line: dict[str, object]) -> plot.Trace:
     """A line from the clean accuracy down to zero."""
     radii = [0.0, *(float(radius) for radius, _ in falls)]
     shares = [clean, *(share for _, share in falls)]
-    return go.Scatter(
+    return plot.scatter(
         x=[*radii, radii[-1]],
         y=[round(100 * share, 3) for share in [*shares, 0.0]],
         mode="lines",

@@ -1,7 +1,9 @@
 """What decided how many examples, setting by setting, for one submission."""
 
-import plotly.graph_objects as go
+from collections import Counter
+from collections.abc import Iterable
 
+from leaderboard import plot
 from leaderboard.board import Board
 from leaderboard.charts import COLOURS, Chart, Drawing, figure
 
@@ -31,11 +33,11 @@ def draw(board: Board, subject: str) -> Drawing | None:
         }
     )
     table: list[list[str]] = []
-    for status, stage in sorted(counts, key=lambda key: _place(key, counts[key])):
+    order = sorted(counts, key=lambda key: _place(key, counts[key]))
+    for (status, stage), shade in _shades(order).items():
         by_setting = counts[status, stage]
-        drawn.add_trace(_bar(status, stage, by_setting, sizes))
+        drawn.add_trace(_bar(status, stage, by_setting, sizes, shade))
         table += [[title, status, stage, str(count)] for title, count in by_setting.items()]
-    _shade(drawn)
     return Drawing(drawn, ("Setting", "Status", "Decided by", "Examples"), sorted(table))
 
 
@@ -45,17 +47,19 @@ def _place(key: tuple[str, str], by_setting: dict[str, int]) -> tuple[int, int, 
     return STATUSES.index(status), -sum(by_setting.values()), stage
 
 
-def _bar(status: str, stage: str, by_setting: dict[str, int], sizes: dict[str, int]) -> go.Bar:
+def _bar(
+    status: str, stage: str, by_setting: dict[str, int], sizes: dict[str, int], shade: str
+) -> plot.Trace:
     titles = list(sizes)
     counted = [by_setting.get(title, 0) for title in titles]
     shares = [100 * count / sizes[title] for count, title in zip(counted, titles, strict=True)]
-    return go.Bar(
+    return plot.bar(
         y=titles,
         x=shares,
         customdata=counted,
         orientation="h",
         name=f"{status} by {stage}" if status != "unknown" else f"unknown after {stage}",
-        marker={"color": COLOURS[status], "line": {"width": 1, "color": "rgba(255,255,255,0.6)"}},
+        marker={"color": shade, "line": {"width": 1, "color": "rgba(255,255,255,0.6)"}},
         text=[stage if share >= READABLE else "" for share in shares],
         textposition="inside",
         insidetextanchor="middle",
@@ -65,14 +69,17 @@ def _bar(status: str, stage: str, by_setting: dict[str, int], sizes: dict[str, i
     )
 
 
-def _shade(drawn: go.Figure) -> None:
+def _shades(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Several stages of one status keep its colour and differ by strength and name."""
-    seen: dict[str, int] = {}
-    for bar in drawn.data:
-        position = seen.get(bar.legendgroup, 0)
-        seen[bar.legendgroup] = position + 1
-        red, green, blue = (int(bar.marker.color[start : start + 2], 16) for start in (1, 3, 5))
-        bar.marker.color = f"rgba({red},{green},{blue},{max(0.4, 1 - 0.22 * position):.2f})"
+    seen: Counter[str] = Counter()
+    shades = {}
+    for status, stage in keys:
+        red, green, blue = (int(COLOURS[status][start : start + 2], 16) for start in (1, 3, 5))
+        shades[status, stage] = (
+            f"rgba({red},{green},{blue},{max(0.4, 1 - 0.22 * seen[status]):.2f})"
+        )
+        seen[status] += 1
+    return shades
 
 
 CHART = Chart(

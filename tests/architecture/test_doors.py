@@ -16,7 +16,6 @@ DOORS = {
     "onnxruntime": {"evaluators/onnx_runtime.py"},
     "pyarrow": {"leaderboard/results.py"},
     "jinja2": {"leaderboard/pages.py"},
-    "plotly": {"leaderboard/charts/"},
 }
 """Which files may import a library; a folder stands for all of its files."""
 
