@@ -28,7 +28,13 @@ from leaderboard.downloads import download_of, publish
 from leaderboard.errors import InputError
 from leaderboard.page_plan import PagePlan
 from leaderboard.project import Project
-from leaderboard.site_build import run_mkdocs, serve_mkdocs, start_pages
+from leaderboard.site_build import (
+    run_mkdocs,
+    serve_mkdocs,
+    start_pages,
+    write_file,
+    write_page,
+)
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,9 @@ def generate(project: Project, board: Board) -> int:
     environment = _environment(project.site / "templates")
     plans = plan(board)
     for page in plans:
-        text = _render(environment, page)
-        for path, content in ((f"{page.path}.md", text.encode()), *page.files()):
-            _write(project.pages, path, content)
+        write_page(project, page.path, _render(environment, page))
+        for path, content in page.files():
+            write_file(project.pages, path, content)
     for result in board.results:
         publish(result, download_of(result, ""), project.pages)
     return len(plans)
@@ -87,12 +93,6 @@ def generate(project: Project, board: Board) -> int:
 def plan(board: Board) -> list[PagePlan]:
     """Every page that is generated, with what it shows."""
     return [page for section in SECTIONS for page in section.plans(board)]
-
-
-def _write(root: Path, path: str, content: bytes) -> None:
-    target = root / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
 
 
 def _render(environment: Environment, page: PagePlan) -> str:

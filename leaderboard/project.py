@@ -33,6 +33,11 @@ class Project:
         return self.root / "build" / "pages"
 
     @property
+    def theme(self) -> Path:
+        """Templates that MkDocs puts around the pages, and what it prints below their Markdown."""
+        return self.root / "build" / "theme"
+
+    @property
     def public(self) -> Path:
         """The website."""
         return self.root / "public"

@@ -204,7 +204,8 @@ def _read(path: Path, names: Sequence[str]) -> tuple[pa.Table, Provenance]:
     """Some columns of a file, in the types of `SCHEMA`."""
     with _opened(path) as file:
         provenance = _provenance(path, file)
-        missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+        there = set(file.schema_arrow.names)
+        missing = [name for name in COLUMNS if name not in there]
         for name in missing:
             if _SINCE.get(name, 1) <= provenance.schema_version:
                 raise InputError(f"{path}: the column '{name}' is missing.")

@@ -9,19 +9,51 @@ from pathlib import Path
 from leaderboard.errors import InputError
 from leaderboard.project import Project
 
-# Theme files are MkDocs' affair, not pages.
-_COPIED = (("pages", "."), ("assets", "assets"))
+BELOW = "<!-- below -->\n"
+"""In a rendered page: what follows is HTML that is printed as it is.
+
+Markdown and the search read every element of a page in Python, a tenth of a second for each
+thousand table cells. What follows the mark, they never see; so what a reader may search for stands
+above it.
+"""
 
 
 def start_pages(project: Project) -> None:
-    """Empty the folder of generated pages, and put the hand-written ones and the assets there."""
-    shutil.rmtree(project.pages, ignore_errors=True)
-    project.pages.mkdir(parents=True)
-    for source, target in _COPIED:
+    """Empty the folders of generated files, and put the hand-written ones there."""
+    copied = (
+        ("pages", project.pages),
+        ("assets", project.pages / "assets"),
+        ("theme", project.theme),
+    )
+    for folder in (project.pages, project.theme):
+        shutil.rmtree(folder, ignore_errors=True)
+    for source, target in copied:
         folder = project.site / source
         if not folder.is_dir():
             raise InputError(f"The folder {folder} is missing; the website is made from it.")
-        shutil.copytree(folder, project.pages / target, dirs_exist_ok=True)
+        shutil.copytree(folder, target, dirs_exist_ok=True)
+
+
+def write_page(project: Project, path: str, text: str) -> None:
+    """Put a rendered page at its place; what follows `BELOW` where the theme will find it."""
+    top, mark, below = text.partition(BELOW)
+    if mark:
+        start, body = top.split("---\n", 1)
+        top = f"{start}---\nbelow: below/{path}.html\n{body}"
+        # The theme's templates must not read it as a template.
+        if "endraw" in below:
+            below = below.replace("{%", "&#123;%")
+        write_file(
+            project.theme, f"below/{path}.html", f"{{% raw %}}{below}{{% endraw %}}".encode()
+        )
+    write_file(project.pages, f"{path}.md", top.encode())
+
+
+def write_file(root: Path, path: str, content: bytes) -> None:
+    """Write a file below a folder of generated ones."""
+    target = root / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
 
 
 def run_mkdocs(project: Project, newest: int) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from jinja2 import Environment
 
 from leaderboard.board import Board
 from leaderboard.downloads import Download, publish
@@ -10,7 +11,9 @@ from leaderboard.formatting import percent, safe, safe_url, seconds, whole_perce
 from leaderboard.pages import generate, plan
 from leaderboard.project import Project, find_project
 from leaderboard.results import Results, write
+from leaderboard.site_build import BELOW, write_page
 from tests.fixtures.board import HOSTILE, board, provenance, rows
+from tests.fixtures.website import whole
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +89,12 @@ def test_foreign_text_leaves_no_sign_that_html_or_markdown_reads(text: str) -> N
 def test_a_hostile_title_is_inert_on_every_page(pages: Path) -> None:
     told = 0
     for path in pages.rglob("*.md"):
-        text = path.read_text(encoding="utf-8")
+        text = whole(pages, str(path.relative_to(pages).with_suffix("")))
         assert "<script>alert" not in text
         markdown = text.split("\n---\n", 1)[-1]
         assert "](javascript:alert" not in markdown
         assert "{{" not in markdown
+        assert text.count("{%") in (0, 2)  # around what the theme prints as it is
         told += "alert(1)" in text
     assert told >= 2
 
@@ -117,19 +121,30 @@ def test_a_web_address_stays_what_it_is() -> None:
     assert safe_url('https://x.org/"><script>') == "https://x.org/%22%3E%3Cscript%3E"
 
 
+def test_what_stands_below_the_mark_is_neither_markdown_nor_a_template(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    hostile = "<p>{% endraw %}{{ 7*7 }}</p>\n"
+    write_page(project, "a/b", f"---\ntitle: A\n---\n<h1>A</h1>\n{BELOW}{hostile}")
+    top = (project.pages / "a" / "b.md").read_text(encoding="utf-8")
+    assert top == "---\nbelow: below/a/b.html\ntitle: A\n---\n<h1>A</h1>\n"
+    below = (project.theme / "below" / "a" / "b.html").read_text(encoding="utf-8")
+    printed = Environment().from_string(below).render()
+    assert printed.replace("&#123;", "{") == hostile
+
+
 def test_an_empty_setting_says_what_is_missing(pages: Path) -> None:
-    text = (pages / "settings" / "digits-linf-0.05.md").read_text(encoding="utf-8")
+    text = whole(pages, "settings/digits-linf-0.05")
     assert "No model has been re-evaluated here yet." in text
     assert "Nor is any published number" in text
 
 
 def test_a_partial_evaluation_is_noted(pages: Path) -> None:
-    text = (pages / "settings" / "mnist-linf-0.1.md").read_text(encoding="utf-8")
+    text = whole(pages, "settings/mnist-linf-0.1")
     assert "500 of 10,000 examples are evaluated." in text
 
 
 def test_a_submission_shows_claim_measurement_and_command(pages: Path) -> None:
-    text = (pages / "submissions" / "mnist-ibp.md").read_text(encoding="utf-8")
+    text = whole(pages, "submissions/mnist-ibp")
     assert "certboard run mnist-ibp --setting mnist-linf-0.1 --fresh" in text
     assert ">93.2<" in text
     assert ">80.0<" in text
