@@ -16,7 +16,7 @@ from leaderboard.provenance import describe
 from leaderboard.question import Question, Shard, combined_sha256
 from leaderboard.results import COLUMNS, Results, read, results_path, write
 from leaderboard.run import code_digest, cut, fingerprint
-from leaderboard.setting import Setting
+from leaderboard.setting import Setting, SmoothingProtocol
 from leaderboard.submission import Submission, model_path
 from leaderboard.submission_models import parts_of
 from leaderboard.workers import run_shards
@@ -89,6 +89,8 @@ class Request:
     seconds: float | None = None
     device: str = "cpu"
     fresh: bool = False
+    samples: int | None = None
+    """Of a smoothed model, at most; None for the setting's number."""
 
 
 def make_plan(project: Project, submission: Submission, setting: Setting, request: Request) -> Plan:
@@ -161,7 +163,7 @@ def _question(
         seconds=request.seconds or setting.seconds,
         evaluator=request.evaluator,
         complete=setting.complete,
-        options=tuple(sorted(protocol.options.items())) if protocol else (),
+        options=_options(protocol, request),
         distribution=smoothing.distribution if smoothing else None,
         sigma=smoothing.scale if smoothing else None,
         model=path,
@@ -170,6 +172,18 @@ def _question(
         parts=parts,
         rule=rule,
     )
+
+
+def _options(
+    protocol: SmoothingProtocol | None, request: Request
+) -> tuple[tuple[str, int | float | str], ...]:
+    """What a smoothed model's evaluator is told."""
+    if protocol is None:
+        return ()
+    told = protocol.options
+    if request.samples is not None:
+        told["n"] = min(protocol.n, request.samples)
+    return tuple(sorted(told.items()))
 
 
 def execute(

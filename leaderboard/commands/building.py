@@ -42,7 +42,7 @@ def demo() -> None:
     and every verdict is compared with them.
     """
     from leaderboard import pages
-    from leaderboard.commands.evaluating import run_all
+    from leaderboard.commands.running import run_all
     from leaderboard.evaluation import Request
     from leaderboard.setting import load_settings
     from leaderboard.submission import load_submissions, settings_for

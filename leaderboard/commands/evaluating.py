@@ -1,12 +1,10 @@
-"""Commands that evaluate: run, certify, train."""
+"""Commands that evaluate any model: certify, train."""
 
 import json
-import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 
 from leaderboard.commands import app
@@ -14,103 +12,19 @@ from leaderboard.errors import InputError, unknown_name
 from leaderboard.formatting import plural, rounded_down
 from leaderboard.formatting import seconds as seconds_text
 from leaderboard.progress import RunProgress, show_table, tell
-from leaderboard.project import Project, find_project
-from leaderboard.setting import Setting, find_setting, load_settings
-from leaderboard.submission import Submission, load_submission, load_submissions, settings_for
 
 if TYPE_CHECKING:
-    from leaderboard.evaluation import Request
     from leaderboard.question import Question
 
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:0")]
 WorkersOption = Annotated[str, typer.Option(help="Number of processes, or 'ray'")]
 
 
-@app.command()
-def run(
-    slugs: Annotated[list[str] | None, typer.Argument(help="Submissions; default: all")] = None,
-    setting: Annotated[list[str] | None, typer.Option(help="Settings; default: all")] = None,
-    evaluator: Annotated[
-        str | None, typer.Option(help="Instead of the setting's protocol; kept beside, not ranked")
-    ] = None,
-    examples: Annotated[int | None, typer.Option(min=1, help="Only the first N examples")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Time budget of an example")] = None,
-    device: DeviceOption = "cpu",
-    workers: WorkersOption = "1",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there")] = False,
-) -> None:
-    """Evaluate submissions and store every example's verdict; goes on where it stopped."""
-    from leaderboard.evaluation import Request
-    from leaderboard.workers import check_workers
-
-    _check_device(device)
-    check_workers(workers)
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise InputError(f"--seconds is {seconds:g}; it must be positive and finite.")
-    project = find_project()
-    pairs = _pairs(project, slugs, setting)
-    tables = run_all(project, pairs, Request(evaluator, examples, seconds, device, fresh), workers)
-    print(f"{plural(sum(map(len, tables)), 'verdict')} in {project.results}")
-    print("The website is made of them by: certboard build")
-
-
-def _pairs(
-    project: Project, slugs: list[str] | None, ids: list[str] | None
-) -> list[tuple[Submission, Setting]]:
-    """Which submission meets which setting."""
-    submissions = load_submissions(project) if not slugs else {}
-    chosen = [load_submission(project, slug) for slug in slugs or []] or list(submissions.values())
-    wanted = {id: find_setting(id) for id in ids or []} or load_settings()
-    pairs = []
-    for submission in chosen:
-        fitting = settings_for(submission, wanted)
-        if slugs and ids and not fitting:
-            raise InputError(
-                f"The submission '{submission.slug}' is not for {', '.join(ids)}; its settings are"
-                f" {', '.join(s.id for s in settings_for(submission, load_settings()))}."
-            )
-        pairs += [(submission, one) for one in fitting]
-    if not pairs:
-        raise InputError("There is nothing to run: no submission fits these settings.")
-    return pairs
-
-
-def run_all(
-    project: Project, pairs: list[tuple[Submission, Setting]], request: "Request", workers: str
-) -> list[pd.DataFrame]:
-    """Evaluate each pair; what cannot be evaluated is told at the end, the others still run."""
-    from leaderboard.evaluation import execute, make_plan
-
-    problems: list[str] = []
-    tables = []
-    for submission, setting in pairs:
-        title = f"{submission.slug} · {setting.id}"
-        try:
-            plan = make_plan(project, submission, setting, request)
-            if plan.stored is not None:
-                tell(f"{title}: already measured; --fresh repeats it")
-                plan.clear()
-                tables.append(plan.stored.rows)
-                continue
-            waiting = [e for s in plan.shards if not plan.part(s).exists() for e in s.examples]
-            _announce(title, plan.question, waiting, workers)
-            with RunProgress(title, len(plan.examples)) as progress:
-                results = execute(plan, workers, request.fresh, progress.advance)
-            tables.append(results.rows)
-        except InputError as error:
-            if len(pairs) == 1:
-                raise
-            problems += [f"{title}: {problem}" for problem in error.problems]
-    if problems:
-        raise InputError(*problems)
-    return tables
-
-
 LONG = 30.0
 """Seconds: a run that may take longer is announced with what it may cost."""
 
 
-def _announce(title: str, question: "Question", examples: list[int], workers: str) -> None:
+def announce(title: str, question: "Question", examples: list[int], workers: str) -> None:
     """Say, before a long run of a smoothed model, how long it may be."""
     from leaderboard.run import forecast
 
@@ -184,7 +98,7 @@ def certify(
     from leaderboard import certification
     from leaderboard.radius_search import largest_radii
 
-    _check_device(device)
+    check_device(device)
     wish = certification.Wish(
         model, dataset, norm, radius, evaluator, examples, indices, seconds,
         sigma, samples, failure_probability, device, workers, max_radius, output, evidence,
@@ -192,7 +106,7 @@ def certify(
     )  # fmt: skip
     question, chosen = certification.prepare(wish)
     title = f"{model.name} · {norm} {radius}"
-    _announce(title, question, chosen, workers)
+    announce(title, question, chosen, workers)
     with RunProgress(title, len(chosen)) as progress:
         rows = certification.certify(question, chosen, workers, progress.advance)
         if max_radius:
@@ -242,7 +156,12 @@ def train(
     train_model(recipe, dataset, output, seed=seed)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        InputError: it is refused.
+    """
     import torch
 
     if not re.fullmatch("cpu|cuda(:[0-9]{1,3})?", device):

@@ -1,0 +1,176 @@
+"""The command that evaluates submissions: run."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import pandas as pd
+import typer
+
+from leaderboard.commands import app
+from leaderboard.commands.evaluating import DeviceOption, WorkersOption, announce, check_device
+from leaderboard.errors import InputError
+from leaderboard.formatting import plural
+from leaderboard.progress import RunProgress, show_table, tell
+from leaderboard.project import Project, find_project
+from leaderboard.setting import Setting, find_setting, load_settings
+from leaderboard.submission import Submission, load_submission, load_submissions, settings_for
+
+if TYPE_CHECKING:
+    from leaderboard.evaluation import Request
+
+Pair = tuple[Submission, Setting]
+
+SANDBOX = ("off", "best", "required")
+
+QUICK_EXAMPLES, QUICK_SECONDS, QUICK_SAMPLES = 20, 5.0, 1000
+"""What `--quick` spends: examples of a setting, seconds for each, samples of a smoothed model."""
+
+
+@app.command()
+def run(
+    slugs: Annotated[list[str] | None, typer.Argument(help="Submissions; default: all")] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="Settings; default: all")] = None,
+    evaluator: Annotated[
+        str | None, typer.Option(help="Instead of the setting's protocol; kept beside, not ranked")
+    ] = None,
+    examples: Annotated[int | None, typer.Option(min=1, help="Only the first N examples")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Time budget of an example")] = None,
+    device: DeviceOption = "cpu",
+    workers: WorkersOption = "1",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there")] = False,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Of a smoothed model, at most; default: the setting's")
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="A first look at few examples; decides nothing"),
+    ] = False,
+    results: Annotated[
+        Path | None, typer.Option(help="Keep results here instead of site/data/results")
+    ] = None,
+    sandbox: Annotated[
+        str,
+        typer.Option(help="off; best: confine models as far as possible; required"),
+    ] = "off",
+) -> None:
+    """Evaluate submissions and store every example's verdict; goes on where it stopped."""
+    from leaderboard.evaluation import Request
+    from leaderboard.workers import check_workers
+
+    check_device(device)
+    check_workers(workers)
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise InputError(f"--seconds is {seconds:g}; it must be positive and finite.")
+    project = find_project()
+    pairs = _pairs(project, slugs, setting)
+    request = Request(evaluator, examples, seconds, device, fresh, samples)
+    if quick:
+        request = _quick(request)
+        results = results or project.root / "build" / "quick"
+    project = replace(project, results_folder=results)
+    if sandbox not in SANDBOX:
+        raise InputError(f"--sandbox is '{sandbox}'; it must be {', '.join(SANDBOX)}.")
+    if sandbox == "off":
+        tables = run_all(project, pairs, request, workers)
+    else:
+        from leaderboard.confinement import run_all_confined
+
+        tables = run_all_confined(project, pairs, request, workers, sandbox)
+    if quick:
+        _show_quick(pairs, tables)
+        return
+    print(f"{plural(sum(map(len, tables)), 'verdict')} in {project.results}")
+    if results is None:
+        print("The website is made of them by: certboard build")
+
+
+def _quick(request: "Request") -> "Request":
+    return replace(
+        request,
+        examples=min(request.examples or QUICK_EXAMPLES, QUICK_EXAMPLES),
+        seconds=min(request.seconds or QUICK_SECONDS, QUICK_SECONDS),
+        samples=min(request.samples or QUICK_SAMPLES, QUICK_SAMPLES),
+        fresh=True,
+    )
+
+
+def _show_quick(pairs: list[Pair], tables: list[pd.DataFrame]) -> None:
+    """What a first look found, beside what was claimed."""
+    from leaderboard.claims import judge
+    from leaderboard.dataset import find_dataset
+    from leaderboard.metrics import certified_mask, correct
+
+    show_table(
+        [
+            {
+                "submission": submission.slug,
+                "setting": place.id,
+                "examples": len(rows),
+                "right": int(correct(rows).sum()),
+                "certified": int(certified_mask(rows, place.radius).sum()),
+                "falsified": int((rows["status"] == "falsified").sum()),
+                "unknown": int((rows["status"] == "unknown").sum()),
+            }
+            for (submission, place), rows in zip(pairs, tables, strict=True)
+        ]
+    )
+    print()
+    for (submission, place), rows in zip(pairs, tables, strict=True):
+        claim = next((one for one in submission.claims if one.setting == place.id), None)
+        if claim is not None:
+            total = find_dataset(place.dataset).test_size
+            for judged in judge(claim, rows, place.radius, total):
+                print(f"{submission.slug} · {place.id} · {judged.sentence}")
+    print("A first look on few examples with small budgets: it decides nothing.")
+
+
+def _pairs(project: Project, slugs: list[str] | None, ids: list[str] | None) -> list[Pair]:
+    """Which submission meets which setting."""
+    submissions = load_submissions(project) if not slugs else {}
+    chosen = [load_submission(project, slug) for slug in slugs or []] or list(submissions.values())
+    wanted = {id: find_setting(id) for id in ids or []} or load_settings()
+    pairs = []
+    for submission in chosen:
+        fitting = settings_for(submission, wanted)
+        if slugs and ids and not fitting:
+            raise InputError(
+                f"The submission '{submission.slug}' is not for {', '.join(ids)}; its settings are"
+                f" {', '.join(s.id for s in settings_for(submission, load_settings()))}."
+            )
+        pairs += [(submission, one) for one in fitting]
+    if not pairs:
+        raise InputError("There is nothing to run: no submission fits these settings.")
+    return pairs
+
+
+def run_all(
+    project: Project, pairs: list[Pair], request: "Request", workers: str
+) -> list[pd.DataFrame]:
+    """Evaluate each pair; what cannot be evaluated is told at the end, the others still run."""
+    from leaderboard.evaluation import execute, make_plan
+
+    problems: list[str] = []
+    tables = []
+    for submission, setting in pairs:
+        title = f"{submission.slug} · {setting.id}"
+        try:
+            plan = make_plan(project, submission, setting, request)
+            if plan.stored is not None:
+                tell(f"{title}: already measured; --fresh repeats it")
+                plan.clear()
+                tables.append(plan.stored.rows)
+                continue
+            waiting = [e for s in plan.shards if not plan.part(s).exists() for e in s.examples]
+            announce(title, plan.question, waiting, workers)
+            with RunProgress(title, len(plan.examples)) as progress:
+                results = execute(plan, workers, request.fresh, progress.advance)
+            tables.append(results.rows)
+        except InputError as error:
+            if len(pairs) == 1:
+                raise
+            problems += [f"{title}: {problem}" for problem in error.problems]
+    if problems:
+        raise InputError(*problems)
+    return tables

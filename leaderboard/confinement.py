@@ -1,0 +1,135 @@
+"""Submissions evaluated behind walls, each by itself: one that misbehaves costs its own row only.
+
+The confined process sees the checkout, and may write to a folder of its own. Its result is then
+read as a stranger's (`acceptance.py`) and moved to its place.
+"""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from leaderboard.acceptance import accepted
+from leaderboard.dataset import find_dataset
+from leaderboard.errors import BugError, InputError
+from leaderboard.progress import tell
+from leaderboard.project import Project
+from leaderboard.results import read, results_path
+from leaderboard.sandbox import Limits, Outcome, require_walls, run_confined
+from leaderboard.setting import Setting
+from leaderboard.submission import Submission
+from leaderboard.submission_models import parts_of
+
+if TYPE_CHECKING:
+    from leaderboard.evaluation import Request
+
+_BUG = 3
+_SHORTEST = 3600.0
+"""Seconds that any evaluation may take."""
+
+
+def run_all_confined(
+    project: Project,
+    pairs: list[tuple[Submission, Setting]],
+    request: "Request",
+    workers: str,
+    wanted: str,
+) -> list[pd.DataFrame]:
+    """Evaluate each pair in a process of its own; what goes wrong is told at the end.
+
+    Raises:
+        InputError: of pairs that could not be evaluated; the others were.
+        BugError: an evaluator contradicted another on some pair.
+    """
+    found = require_walls(wanted)
+    tell(f"each model confined by {found.name}" + _lack(found.missing))
+    problems: list[str] = []
+    bugs: list[str] = []
+    tables = []
+    for submission, setting in pairs:
+        title = f"{submission.slug} · {setting.id}"
+        try:
+            tables.append(_run(project, submission, setting, request, workers))
+        except InputError as error:
+            problems += [f"{title}: {problem}" for problem in error.problems]
+        except BugError as error:
+            bugs.append(f"{title}: {error}")
+    if bugs:
+        raise BugError(" ".join([*bugs, *problems]))
+    if problems:
+        raise InputError(*problems)
+    return tables
+
+
+def _lack(missing: tuple[str, ...]) -> str:
+    return f"; not protected here: {', '.join(missing)}" if missing else ""
+
+
+def _run(
+    project: Project, submission: Submission, setting: Setting, request: "Request", workers: str
+) -> pd.DataFrame:
+    # Here, while there is a network.
+    parts_of(project, submission)
+    target = results_path(project, setting.id, submission.slug, request.evaluator)
+    staging = project.root / "build" / "sandbox" / submission.slug
+    staged = staging / setting.id / target.name
+    staged.parent.mkdir(parents=True, exist_ok=True)
+    before = _copy(target, staged)
+    arguments = _arguments(submission, setting, request, workers, staging)
+    outcome = run_confined(arguments, _limits(setting, submission, request), staging)
+    _raise_if_failed(outcome)
+    if _content(staged) == before:
+        return read(target).rows
+    whole = request.evaluator is None and request.examples is None
+    rows = (accepted(staged, submission, setting) if whole else read(staged)).rows
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(staged, target)
+    return rows
+
+
+def _arguments(
+    submission: Submission, setting: Setting, request: "Request", workers: str, staging: Path
+) -> list[str]:
+    told = ["run", submission.slug, "--setting", setting.id, "--results", str(staging)]
+    told += ["--workers", workers, "--device", request.device]
+    options = {
+        "--evaluator": request.evaluator,
+        "--examples": request.examples,
+        "--seconds": request.seconds,
+        "--samples": request.samples,
+    }
+    told += [word for name, one in options.items() if one is not None for word in (name, str(one))]
+    return [*told, "--fresh"] if request.fresh else told
+
+
+def _limits(setting: Setting, submission: Submission, request: "Request") -> Limits:
+    """Twice the time budget of all examples: a plain model cannot need more."""
+    asked = setting.selection(submission.smoothing is not None)
+    count = len(asked.indices(find_dataset(setting.dataset).test_size))
+    count = min(count, request.examples or count)
+    budget = 2 * count * (request.seconds or setting.seconds)
+    return Limits(seconds=max(_SHORTEST, budget))
+
+
+def _copy(source: Path, target: Path) -> bytes | None:
+    """What is stored so far, where the confined process looks for it."""
+    content = _content(source)
+    if content is None:
+        target.unlink(missing_ok=True)
+    else:
+        target.write_bytes(content)
+    return content
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() and not path.is_symlink() else None
+
+
+def _raise_if_failed(outcome: Outcome) -> None:
+    if outcome.problem:
+        raise InputError(f"the evaluation was stopped: {outcome.problem}.")
+    if outcome.code == _BUG:
+        raise BugError("the evaluation failed; its own words are above.")
+    if outcome.code:
+        raise InputError("the evaluation was refused; its own words are above.")
