@@ -156,5 +156,5 @@ def _git(project: Project, *arguments: str) -> bytes:
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode != 0:
         words = " ".join(done.stderr.decode("utf-8", "replace").split())
-        raise InputError(f"git {arguments[0]} failed: {shown(words)}.")
+        raise InputError(f"git {arguments[0]} failed: {words[:300]!r}.")
     return done.stdout

@@ -106,7 +106,7 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
     if request.examples is not None and request.examples < len(examples):
         examples = examples[: request.examples]
         selection = f"first {len(examples)} of {selection}"
-    question = _question(project, submission, setting, request)
+    question = make_question(project, submission, setting, request)
     digest = fingerprint(question, examples, split.sha256)
     target = results_path(project, setting.id, submission.slug, request.evaluator)
     parts = target.with_suffix(".parts") / f"{digest[:16]}-{code_digest()[:16]}"
@@ -145,9 +145,14 @@ def _refuse_fewer(before: Results, question: Question, count: int) -> None:
         )
 
 
-def _question(
+def make_question(
     project: Project, submission: Submission, setting: Setting, request: Request
 ) -> Question:
+    """What is asked about a submission in a setting.
+
+    Raises:
+        InputError: its model cannot be had, or it does not compete there.
+    """
     path = model_path(project, submission)
     parts = parts_of(project, submission) if submission.composed else ()
     rule = submission.ensemble.rule if submission.ensemble else ""

@@ -1,0 +1,108 @@
+"""Commands of the workflows that take in submissions: what is a stranger's stays data."""
+
+import shutil
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leaderboard.commands import app
+from leaderboard.errors import BugError, InputError
+from leaderboard.formatting import plural
+from leaderboard.project import find_project
+from leaderboard.setting import find_setting
+from leaderboard.submission import load_submission
+
+intake = typer.Typer(help="Steps of the workflows that take in submissions.", no_args_is_help=True)
+app.add_typer(intake, name="intake")
+
+CommitArgument = Annotated[str, typer.Argument(help="All 40 digits", show_default=False)]
+SlugArgument = Annotated[str, typer.Argument(help="A submission", show_default=False)]
+
+
+@intake.command()
+def scope(base: CommitArgument, head: CommitArgument) -> None:
+    """Print the one submission that a branch changes; refuse a branch that changes more."""
+    from leaderboard.branches import changed_submission
+
+    print(changed_submission(find_project(), base, head))
+
+
+@intake.command()
+def take(commit: CommitArgument, slug: SlugArgument) -> None:
+    """Put a submission's files, as they are in a commit, into its folder; nothing else of it."""
+    from leaderboard.branches import take as take_files
+
+    project = find_project()
+    folder = take_files(project, commit, slug)
+    print(f"{folder.relative_to(project.root)}: {plural(len(list(folder.iterdir())), 'file')}")
+
+
+@intake.command()
+def accept(
+    slug: SlugArgument,
+    folder: Annotated[Path, typer.Argument(help="With <setting>/<slug>.parquet")],
+) -> None:
+    """Move results that were made elsewhere to their place, if every row of them fits."""
+    from leaderboard.acceptance import accepted
+    from leaderboard.results import results_path
+
+    project = find_project()
+    submission = load_submission(project, slug)
+    problems: list[str] = []
+    moves: list[tuple[Path, Path]] = []
+    for path in sorted(one for one in folder.rglob("*") if one.is_symlink() or not one.is_dir()):
+        where = path.relative_to(folder)
+        try:
+            if len(where.parts) != 2 or where.name != f"{slug}.parquet":
+                raise InputError(f"{where}: only <setting>/{slug}.parquet is accepted.")
+            setting = find_setting(where.parts[0])
+            accepted(path, submission, setting)
+        except InputError as error:
+            problems += error.problems
+        else:
+            moves.append((path, results_path(project, setting.id, slug)))
+    if not moves and not problems:
+        problems.append(f"{folder}: has no results.")
+    if problems:
+        raise InputError(*problems)
+    for source, target in moves:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    print(f"{plural(len(moves), 'result')} of {slug} accepted")
+
+
+@intake.command()
+def nightly(
+    day: Annotated[str | None, typer.Option(help="Such as 2026-11-21; default: today")] = None,
+    evaluations: Annotated[int, typer.Option(min=1, help="Stored evaluations to look at")] = 3,
+    examples: Annotated[int, typer.Option(min=1, help="Examples of each")] = 20,
+) -> None:
+    """Measure a daily sample of stored verdicts again and compare."""
+    from leaderboard import nightly as sampling
+
+    project = find_project()
+    differences = []
+    for drawn in sampling.draw(project, _day(day), evaluations, examples):
+        rows = sampling.measure_again(project, drawn)
+        found = list(sampling.compare(drawn, rows))
+        differences += found
+        same = len(rows) - len(found)
+        print(f"{drawn.submission.slug} · {drawn.setting.id}: {same} of {len(rows)} as stored")
+    for difference in differences:
+        print(difference.sentence)
+    worst = {difference.kind for difference in differences}
+    if "contradiction" in worst:
+        raise BugError("a stored verdict is contradicted: one of the two proofs is wrong")
+    if "lost" in worst:
+        raise InputError("Stored verdicts were not found again, though there was time.")
+
+
+def _day(text: str | None) -> date:
+    if text is None:
+        return date.today()
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise InputError(f"--day is '{text}'; it must be a day such as 2026-11-21.") from None
