@@ -18,7 +18,7 @@ from leaderboard.project import Project
 from leaderboard.results import read, results_path
 from leaderboard.sandbox import Limits, Outcome, require_walls, run_confined
 from leaderboard.setting import Setting
-from leaderboard.submission import Submission
+from leaderboard.submission import Submission, load_submission
 from leaderboard.submission_models import parts_of
 
 if TYPE_CHECKING:
@@ -60,6 +60,28 @@ def run_all_confined(
     if problems:
         raise InputError(*problems)
     return tables
+
+
+CHECKING = Limits(megabytes=4_000, seconds=300)
+"""For reading a model: far more than the largest needs."""
+
+
+def check_confined(project: Project, slug: str, wanted: str) -> None:
+    """Check a submission in a process of its own.
+
+    Raises:
+        InputError: it was refused, or went beyond the limits.
+    """
+    require_walls(wanted)
+    # What the submission only gives an address of is fetched here, while there is a network.
+    parts_of(project, load_submission(project, slug))
+    staging = project.root / "build" / "sandbox" / slug
+    staging.mkdir(parents=True, exist_ok=True)
+    outcome = run_confined(["check", slug], CHECKING, staging)
+    if outcome.problem:
+        raise InputError(f"{slug}: the check was stopped: {outcome.problem}.")
+    if outcome.code:
+        raise InputError(f"{slug}: refused; the reasons are above.")
 
 
 def _lack(missing: tuple[str, ...]) -> str:

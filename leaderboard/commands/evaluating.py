@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from leaderboard.question import Question
 
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:0")]
+SandboxOption = Annotated[
+    str, typer.Option(help="off; best: confine models as far as possible here; required")
+]
+SANDBOX = ("off", "best", "required")
 WorkersOption = Annotated[str, typer.Option(help="Number of processes, or 'ray'")]
 
 
@@ -154,6 +158,16 @@ def train(
     if recipe not in recipes():
         raise unknown_name("recipe", recipe, recipes())
     train_model(recipe, dataset, output, seed=seed)
+
+
+def check_sandbox(choice: str) -> None:
+    """Refuse a word that `--sandbox` does not know.
+
+    Raises:
+        InputError: it is refused.
+    """
+    if choice not in SANDBOX:
+        raise InputError(f"--sandbox is '{choice}'; it must be {', '.join(SANDBOX)}.")
 
 
 def check_device(device: str) -> None:

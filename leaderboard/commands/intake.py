@@ -10,6 +10,7 @@ import typer
 from leaderboard.commands import app
 from leaderboard.errors import BugError, InputError
 from leaderboard.formatting import plural
+from leaderboard.progress import tell
 from leaderboard.project import find_project
 from leaderboard.setting import find_setting
 from leaderboard.submission import load_submission
@@ -37,6 +38,30 @@ def take(commit: CommitArgument, slug: SlugArgument) -> None:
     project = find_project()
     folder = take_files(project, commit, slug)
     print(f"{folder.relative_to(project.root)}: {plural(len(list(folder.iterdir())), 'file')}")
+
+
+@intake.command()
+def prepare(slug: SlugArgument) -> None:
+    """Fetch a submission's weights and data, for what follows has no network; print yes or no.
+
+    "no": the data cannot be had here, so that no first look can be taken at it.
+    """
+    from leaderboard.dataset import fetch, find_dataset, load_split
+    from leaderboard.submission_models import parts_of
+
+    project = find_project()
+    submission = load_submission(project, slug)
+    parts_of(project, submission)
+    dataset = find_dataset(submission.model.dataset)
+    if dataset.downloads:
+        fetch(dataset.name)
+    try:
+        load_split(dataset.name)
+    except InputError as error:
+        tell(str(error))
+        print("no")
+    else:
+        print("yes")
 
 
 @intake.command()

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from leaderboard.commands import app
+from leaderboard.commands.evaluating import SandboxOption, check_sandbox
 from leaderboard.errors import InputError
 from leaderboard.formatting import plural
 from leaderboard.project import find_project
@@ -24,22 +25,28 @@ class Catalogue(StrEnum):
 @app.command()
 def check(
     slugs: Annotated[list[str] | None, typer.Argument(help="Submissions; default: all")] = None,
+    sandbox: SandboxOption = "off",
 ) -> None:
     """Validate submissions without running them; tells every problem in one go.
 
     Without a slug, the board's own settings, taxonomy and published results as well.
     """
     from leaderboard.checking import check_board
+    from leaderboard.confinement import check_confined
     from leaderboard.networks import check_model
     from leaderboard.submission import load_submission
     from leaderboard.submission_files import slugs as all_slugs
     from leaderboard.submission_models import parts_of
 
+    check_sandbox(sandbox)
     project = find_project()
     problems: list[str] = []
     chosen = slugs or all_slugs(project.submissions)
     for slug in chosen:
         try:
+            if sandbox != "off":
+                check_confined(project, slug, sandbox)
+                continue
             submission = load_submission(project, slug)
             parts = parts_of(project, submission)
         except InputError as error:

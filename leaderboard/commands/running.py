@@ -9,7 +9,13 @@ import pandas as pd
 import typer
 
 from leaderboard.commands import app
-from leaderboard.commands.evaluating import DeviceOption, WorkersOption, announce, check_device
+from leaderboard.commands.evaluating import (
+    DeviceOption,
+    WorkersOption,
+    announce,
+    check_device,
+    check_sandbox,
+)
 from leaderboard.errors import InputError
 from leaderboard.formatting import plural
 from leaderboard.progress import RunProgress, show_table, tell
@@ -21,8 +27,6 @@ if TYPE_CHECKING:
     from leaderboard.evaluation import Request
 
 Pair = tuple[Submission, Setting]
-
-SANDBOX = ("off", "best", "required")
 
 QUICK_EXAMPLES, QUICK_SECONDS, QUICK_SAMPLES = 20, 5.0, 1000
 """What `--quick` spends: examples of a setting, seconds for each, samples of a smoothed model."""
@@ -61,6 +65,7 @@ def run(
 
     check_device(device)
     check_workers(workers)
+    check_sandbox(sandbox)
     if seconds is not None and not 0 < seconds < math.inf:
         raise InputError(f"--seconds is {seconds:g}; it must be positive and finite.")
     project = find_project()
@@ -70,8 +75,6 @@ def run(
         request = _quick(request)
         results = results or project.root / "build" / "quick"
     project = replace(project, results_folder=results)
-    if sandbox not in SANDBOX:
-        raise InputError(f"--sandbox is '{sandbox}'; it must be {', '.join(SANDBOX)}.")
     if sandbox == "off":
         tables = run_all(project, pairs, request, workers)
     else:
