@@ -70,7 +70,7 @@ def _judged(
     what: str, claimed: float, surely: "pd.Series[bool]", perhaps: "pd.Series[bool]", total: int
 ) -> Judged:
     low, high = _interval(surely, total).low, _interval(perhaps, total).high
-    measured = 100 * float(surely.mean())
+    measured = 100 * int(surely.sum()) / len(surely)
     slack = _ROUNDING / 100 if claimed != round(claimed, 1) else 10 * _ROUNDING / 100
     if claimed - slack > high:
         support: Support = "contradicted"

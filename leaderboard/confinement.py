@@ -5,8 +5,9 @@ read as a stranger's (`acceptance.py`) and moved to its place.
 """
 
 import shutil
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
@@ -24,6 +25,8 @@ from leaderboard.submission_models import parts_of
 if TYPE_CHECKING:
     from leaderboard.evaluation import Request
 
+Pair = tuple[Submission, Setting]
+
 _BUG = 3
 _SHORTEST = 3600.0
 """Seconds that any evaluation may take."""
@@ -31,35 +34,38 @@ _SHORTEST = 3600.0
 
 def run_all_confined(
     project: Project,
-    pairs: list[tuple[Submission, Setting]],
+    pairs: list[Pair],
     request: "Request",
     workers: str,
     wanted: str,
 ) -> list[pd.DataFrame]:
-    """Evaluate each pair in a process of its own; what goes wrong is told at the end.
+    """Evaluate each submission in a process of its own; what goes wrong is told at the end.
 
     Raises:
-        InputError: of pairs that could not be evaluated; the others were.
+        InputError: of submissions that could not be evaluated; the others were.
         BugError: an evaluator contradicted another on some pair.
     """
     found = require_walls(wanted)
     tell(f"each model confined by {found.name}" + _lack(found.missing))
     problems: list[str] = []
     bugs: list[str] = []
-    tables = []
-    for submission, setting in pairs:
-        title = f"{submission.slug} · {setting.id}"
+    tables: dict[int, pd.DataFrame] = {}
+    grouped = groupby(enumerate(pairs), key=lambda one: one[1][0].slug)
+    for slug, group in grouped:
+        asked = dict(group)
         try:
-            tables.append(_run(project, submission, setting, request, workers))
+            found_rows = _run(project, [*asked.values()], request, workers)
         except InputError as error:
-            problems += [f"{title}: {problem}" for problem in error.problems]
+            problems += [f"{slug}: {problem}" for problem in error.problems]
         except BugError as error:
-            bugs.append(f"{title}: {error}")
+            bugs.append(f"{slug}: {error}")
+        else:
+            tables |= dict(zip(asked, found_rows, strict=True))
     if bugs:
         raise BugError(" ".join([*bugs, *problems]))
     if problems:
         raise InputError(*problems)
-    return tables
+    return [tables[place] for place in sorted(tables)]
 
 
 CHECKING = Limits(megabytes=4_000, seconds=300)
@@ -89,31 +95,53 @@ def _lack(missing: tuple[str, ...]) -> str:
 
 
 def _run(
-    project: Project, submission: Submission, setting: Setting, request: "Request", workers: str
-) -> pd.DataFrame:
+    project: Project, pairs: list[Pair], request: "Request", workers: str
+) -> list[pd.DataFrame]:
+    """The rows of one submission in its settings."""
+    submission = pairs[0][0]
     # Here, while there is a network.
     parts_of(project, submission)
-    target = results_path(project, setting.id, submission.slug, request.evaluator)
     staging = project.root / "build" / "sandbox" / submission.slug
-    staged = staging / setting.id / target.name
-    staged.parent.mkdir(parents=True, exist_ok=True)
-    before = _copy(target, staged)
-    arguments = _arguments(submission, setting, request, workers, staging)
-    outcome = run_confined(arguments, _limits(setting, submission, request), staging)
-    _raise_if_failed(outcome)
-    if _content(staged) == before:
-        return read(target).rows
+    moves: list[_Move] = []
+    for _, setting in pairs:
+        target = results_path(project, setting.id, submission.slug, request.evaluator)
+        staged = staging / setting.id / target.name
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        moves.append(_Move(setting, target, staged, _copy(target, staged)))
+    arguments = _arguments(pairs, request, workers, staging)
+    outcome = run_confined(arguments, _limits(pairs, request), staging)
+    # What was finished is kept, whatever became of the rest.
     whole = request.evaluator is None and request.examples is None
-    rows = (accepted(staged, submission, setting) if whole else read(staged)).rows
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(staged, target)
-    return rows
+    tables = [_collect(move, submission, whole) for move in moves]
+    _raise_if_failed(outcome)
+    return [table for table in tables if table is not None]
 
 
-def _arguments(
-    submission: Submission, setting: Setting, request: "Request", workers: str, staging: Path
-) -> list[str]:
-    told = ["run", submission.slug, "--setting", setting.id, "--results", str(staging)]
+class _Move(NamedTuple):
+    """A result, its place, where the confined process left it, and what was there before."""
+
+    setting: Setting
+    target: Path
+    staged: Path
+    before: bytes | None
+
+
+def _collect(move: _Move, submission: Submission, whole: bool) -> pd.DataFrame | None:
+    """The rows that are there now, moved to their place if they are new; None without any."""
+    content = _content(move.staged)
+    if content is None:
+        return None
+    if content == move.before:
+        return read(move.target).rows
+    found = accepted(move.staged, submission, move.setting) if whole else read(move.staged)
+    move.target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(move.staged, move.target)
+    return found.rows
+
+
+def _arguments(pairs: list[Pair], request: "Request", workers: str, staging: Path) -> list[str]:
+    told = ["run", pairs[0][0].slug, "--results", str(staging)]
+    told += [word for _, setting in pairs for word in ("--setting", setting.id)]
     told += ["--workers", workers, "--device", request.device]
     options = {
         "--evaluator": request.evaluator,
@@ -125,12 +153,14 @@ def _arguments(
     return [*told, "--fresh"] if request.fresh else told
 
 
-def _limits(setting: Setting, submission: Submission, request: "Request") -> Limits:
+def _limits(pairs: list[Pair], request: "Request") -> Limits:
     """Twice the time budget of all examples: a plain model cannot need more."""
-    asked = setting.selection(submission.smoothing is not None)
-    count = len(asked.indices(find_dataset(setting.dataset).test_size))
-    count = min(count, request.examples or count)
-    budget = 2 * count * (request.seconds or setting.seconds)
+    budget = 0.0
+    for submission, setting in pairs:
+        asked = setting.selection(submission.smoothing is not None)
+        count = len(asked.indices(find_dataset(setting.dataset).test_size))
+        count = min(count, request.examples or count)
+        budget += 2 * count * (request.seconds or setting.seconds)
     return Limits(seconds=max(_SHORTEST, budget))
 
 

@@ -1,0 +1,157 @@
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from leaderboard import sandbox
+from leaderboard.errors import InputError
+from leaderboard.project import Project
+from leaderboard.results import read, results_path
+from leaderboard.sandbox import Limits, Walls, require_walls, run_confined, walls
+from tests.fixtures.project import CHECKOUT, LINF, PLAIN, digest
+from tests.leaderboard.conftest import Certboard
+
+needs_walls = pytest.mark.skipif(
+    walls().name == "limits only", reason="this machine has neither bubblewrap nor unshare"
+)
+needs_files = pytest.mark.skipif(
+    bool(walls().missing), reason="this machine has no bubblewrap, which keeps files from change"
+)
+
+
+def inside(
+    code: str, writable: Path, limits: Limits | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Python behind the walls, and within limits if some are given."""
+    told = f"from leaderboard.sandbox import *; confine({limits!r})\n" if limits else ""
+    command = [sys.executable, "-c", told + code]
+    return subprocess.run(
+        walls().command(command, writable),
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@needs_walls
+def test_a_confined_process_reaches_no_server(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code = f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+        found = inside(code, tmp_path)
+    assert found.returncode != 0
+    assert "Error" in found.stderr
+
+
+@needs_walls
+def test_a_confined_process_sees_no_other(tmp_path: Path) -> None:
+    code = "import os; print(os.getpid())"
+    assert int(inside(code, tmp_path).stdout) < 100
+
+
+@needs_files
+def test_a_confined_process_writes_to_its_folder_only(tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.mkdir()
+    inside(f"open({str(own / 'x')!r}, 'w').write('x')", own)
+    assert (own / "x").exists()
+    for target in (other / "x", CHECKOUT / "README.md", Path.home() / "certboard-test"):
+        before = target.read_bytes() if target.exists() else None
+        inside(f"open({str(target)!r}, 'a').write('x')", own)
+        assert (target.read_bytes() if target.exists() else None) == before
+
+
+def test_memory_is_limited(tmp_path: Path) -> None:
+    code = "x = bytearray(800 * 2**20)"
+    assert inside(code, tmp_path).returncode == 0
+    found = inside(code, tmp_path, Limits(megabytes=400))
+    assert "MemoryError" in found.stderr
+
+
+def test_files_are_limited_in_size(tmp_path: Path) -> None:
+    code = f"open({str(tmp_path / 'x')!r}, 'wb').write(bytes(3 * 2**20))"
+    assert inside(code, tmp_path, Limits(file_megabytes=1)).returncode != 0
+    assert (tmp_path / "x").stat().st_size <= 2**20
+
+
+def test_too_much_memory_is_told_as_such(tmp_path: Path) -> None:
+    code = (
+        "import sys; from leaderboard import __main__, sandbox\n"
+        "def run(_): raise {}\n"
+        "__main__.run = run\n"
+        "sandbox.main(['4000', '60', '10', '100'])"
+    )
+    for error in ("MemoryError()", "RuntimeError('DefaultCPUAllocator: can not allocate memory')"):
+        found = inside(code.format(error), tmp_path)
+        assert found.returncode == sandbox._OUT_OF_MEMORY
+        assert "memory" in sandbox._outcome(found.returncode, Limits(megabytes=4000)).problem
+
+
+def test_too_much_time_ends_it_and_is_told(tmp_path: Path) -> None:
+    outcome = run_confined(["list", "settings"], Limits(seconds=0.05), tmp_path)
+    assert outcome.code is None
+    assert "more than 0.05 seconds" in outcome.problem
+
+
+@pytest.mark.parametrize("code", [-signal.SIGSEGV, 128 + signal.SIGSEGV])
+def test_a_crash_is_told_as_such(code: int) -> None:
+    outcome = sandbox._outcome(code, Limits())
+    assert outcome.code is None
+    assert "SIGSEGV: a crash" in outcome.problem
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 3])
+def test_exit_codes_of_the_command_are_no_crash(code: int) -> None:
+    assert sandbox._outcome(code, Limits()) == sandbox.Outcome(code, "")
+
+
+def test_required_walls_that_are_missing_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    weak = Walls("unshare", ("files that it may write",))
+    monkeypatch.setattr(sandbox, "walls", lambda: weak)
+    assert require_walls("best") is weak
+    with pytest.raises(InputError, match="does not protect files that it may write"):
+        require_walls("required")
+
+
+def test_a_confined_run_stores_what_an_open_one_does(
+    project: Project, certboard: Certboard
+) -> None:
+    path = results_path(project, LINF, PLAIN)
+    typed = ("run", PLAIN, "--setting", LINF, "--examples", "5")
+    assert certboard(*typed).code == 0
+    plain = read(path).rows.drop(columns="seconds")
+    path.unlink()
+    assert certboard(*typed, "--sandbox", "best").code == 0
+    assert read(path).rows.drop(columns="seconds").equals(plain)
+    again = certboard(*typed, "--sandbox", "best")
+    assert again.code == 0
+    assert "5 verdicts" in again.out
+
+
+def test_a_model_that_cannot_be_read_costs_its_own_rows_only(
+    project: Project, certboard: Certboard
+) -> None:
+    folder = project.submissions / "broken"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"\x08\x09broken")
+    manifest = (project.submissions / PLAIN / "submission.toml").read_text()
+    old, new = digest(project.submissions / PLAIN / "model.onnx"), digest(folder / "model.onnx")
+    (folder / "submission.toml").write_text(manifest.replace(old, new))
+    typed = ("run", "broken", PLAIN, "--setting", LINF, "--examples", "3", "--sandbox", "best")
+    outcome = certboard(*typed)
+    assert outcome.code == 1
+    assert "broken: the evaluation was refused" in outcome.err
+    assert len(read(results_path(project, LINF, PLAIN)).rows) == 3
+    assert not results_path(project, LINF, "broken").exists()
+
+
+def test_check_takes_the_same_walls(project: Project, certboard: Certboard) -> None:
+    assert certboard("check", PLAIN, "--sandbox", "best").code == 0
+    assert certboard("check", PLAIN, "--sandbox", "bets").code == 1
