@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-import pandas as pd
-from scipy.stats import binomtest
-
-from leaderboard.metrics import CONFIDENCE_LEVEL, Interval, certified_mask, correct
+from leaderboard.metrics import Interval, clopper_pearson
 from leaderboard.submission import Claim
+from leaderboard.tally import Tally
 
 Support = Literal["supported", "open", "contradicted"]
 
@@ -49,29 +47,31 @@ class Judged:
         )
 
 
-def judge(claim: Claim, rows: pd.DataFrame, radius: Fraction, total: int) -> list[Judged]:
-    """Every number of a claim beside the rows of its setting, of `total` examples in the test set.
+def judge(claim: Claim, tally: Tally, radius: Fraction, total: int) -> list[Judged]:
+    """Every number of a claim beside the counts of its setting; `total` is the test set's size.
 
     With all examples the shares are exact, otherwise Clopper-Pearson intervals of 95 %.
     """
-    right, proved = correct(rows), certified_mask(rows, radius)
-    broken = (rows["status"] == "falsified") | ~right
-    found = [_judged("certified", claim.certified, proved, ~broken, total)]
+    perhaps = min(tally.correct, tally.examples - tally.of_status("falsified"))
+    proved = tally.certified(radius)
+    found = [_judged("certified", claim.certified, proved, max(proved, perhaps), tally, total)]
     if claim.clean is not None:
-        found.insert(0, _judged("clean", claim.clean, right, right, total))
+        right = tally.correct
+        found.insert(0, _judged("clean", claim.clean, right, right, tally, total))
     return found
 
 
 _ROUNDING = 0.5
-"""Hundredths of a percent are what papers print; the last place may be rounded up."""
+"""Of the last place that a paper prints: it may have been rounded up."""
 
 
 def _judged(
-    what: str, claimed: float, surely: "pd.Series[bool]", perhaps: "pd.Series[bool]", total: int
+    what: str, claimed: float, surely: int, perhaps: int, tally: Tally, total: int
 ) -> Judged:
-    low, high = _interval(surely, total).low, _interval(perhaps, total).high
-    measured = 100 * int(surely.sum()) / len(surely)
-    slack = _ROUNDING / 100 if claimed != round(claimed, 1) else 10 * _ROUNDING / 100
+    low = _interval(surely, tally.examples, total).low
+    high = _interval(perhaps, tally.examples, total).high
+    measured = 100 * surely / tally.examples
+    slack = _ROUNDING * (0.1 if claimed == round(claimed, 1) else 0.01)
     if claimed - slack > high:
         support: Support = "contradicted"
     else:
@@ -79,11 +79,10 @@ def _judged(
     return Judged(what, claimed, measured, Interval(low, high), support)
 
 
-def _interval(mask: "pd.Series[bool]", total: int) -> Interval:
+def _interval(count: int, size: int, total: int) -> Interval:
     """Of the share among `total` examples, in percent."""
-    count, size = int(mask.sum()), len(mask)
     if size >= total:
         share = 100 * count / size
         return Interval(share, share)
-    found = binomtest(count, size).proportion_ci(CONFIDENCE_LEVEL, method="exact")
-    return Interval(100 * float(found.low), 100 * float(found.high))
+    found = clopper_pearson(count, size)
+    return Interval(100 * found.low, 100 * found.high)

@@ -82,7 +82,7 @@ def run(
 
         tables = run_all_confined(project, pairs, request, workers, sandbox)
     if quick:
-        _show_quick(pairs, tables)
+        _show_quick(project, pairs, evaluator)
         return
     print(f"{plural(sum(map(len, tables)), 'verdict')} in {project.results}")
     if results is None:
@@ -99,34 +99,35 @@ def _quick(request: "Request") -> "Request":
     )
 
 
-def _show_quick(pairs: list[Pair], tables: list[pd.DataFrame]) -> None:
+def _show_quick(project: Project, pairs: list[Pair], evaluator: str | None) -> None:
     """What a first look found, beside what was claimed."""
     from leaderboard.claims import judge
     from leaderboard.dataset import find_dataset
-    from leaderboard.metrics import certified_mask, correct
+    from leaderboard.results import read, results_path
 
-    show_table(
-        [
-            {
-                "submission": submission.slug,
-                "setting": place.id,
-                "examples": len(rows),
-                "right": int(correct(rows).sum()),
-                "certified": int(certified_mask(rows, place.radius).sum()),
-                "falsified": int((rows["status"] == "falsified").sum()),
-                "unknown": int((rows["status"] == "unknown").sum()),
-            }
-            for (submission, place), rows in zip(pairs, tables, strict=True)
+    table, sentences = [], []
+    for submission, place in pairs:
+        tally = read(results_path(project, place.id, submission.slug, evaluator)).tally
+        row = {
+            "submission": submission.slug,
+            "setting": place.id,
+            "examples": tally.examples,
+            "right": tally.correct,
+            "certified": tally.certified(place.radius),
+        }
+        table.append(row | {name: tally.of_status(name) for name in ("falsified", "unknown")})
+        total = find_dataset(place.dataset).test_size
+        sentences += [
+            f"{submission.slug} · {place.id} · {judged.sentence}"
+            for claim in submission.claims
+            if claim.setting == place.id
+            for judged in judge(claim, tally, place.radius, total)
         ]
-    )
+    show_table(table)
     print()
-    for (submission, place), rows in zip(pairs, tables, strict=True):
-        claim = next((one for one in submission.claims if one.setting == place.id), None)
-        if claim is not None:
-            total = find_dataset(place.dataset).test_size
-            for judged in judge(claim, rows, place.radius, total):
-                print(f"{submission.slug} · {place.id} · {judged.sentence}")
-    print("A first look on few examples with small budgets: it decides nothing.")
+    for sentence in sentences:
+        print(sentence)
+    print("A first look at few examples with small budgets: it decides nothing.")
 
 
 def _pairs(project: Project, slugs: list[str] | None, ids: list[str] | None) -> list[Pair]:

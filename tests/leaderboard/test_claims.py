@@ -1,31 +1,26 @@
 from fractions import Fraction
 
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leaderboard.claims import judge
 from leaderboard.submission import Claim
+from leaderboard.tally import Tally
 
 SETTING, RADIUS = "mnist-linf-0.1", Fraction(1, 10)
 
 
-def rows(certified: int, falsified: int, unknown: int, wrong: int = 0) -> pd.DataFrame:
-    """Rows of a plain model with so many of each; wrong ones are falsified by themselves."""
-    status = ["certified"] * certified + ["falsified"] * (falsified + wrong) + ["unknown"] * unknown
-    size = len(status)
-    prediction = [0] * (certified + falsified) + [1] * wrong + [0] * unknown
-    return pd.DataFrame(
-        {
-            "status": status,
-            "label": [0] * size,
-            "prediction": pd.array(prediction, dtype="Int64"),
-            "radius": None,
-            "sigma": None,
-            "n": None,
-        }
-    )
+def tally(certified: int, falsified: int, unknown: int, wrong: int = 0) -> Tally:
+    """Of a plain model with so many of each; wrong ones are falsified by themselves."""
+    decided = {
+        ("certified", "ibp"): certified,
+        ("falsified", "pgd"): falsified,
+        ("falsified", "prediction"): wrong,
+        ("unknown", "crown"): unknown,
+    }
+    size = certified + falsified + unknown + wrong
+    return Tally(size, size - wrong, decided, {}, "", 0, (), 1.0, None, None)
 
 
 def claim(certified: float, clean: float | None = None) -> Claim:
@@ -33,7 +28,7 @@ def claim(certified: float, clean: float | None = None) -> Claim:
 
 
 def test_with_all_examples_the_numbers_are_exact() -> None:
-    clean, certified = judge(claim(80.0, 95.0), rows(80, 10, 5, wrong=5), RADIUS, 100)
+    clean, certified = judge(claim(80.0, 95.0), tally(80, 10, 5, wrong=5), RADIUS, 100)
     assert (clean.measured, clean.interval.low, clean.interval.high) == (95, 95, 95)
     assert (certified.measured, certified.interval.low, certified.interval.high) == (80, 80, 85)
     assert clean.support == certified.support == "supported"
@@ -44,14 +39,14 @@ def test_with_all_examples_the_numbers_are_exact() -> None:
     [(80.0, "supported"), (80.04, "open"), (82.0, "open"), (85.0, "open"), (86.0, "contradicted")],
 )
 def test_what_is_undecided_leaves_a_claim_open(claimed: float, support: str) -> None:
-    (judged,) = judge(claim(claimed), rows(80, 15, 5), RADIUS, 100)
+    (judged,) = judge(claim(claimed), tally(80, 15, 5), RADIUS, 100)
     assert judged.support == support
     assert f"{claimed:.2f}" in judged.sentence
     assert "80.00" in judged.sentence
 
 
 def test_a_subset_contradicts_only_what_its_interval_excludes() -> None:
-    few = rows(10, 10, 0)
+    few = tally(10, 10, 0)
     (half,) = judge(claim(60.0), few, RADIUS, 10_000)
     assert half.support == "open"
     (most,) = judge(claim(95.0), few, RADIUS, 10_000)
@@ -67,7 +62,7 @@ def test_a_claim_is_never_both_measured_and_contradicted(
     size = certified + falsified + unknown
     if size == 0:
         return
-    (judged,) = judge(claim(claimed), rows(certified, falsified, unknown), RADIUS, size)
+    (judged,) = judge(claim(claimed), tally(certified, falsified, unknown), RADIUS, size)
     if claimed <= 100 * certified / size:
         assert judged.support == "supported"
     if claimed > 100 * (certified + unknown) / size + 0.05:
