@@ -13,50 +13,21 @@ lose (fewer than 2^40 products, magnitudes below 1e100) is less than `TINY`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
-"""Of float64, or of fractions as objects."""
-
+Array = NDArray[Any]  # of float64, or of fractions as objects
 TINY = 1e-200
-LARGEST = 1e100
-"""Values beyond are refused, so that underflow is covered by `TINY`."""
-AT_ONCE = 2**22
-"""Entries of coefficients that are held at once."""
+LARGEST = 1e100  # values beyond are refused, so that underflow is covered by `TINY`
+AT_ONCE = 2**22  # entries of coefficients that are held at once
+SIDES = np.array([[1], [-1]])  # bounds are kept as *floors*: (l, -u) = SIDES · (l, u)
+SIDES = np.array([[1], [-1]])  # bounds are kept as *floors*: (l, -u) = SIDES · (l, u)
 _fractions: Callable[..., Array] = np.vectorize(Fraction, otypes=[object])
-
-
-@dataclass(frozen=True, eq=False)
-class Matrix:
-    """Float64 weights as a sparse matrix (CSR), `[outputs, inputs]`."""
-
-    weights: Any
-
-    @cached_property
-    def parts(self) -> "list[Matrix]":
-        """Transposed: the positive weights, the negative ones, and all without their signs."""
-        parts = self.weights.maximum(0), self.weights.minimum(0), abs(self.weights)
-        return [Matrix(part.T.tocsr()) for part in parts]
-
-    @cached_property
-    def operand(self) -> Any:
-        """The weights, dense where that is faster."""
-        dense = self.weights.nnz > 0.3 * math.prod(self.weights.shape)
-        return self.weights.toarray() if dense else self.weights
-
-    @cached_property
-    def lists(self) -> list[tuple[Array, Array]]:
-        """Columns and exact weights of each row."""
-        start, exact = self.weights.indptr, _fractions(self.weights.data)
-        return [(self.weights.indices[a:b], exact[a:b]) for a, b in pairwise(start)]
 
 
 @dataclass(frozen=True)
@@ -65,45 +36,38 @@ class Arithmetic:
 
     exact: bool
 
-    def array(self, values: Array | Sequence[Fraction]) -> Array:
+    def array(self, values: Any) -> Array:
         """Floats of any size, which are exact in float64, too."""
         return _fractions(values) if self.exact else np.asarray(values, dtype=np.float64)
 
     def gamma(self, terms: int, imported: int = 0) -> Any:
         """Relative error of a sum of products, rounded up; `imported` counts in either case."""
         count = imported if self.exact else terms + imported
-        if count >= 2**40:
-            raise ValueError(f"{count} terms are too many for a rounding bound.")
+        assert count < 2**40, "too many terms for a rounding bound"
         gamma = Fraction(count, 2**53 - count)
         return gamma if self.exact else math.nextafter(float(gamma), math.inf)
 
-    def below(self, values: Sequence[Fraction]) -> Array:
+    def below(self, values: list[Fraction]) -> Array:
         """Numbers not above these."""
-        if self.exact:
-            return self.array(values)
-        pairs = ((float(value), value) for value in values)
-        return np.array([f if f <= value else math.nextafter(f, -math.inf) for f, value in pairs])
+        rounded = self.array(values)
+        return np.where(_fractions(rounded) > values, self.down(rounded), rounded)
 
-    def next(self, values: Array, side: float) -> Array:
-        """Farther towards an infinity, by at least one rounding."""
-        return values if self.exact else np.asarray(np.nextafter(values, side))
+    def down(self, values: Array) -> Array:
+        """Lower by at least one rounding."""
+        return values if self.exact else np.asarray(np.nextafter(values, -np.inf))
 
-    def product(self, rows: Array, matrix: Matrix) -> Array:
-        """rows · W, for any number of rows, or for one alone."""
-        if not self.exact:
-            return np.asarray(rows @ matrix.operand)
-        result = np.full((*rows.shape[:-1], matrix.weights.shape[1]), Fraction(0), dtype=object)
-        for row, (columns, weights) in enumerate(matrix.lists):
-            result[..., columns] += rows[..., row, None] * weights
-        return result
+    def operand(self, weights: Any) -> Any:
+        """What rows are multiplied by for a sparse matrix; dense where that is faster."""
+        dense = self.exact or weights.nnz > 0.3 * math.prod(weights.shape)
+        return self.array(weights.toarray()) if dense else weights
 
     def settle(self, value: Array, slack: Array) -> Array:
         """A number not above value - slack; the slack is inflated, the difference rounded."""
         if not self.exact:
-            return np.asarray(np.nextafter(value - (slack * (1 + 1e-6) + TINY), -np.inf))
-        if not all(isinstance(number, Fraction | int) for number in (value - slack).flat):
-            raise TypeError("exact arithmetic met a float")
-        return np.asarray(value - slack)
+            return self.down(value - (slack * (1 + 1e-6) + TINY))
+        found = np.asarray(value - slack)
+        assert all(isinstance(number, Fraction | int) for number in found.flat), "a float"
+        return found
 
     def two_norm(self, rows: Array) -> Array:
         """A number not below the Euclidean norm of each row."""
@@ -113,13 +77,10 @@ class Arithmetic:
         scale = np.abs(rows).max(1, initial=0.0)
         scale[scale == 0] = 1.0
         norm = scale * np.sqrt(np.square(rows / scale[:, None]).sum(1))
-        return self.next(norm * (1 + self.gamma(rows.shape[1] + 16)), np.inf)
+        return -self.down(-norm * (1 + self.gamma(rows.shape[1] + 16)))
 
 
 def root_above(square: Fraction) -> Fraction:
-    """A fraction r with r² >= square, relatively within 2^-60 of the root.
-
-    √(a/b) = √(ab) / b, and isqrt(m) + 1 > √m.
-    """
+    """A fraction r with r² >= square, relatively within 2^-60: √(a/b) = √(ab) / b."""
     root = math.isqrt(square.numerator * square.denominator << 128) + 1
     return Fraction(root, square.denominator << 64) if square else square

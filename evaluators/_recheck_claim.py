@@ -1,12 +1,10 @@
 """What a certificate is about: a network as matrices, a region; and whether its trees are complete.
 
 The matrices are read off by applying operations to one-hot inputs. An entry of W·e is one product
-w·1 and zeros, so it is exact in float64, however the operation is implemented; neither the adjoints
-nor the absolute values that bounding methods use take part. Max-pools are written with ReLUs here
-once more: a certificate of a method that wrote them as another function is about other nodes.
+w·1 and zeros, so it is exact in float64, however the operation is implemented; neither adjoints nor
+absolute values take part. Max-pools are written with ReLUs here once more.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -18,12 +16,14 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix, identity, vstack
 
-from evaluators._recheck_arithmetic import AT_ONCE, LARGEST, Arithmetic, Array, Matrix
+from evaluators._recheck_arithmetic import AT_ONCE, LARGEST, SIDES, Arithmetic, Array
 from evaluators.affine import Adjoint, AffineMap, Convolution, Dense, Diagonal, Gather, Reshape
-from evaluators.certificate import BOX, Certificate, Leaves
+from evaluators.certificate import BOX, Certificate
 from evaluators.elementwise import LeakyReLU
 from evaluators.errors import CertificateError
 from evaluators.network import Input, MaxPool, Network, Node, Sum
+
+Path = list[tuple[int, int]]  # the splits from the root: units and signs
 
 
 def require(holds: Any, reason: str) -> None:
@@ -34,18 +34,15 @@ def require(holds: Any, reason: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One node: the input, W·(sum of the parents) + bias, or a ReLU (`leak`).
-
-    A product with W sums up to `terms` products, on either side; its weights are `roundings` off.
-    """
+    """One node: the input, W·(sum of the parents) + bias, or a ReLU (`leak`)."""
 
     size: int
     parents: tuple[int, ...]
     leak: float | None = None
-    matrix: Matrix | None = None
+    weights: Any = None
     bias: Any = None
-    terms: int = 0
-    roundings: int = 0
+    terms: int = 0  # that a product with W sums up at most, on either side
+    roundings: int = 0  # that its weights are off
 
 
 @lru_cache(maxsize=2)
@@ -63,10 +60,7 @@ def steps_of(network: Network) -> list[Step]:
 
 
 def _write_pool(steps: list[Step], pool: MaxPool, parents: tuple[int, ...]) -> None:
-    """Its windows in a row; then, until one entry is left of each, the larger of every pair in it.
-
-    That is max(a, b) = a + relu(b - a); an entry without a partner stays.
-    """
+    """Its windows in a row, and again and again the larger of every pair: a + relu(b - a)."""
     windows = _weights(pool)
     steps.append(_affine(parents, identity(windows.shape[1], format="csr")[windows.indices]))
     sizes = np.diff(windows.indptr)
@@ -84,34 +78,32 @@ def _write_pool(steps: list[Step], pool: MaxPool, parents: tuple[int, ...]) -> N
     steps.append(_affine((len(steps) - 1,), identity(len(sizes), format="csr")))
 
 
-def _affine(parents: tuple[int, ...], weights: Any, bias: Any = 0.0, roundings: int = 0) -> Step:
-    size, matrix = weights.shape[0], Matrix(weights.tocsr())
-    counts = np.append(np.diff(matrix.weights.indptr), np.bincount(matrix.weights.indices))
+def _affine(parents: tuple[int, ...], matrix: Any, bias: Any = 0.0, roundings: int = 0) -> Step:
+    weights, size = matrix.tocsr(), matrix.shape[0]
+    counts = np.append(np.diff(weights.indptr), np.bincount(weights.indices))
     shift = np.broadcast_to(bias, size).astype(np.float64)
-    return Step(size, parents, None, matrix, shift, int(counts.max()), roundings)
+    return Step(size, parents, None, weights, shift, int(counts.max()), roundings)
 
 
 def _step(node: Node, parents: tuple[int, ...]) -> Step:
-    operation, size = node.operation, prod(node.shape)
+    operation: Any = node.operation
+    inner, size = operation, prod(node.shape)
     if isinstance(operation, Input | LeakyReLU):
         return Step(size, parents, getattr(operation, "leak", None))
     if isinstance(operation, Sum):
         return _affine(parents, identity(size))
-    kind = f"node '{node.name}' is a {type(operation).__name__}"
-    if not isinstance(operation, AffineMap):
-        raise CertificateError(f"{kind}, which certificates do not cover.")
-    inner: AffineMap = operation
     while isinstance(inner, Adjoint):
         inner = inner.inner
-    known = isinstance(inner, Convolution | Dense | Diagonal | Gather | Reshape)
-    require(known, f"{kind}, unknown to the recheck.")
-    # In how many roundings the importer computed a weight: of an average, of a normalisation.
-    roundings = int(getattr(inner, "rounded", getattr(inner, "roundings", 0)))
-    weights, shift = _weights(operation), operation.bias
-    constants = np.zeros(()) if shift is None else shift.detach().cpu().double().numpy()
-    bias = np.broadcast_to(constants, node.shape).reshape(-1)
+    covered = isinstance(inner, Convolution | Dense | Diagonal | Gather | Reshape)
+    kind = f"node '{node.name}' is a {type(operation).__name__}"
+    require(covered, f"{kind}, which certificates do not cover.")
+    weights, bias = _weights(operation), np.zeros(size)
+    if operation.bias is not None:
+        bias = operation.bias.detach().cpu().double().expand(node.shape).reshape(-1).numpy()
     finite = np.abs(np.append(weights.data, bias)) < LARGEST
     require(finite, f"the weights of node '{node.name}' are not finite.")
+    # In how many roundings the importer computed a weight: of an average, of a normalisation.
+    roundings = int(getattr(inner, "rounded", getattr(inner, "roundings", 0)))
     return _affine(parents, weights, bias, roundings)
 
 
@@ -136,52 +128,45 @@ def check_claim(network: Network, made: Certificate, sha256: str | None) -> None
     same = not sha256 or not made.model_sha256 or sha256 == made.model_sha256
     require(same, "it is about another model: the SHA-256 differ.")
     shape, classes = network.input_shape, network.classes
-    known = made.classes == classes >= 2
-    require(known, f"it is about {made.classes} classes; the network has {classes}.")
+    require(made.classes == classes >= 2, f"it is about {made.classes} classes, not {classes}.")
     require(0 <= made.label < classes, f"its label {made.label} is not a class.")
-    for place in (made.x, made.box_lower, made.box_upper):
-        fits = place is None or place.shape == shape
-        require(fits, f"its example does not have the network's shape {shape}.")
+    fits = [x is None or x.shape == shape for x in (made.x, made.box_lower, made.box_upper)]
+    require(fits, f"its example does not have the network's shape {shape}.")
 
 
-def check_leaves(certificate: Certificate) -> None:
-    """Everything about the leaves but their slopes and bounds."""
-    leaves, cuts, units = certificate.leaves, certificate.cuts, certificate.leaves.slopes.shape[1]
-    cut_paths = _paths(certificate, cuts, np.arange(len(cuts.goal)))
-    paths = _paths(certificate, leaves, np.full(len(leaves.goal), len(cuts.goal)))
-    for table, own in ((cuts, cut_paths), (leaves, paths)):
+def check_leaves(made: Certificate) -> None:
+    """Everything about the leaves and cuts but their slopes and bounds."""
+    cuts, units, paths = made.cuts, made.leaves.slopes.shape[1], list[list[Path]]()
+    for table, most in ((cuts, np.arange(len(cuts.goal))), (made.leaves, len(cuts.goal))):
+        others = (table.goal >= 0) & (table.goal < made.classes) & (table.goal != made.label)
+        require(others, "the goals are not all classes other than the label.")
+        known("splits", table.split_unit, table.split_sign, units)
+        require(table.split_beta >= 0, "a multiplier beta is negative.")
+        before = (table.cut >= -1) & (table.cut < most)
+        require(before, "row # rests on a cut that does not precede it.")
+        splits = list(zip(table.split_unit.tolist(), table.split_sign.tolist(), strict=True))
+        paths.append([splits[a:b] for a, b in pairwise(table.split_start.tolist())])
+        require([len(dict(path)) == len(path) for path in paths[-1]], "row # splits a unit twice.")
         for row, cut in enumerate(table.cut.tolist()):
             same = cut < 0 or table.goal[row] == cuts.goal[cut]
-            part = cut < 0 or own[row][: len(cut_paths[cut])] == cut_paths[cut]
+            part = cut < 0 or paths[-1][row][: len(paths[0][cut])] == paths[0][cut]
             require(same and part, f"leaf or cut {row} rests on a cut of another domain.")
-    known = (cuts.clip_unit >= 0) & (cuts.clip_unit < units) & (np.abs(cuts.clip_sign) == 1)
-    require(known, "the bounds of the cuts are not all of units of the network.")
-    positive = (cuts.clip_gamma >= 0) & np.isfinite(cuts.clip_gamma)
-    require(positive, "a multiplier gamma is negative.")
+    known("bounds of the cuts", cuts.clip_unit, cuts.clip_sign, units)
+    require(cuts.clip_gamma >= 0, "a multiplier gamma is negative.")
     require((cuts.target > 0) & (cuts.target < LARGEST), "the target of cut # is not positive.")
-    for goal in set(range(certificate.classes)) - {certificate.label}:
-        tree = [path for path, own in zip(paths, leaves.goal, strict=True) if own == goal]
+    for goal in set(range(made.classes)) - {made.label}:
+        tree = [path for path, own in zip(paths[1], made.leaves.goal, strict=True) if own == goal]
         require(_covers(tree), f"the leaves against class {goal} are not a complete tree.")
 
 
-def _paths(certificate: Certificate, table: Leaves, most: Array) -> list[list[tuple[int, int]]]:
-    """The splits of each row of a table, whose cuts are before `most`."""
-    known = (table.goal >= 0) & (table.goal < certificate.classes)
-    require(known, f"the goals are not all from 0 to {certificate.classes - 1}.")
-    require(table.goal != certificate.label, "a leaf's goal is the label itself.")
-    known = (table.split_unit >= 0) & (table.split_unit < table.slopes.shape[1])
-    require(known, "the units of the splits are not all units of the network.")
-    require(np.abs(table.split_sign) == 1, "the signs of the splits are not all 1 or -1.")
-    require(table.split_beta >= 0, "a multiplier beta is negative.")
-    require(
-        (table.cut >= -1) & (table.cut < most), "row # rests on a cut that does not precede it."
-    )
-    splits = list(zip(table.split_unit.tolist(), table.split_sign.tolist(), strict=True))
-    return [splits[first:end] for first, end in pairwise(table.split_start.tolist())]
+def known(name: str, numbers: Array, signs: Array, end: int) -> None:
+    """Refuse the certificate unless these are numbers before `end`, with signs."""
+    require((numbers >= 0) & (numbers < end), f"the {name} are not all from 0 to {end - 1}.")
+    require(np.abs(signs) == 1, f"the signs of the {name} are not all 1 or -1.")
 
 
-def _covers(paths: Sequence[Sequence[tuple[int, int]]]) -> bool:
-    """Whether these units and signs are the paths of a complete binary tree, no unit split twice.
+def _covers(paths: list[Path]) -> bool:
+    """Whether these are the paths of a complete binary tree.
 
     All paths through an inner node go on with the same unit, and some of them to either side.
     """
@@ -190,54 +175,49 @@ def _covers(paths: Sequence[Sequence[tuple[int, int]]]) -> bool:
         group, depth = waiting.pop()
         if [len(path) for path in group] == [depth]:
             continue
-        ends = any(len(path) == depth for path in group)
-        if ends or len({path[depth][0] for path in group}) != 1:
+        units = {path[depth][0] if len(path) > depth else -1 for path in group}
+        if len(units) != 1 or -1 in units:
             return False
-        for sign in (1, -1):
-            waiting += [([path for path in group if path[depth][1] == sign], depth + 1)]
-    return all(len({unit for unit, _ in path}) == len(path) for path in paths)
+        halves = ([path for path in group if path[depth][1] == sign] for sign in (1, -1))
+        waiting += [(half, depth + 1) for half in halves]
+    return True
 
 
 class Region:
-    """A ball cut to the pixel range, or a box; `lower` and `upper` are its bounding box, outward.
-
-    An example outside the pixel range is refused: its region may be empty, a claim about it void.
-    """
+    """A ball cut to the pixel range, or a box; `floors` are those of its bounding box."""
 
     def __init__(self, made: Certificate, arithmetic: Arithmetic) -> None:
-        self._ar, self._made = arithmetic, made
+        self._ar, self._made, x = arithmetic, made, np.asarray(made.x, dtype=np.float64).reshape(-1)
         if made.norm == BOX:
             require(made.radius == 0, "its region is a box, but it claims a radius, too.")
-            self.lower = arithmetic.array(np.asarray(made.box_lower).reshape(-1))
-            self.upper = arithmetic.array(np.asarray(made.box_upper).reshape(-1))
-            require(self.lower <= self.upper, "its box is empty.")
+            ends = [np.asarray(end).reshape(-1) for end in (made.box_lower, made.box_upper)]
+            require(ends[0] <= ends[1], "its box is empty.")
+            self.floors = SIDES * arithmetic.array(np.stack(ends))
             return
-        self._x = np.asarray(made.x, dtype=np.float64).reshape(-1)
         require(0 < made.radius <= LARGEST, f"its radius {float(made.radius)} is not positive.")
-        inside = (self._x >= made.low) & (self._x <= made.high)
-        require(inside, "its example lies outside the pixel range.")
-        low, high = Fraction(made.low), Fraction(made.high)
-        centers = [Fraction(value) for value in self._x.tolist()]
-        self.lower = arithmetic.below([max(low, center - made.radius) for center in centers])
-        self.upper = -arithmetic.below([-min(high, center + made.radius) for center in centers])
+        # Or else the region may be empty, and a claim about it void.
+        require((x >= made.low) & (x <= made.high), "its example lies outside the pixel range.")
+        low, high, centers = Fraction(made.low), Fraction(made.high), [*map(Fraction, x.tolist())]
+        lower = arithmetic.below([max(low, center - made.radius) for center in centers])
+        upper = arithmetic.below([max(-high, -center - made.radius) for center in centers])
+        self._x, self.floors = x, np.stack((lower, upper))
 
     def least(self, rows: Array, value: Array, slack: Array, gamma: Any) -> Array:
-        """A lower bound of value - slack + rows·x, the better of two over balls that are round.
+        """A lower bound of value - slack + rows·x: over the bounding box, or a round ball around x.
 
-        Over the bounding box; and around x by the dual norm of the coefficients, except those that
-        pull an entry out of the pixel range at whose end it already is: it can only move the other
-        way, which adds. `gamma` covers any sum of one term for each entry of the network.
+        There by the dual norm of the coefficients, except those that pull an entry out of the pixel
+        range at whose end it already is: it can only move the other way, which adds.
         """
-        ar, made = self._ar, self._made
-        size, sizes = np.maximum(np.abs(self.lower), np.abs(self.upper)), np.abs(rows)
-        found = np.maximum(rows, 0) @ self.lower + np.minimum(rows, 0) @ self.upper
-        box = ar.settle(value + found, slack + gamma * (sizes @ size + np.abs(value)))
+        ar, made, sizes, (least, most) = self._ar, self._made, np.abs(rows), SIDES * self.floors
+        found = np.maximum(rows, 0) @ least + np.minimum(rows, 0) @ most
+        lost = sizes @ np.abs(self.floors).max(0) + np.abs(value)
+        box = ar.settle(value + found, slack + gamma * lost)
         if made.norm in (BOX, "linf"):
             return box
         stuck = ((self._x <= made.low) & (rows > 0)) | ((self._x >= made.high) & (rows < 0))
-        free = np.where(stuck, 0, rows)
+        free, center = np.where(stuck, 0, rows), ar.array(self._x)
         norm = ar.two_norm(free) if made.norm == "l2" else np.abs(free).max(1)
-        reach = ar.next(-ar.below([-made.radius])[0] * norm, np.inf)
-        center = ar.array(self._x)
-        lost = slack + gamma * (sizes @ np.abs(center) + reach + np.abs(value))
-        return np.maximum(box, ar.settle(value + (rows @ center - reach), lost))
+        reach = -ar.down(ar.below([-made.radius])[0] * norm)
+        lost = sizes @ np.abs(center) + reach + np.abs(value)
+        ball = ar.settle(value + (rows @ center - reach), slack + gamma * lost)
+        return np.maximum(box, ball)

@@ -10,6 +10,8 @@ from evaluators.evaluator import catalogue
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MAX_LINES = 450
+CHECKER, MAX_CHECKER = ("recheck", "_recheck_arithmetic", "_recheck_claim"), 599
+"""The program that others trust instead of the bounding methods: small enough to be read."""
 TOP_LEVEL = {"leaderboard", "evaluators", "submissions", "site", "tests", ".github", ".ci"}
 TEXT = {".py", ".toml", ".md", ".j2", ".yml", ".yaml", ".css", ".js", ".cff", ".lock", ".txt", ""}
 
@@ -61,6 +63,15 @@ def test_files_stay_short() -> None:
         if path.suffix == ".py" and (lines := len(path.read_text().splitlines())) > MAX_LINES
     }
     assert not long
+
+
+def test_the_checker_stays_small_and_shares_nothing_with_the_bounding_methods() -> None:
+    texts = [(CHECKOUT / "evaluators" / f"{part}.py").read_text() for part in CHECKER]
+    assert sum(len(text.splitlines()) for text in texts) <= MAX_CHECKER
+    imported = {found for text in texts for found in re.findall(r"from (evaluators[\w.]*)", text)}
+    own = {f"evaluators.{part}" for part in CHECKER}
+    described = {"certificate", "errors", "network", "affine", "elementwise"}
+    assert imported <= own | {f"evaluators.{part}" for part in described}
 
 
 def test_there_are_no_other_rooms() -> None:

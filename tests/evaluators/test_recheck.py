@@ -171,8 +171,8 @@ def test_max_pools_are_written_as_the_same_function_and_nodes(name: str) -> None
         parents = [values[parent] for parent in step.parents]
         if step.leak is not None:
             values.append(np.maximum(parents[0], 0))
-        elif step.matrix is not None:
-            values.append(sum(parents) @ step.matrix.weights.toarray().T + step.bias)
+        elif step.weights is not None:
+            values.append(sum(parents) @ step.weights.toarray().T + step.bias)
         else:
             values.append(x.flatten(1).numpy())
     assert np.array_equal(values[-1], network(x).numpy())

@@ -51,10 +51,10 @@ def narrowed(
             checker.planes[key] = ar.array(weight), shift[0], slack[0]
         off = Fraction(abs(constant) * margin)
         plane = [constant, float(off)] if errors else [Fraction(constant) - off, Fraction(0)]
-        ends = ar.array(np.stack((np.full(3, -FAR), np.full(3, FAR))))
+        checker.cuts, checker.units = cuts, ar.array(np.full((2, 3), -FAR))
         with np.errstate(all="ignore"):
-            checker._narrow(cuts, 0, [ar.array(own), *plane], ends)
-        found.append([Fraction(v) for v in (*ends[0], *-ends[1])])
+            checker._narrow(0, ar.array(own), *plane)
+        found.append([Fraction(v) for v in checker._resting(np.array([0])).flat])
     return found
 
 

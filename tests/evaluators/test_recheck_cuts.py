@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluators.recheck import recheck
+from evaluators.recheck import _Checker, recheck
 from tests.fixtures.cuts import (
     CUT_FORGERIES,
     CUTTING,
@@ -131,3 +131,24 @@ def test_each_goal_needs_a_cut_of_its_own(at_once: int, monkeypatch: pytest.Monk
         assert found.accepted == accepted, found.reason
         if accepted:
             assert found.margin == 0.0625
+
+
+def test_memory_is_bounded_whatever_the_number_of_leaves_and_cuts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lines of a part of the rows at a time, also where each row rests on its own cut."""
+    held, walk = list[int](), _Checker._walk
+    monkeypatch.setattr("evaluators.recheck.AT_ONCE", 12)
+
+    def watch(self: _Checker, position: int, rows: Any, lines: Any) -> Any:
+        held.append(max(rows.size, *(line.size for line in lines)))
+        return walk(self, position, rows, lines)
+
+    monkeypatch.setattr(_Checker, "_walk", watch)
+    count = 40
+    rows: list[LEAF] = [(1, [], 0.0)] * count
+    made = resting(cuts_of(rows, [0.125] * count, [[(0, 1, 1.0)]] * count))
+    assert recheck(CUTTING, made, exact=False).accepted is False
+    assert recheck(CUTTING, loosened(made), exact=False).accepted
+    assert sum(held) >= 2 * count
+    assert max(held) <= 12

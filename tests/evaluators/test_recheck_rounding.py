@@ -14,7 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from evaluators._recheck_arithmetic import Arithmetic, root_above
+from evaluators._recheck_arithmetic import SIDES, Arithmetic, root_above
 from evaluators._recheck_claim import Region, Step
 from evaluators.certificate import BOX, Certificate, LayerBounds
 from evaluators.deterministic._intervals import interval_bounds
@@ -97,33 +97,31 @@ def test_float64_bounds_are_never_above_the_exact_ones(seed: int, norm: str, lea
     for checker in checkers:
         with suppress(CertificateError):  # there are no leaves
             checker.run()
-        assert len(checker.lower) == len(network.nodes)
+        assert len(checker.floors) == len(network.nodes)
     for node in range(len(network.nodes)):
-        rounded, exact = ([*c.lower[node]] for c in checkers)
+        rounded, exact = ([*c.floors[node].flat] for c in checkers)
         assert all(Fraction(a) <= b for a, b in zip(rounded, exact, strict=True))
-        rounded, exact = ([*c.upper[node]] for c in checkers)
-        assert all(Fraction(a) >= b for a, b in zip(rounded, exact, strict=True))
     rows = wild(random, 6, 3)
     units = made.leaves.slopes.shape[1]
     alpha = random.uniform(0.2, 1, (6, units)).astype(np.float16)
     sign = random.choice([0, 0, 1, -1], (6, units))
     beta = np.abs(wild(random, 6, units)) * (sign != 0)
-    columns = np.tile(np.arange(3), (6, 1))
-    splits = csr_matrix(sign), csr_matrix(sign * beta)
-    ends = narrowed(checkers[0].units[1:, None].repeat(6, axis=1), random)
+    proofs = csr_matrix(rows), alpha, csr_matrix(sign), csr_matrix(sign * beta), np.full(6, -1)
+    floors = narrowed(checkers[0].units[:, None].repeat(6, axis=1), random)
     last, found = len(network.nodes) - 1, []
     for c in checkers:
-        with np.errstate(all="ignore"):  # as in a recheck
-            planes = c._planes(last, columns, rows, alpha, *splits, c.ar.array(ends))
+        with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):  # as in a recheck
+            patch.setattr(c, "_resting", lambda _cut, ar=c.ar: ar.array(floors))
+            ((_, planes),) = c._planes(np.arange(6), last, *proofs)
         found.append(c.region.least(*planes, c.gamma).tolist())
     assert all(Fraction(a) <= b for a, b in zip(*found, strict=True))
 
 
-def narrowed(ends: Array, random: Generator) -> Array:
+def narrowed(floors: Array, random: Generator) -> Array:
     """Bounds inside these, some of which touch zero or each other, or exclude each other."""
-    shares = random.choice([-0.5, 0.0, 0.25, 1.0, 1.0], ends.shape)
-    narrow: Array = ends * shares
-    return np.stack((np.maximum(ends[0], narrow[0]), np.minimum(ends[1], narrow[1])))
+    shares = random.choice([-0.5, 0.0, 0.25, 1.0, 1.0], floors.shape)
+    narrow: Array = np.maximum(floors, floors * shares)
+    return narrow
 
 
 def checker_of(seed: int, norm: str = "linf") -> tuple[_Checker, Generator]:
@@ -144,13 +142,13 @@ def lines_of(checker: _Checker, alpha: Array, sign: Array, beta: Array) -> list[
         made.append(lines)
         return np.zeros((len(rows), 3)), np.zeros(len(rows)), np.zeros(len(rows))
 
-    units = checker.units
+    units, count = checker.units, alpha.shape[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checker, "_walk", watch)
-        patch.setattr(checker, "units", units[:, : alpha.shape[1]])
-        place = np.zeros((1, 1), dtype=np.int64)
+        patch.setattr(checker, "units", units[:, :count])
+        patch.setattr(checker, "leak", checker.leak[:count])
         splits = csr_matrix(sign), csr_matrix(sign * beta)
-        checker._planes(1, place, place, alpha, *splits, checker.units[1:, None])
+        list(checker._planes(np.arange(1), 1, csr_matrix((1, 1)), alpha, *splits, np.array([-1])))
     return made[0]
 
 
@@ -164,7 +162,7 @@ def line_at(z: Fraction, leak: Fraction, a: float, before: float) -> Fraction:
 def test_what_a_relu_adds_is_below_what_it_gains_anywhere(seed: int) -> None:
     """Piecewise linear in z: least at the ends of its interval, or at the kink."""
     checker, random = checker_of(seed)
-    claimed = checker.certificate.layers[2]
+    claimed = checker.made.layers[2]
     units = np.flatnonzero((claimed.lower < 0) & (claimed.upper > 0))
     rows = wild(random, 1, 4)
     alpha = random.uniform(0.2, 1, (1, len(units))).astype(np.float16).astype(float)
@@ -196,7 +194,7 @@ def test_a_relu_is_charged_for_each_of_its_roundings() -> None:
         if seed % 2:
             sign[0, 0], beta[0, 0] = 1.0, 10.0 ** random.uniform(0, 15)
         before, added, lost = checker._through(2, rows, lines_of(checker, one, sign, beta))
-        claimed, entry = checker.certificate.layers[2], units[0]
+        claimed, entry = checker.made.layers[2], units[0]
         ends = (Fraction(claimed.lower[entry]), Fraction(0), Fraction(claimed.upper[entry]))
         parts = ends[seed % 2 :]
         gained = min(line_at(z, Fraction(0.1), rows[0, entry], before[0, entry]) for z in parts)
@@ -220,11 +218,13 @@ def test_the_least_value_over_a_region_is_below_the_exact_one(seed: int, norm: s
     assert all(Fraction(a) <= b for a, b in zip(rounded, exact, strict=True))
 
 
-def test_a_leak_is_rounded_outward() -> None:
+def test_a_leak_is_rounded_outward(monkeypatch: pytest.MonkeyPatch) -> None:
     checker, random = checker_of(0)
     values = random.normal(size=50)
-    step = Step(50, (0,), leak=0.1)
-    lowers, uppers = (checker._bend(step, [values], side) for side in (-np.inf, np.inf))
+    checker.steps = [checker.steps[0], Step(50, (0,)), Step(50, (1,), leak=0.1)]
+    checker.floors[1:] = [np.stack((values, -values))]
+    monkeypatch.setattr(checker, "_verify", lambda *_: None)
+    lowers, uppers = SIDES * checker._interval(2)
     for value, lower, upper in zip(values, lowers, uppers, strict=True):
         true = Fraction(value) * (1 if value > 0 else Fraction(0.1))
         assert Fraction(lower) <= true <= Fraction(upper)
@@ -250,8 +250,9 @@ def test_the_interval_of_a_sum_of_branches_is_rounded_outward() -> None:
         with suppress(CertificateError):
             checker.run()
         total = [9 * Fraction(value) for value in (x.astype(np.float64) / 3).tolist()]
-        assert all(Fraction(a) <= b for a, b in zip(checker.lower[1], total, strict=True))
-        assert all(Fraction(a) >= b for a, b in zip(checker.upper[1], total, strict=True))
+        least, negated = checker.floors[1]
+        assert all(Fraction(a) <= b for a, b in zip(least, total, strict=True))
+        assert all(Fraction(a) <= -b for a, b in zip(negated, total, strict=True))
 
 
 @pytest.mark.parametrize("place", ["weights", "biases"])
