@@ -26,7 +26,7 @@ _LONGEST_KEY = 60
 _ARXIV = re.compile(r"https?://arxiv\.org/(?:abs|pdf)/([0-9]{4}\.[0-9]{4,5})(?:v[0-9]+)?(?:\.pdf)?")
 
 
-class _Author(BaseModel):
+class Author(BaseModel):
     """A person or a group in CITATION.cff, whose other keys are not needed here."""
 
     model_config = ConfigDict(frozen=True)
@@ -34,6 +34,16 @@ class _Author(BaseModel):
     name: str = ""
     family: str = Field(default="", alias="family-names")
     given: str = Field(default="", alias="given-names")
+
+    @property
+    def full_name(self) -> str:
+        """The name as one reads it."""
+        return self.name or f"{self.given} {self.family}".strip()
+
+    @property
+    def schema_org(self) -> str:
+        """What the name is to schema.org."""
+        return "Organization" if self.name else "Person"
 
     @property
     def bibtex(self) -> str:
@@ -51,7 +61,7 @@ class Citation(BaseModel):
     version_of_format: str = Field(alias="cff-version", pattern=r"^1\.2\.")
     message: str
     title: str
-    authors: tuple[_Author, ...] = Field(min_length=1)
+    authors: tuple[Author, ...] = Field(min_length=1)
     version: str
     licence: str = Field(alias="license")
     url: str = ""

@@ -130,7 +130,8 @@ def _from_paper(row: Reported) -> Standing:
 
 
 def _of_percent(value: float | None) -> float | None:
-    return None if value is None else value / 100
+    # Not 0.9843000000000001, which readers of the exports would see.
+    return None if value is None else round(value / 100, 12)
 
 
 def _ranked(lines: Sequence[Standing]) -> list[Standing]:

@@ -27,50 +27,113 @@ from leaderboard.tally import NUMBERS, TEXTS, Columns, Tally, Texts, count
 
 SCHEMA_VERSION = 2
 
-SCHEMA = pa.schema(
-    [
-        pa.field("submission", pa.string(), nullable=False),
-        pa.field("setting", pa.string(), nullable=False),
-        pa.field("evaluator", pa.string(), nullable=False),
-        pa.field("evaluator_version", pa.string(), nullable=False),
-        # Index in the dataset's test split.
-        pa.field("example", pa.int64(), nullable=False),
-        pa.field("label", pa.int64(), nullable=False),
-        # Class at the example itself; null where a smoothed model abstains.
-        pa.field("prediction", pa.int64()),
-        pa.field("status", pa.string(), nullable=False),
-        # Exact fraction, the largest proved, rounded down; null where nothing was proved.
-        pa.field("radius", pa.string()),
-        pa.field("confidence", pa.float64(), nullable=False),
-        # Proved lower bound of the label's logit minus the best other over the region.
-        pa.field("margin", pa.float64()),
-        pa.field("seconds", pa.float64(), nullable=False),
-        pa.field("stage", pa.string(), nullable=False),
-        pa.field("note", pa.string(), nullable=False),
-        # Of smoothed models: samples drawn, how many gave the prediction, and the noise.
-        pa.field("n0", pa.int64()),
-        pa.field("n", pa.int64()),
-        pa.field("count", pa.int64()),
-        pa.field("p_lower", pa.float64()),
-        pa.field("sigma", pa.string()),
-        pa.field("seed", pa.string()),
-        # How they were drawn; of two-sided estimates the upper bound of any other class and the
-        # largest count of one; a JSON object with all else that the radius was computed from.
-        pa.field("procedure", pa.string()),
-        pa.field("p_upper", pa.float64()),
-        pa.field("runner_up", pa.int64()),
-        pa.field("statistics", pa.string()),
-        # Little-endian float32 pixels of the input that refutes the example.
-        pa.field("witness", pa.binary()),
-    ]
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a result file: its type, what its values mean, and when it is null.
+
+    `since` is the schema version in which it came; it is null in older files. An `exact` text
+    writes a number as a fraction or a decimal.
+    """
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    null: str = ""
+    since: int = 1
+    exact: bool = False
+
+    @property
+    def kind(self) -> str:
+        """`text`, `fraction`, `integer`, `number` or `bytes`."""
+        return "fraction" if self.exact else _KINDS[self.type]
+
+
+_KINDS = {
+    pa.string(): "text",
+    pa.int64(): "integer",
+    pa.float64(): "number",
+    pa.binary(): "bytes",
+}
+
+_PLAIN = "of models that are not smoothed"
+
+DESCRIBED = (
+    Column("submission", pa.string(), "The submission's slug."),
+    Column("setting", pa.string(), "The setting's id: dataset, norm and radius."),
+    Column("evaluator", pa.string(), "The evaluator that was asked, or cascade."),
+    Column("evaluator_version", pa.string(), "Versions of all evaluators that took part."),
+    Column("example", pa.int64(), "Index in the dataset's test split, from 0."),
+    Column("label", pa.int64(), "The right class."),
+    Column("prediction", pa.int64(), "Class at the example itself.", "a smoothed model abstains"),
+    Column(
+        "status",
+        pa.string(),
+        "certified: proved for the whole ball; falsified: a counterexample was checked; "
+        "unknown: neither.",
+    ),
+    Column(
+        "radius",
+        pa.string(),
+        "Largest radius proved, an exact fraction such as 8/255 or 0.3, rounded down.",
+        "nothing was proved",
+        exact=True,
+    ),
+    Column("confidence", pa.float64(), "1, or 1 minus the failure probability of the verdict."),
+    Column(
+        "margin",
+        pa.float64(),
+        "Proved lower bound, over the ball, of the label's logit minus the best other.",
+        "there is none",
+    ),
+    Column("seconds", pa.float64(), "Time spent on the example, in seconds."),
+    Column("stage", pa.string(), "The evaluator that decided, or prediction."),
+    Column("note", pa.string(), "Why an example is unknown, or what else is to be known."),
+    Column("n0", pa.int64(), "Samples drawn to select the class.", _PLAIN),
+    Column("n", pa.int64(), "Samples drawn to estimate its probability.", _PLAIN),
+    Column("count", pa.int64(), "How many of the n samples gave the class.", _PLAIN),
+    Column("p_lower", pa.float64(), "Lower confidence bound of its probability.", _PLAIN),
+    Column(
+        "sigma",
+        pa.string(),
+        "Scale of the noise, an exact fraction of the pixel range.",
+        _PLAIN,
+        exact=True,
+    ),
+    Column("seed", pa.string(), "Key of the random streams.", _PLAIN),
+    Column("procedure", pa.string(), "How the samples were drawn.", _PLAIN, 2),
+    Column(
+        "p_upper",
+        pa.float64(),
+        "Upper bound of any other class's probability.",
+        "the estimate is one-sided",
+        2,
+    ),
+    Column("runner_up", pa.int64(), "Largest count of another class.", "not counted", 2),
+    Column(
+        "statistics",
+        pa.string(),
+        "A JSON object with all else that the radius was computed from.",
+        "there is nothing else",
+        2,
+    ),
+    Column(
+        "witness",
+        pa.binary(),
+        "The input that refutes the example: its pixels as little-endian float32.",
+        "there is none",
+    ),
 )
+"""Every column, in order; what a file holds and what the website says of it."""
+
+SCHEMA = pa.schema([pa.field(one.name, one.type, bool(one.null)) for one in DESCRIBED])
 
 COLUMNS = tuple(SCHEMA.names)
 
-_SINCE = dict.fromkeys(("procedure", "p_upper", "runner_up", "statistics"), 2)
-"""The schema version in which a column came; it is null in older files."""
+_SINCE = {one.name: one.since for one in DESCRIBED}
 
 _PROVENANCE_KEY = b"certboard"
+_PARTS_KEY = b"certboard-parts"
 
 
 class Provenance(BaseModel):
@@ -178,6 +241,20 @@ def write(path: Path, rows: pd.DataFrame, provenance: Provenance) -> None:
         raise InputError(f"{path}: cannot be written ({reason}); nothing was changed.") from error
 
 
+def combined(results: Sequence[Results]) -> bytes:
+    """Several evaluations as one Parquet file, in their order: the same rows, the same bytes.
+
+    The provenance of each is in the file's metadata, as a JSON list.
+    """
+    rows = pd.concat([result.rows[list(COLUMNS)] for result in results], ignore_index=True)
+    table = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False)
+    parts = [result.provenance.model_dump(mode="json") for result in results]
+    table = table.replace_schema_metadata({_PARTS_KEY: json.dumps(parts).encode()})
+    made = io.BytesIO()
+    pq.write_table(table, made, compression="zstd", write_page_checksum=True)
+    return made.getvalue()
+
+
 def read(path: Path) -> Results:
     """A stored evaluation.
 
@@ -207,7 +284,7 @@ def _read(path: Path, names: Sequence[str]) -> tuple[pa.Table, Provenance]:
         there = set(file.schema_arrow.names)
         missing = [name for name in COLUMNS if name not in there]
         for name in missing:
-            if _SINCE.get(name, 1) <= provenance.schema_version:
+            if _SINCE[name] <= provenance.schema_version:
                 raise InputError(f"{path}: the column '{name}' is missing.")
         # One thread: for files this small, starting more takes longer than reading.
         table = file.read([name for name in names if name not in missing], use_threads=False)

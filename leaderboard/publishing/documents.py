@@ -1,0 +1,260 @@
+"""What each document of the programming interface says, taken from the board.
+
+Numbers are the board's own, so that a page and its document cannot disagree.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from leaderboard.board import Board
+from leaderboard.citation import bibtex, load_citation
+from leaderboard.metrics import METRICS, Interval
+from leaderboard.publishing import models
+from leaderboard.publishing.licence import SPDX
+from leaderboard.publishing.places import all_rows, schema_from, schema_of
+from leaderboard.publishing.stored import AllRows, StoredFile
+from leaderboard.rerun import command
+from leaderboard.results import DESCRIBED
+
+if TYPE_CHECKING:
+    from leaderboard.ranking import Standing
+
+
+def index(board: Board, kinds: Mapping[str, str]) -> models.Index:
+    """The way in; `kinds` has what each kind of document holds."""
+    results = board.results
+    return models.Index(
+        described=schema_from("index"),
+        api="v1",
+        title=load_citation().title,
+        licence=SPDX,
+        newest=max((result.provenance.created for result in results), default=None),
+        counts=models.Counts(
+            settings=len(board.settings),
+            submissions=len(board.submissions),
+            results=len(results),
+            verdicts=sum(len(result.rows) for result in results),
+            reported=len(board.literature),
+        ),
+        metrics=tuple(
+            models.MetricMeaning(
+                name=metric.name,
+                title=metric.title,
+                description=metric.description,
+                better=metric.better,
+                unit=metric.unit,
+            )
+            for metric in METRICS.values()
+        ),
+        documents=tuple(
+            models.Listed(path=f"{kind}.json", described=schema_of(kind), holds=holds)
+            for kind, holds in kinds.items()
+        ),
+    )
+
+
+def settings(board: Board) -> models.Settings:
+    """All settings."""
+    return models.Settings(
+        described=schema_from("settings"),
+        settings=tuple(
+            models.SettingBrief(
+                id=one.id,
+                title=one.title,
+                dataset=one.dataset,
+                norm=one.norm,
+                radius=one.radius_text,
+                re_evaluated=len(board.re_evaluated(one.id)),
+                reported=len(board.reported(one.id)),
+            )
+            for one in board.settings.values()
+        ),
+    )
+
+
+def standings(board: Board, name: str, rows: AllRows | None) -> models.Standings:
+    """The two tables of a setting; `rows` is the file of all its rows, if it has any."""
+    one = board.settings[name]
+    return models.Standings(
+        described=schema_from("settings/<setting>"),
+        id=one.id,
+        title=one.title,
+        dataset=one.dataset,
+        norm=one.norm,
+        radius=one.radius_text,
+        examples=one.examples.label,
+        seconds=one.seconds,
+        complete=one.complete,
+        re_evaluated=tuple(_line(board, name, line) for line in board.re_evaluated(name)),
+        reported=tuple(_reported(line) for line in board.reported(name)),
+        all_rows=rows
+        and models.AllRowsFile(
+            path=all_rows(name), rows=rows.rows, bytes=rows.size, sha256=rows.sha256
+        ),
+    )
+
+
+def _line(board: Board, setting: str, line: "Standing") -> models.Line:
+    assert line.result is not None
+    assert line.slug is not None
+    origin = line.result.provenance
+    return models.Line(
+        rank=line.rank,
+        submission=line.slug,
+        title=line.title,
+        kind=line.kind,
+        certified_by=line.how,
+        metrics=dict(line.measured),
+        certified_interval=_bounds(line.interval),
+        examples=len(line.result.rows),
+        test_set=origin.total,
+        training=board.submissions[line.slug].training.node,
+        extra_data=line.extra_data,
+        measured=origin.created,
+        result=f"../results/{setting}/{line.slug}.json",
+    )
+
+
+def _bounds(interval: Interval | None) -> models.Bounds | None:
+    return None if interval is None else models.Bounds(low=interval.low, high=interval.high)
+
+
+def _reported(line: "Standing") -> models.ReportedLine:
+    return models.ReportedLine(
+        rank=line.rank,
+        title=line.title,
+        approach=line.how,
+        kind=line.kind,
+        certified=line.certified,
+        clean=line.clean,
+        attack=line.attack,
+        date=line.date,
+        url=line.url,
+        extra_data=line.extra_data,
+    )
+
+
+def submissions(board: Board) -> models.Submissions:
+    """All submissions."""
+    return models.Submissions(
+        described=schema_from("submissions"),
+        submissions=tuple(
+            models.SubmissionBrief(
+                slug=slug,
+                title=one.title,
+                dataset=one.model.dataset,
+                kind="smoothed" if one.smoothing else "plain",
+                training=one.training.node,
+                settings=tuple(r.provenance.setting for r in board.results_of.get(slug, ())),
+            )
+            for slug, one in board.submissions.items()
+        ),
+    )
+
+
+def submission(board: Board, slug: str) -> models.SubmissionDetail:
+    """One submission and where it stands."""
+    subject = board.submissions[slug]
+    places = []
+    for result in board.results_of.get(slug, ()):
+        setting, line = result.provenance.setting, board.line_of(result)
+        places.append(
+            models.Place(
+                setting=setting,
+                rank=line.rank,
+                of=len(board.re_evaluated(setting)),
+                metrics=dict(line.measured),
+                result=f"../results/{setting}/{slug}.json",
+            )
+        )
+    return models.SubmissionDetail(
+        described=schema_from("submissions/<slug>"),
+        submission=subject,
+        bibtex=bibtex(subject),
+        results=tuple(places),
+    )
+
+
+def result(board: Board, file: StoredFile) -> models.ResultSummary:
+    """One evaluation."""
+    result, origin, line = file.result, file.result.provenance, board.line_of(file.result)
+    decided = Counter(zip(result.rows["status"], result.rows["stage"], strict=True))
+    statuses = Counter(result.rows["status"])
+    return models.ResultSummary(
+        described=schema_from("results/<setting>/<slug>"),
+        setting=origin.setting,
+        submission=origin.submission,
+        rank=line.rank,
+        of=len(board.re_evaluated(origin.setting)),
+        kind=line.kind,
+        examples=len(result.rows),
+        test_set=origin.total,
+        statuses={name: statuses[name] for name in ("certified", "falsified", "unknown")},
+        decided=tuple(
+            models.Decided(status=status, stage=stage, examples=count)
+            for (status, stage), count in sorted(decided.items())
+        ),
+        metrics=dict(line.measured),
+        certified_interval=_bounds(line.interval),
+        command=command(result),
+        provenance=origin,
+        files=_files(file),
+    )
+
+
+def _files(file: StoredFile) -> tuple[models.File, ...]:
+    place = file.download
+    return (
+        models.File(
+            path=place.parquet,
+            format="parquet",
+            rows=place.rows,
+            bytes=file.size,
+            sha256=file.sha256,
+        ),
+        models.File(path=place.csv, format="csv", rows=place.rows, bytes=None, sha256=None),
+    )
+
+
+def literature(board: Board) -> models.Literature:
+    """What papers reported."""
+    rows = tuple(board.literature)
+    return models.Literature(described=schema_from("literature"), reported=rows)
+
+
+def taxonomy(board: Board) -> models.TaxonomyTree:
+    """The tree."""
+    nodes = tuple(board.taxonomy.nodes.values())
+    return models.TaxonomyTree(described=schema_from("taxonomy"), nodes=nodes)
+
+
+def columns() -> models.Columns:
+    """The columns of the Parquet files."""
+    return models.Columns(
+        described=schema_from("columns"),
+        columns=tuple(
+            models.ColumnMeaning(
+                name=one.name, kind=one.kind, meaning=one.meaning, null=one.null, since=one.since
+            )
+            for one in DESCRIBED
+        ),
+    )
+
+
+def evaluators(board: Board) -> models.Evaluators:
+    """What is implemented."""
+    from leaderboard.run import evaluator_entries
+
+    return models.Evaluators(
+        described=schema_from("evaluators"),
+        evaluators=tuple(
+            models.EvaluatorEntry(
+                **entry,
+                taxonomy=node.path
+                if (node := board.taxonomy.of_evaluator(entry["name"]))
+                else None,
+            )
+            for entry in evaluator_entries()
+        ),
+    )

@@ -1,0 +1,73 @@
+"""The programming interface: every document of `/api/v1/`, made from the board.
+
+One document a setting, a submission and a result: never one an example.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from leaderboard.board import Board
+from leaderboard.publishing import documents, models
+from leaderboard.publishing.places import API, api, schema_of
+from leaderboard.publishing.stored import AllRows, StoredFile
+
+if TYPE_CHECKING:
+    from leaderboard.page_plan import Files
+
+DOCUMENTS: dict[str, tuple[type[models.Document], str]] = {
+    "index": (models.Index, "This list, counts, and what each metric means."),
+    "settings": (models.Settings, "All settings."),
+    "settings/<setting>": (models.Standings, "One setting's two tables."),
+    "submissions": (models.Submissions, "All submissions."),
+    "submissions/<slug>": (models.SubmissionDetail, "One submission, its citation and places."),
+    "results/<setting>/<slug>": (
+        models.ResultSummary,
+        "One evaluation: counts, provenance, files with checksums, the command to rerun it.",
+    ),
+    "literature": (models.Literature, "What papers reported."),
+    "columns": (models.Columns, "What the columns of the Parquet files mean."),
+    "taxonomy": (models.TaxonomyTree, "The tree of methods."),
+    "evaluators": (models.Evaluators, "The methods that are implemented."),
+}
+"""Every kind of document: its class and what it holds."""
+
+
+HOLDS = {kind: holds for kind, (_, holds) in DOCUMENTS.items()}
+
+
+def files(
+    board: Board, stored: Mapping[str, list[StoredFile]], whole: Mapping[str, AllRows]
+) -> "Files":
+    """Path and content of every schema and document, in a fixed order."""
+    for kind, (model, _) in DOCUMENTS.items():
+        yield f"{API}/{schema_of(kind)}", _schema(model)
+    for name, document in _documents(board, stored, whole):
+        yield api(name), document.model_dump_json(by_alias=True).encode() + b"\n"
+
+
+def _schema(model: type[BaseModel]) -> bytes:
+    described = model.model_json_schema(by_alias=True, mode="serialization")
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | described, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _documents(
+    board: Board, stored: Mapping[str, list[StoredFile]], whole: Mapping[str, AllRows]
+) -> Iterator[tuple[str, models.Document]]:
+    yield "index", documents.index(board, HOLDS)
+    yield "settings", documents.settings(board)
+    for name in board.settings:
+        yield f"settings/{name}", documents.standings(board, name, whole.get(name))
+    yield "submissions", documents.submissions(board)
+    for slug in board.submissions:
+        yield f"submissions/{slug}", documents.submission(board, slug)
+    for name, listed in stored.items():
+        for file in listed:
+            yield f"results/{name}/{file.download.slug}", documents.result(board, file)
+    yield "literature", documents.literature(board)
+    yield "columns", documents.columns()
+    yield "taxonomy", documents.taxonomy(board)
+    yield "evaluators", documents.evaluators(board)
