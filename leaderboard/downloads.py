@@ -1,8 +1,6 @@
 """Results as files that readers take home: the Parquet as stored, and a CSV for spreadsheets."""
 
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,16 +28,6 @@ def download_of(result: "Results", title: str) -> Download:
     return Download(
         origin.submission, title, f"{stem}.parquet", f"{stem}.csv", result.tally.examples
     )
-
-
-def publish(result: "Results", download: Download, root: Path) -> None:
-    """Write both files of `download` under `root`."""
-    parquet = root / download.parquet
-    parquet.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(result.path, parquet)
-    from leaderboard.results import csv
-
-    (root / download.csv).write_bytes(csv(result, inert))
 
 
 def inert(text: str) -> str:

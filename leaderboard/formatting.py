@@ -61,6 +61,15 @@ def seconds(value: float | None) -> str:
     return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
+def size(number: int) -> str:
+    """A number of bytes as `812 B`, `38 kB`, `1.9 MB`."""
+    if number < 1000:
+        return f"{number} B"
+    if number < 999_500:
+        return f"{number / 1e3:.0f} kB"
+    return f"{number / 1e6:.1f} MB" if number < 999_950_000 else f"{number / 1e9:.1f} GB"
+
+
 def count(number: int) -> str:
     """`12345` as `12,345`."""
     return f"{number:,}"

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from leaderboard import (
     formatting,
+    page_data,
     page_home,
     page_literature,
     page_settings,
@@ -24,7 +25,6 @@ from leaderboard import (
     page_taxonomy,
 )
 from leaderboard.board import Board, load_board
-from leaderboard.downloads import download_of, publish
 from leaderboard.errors import InputError
 from leaderboard.page_plan import PagePlan
 from leaderboard.project import Project
@@ -46,7 +46,7 @@ class BuildReport:
     seconds: float
 
 
-SECTIONS = (page_home, page_settings, page_submissions, page_taxonomy, page_literature)
+SECTIONS = (page_home, page_settings, page_submissions, page_taxonomy, page_literature, page_data)
 """Each plans its pages."""
 
 
@@ -85,8 +85,6 @@ def generate(project: Project, board: Board) -> int:
         write_page(project, page.path, _render(environment, page))
         for path, content in page.files():
             write_file(project.pages, path, content)
-    for result in board.results:
-        publish(result, download_of(result, ""), project.pages)
     return len(plans)
 
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow.csv import write_csv
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from leaderboard.columns import DESCRIBED
 from leaderboard.errors import InputError
 from leaderboard.project import Project
 from leaderboard.tally import NUMBERS, TEXTS, Columns, Tally, Texts, count
@@ -28,105 +29,15 @@ from leaderboard.tally import NUMBERS, TEXTS, Columns, Tally, Texts, count
 SCHEMA_VERSION = 2
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of a result file: its type, what its values mean, and when it is null.
-
-    `since` is the schema version in which it came; it is null in older files. An `exact` text
-    writes a number as a fraction or a decimal.
-    """
-
-    name: str
-    type: pa.DataType
-    meaning: str
-    null: str = ""
-    since: int = 1
-    exact: bool = False
-
-    @property
-    def kind(self) -> str:
-        """`text`, `fraction`, `integer`, `number` or `bytes`."""
-        return "fraction" if self.exact else _KINDS[self.type]
-
-
-_KINDS = {
-    pa.string(): "text",
-    pa.int64(): "integer",
-    pa.float64(): "number",
-    pa.binary(): "bytes",
+_TYPES = {
+    "text": pa.string(),
+    "fraction": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "bytes": pa.binary(),
 }
 
-_PLAIN = "of models that are not smoothed"
-
-DESCRIBED = (
-    Column("submission", pa.string(), "The submission's slug."),
-    Column("setting", pa.string(), "The setting's id: dataset, norm and radius."),
-    Column("evaluator", pa.string(), "The evaluator that was asked, or cascade."),
-    Column("evaluator_version", pa.string(), "Versions of all evaluators that took part."),
-    Column("example", pa.int64(), "Index in the dataset's test split, from 0."),
-    Column("label", pa.int64(), "The right class."),
-    Column("prediction", pa.int64(), "Class at the example itself.", "a smoothed model abstains"),
-    Column(
-        "status",
-        pa.string(),
-        "certified: proved for the whole ball; falsified: a counterexample was checked; "
-        "unknown: neither.",
-    ),
-    Column(
-        "radius",
-        pa.string(),
-        "Largest radius proved, an exact fraction such as 8/255 or 0.3, rounded down.",
-        "nothing was proved",
-        exact=True,
-    ),
-    Column("confidence", pa.float64(), "1, or 1 minus the failure probability of the verdict."),
-    Column(
-        "margin",
-        pa.float64(),
-        "Proved lower bound, over the ball, of the label's logit minus the best other.",
-        "there is none",
-    ),
-    Column("seconds", pa.float64(), "Time spent on the example, in seconds."),
-    Column("stage", pa.string(), "The evaluator that decided, or prediction."),
-    Column("note", pa.string(), "Why an example is unknown, or what else is to be known."),
-    Column("n0", pa.int64(), "Samples drawn to select the class.", _PLAIN),
-    Column("n", pa.int64(), "Samples drawn to estimate its probability.", _PLAIN),
-    Column("count", pa.int64(), "How many of the n samples gave the class.", _PLAIN),
-    Column("p_lower", pa.float64(), "Lower confidence bound of its probability.", _PLAIN),
-    Column(
-        "sigma",
-        pa.string(),
-        "Scale of the noise, an exact fraction of the pixel range.",
-        _PLAIN,
-        exact=True,
-    ),
-    Column("seed", pa.string(), "Key of the random streams.", _PLAIN),
-    Column("procedure", pa.string(), "How the samples were drawn.", _PLAIN, 2),
-    Column(
-        "p_upper",
-        pa.float64(),
-        "Upper bound of any other class's probability.",
-        "the estimate is one-sided",
-        2,
-    ),
-    Column("runner_up", pa.int64(), "Largest count of another class.", "not counted", 2),
-    Column(
-        "statistics",
-        pa.string(),
-        "A JSON object with all else that the radius was computed from.",
-        "there is nothing else",
-        2,
-    ),
-    Column(
-        "witness",
-        pa.binary(),
-        "The input that refutes the example: its pixels as little-endian float32.",
-        "there is none",
-    ),
-)
-"""Every column, in order; what a file holds and what the website says of it."""
-
-SCHEMA = pa.schema([pa.field(one.name, one.type, bool(one.null)) for one in DESCRIBED])
+SCHEMA = pa.schema([pa.field(one.name, _TYPES[one.kind], bool(one.null)) for one in DESCRIBED])
 
 COLUMNS = tuple(SCHEMA.names)
 
@@ -241,20 +152,6 @@ def write(path: Path, rows: pd.DataFrame, provenance: Provenance) -> None:
         raise InputError(f"{path}: cannot be written ({reason}); nothing was changed.") from error
 
 
-def combined(results: Sequence[Results]) -> bytes:
-    """Several evaluations as one Parquet file, in their order: the same rows, the same bytes.
-
-    The provenance of each is in the file's metadata, as a JSON list.
-    """
-    rows = pd.concat([result.rows[list(COLUMNS)] for result in results], ignore_index=True)
-    table = pa.Table.from_pandas(rows, schema=SCHEMA, preserve_index=False)
-    parts = [result.provenance.model_dump(mode="json") for result in results]
-    table = table.replace_schema_metadata({_PARTS_KEY: json.dumps(parts).encode()})
-    made = io.BytesIO()
-    pq.write_table(table, made, compression="zstd", write_page_checksum=True)
-    return made.getvalue()
-
-
 def read(path: Path) -> Results:
     """A stored evaluation.
 
@@ -320,15 +217,21 @@ def _texts(column: pa.ChunkedArray) -> Texts:
     return Texts(codes.astype(np.int64), coded.dictionary.to_pylist())
 
 
-def csv(result: Results, inert: Callable[[str], str]) -> bytes:
-    """The rows of a stored evaluation for spreadsheets, without witnesses, which are binary.
-
-    `inert` is asked once about every different text and says what is written in its place.
+def load(result: Results) -> pa.Table:
+    """All rows of a stored evaluation as they lie there, for `csv` and `combined`.
 
     Raises:
         InputError: as for `read`.
     """
-    table, _ = _read(result.path, [name for name in COLUMNS if name != "witness"])
+    return _read(result.path, COLUMNS)[0]
+
+
+def csv(rows: pa.Table, inert: Callable[[str], str]) -> bytes:
+    """Loaded rows for spreadsheets, without witnesses, which are binary.
+
+    `inert` is asked once about every different text and says what is written in its place.
+    """
+    table = rows.drop_columns(["witness"])
     for place, name in enumerate(table.column_names):
         if pa.types.is_string(table.schema.types[place]):
             column = table[name].combine_chunks().dictionary_encode()
@@ -337,6 +240,19 @@ def csv(result: Results, inert: Callable[[str], str]) -> bytes:
     written = io.BytesIO()
     write_csv(table, written)
     return written.getvalue()
+
+
+def combined(loaded: Sequence[tuple[Provenance, pa.Table]]) -> bytes:
+    """Several loaded evaluations as one Parquet file, in their order.
+
+    The provenance of each is in the file's metadata, as a JSON list.
+    """
+    parts = [provenance.model_dump(mode="json") for provenance, _ in loaded]
+    table = pa.concat_tables([rows for _, rows in loaded])
+    table = table.replace_schema_metadata({_PARTS_KEY: json.dumps(parts).encode()})
+    made = io.BytesIO()
+    pq.write_table(table, made, compression="zstd", write_page_checksum=True)
+    return made.getvalue()
 
 
 def read_provenance(path: Path) -> Provenance:

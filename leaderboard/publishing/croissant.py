@@ -10,10 +10,11 @@ from pathlib import PurePosixPath
 
 from leaderboard.board import Board
 from leaderboard.citation import bibtex_board, load_citation
+from leaderboard.columns import DESCRIBED, Column
 from leaderboard.publishing import licence
 from leaderboard.publishing.places import CROISSANT, absolute, all_rows
 from leaderboard.publishing.stored import AllRows, StoredFile
-from leaderboard.results import DESCRIBED, SCHEMA_VERSION, Column
+from leaderboard.results import SCHEMA_VERSION
 
 CONTEXT = {
     "@language": "en",

@@ -3,19 +3,18 @@
 Numbers are the board's own, so that a page and its document cannot disagree.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from leaderboard.board import Board
 from leaderboard.citation import bibtex, load_citation
+from leaderboard.columns import DESCRIBED
 from leaderboard.metrics import METRICS, Interval
 from leaderboard.publishing import models
 from leaderboard.publishing.licence import SPDX
 from leaderboard.publishing.places import all_rows, schema_from, schema_of
 from leaderboard.publishing.stored import AllRows, StoredFile
 from leaderboard.rerun import command
-from leaderboard.results import DESCRIBED
 
 if TYPE_CHECKING:
     from leaderboard.ranking import Standing
@@ -34,7 +33,7 @@ def index(board: Board, kinds: Mapping[str, str]) -> models.Index:
             settings=len(board.settings),
             submissions=len(board.submissions),
             results=len(results),
-            verdicts=sum(len(result.rows) for result in results),
+            verdicts=sum(result.tally.examples for result in results),
             reported=len(board.literature),
         ),
         metrics=tuple(
@@ -107,7 +106,7 @@ def _line(board: Board, setting: str, line: "Standing") -> models.Line:
         certified_by=line.how,
         metrics=dict(line.measured),
         certified_interval=_bounds(line.interval),
-        examples=len(line.result.rows),
+        examples=line.result.tally.examples,
         test_set=origin.total,
         training=board.submissions[line.slug].training.node,
         extra_data=line.extra_data,
@@ -179,8 +178,7 @@ def submission(board: Board, slug: str) -> models.SubmissionDetail:
 def result(board: Board, file: StoredFile) -> models.ResultSummary:
     """One evaluation."""
     result, origin, line = file.result, file.result.provenance, board.line_of(file.result)
-    decided = Counter(zip(result.rows["status"], result.rows["stage"], strict=True))
-    statuses = Counter(result.rows["status"])
+    tally = result.tally
     return models.ResultSummary(
         described=schema_from("results/<setting>/<slug>"),
         setting=origin.setting,
@@ -188,12 +186,12 @@ def result(board: Board, file: StoredFile) -> models.ResultSummary:
         rank=line.rank,
         of=len(board.re_evaluated(origin.setting)),
         kind=line.kind,
-        examples=len(result.rows),
+        examples=tally.examples,
         test_set=origin.total,
-        statuses={name: statuses[name] for name in ("certified", "falsified", "unknown")},
+        statuses={name: tally.of_status(name) for name in _STATUSES},
         decided=tuple(
             models.Decided(status=status, stage=stage, examples=count)
-            for (status, stage), count in sorted(decided.items())
+            for (status, stage), count in sorted(tally.decided.items())
         ),
         metrics=dict(line.measured),
         certified_interval=_bounds(line.interval),
@@ -201,6 +199,9 @@ def result(board: Board, file: StoredFile) -> models.ResultSummary:
         provenance=origin,
         files=_files(file),
     )
+
+
+_STATUSES = ("certified", "falsified", "unknown")
 
 
 def _files(file: StoredFile) -> tuple[models.File, ...]:

@@ -41,7 +41,8 @@ def feed(board: Board) -> bytes:
     for result in results[:LONGEST]:
         _entry(board, result, Xml.SubElement(root, "entry"))
     Xml.indent(root)
-    return Xml.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    made: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    return made + b"\n"
 
 
 def identity(result: "Results") -> str:
@@ -54,7 +55,7 @@ def _entry(board: Board, result: "Results", entry: Xml.Element) -> None:
     origin, line = result.provenance, board.line_of(result)
     setting, submission = board.settings[origin.setting], board.submissions[origin.submission]
     _text(entry, "id", identity(result))
-    part = f" of {count(len(result.rows))} examples" if line.interval else ""
+    part = f" of {count(result.tally.examples)} examples" if line.interval else ""
     share = f"{percent(line.certified)} %{part} certified"
     _text(entry, "title", f"{line.title}: {share}, {setting.title}")
     _text(entry, "updated", _when(result))
@@ -66,7 +67,7 @@ def _entry(board: Board, result: "Results", entry: Xml.Element) -> None:
     _text(
         entry,
         "summary",
-        f"{count(len(result.rows))} of {count(origin.total)} test examples:"
+        f"{count(result.tally.examples)} of {count(origin.total)} test examples:"
         f" {percent(line.certified)} % certified, {percent(line.clean)} % right,"
         f" {percent(line.unknown)} % unknown. Rank {line.rank} of"
         f" {len(board.re_evaluated(setting.id))}.",

@@ -45,7 +45,7 @@ def files(
     for kind, (model, _) in DOCUMENTS.items():
         yield f"{API}/{schema_of(kind)}", _schema(model)
     for name, document in _documents(board, stored, whole):
-        yield api(name), document.model_dump_json(by_alias=True).encode() + b"\n"
+        yield api(name), _bytes(document)
 
 
 def _schema(model: type[BaseModel]) -> bytes:
@@ -71,3 +71,30 @@ def _documents(
     yield "columns", documents.columns()
     yield "taxonomy", documents.taxonomy(board)
     yield "evaluators", documents.evaluators(board)
+
+
+def examples(
+    board: Board, setting: str, listed: list[StoredFile], rows: AllRows | None
+) -> dict[str, tuple[str, bytes]]:
+    """One document of every kind there is one of: its name and what it says."""
+    slug = listed[0].download.slug if listed else next(iter(board.submissions), "")
+    found: dict[str, tuple[str, models.Document]] = {
+        "index": ("index", documents.index(board, HOLDS)),
+        "settings": ("settings", documents.settings(board)),
+        "settings/<setting>": (f"settings/{setting}", documents.standings(board, setting, rows)),
+        "submissions": ("submissions", documents.submissions(board)),
+        "literature": ("literature", documents.literature(board)),
+        "columns": ("columns", documents.columns()),
+        "taxonomy": ("taxonomy", documents.taxonomy(board)),
+        "evaluators": ("evaluators", documents.evaluators(board)),
+    }
+    if slug:
+        found["submissions/<slug>"] = (f"submissions/{slug}", documents.submission(board, slug))
+    if listed:
+        name = f"results/{setting}/{slug}"
+        found["results/<setting>/<slug>"] = (name, documents.result(board, listed[0]))
+    return {kind: (name, _bytes(document)) for kind, (name, document) in found.items()}
+
+
+def _bytes(document: models.Document) -> bytes:
+    return document.model_dump_json(by_alias=True).encode() + b"\n"

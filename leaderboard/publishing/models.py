@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from leaderboard.columns import Kind
 from leaderboard.literature import Reported
 from leaderboard.results import Provenance
 from leaderboard.submission import Submission
@@ -261,9 +262,7 @@ class ColumnMeaning(Record):
     """A column of the Parquet files."""
 
     name: str
-    kind: Literal["text", "fraction", "integer", "number", "bytes"] = Field(
-        description="A fraction is text that writes a number exactly, such as 8/255."
-    )
+    kind: Kind = Field(description="A fraction is text that writes a number, such as 8/255.")
     meaning: str
     null: str = Field(description="When the value is null; empty where it never is.")
     since: int = Field(description="Schema version of the files in which the column came.")

@@ -3,15 +3,14 @@
 Lines that certboard measured and lines that papers reported stay apart, as on the page.
 """
 
+import csv
 import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from leaderboard.board import Board
 from leaderboard.citation import bibtex, bibtex_board, bibtex_reported
-from leaderboard.downloads import without_formulas
+from leaderboard.downloads import inert
 from leaderboard.formatting import percent
 from leaderboard.publishing.licence import SPDX
 from leaderboard.publishing.places import absolute
@@ -117,53 +116,54 @@ def bibliography(board: Board, setting: str) -> str:
 
 def spreadsheet(board: Board, setting: str) -> bytes:
     """The table of a setting as CSV, shares in [0, 1]; no cell runs as a formula."""
-    subject = board.settings[setting]
-    lines = [
-        _cells(subject, line) for line in (*board.re_evaluated(setting), *board.reported(setting))
-    ]
-    table = pd.DataFrame(lines, columns=list(_COLUMNS)).astype(_COLUMNS)
+    lines = (*board.re_evaluated(setting), *board.reported(setting))
     text = io.StringIO()
-    without_formulas(table).to_csv(text, index=False, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for line in lines:
+        cells = _cells(setting, line)
+        writer.writerow(inert(cell) if isinstance(cell, str) else cell for cell in cells)
     return text.getvalue().encode()
 
 
-_COLUMNS = {
-    "setting": "string",
-    "tier": "string",
-    "rank": "Int64",
-    "submission": "string",
-    "title": "string",
-    "kind": "string",
-    "certified_by": "string",
-    "certified": "Float64",
-    "certified_low": "Float64",
-    "certified_high": "Float64",
-    "clean": "Float64",
-    "attack": "Float64",
-    "unknown": "Float64",
-    "extra_data": "string",
-    "date": "string",
-    "url": "string",
-}
+_COLUMNS = (
+    "setting",
+    "tier",
+    "rank",
+    "submission",
+    "title",
+    "kind",
+    "certified_by",
+    "certified",
+    "certified_low",
+    "certified_high",
+    "clean",
+    "attack",
+    "unknown",
+    "extra_data",
+    "date",
+    "url",
+)
 
 
-def _cells(subject: Setting, line: "Standing") -> dict[str, object]:
+def _cells(setting: str, line: "Standing") -> tuple[object, ...]:
+    """The cells of `_COLUMNS`; what is None is written as nothing."""
     interval = line.interval
-    return {
-        "setting": subject.id,
-        "tier": line.tier,
-        "rank": line.rank,
-        "submission": line.slug,
-        "title": line.title,
-        "kind": line.kind,
-        "certified_by": line.how,
-        "certified": line.certified,
-        "certified_low": interval and interval.low,
-        "certified_high": interval and interval.high,
-        "clean": line.clean,
-        "attack": line.attack,
-        "unknown": line.unknown,
-        "extra_data": line.extra_data,
-        "date": line.date,
-        "url": line.url,
-    }
+    return (
+        setting,
+        line.tier,
+        line.rank,
+        line.slug,
+        line.title,
+        line.kind,
+        line.how,
+        line.certified,
+        interval and interval.low,
+        interval and interval.high,
+        line.clean,
+        line.attack,
+        line.unknown,
+        line.extra_data,
+        line.date,
+        line.url,
+    )

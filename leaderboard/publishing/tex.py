@@ -36,14 +36,13 @@ _SIGNS = {
     "₁": "$_1$",
     "₂": "$_2$",
     "²": "$^2$",
-    "\N{NO-BREAK SPACE}": "~",
 }
 _SPECIAL = re.compile("|".join(re.escape(sign) for sign in _SIGNS))
 
 
 def one_line(text: object) -> str:
     """The text without line breaks and without what a reader cannot see."""
-    return " ".join(_INVISIBLE.sub(" ", str(text)).split(" ")).strip()
+    return " ".join(_INVISIBLE.sub(" ", str(text)).split())
 
 
 def tex(text: object) -> str:

@@ -1,0 +1,168 @@
+"""The pages about data: every file there is, the programming interface, and queries."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+
+from markupsafe import Markup
+
+from leaderboard.board import Board
+from leaderboard.columns import DESCRIBED
+from leaderboard.formatting import safe, size
+from leaderboard.page_plan import PagePlan, View
+from leaderboard.publishing import interface, licence, places, shelf
+from leaderboard.publishing.snippets import SNIPPETS
+from leaderboard.publishing.stored import StoredFile, stored_files
+from leaderboard.setting import Setting
+
+_LONGEST_TEXT = 90
+
+
+def plans(board: Board) -> list[PagePlan]:
+    """The index with all files beside it, a page for each setting, the interface, and queries."""
+    stored = stored_files(board)
+    beside = partial(shelf.files, board, stored)
+    return [
+        PagePlan("data/index", "data", index(board, stored), beside=beside),
+        *(
+            PagePlan(f"data/{name}/index", "data_setting", setting(board, name, stored[name]))
+            for name in board.settings
+        ),
+        PagePlan("data/api", "data_api", api(board, stored)),
+        PagePlan("data/query", "query", query(board, stored)),
+    ]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What there is of one setting to take home; `size` is all stored files together."""
+
+    setting: Setting
+    evaluations: int
+    rows: int
+    size: str
+    reported: int
+    all_rows: str
+    standings: str
+    latex: str
+    references: str
+    json: str
+
+
+def index(board: Board, stored: dict[str, list[StoredFile]]) -> View:
+    """All settings and their files, what the columns mean, and how to load them."""
+    files = [file for listed in stored.values() for file in listed]
+    fullest = _fullest(stored)
+    return {
+        "shelves": [_shelf(board, name, listed) for name, listed in stored.items()],
+        "files": len(files),
+        "rows": sum(file.download.rows for file in files),
+        "size": size(sum(file.size for file in files)),
+        "columns": DESCRIBED,
+        "snippets": [
+            (name, _code(snippet(_address(fullest)).splitlines()))
+            for name, snippet in SNIPPETS.items()
+            if fullest
+        ],
+        "places": places,
+        "licence": licence,
+    }
+
+
+def _fullest(stored: dict[str, list[StoredFile]]) -> str:
+    """The setting with the most rows, as an example; empty where there are none."""
+    rows = {name: sum(file.download.rows for file in listed) for name, listed in stored.items()}
+    best = max(rows, key=lambda name: rows[name], default="")
+    return best if rows.get(best) else ""
+
+
+def _address(setting: str) -> str:
+    """What a program opens: the whole address where it is known, else the file's name."""
+    place = places.all_rows(setting)
+    return places.absolute(place) if places.site_url() else place.rpartition("/")[2]
+
+
+def _shelf(board: Board, name: str, listed: list[StoredFile]) -> Shelf:
+    return Shelf(
+        setting=board.settings[name],
+        evaluations=len(listed),
+        rows=sum(file.download.rows for file in listed),
+        size=size(sum(file.size for file in listed)),
+        reported=len(board.reported(name)),
+        all_rows=places.all_rows(name),
+        standings=places.standings_csv(name),
+        latex=places.latex_table(name),
+        references=places.references(name),
+        json=places.api(f"settings/{name}"),
+    )
+
+
+def setting(board: Board, name: str, listed: list[StoredFile]) -> View:
+    """Every file of one setting, with its checksum."""
+    return {
+        "shelf": _shelf(board, name, listed),
+        "files": [
+            {
+                "download": file.download,
+                "size": size(file.size),
+                "sha256": file.sha256,
+                "json": places.api(f"results/{name}/{file.download.slug}"),
+            }
+            for file in listed
+        ],
+    }
+
+
+def api(board: Board, stored: dict[str, list[StoredFile]]) -> View:
+    """Every kind of document, with an example taken from the documents themselves."""
+    fullest = _fullest(stored)
+    listed = stored.get(fullest, [])
+    rows = shelf.all_rows(fullest, listed)[0] if listed else None
+    example = fullest or next(iter(board.settings))
+    made = interface.examples(board, example, listed, rows)
+    return {
+        "kinds": [
+            {
+                "kind": kind,
+                "holds": holds,
+                "path": places.api(made[kind][0]),
+                "schema": f"{places.API}/{places.schema_of(kind)}",
+                "example": _code(_example(made[kind][1])),
+            }
+            for kind, holds in interface.HOLDS.items()
+            if kind in made
+        ],
+        "home": places.site_url(),
+        "setting": example,
+    }
+
+
+def _example(document: bytes) -> list[str]:
+    """A document in lines, of each list the first entry, long texts cut short."""
+    return json.dumps(_short(json.loads(document)), indent=2, ensure_ascii=False).splitlines()
+
+
+def _short(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _short(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        more = [f"… {len(value) - 1:,} more"] if len(value) > 1 else []
+        return [_short(inner) for inner in value[:1]] + more
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        return f"{value[:_LONGEST_TEXT]}…"
+    return value
+
+
+def _code(lines: list[str]) -> Markup:
+    """Lines for a block of code, indented as they are, with nothing alive in them."""
+    indents = (len(line) - len(line.lstrip(" ")) for line in lines)
+    return Markup("\n").join(
+        Markup(" " * indent + (safe(line) or " "))
+        for indent, line in zip(indents, lines, strict=True)
+    )
+
+
+def query(board: Board, stored: dict[str, list[StoredFile]]) -> View:
+    """Which files there are to ask."""
+    shelves = [_shelf(board, name, listed) for name, listed in stored.items() if listed]
+    return {"shelves": shelves, "places": places}
