@@ -1,0 +1,122 @@
+"""The workflows: what they may do, and that nothing of a stranger's can steer them."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from leaderboard.__main__ import run
+from tests.fixtures.project import CHECKOUT
+from tests.fixtures.workflow import FOLDER, load
+
+NAMES = sorted(path.stem for path in FOLDER.glob("*.yml"))
+MAY_WRITE = {
+    ("publish", "publish"): {"contents": "write", "actions": "read", "attestations": "read"},
+    ("publish", "site"): {"contents": "read", "pages": "write", "id-token": "write"},
+    ("site", "deploy"): {"pages": "write", "id-token": "write"},
+    ("evaluate", "attest"): {"id-token": "write", "attestations": "write"},
+}
+"""All jobs that may do more than read the repository."""
+
+
+def steps() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for name in NAMES:
+        for job, told in load(name)["jobs"].items():
+            for step in told.get("steps", []):
+                yield name, job, step
+    action = yaml.safe_load((FOLDER.parent / "actions" / "setup" / "action.yml").read_text())
+    for step in action["runs"]["steps"]:
+        yield "setup", "action", step
+
+
+def test_the_workflows_are_those_that_the_guide_describes() -> None:
+    assert set(NAMES) == {"ci", "check", "evaluate", "publish", "site", "nightly"}
+
+
+def test_zizmor_finds_nothing() -> None:
+    program = Path(sys.executable).with_name("zizmor")
+    found = shutil.which(program) or shutil.which("zizmor")
+    if found is None:
+        pytest.skip("needs zizmor (the extra 'dev')")
+    command = [found, "--offline", "--no-progress", "--min-severity", "low", str(FOLDER.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workflow_has_no_permission_that_is_not_listed(name: str) -> None:
+    told = load(name)
+    assert told["permissions"] == {}
+    for job, asked in told["jobs"].items():
+        assert asked["permissions"] == MAY_WRITE.get((name, job), {"contents": "read"})
+
+
+def test_every_action_of_others_is_pinned_to_a_commit() -> None:
+    for _, _, step in steps():
+        uses = step.get("uses", "$/")
+        assert uses.startswith("$/") or re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", uses), uses
+
+
+def test_no_text_of_an_event_stands_in_a_script() -> None:
+    for name, job, step in steps():
+        assert "${{" not in step.get("run", ""), (name, job)
+
+
+def test_no_checkout_keeps_its_token_and_none_is_of_a_strangers_branch() -> None:
+    for _, _, step in steps():
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+            base = ("main", "${{ github.event.pull_request.base.sha }}", None)
+            assert step["with"].get("ref") in base
+
+
+def test_nothing_is_cached() -> None:
+    for _, _, step in steps():
+        assert "cache" not in str(step).lower(), step
+
+
+def test_only_harmless_events_start_a_workflow() -> None:
+    for name in NAMES:
+        # YAML reads the key `on` as true.
+        events = load(name)[True]  # type: ignore[index]
+        allowed = {"push", "pull_request", "workflow_dispatch", "workflow_call", "schedule"}
+        assert set(events) <= allowed
+
+
+def test_evaluating_and_publishing_wait_for_a_maintainer() -> None:
+    assert load("evaluate")["jobs"]["evaluate"]["environment"] == "evaluation"
+    assert load("publish")["jobs"]["publish"]["environment"] == "publication"
+    assert "${{ inputs.commit }}" in load("evaluate")["run-name"]
+
+
+def test_the_evaluation_is_confined() -> None:
+    told = [step["run"] for name, _, step in steps() if "run" in step and name != "ci"]
+    for script in told:
+        for line in re.findall(r"certboard run [^\n]*", script):
+            assert "--sandbox required" in line
+    assert sum("certboard run" in script for script in told) == 2
+
+
+def test_every_command_of_a_script_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    found = set()
+    for _, _, step in steps():
+        found |= set(
+            re.findall(r"certboard ((?:intake |data )?[a-z]+)([^|\n]*)", step.get("run", ""))
+        )
+    assert len(found) >= 8
+    for command, rest in found:
+        assert run([*command.split(), "--help"]) == 0
+        told = capsys.readouterr().out
+        for option in re.findall(r"--[a-z]+", rest):
+            assert option in told, (command, option)
+
+
+def test_ci_runs_the_script_of_the_project() -> None:
+    assert any("bash .ci/run" in step.get("run", "") for name, _, step in steps() if name == "ci")
+    assert (CHECKOUT / ".ci" / "run").exists()

@@ -1,0 +1,205 @@
+"""From a stranger's branch to rows on main: the workflows' own scripts, end to end."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from leaderboard.project import Project
+from leaderboard.results import read, results_path
+from leaderboard.sandbox import walls
+from tests.fixtures.project import CHECKOUT, PLAIN, linear, new_project, submit
+from tests.fixtures.repository import AUTHOR, Repository, repository
+from tests.fixtures.workflow import Runner, Step
+
+SLUG = "newcomer"
+SETTINGS = ("digits-l2-0.25", "digits-l2-0.5", "digits-l2-1.0")
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Place:
+    """A repository as it is on a server, and a runner's checkout of it."""
+
+    server: Repository
+    checkout: Repository
+    tools: Path
+    artifacts: Path
+
+    def runner(self, head: str) -> Runner:
+        url = self.server.root.as_uri()
+        base = self.checkout.head
+        return Runner(
+            self.checkout.root,
+            {
+                "github.event.pull_request.base.sha": base,
+                "github.event.pull_request.head.sha": head,
+                "github.event.pull_request.number": "7",
+                "inputs.commit": head,
+                "inputs.run": "1",
+                "github.token": "secret",
+            },
+            {
+                "PATH": f"{self.tools}:/usr/bin:/bin",
+                "PYTHONPATH": str(CHECKOUT),
+                "OMP_NUM_THREADS": "1",
+                "GITHUB_SERVER_URL": "https://server.example",
+                "GITHUB_REPOSITORY": "team/board",
+                # The server is a folder here, with and without a token in its address.
+                "GIT_CONFIG_COUNT": "2",
+                "GIT_CONFIG_KEY_0": f"url.{url}.insteadOf",
+                "GIT_CONFIG_VALUE_0": "https://server.example/team/board",
+                "GIT_CONFIG_KEY_1": f"url.{url}.insteadOf",
+                "GIT_CONFIG_VALUE_1": "https://x-access-token:secret@server.example/team/board",
+            },
+            self.artifacts,
+            {} if not walls().missing else {"--sandbox required": "--sandbox best"},
+        )
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """The project's own site with two small submissions, on a server and checked out."""
+    root = tmp_path / "server"
+    root.mkdir()
+    shutil.copy(CHECKOUT / "mkdocs.yml", root)
+    new_project(root)
+    source = CHECKOUT / "site"
+    ours = shutil.ignore_patterns("data")
+    shutil.copytree(source, root / "site", dirs_exist_ok=True, ignore=ours)
+    (root / ".gitignore").write_text("/.venv/\n/build/\n/public/\n/evaluated/\n")
+    server = repository(root)
+    checkout = tmp_path / "checkout"
+    server.git("clone", "--quiet", root.as_uri(), str(checkout))
+    # Nobody has the server's branch checked out.
+    server.git("checkout", "--quiet", "--detach")
+    _script(checkout / ".venv" / "bin" / "certboard", f'exec {sys.executable} -m leaderboard "$@"')
+    tools = tmp_path / "tools"
+    _script(tools / "gh", f'echo "$@" >> {tmp_path / "gh.log"}')
+    return Place(server, Repository(checkout), tools, tmp_path / "artifacts")
+
+
+def _script(path: Path, line: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+
+
+def branch(place: Place) -> Path:
+    """Begin a submitter's branch with a new submission; its folder."""
+    place.server.branch("theirs", "main")
+    submit(Project(place.server.root), SLUG, linear(), sigma="0.5")
+    return place.server.root / "submissions" / SLUG
+
+
+def request(place: Place) -> str:
+    """Commit, and open a pull request; the commit."""
+    head = place.server.commit()
+    place.server.git("update-ref", "refs/pull/7/head", head)
+    place.server.git("checkout", "--quiet", "--detach", "main")
+    return head
+
+
+def failed(steps: list[Step]) -> Step:
+    assert all(step.code == 0 for step in steps[:-1])
+    assert steps[-1].code != 0
+    return steps[-1]
+
+
+def test_an_honest_submission_comes_to_the_board(place: Place, tmp_path: Path) -> None:
+    branch(place)
+    runner = place.runner(request(place))
+
+    checked = runner.job("check", "check")
+    assert [step.code for step in checked] == [0] * 6, checked[-1].told
+    assert checked[-1].name == "A first look"
+    place.checkout.git("reset", "--hard", "--quiet")
+    place.checkout.git("clean", "-fdq")
+
+    evaluated = runner.job("evaluate", "evaluate")
+    assert evaluated[-1].code == 0, evaluated[-1].told
+    files = sorted(path.name for path in (place.artifacts / "evaluated").rglob("*.parquet"))
+    assert files == [f"{SLUG}.parquet"] * 3
+    assert not results_path(Project(place.checkout.root), SETTINGS[0], SLUG).exists()
+    shutil.rmtree(place.checkout.root / "evaluated")
+    place.checkout.git("clean", "-fdq")
+
+    published = runner.job("publish", "publish")
+    assert published[-1].code == 0, published[-1].told
+    assert (tmp_path / "gh.log").read_text().count("attestation verify") == 3
+    changed = place.server.git("diff", "--name-only", "main~1", "main").splitlines()
+    assert changed == sorted(
+        [
+            *(f"site/data/results/{setting}/{SLUG}.parquet" for setting in SETTINGS),
+            *(f"submissions/{SLUG}/{name}" for name in ("model.onnx", "submission.toml")),
+        ]
+    )
+    rows = read(results_path(Project(place.checkout.root), SETTINGS[0], SLUG)).rows
+    assert len(rows) == 449
+    assert (place.checkout.root / "public" / "submissions" / SLUG / "index.html").exists()
+
+
+def smuggle_code(folder: Path) -> None:
+    (folder.parents[1] / "leaderboard").mkdir()
+    (folder.parents[1] / "leaderboard" / "run.py").write_text("print('mine')")
+
+
+def smuggle_rows(folder: Path) -> None:
+    results = folder.parents[1] / "site" / "data" / "results" / SETTINGS[0]
+    results.mkdir(parents=True)
+    (results / f"{SLUG}.parquet").write_bytes(b"PAR1")
+
+
+def smuggle_link(folder: Path) -> None:
+    (folder / "README.md").symlink_to("/etc/passwd")
+
+
+def smuggle_into_another(folder: Path) -> None:
+    (folder.parent / PLAIN / "README.md").write_text("worse than newcomer")
+
+
+@pytest.mark.parametrize(
+    "smuggle", [smuggle_code, smuggle_rows, smuggle_link, smuggle_into_another]
+)
+def test_a_smuggled_change_stops_every_workflow_before_anything_is_taken(
+    place: Place, smuggle: Callable[[Path], None]
+) -> None:
+    smuggle(branch(place))
+    runner = place.runner(request(place))
+    place.artifacts.mkdir()
+    (place.artifacts / "evaluated").mkdir()
+    before = place.server.git("rev-parse", "main")
+    for workflow, job in (("check", "check"), ("evaluate", "evaluate"), ("publish", "publish")):
+        step = failed(runner.job(workflow, job))
+        assert step.name in ("Which submission is it?", "Take the submission and accept its rows")
+        assert not (place.checkout.root / "submissions" / SLUG).exists()
+        shutil.rmtree(place.checkout.root / "evaluated", ignore_errors=True)
+    assert place.server.git("rev-parse", "main") == before
+
+
+def test_a_forged_artifact_is_not_published(place: Place) -> None:
+    branch(place)
+    runner = place.runner(request(place))
+    forged = place.artifacts / "evaluated" / SETTINGS[0]
+    forged.mkdir(parents=True)
+    (forged / f"{SLUG}.parquet").write_bytes(b"PAR1")
+    before = place.server.git("rev-parse", "main")
+    step = failed(runner.job("publish", "publish"))
+    assert "is not a result file" in step.told
+    assert place.server.git("rev-parse", "main") == before
+
+
+def test_a_name_that_is_no_commit_is_refused(place: Place) -> None:
+    branch(place)
+    request(place)
+    runner = place.runner("theirs")
+    assert failed(runner.job("evaluate", "evaluate")).name == "Fetch the commit's files as data"
+
+
+def test_git_is_told_who_commits() -> None:
+    """The tests' own author must not hide that a workflow has none."""
+    assert "user.name=A" in AUTHOR
