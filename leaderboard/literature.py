@@ -2,8 +2,9 @@
 
 Three collections, named in the column `source`: the SoK leaderboard's board and its progress series
 (sokcertifiedrobustness.github.io, until June 2024; arXiv:2009.04131), and results published since,
-from the papers' own tables. A board row has no date of its own: `date` is its venue's year, or for
-a preprint the month of its arXiv identifier.
+from the papers' own tables. A board row has no date of its own: `date` is the month that the
+progress series gives for the same paper, else the month of its arXiv identifier, else its venue's
+year.
 
 `protocol` is how the number came about, as far as the paper, its published code or the collection
 says: which test examples, how many samples or seconds, which verifier or attack. Nothing is

@@ -115,10 +115,44 @@ def test_measured_and_reported_points_differ_by_symbol(example: Board) -> None:
     symbols = {
         (symbol, text.rsplit("(", 1)[1])
         for trace in plotly_reads(drawing).data
-        if trace.mode == "markers"
+        if trace.mode == "markers" and trace.text
         for symbol, text in zip(trace.marker.symbol, trace.text, strict=True)
     }
     assert symbols == {("diamond", "re-evaluated)"), ("circle-open", "reported)")}
+    keys = [trace for trace in plotly_reads(drawing).data if trace.x == (None,)]
+    told = {trace.name: trace.marker.symbol for trace in keys}
+    assert told == {
+        "reported by a paper": "circle-open",
+        "re-evaluated by certboard": "diamond",
+    }
+
+
+def test_no_line_joins_measured_and_reported_numbers(example: Board) -> None:
+    drawing = catalogue()["progress"].draw(example, "mnist-linf-0.1")
+    assert drawing is not None
+    lines = example.standings["mnist-linf-0.1"]
+    shares = {
+        tier: {round(100 * (line.certified or 0), 2) for line in lines if line.tier == tier}
+        for tier in ("reported", "re-evaluated")
+    }
+    drawn = [set(trace.y) for trace in plotly_reads(drawing).data if trace.mode == "lines"]
+    assert len(drawn) == 2
+    for values in drawn:
+        assert values <= shares["reported"] or values <= shares["re-evaluated"]
+
+
+def test_home_follows_the_settings_of_the_talk(example: Board) -> None:
+    drawing = catalogue()["progress"].draw(example, "")
+    assert drawing is not None
+    assert {row[0] for row in drawing.table} == {
+        "MNIST · ℓ∞ · 0.1",
+        "MNIST · ℓ∞ · 0.3",
+        "CIFAR-10 · ℓ∞ · 2/255",
+        "CIFAR-10 · ℓ∞ · 8/255",
+        "ImageNet · ℓ2 · 2.0",
+    }
+    assert {row[1] for row in drawing.table} == {"certified", "empirical"}
+    assert all(len(row[2]) >= 7 for row in drawing.table), "dated to the month"
 
 
 def test_the_curve_of_a_smoothed_model_agrees_with_its_rows_at_every_step() -> None:
