@@ -7,8 +7,15 @@ from leaderboard import data_files
 from leaderboard.__main__ import run
 from leaderboard.project import Project
 from tests.fixtures.project import Outcome, new_project
+from tests.fixtures.website import built
 
 Certboard = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The website of the made-up board, built once."""
+    return built(tmp_path_factory.mktemp("website"))
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from leaderboard.pages import generate, newest_result
 from leaderboard.project import Project, find_project
 from leaderboard.site_build import run_mkdocs
 from tests.fixtures.board import board
-from tests.fixtures.website import built
 
 # Attributes by which a browser fetches something without being asked.
 FETCHED = {
@@ -41,11 +40,6 @@ class Links(HTMLParser):
                 self.fetched.append(value or "")
             if (tag, name) == ("a", "href"):
                 self.links.append(value or "")
-
-
-@pytest.fixture(scope="module")
-def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built(tmp_path_factory.mktemp("project"))
 
 
 def read(path: Path) -> Links:

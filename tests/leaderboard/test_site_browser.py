@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.website import built
-
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
@@ -41,8 +39,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def website(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    public: Path = built(tmp_path_factory.mktemp("project"))
+def website(public: Path) -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=public))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
