@@ -98,7 +98,7 @@ def incomplete(board: Board, results: "list[Results]") -> list[str]:
         origin = result.provenance
         title = board.submissions[origin.submission].title
         place = board.settings[origin.setting]
-        wanted = len(place.selection(result.tally.smoothed).indices(origin.total))
+        wanted = place.selection(result.tally.smoothed).size(origin.total)
         if not origin.data_complete:
             notes.append(f"{title}, {place.title}: the data were incomplete. {origin.data_note}")
         if result.tally.examples < wanted:

@@ -7,7 +7,8 @@ which leaves neither HTML nor Markdown alive in it.
 import html
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ from leaderboard.errors import InputError
 from leaderboard.page_plan import PagePlan
 from leaderboard.project import Project
 from leaderboard.site_build import (
+    place_files,
     run_mkdocs,
     serve_mkdocs,
     start_pages,
@@ -58,9 +60,14 @@ def build(project: Project) -> BuildReport:
     """
     began = time.perf_counter()
     board = load_board(project)
-    pages = generate(project, board)
-    run_mkdocs(project, newest_result(board))
-    return BuildReport(pages, project.public, time.perf_counter() - began)
+    plans = write_pages(project, board)
+    # MkDocs is another process, and the files beside the pages are none of its business.
+    with ThreadPoolExecutor(1) as beside:
+        writing = beside.submit(write_files, plans, project.files)
+        run_mkdocs(project, newest_result(board))
+        writing.result()
+    place_files(project.files, project.public)
+    return BuildReport(len(plans), project.public, time.perf_counter() - began)
 
 
 def serve(project: Project, port: int) -> None:
@@ -78,14 +85,27 @@ def newest_result(board: Board) -> int:
 
 def generate(project: Project, board: Board) -> int:
     """Write all Markdown, figures and downloads into `project.pages`; how many pages it made."""
+    plans = write_pages(project, board)
+    write_files(plans, project.pages)
+    return len(plans)
+
+
+def write_pages(project: Project, board: Board) -> list[PagePlan]:
+    """Write the Markdown of every page into `project.pages`."""
     start_pages(project)
     environment = _environment(project.site / "templates")
     plans = plan(board)
     for page in plans:
         write_page(project, page.path, _render(environment, page))
+    return plans
+
+
+def write_files(plans: Iterable[PagePlan], folder: Path) -> None:
+    """Write what lies beside the pages below `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for page in plans:
         for path, content in page.files():
-            write_file(project.pages, path, content)
-    return len(plans)
+            write_file(folder, path, content)
 
 
 def plan(board: Board) -> list[PagePlan]:

@@ -38,6 +38,11 @@ class Project:
         return self.root / "build" / "theme"
 
     @property
+    def files(self) -> Path:
+        """What is published as it is made: figures, data and documents."""
+        return self.root / "build" / "files"
+
+    @property
     def public(self) -> Path:
         """The website."""
         return self.root / "public"

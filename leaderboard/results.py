@@ -235,8 +235,10 @@ def csv(rows: pa.Table, inert: Callable[[str], str]) -> bytes:
     for place, name in enumerate(table.column_names):
         if pa.types.is_string(table.schema.types[place]):
             column = table[name].combine_chunks().dictionary_encode()
-            texts = pa.array([inert(text) for text in column.dictionary.to_pylist()], pa.string())
-            table = table.set_column(place, name, texts.take(column.indices))
+            texts = column.dictionary.to_pylist()
+            if (changed := [inert(text) for text in texts]) != texts:
+                written_as = pa.array(changed, pa.string()).take(column.indices)
+                table = table.set_column(place, name, written_as)
     written = io.BytesIO()
     write_csv(table, written)
     return written.getvalue()

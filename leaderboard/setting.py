@@ -99,8 +99,15 @@ class Selection(Strict):
 
     def indices(self, total: int) -> list[int]:
         """The selected examples of a test set with `total` examples, ascending from 0."""
+        return list(self._range(total))
+
+    def size(self, total: int) -> int:
+        """How many of a test set with `total` examples are selected."""
+        return len(self._range(total))
+
+    def _range(self, total: int) -> range:
         stop = total if self.first is None else min(self.first, total)
-        return list(range(0, stop, self.every or 1))
+        return range(0, stop, self.every or 1)
 
     @property
     def label(self) -> str:

@@ -25,7 +25,7 @@ def start_pages(project: Project) -> None:
         ("assets", project.pages / "assets"),
         ("theme", project.theme),
     )
-    for folder in (project.pages, project.theme):
+    for folder in (project.pages, project.theme, project.files):
         shutil.rmtree(folder, ignore_errors=True)
     for source, target in copied:
         folder = project.site / source
@@ -54,6 +54,16 @@ def write_file(root: Path, path: str, content: bytes) -> None:
     target = root / path
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(content)
+
+
+def place_files(source: Path, target: Path) -> None:
+    """Move everything below one folder to the same place below another."""
+    for entry in sorted(source.iterdir()):
+        there = target / entry.name
+        if entry.is_dir() and there.is_dir():
+            place_files(entry, there)
+        else:
+            entry.replace(there)
 
 
 def run_mkdocs(project: Project, newest: int) -> None:

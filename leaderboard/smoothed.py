@@ -80,12 +80,8 @@ def steps(tally: Tally, most: int) -> list[tuple[Fraction, float]]:
 
     Leaving some out moves no step upwards.
     """
-    reached, total = tally.reached, tally.examples
-    falls = [
-        (radius, (len(reached) - position) / total)
-        for position, radius in enumerate(reached)
-        if position == 0 or radius != reached[position - 1]
-    ]
+    counts = zip(tally.reached, tally.reaching_each, strict=True)
+    falls = [(radius, count / tally.examples) for radius, count in counts]
     return thinned(falls, most)
 
 

@@ -5,9 +5,11 @@ re-evaluation follows from these counts.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -46,8 +48,9 @@ class Tally:
         notes: how many, by what was noted of them.
         sigma: the noise's scale as stored, empty for a model that is not smoothed.
         sampled: how many were sampled.
-        reached: of a smoothed model the exact largest radius of every rightly predicted example
-            that has one, ascending.
+        reached: of a smoothed model the exact largest radii of rightly predicted examples,
+            ascending, each once.
+        reaching_each: how many examples reach each of these radii.
         least_confidence: of all rows.
         median_seconds, total_seconds: of the examples; None without any.
     """
@@ -59,6 +62,7 @@ class Tally:
     sigma: str
     sampled: int
     reached: Sequence[Fraction]
+    reaching_each: Sequence[int]
     least_confidence: float
     median_seconds: float | None
     total_seconds: float | None
@@ -87,7 +91,8 @@ class Tally:
 
     def reaching(self, radius: Fraction) -> int:
         """How many examples of a smoothed model are right and proved at `radius`, exactly."""
-        return len(self.reached) - bisect_left(self.reached, radius)
+        place = bisect_left(self.reached, radius)
+        return self.reaching_each[place] if place < len(self.reached) else 0
 
     def stages(self, status: str) -> list[tuple[str, int]]:
         """What gave examples this status, most productive first."""
@@ -101,6 +106,7 @@ def count(columns: Columns) -> Tally:
     seconds = numbers["seconds"]
     right = numbers["prediction"] == numbers["label"]
     sigma = next(iter(texts["sigma"].values), "")
+    reached, reaching_each = _reached(texts, right) if sigma else ((), ())
     return Tally(
         examples=len(seconds),
         correct=int(right.sum()),
@@ -108,7 +114,8 @@ def count(columns: Columns) -> Tally:
         notes=_each(texts["note"]),
         sigma=sigma,
         sampled=int((~np.isnan(numbers["n"])).sum()),
-        reached=_reached(texts, right) if sigma else (),
+        reached=reached,
+        reaching_each=reaching_each,
         least_confidence=float(numbers["confidence"].min(initial=1.0)),
         median_seconds=float(np.median(seconds)) if len(seconds) else None,
         total_seconds=float(seconds.sum()) if len(seconds) else None,
@@ -129,17 +136,19 @@ def _each(texts: Texts) -> dict[str, int]:
     return {text: int(number) for text, number in zip(texts.values, counts, strict=True)}
 
 
-def _reached(texts: Mapping[str, Texts], right: "np.ndarray") -> tuple[Fraction, ...]:
-    """The exact radii of the examples that are right and not falsified, ascending."""
+def _reached(
+    texts: Mapping[str, Texts], right: np.ndarray
+) -> tuple[tuple[Fraction, ...], tuple[int, ...]]:
+    """The exact radii of examples that are right and not falsified, and how many reach each."""
     radius, status = texts["radius"], texts["status"]
     falsified = [place for place, text in enumerate(status.values) if text == "falsified"]
     kept = right & (radius.codes >= 0) & ~np.isin(status.codes, falsified)
     counts = np.bincount(radius.codes[kept], minlength=len(radius.values))
-    proved = [
-        (exact, int(number))
-        for text, number in zip(radius.values, counts, strict=True)
-        if number and (exact := Fraction(text))
-    ]
+    proved: Counter[Fraction] = Counter()
+    for text, number in zip(radius.values, counts, strict=True):
+        if number and (exact := Fraction(text)):
+            proved[exact] += int(number)
     # Floats keep the order of what they round; the exact numbers decide between equal ones.
-    proved.sort(key=lambda pair: (float(pair[0]), pair[0]))
-    return tuple(exact for exact, number in proved for _ in range(number))
+    ascending = sorted(proved, key=lambda exact: (float(exact), exact))
+    reaching = list(accumulate(proved[exact] for exact in reversed(ascending)))
+    return tuple(ascending), tuple(reversed(reaching))

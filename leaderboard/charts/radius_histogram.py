@@ -26,9 +26,12 @@ def _chosen(board: Board, subject: str) -> list["Results"]:
 
 def bins(result: "Results", width: float) -> tuple[dict[int, int], int]:
     """Examples by the number of their bin, and how many have no radius for the right class."""
-    reached = result.tally.reached
-    counts = Counter(floor(float(radius) / width) for radius in reached)
-    return dict(sorted(counts.items())), result.tally.examples - len(reached)
+    tally = result.tally
+    reaching = (*tally.reaching_each, 0)
+    counts: Counter[int] = Counter()
+    for place, radius in enumerate(tally.reached):
+        counts[floor(float(radius) / width)] += reaching[place] - reaching[place + 1]
+    return dict(sorted(counts.items())), tally.examples - reaching[0]
 
 
 def draw(board: Board, subject: str) -> Drawing | None:
