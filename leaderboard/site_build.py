@@ -64,6 +64,7 @@ def place_files(source: Path, target: Path) -> None:
             place_files(entry, there)
         else:
             entry.replace(there)
+    source.rmdir()
 
 
 def run_mkdocs(project: Project, newest: int) -> None:

@@ -20,7 +20,7 @@ def tally(certified: int, falsified: int, unknown: int, wrong: int = 0) -> Tally
         ("unknown", "crown"): unknown,
     }
     size = certified + falsified + unknown + wrong
-    return Tally(size, size - wrong, decided, {}, "", 0, (), 1.0, None, None)
+    return Tally(size, size - wrong, decided, {}, "", 0, (), (), 1.0, None, None)
 
 
 def claim(certified: float, clean: float | None = None) -> Claim:

@@ -10,7 +10,7 @@ import pytest
 from leaderboard.errors import InputError
 from leaderboard.pages import generate, newest_result
 from leaderboard.project import Project, find_project
-from leaderboard.site_build import run_mkdocs
+from leaderboard.site_build import place_files, run_mkdocs, write_file
 from tests.fixtures.board import board
 
 # Attributes by which a browser fetches something without being asked.
@@ -108,3 +108,12 @@ def test_a_broken_link_fails_the_build_with_a_sentence(tmp_path: Path) -> None:
 def test_a_checkout_without_configuration_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"There is no mkdocs\.yml"):
         run_mkdocs(Project(tmp_path), 0)
+
+
+def test_files_are_moved_between_those_that_are_there(tmp_path: Path) -> None:
+    for path in ("from/a/b/1", "from/a/2", "from/c/3", "to/a/b/4"):
+        write_file(tmp_path, path, path.encode())
+    place_files(tmp_path / "from", tmp_path / "to")
+    found = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert found == {"to/a/b/1", "to/a/2", "to/c/3", "to/a/b/4"}
+    assert not (tmp_path / "from").exists()
