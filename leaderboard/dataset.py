@@ -30,7 +30,8 @@ class Dataset:
 
     `shape` is one image's `(channel, height, width)`; `load("test")` and, where there is one,
     `load("train")` return a split or raise `InputError`. `downloads` is where certboard gets the
-    files; where it cannot, `obtain` tells a user what to do, as part of a sentence.
+    files; where it cannot, `obtain` tells a user what to do, as part of a sentence. `may_be_shown`
+    is whether its terms let the website show some of its images.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Dataset:
     load: Callable[[str], Split]
     obtain: str = ""
     downloads: tuple[Download, ...] = ()
+    may_be_shown: bool = True
 
 
 @cache

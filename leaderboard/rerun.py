@@ -5,6 +5,7 @@ import shlex
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from leaderboard.results import evaluator_named
 from leaderboard.setting import load_settings
 
 if TYPE_CHECKING:
@@ -28,18 +29,9 @@ def command(result: "Results") -> str:
     return shlex.join([*words, "--fresh"])
 
 
-def evaluator_named(result: "Results") -> str | None:
-    """The evaluator that was named instead of the setting's protocol; None where none was.
-
-    The name of the file tells it (`leaderboard.results`): a smoothed model's protocol records the
-    same evaluator as one that was named.
-    """
-    parts = result.path.name.split(".")
-    return parts[1] if len(parts) == 3 and parts[2] == "parquet" else None
-
-
 def _evaluator(result: "Results") -> list[str]:
-    name = evaluator_named(result)
+    # A smoothed model's protocol records the same evaluator as one that was named.
+    name = evaluator_named(result.path)
     return [] if name is None else ["--evaluator", name]
 
 

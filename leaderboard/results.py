@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leaderboard.columns import DESCRIBED
 from leaderboard.errors import InputError
+from leaderboard.highlights import Highlights, highlight
 from leaderboard.project import Project
+from leaderboard.setting import load_settings
 from leaderboard.tally import NUMBERS, TEXTS, Columns, Tally, Texts, count
 
 SCHEMA_VERSION = 2
@@ -104,6 +107,12 @@ class Results:
         """The counts of the rows."""
         return count(_columns_of(self.rows))
 
+    @cached_property
+    def highlights(self) -> Highlights:
+        """The verdict of each example, and a few that are worth a look."""
+        rows = self.rows
+        return _highlights(_columns_of(rows), lambda at: rows["witness"].iloc[at], self.provenance)
+
 
 def results_path(project: Project, setting: str, slug: str, evaluator: str | None = None) -> Path:
     """Where an evaluation is kept; `evaluator` None is the setting's own protocol."""
@@ -163,15 +172,30 @@ def read(path: Path) -> Results:
 
 
 def scan(path: Path) -> Results:
-    """A stored evaluation, of which only what is counted is read now; the rows when asked for.
+    """A stored evaluation, of which tally and highlights are read now; the rows when asked for.
 
     Raises:
         InputError: as for `read`, as far as it can be seen now.
     """
-    table, provenance = _read(path, (*NUMBERS, *TEXTS))
-    result = Results(path, None, provenance)
-    result.__dict__["tally"] = count(_columns_of(table))
+    table, provenance = _read(path, (*NUMBERS, *TEXTS, "witness"))
+    result, columns = Results(path, None, provenance), _columns_of(table)
+    witnesses = table["witness"]
+    result.__dict__["tally"] = count(columns)
+    result.__dict__["highlights"] = _highlights(
+        columns, lambda at: witnesses[at].as_py(), provenance
+    )
     return result
+
+
+def _highlights(
+    columns: Columns, witness: Callable[[int], object], provenance: Provenance
+) -> Highlights:
+    def bytes_at(place: int) -> bytes | None:
+        found = witness(place)
+        return found if isinstance(found, bytes) else None
+
+    setting = load_settings().get(provenance.setting)
+    return highlight(columns, bytes_at, setting.radius if setting else Fraction(0))
 
 
 def _read(path: Path, names: Sequence[str]) -> tuple[pa.Table, Provenance]:
@@ -302,5 +326,21 @@ def _provenance(path: Path, file: pq.ParquetFile) -> Provenance:
 
 def read_all(project: Project) -> list[Results]:
     """Every ranked evaluation in the project, by setting and submission."""
-    paths: Iterable[Path] = sorted(project.results.glob("*/*.parquet"))
-    return [scan(path) for path in paths if path.name.count(".") == 1]
+    return [scan(path) for path in _stored(project) if evaluator_named(path) is None]
+
+
+def read_named(project: Project) -> list[Results]:
+    """Every evaluation by a named evaluator, which is not ranked, in the same order."""
+    return [scan(path) for path in _stored(project) if evaluator_named(path) is not None]
+
+
+def evaluator_named(path: Path) -> str | None:
+    """The evaluator in the name of a result file; None for the setting's own protocol."""
+    parts = path.name.split(".")
+    return parts[1] if len(parts) == 3 else None
+
+
+def _stored(project: Project) -> Iterable[Path]:
+    # One or two dots: what is hidden, half-written or a copy has another number of them.
+    paths = sorted(project.results.glob("*/*.parquet"))
+    return [path for path in paths if path.name[0] != "." and path.name.count(".") in (1, 2)]

@@ -14,8 +14,8 @@ from itertools import accumulate
 import numpy as np
 from jaxtyping import Float, Int
 
-NUMBERS = ("label", "prediction", "confidence", "seconds", "n")
-"""Columns that are counted as numbers, NaN where one is missing."""
+NUMBERS = ("example", "label", "prediction", "confidence", "margin", "seconds", "n")
+"""Columns that are counted or chosen by as numbers, NaN where one is missing."""
 
 TEXTS = ("status", "stage", "radius", "sigma", "note")
 """Columns that are counted as texts."""

@@ -74,4 +74,5 @@ DATASET = Dataset(
     load=load,
     obtain="register at https://www.image-net.org/download.php and unpack the ILSVRC 2012"
     " validation images as imagenet/val/<wnid>/*.JPEG beside imagenet/wnids.txt",
+    may_be_shown=False,
 )

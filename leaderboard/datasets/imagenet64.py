@@ -55,4 +55,5 @@ DATASET = Dataset(
     load=load,
     obtain="register at https://www.image-net.org/download.php and unpack val_data.npz of the"
     " 64x64 downsampled images into imagenet64/",
+    may_be_shown=False,
 )

@@ -67,4 +67,5 @@ DATASET = Dataset(
     citation="Y. Le and X. Yang. Tiny ImageNet Visual Recognition Challenge. 2015.",
     load=load,
     obtain="unpack http://cs231n.stanford.edu/tiny-imagenet-200.zip into tinyimagenet/",
+    may_be_shown=False,
 )

@@ -7,8 +7,15 @@ import pytest
 
 from leaderboard.evaluation import Request, execute, make_plan
 from leaderboard.project import Project, find_project
-from leaderboard.rerun import command, evaluator_named
-from leaderboard.results import Results, read, read_all, results_path
+from leaderboard.rerun import command
+from leaderboard.results import (
+    Results,
+    evaluator_named,
+    read,
+    read_all,
+    read_named,
+    results_path,
+)
 from leaderboard.setting import find_setting
 from leaderboard.submission import load_submission
 from tests.fixtures.board import provenance, rows
@@ -53,7 +60,7 @@ def test_foreign_names_cannot_leave_their_word() -> None:
 
 
 def test_every_stored_row_has_a_command_that_the_program_accepts(certboard: Certboard) -> None:
-    results = read_all(find_project())
+    results = [*read_all(find_project()), *read_named(find_project())]
     assert results
     for result in results:
         program, verb, *words = shlex.split(command(result))
@@ -74,7 +81,7 @@ def test_running_the_command_measures_the_same_rows_again(
     execute(plan, "1", True, lambda _rows, _found: None)
     target = results_path(project, setting, slug, name)
     before = read(target)
-    assert evaluator_named(before) == name
+    assert evaluator_named(before.path) == name
     target.unlink()
     words = shlex.split(command(before))
     assert certboard(*words[1:]).code == 0

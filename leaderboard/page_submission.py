@@ -1,0 +1,196 @@
+"""The page of one submission: results, claims, examples, how to cite, rerun and announce them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from leaderboard import page_smoothing
+from leaderboard.badge import badge, badge_text
+from leaderboard.board import Board
+from leaderboard.citation import bibtex
+from leaderboard.downloads import download_of
+from leaderboard.example_pictures import Gallery, Picture, class_name
+from leaderboard.formatting import DASH, rounded_down, seconds
+from leaderboard.highlights import MOST, Shown
+from leaderboard.page_plan import Files, PagePlan, View, drawn
+from leaderboard.page_settings import incomplete
+from leaderboard.rerun import command
+from leaderboard.submission import Submission
+
+if TYPE_CHECKING:
+    from leaderboard.results import Provenance, Results
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example on a page: its number in the test set, its pictures, a few lines about it."""
+
+    number: int
+    pictures: tuple[Picture, ...]
+    told: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExampleGroup:
+    """Some examples under a heading, and how they were chosen."""
+
+    title: str
+    measure: str
+    examples: tuple[Example, ...]
+
+
+class SubmissionPages:
+    """What the pages of all submissions share, worked out once."""
+
+    def __init__(self, board: Board) -> None:
+        self.board, self.gallery = board, Gallery(board.datasets)
+        self.lines = {setting: board.re_evaluated(setting) for setting in board.settings}
+
+    def plan(self, slug: str) -> PagePlan:
+        """The page of one submission, with pictures and badges beside it."""
+        board, subject = self.board, self.board.submissions[slug]
+        results = list(board.results_of.get(slug, ()))
+        examples = [self._examples(result) for result in results]
+        view: View = {
+            "submission": subject,
+            "node": board.taxonomy.nodes.get(subject.training.node),
+            "entries": [
+                self._entry(subject, result, shown)
+                for result, shown in zip(results, examples, strict=True)
+            ],
+            "notes": incomplete(board, results),
+            "how_sure": page_smoothing.how_sure(results),
+            "bibtex": bibtex(subject).splitlines(),
+            "history": history(board, slug),
+            "claimed": bool(subject.claims),
+            "most": MOST,
+        }
+        pictures = [
+            p for groups in examples for g in groups for e in g.examples for p in e.pictures
+        ]
+        beside = partial(_files, board, results, pictures)
+        charts = drawn(board, "submission", slug)
+        return PagePlan(f"submissions/{slug}", "submission", view, charts, beside)
+
+    def _entry(self, subject: Submission, result: "Results", examples: list[ExampleGroup]) -> View:
+        board, origin = self.board, result.provenance
+        place, line = board.settings[origin.setting], board.line_of(result)
+        claim = next((claim for claim in subject.claims if claim.setting == place.id), None)
+        others = (other for other in self.lines[place.id] if other.slug != subject.slug)
+        return {
+            "setting": place,
+            "line": line,
+            "of": len(self.lines[place.id]),
+            "rows": result.tally.examples,
+            "claimed_certified": _claimed(claim.certified if claim else None),
+            "claimed_clean": _claimed(claim.clean if claim else None),
+            "median_seconds": line.measured["median-seconds"],
+            "total_seconds": line.measured["total-seconds"],
+            "download": download_of(result, subject.title),
+            "provenance": provenance(result),
+            "command": command(result),
+            "commit": _commit(origin),
+            # Whom one would compare it with: the leader, or the second where it leads itself.
+            "rival": next(others, None),
+            "badge": {"path": badge_path(result), "text": badge_text(place, line, result)},
+            "examples": examples,
+            "no_originals": self.gallery.missing(origin, place.dataset),
+        }
+
+    def _examples(self, result: "Results") -> list[ExampleGroup]:
+        origin = result.provenance
+        place = self.board.settings[origin.setting]
+        classes = self.board.datasets[place.dataset].classes
+        return [
+            ExampleGroup(
+                group.title,
+                group.measure,
+                tuple(
+                    Example(
+                        shown.example,
+                        self.gallery.pictures(origin, place.dataset, shown),
+                        _about(shown, classes),
+                    )
+                    for shown in group.examples
+                ),
+            )
+            for group in result.highlights.groups
+        ]
+
+
+def _about(shown: Shown, classes: Sequence[str]) -> tuple[str, ...]:
+    """What one row says, a few words a line."""
+    lines = [f"label {class_name(classes, shown.label)}"]
+    if shown.prediction is None:
+        lines.append("abstained")
+    elif shown.misread:
+        lines.append(f"read as {class_name(classes, shown.prediction)} as it is")
+    elif shown.margin is not None and shown.status != "falsified":
+        lines.append(f"margin ≥ {rounded_down(shown.margin)}".replace("-", "−"))
+    elif shown.radius is not None and shown.margin is None:
+        lines.append(f"radius {shown.radius}")
+    by = f" by {shown.stage}" if shown.status != "unknown" and not shown.misread else ""
+    lines.append(f"{shown.status}{by}")
+    return (*lines, seconds(shown.seconds))
+
+
+def _files(board: Board, results: "list[Results]", pictures: list[Picture]) -> Files:
+    for picture in pictures:
+        yield picture.path, picture.make()
+    for result in results:
+        setting = board.settings[result.provenance.setting]
+        yield badge_path(result), badge(setting, board.line_of(result), result).encode()
+
+
+def badge_path(result: "Results") -> str:
+    """Where a result's badge lies; the address stays whatever is measured later."""
+    origin = result.provenance
+    return f"submissions/{origin.submission}/{origin.setting}.svg"
+
+
+def _claimed(value: float | None) -> str:
+    return DASH if value is None else f"{value:.1f}"
+
+
+def _commit(origin: "Provenance") -> str:
+    """The commit of the code that made the rows, if it is one that can be checked out."""
+    commit = origin.commit
+    return commit if len(commit) >= 7 and all(sign in "0123456789abcdef" for sign in commit) else ""
+
+
+def history(board: Board, slug: str) -> list[View]:
+    """Every stored evaluation of a submission, newest first; those not ranked among them."""
+    found = [(result, True) for result in board.results_of.get(slug, ())]
+    found += [(result, False) for result in board.named_of.get(slug, ())]
+    lines = [
+        {
+            "date": result.provenance.created[:10],
+            "setting": board.settings[result.provenance.setting],
+            "ranked": ranked,
+            "evaluator": result.provenance.evaluator,
+            "version": result.provenance.evaluator_version,
+            "model": result.provenance.model_sha256[:12],
+            "code": f"{result.provenance.code_version} at {result.provenance.commit[:12]}",
+            "examples": result.tally.examples,
+        }
+        for result, ranked in found
+    ]
+    return sorted(lines, key=lambda line: str(line["date"]), reverse=True)
+
+
+def provenance(result: "Results") -> list[tuple[str, str]]:
+    """Everything recorded about how the rows came to be, in the order it was recorded."""
+    fields = result.provenance.model_dump(mode="json")
+    smoothed = result.tally.smoothed
+    confidence = f"{result.tally.least_confidence:.6g} per example"
+    shown = [(name.replace("_", " "), _told(value)) for name, value in fields.items()]
+    return [*shown, ("confidence", confidence)] if smoothed else shown
+
+
+def _told(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {inner}" for key, inner in value.items()) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return DASH if value in (None, "") else str(value)

@@ -1,0 +1,69 @@
+"""The badge: a file of its own that says what was measured."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from leaderboard import badge as badges
+from leaderboard.badge import badge, badge_text
+from leaderboard.board import Board
+from tests.fixtures.board import HOSTILE, board
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    return board(tmp_path_factory.mktemp("rows"))
+
+
+def made(example: Board, slug: str) -> tuple[str, str]:
+    result = example.results_of[slug][0]
+    setting = example.settings[result.provenance.setting]
+    line = example.line_of(result)
+    return badge(setting, line, result), badge_text(setting, line, result)
+
+
+def test_it_tells_accuracy_setting_and_how_many_were_evaluated(example: Board) -> None:
+    assert made(example, "mnist-ibp")[1] == "80.00 % of 500 certified · MNIST ℓ∞ 0.1"
+    assert "of" not in made(example, "digits-noise")[1]
+
+
+@pytest.mark.parametrize("slug", ["mnist-ibp", "digits-noise"])
+def test_it_is_one_file_that_fetches_nothing_and_reads_aloud(example: Board, slug: str) -> None:
+    svg, text = made(example, slug)
+    root = ElementTree.fromstring(svg)
+    assert root.tag == f"{SVG}svg"
+    assert root.get("role") == "img"
+    assert text in (root.get("aria-label") or "")
+    assert text in [one.text for one in root.iter(f"{SVG}text")]
+    addresses = [value for one in root.iter() for value in one.attrib.values() if ":" in value]
+    assert addresses == [root.get("aria-label")]
+    assert not list(root.iter(f"{SVG}script"))
+
+
+def test_the_text_fits_its_half(example: Board) -> None:
+    root = ElementTree.fromstring(made(example, "mnist-ibp")[0])
+    halves = [one for one in root.iter(f"{SVG}rect") if one.get("fill")]
+    for half, text in zip(halves, root.iter(f"{SVG}text"), strict=True):
+        start = float(half.get("x", "0"))
+        end = start + float(half.get("width", "0"))
+        assert start < float(text.get("x", "0"))
+        assert float(text.get("x", "0")) + float(text.get("textLength", "0")) < end
+
+
+def test_foreign_text_stays_text() -> None:
+    root = ElementTree.fromstring(badges._svg(HOSTILE, HOSTILE))
+    assert root.get("aria-label") == HOSTILE
+    assert len(list(root.iter())) == len(list(ElementTree.fromstring(badges._svg("a", "b")).iter()))
+
+
+def test_each_result_has_its_badge_at_an_address_that_stays(example: Board, tmp_path: Path) -> None:
+    from leaderboard.page_submission import SubmissionPages
+
+    files = dict(SubmissionPages(example).plan("mnist-ibp").files())
+    assert {path for path in files if path.endswith(".svg")} == {
+        "submissions/mnist-ibp/mnist-linf-0.1.svg",
+        "submissions/mnist-ibp/mnist-linf-0.3.svg",
+    }
