@@ -24,7 +24,7 @@ class Download:
 def download_of(result: "Results", title: str) -> Download:
     """The two files of one result."""
     origin = result.provenance
-    stem = f"data/{origin.setting}/{origin.submission}"
+    stem = f"data/{origin.setting}/{result.path.stem}"
     return Download(
         origin.submission, title, f"{stem}.parquet", f"{stem}.csv", result.tally.examples
     )

@@ -70,6 +70,19 @@ def size(number: int) -> str:
     return f"{number / 1e6:.1f} MB" if number < 999_950_000 else f"{number / 1e9:.1f} GB"
 
 
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def p_value(chance: float) -> str:
+    """`0.0312` as `0.031`, `1.2e-05` as `1.2 · 10⁻⁵`."""
+    if chance >= 0.001:
+        return f"{chance:.3f}"
+    if chance == 0:
+        return "< 10⁻³⁰⁰"
+    digits, power = f"{chance:.1e}".split("e-")
+    return f"{digits} · 10⁻{str(int(power)).translate(_SUPERSCRIPTS)}"
+
+
 def count(number: int) -> str:
     """`12345` as `12,345`."""
     return f"{number:,}"

@@ -9,6 +9,7 @@ from leaderboard import page_smoothing
 from leaderboard.badge import badge, badge_text
 from leaderboard.board import Board
 from leaderboard.citation import bibtex
+from leaderboard.claims import judge
 from leaderboard.downloads import download_of
 from leaderboard.example_pictures import Gallery, Picture, class_name
 from leaderboard.formatting import DASH, rounded_down, seconds
@@ -63,7 +64,6 @@ class SubmissionPages:
             "how_sure": page_smoothing.how_sure(results),
             "bibtex": bibtex(subject).splitlines(),
             "history": history(board, slug),
-            "claimed": bool(subject.claims),
             "most": MOST,
         }
         pictures = [
@@ -83,8 +83,7 @@ class SubmissionPages:
             "line": line,
             "of": len(self.lines[place.id]),
             "rows": result.tally.examples,
-            "claimed_certified": _claimed(claim.certified if claim else None),
-            "claimed_clean": _claimed(claim.clean if claim else None),
+            "claims": judge(claim, result.tally, place.radius, origin.total) if claim else [],
             "median_seconds": line.measured["median-seconds"],
             "total_seconds": line.measured["total-seconds"],
             "download": download_of(result, subject.title),
@@ -147,10 +146,6 @@ def badge_path(result: "Results") -> str:
     """Where a result's badge lies; the address stays whatever is measured later."""
     origin = result.provenance
     return f"submissions/{origin.submission}/{origin.setting}.svg"
-
-
-def _claimed(value: float | None) -> str:
-    return DASH if value is None else f"{value:.1f}"
 
 
 def _commit(origin: "Provenance") -> str:

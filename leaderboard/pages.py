@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from leaderboard import (
     formatting,
+    page_compare,
     page_data,
     page_home,
     page_literature,
@@ -48,7 +49,15 @@ class BuildReport:
     seconds: float
 
 
-SECTIONS = (page_home, page_settings, page_submissions, page_taxonomy, page_literature, page_data)
+SECTIONS = (
+    page_home,
+    page_settings,
+    page_submissions,
+    page_compare,
+    page_taxonomy,
+    page_literature,
+    page_data,
+)
 """Each plans its pages."""
 
 
@@ -136,6 +145,7 @@ def _environment(templates: Path) -> Environment:
         percent=formatting.percent,
         seconds=formatting.seconds,
         count=formatting.count,
+        p_value=formatting.p_value,
         safe_url=_attribute_url,
         front_matter=_front_matter,
     )
