@@ -77,6 +77,7 @@
   const table = (heads, rows) => make("div", { className: "cb-scroll" }, make("table", { className: "cb-table" },
     make("thead", {}, make("tr", {}, ...heads.map(([text, side]) => make("th", { className: side ?? "" }, text)))),
     make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((cell, place) => {
+      if (!place) return make("th", { scope: "row" }, cell);
       const made = make("td", { className: heads[place][1] ?? "" }, cell);
       made.dataset.label = heads[place][0];
       return made;
@@ -122,8 +123,9 @@
     const filter = document.getElementById("compare-filter");
     const list = document.getElementById("compare-list");
     const told = document.getElementById("compare-told");
-    const result = document.getElementById("compare-result");
-    const curves = document.getElementById("compare-curves");
+    const chart = document.getElementById("compare-curves");
+    const result = document.getElementById("compare-table");
+    const counts = document.getElementById("compare-pairs");
     const files = new URL(root.dataset.files, location.href);
     let lines = [], chosen = [], turn = 0;
 
@@ -157,22 +159,28 @@
     const show = async () => {
       const mine = ++turn;
       const found = chosen.map((id) => lines.find((line) => line.id === id));
-      curves.hidden = found.length === 0;
-      if (!found.length) return void result.replaceChildren();
+      chart.hidden = found.length === 0;
+      if (!found.length) {
+        result.replaceChildren();
+        counts.replaceChildren();
+        return;
+      }
       let data;
       try {
         data = await Promise.all(found.map((line) => load(new URL(`${select.value}/${line.id}.json`, files).href)));
       } catch (error) {
-        return void result.replaceChildren(`These verdicts could not be loaded: ${error.message}`);
+        if (mine === turn) result.replaceChildren(`These verdicts could not be loaded: ${error.message}`);
+        return;
       }
       if (mine !== turn) return;
       const letters = found.map((line, place) => String.fromCharCode(65 + place));
       const link = (line) => make("a", { href: `${root.dataset.submissions}${line.slug}/` }, named(line));
       result.replaceChildren(table(
-        [["", ""], ["Submission"], ["Certified %", "cb-r"], ["95 % interval", "cb-r"], ["Kind"], ["Examples", "cb-r"]],
-        found.map((line, place) => [letters[place], link(line), percent(line.certified ?? 0),
+        [["Submission"], ["Certified %", "cb-r"], ["95 % interval", "cb-r"], ["Kind"], ["Examples", "cb-r"]],
+        found.map((line, place) => [make("span", {}, make("b", {}, `${letters[place]} `), link(line)), percent(line.certified ?? 0),
           line.interval ? line.interval.map(percent).join("–") : "all examples", line.kind, line.examples.toLocaleString("en")]),
-      ), ...pairs(found, data, letters));
+      ));
+      counts.replaceChildren(...pairs(found, data, letters));
       draw(found, data, letters);
     };
 
@@ -211,7 +219,7 @@
         line: { color: COLOURS[place], width: 2, dash: DASHES[place], shape: data[place].stairs ? "vh" : "linear" },
         marker: { symbol: SYMBOLS[place], size: 8 }, hovertemplate: "radius %{x:.4f}: %{y:.2f} %<extra></extra>",
       }));
-      window.certboard.draw(curves.querySelector(".cb-plot"), { data: traces, layout: layout({ title: { text: "Radius" }, rangemode: "tozero" }) });
+      window.certboard.draw(chart.querySelector(".cb-plot"), { data: traces, layout: layout({ title: { text: "Radius" }, rangemode: "tozero" }) });
     };
 
     const choose = (focused) => {
@@ -229,7 +237,6 @@
         return;
       }
       chosen = wanted.filter((id, place) => lines.some((line) => line.id === id) && wanted.indexOf(id) === place).slice(0, MOST);
-      if (wanted.length > chosen.length) result.textContent = "";
       offer();
       show();
     };

@@ -148,8 +148,8 @@ def test_a_partial_evaluation_is_noted(pages: Path) -> None:
 def test_a_submission_shows_claim_measurement_and_command(pages: Path) -> None:
     text = whole(pages, "submissions/mnist-ibp")
     assert "certboard run mnist-ibp --setting mnist-linf-0.1 --fresh" in text
-    assert ">93.2<" in text
-    assert ">80.0<" in text
+    assert ">93.25<" in text
+    assert ">80.00<" in text
     assert "abcdef0" in text
 
 

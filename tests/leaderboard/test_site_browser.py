@@ -1,14 +1,20 @@
 """The website in a real browser, without any other network."""
 
 import http.server
+import json
+import re
 import shutil
 import threading
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from leaderboard.paired import mcnemar
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -23,6 +29,7 @@ PAGES = {
     "submission": "submissions/mnist-ibp/",
     "smoothed submission": "submissions/digits-noise/",
     "hostile submission": "submissions/hostile/",
+    "compare": "compare/",
     "taxonomy": "taxonomy/",
     "node": "taxonomy/verification/deterministic/",
     "literature": "literature/",
@@ -159,3 +166,94 @@ def test_without_javascript_the_tables_tell_everything(
         assert visit.page.locator("details.cb-data td").count() > 0
         assert not visit.page.locator(".cb-plot").first.is_visible()
         assert visit.page.locator(".cb-tools:visible").count() == 0
+
+
+COMPARED = "compare/?setting=digits-l2-0.25&s=digits-noise,digits-noise-2"
+
+
+def test_the_address_chooses_what_is_compared_and_choosing_changes_the_address(
+    website: str, browser: Any
+) -> None:
+    with Visit(browser, website + COMPARED, viewport=WIDE) as visit:
+        pairs = visit.page.locator("#compare-pairs table tbody tr")
+        pairs.first.wait_for()
+        assert pairs.count() == 1
+        visit.page.locator("#compare-curves svg.main-svg").first.wait_for(timeout=10_000)
+        names = visit.page.locator("#compare-table tbody a").all_inner_texts()
+        assert names == ["Digits, Gaussian noise", "Digits, more noise"]
+        visit.page.get_by_label("Digits, more noise").uncheck()
+        pairs.first.wait_for(state="detached")
+        assert visit.page.url.endswith("s=digits-noise")
+        visit.page.locator("#compare-setting").select_option("mnist-linf-0.1")
+        visit.page.get_by_label("MNIST CNN, plainly trained").check()
+        assert visit.page.url.endswith("?setting=mnist-linf-0.1&s=mnist-plain")
+        assert visit.wrong == []
+
+
+def test_the_counts_in_the_browser_are_those_of_the_rows(website: str, browser: Any) -> None:
+    files = [
+        json.loads(urllib.request.urlopen(f"{website}compare/digits-l2-0.25/{slug}.json").read())
+        for slug in ("digits-noise", "digits-noise-2")
+    ]
+    first, second = (np.array(list(file["verdicts"])) == "c" for file in files)
+    wanted = [first & second, first & ~second, second & ~first, ~first & ~second]
+    with Visit(browser, website + COMPARED, viewport=WIDE) as visit:
+        row = visit.page.locator("#compare-pairs table tbody tr").first
+        row.wait_for()
+        cells = row.locator("td").all_inner_texts()
+        assert [int(cell) for cell in cells[:4]] == [int(one.sum()) for one in wanted]
+        shown = visit.page.locator(".cb-indices").first.inner_text()
+    numbers = np.flatnonzero(first & ~second)
+    ends = {int(part) for part in re.findall("[0-9]+", shown)}
+    assert ends <= set(numbers.tolist())
+    assert {int(numbers[0]), int(numbers[-1])} <= ends
+
+
+def test_the_browser_computes_the_chance_as_scipy_does(website: str, browser: Any) -> None:
+    draw = np.random.default_rng(0)
+    pairs = [(0, 0), (1, 0), (5, 5), (0, 1060), (4000, 4400), (9999, 1)]
+    pairs += [(int(a), int(b)) for a, b in draw.integers(0, 400, (60, 2))]
+    with Visit(browser, website + "compare/", viewport=WIDE) as visit:
+        script = "pairs => pairs.map(([a, b]) => certboardCompare.mcnemar(a, b))"
+        found = visit.page.evaluate(script, pairs)
+        adjusted = visit.page.evaluate("certboardCompare.holm([0.01, 0.04, 0.03, 0.005])")
+    assert found == pytest.approx([mcnemar(*pair) for pair in pairs], rel=1e-9)
+    assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_no_more_than_six_are_compared_and_unknown_names_are_left_out(
+    website: str, browser: Any
+) -> None:
+    address = f"{website}compare/?setting=mnist-linf-0.1&s=nobody,mnist-ibp,mnist-ibp,<b>"
+    with Visit(browser, address, viewport=WIDE) as visit:
+        visit.page.locator("#compare-table tbody tr").first.wait_for()
+        assert visit.page.locator("#compare-table tbody tr").count() == 1
+        assert visit.page.locator("#compare-list input:checked").count() == 1
+        assert visit.wrong == []
+
+
+def test_without_javascript_the_comparison_says_what_it_needs_and_gives_an_example(
+    website: str, browser: Any
+) -> None:
+    address = website + "compare/"
+    with Visit(browser, address, viewport=WIDE, java_script_enabled=False) as visit:
+        assert visit.page.get_by_text("Choosing needs JavaScript").is_visible()
+        assert not visit.page.locator("#compare").is_visible()
+        assert visit.page.locator(".cb-worked tbody tr").count() > 0
+        assert visit.page.locator(".cb-worked a[download]").count() > 0
+
+
+def test_a_badge_is_an_image_and_its_snippet_names_this_site(website: str, browser: Any) -> None:
+    with Visit(browser, website + PAGES["submission"], viewport=WIDE) as visit:
+        visit.page.wait_for_load_state("networkidle")
+        badge = visit.page.locator(".cb-badge img").first
+        badge.scroll_into_view_if_needed()
+        visit.page.wait_for_function(
+            "i => i.complete && i.naturalWidth > 0", arg=badge.element_handle()
+        )
+        visit.page.locator(".cb-badge summary").first.click()
+        snippet = visit.page.locator(".cb-badge code").first.inner_text()
+        address = re.search(r"\((http[^)]+\.svg)\)", snippet)
+        assert address is not None
+        assert address[1] == f"{website}submissions/mnist-ibp/mnist-linf-0.1.svg"
+        assert urllib.request.urlopen(address[1]).status == 200
