@@ -4,12 +4,10 @@ import json
 from dataclasses import dataclass
 from functools import partial
 
-from markupsafe import Markup
-
 from leaderboard.board import Board
 from leaderboard.columns import DESCRIBED
-from leaderboard.formatting import safe, size
-from leaderboard.page_plan import PagePlan, View
+from leaderboard.formatting import size
+from leaderboard.page_plan import PagePlan, View, code
 from leaderboard.publishing import interface, licence, places, shelf
 from leaderboard.publishing.snippets import SNIPPETS
 from leaderboard.publishing.stored import StoredFile, stored_files
@@ -60,7 +58,7 @@ def index(board: Board, stored: dict[str, list[StoredFile]]) -> View:
         "size": size(sum(file.size for file in files)),
         "columns": DESCRIBED,
         "snippets": [
-            (name, _code(snippet(_address(fullest)).splitlines()))
+            (name, code(snippet(_address(fullest)).splitlines()))
             for name, snippet in SNIPPETS.items()
             if fullest
         ],
@@ -127,7 +125,7 @@ def api(board: Board, stored: dict[str, list[StoredFile]]) -> View:
                 "holds": holds,
                 "path": places.api(made[kind][0]),
                 "schema": f"{places.API}/{places.schema_of(kind)}",
-                "example": _code(_example(made[kind][1])),
+                "example": code(_example(made[kind][1])),
             }
             for kind, holds in interface.HOLDS.items()
             if kind in made
@@ -151,15 +149,6 @@ def _short(value: object) -> object:
     if isinstance(value, str) and len(value) > _LONGEST_TEXT:
         return f"{value[:_LONGEST_TEXT]}…"
     return value
-
-
-def _code(lines: list[str]) -> Markup:
-    """Lines for a block of code, indented as they are, with nothing alive in them."""
-    indents = (len(line) - len(line.lstrip(" ")) for line in lines)
-    return Markup("\n").join(
-        Markup(" " * indent + (safe(line) or " "))
-        for indent, line in zip(indents, lines, strict=True)
-    )
 
 
 def query(board: Board, stored: dict[str, list[StoredFile]]) -> View:

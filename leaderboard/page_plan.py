@@ -1,10 +1,13 @@
 """What a section of the website plans: its pages, the charts on them, and files beside them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from leaderboard.board import Board
 from leaderboard.charts import Chart, Page, catalogue
+from leaderboard.formatting import safe
 
 View = dict[str, object]
 """What a page shows, as plain values for its template: chosen here, escaped there."""
@@ -45,6 +48,15 @@ def drawn(board: Board, page: Page, subject: str = "") -> tuple[Drawn, ...]:
             )
         )
     return tuple(found)
+
+
+def code(lines: Sequence[str]) -> Markup:
+    """Lines for a block of code, indented as they are, with nothing alive in them."""
+    indents = (len(line) - len(line.lstrip(" ")) for line in lines)
+    return Markup("\n").join(
+        Markup(" " * indent + (safe(line) or " "))
+        for indent, line in zip(indents, lines, strict=True)
+    )
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from leaderboard.downloads import download_of
 from leaderboard.example_pictures import Gallery, Picture, class_name
 from leaderboard.formatting import DASH, rounded_down, seconds
 from leaderboard.highlights import MOST, Shown
-from leaderboard.page_plan import Files, PagePlan, View, drawn
+from leaderboard.page_plan import Files, PagePlan, View, code, drawn
 from leaderboard.page_settings import incomplete
+from leaderboard.publishing import places
 from leaderboard.rerun import command
 from leaderboard.submission import Submission
 
@@ -62,7 +63,8 @@ class SubmissionPages:
             ],
             "notes": incomplete(board, results),
             "how_sure": page_smoothing.how_sure(results),
-            "bibtex": bibtex(subject).splitlines(),
+            "bibtex": code(bibtex(subject).splitlines()),
+            "site": places.site_url(),
             "history": history(board, slug),
             "most": MOST,
         }
