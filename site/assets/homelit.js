@@ -7,10 +7,11 @@
   const told = form.querySelector("output");
   const rows = [...table.tBodies[0].rows]
     .map((row) => ({ row, text: row.textContent.toLowerCase() }));
+  // Not "q": the theme opens its own search for it.
   const fields = [...form.querySelectorAll("select, input")];
 
   const apply = () => {
-    const words = form.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = form.elements.words.value.toLowerCase().split(/\s+/).filter(Boolean);
     const chosen = fields.filter((field) => field.tagName === "SELECT" && field.value);
     let shown = 0;
     for (const { row, text } of rows) {

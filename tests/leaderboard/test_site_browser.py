@@ -33,6 +33,8 @@ PAGES = {
     "taxonomy": "taxonomy/",
     "node": "taxonomy/verification/deterministic/",
     "literature": "literature/",
+    "papers": "literature/papers/",
+    "guides": "guides/",
     "methods": "methods/",
     "guide": "guides/certificates/",
 }
@@ -155,6 +157,31 @@ def test_a_filter_hides_the_other_kind_and_keeps_the_ranks(website: str, browser
         assert ranks == sorted(ranks)
         assert ranks[0] > 1
         assert "kind=deterministic" in visit.page.url
+
+
+def test_the_literature_is_filtered_by_what_the_address_says(website: str, browser: Any) -> None:
+    address = website + PAGES["literature"]
+    with Visit(browser, address, viewport=WIDE) as visit:
+        page = visit.page
+        rows = page.locator("#literature tbody tr:not([hidden])")
+        everything = rows.count()
+        page.get_by_label("Kind").select_option("empirical")
+        assert 0 < rows.count() < everything
+        page.get_by_label("Setting").select_option("CIFAR-10 · ℓ∞ · 8/255")
+        page.get_by_label("Words").fill("diffusion models")
+        assert 0 < (few := rows.count()) < 5
+        page.get_by_role("button", name="Attack %").click()
+        page.wait_for_url("**sort=**")
+        address = page.url
+        attacks = rows.locator("[data-label='Attack %']").all_inner_texts()
+        assert attacks == sorted(attacks, reverse=True)
+        assert visit.wrong == []
+    with Visit(browser, address, viewport=WIDE) as visit:
+        rows = visit.page.locator("#literature tbody tr:not([hidden])")
+        assert rows.count() == few
+        visit.page.get_by_role("button", name="Show all").click()
+        visit.page.wait_for_function("!location.search.includes('kind')")
+        assert rows.count() == everything
 
 
 @pytest.mark.parametrize("kind", ["home", "setting", "submission"])
