@@ -1,7 +1,7 @@
-"""Bounds and radii of smoothed models once more, from their definitions, in mpmath.
+"""Bounds of smoothed models' probabilities once more, from their definitions, in mpmath.
 
 Nothing here is shared with the evaluators, which work in float64 with special functions and margins
-for their errors: tails are sums of binomial terms, mixtures are integrals over an angle, quantiles
+for their errors: tails are sums of binomial terms, mixtures are integrals over an angle, and both
 are inverted in 25 digits. So a mistake there is unlikely to be made here again.
 """
 
@@ -63,11 +63,6 @@ def lower_bound(count: int, trials: int, failure: mpf) -> mpf:
     raise ArithmeticError(f"No bound was found for {count} of {trials}.")
 
 
-def upper_bound(count: int, trials: int, failure: mpf) -> mpf:
-    """The same from above: one minus the bound of a failure."""
-    return 1 - lower_bound(trials - count, trials, failure)
-
-
 @lru_cache(maxsize=4096)
 @mpmath.workdps(DIGITS)  # type: ignore[untyped-decorator]
 def anytime_lower_bound(count: int, trials: int, failure: mpf, above: mpf) -> mpf:
@@ -114,62 +109,3 @@ def _at_angle(count: int, trials: int, angle: mpf) -> mpf:
         return value
     cosine = mpmath.cos(angle)
     return value + 2 * (trials - count) * mpmath.log(cosine) if cosine > 0 else -mpmath.inf
-
-
-def _normal(p: mpf) -> mpf:
-    return mpmath.sqrt(2) * mpmath.erfinv(2 * p - 1)
-
-
-def _laplace(p: mpf) -> mpf:
-    return mpmath.log(2 * p) if p < 0.5 else -mpmath.log(2 * (1 - p))
-
-
-def _uniform(p: mpf) -> mpf:
-    return 2 * p - 1
-
-
-_QUANTILES = {
-    "gaussian": (_normal, mpmath.ncdf, "l2"),
-    "laplace": (_laplace, lambda x: 1 - mpmath.exp(-x) / 2, "l1"),
-    "uniform": (_uniform, lambda x: min((1 + x) / 2, mpf(1)), "l1"),
-}
-"""Of one entry of each noise, of scale one: quantile, distribution at x >= 0; and the norm."""
-
-
-def radius(noise: str, norm: str, scale: mpf, lower: mpf, upper: mpf, dimension: int) -> mpf | None:
-    """The radius of Neyman and Pearson's lemma; None where no formula is known here.
-
-    In the noise's own norm it is λ/2 (F⁻¹(lower) - F⁻¹(upper)), F the distribution of one entry of
-    scale one: Φ for Gaussian noise and ℓ2 (Cohen et al. 2019, theorem 1), Laplace's and the uniform
-    one on [-1, 1] for ℓ1 (Teng et al. 2020; Yang et al. 2020, arXiv 2002.08118). As a density with
-    a concave logarithm is shifted along an axis by t, the event {x < c} of probability p loses
-    most, and keeps F(F⁻¹(p) - t); the event {x > c} gains most. A shift along several axes is one
-    after the other, so no other ℓ1 shift of the same size does more. In other norms it is that of
-    the largest ball inside.
-    """
-    if noise not in _QUANTILES:
-        return None
-    if not 0 < upper < lower < 1:
-        return mpf(0)
-    quantile, _, _ = _QUANTILES[noise]
-    own = scale / 2 * (quantile(lower) - quantile(upper))
-    return own / _shrinking(noise, norm, dimension)
-
-
-def needed(noise: str, norm: str, scale: mpf, wanted: mpf, dimension: int) -> mpf | None:
-    """The probability whose one-sided radius is the one wanted; None where none is known here."""
-    if noise not in _QUANTILES:
-        return None
-    _, distribution, _ = _QUANTILES[noise]
-    found: mpf = distribution(wanted * _shrinking(noise, norm, dimension) / scale)
-    return found
-
-
-def _shrinking(noise: str, norm: str, dimension: int) -> mpf:
-    """The radius of a ball in the noise's own norm over that of the largest inside of `norm`.
-
-    ‖δ‖₂ <= √d ‖δ‖∞, ‖δ‖₁ <= √d ‖δ‖₂ and ‖δ‖₁ <= d ‖δ‖∞, with equality in a corner.
-    """
-    if norm == "linf":
-        return mpf(dimension) if _QUANTILES[noise][2] == "l1" else mpmath.sqrt(dimension)
-    return mpmath.sqrt(dimension) if (_QUANTILES[noise][2], norm) == ("l1", "l2") else mpf(1)

@@ -1,36 +1,39 @@
 """Stored rows of smoothed models, checked again: every radius from its counts, none of it trusted.
 
 What is believed is what was counted. The rest, the bounds of the probability, the radius and the
-verdict, is derived again by `recheck_bounds`, and what is stored must not claim more. A stored
-value far below what its counts give is refused, too: then one of them was changed.
+verdict, is derived again (`recheck_claims`), and what is stored must not claim more. A stored value
+far below what its counts give is refused, too: then one of them was changed.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import mpmath
 import pandas as pd
 from mpmath import mpf
 
-from leaderboard import recheck_bounds
+from leaderboard import recheck_bounds, recheck_splitting
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import InputError
 from leaderboard.metrics import is_smoothed
 from leaderboard.question import seed_of
+from leaderboard.recheck_claims import (
+    SLACK,
+    Claims,
+    RefusedError,
+    UnknownError,
+    family_of,
+    require,
+    statistics,
+)
+from leaderboard.recheck_splitting import check_splitting
 from leaderboard.results import Provenance, read
-from leaderboard.setting import exact_fraction, exact_text
-
-_SLACK = mpf(10) ** -5
-"""Evaluators round radii down to a millionth and probabilities by less."""
-
-_FIXED = ("fixed", "curtailed", "input-specific")
-"""Procedures whose bounds are those of a number of samples that no estimation sample has chosen."""
+from leaderboard.setting import exact_fraction
 
 
 class Asked(NamedTuple):
@@ -53,14 +56,6 @@ class Finding:
     accepted: bool | None
     reason: str = ""
     recomputed: mpf | None = None
-
-
-class _RefusedError(Exception):
-    """A row claims what does not follow."""
-
-
-class _UnknownError(Exception):
-    """A row cannot be rechecked."""
 
 
 def recheck_results(path: Path) -> Iterator[dict[str, Any]]:
@@ -115,152 +110,109 @@ def _short(value: mpf | None) -> str | None:
 
 class _Checker:
     def __init__(self, provenance: Provenance, asked: Asked, rows: pd.DataFrame) -> None:
-        options = provenance.options
         self.asked, self.noise = asked, noise_of(provenance)
-        self.options, self.evaluator = options, provenance.evaluator
+        self.options, self.evaluator = provenance.options, provenance.evaluator
         self.seed = str(seed_of(provenance.model_sha256, *asked[:3]))
         self.sigma = str(rows["sigma"].mode().iloc[0])
         self.seen: set[int] = set()
-        told = options.get("failure_probability")
-        self.failure = mpf(0) if told is None else mpf(str(told))
-        self.sides = int(options.get("sides", 1))
+        self.numbers: dict[int, int] = {}
+        self.claims = self._claims()
+
+    def _claims(self) -> Claims | None:
+        """What all rows have in common; None where it is not known here."""
+        family = family_of(self.evaluator, self.noise)
+        told = self.options.get("failure_probability")
+        if family is None or told is None:
+            return None
+        return Claims(
+            family,
+            self.noise,
+            self.asked.norm,
+            self.asked.radius,
+            self.asked.dimension,
+            Fraction(self.sigma),
+            mpf(str(told)),
+            int(self.options.get("sides", 1)),
+            self.options.get("n"),
+        )
 
     def check(self, row: dict[str, Any]) -> Finding:
         """One row."""
         with mpmath.workdps(recheck_bounds.DIGITS):
             try:
                 return Finding(True, "", self._check(row))
-            except _RefusedError as error:
+            except RefusedError as error:
                 return Finding(False, str(error))
-            except _UnknownError as error:
+            except UnknownError as error:
                 return Finding(None, str(error))
-            except (ArithmeticError, TypeError, ValueError):
+            except (ArithmeticError, AttributeError, TypeError, ValueError):
                 return Finding(False, "it holds what is no number of its kind.")
 
     def _check(self, row: dict[str, Any]) -> mpf | None:
         self._plain(row)
-        if self.evaluator != f"smoothing-{self.noise}":
-            raise _UnknownError(f"the certificate of '{self.evaluator}' is not rechecked here.")
+        if self.evaluator == recheck_splitting.EVALUATOR:
+            check_splitting(row, self.asked.norm, self.asked.radius, self.asked.dimension)
+        if self.claims is None:
+            self._not_known()
+        assert self.claims is not None
         claims = row["radius"] is not None or row["status"] == "certified"
         if row["n"] is None:
-            _require(not claims, "it has a radius but no counts.")
+            require(not claims, "it has a radius but no counts.")
             return None
-        self._counts(row)
-        lower, upper = self._bounds(row)
-        _close(row["p_lower"], lower, "p_lower")
-        if self.sides == 2:
-            _require(row["p_upper"] is not None, "it has no p_upper.")
-            _close(1 - mpf(row["p_upper"]), 1 - upper, "1 - p_upper")
+        self._counts(row, self.claims)
+        lower, upper = self.claims.bounds(row)
         if not claims:
             return None
-        _require(row["radius"] is not None, "it is certified without a radius.")
-        return self._radius(row, lower, upper)
+        require(row["radius"] is not None, "it is certified without a radius.")
+        return self.claims.radius(row, lower, upper)
+
+    def _not_known(self) -> NoReturn:
+        if family_of(self.evaluator, self.noise) is None:
+            raise UnknownError(
+                f"the certificate of '{self.evaluator}' for {self.noise} noise is not rechecked"
+                " here."
+            )
+        raise UnknownError("the file does not tell the failure probability.")
 
     def _plain(self, row: dict[str, Any]) -> None:
         """What needs no arithmetic."""
-        _require(row["example"] not in self.seen, "its example is there twice.")
+        require(row["example"] not in self.seen, "its example is there twice.")
         self.seen.add(row["example"])
-        _require(row["evaluator"] == self.evaluator, "its evaluator is not that of the file.")
-        _require(row["status"] != "falsified", "a smoothed model cannot be falsified.")
-        _require(row["sigma"] == self.sigma, f"its sigma is not {self.sigma}, as of other rows.")
-        _require(row["seed"] == self.seed, "its seed is not that of the model and the setting.")
+        require(row["evaluator"] == self.evaluator, "its evaluator is not that of the file.")
+        require(row["status"] != "falsified", "a smoothed model cannot be falsified.")
+        require(row["sigma"] == self.sigma, f"its sigma is not {self.sigma}, as of other rows.")
+        require(row["seed"] == self.seed, "its seed is not that of the model and the setting.")
         if row["status"] == "certified":
-            _require(row["prediction"] == row["label"], "it is certified for a wrong class.")
+            require(row["prediction"] == row["label"], "it is certified for a wrong class.")
 
-    def _counts(self, row: dict[str, Any]) -> None:
-        if not 0 < self.failure < 1:
-            raise _UnknownError("the file does not tell the failure probability.")
+    def _counts(self, row: dict[str, Any], claims: Claims) -> None:
+        require(0 < claims.failure < 1, "its failure probability is none.")
         n, count, other = row["n"], row["count"], row["runner_up"]
         most = self.options.get("n", n)
-        _require(0 < n <= most, f"n is {n:,}, but at most {most:,} samples were asked for.")
+        require(0 < n <= most, f"n is {n:,}, but at most {most:,} samples were asked for.")
         procedure = row["procedure"] or "fixed"
-        _require(
+        require(
             procedure == self.options.get("procedure", "fixed"),
             f"its procedure is {procedure}, not the one of the file.",
         )
         if procedure in ("fixed", "curtailed"):
-            _require(n == most, f"n is {n:,} instead of {most:,}.")
-        _require(row["n0"] == self.options.get("n0", row["n0"]), "n0 is not that of the file.")
-        _require(count is not None and 0 <= count <= n, "its count is none of n samples.")
-        _require(other is None or 0 <= other <= n - count, "its counts are more than n.")
+            require(n == most, f"n is {n:,} instead of {most:,}.")
+        require(row["n0"] == self.options.get("n0", row["n0"]), "n0 is not that of the file.")
+        require(count is not None and 0 <= count <= n, "its count is none of n samples.")
+        require(other is None or 0 <= other <= n - count, "its counts are more than n.")
+        if procedure == "input-specific":
+            self._number_was_chosen_before(row)
         stated = mpf(1) - mpf(row["confidence"])
-        _require(stated >= self.failure * (1 - _SLACK), "its confidence is more than it can be.")
+        require(stated >= claims.failure * (1 - SLACK), "its confidence is more than it can be.")
 
-    def _bounds(self, row: dict[str, Any]) -> tuple[mpf, mpf]:
-        """Bounds of the class's probability and of any other's, from the counts."""
-        procedure = row["procedure"] or "fixed"
-        told = json.loads(row["statistics"] or "{}")
-        if procedure not in (*_FIXED, "sequential"):
-            raise _UnknownError(f"the procedure '{procedure}' is not rechecked here.")
-        n, count, failure = row["n"], row["count"], self.failure / self.sides
-        lower = self._lower(procedure, count, n, failure, told)
-        if self.sides == 1:
-            return lower, 1 - lower
-        classes = int(told.get("classes", 0))
-        _require(classes > 1 and row["runner_up"] is not None, "it has no counts of other classes.")
-        share = self.failure / 2 / (classes - 1)
-        rest = self._lower(procedure, n - row["runner_up"], n, share, {**told, "needed": 0.0})
-        return lower, min(1 - rest, 1 - lower)
-
-    def _lower(self, procedure: str, count: int, n: int, failure: mpf, told: dict[str, Any]) -> mpf:
-        if procedure in _FIXED:
-            return recheck_bounds.lower_bound(count, n, failure)
-        above = mpf(told.get("needed", -1))
-        _require(0 <= above < 1, "it does not tell where its mixture lies.")
-        if above:
-            self._require_needed(above)
-        bound = recheck_bounds.anytime_lower_bound(count, n, failure / 2, above)
-        if n == told.get("limit") == self.options.get("n"):
-            return max(bound, recheck_bounds.lower_bound(count, n, failure / 2))
-        return bound
-
-    def _require_needed(self, above: mpf) -> None:
-        """The mixture lies where the radius asked about needs it, so nobody chose it afterwards."""
-        wanted = mpf(self.asked.radius.numerator) / self.asked.radius.denominator
-        place = self.asked.norm, self._scale(), wanted, self.asked.dimension
-        needed = recheck_bounds.needed(self.noise, *place)
-        if needed is None:
-            raise _UnknownError(
-                f"no radius of {self.noise} noise in {self.asked.norm} is known here."
-            )
-        if needed >= 1 - _SLACK and above == mpf("0.5"):
+    def _number_was_chosen_before(self, row: dict[str, Any]) -> None:
+        """The number of samples is a function of how many selection samples gave the class."""
+        selected = statistics(row).get("selected")
+        if selected is None:
             return
-        _require(
-            0 <= above - needed <= _SLACK, "its mixture does not lie where the radius needs it."
+        require(0 <= selected <= row["n0"], "it was selected by more than n0 samples.")
+        before = self.numbers.setdefault(selected, row["n"])
+        require(
+            before == row["n"],
+            f"n is {row['n']:,}, but {before:,} of another example selected by as many samples.",
         )
-
-    def _scale(self) -> mpf:
-        sigma = Fraction(self.sigma)
-        return mpf(sigma.numerator) / sigma.denominator
-
-    def _radius(self, row: dict[str, Any], lower: mpf, upper: mpf) -> mpf:
-        stored = Fraction(row["radius"])
-        if row["status"] == "certified":
-            _require(stored >= self.asked.radius, "it is certified, but its radius is too small.")
-        place = self._scale(), lower, upper, self.asked.dimension
-        found = recheck_bounds.radius(self.noise, self.asked.norm, *place)
-        if found is None:
-            raise _UnknownError(
-                f"no radius of {self.noise} noise in {self.asked.norm} is known here."
-            )
-        told = mpf(stored.numerator) / stored.denominator
-        gives = f"its counts give {mpmath.nstr(found, 8)}."
-        _require(told <= found, f"its radius is {exact_text(stored)}, but {gives}")
-        enough = found - _SLACK * (1 + self._scale())
-        _require(told >= enough, f"its radius is only {exact_text(stored)}, while {gives}")
-        return found
-
-
-def _require(holds: bool, reason: str) -> None:
-    if not holds:
-        raise _RefusedError(reason)
-
-
-def _close(stored: float | None, found: mpf, name: str) -> None:
-    """The stored bound is not above the one found, and not far below."""
-    _require(stored is not None, f"it has no {name}.")
-    gives = f"but the counts give {mpmath.nstr(found, 12)}."
-    _require(mpf(stored) <= found, f"{name} is {mpmath.nstr(mpf(stored), 12)}, {gives}")
-    _require(
-        mpf(stored) >= found - _SLACK, f"{name} is only {mpmath.nstr(mpf(stored), 12)}, {gives}"
-    )

@@ -5,6 +5,8 @@ same kind, must count the same. Another kind may round the network's sums differ
 on the boundary between two classes may then change sides.
 """
 
+import json
+import math
 import random
 import secrets
 from collections.abc import Iterator, Sequence
@@ -21,7 +23,11 @@ from leaderboard.recheck_rows import asked_by, noise_of
 from leaderboard.results import Provenance, Results
 from leaderboard.run import evaluate
 
-_COMPARED = ("label", "prediction", "n0", "n", "count", "runner_up", "sigma", "seed", "radius")
+_COMPARED = (
+    "label", "prediction", "status", "n0", "n", "count", "runner_up", "sigma", "seed", "radius",
+)  # fmt: skip
+_SAME = 1e-9
+"""Relative: sums of noise, which are no counts, may be added up in another order."""
 SECONDS = 3600.0
 """Of an example: nothing may be given up that was not given up before."""
 
@@ -29,8 +35,12 @@ _OPTIONS = ("n0", "n", "failure_probability", "procedure", "sides", "noise")
 
 
 def choose(rows: pd.DataFrame, number: int, seed: int) -> list[int]:
-    """The examples to draw again: as many, at random, of those that were sampled."""
-    sampled = sorted(int(example) for example in rows.loc[rows["n"].notna(), "example"])
+    """The examples to draw again: as many, at random, of those that were sampled.
+
+    Where nothing is sampled (all splits of splitting noise vote) of all.
+    """
+    drawn = rows[rows["n"].notna()] if rows["n"].notna().any() else rows
+    sampled = sorted(int(example) for example in drawn["example"])
     return sorted(random.Random(seed).sample(sampled, min(number, len(sampled))))
 
 
@@ -107,12 +117,27 @@ def redraw(
             for name in _COMPARED
             if _text(before[name]) != _text(again[name])
         ]
+        different += _other_statistics(before["statistics"], again["statistics"])
         yield {
             "example": int(example),
             "accepted": not different,
             "count": None if pd.isna(again["count"]) else int(again["count"]),
             "reason": "; ".join(different),
         }
+
+
+def _other_statistics(before: Any, again: Any) -> Iterator[str]:
+    """What else was stored and comes out differently; old files have less of it."""
+    if pd.isna(before) or pd.isna(again):
+        return
+    stored, now = json.loads(before), json.loads(again)
+    for name in sorted(stored.keys() & now.keys()):
+        one, other = stored[name], now[name]
+        if isinstance(one, float) and isinstance(other, float):
+            if not math.isclose(one, other, rel_tol=_SAME):
+                yield f"{name} {one}, now {other}"
+        elif one != other:
+            yield f"{name} {one}, now {other}"
 
 
 def _text(value: Any) -> str:

@@ -9,7 +9,7 @@ from mpmath import mpf
 from leaderboard import plot
 from leaderboard.board import Board
 from leaderboard.charts import SERIES, Chart, Drawing, figure
-from leaderboard.recheck_bounds import radius
+from leaderboard.recheck_families import radius
 from leaderboard.setting import NORM_SIGNS, Setting
 from leaderboard.smoothed import curves, foremost
 

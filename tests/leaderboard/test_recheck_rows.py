@@ -164,11 +164,18 @@ def test_a_mixture_that_was_chosen_afterwards_is_refused(
 def test_what_cannot_be_rechecked_is_said_and_is_no_success(
     project: Project, certboard: Certboard
 ) -> None:
-    path = measure(certboard, "--evaluator", "pixeldp", examples="3")
+    path = "rows.parquet"
+    made = certboard(
+        "certify", MODEL, "--dataset", "digits", "--norm", "l1", "--radius", "0.1",
+        "--noise", "splitting", "--sigma", "1", "--examples", "3", "--output", path,
+    )  # fmt: skip
+    assert made.code == 0, made.err
     outcome = certboard("recheck", path)
     assert outcome.code == 1
-    told = "3 not rechecked: the certificate of 'pixeldp' is not rechecked here."
+    told = "3 not rechecked: the votes of splitting noise are not stored; --redraw counts all"
     assert told in outcome.out
+    again = certboard("recheck", path, "--model", MODEL, "--redraw", "2")
+    assert "2 of 2 drawn again with the same counts" in again.out
     assert "no row could be rechecked" in outcome.err
     assert [row["accepted"] for row in entries(certboard, path, code=1)] == [None] * 3
 
@@ -204,6 +211,18 @@ def test_a_count_that_is_not_drawn_again_is_told(certboard: Certboard, rows: str
     assert outcome.code == 1
     assert f"example {place}: drawn again: count {taken['count']}, now " in outcome.err
     assert "11 of 12 drawn again with the same counts" in outcome.out
+
+
+def test_a_gradient_that_is_not_summed_again_is_told(
+    project: Project, certboard: Certboard
+) -> None:
+    path = measure(certboard, "--evaluator", "first-order", examples="3")
+    arguments = ("--model", MODEL, "--redraw", "3")
+    assert certboard("recheck", path, *arguments).code == 0
+    told = json.loads(read(Path(path)).rows["statistics"].tolist()[1])
+    longer = json.dumps({**told, "gradient_length": told["gradient_length"] * 0.999})
+    outcome = certboard("recheck", changed(path, 1, statistics=longer), *arguments)
+    assert "example 1: drawn again: gradient_length" in outcome.err
 
 
 def test_another_model_is_not_drawn_from(certboard: Certboard, rows: str) -> None:
