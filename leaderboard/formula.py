@@ -18,6 +18,9 @@ _ATTRIBUTE = re.compile(
     "xmlns|display|displaystyle|scriptlevel|stretchy|fence|form|accent|movablelimits|largeop"
     "|linethickness|minsize|maxsize|width|height|depth|lspace|rspace|columnalign|mathvariant"
 )
+_BIG = {"min", "max", "argmax", "sup", "inf"}
+"""Operators whose subscript stands below them in display style, as LaTeX sets it."""
+
 _PARTS = {"mfrac": 2, "mroot": 2, "msub": 2, "msup": 2, "munder": 2, "mover": 2} | {
     "msubsup": 3,
     "munderover": 3,
@@ -39,6 +42,8 @@ def mathml(latex: str) -> str:
         element.text = html.unescape(element.text) if element.text else None
         if problem := _problem(element):
             raise InputError(f"The formula {latex!r} {problem}.")
+        if element.tag == "msub" and element[0].text in _BIG:
+            element.tag = "munder"
     return ElementTree.tostring(tree, encoding="unicode", short_empty_elements=False)
 
 

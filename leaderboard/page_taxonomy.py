@@ -1,88 +1,151 @@
-"""What the taxonomy's pages show."""
+"""What the taxonomy's pages show: the tree as a diagram, and a page for each node."""
 
-from collections import defaultdict
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
+from leaderboard import formatting
 from leaderboard.board import Board
+from leaderboard.formula import mathml
 from leaderboard.page_plan import PagePlan, View
+from leaderboard.pictures import picture_named
+from leaderboard.setting import NORM_SIGNS
+from leaderboard.taxonomy_rows import Below, Found, below, rows_below
 
 if TYPE_CHECKING:
-    from leaderboard.submission import Submission
+    from leaderboard.literature import Reported
     from leaderboard.taxonomy import Node
 
-# A smoothed or attacked row names its stage; these stages belong to no method of the tree.
-_NO_METHOD = ("prediction",)
+_EVALUATORS = Path(__file__).parents[1] / "evaluators"
+_MOST_SUBMISSIONS = 40
+"""How many submissions a node's page lists; the tables of the settings have them all."""
 
 
 def plans(board: Board) -> list[PagePlan]:
     """The tree, and a page for each node."""
-    below = [PagePlan(f"taxonomy/{path}", "node", view) for path, view in nodes(board).items()]
-    return [PagePlan("taxonomy/index", "taxonomy", tree(board)), *below]
+    found = below(board)
+    pages = [
+        PagePlan(f"taxonomy/{path}", "node", node(board, path, found))
+        for path in board.taxonomy.nodes
+    ]
+    return [PagePlan("taxonomy/index", "taxonomy", tree(board, found)), *pages]
 
 
-def evaluators_used(board: Board) -> set[str]:
-    """The evaluators that decided at least one stored row: those certboard is known to run."""
-    used = {stage for result in board.results for _, stage in result.tally.decided}
-    return used.difference(_NO_METHOD)
+def source_of(evaluator: str) -> str:
+    """Where certboard implements an evaluator, as a path in the checkout; empty if it does not.
 
-
-def submissions_under(board: Board) -> dict[str, list["Submission"]]:
-    """By node: submissions trained that way, or certified by an evaluator of that node.
-
-    A submission also counts for every node above.
+    The folders of evaluators are their catalogue: a file has the name of its evaluator.
     """
-    node_of = {
-        name: path for path, node in board.taxonomy.nodes.items() for name in node.evaluators
-    }
-    found: dict[str, dict[str, Submission]] = defaultdict(dict)
-    for slug, submission in board.submissions.items():
-        places = {submission.training.node}
-        for result in board.results_of.get(slug, ()):
-            stages = [stage for stage, _ in result.tally.stages("certified")]
-            places |= {node_of[stage] for stage in stages if stage in node_of}
-        for place in places:
-            for path in _upwards(place):
-                found[path][slug] = submission
-    return {path: list(below.values()) for path, below in found.items()}
+    path = _sources().get(evaluator)
+    return path.relative_to(_EVALUATORS.parent).as_posix() if path else ""
 
 
-def _upwards(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[: end + 1]) for end in range(len(parts))]
+@cache
+def _sources() -> dict[str, Path]:
+    files = sorted(_EVALUATORS.glob("*/[a-z]*.py"))
+    kinds = ("deterministic", "probabilistic", "falsification")
+    return {file.stem.replace("_", "-"): file for file in files if file.parent.name in kinds}
 
 
-def tree(board: Board) -> View:
-    """The whole tree, nested, with how many submissions lie under each node."""
-    used, below = evaluators_used(board), submissions_under(board)
+def tree(board: Board, found: dict[str, Below]) -> View:
+    """The whole tree, nested, with what lies under each node."""
 
-    def branch(node: "Node") -> View:
-        children = [branch(child) for child in board.taxonomy.children(node.path)]
-        here = any(name in used for name in node.evaluators)
-        return {
-            "node": node,
-            "children": children,
-            "implemented": here or any(child["implemented"] for child in children),
-            "submissions": len(below.get(node.path, ())),
-        }
+    def branch(item: "Node") -> View:
+        children = [branch(child) for child in board.taxonomy.children(item.path)]
+        return {"node": item, "children": children, "counts": _counts(board, item, found)}
 
     return {"tree": [branch(root) for root in board.taxonomy.children()]}
 
 
-def nodes(board: Board) -> dict[str, View]:
-    """By path: everything one node's page shows."""
-    used, below = evaluators_used(board), submissions_under(board)
+def _counts(board: Board, item: "Node", found: dict[str, Below]) -> dict[str, int]:
+    """How many evaluators, submissions and published results a node and those below it have."""
+    inside = found[item.path]
+    names = [
+        name
+        for path, other in board.taxonomy.nodes.items()
+        if path == item.path or path.startswith(f"{item.path}/")
+        for name in other.evaluators
+    ]
     return {
-        path: {
-            "node": node,
-            "trail": _trail(board, path),
-            "children": board.taxonomy.children(path),
-            "evaluators": [{"name": name, "here": name in used} for name in node.evaluators],
-            "submissions": below.get(path, []),
-        }
-        for path, node in board.taxonomy.nodes.items()
+        "evaluators": sum(bool(source_of(name)) for name in names),
+        "submissions": len(inside.submissions),
+        "reported": len(inside.reported),
+    }
+
+
+def node(board: Board, path: str, found: dict[str, Below]) -> View:
+    """Everything one node's page shows."""
+    subject = board.taxonomy.nodes[path]
+    inside = found[path]
+    picture = picture_named(subject.picture)
+    children = board.taxonomy.children(path)
+    return {
+        "node": subject,
+        "trail": _trail(board, path),
+        "picture": Markup(picture.svg()),
+        "caption": picture.caption,
+        "formulas": [(item.says, Markup(mathml(item.latex))) for item in subject.formulas],
+        "children": [
+            {
+                "node": child,
+                "picture": Markup(picture_named(child.picture).thumbnail()),
+                "counts": _counts(board, child, found),
+            }
+            for child in children
+        ],
+        "evaluators": [_evaluator(name, inside) for name in subject.evaluators],
+        "best": [_best(line) for line in rows_below(board, inside)],
+        "training": subject.root == "training",
+        "attack": subject.root == "falsification",
+        "submissions": inside.submissions[:_MOST_SUBMISSIONS],
+        "more": max(0, len(inside.submissions) - _MOST_SUBMISSIONS),
+        "reported": [_reported(board, row) for row in inside.own],
+        "n_reported": len(inside.reported),
+    }
+
+
+def _evaluator(name: str, inside: Below) -> View:
+    proved, evaluations = inside.proved.get(name, (0, 0))
+    return {"name": name, "source": source_of(name), "proved": proved, "of": evaluations}
+
+
+def _best(found: Found) -> View:
+    ours, paper = found.ours, found.paper
+    value = paper and (paper.attack if paper.kind == "empirical" else paper.certified)
+    return {
+        "setting": found.setting,
+        "ours": ours,
+        "share": found.share,
+        "n_ours": found.n_ours,
+        "paper": paper,
+        "paper_value": "" if value is None else f"{value:.2f}",
+        "n_paper": found.n_paper,
+    }
+
+
+def _reported(board: Board, row: "Reported") -> View:
+    place = next(
+        (
+            setting
+            for setting in board.settings.values()
+            if (setting.dataset, setting.norm, setting.radius)
+            == (row.dataset, row.norm, row.radius)
+        ),
+        None,
+    )
+    elsewhere = f"{row.dataset} · {NORM_SIGNS[row.norm]} · {row.radius_text}"
+    value = row.attack if row.kind == "empirical" else row.certified
+    return {
+        "setting": place,
+        "where": place.title if place else elsewhere,
+        "value": formatting.DASH if value is None else f"{value:.2f}",
+        "clean": "" if row.clean is None else f"{row.clean:.2f}",
+        "row": row,
     }
 
 
 def _trail(board: Board, path: str) -> list[tuple[str, str]]:
-    above = [(node.title, f"taxonomy/{node.path}") for node in board.taxonomy.parents(path)]
+    above = [(item.title, f"taxonomy/{item.path}") for item in board.taxonomy.parents(path)]
     return [("Taxonomy", "taxonomy"), *above]
