@@ -28,21 +28,21 @@ _PARTS = {"mfrac": 2, "mroot": 2, "msub": 2, "msup": 2, "munder": 2, "mover": 2}
 """Elements with an exact number of parts; another number is LaTeX cut short."""
 
 
-def mathml(latex: str) -> str:
-    """`latex` as one line of MathML in display style.
+def mathml(latex: str, *, inline: bool = False) -> str:
+    """`latex` as one line of MathML, in display style or for the middle of a sentence.
 
     Raises:
         InputError: it is not LaTeX that the library reads, or asks for more than mathematics.
     """
     try:
-        tree = convert_to_element(latex, display="block")
+        tree = convert_to_element(latex, display="inline" if inline else "block")
     except Exception as error:  # the library's errors have no common class
         raise InputError(f"The formula {latex!r} cannot be read: {error!r}.") from error
     for element in tree.iter():
         element.text = html.unescape(element.text) if element.text else None
         if problem := _problem(element):
             raise InputError(f"The formula {latex!r} {problem}.")
-        if element.tag == "msub" and element[0].text in _BIG:
+        if not inline and element.tag == "msub" and element[0].text in _BIG:
             element.tag = "munder"
     return ElementTree.tostring(tree, encoding="unicode", short_empty_elements=False)
 
@@ -58,3 +58,19 @@ def _problem(element: ElementTree.Element) -> str:
     if element.tag != "mtext" and (found := re.search(r"\\\w*", element.text or "")):
         return f"has the command {found[0]}, which is not known"
     return ""
+
+
+def with_formulas(sentence: str) -> list[tuple[str, bool]]:
+    """`sentence` in parts, with whether each is MathML: what stands between dollars is LaTeX.
+
+    Raises:
+        InputError: a dollar is missing, or a formula cannot be read.
+    """
+    parts = sentence.split("$")
+    if len(parts) % 2 == 0:
+        raise InputError(f"There is a dollar too many or too few in {sentence!r}.")
+    return [
+        (mathml(part, inline=True), True) if odd % 2 else (part, False)
+        for odd, part in enumerate(parts)
+        if part
+    ]

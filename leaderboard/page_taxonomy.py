@@ -1,5 +1,6 @@
 """What the taxonomy's pages show: the tree as a diagram, and a page for each node."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from markupsafe import Markup
 
 from leaderboard import formatting
 from leaderboard.board import Board
-from leaderboard.formula import mathml
+from leaderboard.formula import mathml, with_formulas
 from leaderboard.page_plan import PagePlan, View
 from leaderboard.pictures import picture_named
 from leaderboard.setting import NORM_SIGNS
@@ -86,7 +87,10 @@ def node(board: Board, path: str, found: dict[str, Below]) -> View:
         "trail": _trail(board, path),
         "picture": Markup(picture.svg()),
         "caption": picture.caption,
-        "formulas": [(item.says, Markup(mathml(item.latex))) for item in subject.formulas],
+        "formulas": [
+            (item.says, [Markup(mathml(part)) for part in item.parts]) for item in subject.formulas
+        ],
+        "where": _sentences(subject.where),
         "children": [
             {
                 "node": child,
@@ -104,6 +108,16 @@ def node(board: Board, path: str, found: dict[str, Below]) -> View:
         "reported": [_reported(board, row) for row in inside.own],
         "n_reported": len(inside.reported),
     }
+
+
+def _sentences(text: str) -> Markup:
+    """Text with formulas between dollars, the text as inert as everywhere."""
+    made = ""
+    for part, is_formula in with_formulas(text):
+        made += (
+            part if is_formula else re.sub(r"\S(?:.*\S)?", lambda m: formatting.safe(m[0]), part)
+        )
+    return Markup(made)
 
 
 def _evaluator(name: str, inside: Below) -> View:

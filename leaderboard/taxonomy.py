@@ -30,10 +30,15 @@ class Reference(Strict):
 
 
 class Formula(Strict):
-    """A formula in LaTeX, and what it is."""
+    r"""A formula in LaTeX, and what it is; `\\` in it is where a narrow screen may break it."""
 
     latex: Line
     says: Line = ""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The LaTeX of what stays on one line each."""
+        return tuple(part.strip() for part in self.latex.split("\\\\"))
 
 
 class Node(Strict):

@@ -185,7 +185,8 @@ def half_space(drawing: Drawing) -> None:
     panel.text((threshold + 0.1, 0.4), "σ Φ⁻¹(p)", "ink", "start")
     panel.text((0, 0), "x", "accent", dy=15)
     panel.text((shift, 0), "x′", "ink", dy=15)
-    panel.text((-1.0, 0.07), "kept: Φ(Φ⁻¹(p) − r/σ)", "proved", "middle", 4)
+    panel.text((-2.9, 0.34), "kept:", "proved", "start")
+    panel.text((-2.9, 0.34), "Φ(Φ⁻¹(p) − r/σ)", "proved", "start", 17)
 
 
 @picture(

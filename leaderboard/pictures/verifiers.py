@@ -17,7 +17,7 @@ MARGIN: tuple[Point, ...] = (
 
 def boundary(t: float, shift: float = 0.0) -> float:
     """A bent decision boundary."""
-    return 0.95 + 0.28 * t - 0.35 * t * t + shift
+    return 0.98 + 0.12 * t - 0.12 * t * t + shift
 
 
 def region(panel: Panel, fill: str, kind: str) -> None:
