@@ -77,16 +77,16 @@ def upwards(path: str) -> list[str]:
 
 def _proved(board: Board, result: "Results", found: dict[str, Below]) -> dict[str, float]:
     """By node: the share of a result's examples that its verifiers certified, its attacks broke."""
-    rows = result.rows
+    tally = result.tally
     shares: dict[str, float] = defaultdict(float)
-    for (stage, status), count in rows.groupby(["stage", "status"], sort=True).size().items():
-        node = board.taxonomy.of_evaluator(str(stage))
+    for (status, stage), count in sorted(tally.decided.items()):
+        node = board.taxonomy.of_evaluator(stage)
         if node is None or status != _PROVED.get(node.root):
             continue
-        before, evaluations = found[node.path].proved.get(str(stage), (0, 0))
-        found[node.path].proved[str(stage)] = (before + int(count), evaluations + 1)
+        before, evaluations = found[node.path].proved.get(stage, (0, 0))
+        found[node.path].proved[stage] = (before + count, evaluations + 1)
         for path in upwards(node.path):
-            shares[path] += int(count) / len(rows)
+            shares[path] += count / tally.examples
     return shares
 
 
@@ -123,8 +123,8 @@ def rows_below(board: Board, inside: Below) -> list[Found]:
         own = ours.get(name, [])
         rows = papers.get((setting.dataset, setting.norm, setting.radius), [])
         if own or rows:
-            best = min(own, key=lambda pair: _order(pair[0])) if own else (None, None)
-            listed.append(Found(setting, *best, len(own), _leader(rows), len(rows)))
+            line, share = min(own, key=_order) if own else (None, None)
+            listed.append(Found(setting, line, share, len(own), _leader(rows), len(rows)))
     return listed
 
 
@@ -132,5 +132,5 @@ def _leader(rows: Iterable[Reported]) -> Reported | None:
     return min(rows, key=lambda row: (row.kind == "empirical", -_value(row)), default=None)
 
 
-def _order(line: Standing) -> tuple[float, str]:
-    return -(line.certified or 0.0), line.title
+def _order(pair: tuple[Standing, float | None]) -> tuple[float, str]:
+    return -(pair[0].certified or 0.0), pair[0].title

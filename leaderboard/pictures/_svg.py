@@ -7,6 +7,7 @@ hundredth of a pixel, so that the text is the same on every machine.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from html import escape
 from itertools import pairwise
 from math import hypot
@@ -157,25 +158,27 @@ class Picture:
 
     def svg(self) -> str:
         """The picture as one line of SVG, for the inside of a page."""
-        drawing = Drawing()
-        self.draw(drawing)
         return self._wrapped(
             f'role="img" aria-labelledby="picture-{self.name}"',
             f'<title id="picture-{self.name}">{escape(self.title)}</title>'
             f"<desc>{escape(self.caption)}</desc>",
-            drawing.elements,
         )
 
     def thumbnail(self) -> str:
         """The same for decoration: silent to screen readers."""
-        drawing = Drawing()
-        self.draw(drawing)
-        return self._wrapped('aria-hidden="true" focusable="false"', "", drawing.elements)
+        return self._wrapped('aria-hidden="true" focusable="false"', "")
 
-    def _wrapped(self, role: str, told: str, elements: Sequence[str]) -> str:
+    def _wrapped(self, role: str, told: str) -> str:
         view = f'viewBox="0 0 {number(WIDTH)} {number(HEIGHT)}"'
         start = f'<svg xmlns="http://www.w3.org/2000/svg" class="cb-pic" {view} {role}>'
-        return f"{start}{told}{''.join(elements)}</svg>"
+        return f"{start}{told}{_elements(self)}</svg>"
+
+
+@cache
+def _elements(picture: Picture) -> str:
+    drawing = Drawing()
+    picture.draw(drawing)
+    return "".join(drawing.elements)
 
 
 def picture(name: str, title: str, caption: str) -> Callable[[Callable[[Drawing], None]], Picture]:

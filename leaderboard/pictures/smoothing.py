@@ -40,7 +40,7 @@ def label_probability(point: Point) -> float:
 def smoothed_boundary(t: float) -> float:
     """Where the smoothed network changes its answer above `t`: one half, by bisection."""
     low, high = -1.0, 2.0
-    for _ in range(40):
+    for _ in range(24):
         middle = (low + high) / 2
         low, high = (middle, high) if label_probability((t, middle)) > 0.5 else (low, middle)
     return low

@@ -4,8 +4,13 @@ from typing import Any
 import pytest
 import yaml
 
+from evaluators.evaluator import catalogue as evaluators
 from leaderboard.errors import InputError
-from leaderboard.taxonomy import Node, load_taxonomy, read_taxonomy
+from leaderboard.formula import mathml, with_formulas
+from leaderboard.literature import load_literature
+from leaderboard.pictures import catalogue
+from leaderboard.project import find_project
+from leaderboard.taxonomy import Node, key_of, load_taxonomy, read_taxonomy
 
 POLYHEDRA = "verification/deterministic/incomplete/linear-relaxation/linear-inequality/polyhedra"
 
@@ -26,7 +31,11 @@ def test_every_node_of_the_published_tree_is_there(shared: Path) -> None:
 
 def test_children_and_parents_walk_the_tree() -> None:
     taxonomy = load_taxonomy()
-    assert [node.path for node in taxonomy.children()] == ["verification", "training"]
+    assert [node.path for node in taxonomy.children()] == [
+        "verification",
+        "training",
+        "falsification",
+    ]
     assert [node.name for node in taxonomy.children("training")][:3] == [
         "regularization-based",
         "relaxation-based",
@@ -55,11 +64,90 @@ def test_every_node_says_in_sentences_what_it_is(node: Node) -> None:
     assert all(sentence.endswith(".") and sentence[0].isupper() for sentence in sentences)
 
 
-def test_every_leaf_names_a_paper() -> None:
+@pytest.mark.parametrize("node", load_taxonomy().nodes.values(), ids=lambda node: node.path)
+def test_no_node_is_a_stub(node: Node) -> None:
+    assert node.where
+    assert node.references
+    assert node.picture in catalogue()
+    assert 2 <= len(node.strengths) <= 4
+    assert 2 <= len(node.limits) <= 4
+    assert all(text.endswith(".") for text in (*node.strengths, *node.limits, node.where))
+    assert node.formulas
+    assert [part for item in node.formulas for part in item.parts if not mathml(part)] == []
+    assert with_formulas(node.where)
+
+
+def test_each_node_has_a_picture_of_its_own() -> None:
+    named = [node.picture for node in load_taxonomy().nodes.values()]
+    assert sorted(named) == sorted(catalogue())
+
+
+def test_every_reference_is_an_arxiv_identifier_an_address_or_a_venue() -> None:
+    for node in load_taxonomy().nodes.values():
+        for reference in node.references:
+            assert reference.address or reference.venue
+            assert not (reference.arxiv and reference.url)
+            year, month = int(reference.arxiv[:2] or 17), int(reference.arxiv[2:4] or 1)
+            assert 12 <= year <= 26
+            assert 1 <= month <= 12
+
+
+def test_every_evaluator_is_under_exactly_one_node() -> None:
+    named = [name for node in load_taxonomy().nodes.values() for name in node.evaluators]
+    assert len(named) == len(set(named))
+    assert set(evaluators()) - set(named) == set()
+
+
+def test_every_evaluator_has_a_section_among_the_methods_that_links_its_node() -> None:
+    text = (find_project().site / "pages" / "methods.md").read_text("utf-8")
+    for name in evaluators():
+        node = load_taxonomy().of_evaluator(name)
+        assert node is not None
+        section = text.partition(f"{{#{name}}}\n")[2].partition("\n## ")[0]
+        assert f"(taxonomy/{node.path}.md)" in section, name
+
+
+def test_every_approach_is_in_the_literature() -> None:
+    rows = load_literature()
+    known = {key_of(text) for row in rows for text in (row.approach, row.title) if text}
     taxonomy = load_taxonomy()
-    leaves = [node for path, node in taxonomy.nodes.items() if not taxonomy.children(path)]
-    assert len(leaves) >= 24
-    assert [leaf.path for leaf in leaves if not leaf.references] == []
+    named = [text for node in taxonomy.nodes.values() for text in node.approaches]
+    assert [text for text in (*named, *taxonomy.outside) if key_of(text) not in known] == []
+
+
+def test_every_published_row_was_certified_or_attacked_somewhere_in_the_tree() -> None:
+    taxonomy = load_taxonomy()
+    outside = {key_of(title) for title in taxonomy.outside}
+    lost = {
+        row.title
+        for row in load_literature()
+        if key_of(row.title) not in outside
+        and not any(
+            path.startswith(("verification", "falsification"))
+            for path in taxonomy.places(row.approach, row.title, empirical=row.kind == "empirical")
+        )
+    }
+    assert lost == set()
+
+
+def test_probabilistic_rows_stand_under_probabilistic_nodes_and_no_others() -> None:
+    taxonomy = load_taxonomy()
+    for row in load_literature():
+        for path in taxonomy.places(row.approach, row.title, empirical=row.kind == "empirical"):
+            if path.startswith("verification/"):
+                assert path.split("/")[1] == row.kind, row.title
+            assert path.startswith("falsification") <= (row.kind == "empirical")
+
+
+def test_an_approach_goes_before_a_title() -> None:
+    places = load_taxonomy().places
+    paper = (
+        "Enhancing Certified Robustness via Block Reflector Orthogonal Layers and Logit Annealing "
+        "Loss"
+    )
+    assert places("BRONet", paper, empirical=False)[0].endswith("smooth-layers")
+    assert places("LiResNet", paper, empirical=False)[0].endswith("general-lipschitz")
+    assert places("", "A title that nobody has", empirical=False) == ()
 
 
 def test_an_unknown_node_is_answered_with_the_nearest() -> None:
@@ -84,6 +172,18 @@ NODE = '[[node]]\npath = "{}"\ntitle = "A"\nsummary = "B."\n'
             + NODE.format("b")
             + 'evaluators = ["ibp"]\n',
             "'ibp' is in 'a' and 'b'",
+        ),
+        (
+            NODE.format("a")
+            + NODE.format("a/b")
+            + 'approaches = ["One, two"]\n'
+            + NODE.format("a/c")
+            + 'approaches = ["one two"]\n',
+            "'one two' is in 'a/b' and 'a/c'",
+        ),
+        (
+            NODE.format("a") + 'references = [{ label = "x", url = "javascript:x" }]\n',
+            "web address",
         ),
     ],
 )
