@@ -123,8 +123,10 @@ def rows_below(board: Board, inside: Below) -> list[Found]:
         own = ours.get(name, [])
         rows = papers.get((setting.dataset, setting.norm, setting.radius), [])
         if own or rows:
-            line, share = min(own, key=_order) if own else (None, None)
-            listed.append(Found(setting, line, share, len(own), _leader(rows), len(rows)))
+            best: tuple[Standing | None, float | None] = (None, None)
+            if own:
+                best = min(own, key=_order)
+            listed.append(Found(setting, best[0], best[1], len(own), _leader(rows), len(rows)))
     return listed
 
 
