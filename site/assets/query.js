@@ -301,6 +301,7 @@ const start = async (page) => {
   await load(asked.get("submission") ?? "");
 };
 
+document.getElementById("query-without")?.remove();
 const page = document.getElementById("query");
 if (page) start(page).catch((problem) => {
   page.hidden = false;

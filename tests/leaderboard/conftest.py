@@ -1,11 +1,13 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from leaderboard import data_files
 from leaderboard.__main__ import run
 from leaderboard.project import Project
+from tests.fixtures.browser import chromium, served
 from tests.fixtures.project import Outcome, new_project
 from tests.fixtures.website import built
 
@@ -16,6 +18,20 @@ Certboard = Callable[..., Outcome]
 def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The website of the made-up board, built once."""
     return built(tmp_path_factory.mktemp("website"))
+
+
+@pytest.fixture(scope="module")
+def website(public: Path) -> Iterator[str]:
+    """The address at which that website is served, with a slash at its end."""
+    with served(public) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The system's Chromium."""
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,24 +1,17 @@
 """The website in a real browser, without any other network."""
 
-import http.server
 import json
 import re
-import shutil
-import threading
 import urllib.request
-from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from leaderboard.paired import mcnemar
+from tests.fixtures.browser import PHONE, WIDE, Visit, needs_browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+pytestmark = needs_browser
 
 PAGES = {
     "home": "",
@@ -35,59 +28,14 @@ PAGES = {
     "literature": "literature/",
     "papers": "literature/papers/",
     "guides": "guides/",
+    "data": "data/",
+    "data of a setting": "data/mnist-linf-0.1/",
+    "interface": "data/api/",
+    "query": "data/query/",
     "methods": "methods/",
     "guide": "guides/certificates/",
 }
 WITH_CHARTS = ("home", "setting", "submission", "smoothed submission")
-WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def website(public: Path) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=public))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
-    with playwright.sync_playwright() as tool:
-        opened = tool.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield opened
-        opened.close()
-
-
-class Visit:
-    """An open page that remembers what went wrong and where requests went."""
-
-    def __init__(self, browser: Any, address: str, **options: Any) -> None:
-        self.context = browser.new_context(**options)
-        self.page = self.context.new_page()
-        self.wrong: list[str] = []
-        self.hosts: set[str] = set()
-        self.page.on(
-            "console",
-            lambda told: self.wrong.append(told.text) if told.type == "error" else None,
-        )
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
-        self.page.goto(address)
-
-    def __enter__(self) -> "Visit":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.context.close()
 
 
 @pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
