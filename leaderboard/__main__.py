@@ -13,7 +13,16 @@ from leaderboard.errors import BugError, InputError
 
 INPUT_PROBLEM, WRONG_USAGE, BUG, INTERRUPTED = 1, 2, 3, 130
 
-COMMANDS = ("running", "evaluating", "verifying", "rechecking", "building", "looking", "intake")
+COMMANDS = (
+    "running",
+    "evaluating",
+    "verifying",
+    "rechecking",
+    "building",
+    "looking",
+    "submitting",
+    "intake",
+)
 """The modules of `leaderboard.commands`, each adding commands to the application."""
 
 

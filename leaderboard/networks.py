@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from evaluators.ensemble import Ensemble, chain
 from evaluators.errors import UnsupportedModelError
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.onnx_import import import_free, import_onnx
 from leaderboard.data_files import sha256_of
-from leaderboard.dataset import find_dataset, load_split
+from leaderboard.dataset import Dataset, find_dataset, load_split
 from leaderboard.errors import InputError
 from leaderboard.question import Part, Question, Role
 
@@ -129,6 +130,17 @@ def check_model(path: Path, dataset: str, role: Role = "member") -> list[str]:
     except UnsupportedModelError as error:
         return list(error.problems)
     return []
+
+
+def logits_of(path: Path, data: Dataset, images: Any) -> Any:
+    """What a model's file answers to images `[n, channel, height, width]`: logits `[n, classes]`.
+
+    Raises:
+        UnsupportedModelError: it is no classifier of these images.
+    """
+    network = read_model(path, data.shape, len(data.classes), samples=images[:4])
+    with torch.no_grad():
+        return network.to(torch.float32, "cpu")(torch.from_numpy(images)).numpy()
 
 
 def _row(shape: tuple[int, ...]) -> str:

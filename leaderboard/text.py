@@ -32,7 +32,12 @@ def _visible(text: str, longest: int, *, newlines: bool = False) -> str:
     return text.strip()
 
 
-def _line(text: str) -> str:
+def check_line(text: str) -> str:
+    """One visible line, without the spaces around it.
+
+    Raises:
+        ValueError: it is empty, too long, or has characters that nobody sees.
+    """
     return _visible(text, _LONGEST_LINE)
 
 
@@ -68,7 +73,7 @@ def _matching(pattern: str, kind: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Line = Annotated[str, AfterValidator(_line)]
+Line = Annotated[str, AfterValidator(check_line)]
 """One visible line of at most 300 characters."""
 
 Paragraph = Annotated[str, AfterValidator(_paragraph)]

@@ -1,4 +1,4 @@
-"""Commands that look and prepare: check, new, list, data."""
+"""Commands that look and prepare: check, list, data."""
 
 import json
 from enum import StrEnum
@@ -63,15 +63,6 @@ def check(
     if problems:
         raise InputError(*problems)
     print(f"{', '.join(told)} checked, no problem found")
-
-
-@app.command()
-def new(slug: Annotated[str, typer.Argument(help="Lower-case words and hyphens")]) -> None:
-    """Make a folder for a new submission, with every key explained."""
-    from leaderboard.scaffold import scaffold
-
-    folder = scaffold(find_project(), slug)
-    print(f"{folder}: fill in submission.toml, add model.onnx, then: certboard check {slug}")
 
 
 @app.command(name="list")

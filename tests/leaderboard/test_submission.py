@@ -317,7 +317,7 @@ def test_a_model_with_an_address_is_downloaded_once_and_verified(
 
 
 def test_a_new_submission_lacks_only_the_model(project: Project) -> None:
-    folder = scaffold(project, "my-net")
+    folder = scaffold(project, "my-net").folder
     assert "'model.sha256' is ''" in problem_of(project)
     (folder / "model.onnx").write_bytes(NETWORK)
     manifest = folder / "submission.toml"
@@ -329,7 +329,7 @@ def test_a_new_submission_lacks_only_the_model(project: Project) -> None:
 
 
 def test_the_explained_optional_keys_are_right_when_uncommented(project: Project) -> None:
-    folder = scaffold(project, "my-net")
+    folder = scaffold(project, "my-net").folder
     (folder / "model.onnx").write_bytes(NETWORK)
     manifest = folder / "submission.toml"
     lines = manifest.read_text("utf-8").replace('sha256 = ""', f'sha256 = "{SHA256}"').splitlines()
