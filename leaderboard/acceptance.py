@@ -16,10 +16,11 @@ from typing import Any
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import InputError
 from leaderboard.metrics import is_smoothed
-from leaderboard.question import Part, combined_sha256, seed_of
+from leaderboard.question import seed_of
 from leaderboard.results import Provenance, Results, read
 from leaderboard.setting import Setting, exact_fraction
 from leaderboard.submission import Submission, settings_for
+from leaderboard.submission_models import model_hash
 
 LARGEST_FILE = 500_000_000
 """Bytes."""
@@ -27,17 +28,6 @@ LARGEST_FILE = 500_000_000
 _LONGEST_TEXT, _LONGEST_NUMBER = 1000, 100
 _STATUSES = ("certified", "falsified", "unknown")
 _AHEAD = timedelta(hours=1)
-
-
-def model_hash(submission: Submission) -> str:
-    """The hash that rows of a submission's present model carry."""
-    if not submission.composed:
-        return submission.model.sha256
-    before = submission.denoiser
-    parts = [Part("denoiser", Path(), before.sha256)] if before else []
-    parts += [Part("member", Path(), one.sha256) for one in (submission.model, *submission.members)]
-    rule = submission.ensemble.rule if submission.ensemble else ""
-    return combined_sha256(tuple(parts), rule)
 
 
 def accepted(path: Path, submission: Submission, setting: Setting) -> Results:

@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from leaderboard.dataset import Dataset, load_datasets
 from leaderboard.literature import Reported, load_literature
@@ -11,6 +11,7 @@ from leaderboard.project import Project
 from leaderboard.ranking import Standing, standings
 from leaderboard.setting import Setting, load_settings
 from leaderboard.submission import Submission, load_submissions
+from leaderboard.submission_models import model_hash
 from leaderboard.taxonomy import Taxonomy, load_taxonomy
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ class Board:
     """The leaderboard as data.
 
     `standings` has every setting's lines, in the order they are shown; `results_of` a submission's
-    results in the order of the settings; `named_of` those of evaluators that were named instead of
-    the settings' protocol, which are never ranked.
+    results in the order of the settings, also of one that is retired and in no table; `named_of`
+    those of evaluators that were named instead of the settings' protocol, which are never ranked;
+    `former` those of a submission's earlier model, which say nothing of the present one.
     """
 
     settings: Mapping[str, Setting]
@@ -33,6 +35,7 @@ class Board:
     taxonomy: Taxonomy
     standings: Mapping[str, Sequence[Standing]]
     results_of: Mapping[str, Sequence["Results"]]
+    former: Mapping[str, Sequence["Results"]]
     _lines: Mapping[tuple[str, str], Standing]
     named_of: Mapping[str, Sequence["Results"]] = field(default_factory=dict)
 
@@ -59,6 +62,50 @@ class Board:
         return self._lines[result.provenance.setting, result.provenance.submission]
 
 
+_Lists = dict[str, list["Results"]]
+
+
+class _Groups(NamedTuple):
+    """Results by setting (ranked ones, retired ones) and by submission (see `Board`)."""
+
+    by_setting: _Lists
+    retired: _Lists
+    by_submission: _Lists
+    named_of: _Lists
+    former: _Lists
+
+
+def _group(
+    settings: Mapping[str, Setting],
+    submissions: Mapping[str, Submission],
+    results: Iterable["Results"],
+    named: Iterable["Results"],
+) -> _Groups:
+    groups = _Groups(*(defaultdict(list) for _ in _Groups._fields))
+
+    def present(result: "Results") -> bool:
+        """Whether it is about a setting and a model that there are."""
+        origin = result.provenance
+        if origin.setting not in settings or origin.submission not in submissions:
+            return False
+        if origin.model_sha256 != model_hash(submissions[origin.submission]):
+            groups.former[origin.submission].append(result)
+            return False
+        return True
+
+    for result in filter(present, results):
+        slug, setting = result.provenance.submission, result.provenance.setting
+        groups.by_submission[slug].append(result)
+        places = groups.retired if submissions[slug].retired else groups.by_setting
+        places[setting].append(result)
+    for result in filter(present, named):
+        groups.named_of[result.provenance.submission].append(result)
+    order = {name: position for position, name in enumerate(settings)}
+    for found in (*groups.by_submission.values(), *groups.named_of.values()):
+        found.sort(key=lambda result: order[result.provenance.setting])
+    return groups
+
+
 def assemble(
     settings: Mapping[str, Setting],
     datasets: Mapping[str, Dataset],
@@ -69,34 +116,24 @@ def assemble(
     named: Iterable["Results"] = (),
 ) -> Board:
     """Group results and literature by setting and submission, each in one pass."""
-    order = {name: position for position, name in enumerate(settings)}
-    by_setting: dict[str, list[Results]] = defaultdict(list)
-    by_submission: dict[str, list[Results]] = defaultdict(list)
-    named_of: dict[str, list[Results]] = defaultdict(list)
-    for result in results:
-        origin = result.provenance
-        if origin.setting in settings and origin.submission in submissions:
-            by_setting[origin.setting].append(result)
-            by_submission[origin.submission].append(result)
-    for result in named:
-        origin = result.provenance
-        if origin.setting in settings and origin.submission in submissions:
-            named_of[origin.submission].append(result)
-    for found in (*by_submission.values(), *named_of.values()):
-        found.sort(key=lambda result: order[result.provenance.setting])
+    groups = _group(settings, submissions, results, named)
     published: dict[tuple[object, ...], list[Reported]] = defaultdict(list)
     for row in literature:
         published[row.dataset, row.norm, row.radius].append(row)
     lines = {
         name: standings(
             setting,
-            by_setting[name],
+            groups.by_setting[name],
             published[setting.dataset, setting.norm, setting.radius],
             submissions,
         )
         for name, setting in settings.items()
     }
-    own = {(name, line.slug): line for name in lines for line in lines[name] if line.slug}
+    shown = [(name, line) for name in lines for line in lines[name]]
+    for name, gone in groups.retired.items():
+        unranked = standings(settings[name], gone, (), submissions)
+        shown += [(name, replace(line, rank=None)) for line in unranked]
+    own = {(name, line.slug): line for name, line in shown if line.slug}
     return Board(
         settings,
         datasets,
@@ -104,9 +141,10 @@ def assemble(
         literature,
         taxonomy,
         lines,
-        dict(by_submission),
+        dict(groups.by_submission),
+        dict(groups.former),
         own,
-        dict(named_of),
+        dict(groups.named_of),
     )
 
 

@@ -86,6 +86,12 @@ def changed_submission(project: Project, base: str, head: str) -> str:
     return slug
 
 
+def exists_in(project: Project, commit: str, slug: str) -> bool:
+    """Whether a commit has a submission of this name."""
+    check_slug(slug)
+    return bool(_git(project, "ls-tree", check_commit(commit), f"submissions/{slug}"))
+
+
 def _inside(path: str) -> bool:
     parts = path.split("/")
     return len(parts) == 3 and parts[0] == "submissions"

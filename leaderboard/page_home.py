@@ -112,6 +112,8 @@ def newest_results(board: Board) -> list[New]:
     """Each submission's newest day of evaluation, the newest submission first."""
     found = []
     for slug, results in board.results_of.items():
+        if board.submissions[slug].retired:
+            continue
         day = max(result.provenance.created[:10] for result in results)
         made = [result for result in results if result.provenance.created[:10] == day]
         best = max(made, key=lambda result: board.line_of(result).certified or 0)

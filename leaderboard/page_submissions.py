@@ -22,7 +22,11 @@ def submissions_index(board: Board) -> View:
 
 def _index_row(board: Board, submission: Submission) -> View:
     results = board.results_of.get(submission.slug, ())
-    ranks = [(board.line_of(result).rank or 0, result.provenance.setting) for result in results]
+    ranks = [
+        (rank, result.provenance.setting)
+        for result in results
+        if (rank := board.line_of(result).rank) is not None
+    ]
     best = min(ranks, default=None)
     node = board.taxonomy.nodes.get(submission.training.node)
     return {

@@ -4,7 +4,7 @@ A submission is data that others wrote. Nothing in it is executed, and what is w
 told all at once, a sentence each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Self
@@ -104,7 +104,8 @@ class Submission(Strict):
     """One submitted model; `smoothing` is None for a network that is not smoothed.
 
     The base classifier of a smoothed one may be an ensemble, of the model and further `members`,
-    and may have a denoiser before it.
+    and may have a denoiser before it. One that its authors took back is `withdrawn`, with the
+    reason; one that they replaced is `superseded_by` another submission.
     """
 
     slug: str
@@ -120,6 +121,13 @@ class Submission(Strict):
     ensemble: EnsembleTable | None = None
     denoiser: ModelFile | None = None
     claims: Entries[Claim] = Field(default=(), alias="claim")
+    withdrawn: Line | None = None
+    superseded_by: str | None = None
+
+    @property
+    def retired(self) -> bool:
+        """Whether it has left the tables; its page and its rows stay."""
+        return self.withdrawn is not None or self.superseded_by is not None
 
     @property
     def composed(self) -> bool:
@@ -212,9 +220,25 @@ def load_submissions(project: Project) -> dict[str, Submission]:
             submissions[slug] = load_submission(project, slug)
         except InputError as error:
             problems.extend(error.problems)
+    problems.extend(_problems_of_successors(submissions))
     if problems:
         raise InputError(*problems)
     return submissions
+
+
+def _problems_of_successors(submissions: Mapping[str, Submission]) -> Iterator[str]:
+    """Submissions that are said to be replaced by none, or by one that cannot replace them."""
+    for slug, submission in submissions.items():
+        successor = submission.superseded_by
+        if successor is None:
+            continue
+        where = f"submissions/{slug}/{MANIFEST}: 'superseded_by' is {successor!r}, but"
+        if successor not in submissions:
+            yield f"{where} there is no such submission.{nearest(successor, submissions)}"
+        elif submissions[successor].superseded_by is not None or successor == slug:
+            yield f"{where} that one is itself superseded."
+        elif submissions[successor].model.dataset != submission.model.dataset:
+            yield f"{where} that one is for another dataset."
 
 
 def model_path(project: Project, submission: Submission) -> Path:

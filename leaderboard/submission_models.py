@@ -14,7 +14,7 @@ from leaderboard.data_files import DataFile, Download
 from leaderboard.dataset import load_datasets
 from leaderboard.errors import nearest
 from leaderboard.project import Project
-from leaderboard.question import Part
+from leaderboard.question import Part, combined_sha256
 from leaderboard.strict_toml import Strict
 from leaderboard.submission_files import LARGEST_MODEL, file_problems
 from leaderboard.text import OnnxName, Sha256, Url
@@ -94,6 +94,17 @@ def parts_of(project: Project, submission: "Submission") -> tuple[Part, ...]:
     parts = [Part("denoiser", path_of(project, slug, before), before.sha256)] if before else []
     members = (submission.model, *submission.members)
     return (*parts, *(Part("member", path_of(project, slug, one), one.sha256) for one in members))
+
+
+def model_hash(submission: "Submission") -> str:
+    """The hash that rows of a submission's present model carry."""
+    if not submission.composed:
+        return submission.model.sha256
+    before = submission.denoiser
+    parts = [Part("denoiser", Path(), before.sha256)] if before else []
+    parts += [Part("member", Path(), one.sha256) for one in (submission.model, *submission.members)]
+    rule = submission.ensemble.rule if submission.ensemble else ""
+    return combined_sha256(tuple(parts), rule)
 
 
 def problems_of_files(folder: Path, where: str, table: Mapping[str, object]) -> list[str]:

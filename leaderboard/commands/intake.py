@@ -25,9 +25,13 @@ SlugArgument = Annotated[str, typer.Argument(help="A submission", show_default=F
 @intake.command()
 def scope(base: CommitArgument, head: CommitArgument) -> None:
     """Print the one submission that a branch changes; refuse a branch that changes more."""
-    from leaderboard.branches import changed_submission
+    from leaderboard.branches import changed_submission, exists_in
 
-    print(changed_submission(find_project(), base, head))
+    project = find_project()
+    slug = changed_submission(project, base, head)
+    if exists_in(project, base, slug):
+        tell(f"'{slug}' is there already: is this change its authors'?")
+    print(slug)
 
 
 @intake.command()

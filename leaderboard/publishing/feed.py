@@ -8,6 +8,7 @@ from leaderboard.citation import load_citation
 from leaderboard.formatting import count, percent
 from leaderboard.publishing.places import FEED, absolute
 from leaderboard.publishing.tex import one_line
+from leaderboard.ranking import Standing
 
 if TYPE_CHECKING:
     from leaderboard.results import Results
@@ -69,9 +70,14 @@ def _entry(board: Board, result: "Results", entry: Xml.Element) -> None:
         "summary",
         f"{count(result.tally.examples)} of {count(origin.total)} test examples:"
         f" {percent(line.certified)} % certified, {percent(line.clean)} % right,"
-        f" {percent(line.unknown)} % unknown. Rank {line.rank} of"
-        f" {len(board.re_evaluated(setting.id))}.",
+        f" {percent(line.unknown)} % unknown. {_rank(board, line, setting.id)}",
     )
+
+
+def _rank(board: Board, line: Standing, setting: str) -> str:
+    if line.rank is None:
+        return "Withdrawn or superseded since."
+    return f"Rank {line.rank} of {len(board.re_evaluated(setting))}."
 
 
 def _when(result: "Results") -> str:

@@ -41,6 +41,16 @@ def test_an_honest_branch_names_its_submission(
     assert certboard("intake", "scope", base, head).out == "newcomer\n"
 
 
+def test_a_change_of_what_is_there_is_told_to_the_reader(
+    repo: Repository, base: str, certboard: Certboard
+) -> None:
+    repo.branch("rival", base)
+    (repo.root / "submissions" / PLAIN / "README.md").write_text("withdrawn")
+    outcome = certboard("intake", "scope", base, repo.commit())
+    assert outcome.out == f"{PLAIN}\n"
+    assert "is this change its authors'?" in outcome.err
+
+
 def test_a_branch_behind_main_is_judged_by_what_it_changes_itself(
     repo: Repository, base: str, project: Project
 ) -> None:

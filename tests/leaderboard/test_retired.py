@@ -1,0 +1,94 @@
+"""Withdrawn, superseded and replaced models: out of the tables, never out of the records."""
+
+from pathlib import Path
+
+import pytest
+
+from leaderboard.board import Board, assemble
+from leaderboard.errors import InputError
+from leaderboard.page_home import newest_results
+from leaderboard.page_submissions import submissions_index
+from leaderboard.project import Project
+from leaderboard.publishing.feed import feed
+from leaderboard.results import Results
+from leaderboard.submission import load_submissions
+from tests.fixtures.board import board
+from tests.fixtures.project import PLAIN, linear, submit
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Board:
+    return board(tmp_path)
+
+
+def again(example: Board, **changed: object) -> Board:
+    """The board with a first submission that was changed."""
+    slug, _ = first(example)
+    submissions = dict(example.submissions)
+    submissions[slug] = submissions[slug].model_copy(update=changed)
+    rest = example.results, example.literature, example.taxonomy
+    return assemble(example.settings, example.datasets, submissions, *rest)
+
+
+def first(example: Board) -> tuple[str, Results]:
+    slug = next(iter(example.results_of))
+    return slug, example.results_of[slug][0]
+
+
+@pytest.mark.parametrize("key", ["withdrawn", "superseded_by"])
+def test_a_retired_submission_is_in_no_table_but_keeps_its_rows(example: Board, key: str) -> None:
+    slug, result = first(example)
+    setting = result.provenance.setting
+    assert slug in {line.slug for line in example.re_evaluated(setting)}
+    retired = again(example, **{key: "another"})
+    assert slug not in {line.slug for lines in retired.standings.values() for line in lines}
+    ranks = [line.rank for line in retired.re_evaluated(setting)]
+    assert ranks[:1] in ([1], [])
+    line = retired.line_of(retired.results_of[slug][0])
+    assert line.rank is None
+    assert line.certified == example.line_of(result).certified
+    assert slug not in {new.line.slug for new in newest_results(retired)}
+    rows = submissions_index(retired)["rows"]
+    assert isinstance(rows, list)
+    (row,) = (row for row in rows if row["submission"].slug == slug)
+    assert row["best"] is None
+    assert "Rank None" not in feed(retired).decode()
+
+
+def test_rows_of_another_model_say_nothing_of_the_present_one(example: Board) -> None:
+    """A submitter who exchanges the file must not keep the old file's certificates."""
+    slug, _ = first(example)
+    model = example.submissions[slug].model.model_copy(update={"sha256": "f" * 64})
+    changed = again(example, model=model)
+    assert slug not in {line.slug for lines in changed.standings.values() for line in lines}
+    assert slug not in changed.results_of
+    assert len(changed.former[slug]) == len(example.results_of[slug])
+
+
+def manifest(project: Project, slug: str, line: str) -> None:
+    path = project.submissions / slug / "submission.toml"
+    path.write_text(f"{line}\n{path.read_text()}")
+
+
+@pytest.mark.parametrize(
+    ("successor", "told"),
+    [
+        ("nosy", "there is no such submission. Did you mean 'noisy'?"),
+        (PLAIN, "itself superseded"),
+        ("chain", "itself superseded"),
+    ],
+)
+def test_a_successor_must_be_there_and_stay(project: Project, successor: str, told: str) -> None:
+    submit(project, "chain", linear())
+    manifest(project, "chain", 'superseded_by = "noisy"')
+    manifest(project, PLAIN, f'superseded_by = "{successor}"')
+    with pytest.raises(InputError, match=told.replace("?", "[?]")):
+        load_submissions(project)
+
+
+def test_a_successor_is_read(project: Project) -> None:
+    manifest(project, PLAIN, 'superseded_by = "noisy"')
+    manifest(project, "noisy", 'withdrawn = "A bug in training."')
+    found = load_submissions(project)
+    assert found[PLAIN].retired
+    assert found["noisy"].withdrawn == "A bug in training."
