@@ -75,13 +75,17 @@ class _Groups(NamedTuple):
     former: _Lists
 
 
+def _lists() -> _Lists:
+    return defaultdict(list)
+
+
 def _group(
     settings: Mapping[str, Setting],
     submissions: Mapping[str, Submission],
     results: Iterable["Results"],
     named: Iterable["Results"],
 ) -> _Groups:
-    groups = _Groups(*(defaultdict(list) for _ in _Groups._fields))
+    groups = _Groups(*(_lists() for _ in _Groups._fields))
 
     def present(result: "Results") -> bool:
         """Whether it is about a setting and a model that there are."""
