@@ -96,10 +96,11 @@ def _lead(lines: Sequence[Standing]) -> Lead | None:
 
 
 def how_sure(line: Standing) -> str:
-    """What a number rests on: proof or samples, and how many examples; the source of a reported
-    one where it is known."""
+    """What a number rests on: proof or samples, and how many examples; what is
+    known of a reported one's protocol, and what its reader must know."""
     if line.result is None:
-        return line.reported.protocol if line.reported else ""
+        told = line.reported
+        return "; ".join(filter(None, (told.protocol, told.note))) if told else ""
     tally, total = line.result.tally, line.result.provenance.total
     seen = f"all {total:,}" if tally.examples >= total else f"{tally.examples:,} of {total:,}"
     if line.kind == "deterministic":

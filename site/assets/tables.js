@@ -81,10 +81,11 @@
       remember("kind", button.dataset.kind);
       apply();
     }));
-    search.addEventListener("input", () => { remember("q", search.value.trim()); apply(); });
+    // Not "q": the theme opens its own search for it.
+    search.addEventListener("input", () => { remember("words", search.value.trim()); apply(); });
 
     if (buttons.some((one) => one.dataset.kind === state.get("kind"))) press(state.get("kind"));
-    search.value = state.get("q") ?? "";
+    search.value = state.get("words") ?? "";
     tools.hidden = false;
     apply();
   };
