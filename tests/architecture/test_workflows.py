@@ -21,6 +21,7 @@ MAY_WRITE = {
     ("publish", "site"): {"contents": "read", "pages": "write", "id-token": "write"},
     ("site", "deploy"): {"pages": "write", "id-token": "write"},
     ("evaluate", "attest"): {"id-token": "write", "attestations": "write"},
+    ("release", "release"): {"contents": "write", "id-token": "write", "attestations": "write"},
 }
 """All jobs that may do more than read the repository."""
 
@@ -36,7 +37,7 @@ def steps() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def test_the_workflows_are_those_that_the_guide_describes() -> None:
-    assert set(NAMES) == {"ci", "check", "evaluate", "publish", "site", "nightly"}
+    assert set(NAMES) == {"ci", "check", "evaluate", "publish", "site", "nightly", "release"}
 
 
 def test_zizmor_finds_nothing() -> None:
