@@ -130,8 +130,6 @@ def _files(board: Board, by_setting: "Mapping[str, Sequence[Results]]") -> Files
         lines = sorted((_line(board, result) for result in results), key=_by_rank)
         content = {"version": VERSION, "setting": setting, "lines": lines}
         yield f"compare/{setting}.json", _json(content)
-    for result in board.named:
-        yield download_of(result, "").parquet, result.path.read_bytes()
     curves = dict(_curves(board, by_setting))
     for setting, results in by_setting.items():
         for result in results:

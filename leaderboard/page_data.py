@@ -10,20 +10,24 @@ from leaderboard.formatting import size
 from leaderboard.page_plan import PagePlan, View, code
 from leaderboard.publishing import interface, licence, places, shelf
 from leaderboard.publishing.snippets import SNIPPETS
-from leaderboard.publishing.stored import StoredFile, stored_files
+from leaderboard.publishing.stored import StoredFile, named_files, stored_files
+from leaderboard.results import evaluator_named
 from leaderboard.setting import Setting
 
 _LONGEST_TEXT = 90
 
+Stored = dict[str, list[StoredFile]]
+"""Files by setting."""
+
 
 def plans(board: Board) -> list[PagePlan]:
     """The index with all files beside it, a page for each setting, the interface, and queries."""
-    stored = stored_files(board)
+    stored, named = stored_files(board), named_files(board)
     beside = partial(shelf.files, board, stored)
     return [
-        PagePlan("data/index", "data", index(board, stored), beside=beside),
+        PagePlan("data/index", "data", index(board, stored, named), beside=beside),
         *(
-            PagePlan(f"data/{name}/index", "data_setting", setting(board, name, stored[name]))
+            PagePlan(f"data/{name}/index", "data_setting", setting(board, name, stored, named))
             for name in board.settings
         ),
         PagePlan("data/api", "data_api", api(board, stored)),
@@ -47,9 +51,9 @@ class Shelf:
     json: str
 
 
-def index(board: Board, stored: dict[str, list[StoredFile]]) -> View:
+def index(board: Board, stored: Stored, named: Stored) -> View:
     """All settings and their files, what the columns mean, and how to load them."""
-    files = [file for listed in stored.values() for file in listed]
+    files = [file for found in (stored, named) for listed in found.values() for file in listed]
     fullest = _fullest(stored)
     return {
         "shelves": [_shelf(board, name, listed) for name, listed in stored.items()],
@@ -67,7 +71,7 @@ def index(board: Board, stored: dict[str, list[StoredFile]]) -> View:
     }
 
 
-def _fullest(stored: dict[str, list[StoredFile]]) -> str:
+def _fullest(stored: Stored) -> str:
     """The setting with the most rows, as an example; empty where there are none."""
     rows = {name: sum(file.download.rows for file in listed) for name, listed in stored.items()}
     best = max(rows, key=lambda name: rows[name], default="")
@@ -95,28 +99,30 @@ def _shelf(board: Board, name: str, listed: list[StoredFile]) -> Shelf:
     )
 
 
-def setting(board: Board, name: str, listed: list[StoredFile]) -> View:
-    """Every file of one setting, with its checksum."""
+def setting(board: Board, name: str, stored: Stored, named: Stored) -> View:
+    """Every file of one setting, with its checksum; those of named evaluators come last."""
     return {
-        "shelf": _shelf(board, name, listed),
+        "shelf": _shelf(board, name, stored[name]),
         "files": [
             {
                 "download": file.download,
                 "size": size(file.size),
                 "sha256": file.sha256,
-                "json": places.api(f"results/{name}/{file.download.slug}"),
+                "json": places.api(f"results/{name}/{file.name}"),
+                "evaluator": evaluator_named(file.result.path),
             }
-            for file in listed
+            for file in (*stored[name], *named[name])
         ],
     }
 
 
-def api(board: Board, stored: dict[str, list[StoredFile]]) -> View:
+def api(board: Board, stored: Stored) -> View:
     """Every kind of document, with an example taken from the documents themselves."""
-    fullest = _fullest(stored)
-    listed = stored.get(fullest, [])
-    rows = shelf.all_rows(fullest, listed)[0] if listed else None
-    example = fullest or next(iter(board.settings))
+    # The file of all rows is made for the example: of the setting where that is least work.
+    few = sorted((len(listed), name) for name, listed in stored.items() if listed)
+    example = few[0][1] if few else next(iter(board.settings))
+    listed = stored[example]
+    rows = shelf.all_rows(example, listed)[0] if listed else None
     made = interface.examples(board, example, listed, rows)
     return {
         "kinds": [
@@ -151,7 +157,7 @@ def _short(value: object) -> object:
     return value
 
 
-def query(board: Board, stored: dict[str, list[StoredFile]]) -> View:
+def query(board: Board, stored: Stored) -> View:
     """Which files there are to ask."""
     shelves = [_shelf(board, name, listed) for name, listed in stored.items() if listed]
     return {"shelves": shelves, "places": places}

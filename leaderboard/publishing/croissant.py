@@ -5,7 +5,7 @@ listed with its checksum and size; records are read from the one file that a set
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from leaderboard.board import Board
@@ -66,13 +66,10 @@ _TYPES = {
 _KEY = ("submission", "setting", "example")
 
 
-def croissant(
-    board: Board, stored: Mapping[str, list[StoredFile]], whole: Mapping[str, AllRows]
-) -> bytes:
+def croissant(board: Board, files: Sequence[StoredFile], whole: Mapping[str, AllRows]) -> bytes:
     """The description of all rows, as JSON-LD."""
     told = load_citation()
     newest = max((result.provenance.created for result in board.results), default="")[:10]
-    files = [file for listed in stored.values() for file in listed]
     described = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -122,8 +119,8 @@ def _parquet(file: StoredFile) -> dict[str, object]:
     origin = file.result.provenance
     return {
         "@type": "cr:FileObject",
-        "@id": f"{origin.setting}/{origin.submission}.parquet",
-        "name": f"{origin.submission}.parquet",
+        "@id": f"{origin.setting}/{file.name}.parquet",
+        "name": f"{file.name}.parquet",
         "description": f"{file.download.rows} verdicts on {origin.submission} in {origin.setting}.",
         **_bytes(file.download.parquet, file.size, file.sha256),
     }

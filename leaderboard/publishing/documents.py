@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 from leaderboard.board import Board
 from leaderboard.citation import bibtex, load_citation
 from leaderboard.columns import DESCRIBED
-from leaderboard.metrics import METRICS, Interval
+from leaderboard.metrics import METRICS, Interval, certified_interval
 from leaderboard.publishing import models
 from leaderboard.publishing.licence import SPDX
 from leaderboard.publishing.places import all_rows, schema_from, schema_of
 from leaderboard.publishing.stored import AllRows, StoredFile
 from leaderboard.rerun import command
+from leaderboard.results import evaluator_named
 
 if TYPE_CHECKING:
     from leaderboard.ranking import Standing
+    from leaderboard.results import Results
 
 
 def index(board: Board, kinds: Mapping[str, str]) -> models.Index:
@@ -85,7 +87,7 @@ def standings(board: Board, name: str, rows: AllRows | None) -> models.Standings
         examples=one.examples.label,
         seconds=one.seconds,
         complete=one.complete,
-        re_evaluated=tuple(_line(board, name, line) for line in board.re_evaluated(name)),
+        re_evaluated=tuple(_line(board, line) for line in board.re_evaluated(name)),
         reported=tuple(_reported(line) for line in board.reported(name)),
         all_rows=rows
         and models.AllRowsFile(
@@ -94,7 +96,7 @@ def standings(board: Board, name: str, rows: AllRows | None) -> models.Standings
     )
 
 
-def _line(board: Board, setting: str, line: "Standing") -> models.Line:
+def _line(board: Board, line: "Standing") -> models.Line:
     assert line.result is not None
     assert line.slug is not None
     origin = line.result.provenance
@@ -111,7 +113,7 @@ def _line(board: Board, setting: str, line: "Standing") -> models.Line:
         training=board.submissions[line.slug].training.node,
         extra_data=line.extra_data,
         measured=origin.created,
-        result=f"../results/{setting}/{line.slug}.json",
+        result=_address(line.result),
     )
 
 
@@ -152,8 +154,8 @@ def submissions(board: Board) -> models.Submissions:
     )
 
 
-def submission(board: Board, slug: str) -> models.SubmissionDetail:
-    """One submission and where it stands."""
+def submission(board: Board, slug: str, many: Mapping[str, int]) -> models.SubmissionDetail:
+    """One submission and where it stands; `many` has how many are ranked in each setting."""
     subject = board.submissions[slug]
     places = []
     for result in board.results_of.get(slug, ()):
@@ -162,9 +164,9 @@ def submission(board: Board, slug: str) -> models.SubmissionDetail:
             models.Place(
                 setting=setting,
                 rank=line.rank,
-                of=len(board.re_evaluated(setting)),
+                of=many[setting],
                 metrics=dict(line.measured),
-                result=f"../results/{setting}/{slug}.json",
+                result=_address(result),
             )
         )
     return models.SubmissionDetail(
@@ -172,20 +174,41 @@ def submission(board: Board, slug: str) -> models.SubmissionDetail:
         submission=subject,
         bibtex=bibtex(subject),
         results=tuple(places),
+        named=tuple(
+            models.NamedPlace(
+                setting=result.provenance.setting,
+                evaluator=result.provenance.evaluator,
+                metrics=_metrics(board, result),
+                result=_address(result),
+            )
+            for result in board.named_of.get(slug, ())
+        ),
     )
 
 
-def result(board: Board, file: StoredFile) -> models.ResultSummary:
-    """One evaluation."""
-    result, origin, line = file.result, file.result.provenance, board.line_of(file.result)
-    tally = result.tally
+def _address(result: "Results") -> str:
+    """A result's document, from a folder of the interface."""
+    return f"../results/{result.provenance.setting}/{result.path.stem}.json"
+
+
+def _metrics(board: Board, result: "Results") -> dict[str, float | None]:
+    radius = board.settings[result.provenance.setting].radius
+    return {name: metric.value(result.tally, radius) for name, metric in METRICS.items()}
+
+
+def result(board: Board, file: StoredFile, many: Mapping[str, int]) -> models.ResultSummary:
+    """One evaluation; only those by the setting's own protocol have a rank."""
+    result, tally, origin = file.result, file.result.tally, file.result.provenance
+    own = evaluator_named(result.path) is None
+    radius = board.settings[origin.setting].radius
     return models.ResultSummary(
         described=schema_from("results/<setting>/<slug>"),
         setting=origin.setting,
         submission=origin.submission,
-        rank=line.rank,
-        of=len(board.re_evaluated(origin.setting)),
-        kind=line.kind,
+        evaluator=origin.evaluator,
+        rank=board.line_of(result).rank if own else None,
+        of=many[origin.setting],
+        kind="probabilistic" if tally.probabilistic else "deterministic",
         examples=tally.examples,
         test_set=origin.total,
         statuses={name: tally.of_status(name) for name in _STATUSES},
@@ -193,8 +216,8 @@ def result(board: Board, file: StoredFile) -> models.ResultSummary:
             models.Decided(status=status, stage=stage, examples=count)
             for (status, stage), count in sorted(tally.decided.items())
         ),
-        metrics=dict(line.measured),
-        certified_interval=_bounds(line.interval),
+        metrics=dict(board.line_of(result).measured) if own else _metrics(board, result),
+        certified_interval=_bounds(certified_interval(tally, radius, origin.total)),
         command=command(result),
         provenance=origin,
         files=_files(file),

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from leaderboard.board import Board
 from leaderboard.publishing import documents, models
 from leaderboard.publishing.places import API, api, schema_of
-from leaderboard.publishing.stored import AllRows, StoredFile
+from leaderboard.publishing.stored import AllRows, StoredFile, named_files
 
 if TYPE_CHECKING:
     from leaderboard.page_plan import Files
@@ -61,16 +61,23 @@ def _documents(
     yield "settings", documents.settings(board)
     for name in board.settings:
         yield f"settings/{name}", documents.standings(board, name, whole.get(name))
+    many = ranked(board)
     yield "submissions", documents.submissions(board)
     for slug in board.submissions:
-        yield f"submissions/{slug}", documents.submission(board, slug)
-    for name, listed in stored.items():
+        yield f"submissions/{slug}", documents.submission(board, slug, many)
+    for listed in (*stored.values(), *named_files(board).values()):
         for file in listed:
-            yield f"results/{name}/{file.download.slug}", documents.result(board, file)
+            name = f"results/{file.result.provenance.setting}/{file.name}"
+            yield name, documents.result(board, file, many)
     yield "literature", documents.literature(board)
     yield "columns", documents.columns()
     yield "taxonomy", documents.taxonomy(board)
     yield "evaluators", documents.evaluators(board)
+
+
+def ranked(board: Board) -> dict[str, int]:
+    """How many submissions are ranked in each setting."""
+    return {name: len(board.re_evaluated(name)) for name in board.settings}
 
 
 def examples(
@@ -89,10 +96,16 @@ def examples(
         "evaluators": ("evaluators", documents.evaluators(board)),
     }
     if slug:
-        found["submissions/<slug>"] = (f"submissions/{slug}", documents.submission(board, slug))
+        found["submissions/<slug>"] = (
+            f"submissions/{slug}",
+            documents.submission(board, slug, ranked(board)),
+        )
     if listed:
         name = f"results/{setting}/{slug}"
-        found["results/<setting>/<slug>"] = (name, documents.result(board, listed[0]))
+        found["results/<setting>/<slug>"] = (
+            name,
+            documents.result(board, listed[0], ranked(board)),
+        )
     return {kind: (name, _bytes(document)) for kind, (name, document) in found.items()}
 
 

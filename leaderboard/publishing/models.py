@@ -183,12 +183,22 @@ class Place(Record):
     result: str = Field(description="The result's document, relative to this file.")
 
 
+class NamedPlace(Record):
+    """What one evaluator, named instead of the setting's protocol, says of a submission."""
+
+    setting: str
+    evaluator: str
+    metrics: Shares
+    result: str = Field(description="The result's document, relative to this file.")
+
+
 class SubmissionDetail(Document):
     """One submission as it was handed in, and where it stands."""
 
     submission: Submission
     bibtex: str
     results: tuple[Place, ...]
+    named: tuple[NamedPlace, ...]
 
 
 class Decided(Record):
@@ -214,7 +224,8 @@ class ResultSummary(Document):
 
     setting: str
     submission: str
-    rank: int | None
+    evaluator: str = Field(description="cascade, or the one that was asked.")
+    rank: int | None = Field(description="Null where an evaluator was named: such are in no table.")
     of: int
     kind: str
     examples: int

@@ -1,7 +1,8 @@
 """Everything that readers take home, setting by setting, so that few rows are in memory at once."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from leaderboard.board import Board
 from leaderboard.citation import FILE as CITATION_FILE
@@ -11,20 +12,24 @@ from leaderboard.page_plan import Files
 from leaderboard.publishing import interface, places, tables
 from leaderboard.publishing.croissant import croissant
 from leaderboard.publishing.feed import feed
-from leaderboard.publishing.stored import AllRows, StoredFile
+from leaderboard.publishing.stored import AllRows, StoredFile, named_files
 from leaderboard.results import combined, csv, load
 
 
 def files(board: Board, stored: Mapping[str, list[StoredFile]]) -> Files:
     """Path and content of every file, in a fixed order; each result is read once."""
     whole: dict[str, AllRows] = {}
+    named = named_files(board)
     for setting, listed in stored.items():
         yield from _rows(setting, listed, whole)
+        for file in named[setting]:
+            yield from _own(file, load(file.result))
         yield places.latex_table(setting), tables.latex(board, setting).encode()
         yield places.references(setting), tables.bibliography(board, setting).encode()
         yield places.standings_csv(setting), tables.spreadsheet(board, setting)
-    yield places.CHECKSUMS, _checksums(stored, whole)
-    yield places.CROISSANT, croissant(board, stored, whole)
+    listed = [file for files in (stored, named) for found in files.values() for file in found]
+    yield places.CHECKSUMS, _checksums(listed, whole)
+    yield places.CROISSANT, croissant(board, listed, whole)
     yield places.BOARD_BIB, bibtex_board().encode()
     yield places.CITATION, CITATION_FILE.read_bytes()
     yield places.FEED, feed(board)
@@ -44,8 +49,7 @@ def _rows(
     loaded = []
     for file in listed:
         rows = load(file.result)
-        yield file.download.csv, csv(rows, inert)
-        yield file.download.parquet, file.result.path.read_bytes()
+        yield from _own(file, rows)
         loaded.append((file.result.provenance, rows))
     if loaded:
         content = combined(loaded)
@@ -53,15 +57,21 @@ def _rows(
         yield places.all_rows(setting), content
 
 
+def _own(file: StoredFile, rows: Any) -> Iterator[tuple[str, bytes]]:
+    """A result's own two files: the stored one as it is, and the CSV of its loaded rows."""
+    yield file.download.csv, csv(rows, inert)
+    yield file.download.parquet, file.result.path.read_bytes()
+
+
 def _told(setting: str, listed: list[StoredFile], content: bytes) -> AllRows:
     rows = sum(file.download.rows for file in listed)
     return AllRows(setting, rows, len(content), hashlib.sha256(content).hexdigest())
 
 
-def _checksums(stored: Mapping[str, list[StoredFile]], whole: Mapping[str, AllRows]) -> bytes:
+def _checksums(files: Sequence[StoredFile], whole: Mapping[str, AllRows]) -> bytes:
     """What `sha256sum --check` reads, beside the files."""
     found = {places.all_rows(name): one.sha256 for name, one in whole.items()}
-    found |= {file.download.parquet: file.sha256 for listed in stored.values() for file in listed}
+    found |= {file.download.parquet: file.sha256 for file in files}
     lines = [f"{sha256}  {path.removeprefix('data/')}\n" for path, sha256 in sorted(found.items())]
     return "".join(lines).encode()
 

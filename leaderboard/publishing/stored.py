@@ -19,6 +19,11 @@ class StoredFile:
     result: "Results"
     download: Download
 
+    @property
+    def name(self) -> str:
+        """The slug, and after a dot the evaluator where one was named."""
+        return self.result.path.stem
+
     @cached_property
     def size(self) -> int:
         """In bytes."""
@@ -38,6 +43,16 @@ class AllRows:
     rows: int
     size: int
     sha256: str
+
+
+def named_files(board: Board) -> dict[str, list[StoredFile]]:
+    """By setting: evaluations by an evaluator that was named, which are in no table."""
+    found: dict[str, list[StoredFile]] = {name: [] for name in board.settings}
+    for result in board.named:
+        title = board.submissions[result.provenance.submission].title
+        listed = found[result.provenance.setting]
+        listed.append(StoredFile(result, download_of(result, title)))
+    return found
 
 
 def stored_files(board: Board) -> dict[str, list[StoredFile]]:

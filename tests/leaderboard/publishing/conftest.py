@@ -1,9 +1,13 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from leaderboard.board import Board
 from leaderboard.publishing import shelf
 from leaderboard.publishing.stored import StoredFile, stored_files
-from tests.fixtures.board import board
+from leaderboard.results import Results, write
+from tests.fixtures.board import board, provenance, rows
 
 Taken = dict[str, bytes]
 """Everything that can be taken home, by its place."""
@@ -11,7 +15,19 @@ Taken = dict[str, bytes]
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    return board(tmp_path_factory.mktemp("rows"))
+    folder = tmp_path_factory.mktemp("rows")
+    return replace(board(folder), named_of={"mnist-ibp": [by_crown(folder)]})
+
+
+def by_crown(folder: Path) -> Results:
+    """One evaluation by an evaluator that was named instead of the protocol."""
+    table = rows(
+        "mnist-ibp", "mnist-linf-0.1", {("certified", "crown"): 3, ("unknown", "crown"): 2}
+    )
+    table = table.assign(evaluator="crown")
+    path = folder / "mnist-linf-0.1" / "mnist-ibp.crown.parquet"
+    write(path, table, provenance(table))
+    return Results(path, table, provenance(table))
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,9 @@ def test_addresses_are_whole_where_the_site_is_known(
     example: Board, stored: dict[str, list[StoredFile]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SITE_URL", "https://board.example/")
-    found = json.loads(croissant(example, stored, {}))
+    found = json.loads(
+        croissant(example, [file for listed in stored.values() for file in listed], {})
+    )
     assert found["url"] == "https://board.example/data/"
     assert {file["contentUrl"].split("/data/")[0] for file in found["distribution"]} == {
         "https://board.example"

@@ -99,12 +99,24 @@ def test_numbers_are_those_of_the_board(example: Board, taken: Taken) -> None:
 
 def test_the_counts_of_a_result_add_up_to_its_examples(taken: Taken) -> None:
     results = [place for place in documents(taken) if place.startswith(f"{API}/results/")]
-    assert len(results) == 6
+    assert len(results) == 7
     for place in results:
         told = json.loads(taken[place])
         assert sum(told["statuses"].values()) == told["examples"]
         assert sum(one["examples"] for one in told["decided"]) == told["examples"]
         assert told["command"].startswith(f"certboard run {told['submission']} --setting")
+
+
+def test_a_named_evaluators_rows_are_listed_and_not_ranked(taken: Taken) -> None:
+    told = json.loads(taken[f"{API}/submissions/mnist-ibp.json"])
+    [named] = told["named"]
+    assert named["evaluator"] == "crown"
+    assert named["metrics"]["certified"] == 0.6
+    result = json.loads(taken[f"{API}/results/mnist-linf-0.1/mnist-ibp.crown.json"])
+    assert result["rank"] is None
+    assert result["files"][0]["path"] == "data/mnist-linf-0.1/mnist-ibp.crown.parquet"
+    table = json.loads(taken[f"{API}/settings/mnist-linf-0.1.json"])
+    assert len(table["re_evaluated"]) == 2
 
 
 def test_foreign_text_comes_back_as_it_was(taken: Taken) -> None:
