@@ -190,6 +190,7 @@ class Problem:
             draw for each example (the attack), unused by those that share their noise.
         seed: key of the random streams of this evaluation.
         evidence: whether verdicts shall carry certificates, where the method can write them.
+        devices: others of the kind that `x` is on, which may count samples along.
     """
 
     network: Network | SmoothedNetwork
@@ -200,6 +201,7 @@ class Problem:
     examples: tuple[int, ...] = ()
     seed: int = 0
     evidence: bool = False
+    devices: tuple[torch.device, ...] = ()
 
     def __post_init__(self) -> None:
         batch, shape = self.x.shape[0], tuple(self.x.shape[1:])

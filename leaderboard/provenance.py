@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from leaderboard.dataset import find_dataset, load_split
+from leaderboard.devices import devices_of
 from leaderboard.networks import network_of
 from leaderboard.question import Question
 from leaderboard.results import Provenance
@@ -84,6 +85,7 @@ def _processor() -> str:
 
 
 def _device_name(device: str) -> str:
-    if torch.device(device).type == "cuda":
-        return str(torch.cuda.get_device_name(device))
+    first = devices_of(device)[0]
+    if torch.device(first).type == "cuda":
+        return str(torch.cuda.get_device_name(first))
     return "cpu"

@@ -61,7 +61,7 @@ class Question:
         parts: where the base classifier is made of several files, all of them; `model` is then
             the first member, and `model_sha256` is `combined_sha256`.
         rule: how the members of an ensemble are combined.
-        device: cpu, cuda or cuda:N.
+        device: as `--device`: cpu, cuda, cuda:N or several.
         evidence: the folder for certificates and witnesses; None writes none. Rows do not depend
             on it.
     """

@@ -29,6 +29,7 @@ from evaluators.probabilistic._cost import estimate
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.verdict import Sampling, Verdict
 from leaderboard.dataset import load_split as load_split
+from leaderboard.devices import devices_of
 from leaderboard.errors import BugError, InputError, unknown_name
 from leaderboard.evidence import replayed, write_evidence
 from leaderboard.networks import network_of
@@ -50,7 +51,7 @@ def evaluate(shard: Shard) -> pd.DataFrame:
     question = shard.question
     split = load_split(question.dataset)
     network = network_of(question)
-    device = torch.device(question.device)
+    device, *others = map(torch.device, devices_of(question.device))
     problem = Problem(
         network,
         torch.from_numpy(split.images(shard.examples)).to(device),
@@ -60,6 +61,7 @@ def evaluate(shard: Shard) -> pd.DataFrame:
         shard.examples,
         question.seed,
         evidence=question.evidence is not None,
+        devices=tuple(others),
     )
     evaluator = make_evaluator(question, network)
     try:
@@ -132,7 +134,7 @@ def forecast(question: Question, examples: Sequence[int]) -> tuple[int, float] |
     if not isinstance(network, SmoothedNetwork) or not examples:
         return None
     split, first = load_split(question.dataset), tuple(examples[:1])
-    device = torch.device(question.device)
+    device = torch.device(devices_of(question.device)[0])
     problem = Problem(
         network,
         torch.from_numpy(split.images(first)).to(device),
@@ -153,8 +155,9 @@ def forecast(question: Question, examples: Sequence[int]) -> tuple[int, float] |
 def margins_at(question: Question, examples: Sequence[int]) -> list[float]:
     """The margin of each example itself: a hint, no proof."""
     split = load_split(question.dataset)
-    x = torch.from_numpy(split.images(examples)).to(question.device)
-    labels = torch.as_tensor([int(split.labels[e]) for e in examples], device=question.device)
+    device = devices_of(question.device)[0]
+    x = torch.from_numpy(split.images(examples)).to(device)
+    labels = torch.as_tensor([int(split.labels[e]) for e in examples], device=device)
     network = network_of(question)
     assert isinstance(network, Network)
     return clean_margins(network, x, labels)
@@ -249,7 +252,7 @@ def fingerprint(question: Question, examples: list[int], data_sha256: str) -> st
         "noise": [question.distribution, str(question.sigma)],
         "seed": question.seed,
         "examples": examples,
-        "device": torch.device(question.device).type,
+        "device": torch.device(devices_of(question.device)[0]).type,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -48,8 +48,8 @@ from torch import Tensor
 
 from evaluators.evaluator import Evaluator
 from evaluators.network import SmoothedNetwork
+from evaluators.probabilistic._block import OvertimeError, block_size, winners
 from evaluators.probabilistic._forward import fast_forward, memory_format, plain_float32
-from evaluators.probabilistic._votes import OvertimeError, block_size, winners
 from evaluators.problem import Norm, Problem
 from evaluators.verdict import Status, Verdict
 

@@ -8,10 +8,11 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from evaluators.network import SmoothedNetwork
+from evaluators.probabilistic._block import group_size
 from evaluators.probabilistic._confidence import check_trials, sign_test
 from evaluators.probabilistic._distribution import Distribution
 from evaluators.probabilistic._noise import NoiseStream
-from evaluators.probabilistic._votes import count_votes, group_size
+from evaluators.probabilistic._votes import count_votes
 
 
 def predict(

@@ -7,9 +7,9 @@ import torch
 
 from evaluators.evaluator import Evaluator
 from evaluators.network import SmoothedNetwork
+from evaluators.probabilistic._counter import Counter
 from evaluators.probabilistic._distribution import distributions
 from evaluators.probabilistic._noise import SELECTION, NoiseStream
-from evaluators.probabilistic._votes import Counter
 from evaluators.problem import Problem
 
 

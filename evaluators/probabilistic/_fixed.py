@@ -13,6 +13,7 @@ Cost: n0 + n samples for each example.
 
 from dataclasses import dataclass
 
+from evaluators.probabilistic._block import OvertimeError
 from evaluators.probabilistic._confidence import clopper_pearson_lower, clopper_pearson_upper
 from evaluators.probabilistic._distribution import Probabilities
 from evaluators.probabilistic._noise import ESTIMATION, SELECTION
@@ -25,7 +26,6 @@ from evaluators.probabilistic._procedure import (
     one_sided,
     two_sided,
 )
-from evaluators.probabilistic._votes import OvertimeError
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from evaluators.probabilistic._block import OvertimeError
 from evaluators.probabilistic._certificate import Certificate, needed
 from evaluators.probabilistic._confidence import check_trials
 from evaluators.probabilistic._distribution import Distribution, Probabilities
 from evaluators.probabilistic._noise import ESTIMATION, SELECTION
-from evaluators.probabilistic._votes import OvertimeError
 from evaluators.problem import Norm
 
 Statistics = tuple[tuple[str, float], ...]

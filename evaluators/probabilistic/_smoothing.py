@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from evaluators.evaluator import Evaluator
 from evaluators.network import SmoothedNetwork
+from evaluators.probabilistic._block import group_size
 from evaluators.probabilistic._certificate import Certificate
 from evaluators.probabilistic._curtailed import Curtailed
 from evaluators.probabilistic._distribution import Distribution, distributions
@@ -20,7 +21,7 @@ from evaluators.probabilistic._input_specific import InputSpecific
 from evaluators.probabilistic._probe import refusal
 from evaluators.probabilistic._procedure import Asked, Estimate, Procedure, Statistics
 from evaluators.probabilistic._sequential import Sequential
-from evaluators.probabilistic._votes import NoisyVotes, group_size
+from evaluators.probabilistic._votes import NoisyVotes
 from evaluators.problem import Problem
 from evaluators.verdict import Sampling, Status, Verdict
 

@@ -1,13 +1,13 @@
 """Commands that evaluate any model: certify, train."""
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leaderboard.commands import app
+from leaderboard.devices import check_device
 from leaderboard.errors import InputError, unknown_name
 from leaderboard.formatting import plural, rounded_down
 from leaderboard.formatting import seconds as seconds_text
@@ -16,7 +16,7 @@ from leaderboard.progress import RunProgress, show_table, tell
 if TYPE_CHECKING:
     from leaderboard.question import Question
 
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:0")]
+DeviceOption = Annotated[str, typer.Option(help="cpu; cuda, all of a kind; or cuda:0,cuda:1")]
 SandboxOption = Annotated[
     str, typer.Option(help="off; best: confine models as far as possible here; required")
 ]
@@ -168,21 +168,3 @@ def check_sandbox(choice: str) -> None:
     """
     if choice not in SANDBOX:
         raise InputError(f"--sandbox is '{choice}'; it must be {', '.join(SANDBOX)}.")
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that is not there.
-
-    Raises:
-        InputError: it is refused.
-    """
-    import torch
-
-    if not re.fullmatch("cpu|cuda(:[0-9]{1,3})?", device):
-        raise InputError(f"--device is '{device}'; it must be cpu, cuda or cuda:N.")
-    if device == "cpu":
-        return
-    if not torch.cuda.is_available():
-        raise InputError(f"--device is {device}, but PyTorch finds no CUDA device here; use cpu.")
-    if (index := torch.device(device).index or 0) >= (count := torch.cuda.device_count()):
-        raise InputError(f"--device is {device}, but there is no device {index} of {count}.")

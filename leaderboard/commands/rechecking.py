@@ -8,6 +8,7 @@ import typer
 from typer import BadParameter
 
 from leaderboard.commands import app
+from leaderboard.devices import check_device
 from leaderboard.errors import InputError
 from leaderboard.formatting import plural, rounded_down
 from leaderboard.progress import show_table, tell
@@ -36,7 +37,7 @@ def recheck(
     denoiser: Annotated[Path | None, typer.Option(help="For --redraw: before the model")] = None,
     dataset: Annotated[str | None, typer.Option(help="For --redraw; default: the rows'")] = None,
     seed: Annotated[int | None, typer.Option(help="Which examples --redraw takes")] = None,
-    device: Annotated[str, typer.Option(help="For --redraw: cpu, cuda or cuda:0")] = "cpu",
+    device: Annotated[str, typer.Option(help="For --redraw: as of `certify`")] = "cpu",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one object and nothing else")
     ] = False,
@@ -102,6 +103,7 @@ def _redrawn(
     from leaderboard.provenance import describe
     from leaderboard.results import read
 
+    check_device(device)
     model, members, rule, denoiser = files
     result = read(path)
     parts = redraw.parts_of_files(model, members, denoiser)

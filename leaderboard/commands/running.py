@@ -13,9 +13,9 @@ from leaderboard.commands.evaluating import (
     DeviceOption,
     WorkersOption,
     announce,
-    check_device,
     check_sandbox,
 )
+from leaderboard.devices import check_device
 from leaderboard.errors import InputError
 from leaderboard.formatting import plural
 from leaderboard.progress import RunProgress, show_table, tell

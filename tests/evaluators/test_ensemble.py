@@ -9,8 +9,8 @@ from torch import Tensor
 
 from evaluators.ensemble import Ensemble, Rule, chain, combine
 from evaluators.network import Network, SmoothedNetwork
+from evaluators.probabilistic._block import block_size
 from evaluators.probabilistic._forward import fast_forward, memory_format
-from evaluators.probabilistic._votes import block_size
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.verdict import Status

@@ -15,6 +15,7 @@ from scipy.stats import binom, norm
 from torch import Tensor
 
 from evaluators.probabilistic import _fixed, _sequential
+from evaluators.probabilistic._block import OvertimeError
 from evaluators.probabilistic._confidence import (
     clopper_pearson_lower,
     clopper_pearson_upper,
@@ -35,7 +36,6 @@ from evaluators.probabilistic._procedure import (
 )
 from evaluators.probabilistic._sequential import Sequential
 from evaluators.probabilistic._smoothing import PROCEDURES
-from evaluators.probabilistic._votes import OvertimeError
 from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
 from evaluators.problem import Norm
 

@@ -12,17 +12,13 @@ from torch import Tensor
 
 from evaluators.deterministic.splitting_noise import SplittingNoise
 from evaluators.network import Network, SmoothedNetwork
-from evaluators.probabilistic import _votes
+from evaluators.probabilistic import _replica
+from evaluators.probabilistic._block import OvertimeError, block_size, winners
 from evaluators.probabilistic._cost import Cost, estimate
+from evaluators.probabilistic._counter import Counter
 from evaluators.probabilistic._forward import fast_forward, memory_format, plain_float32
 from evaluators.probabilistic._noise import GRAIN, NoiseStream
-from evaluators.probabilistic._votes import (
-    Counter,
-    NoisyVotes,
-    block_size,
-    count_votes,
-    winners,
-)
+from evaluators.probabilistic._votes import NoisyVotes, count_votes
 from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.verdict import Verdict
@@ -126,7 +122,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 
         return forward
 
-    monkeypatch.setattr(_votes, "fast_forward", spying)
+    monkeypatch.setattr(_replica, "fast_forward", spying)
     return inputs
 
 
@@ -261,12 +257,43 @@ def test_counting_in_steps_is_counting_at_once(seen: list[Tensor]) -> None:
     assert all(torch.equal(a, b) for a, b in zip(at_once, seen, strict=True))
 
 
+@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("streams", [[("a", [0, 2])], [("a", [0]), ("b", [2]), ("c", [1])]])
+def test_several_devices_share_the_blocks_and_count_the_same(
+    seen: list[Tensor], number: int, streams: list[tuple[str, list[int]]]
+) -> None:
+    x, others = torch.rand(3, *SHAPE), [torch.device("cpu")] * (number - 1)
+    asked = [(stream(name=name), rows) for name, rows in streams]
+    alone, shared = Counter(smoothed(), x), Counter(smoothed(), x, devices=others)
+    assert alone.block == shared.block
+    for start, samples in ((0, 5 * alone.block + 7), (2 * alone.block, 1), (0, alone.block)):
+        seen.clear()
+        expected = alone.count(asked, start, samples).votes
+        passes = len(seen)
+        assert torch.equal(shared.count(asked, start, samples).votes, expected)
+        assert len(seen) == 2 * passes
+    given = torch.tensor([0, 3, 5])
+    sums = [one.count(asked, 0, 3 * alone.block, given).sums for one in (alone, shared)]
+    assert torch.equal(*sums)
+
+
+def test_devices_of_several_kinds_count_nothing_together() -> None:
+    with pytest.raises(ValueError, match="of one kind"):
+        Counter(smoothed(), torch.rand(1, *SHAPE), devices=[torch.device("meta")])
+
+
+def test_time_that_runs_out_on_one_of_several_devices_is_told() -> None:
+    counter = Counter(smoothed(), torch.rand(1, *SHAPE), 0.0, [torch.device("cpu")])
+    with pytest.raises(OvertimeError):
+        counter.count([(stream(), [0])], 0, 4 * counter.block)
+
+
 def test_noise_that_is_drawn_ahead_is_the_same_noise() -> None:
     counter = Counter(smoothed(), torch.rand(2, *SHAPE))
     plan = [(stream(), [0]), (stream(name="x"), [1, 0])]
     drawn = [
-        [(work, noise.copy()) for work, noise in _votes._drawn(counter._plan(plan, 0, 2000), ahead)]
-        for ahead in (False, True)
+        [(work, work.noise.block(work.start, work.size)) for work in counter._plan(plan, 0, 2000)],
+        list(_replica._drawn_ahead(counter._plan(plan, 0, 2000))),
     ]
     assert len(drawn[0]) >= 4
     for (one, first), (other, second) in zip(*drawn, strict=True):
@@ -290,7 +317,7 @@ def test_a_block_that_does_not_fit_is_halved_until_it_does(
 
         return forward
 
-    monkeypatch.setattr(_votes, "fast_forward", scarce)
+    monkeypatch.setattr(_replica, "fast_forward", scarce)
     votes = count_votes(smoothed(), x, stream(), 1500)
     assert votes is not None
     assert expected is not None
@@ -303,7 +330,7 @@ def test_a_block_that_does_not_fit_is_halved_until_it_does(
 
         return forward
 
-    monkeypatch.setattr(_votes, "fast_forward", broken)
+    monkeypatch.setattr(_replica, "fast_forward", broken)
     with pytest.raises(RuntimeError, match="not enough memory"):
         count_votes(smoothed(), x, stream(), 1500)
 
