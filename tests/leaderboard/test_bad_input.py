@@ -47,7 +47,10 @@ pytestmark = pytest.mark.usefixtures("nothing_is_written")
         ({"seconds": "nan"}, "--seconds is nan; it must be positive and finite."),
         ({"seconds": "inf"}, "--seconds is inf; it must be positive and finite."),
         ({"device": "gpu"}, "--device is 'gpu'; it must be cpu, cuda, cuda:0 or cuda:0,cuda:1."),
-        ({"device": "cpu:1"}, "--device is 'cpu:1'; it must be cpu, cuda, cuda:0 or cuda:0,cuda:1."),
+        (
+            {"device": "cpu:1"},
+            "--device is 'cpu:1'; it must be cpu, cuda, cuda:0 or cuda:0,cuda:1.",
+        ),
         ({"workers": "0"}, "--workers is '0'; it must be 'ray' or a number from 1 to 1024."),
         ({"output": "rows.csv"}, "--output is rows.csv; its name must end in .parquet."),
         ({"output": "no/rows.parquet"}, "--output: there is no folder no."),
@@ -130,7 +133,7 @@ def test_wrong_usage_exits_with_2(
         (["run", "--seconds", "0"], "--seconds is 0; it must be positive and finite."),
         (["run", "--seconds", "nan"], "--seconds is nan; it must be positive and finite."),
         (["run", "--workers", "x"], "--workers is 'x'; it must be 'ray' or a number from 1 to"),
-        (["run", "--device", "tpu"], "--device is 'tpu'; it must be cpu, cuda, cuda:0 or cuda:0,cuda:1."),
+        (["run", "--device", "tpu"], "--device is 'tpu'; it must be cpu, cuda, cuda:0 or cuda:0,"),
         (["data", "fetch", "mnits"], "There is no dataset 'mnits'. Did you mean 'mnist'? Known: "),
     ],
 )  # fmt: skip
