@@ -158,20 +158,21 @@ def _commit(origin: "Provenance") -> str:
 
 def history(board: Board, slug: str) -> list[View]:
     """Every stored evaluation of a submission, newest first; those not ranked among them."""
-    found = [(result, True) for result in board.results_of.get(slug, ())]
-    found += [(result, False) for result in board.named_of.get(slug, ())]
+    found = [(result, "") for result in board.results_of.get(slug, ())]
+    found += [(result, "by name, not ranked") for result in board.named_of.get(slug, ())]
+    found += [(result, "of an earlier model, not counted") for result in board.former.get(slug, ())]
     lines = [
         {
             "date": result.provenance.created[:10],
             "setting": board.settings[result.provenance.setting],
-            "ranked": ranked,
+            "note": note,
             "evaluator": result.provenance.evaluator,
             "version": result.provenance.evaluator_version,
             "model": result.provenance.model_sha256[:12],
             "code": f"{result.provenance.code_version} at {result.provenance.commit[:12]}",
             "examples": result.tally.examples,
         }
-        for result, ranked in found
+        for result, note in found
     ]
     return sorted(lines, key=lambda line: str(line["date"]), reverse=True)
 

@@ -8,7 +8,8 @@ from leaderboard.board import Board, assemble
 from leaderboard.errors import InputError
 from leaderboard.page_home import newest_results
 from leaderboard.page_submissions import submissions_index
-from leaderboard.project import Project
+from leaderboard.pages import generate
+from leaderboard.project import Project, find_project
 from leaderboard.publishing.feed import feed
 from leaderboard.results import Results
 from leaderboard.submission import load_submissions
@@ -92,3 +93,23 @@ def test_a_successor_is_read(project: Project) -> None:
     found = load_submissions(project)
     assert found[PLAIN].retired
     assert found["noisy"].withdrawn == "A bug in training."
+
+
+def test_the_page_of_a_retired_submission_says_so(example: Board, tmp_path: Path) -> None:
+    slug, _ = first(example)
+    other = next(name for name in example.submissions if name != slug)
+    source = find_project(Path(__file__).parent)
+    (tmp_path / "site").symlink_to(source.site)
+    model = example.submissions[slug].model.model_copy(update={"sha256": "f" * 64})
+    told_of: list[tuple[dict[str, object], str]] = [
+        ({"withdrawn": "A <b>bug</b>."}, "Withdrawn by its authors"),
+        ({"superseded_by": other}, f">{other}</a>"),
+        ({"model": model}, "do not count"),
+    ]
+    for changed, told in told_of:
+        generate(Project(tmp_path), again(example, **changed))
+        made = (tmp_path / "build").rglob(f"submissions/{slug}.*")
+        text = "".join(path.read_text() for path in made if path.suffix in (".md", ".html"))
+        assert told in text
+        assert "<b>bug" not in text
+        assert "None of" not in text
