@@ -4,6 +4,8 @@ of `evaluators._operators`, and every reason for a refusal is listed at once.
 Trusted: the onnx and protobuf parsers; onnxruntime, against which the result is compared.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,40 +25,55 @@ from evaluators._operators.builder import (
     OperatorProblemError,
     require_size,
 )
-from evaluators.affine import AffineMap, Reshape
+from evaluators.affine import AffineMap, Reshape, Shape
 from evaluators.errors import UnsupportedModelError
 from evaluators.network import Network
-from evaluators.onnx_file import (
+from evaluators.onnx_checks import (
     FOLDABLE,
-    array_of,
+    NUMERIC,
     name_of,
+    static_problems,
+    title_of,
+    usage_problems,
+)
+from evaluators.onnx_file import (
+    array_of,
+    output_problem,
     parse,
     read_bytes,
     row_shape,
-    static_problems,
-    title_of,
     whole_shape,
 )
-from evaluators.onnx_runtime import compare, products
+from evaluators.onnx_rules import Rule, first, printable, quoted, told
+from evaluators.onnx_runtime import compare, cost
 
-MAX_FOLDED = 2**26
-"""Entries of all constants that are worked out."""
-MAX_PRODUCTS = 2**36
-"""Products of one run of the network; ResNet-152 on ImageNet needs a sixth of it."""
+MAX_FOLDED = 2**22
+"""Entries of all constants that are worked out, beyond twice those in the file."""
+MAX_FOLDS = 5_000
+"""Constants that are worked out, each by a small program."""
+MAX_COST = 2**34
+"""Products and other steps of one run of the network; ResNet-152 on ImageNet needs two thirds."""
 
 
-def import_onnx(path: Path, samples: NDArray[np.float32] | None = None) -> Network:
+def import_onnx(
+    path: Path,
+    samples: NDArray[np.float32] | None = None,
+    *,
+    shape: Shape | None = None,
+    classes: int | None = None,
+) -> Network:
     """Read a classifier.
 
     Args:
         path: an ONNX file with one input `[batch, *shape]` and one output `[batch, classes]`.
         samples: real inputs `[n, *shape]` on which to compare with onnxruntime, besides random
             ones in [0, 1].
+        shape, classes: of the inputs and the logits, if only these will do.
 
     Raises:
         UnsupportedModelError: with every problem found, one sentence each.
     """
-    return _import(read_bytes(path), path, samples, free=False)
+    return _import(read_bytes(path), path, samples, Wanted(shape, classes))
 
 
 def import_free(data: bytes, path: Path, samples: NDArray[np.float32]) -> Network:
@@ -73,65 +90,123 @@ def import_free(data: bytes, path: Path, samples: NDArray[np.float32]) -> Networ
     Raises:
         UnsupportedModelError: with every problem found, one sentence each.
     """
-    return _import(data, path, samples, free=True)
+    return _import(data, path, samples, Wanted(free=True))
 
 
-def _import(data: bytes, path: Path, samples: NDArray[np.float32] | None, *, free: bool) -> Network:
+@dataclass(frozen=True)
+class Wanted:
+    """What a network must be: of which input and how many classes, or free of the contract."""
+
+    shape: Shape | None = None
+    classes: int | None = None
+    free: bool = False
+
+
+def _import(
+    data: bytes, path: Path, samples: NDArray[np.float32] | None, wanted: Wanted
+) -> Network:
     model = parse(data, path)
-    problems = list(static_problems(model))
+    problems = static_problems(model)
+    if not problems:
+        problems = usage_problems(model, _opset(model))
     if problems:
-        raise UnsupportedModelError(*(f"{path.name}: {problem}" for problem in problems))
-    network = _translate(model, path, free=free)
-    compare(network, data, path, samples, free=free)
+        raise _refusal(path, problems)
+    network = _translate(model, path, wanted)
+    compare(network, data, path, samples, free=wanted.free)
     return network
 
 
-def _translate(model: onnx.ModelProto, path: Path, *, free: bool) -> Network:
-    graph = model.graph
-    constants = {}
-    for tensor in graph.initializer:
-        constants[tensor.name] = array_of(tensor, path)
+def _refusal(path: Path, problems: list[str]) -> UnsupportedModelError:
+    return UnsupportedModelError(*(f"{path.name}: {problem}" for problem in first(problems)))
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    versions = (e.version for e in model.opset_import if e.domain in ("", "ai.onnx"))
+    return int(next(versions))
+
+
+def _translate(model: onnx.ModelProto, path: Path, wanted: Wanted) -> Network:
+    builder = _begin(model.graph, path, wanted)
+    problems = _input_problems(builder.nodes[0].shape, wanted)
+    opset = _opset(model)
+    for node in model.graph.node:
+        if not _step(builder, node, opset, problems, free=wanted.free):
+            break
+    value = model.graph.output[0]
+    # A classifier is never the identity; a file to be verified may be.
+    known = value.name in builder.values and (wanted.free or builder.values[value.name] > 0)
+    if not problems and not known:
+        said = f"its output {quoted(value.name)} does not depend on its input"
+        problems.append(told(Rule.OUTPUT, said))
+    if value.name not in builder.values:
+        raise _refusal(path, problems)
+    position = builder.values[value.name]
+    shape = builder.nodes[position].shape
+    if wanted.free and len(shape) != 1:
+        flat = Reshape(shape, (prod(shape),), None)
+        position = builder.affine(flat, position, f"{printable(value.name)} flattened")
+    elif not wanted.free:
+        problems += _output_problems(value, shape, wanted)
+    if not problems:
+        network = Network(tuple(builder.nodes[: position + 1]))
+        problems = [*_finite_problems(network), *_cost_problems(network)]
+    if problems:
+        raise _refusal(path, problems)
+    return network
+
+
+def _begin(graph: onnx.GraphProto, path: Path, wanted: Wanted) -> Builder:
+    """The input and the constants."""
+    constants = {tensor.name: array_of(tensor, path) for tensor in graph.initializer}
     source = next(value for value in graph.input if value.name not in constants)
-    shape = whole_shape(source, path) if free else (1, *row_shape(source, path))
+    shape = whole_shape(source, path) if wanted.free else (1, *row_shape(source, path))
     batched = len(shape) > 1 and shape[0] == 1
     builder = Builder.begin(source.name, shape[1:] if batched else shape)
     builder.bare = set() if batched else {0}
     builder.constants.update(constants)
-    opset = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    problems: list[str] = []
-    for node in graph.node:
-        _step(builder, node, opset, problems, free=free)
-    output = graph.output[0].name
-    if not problems and output not in builder.values:
-        problems.append(f"its output '{output}' does not depend on its input.")
-    if problems:
-        raise UnsupportedModelError(*(f"{path.name}: {problem}" for problem in problems))
-    position = builder.values[output]
-    shape = builder.nodes[position].shape
-    if free and len(shape) != 1:
-        flat = Reshape(shape, (prod(shape),), None)
-        position = builder.affine(flat, position, f"{output} flattened")
-    elif len(shape) != 1:
-        raise UnsupportedModelError(
-            f"{path.name}: its output has shape {('batch', *shape)}; one logit per class is needed."
-        )
-    network = Network(tuple(builder.nodes[: position + 1]))
-    _require_finite(network, path)
-    _require_modest(network, path)
-    return network
+    builder.weights = sum(array.size for array in constants.values())
+    return builder
+
+
+def _input_problems(shape: Shape, wanted: Wanted) -> list[str]:
+    if wanted.shape is None or shape == tuple(wanted.shape):
+        return []
+    needed = f"{row_text(wanted.shape)} is needed"
+    return [told(Rule.INPUT, f"its input has shape {row_text(shape)}; {needed}")]
+
+
+def _output_problems(value: onnx.ValueInfoProto, shape: Shape, wanted: Wanted) -> list[str]:
+    if len(shape) != 1:
+        said = f"its output has shape {row_text(shape)}; one logit per class is needed"
+        return [told(Rule.OUTPUT, said)]
+    problems = []
+    if wanted.classes not in (None, shape[0]):
+        said = f"it has {shape[0]} classes; {wanted.classes} are needed"
+        problems.append(told(Rule.OUTPUT, said))
+    declared = output_problem(value, shape[0])
+    return [*problems, declared] if declared is not None else problems
+
+
+def row_text(shape: Shape) -> str:
+    """A value's shape in a message."""
+    return "[" + ", ".join(["batch", *map(str, shape)]) + "]"
 
 
 def _step(
     builder: Builder, node: onnx.NodeProto, opset: int, problems: list[str], *, free: bool
-) -> None:
-    """Translate or fold one node; what depends on a refused node is passed over."""
+) -> bool:
+    """Translate or fold one node; what depends on a refused node is passed over.
+
+    Returns whether to go on: what is too large is not made larger to find further problems.
+    """
     names = [name for name in node.input if name]
     missing = [n for n in names if n not in builder.values and n not in builder.constants]
     title = title_of(node)
     if missing:
         if not problems:
-            problems.append(f"{title} reads '{missing[0]}', which nothing computes before it.")
-        return
+            said = f"{title} reads {quoted(missing[0])}, which nothing computes before it"
+            problems.append(told(Rule.ORDER, said))
+        return True
     try:
         if node.op_type == "Shape" and names[0] in builder.values:
             limits = _operator(node, opset).attributes
@@ -147,11 +222,13 @@ def _step(
             translation = unbatched.translate if whole else TRANSLATIONS[node.op_type]
             translation(builder, _operator(node, opset))
     except OperatorProblemError as error:
-        problems.append(f"{title}: {error}.")
+        problems.append(told(error.rule, f"{title}: {error}"))
+        return error.rule != Rule.SIZE
     except Exception as error:  # a file from a stranger may break any rule of its operators
-        problems.append(
-            f"{title}: its shapes or attributes do not fit ({' '.join(str(error).split())[:120]})."
-        )
+        reason = " ".join(str(error).split())[:120]
+        said = f"{title}: its shapes or attributes do not fit ({reason})"
+        problems.append(told(Rule.USE, said))
+    return True
 
 
 def _operator(node: onnx.NodeProto, opset: int) -> Operator:
@@ -160,7 +237,7 @@ def _operator(node: onnx.NodeProto, opset: int) -> Operator:
         value = helper.get_attribute_value(attribute)
         attributes[attribute.name] = value.decode() if isinstance(value, bytes) else value
     return Operator(
-        name_of(node),
+        printable(name_of(node))[:100],
         node.op_type,
         tuple(node.input),
         tuple(node.output),
@@ -174,8 +251,10 @@ def _fold(builder: Builder, node: onnx.NodeProto, opset: int) -> None:
     if node.op_type not in FOLDABLE:
         raise OperatorProblemError("it is not supported between constants")
     inputs = {name: builder.constants[name] for name in node.input if name}
+    builder.folds += 1
+    require_size(builder.folds, MAX_FOLDS, "constants")
     builder.folded += _folded_size(node, list(inputs.values()))
-    require_size(builder.folded, MAX_FOLDED)
+    require_size(builder.folded, MAX_FOLDED + 2 * builder.weights)
     alone = helper.make_model(
         helper.make_graph(
             [node],
@@ -200,6 +279,8 @@ def _fold(builder: Builder, node: onnx.NodeProto, opset: int) -> None:
 
 def _folded_size(node: onnx.NodeProto, inputs: list[Array]) -> int:
     """How many entries a folded node makes, at most."""
+    if node.op_type == "Cast" and any(a.i not in NUMERIC for a in node.attribute):
+        raise OperatorProblemError("it casts to a type that is not read", Rule.TYPES)
     if node.op_type == "ConstantOfShape":
         return abs(prod(int(size) for size in inputs[0]))
     if node.op_type == "Gather":
@@ -210,21 +291,18 @@ def _folded_size(node: onnx.NodeProto, inputs: list[Array]) -> int:
     return sum(array.size for array in inputs)
 
 
-def _require_finite(network: Network, path: Path) -> None:
+def _finite_problems(network: Network) -> Iterator[str]:
     for node in network.nodes:
         if not isinstance(node.operation, AffineMap):
             continue
         for value in vars(node.operation).values():
             if isinstance(value, torch.Tensor) and not bool(torch.isfinite(value).all()):
-                raise UnsupportedModelError(
-                    f"{path.name}: node '{node.name}' has weights that are not finite."
-                )
+                said = f"node {quoted(node.name)} has weights that are not finite"
+                yield told(Rule.FINITE, said)
 
 
-def _require_modest(network: Network, path: Path) -> None:
-    needed = products(network)
-    if needed > MAX_PRODUCTS:
-        raise UnsupportedModelError(
-            f"{path.name}: one run of it takes {needed:.2g} products; at most"
-            f" {MAX_PRODUCTS:.2g} are read."
-        )
+def _cost_problems(network: Network) -> Iterator[str]:
+    needed = cost(network)
+    if needed > MAX_COST:
+        most = f"at most {MAX_COST:.2g} are read"
+        yield told(Rule.SIZE, f"one run of it takes {needed:.2g} steps; {most}")

@@ -17,8 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from evaluators.affine import AffineMap
+from evaluators.elementwise import Sigmoid, Tanh
 from evaluators.errors import UnsupportedModelError
-from evaluators.network import Network
+from evaluators.network import MaxPool, Network, Node
+from evaluators.onnx_rules import Rule, told
 
 
 class Runtime:
@@ -50,6 +52,10 @@ def compare(
     free: bool,
 ) -> None:
     """Refuse a network whose logits are not onnxruntime's."""
+
+    def refusal(sentence: str) -> UnsupportedModelError:
+        return UnsupportedModelError(told(Rule.RUNTIME, f"{path.name}: {sentence}"))
+
     inputs = _samples(network, samples, free=free)
     try:
         runtime = Runtime(data)
@@ -57,29 +63,24 @@ def compare(
         theirs = np.stack([y.reshape(-1) for y in outputs]) if free else np.concatenate(outputs)
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
-        raise UnsupportedModelError(
-            f"{path.name}: onnxruntime cannot run it ({reason})."
-        ) from error
+        raise refusal(f"onnxruntime cannot run it ({reason})") from error
     try:
         rows = [network(torch.from_numpy(x[None]).double()) for x in inputs]
     except RuntimeError as error:
-        raise UnsupportedModelError(
-            f"{path.name}: its operators' shapes do not fit ({' '.join(str(error).split())[:160]})."
-        ) from error
+        reason = " ".join(str(error).split())[:160]
+        raise refusal(f"its operators' shapes do not fit ({reason})") from error
     ours = torch.cat(rows).numpy()
     if theirs.shape != ours.shape:
-        raise UnsupportedModelError(
-            f"{path.name}: onnxruntime gives logits of shape {theirs.shape}, not {ours.shape}."
-        )
+        raise refusal(f"onnxruntime gives logits of shape {theirs.shape}, not {ours.shape}")
     where = "on inputs of the region" if free else "on inputs in [0, 1]"
     if not np.isfinite(theirs).all() or not np.isfinite(ours).all():
-        raise UnsupportedModelError(f"{path.name}: its logits are not finite {where}.")
+        raise refusal(f"its logits are not finite {where}")
     worst = float(np.abs(theirs - ours).max())
     allowed = 1e-4 * (1.0 + float(np.abs(ours).max()))
     if worst > allowed:
-        raise UnsupportedModelError(
-            f"{path.name}: the imported network's logits differ from onnxruntime's by {worst:.2g}"
-            f" (allowed {allowed:.2g})."
+        raise refusal(
+            f"the imported network's logits differ from onnxruntime's by {worst:.2g}"
+            f" (allowed {allowed:.2g})"
         )
 
 
@@ -88,7 +89,7 @@ def _samples(
 ) -> NDArray[np.float32]:
     """The inputs on which to compare: those given, and random ones in [0, 1] unless free."""
     generator = np.random.Generator(np.random.Philox(key=20))
-    count = 4 if products(network) < 2**30 else 1
+    count = 4 if cost(network) < 2**28 else 1
     random = generator.random((count, *network.input_shape), dtype=np.float32)
     if samples is None:
         return random
@@ -106,3 +107,21 @@ def products(network: Network) -> int:
         for node in network.nodes
         if isinstance(node.operation, AffineMap)
     )
+
+
+_TOUCHED, _COMPARED, _EXPONENTIAL = 20, 8, 80
+"""What reading or writing an entry, comparing two, and a sigmoid cost, in products (measured)."""
+
+
+def cost(network: Network) -> int:
+    """Steps of one run: products, and what else is done to each entry, counted in products."""
+    return products(network) + sum(_steps(node) for node in network.nodes)
+
+
+def _steps(node: Node) -> int:
+    entries, operation = prod(node.shape), node.operation
+    if isinstance(operation, MaxPool):
+        return entries * prod(operation.kernel) * _COMPARED
+    if isinstance(operation, Sigmoid | Tanh):
+        return entries * _EXPONENTIAL
+    return entries * max(1, len(node.parents)) * _TOUCHED

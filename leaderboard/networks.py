@@ -15,7 +15,9 @@ import torch
 from evaluators.ensemble import Ensemble, chain
 from evaluators.errors import UnsupportedModelError
 from evaluators.network import Network, SmoothedNetwork
-from evaluators.onnx_import import import_free, import_onnx
+from evaluators.onnx_file import read_bytes
+from evaluators.onnx_import import import_free, import_onnx, row_text
+from evaluators.onnx_rules import RULES, Rule, told
 from leaderboard.data_files import sha256_of
 from leaderboard.dataset import Dataset, find_dataset, load_split
 from leaderboard.errors import InputError
@@ -89,37 +91,25 @@ def read_model(
     """
     if role == "denoiser":
         return _read_denoiser(path, shape, samples)
-    network = import_onnx(path)
-    problems = _shape_problems(network, path, shape)
-    if network.classes != classes:
-        problems.append(f"{path.name}: it has {network.classes} classes; {classes} are needed.")
-    if problems:
-        raise UnsupportedModelError(*problems)
-    return network if samples is None else import_onnx(path, samples)
+    return import_onnx(path, samples, shape=shape, classes=classes)
 
 
 def _read_denoiser(path: Path, shape: tuple[int, ...], samples: Any) -> Network:
     """A network from images to images; its output is one row, in row-major order."""
     if samples is None:
         samples = np.zeros((1, *shape), dtype=np.float32)
-    network = import_free(path.read_bytes(), path, samples.reshape(len(samples), -1))
-    problems = _shape_problems(network, path, shape)
+    network = import_free(read_bytes(path), path, samples.reshape(len(samples), -1))
+    problems = []
+    if network.input_shape != tuple(shape):
+        needed = f"{row_text(shape)} is needed"
+        said = f"{path.name}: its input has shape {row_text(network.input_shape)}; {needed}"
+        problems.append(told(Rule.INPUT, said))
     if network.classes != prod(shape):
-        problems.append(
-            f"{path.name}: a denoiser gives an image back, {prod(shape)} numbers, not"
-            f" {network.classes}."
-        )
+        wanted = f"a denoiser gives an image back, {prod(shape)} numbers"
+        problems.append(told(Rule.OUTPUT, f"{path.name}: {wanted}, not {network.classes}"))
     if problems:
         raise UnsupportedModelError(*problems)
     return network
-
-
-def _shape_problems(network: Network, path: Path, shape: tuple[int, ...]) -> list[str]:
-    if network.input_shape == tuple(shape):
-        return []
-    return [
-        f"{path.name}: its input has shape {_row(network.input_shape)}; {_row(shape)} is needed."
-    ]
 
 
 def check_model(path: Path, dataset: str, role: Role = "member") -> list[str]:
@@ -143,5 +133,6 @@ def logits_of(path: Path, data: Dataset, images: Any) -> Any:
         return network.to(torch.float32, "cpu")(torch.from_numpy(images)).numpy()
 
 
-def _row(shape: tuple[int, ...]) -> str:
-    return "[" + ", ".join(["batch", *map(str, shape)]) + "]"
+def model_rules() -> dict[str, str]:
+    """What every rule about networks asks, by its name."""
+    return {str(rule): asks for rule, asks in RULES.items()}

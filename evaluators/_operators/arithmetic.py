@@ -17,6 +17,7 @@ from evaluators._operators.builder import (
 from evaluators.affine import Dense, Diagonal, Shape
 from evaluators.elementwise import LeakyReLU, Sigmoid, Tanh
 from evaluators.network import Operation, Sum
+from evaluators.onnx_rules import Rule
 
 
 def gemm(builder: Builder, operator: Operator) -> None:
@@ -26,7 +27,8 @@ def gemm(builder: Builder, operator: Operator) -> None:
     weight = tensor(builder.constant(operator, 1, "weight"))
     if not operator.attributes.get("transB", 0):
         weight = weight.T
-    weight = weight * float(operator.attributes.get("alpha", 1.0))
+    if (factor := float(operator.attributes.get("alpha", 1.0))) != 1.0:
+        weight = weight * factor
     bias = builder.optional(operator, 2)
     shift = None
     if bias is not None:
@@ -133,7 +135,7 @@ def multiply(builder: Builder, operator: Operator) -> None:
 def batch_normalization(builder: Builder, operator: Operator) -> None:
     source, shape = builder.source(operator)
     if operator.attributes.get("training_mode", 0) or len(operator.outputs) > 1:
-        raise OperatorProblemError("it is in training mode")
+        raise OperatorProblemError("it is in training mode", Rule.TRAINING)
     names = ("scale", "bias", "mean", "variance")
     arrays = [tensor(builder.constant(operator, i + 1, what)) for i, what in enumerate(names)]
     scale, bias, mean, variance = (a.reshape(-1, *[1] * (len(shape) - 1)) for a in arrays)
@@ -162,5 +164,5 @@ def identity(builder: Builder, operator: Operator) -> None:
     if operator.kind == "Dropout":
         training = builder.optional(operator, 2)
         if len(operator.outputs) > 1 or (training is not None and training.any()):
-            raise OperatorProblemError("it is in training mode, or its mask is used")
+            raise OperatorProblemError("it is in training mode, or its mask is used", Rule.TRAINING)
     set_output(builder, operator, builder.source(operator)[0])

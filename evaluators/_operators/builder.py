@@ -15,23 +15,34 @@ from torch import Tensor
 
 from evaluators.affine import AffineMap, Gather, Reshape, Shape
 from evaluators.network import Input, Node, Operation
+from evaluators.onnx_rules import Rule
 
 Array = NDArray[Any]
 
-MAX_ENTRIES = 2**24
-"""Entries of the largest value of one row; ImageNet classifiers stay below a tenth of it."""
+MAX_ENTRIES = 2**23
+"""Entries of the largest value of one row; ImageNet classifiers stay below half of it."""
 MAX_TOTAL = 2**28
 """Entries of all values of one row together."""
+MAX_WINDOWS = 2**25
+"""Entries of one value laid out in windows, as convolutions do; VGG on ImageNet needs 2**24.8."""
+MAX_KEPT = 2**28
+"""Bytes of all affine maps together, beyond what their weights in the file account for."""
 
 
 class OperatorProblemError(Exception):
     """One operator is used in a way that the canonical graph does not cover."""
 
+    def __init__(self, sentence: str, rule: Rule = Rule.USE) -> None:
+        super().__init__(sentence)
+        self.rule = rule
 
-def require_size(entries: int, limit: int = MAX_ENTRIES) -> None:
+
+def require_size(entries: int, limit: int = MAX_ENTRIES, what: str = "entries") -> None:
     """Refuse what no classifier needs, before memory is spent on it."""
     if entries > limit:
-        raise OperatorProblemError(f"it makes {entries:.3g} entries; at most {limit:.3g} are read")
+        raise OperatorProblemError(
+            f"it makes {entries:.3g} {what}; at most {limit:.3g} are read", Rule.SIZE
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,9 @@ class Builder:
         values: position of the node that computes each ONNX value.
         constants: values known without running the network.
         spent: entries of all values and intermediate layouts so far.
-        folded: entries of all constants worked out so far.
+        weights: entries of all tensors in the file.
+        kept: bytes of all affine maps so far.
+        folded, folds: entries of all constants worked out so far, and how many they are.
         bare: positions of values that have no batch dimension (`unbatched.py`).
     """
 
@@ -63,7 +76,10 @@ class Builder:
     values: dict[str, int] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
     spent: int = 0
+    weights: int = 0
+    kept: int = 0
     folded: int = 0
+    folds: int = 0
     bare: set[int] = field(default_factory=set)
 
     @classmethod
@@ -104,6 +120,9 @@ class Builder:
 
     def affine(self, operation: AffineMap, parent: int, name: str) -> int:
         """Append an affine map."""
+        # One weight may be used by many layers, and each holds it in its own layout.
+        self.kept += held_bytes(operation)
+        require_size(self.kept, MAX_KEPT + 16 * self.weights, "bytes")
         return self.add(operation, [parent], operation.output_shape, name)
 
     def constant(self, operator: Operator, index: int, what: str) -> Array:
@@ -132,6 +151,17 @@ class Builder:
             return [int(value) for value in operator.attributes[attribute]]
         array = self.optional(operator, index)
         return None if array is None else [int(value) for value in array.reshape(-1)]
+
+
+def held_bytes(operation: object) -> int:
+    """The memory of an affine map's tensors."""
+    total = 0
+    for value in vars(operation).values():
+        if isinstance(value, Tensor):
+            total += value.untyped_storage().nbytes()
+        elif isinstance(value, AffineMap):
+            total += held_bytes(value)
+    return total
 
 
 def tensor(array: Array) -> Tensor:

@@ -136,6 +136,7 @@ def concat(builder: Builder, operator: Operator) -> None:
         pads = [(0, 0)] * len(shape)
         pads[axis] = (offset, total - offset - shape[axis])
         places = pad_places(builder.places(shape), pads)
+        builder.spend(places.numel())
         embed = Gather(tuple(shape), tuple(places.shape), None, places.reshape(-1))
         offset += shape[axis]
         if name in builder.constants:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from evaluators._operators.builder import (
-    MAX_TOTAL,
+    MAX_WINDOWS,
     Array,
     Builder,
     Operator,
@@ -90,7 +90,7 @@ def convolution_map(
         raise OperatorProblemError(f"its kernel is larger than its input of shape {shape}")
     if weight.shape[0] % groups:
         raise OperatorProblemError(f"{weight.shape[0]} channels do not divide into {groups} groups")
-    require_size(prod(sizes) * prod(weight.shape[1:]), MAX_TOTAL)
+    require_size(prod(sizes) * prod(weight.shape[1:]), MAX_WINDOWS)
     shift = None if bias is None else tensor(bias).reshape(-1, *ones)
     out = (weight.shape[0], *sizes)
     return Convolution(shape, out, shift, weight, stride, padding, dilation, groups)
@@ -118,7 +118,7 @@ def conv_transpose(builder: Builder, operator: Operator) -> None:
     ]
     if weight.shape[0] != shape[0] or weight.shape[0] % groups:
         raise OperatorProblemError(f"its kernel takes {weight.shape[0]} channels, not {shape[0]}")
-    require_size(prod(shape[1:]) * prod(weight.shape[1:]), MAX_TOTAL)
+    require_size(prod(shape[1:]) * prod(weight.shape[1:]), MAX_WINDOWS)
     out = (weight.shape[1] * groups, *sizes)
     inner = Convolution(out, shape, None, weight, stride, tuple(begin), dilation, groups)
     bias = builder.optional(operator, 2)
@@ -142,6 +142,7 @@ def average_pool(builder: Builder, operator: Operator) -> None:
         raise OperatorProblemError("asymmetric padding that is not counted is not supported")
     operator.attributes["group"] = shape[0]
     share = 1.0 / prod(kernel) if counts_padding else 1.0
+    require_size(shape[0] * prod(kernel))
     weight = torch.full((shape[0], 1, *kernel), share, dtype=torch.float64)
     pool = convolution_map(operator, wide, weight, None, padding)
     pool = Convolution(**{**vars(pool), "rounded": True})
@@ -162,8 +163,13 @@ def max_pool(builder: Builder, operator: Operator) -> None:
         raise OperatorProblemError("only two dimensions, symmetric pads and no dilation")
     if any(2 * pad > size for pad, size in zip(begin, kernel, strict=True)):
         raise OperatorProblemError("its padding is larger than half its kernel")
-    require_size(prod(kernel))
-    strides = operator.attributes.get("strides", [1, 1])
+    strides = [int(stride) for stride in operator.attributes.get("strides", [1, 1])]
+    sizes = [
+        # One more for a last, partial window; exactly how many is worked out by the pool itself.
+        (size + 2 * pad - wide) // stride + 2
+        for size, pad, wide, stride in zip(shape[1:], begin, kernel, strides, strict=True)
+    ]
+    require_size(shape[0] * prod(sizes) * prod(kernel), MAX_WINDOWS)
     pool = MaxPool(
         shape,
         (int(kernel[0]), int(kernel[1])),
@@ -171,5 +177,4 @@ def max_pool(builder: Builder, operator: Operator) -> None:
         (begin[0], begin[1]),
         bool(operator.attributes.get("ceil_mode")),
     )
-    require_size(prod(pool.output_shape) * prod(kernel), MAX_TOTAL)
     set_output(builder, operator, builder.add(pool, [source], pool.output_shape, operator.name))

@@ -9,9 +9,12 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 DOORS = {
     "onnx": {
+        "evaluators/onnx_checks.py",
         "evaluators/onnx_export.py",
         "evaluators/onnx_file.py",
         "evaluators/onnx_import.py",
+        "evaluators/onnx_schema.py",
+        "evaluators/onnx_wire.py",
     },
     "onnxruntime": {"evaluators/onnx_runtime.py"},
     "pyarrow": {"leaderboard/results.py"},

@@ -278,7 +278,7 @@ MODELS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "a cyclic graph": (cyclic, "which nothing computes before it"),
     "a constant output": (detached, "does not depend on its input"),
     "nodes without names": (without_names, "without a name"),
-    "a value computed twice": (twice, "which nothing computes before it"),
+    "a value computed twice": (twice, "is made more than once"),
     "strings": (strings, "holds strings"),
     "too many nodes": (many_nodes, "too many"),
     "an old opset": (lambda p: p.opset_import[0].__setattr__("version", 5), "opset 5"),

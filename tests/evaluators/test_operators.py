@@ -16,7 +16,7 @@ from evaluators.affine import Adjoint, AffineMap, Convolution, Dense, Diagonal
 from evaluators.elementwise import LeakyReLU, Sigmoid, Tanh
 from evaluators.errors import UnsupportedModelError
 from evaluators.network import Input, MaxPool, Network, Sum
-from evaluators.onnx_file import FOLDABLE
+from evaluators.onnx_checks import FOLDABLE
 from evaluators.onnx_import import import_onnx
 from tests.fixtures.onnx_models import Array, Dims, integers, model, node, numbers, save
 

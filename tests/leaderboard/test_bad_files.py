@@ -31,12 +31,16 @@ def zipped() -> bytes:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "the file is empty."),
-        (b"\n\n", "not a readable ONNX model; the file is damaged or truncated."),
+        (b"", "the file is empty (rule onnx-file)."),
+        (b"\n\n", "not a readable ONNX model; the file is damaged or truncated (rule onnx-file)."),
         (pickle.dumps({"weight": 1}), "this is a Python pickle, not an ONNX model; export the"),
         (zipped(), "this is a zip archive (a PyTorch checkpoint?), not an ONNX model; export it"),
         (b"<!DOCTYPE html><html></html>", "this is HTML or XML, not an ONNX model (was an error"),
-        (b"  <html>", "this is HTML or XML, not an ONNX model (was an error page downloaded?)."),
+        (
+            b"  <html>",
+            "this is HTML or XML, not an ONNX model (was an error page downloaded?)"
+            " (rule onnx-file).",
+        ),
         (b"version https://git-lfs.github.com/spec/v1\n", "this is a Git LFS pointer, not an"),
         (b"hello, world", "not a"),
     ],
@@ -66,8 +70,9 @@ def test_the_wrong_input_size_and_class_count_are_told_together(
     outcome = certboard(*certify("x.onnx"))
     assert outcome.code == 1
     assert outcome.err.splitlines() == [
-        "certboard: x.onnx: its input has shape [batch, 1, 28, 28]; [batch, 1, 8, 8] is needed.",
-        "certboard: x.onnx: it has 7 classes; 10 are needed.",
+        "certboard: x.onnx: its input has shape [batch, 1, 28, 28]; [batch, 1, 8, 8] is needed"
+        " (rule onnx-input).",
+        "certboard: x.onnx: it has 7 classes; 10 are needed (rule onnx-output).",
     ]
 
 
@@ -80,7 +85,7 @@ def test_weights_that_are_not_finite(project: Project, certboard: Certboard) -> 
     onnx.save(model, project.root / "x.onnx")
     outcome = certboard(*certify("x.onnx"))
     assert outcome.code == 1
-    assert outcome.sentence.endswith("has weights that are not finite.")
+    assert outcome.sentence.endswith("has weights that are not finite (rule onnx-finite).")
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
@@ -181,5 +186,5 @@ def test_nothing_but_the_sentence_is_printed_by_a_real_process(project: Project)
     assert done.stdout == ""
     assert done.stderr == (
         "certboard: x.onnx: this is HTML or XML, not an ONNX model"
-        " (was an error page downloaded?).\n"
+        " (was an error page downloaded?) (rule onnx-file).\n"
     )

@@ -88,7 +88,7 @@ def test_a_denoiser_of_other_images_is_told(certboard: Certboard, project: Proje
     )
     outcome = certboard(*asked, "--denoiser", "ten.onnx")
     assert (outcome.code, outcome.sentence) == (
-        1, "ten.onnx: a denoiser gives an image back, 64 numbers, not 10.",
+        1, "ten.onnx: a denoiser gives an image back, 64 numbers, not 10 (rule onnx-output).",
     )  # fmt: skip
     assert certboard(*asked, "--denoiser", "large.onnx").code == 1
     assert certboard(*asked, "--member", "ten.onnx").code == 0

@@ -1,0 +1,61 @@
+"""Hostile and broken submissions: each has the outcome that is written beside it, soon and small.
+
+The corpus is made by `tests/fixtures/corpus`; nothing of it is stored.
+"""
+
+import resource
+import time
+from collections import Counter
+
+import pytest
+
+from leaderboard.project import Project
+from leaderboard.rules import catalogue
+from tests.fixtures.corpus import bombs, graphs
+from tests.fixtures.corpus.case import Case
+from tests.leaderboard.conftest import Certboard
+
+SECONDS, MEGABYTES = 10.0, 600
+
+CASES = [case for module in (graphs, bombs) for case in module.cases()]
+
+
+@pytest.fixture
+def empty(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project without submissions; the working directory is its root."""
+    project = Project(tmp_path_factory.mktemp("corpus"))
+    (project.site / "templates").mkdir(parents=True)
+    project.submissions.mkdir()
+    monkeypatch.chdir(project.root)
+    return project
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_a_submission_has_its_outcome(case: Case, empty: Project, certboard: Certboard) -> None:
+    case.make(empty)
+    before, began = _peak(), time.process_time()
+    outcome = certboard("check")
+    assert time.process_time() - began < SECONDS
+    # What earlier cases left in the process is not this one's.
+    assert _peak() - before < MEGABYTES
+    assert outcome.code == (1 if case.rule else 0), outcome
+    assert not case.rule or f"(rule {case.rule})" in outcome.err
+    for line in outcome.err.splitlines():
+        assert line.startswith("certboard: ")
+        assert line.isprintable()
+        assert line.endswith((").", "?)")), "a refusal names its rule"
+
+
+def test_the_corpus_is_wide() -> None:
+    assert len(CASES) >= 150
+    assert len({case.category for case in CASES}) >= 8
+    assert max(Counter(case.id for case in CASES).values()) == 1
+
+
+def test_every_rule_that_the_corpus_names_is_in_the_catalogue() -> None:
+    assert {case.rule for case in CASES if case.rule} <= catalogue().keys()
+
+
+def _peak() -> float:
+    """The most memory that this process has had, in megabytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
