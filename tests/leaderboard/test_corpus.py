@@ -11,13 +11,13 @@ import pytest
 
 from leaderboard.project import Project
 from leaderboard.rules import catalogue
-from tests.fixtures.corpus import bombs, graphs
+from tests.fixtures.corpus import bombs, contract, graphs, numbers
 from tests.fixtures.corpus.case import Case
 from tests.leaderboard.conftest import Certboard
 
 SECONDS, MEGABYTES = 10.0, 600
 
-CASES = [case for module in (graphs, bombs) for case in module.cases()]
+CASES = [case for module in (bombs, contract, graphs, numbers) for case in module.cases()]
 
 
 @pytest.fixture
