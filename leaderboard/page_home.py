@@ -26,12 +26,13 @@ def plans(board: Board) -> list[PagePlan]:
 class Lead:
     """Who leads one setting in one tier.
 
-    `deterministic` is the best proof without chance where the leader is a probabilistic one;
-    `sure` tells in words what the number rests on.
+    `plain` is the best proof without chance and without extra data, where the leader's is not one,
+    and `plain_told` what is known of its data; `sure` tells in words what the number rests on.
     """
 
     line: Standing
-    deterministic: Standing | None
+    plain: Standing | None
+    plain_told: str
     sure: str
 
 
@@ -90,9 +91,16 @@ def _lead(lines: Sequence[Standing]) -> Lead | None:
     if not ranked:
         return None
     first = ranked[0]
-    proofs = (line for line in ranked if line.kind == "deterministic")
-    other = next(proofs, None) if first.kind == "probabilistic" else None
-    return Lead(first, other, how_sure(first))
+    plain = next((line for line in ranked if _is_plain(line)), None)
+    if plain is None or plain is first:
+        return Lead(first, None, "", how_sure(first))
+    unknown = plain.reported is not None and not plain.reported.extra_data
+    told = "no extra data told" if unknown else "no extra data"
+    return Lead(first, plain, told, how_sure(first))
+
+
+def _is_plain(line: Standing) -> bool:
+    return line.kind == "deterministic" and not line.extra_data
 
 
 def how_sure(line: Standing) -> str:

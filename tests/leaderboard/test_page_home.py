@@ -26,13 +26,28 @@ def test_the_leader_of_a_tier_is_its_first_and_tiers_are_apart(example: Board) -
     assert found.ours.line.tier != found.paper.line.tier
 
 
-def test_the_best_proof_stands_beside_a_leader_that_may_fail_by_chance(example: Board) -> None:
-    found = place(example, "cifar10-l2-0.25").paper
+@pytest.mark.parametrize("name", ["cifar10-l2-0.25", "cifar10-linf-8_255"])
+def test_the_best_plain_proof_stands_beside_a_leader_by_chance_or_extra_data(
+    example: Board, name: str
+) -> None:
+    found = place(example, name).paper
     assert found is not None
-    assert found.line.kind == "probabilistic"
-    assert found.deterministic is not None
-    assert found.deterministic.kind == "deterministic"
-    assert (found.deterministic.certified or 0) < (found.line.certified or 0)
+    assert found.line.kind == "probabilistic" or found.line.extra_data
+    assert found.plain is not None
+    assert found.plain.kind == "deterministic"
+    assert found.plain.extra_data == ""
+    assert found.plain_told == "no extra data told"
+    assert found.plain.certified == max(
+        line.certified or 0
+        for line in example.reported(name)
+        if line.kind == "deterministic" and not line.extra_data
+    )
+
+
+def test_a_leader_that_is_plain_stands_alone(example: Board) -> None:
+    found = place(example, "mnist-linf-0.1").ours
+    assert found is not None
+    assert found.plain is None
 
 
 def test_it_is_told_what_a_number_rests_on(example: Board) -> None:
