@@ -16,6 +16,7 @@ def test_a_formula_is_mathml_of_one_line() -> None:
     assert tree.tag == f"{NAMESPACE}math"
     assert tree.get("display") == "block"
     assert [child.text for child in tree.iter(f"{NAMESPACE}mi")] == ["u", "u", "l", "x"]
+    assert [child.text for child in tree.iter(f"{NAMESPACE}mo")] == ["−", "≤", "‖", "‖"]
 
 
 def test_the_same_latex_is_always_the_same_text() -> None:
