@@ -16,25 +16,26 @@ if TYPE_CHECKING:
 
 NAME = "certboard"
 _HEIGHT, _PADDING, _SIZE = 20, 7, 11
-_NAME_COLOUR, _COLOUR = "#2f393b", "#12705a"  # both 6:1 and more against white
+_NAME_COLOUR, _COLOUR, _GONE_COLOUR = "#2f393b", "#12705a", "#5f6465"  # 5.9:1 on white or more
 
 # Widths at 11 pixels in the sans-serif faces that README pages are shown in.
 _NARROW, _WIDE = "ijl.,:;'|!·ℓ∞()/ ", "mwMW%@"
 
 
-def badge(setting: Setting, line: Standing, result: "Results") -> str:
-    """The SVG of one re-evaluated line."""
-    told = badge_text(setting, line, result)
-    return _svg(told, f"{NAME}: {told}, {line.kind}, re-evaluated {line.date}")
+def badge(setting: Setting, line: Standing, result: "Results", gone: str = "") -> str:
+    """The SVG of one re-evaluated line; `gone` is why it has left its table, in a word."""
+    told = badge_text(setting, line, result, gone)
+    title = f"{NAME}: {told}" + ("" if gone else f", {line.kind}, re-evaluated {line.date}")
+    return _svg(told, title, _GONE_COLOUR if gone else _COLOUR)
 
 
-def badge_text(setting: Setting, line: Standing, result: "Results") -> str:
+def badge_text(setting: Setting, line: Standing, result: "Results", gone: str = "") -> str:
     """`86.64 % certified · Digits ℓ∞ 0.1`, and of how many examples where not of all."""
     some, total = result.tally.examples, result.provenance.total
     of = f" of {count(some)}" if some < total else ""
     dataset = setting.title.split(" · ")[0]
     where = f"{dataset} {NORM_SIGNS[setting.norm]} {setting.radius_text}"
-    return f"{percent(line.certified)} %{of} certified · {where}"
+    return f"{gone or f'{percent(line.certified)} %{of} certified'} · {where}"
 
 
 def _width(text: str) -> int:
@@ -43,7 +44,7 @@ def _width(text: str) -> int:
     return round(sum(each))
 
 
-def _svg(told: str, title: str) -> str:
+def _svg(told: str, title: str, colour: str = _COLOUR) -> str:
     left, right = _width(NAME) + 2 * _PADDING, _width(told) + 2 * _PADDING
     texts = "".join(
         f'<text x="{start + _PADDING}" y="14" textLength="{width - 2 * _PADDING}"'
@@ -57,7 +58,7 @@ def _svg(told: str, title: str) -> str:
         f"<title>{escape(title)}</title>"
         f'<clipPath id="r"><rect width="{whole}" height="{_HEIGHT}" rx="3"/></clipPath>'
         f'<g clip-path="url(#r)"><rect width="{left}" height="{_HEIGHT}" fill="{_NAME_COLOUR}"/>'
-        f'<rect x="{left}" width="{right}" height="{_HEIGHT}" fill="{_COLOUR}"/></g>'
+        f'<rect x="{left}" width="{right}" height="{_HEIGHT}" fill="{colour}"/></g>'
         f'<g fill="#fff" font-family="Verdana,DejaVu Sans,Geneva,sans-serif"'
         f' font-size="{_SIZE}">{texts}</g></svg>\n'
     )

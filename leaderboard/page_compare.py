@@ -158,6 +158,7 @@ def _line(board: Board, result: "Results") -> dict[str, object]:
         "title": board.submissions[origin.submission].title,
         "evaluator": origin.evaluator,
         "rank": board.line_of(result).rank if ranked else None,
+        "named": not ranked,
         "kind": "probabilistic" if tally.probabilistic else "deterministic",
         "examples": tally.examples,
         "certified": METRICS["certified"].value(tally, radius),

@@ -1,6 +1,6 @@
 """The page of one submission: results, claims, examples, how to cite, rerun and announce them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -94,7 +94,7 @@ class SubmissionPages:
             "commit": _commit(origin),
             # Whom one would compare it with: the leader, or the second where it leads itself.
             "rival": next(others, None),
-            "badge": {"path": badge_path(result), "text": badge_text(place, line, result)},
+            "badge": {"path": badge_path(result), "text": badge_text(place, line, result, gone_word(subject))},
             "examples": examples,
             "no_originals": self.gallery.missing(origin, place.dataset),
         }
@@ -141,7 +141,15 @@ def _files(board: Board, results: "list[Results]", pictures: list[Picture]) -> F
         yield picture.path, picture.make()
     for result in results:
         setting = board.settings[result.provenance.setting]
-        yield badge_path(result), badge(setting, board.line_of(result), result).encode()
+        gone = gone_word(board.submissions[result.provenance.submission])
+        yield badge_path(result), badge(setting, board.line_of(result), result, gone).encode()
+
+
+def gone_word(subject: Submission) -> str:
+    """Why a submission has left the tables, in a word; empty if it is there."""
+    if subject.withdrawn is not None:
+        return "withdrawn"
+    return "superseded" if subject.retired else ""
 
 
 def badge_path(result: "Results") -> str:
@@ -187,7 +195,7 @@ def provenance(result: "Results") -> list[tuple[str, str]]:
 
 
 def _told(value: object) -> str:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return ", ".join(f"{key} = {inner}" for key, inner in value.items()) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -1,9 +1,16 @@
 """The pages of submissions: their index here, one each in `page_submission`."""
 
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 from leaderboard.board import Board
 from leaderboard.page_plan import PagePlan, View
 from leaderboard.page_submission import SubmissionPages
 from leaderboard.submission import Submission
+
+if TYPE_CHECKING:
+    from leaderboard.results import Results
 
 
 def plans(board: Board) -> list[PagePlan]:
@@ -17,17 +24,28 @@ def plans(board: Board) -> list[PagePlan]:
 
 def submissions_index(board: Board) -> View:
     """One line a submission."""
-    return {"rows": [_index_row(board, submission) for submission in board.submissions.values()]}
+    ranks = {
+        setting: [line.rank or 0 for line in board.re_evaluated(setting)]
+        for setting in board.settings
+    }
+    submissions = board.submissions.values()
+    return {"rows": [_index_row(board, ranks, submission) for submission in submissions]}
 
 
-def _index_row(board: Board, submission: Submission) -> View:
+def _place(
+    board: Board, ranks: Mapping[str, Sequence[int]], result: "Results"
+) -> tuple[int, int, int, str]:
+    """How many are behind it, its rank as a negative number, of how many, and where."""
+    setting, rank = result.provenance.setting, board.line_of(result).rank or 0
+    found = ranks[setting]
+    # Those with the same rank are not behind it.
+    return len(found) - bisect_right(found, rank), -rank, len(found), setting
+
+
+def _index_row(board: Board, ranks: Mapping[str, Sequence[int]], submission: Submission) -> View:
     results = board.results_of.get(submission.slug, ())
-    ranks = [
-        (rank, result.provenance.setting)
-        for result in results
-        if (rank := board.line_of(result).rank) is not None
-    ]
-    best = min(ranks, default=None)
+    placed = [result for result in results if board.line_of(result).rank is not None]
+    best = max((_place(board, ranks, result) for result in placed), default=None)
     node = board.taxonomy.nodes.get(submission.training.node)
     return {
         "submission": submission,
@@ -37,5 +55,5 @@ def _index_row(board: Board, submission: Submission) -> View:
         "settings": len(results),
         "verdicts": sum(result.tally.examples for result in results),
         "newest": max((result.provenance.created[:10] for result in results), default=""),
-        "best": best and {"rank": best[0], "setting": board.settings[best[1]]},
+        "best": best and {"rank": -best[1], "of": best[2], "setting": board.settings[best[3]]},
     }

@@ -4,7 +4,7 @@
   "use strict";
   const MOST = 6, LISTED = 60;
   const COLOURS = ["#1f8f75", "#3b7dbd", "#c4862c", "#c65d43", "#8a6cb8", "#5c8a2f"];
-  const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "cross", "star"];
+  const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "cross", "star", "x", "hexagon"];
   const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 
   // ---- statistics ----
@@ -129,7 +129,7 @@
     const files = new URL(root.dataset.files, location.href);
     let lines = [], chosen = [], turn = 0;
 
-    const named = (line) => (line.rank ? line.title : `${line.title}: ${line.evaluator} alone`);
+    const named = (line) => (line.named ? `${line.title}: ${line.evaluator} alone` : line.title);
 
     const offer = () => {
       const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -147,7 +147,7 @@
           choose(line.id);
         });
         box.dataset.id = line.id;
-        const place = line.rank ? `#${line.rank}` : "not ranked";
+        const place = line.rank ? `#${line.rank}` : line.named ? "not ranked" : "retired";
         return make("label", {}, box, make("span", {}, named(line), " ", make("small", {}, `${place} · ${percent(line.certified ?? 0)} %`)));
       }));
       const hidden = fitting.filter((line) => !chosen.includes(line.id)).length - rest.length;
@@ -269,17 +269,19 @@
 
     const draw = () => {
       const shown = rows().filter((one) => !without.has(one.name));
-      const traces = [["1", "the setting’s protocol", "diamond"], ["0", "one evaluator", "circle"]].map(([ranked, name, symbol], place) => {
-        const some = shown.filter((one) => one.ranked === ranked);
+      const all = rows();
+      const traces = shown.map((one) => {
+        const place = all.findIndex((other) => other.id === one.id);
+        const protocol = one.ranked === "1";
         return {
-          type: "scatter", mode: "markers+text", name, x: some.map((one) => Number(one[time.value])),
-          y: some.map((one) => 100 * Number(one.certified)), text: some.map((one) => plain(one.name)),
-          textposition: some.map((one, at) => (at % 2 ? "bottom center" : "top center")), cliponaxis: false,
-          marker: { color: COLOURS[place], symbol, size: 12 }, hovertemplate: "%{text}: %{y:.2f} % in %{x:.4g} s<extra></extra>",
+          type: "scatter", mode: "markers", name: protocol ? `${plain(one.name)}, the setting’s protocol` : plain(one.name),
+          x: [Number(one[time.value])], y: [100 * Number(one.certified)], cliponaxis: false,
+          marker: { color: COLOURS[place % COLOURS.length], symbol: protocol ? "star-diamond" : SYMBOLS[place % SYMBOLS.length], size: protocol ? 17 : 12 },
+          hovertemplate: "%{fullData.name}: %{y:.2f} % in %{x:.4g} s<extra></extra>",
         };
-      }).filter((trace) => trace.x.length);
+      });
       const title = time.value === "total" ? "Seconds, all examples together" : "Seconds, median of an example";
-      window.certboard.draw(plot, { data: traces, layout: layout({ title: { text: title }, type: "log" }, { yaxis: { title: { text: "Certified accuracy (%)" }, range: [-4, 106] } }) });
+      window.certboard.draw(plot, { data: traces, layout: layout({ title: { text: title }, type: "log" }, { yaxis: { title: { text: "Certified accuracy (%)" }, range: [-4, 104] } }) });
       const ids = shown.map((one) => one.id).slice(0, MOST);
       pair.hidden = ids.length < 2;
       pair.href = `?setting=${select.value.split("/")[0]}&s=${ids.join(",")}#compare`;
@@ -301,9 +303,13 @@
     if ([...select.options].some((one) => one.value === state.get("model"))) select.value = state.get("model");
     if (state.get("time") === "median") time.value = "median";
     without = new Set((state.get("without") ?? "").split(",").filter(Boolean));
-    select.addEventListener("change", () => { without.clear(); enter(); draw(); });
+    const opened = () => document.querySelectorAll(".cb-model").forEach((one) => {
+      one.open = one.dataset.model === select.value;
+    });
+    select.addEventListener("change", () => { without.clear(); opened(); enter(); draw(); });
     time.addEventListener("change", draw);
     root.hidden = false;
+    opened();
     enter();
     // Drawn when seen, and the address is changed only by a choice.
     const seen = new IntersectionObserver(([entry]) => {

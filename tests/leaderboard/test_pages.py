@@ -9,6 +9,7 @@ from jinja2 import Environment
 from leaderboard.board import Board
 from leaderboard.downloads import inert
 from leaderboard.formatting import percent, safe, safe_url, seconds, whole_percent
+from leaderboard.page_submissions import submissions_index
 from leaderboard.pages import generate, plan
 from leaderboard.project import Project, find_project
 from leaderboard.results import Results, load, write
@@ -203,3 +204,13 @@ def test_a_share_that_is_not_known_is_a_dash() -> None:
 def test_a_part_is_never_shown_as_nothing_or_as_everything() -> None:
     shown = [whole_percent(part, 9536) for part in (0, 3, 4768, 9533, 9536)]
     assert shown == ["0 %", "<1 %", "50 %", ">99 %", "100 %"]
+
+
+def test_a_best_place_has_the_most_submissions_behind_it(example: Board) -> None:
+    rows = submissions_index(example)["rows"]
+    assert isinstance(rows, list)
+    best = {row["submission"].slug: row["best"] for row in rows}
+    assert best["hostile"] is None
+    assert (best["mnist-ibp"]["rank"], best["mnist-ibp"]["of"]) == (1, 2)
+    assert best["mnist-ibp"]["setting"].id == "mnist-linf-0.1"
+    assert best["mnist-plain"]["rank"] == 2

@@ -207,6 +207,24 @@ def test_no_more_than_six_are_compared_and_unknown_names_are_left_out(
         assert visit.wrong == []
 
 
+def test_foreign_titles_stay_text_in_the_comparison(website: str, browser: Any) -> None:
+    hostile = '</script><img src=x onerror="window.harm=1"><script>window.harm=1</script>{{7*7}}'
+
+    def answer(route: Any) -> None:
+        found = route.fetch().json()
+        for line in found["lines"]:
+            line["title"] = hostile
+        route.fulfill(json=found)
+
+    with Visit(browser, website + "settings/", viewport=WIDE) as visit:
+        visit.page.route("**/compare/digits-l2-0.25.json", answer)
+        visit.page.goto(website + COMPARED)
+        visit.page.locator("#compare-curves svg.main-svg").first.wait_for(timeout=10_000)
+        assert visit.page.locator("#compare-table tbody a").first.inner_text() == hostile
+        assert visit.page.evaluate("window.harm") is None
+        assert visit.page.locator("#compare img, #compare script").count() == 0
+
+
 def test_without_javascript_the_comparison_says_what_it_needs_and_gives_an_example(
     website: str, browser: Any
 ) -> None:
