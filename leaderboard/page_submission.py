@@ -94,7 +94,10 @@ class SubmissionPages:
             "commit": _commit(origin),
             # Whom one would compare it with: the leader, or the second where it leads itself.
             "rival": next(others, None),
-            "badge": {"path": badge_path(result), "text": badge_text(place, line, result, gone_word(subject))},
+            "badge": {
+                "path": badge_path(result),
+                "text": badge_text(place, line, result, gone_word(subject)),
+            },
             "examples": examples,
             "no_originals": self.gallery.missing(origin, place.dataset),
         }

@@ -1,13 +1,13 @@
 """The badge: a file of its own that says what was measured."""
 
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from leaderboard import badge as badges
 from leaderboard.badge import badge, badge_text
-from leaderboard.board import Board
+from leaderboard.board import Board, assemble
+from leaderboard.page_submission import SubmissionPages, history
 from tests.fixtures.board import HOSTILE, board
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -59,11 +59,37 @@ def test_foreign_text_stays_text() -> None:
     assert len(list(root.iter())) == len(list(ElementTree.fromstring(badges._svg("a", "b")).iter()))
 
 
-def test_each_result_has_its_badge_at_an_address_that_stays(example: Board, tmp_path: Path) -> None:
-    from leaderboard.page_submission import SubmissionPages
-
+def test_each_result_has_its_badge_at_an_address_that_stays(example: Board) -> None:
     files = dict(SubmissionPages(example).plan("mnist-ibp").files())
     assert {path for path in files if path.endswith(".svg")} == {
         "submissions/mnist-ibp/mnist-linf-0.1.svg",
         "submissions/mnist-ibp/mnist-linf-0.3.svg",
     }
+
+
+@pytest.mark.parametrize(
+    ("key", "word"), [("withdrawn", "withdrawn"), ("superseded_by", "superseded")]
+)
+def test_a_retired_submission_boasts_no_number(example: Board, key: str, word: str) -> None:
+    submissions = dict(example.submissions)
+    submissions["mnist-ibp"] = submissions["mnist-ibp"].model_copy(update={key: "mnist-plain"})
+    rest = example.results, example.literature, example.taxonomy
+    changed = assemble(example.settings, example.datasets, submissions, *rest)
+    files = dict(SubmissionPages(changed).plan("mnist-ibp").files())
+    svg = files["submissions/mnist-ibp/mnist-linf-0.1.svg"].decode()
+    assert f">{word} · MNIST ℓ∞ 0.1<" in svg
+    assert "certified" not in svg
+
+
+def test_the_rows_of_an_earlier_model_are_in_the_history_alone(example: Board) -> None:
+    submissions = dict(example.submissions)
+    model = submissions["mnist-ibp"].model.model_copy(update={"sha256": "f" * 64})
+    submissions["mnist-ibp"] = submissions["mnist-ibp"].model_copy(update={"model": model})
+    rest = example.results, example.literature, example.taxonomy
+    changed = assemble(example.settings, example.datasets, submissions, *rest)
+    assert [line["standing"] for line in history(changed, "mnist-ibp")] == [
+        "of an earlier model",
+        "of an earlier model",
+    ]
+    view = SubmissionPages(changed).plan("mnist-ibp").view
+    assert view["entries"] == []
