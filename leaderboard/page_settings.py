@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from leaderboard import page_smoothing
 from leaderboard.board import Board
-from leaderboard.downloads import download_of
 from leaderboard.metrics import METRICS
 from leaderboard.page_plan import PagePlan, View, drawn
+from leaderboard.publishing import places
 from leaderboard.ranking import Standing
 from leaderboard.setting import NORM_SIGNS, Setting
 
@@ -80,7 +80,7 @@ def setting(board: Board, name: str) -> View:
         "notes": incomplete(board, results),
         "smoothed": page_smoothing.table(board, name),
         "how_sure": page_smoothing.how_sure(results),
-        "downloads": [download_of(line.result, line.title) for line in ours if line.result],
+        "places": places,
     }
 
 
