@@ -10,8 +10,7 @@ from leaderboard.formatting import size
 from leaderboard.page_plan import PagePlan, View, code
 from leaderboard.publishing import interface, licence, places, shelf
 from leaderboard.publishing.snippets import SNIPPETS
-from leaderboard.publishing.stored import StoredFile, named_files, stored_files
-from leaderboard.results import evaluator_named
+from leaderboard.publishing.stored import StoredFile, stored_files, unranked_files
 from leaderboard.setting import Setting
 
 _LONGEST_TEXT = 90
@@ -22,12 +21,12 @@ Stored = dict[str, list[StoredFile]]
 
 def plans(board: Board) -> list[PagePlan]:
     """The index with all files beside it, a page for each setting, the interface, and queries."""
-    stored, named = stored_files(board), named_files(board)
+    stored, others = stored_files(board), unranked_files(board)
     beside = partial(shelf.files, board, stored)
     return [
-        PagePlan("data/index", "data", index(board, stored, named), beside=beside),
+        PagePlan("data/index", "data", index(board, stored, others), beside=beside),
         *(
-            PagePlan(f"data/{name}/index", "data_setting", setting(board, name, stored, named))
+            PagePlan(f"data/{name}/index", "data_setting", setting(board, name, stored, others))
             for name in board.settings
         ),
         PagePlan("data/api", "data_api", api(board, stored)),
@@ -51,12 +50,13 @@ class Shelf:
     json: str
 
 
-def index(board: Board, stored: Stored, named: Stored) -> View:
+def index(board: Board, stored: Stored, others: Stored) -> View:
     """All settings and their files, what the columns mean, and how to load them."""
-    files = [file for found in (stored, named) for listed in found.values() for file in listed]
+    files = [file for found in (stored, others) for listed in found.values() for file in listed]
+    shelves = [_shelf(board, name, listed) for name, listed in stored.items()]
     fullest = _fullest(stored)
     return {
-        "shelves": [_shelf(board, name, listed) for name, listed in stored.items()],
+        "shelves": sorted(shelves, key=lambda shelf: not shelf.rows),
         "files": len(files),
         "rows": sum(file.download.rows for file in files),
         "size": size(sum(file.size for file in files)),
@@ -99,8 +99,8 @@ def _shelf(board: Board, name: str, listed: list[StoredFile]) -> Shelf:
     )
 
 
-def setting(board: Board, name: str, stored: Stored, named: Stored) -> View:
-    """Every file of one setting, with its checksum; those of named evaluators come last."""
+def setting(board: Board, name: str, stored: Stored, others: Stored) -> View:
+    """Every file of one setting, with its checksum; those in no table come last."""
     return {
         "shelf": _shelf(board, name, stored[name]),
         "files": [
@@ -109,9 +109,9 @@ def setting(board: Board, name: str, stored: Stored, named: Stored) -> View:
                 "size": size(file.size),
                 "sha256": file.sha256,
                 "json": places.api(f"results/{name}/{file.name}"),
-                "evaluator": evaluator_named(file.result.path),
+                "why": file.why,
             }
-            for file in (*stored[name], *named[name])
+            for file in (*stored[name], *others[name])
         ],
     }
 

@@ -3,7 +3,7 @@
 Numbers are the board's own, so that a page and its document cannot disagree.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from leaderboard.board import Board
@@ -15,7 +15,6 @@ from leaderboard.publishing.licence import SPDX
 from leaderboard.publishing.places import all_rows, schema_from, schema_of
 from leaderboard.publishing.stored import AllRows, StoredFile
 from leaderboard.rerun import command
-from leaderboard.results import evaluator_named
 
 if TYPE_CHECKING:
     from leaderboard.ranking import Standing
@@ -147,6 +146,7 @@ def submissions(board: Board) -> models.Submissions:
                 dataset=one.model.dataset,
                 kind="smoothed" if one.smoothing else "plain",
                 training=one.training.node,
+                retired=one.retired,
                 settings=tuple(r.provenance.setting for r in board.results_of.get(slug, ())),
             )
             for slug, one in board.submissions.items()
@@ -174,15 +174,21 @@ def submission(board: Board, slug: str, many: Mapping[str, int]) -> models.Submi
         submission=subject,
         bibtex=bibtex(subject),
         results=tuple(places),
-        named=tuple(
-            models.NamedPlace(
-                setting=result.provenance.setting,
-                evaluator=result.provenance.evaluator,
-                metrics=_metrics(board, result),
-                result=_address(result),
-            )
-            for result in board.named_of.get(slug, ())
-        ),
+        named=_others(board, board.named_of.get(slug, ())),
+        former=_others(board, board.former.get(slug, ())),
+    )
+
+
+def _others(board: Board, results: Iterable["Results"]) -> tuple[models.OtherPlace, ...]:
+    return tuple(
+        models.OtherPlace(
+            setting=result.provenance.setting,
+            evaluator=result.provenance.evaluator,
+            metrics=_metrics(board, result),
+            result=_address(result),
+        )
+        for result in results
+        if result.provenance.setting in board.settings
     )
 
 
@@ -197,16 +203,17 @@ def _metrics(board: Board, result: "Results") -> dict[str, float | None]:
 
 
 def result(board: Board, file: StoredFile, many: Mapping[str, int]) -> models.ResultSummary:
-    """One evaluation; only those by the setting's own protocol have a rank."""
+    """One evaluation."""
     result, tally, origin = file.result, file.result.tally, file.result.provenance
-    own = evaluator_named(result.path) is None
+    line = None if file.why else board.line_of(result)
     radius = board.settings[origin.setting].radius
     return models.ResultSummary(
         described=schema_from("results/<setting>/<slug>"),
         setting=origin.setting,
         submission=origin.submission,
         evaluator=origin.evaluator,
-        rank=board.line_of(result).rank if own else None,
+        rank=line.rank if line else None,
+        unranked=file.why,
         of=many[origin.setting],
         kind="probabilistic" if tally.probabilistic else "deterministic",
         examples=tally.examples,
@@ -216,7 +223,7 @@ def result(board: Board, file: StoredFile, many: Mapping[str, int]) -> models.Re
             models.Decided(status=status, stage=stage, examples=count)
             for (status, stage), count in sorted(tally.decided.items())
         ),
-        metrics=dict(board.line_of(result).measured) if own else _metrics(board, result),
+        metrics=dict(line.measured) if line else _metrics(board, result),
         certified_interval=_bounds(certified_interval(tally, radius, origin.total)),
         command=command(result),
         provenance=origin,

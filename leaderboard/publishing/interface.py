@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from leaderboard.board import Board
 from leaderboard.publishing import documents, models
 from leaderboard.publishing.places import API, api, schema_of
-from leaderboard.publishing.stored import AllRows, StoredFile, named_files
+from leaderboard.publishing.stored import AllRows, StoredFile, unranked_files
 
 if TYPE_CHECKING:
     from leaderboard.page_plan import Files
@@ -65,7 +65,7 @@ def _documents(
     yield "submissions", documents.submissions(board)
     for slug in board.submissions:
         yield f"submissions/{slug}", documents.submission(board, slug, many)
-    for listed in (*stored.values(), *named_files(board).values()):
+    for listed in (*stored.values(), *unranked_files(board).values()):
         for file in listed:
             name = f"results/{file.result.provenance.setting}/{file.name}"
             yield name, documents.result(board, file, many)

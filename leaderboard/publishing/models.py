@@ -164,6 +164,7 @@ class SubmissionBrief(Record):
     dataset: str
     kind: str
     training: str
+    retired: bool = Field(description="Withdrawn, or superseded by another submission.")
     settings: tuple[str, ...] = Field(description="Settings that have a result of it.")
 
 
@@ -183,8 +184,8 @@ class Place(Record):
     result: str = Field(description="The result's document, relative to this file.")
 
 
-class NamedPlace(Record):
-    """What one evaluator, named instead of the setting's protocol, says of a submission."""
+class OtherPlace(Record):
+    """A result that is in no table."""
 
     setting: str
     evaluator: str
@@ -198,7 +199,8 @@ class SubmissionDetail(Document):
     submission: Submission
     bibtex: str
     results: tuple[Place, ...]
-    named: tuple[NamedPlace, ...]
+    named: tuple[OtherPlace, ...] = Field(description="By evaluators that were named.")
+    former: tuple[OtherPlace, ...] = Field(description="Of a model that was replaced.")
 
 
 class Decided(Record):
@@ -225,7 +227,8 @@ class ResultSummary(Document):
     setting: str
     submission: str
     evaluator: str = Field(description="cascade, or the one that was asked.")
-    rank: int | None = Field(description="Null where an evaluator was named: such are in no table.")
+    rank: int | None
+    unranked: str = Field(description="Why it is in no table; empty where it is in one.")
     of: int
     kind: str
     examples: int

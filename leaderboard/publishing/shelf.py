@@ -12,22 +12,22 @@ from leaderboard.page_plan import Files
 from leaderboard.publishing import interface, places, tables
 from leaderboard.publishing.croissant import croissant
 from leaderboard.publishing.feed import feed
-from leaderboard.publishing.stored import AllRows, StoredFile, named_files
+from leaderboard.publishing.stored import AllRows, StoredFile, unranked_files
 from leaderboard.results import combined, csv, load
 
 
 def files(board: Board, stored: Mapping[str, list[StoredFile]]) -> Files:
     """Path and content of every file, in a fixed order; each result is read once."""
     whole: dict[str, AllRows] = {}
-    named = named_files(board)
+    others = unranked_files(board)
     for setting, listed in stored.items():
         yield from _rows(setting, listed, whole)
-        for file in named[setting]:
+        for file in others[setting]:
             yield from _own(file, load(file.result))
         yield places.latex_table(setting), tables.latex(board, setting).encode()
         yield places.references(setting), tables.bibliography(board, setting).encode()
         yield places.standings_csv(setting), tables.spreadsheet(board, setting)
-    listed = [file for files in (stored, named) for found in files.values() for file in found]
+    listed = [file for files in (stored, others) for found in files.values() for file in found]
     yield places.CHECKSUMS, _checksums(listed, whole)
     yield places.CROISSANT, croissant(board, listed, whole)
     yield places.BOARD_BIB, bibtex_board().encode()

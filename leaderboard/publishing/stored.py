@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """One result, its place on the website, and what its file is; `size` in bytes."""
+    """One result, its place on the website, and what its file is.
+
+    `why` says why it is in no table; it is empty where it is in one.
+    """
 
     result: "Results"
     download: Download
+    why: str = ""
 
     @property
     def name(self) -> str:
@@ -45,13 +49,23 @@ class AllRows:
     sha256: str
 
 
-def named_files(board: Board) -> dict[str, list[StoredFile]]:
-    """By setting: evaluations by an evaluator that was named, which are in no table."""
+def unranked_files(board: Board) -> dict[str, list[StoredFile]]:
+    """By setting: the results that are in no table, each with the reason; records stay."""
     found: dict[str, list[StoredFile]] = {name: [] for name in board.settings}
-    for result in board.named:
-        title = board.submissions[result.provenance.submission].title
-        listed = found[result.provenance.setting]
-        listed.append(StoredFile(result, download_of(result, title)))
+    for slug, one in board.submissions.items():
+        gone = "withdrawn" if one.withdrawn is not None else f"superseded by {one.superseded_by}"
+        reasons = [
+            *((result, gone) for result in board.results_of.get(slug, ()) if one.retired),
+            *(
+                (result, f"by {result.provenance.evaluator} alone")
+                for result in board.named_of.get(slug, ())
+            ),
+            *((result, "of an earlier model") for result in board.former.get(slug, ())),
+        ]
+        for result, why in reasons:
+            listed = found.get(result.provenance.setting)
+            if listed is not None:
+                listed.append(StoredFile(result, download_of(result, one.title), why))
     return found
 
 

@@ -113,7 +113,7 @@ def test_a_named_evaluators_rows_are_listed_and_not_ranked(taken: Taken) -> None
     assert named["evaluator"] == "crown"
     assert named["metrics"]["certified"] == 0.6
     result = json.loads(taken[f"{API}/results/mnist-linf-0.1/mnist-ibp.crown.json"])
-    assert result["rank"] is None
+    assert (result["rank"], result["unranked"]) == (None, "by crown alone")
     assert result["files"][0]["path"] == "data/mnist-linf-0.1/mnist-ibp.crown.parquet"
     table = json.loads(taken[f"{API}/settings/mnist-linf-0.1.json"])
     assert len(table["re_evaluated"]) == 2

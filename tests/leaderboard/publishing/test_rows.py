@@ -4,17 +4,20 @@ import contextlib
 import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 import pytest
 from pyarrow.parquet import ParquetFile
 
+from leaderboard import page_data
 from leaderboard.board import Board
 from leaderboard.columns import DESCRIBED
 from leaderboard.publishing import places, shelf
 from leaderboard.publishing.snippets import SNIPPETS
-from leaderboard.publishing.stored import StoredFile
+from leaderboard.publishing.stored import StoredFile, stored_files, unranked_files
 from tests.leaderboard.publishing.conftest import Taken
 
 
@@ -80,3 +83,29 @@ def test_provenance_of_every_part_is_in_the_file_of_all(taken: Taken) -> None:
     file = ParquetFile(io.BytesIO(taken[places.all_rows("mnist-linf-0.1")]))
     parts = json.loads(file.schema_arrow.metadata[b"certboard-parts"])
     assert [part["submission"] for part in parts] == ["mnist-ibp", "mnist-plain"]
+
+
+def test_records_stay_when_a_model_leaves_the_tables(example: Board) -> None:
+    """Withdrawn, or measured before its file was replaced: the rows are still to be had."""
+    gone = example.submissions["mnist-plain"].model_copy(update={"withdrawn": "a wrong file"})
+    former = example.results_of["mnist-ibp"]
+    lines = [line for line in example.standings["mnist-linf-0.1"] if line.reported]
+    board = replace(
+        example,
+        submissions={**example.submissions, "mnist-plain": gone},
+        standings={**example.standings, "mnist-linf-0.1": lines},
+        results_of={**example.results_of, "mnist-ibp": []},
+        former={"mnist-ibp": former},
+    )
+    taken = dict(shelf.files(board, stored_files(board)))
+    for slug, why in {"mnist-plain": "withdrawn", "mnist-ibp": "of an earlier model"}.items():
+        assert taken[f"data/mnist-linf-0.1/{slug}.parquet"]
+        told = json.loads(taken[f"api/v1/results/mnist-linf-0.1/{slug}.json"])
+        assert (told["rank"], told["unranked"]) == (None, why)
+    assert places.all_rows("mnist-linf-0.1") not in taken
+    page = page_data.setting(board, "mnist-linf-0.1", stored_files(board), unranked_files(board))
+    assert {file["why"] for file in cast("list[dict[str, str]]", page["files"])} == {
+        "withdrawn",
+        "of an earlier model",
+        "by crown alone",
+    }
