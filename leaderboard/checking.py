@@ -29,7 +29,27 @@ def check_board() -> Checked:
             checked.problems.extend(_with_line(problem) for problem in error.problems)
         except TypeError as error:
             checked.problems.append(f"{error}.")
+    if not checked.problems:
+        checked.problems.extend(_unplaced())
     return checked
+
+
+def _unplaced() -> list[str]:
+    """A sentence for each paper whose numbers no node of the tree says it certified or attacked."""
+    tree = taxonomy.read_taxonomy(taxonomy.FILE)
+    outside = {taxonomy.key_of(title) for title in tree.outside}
+    lost: dict[str, None] = {}
+    for row in literature.read_literature(literature.FILE):
+        places = tree.places(row.approach, row.title, empirical=row.kind == "empirical")
+        trained_only = all(path.startswith("training") for path in places)
+        if trained_only and taxonomy.key_of(row.title) not in outside:
+            lost[row.title] = None
+    return [
+        f"{literature.FILE.name}: '{title}' has no place in the taxonomy. Add the title, or the"
+        f" approach, to 'approaches' of a node in {taxonomy.FILE.name} that tells how it was"
+        " certified or attacked."
+        for title in lost
+    ]
 
 
 _COUNTS: dict[str, Callable[[], int]] = {
