@@ -141,3 +141,26 @@ def output_problem(value: onnx.ValueInfoProto, classes: int) -> str | None:
         return None
     shown = [d.dim_param or d.dim_value for d in kind.shape.dim][:8]
     return told(Rule.OUTPUT, f"{name} is declared as {shown}, but has shape ['batch', {classes}]")
+
+
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+def count_parameters(path: Path) -> int:
+    """How many floating-point numbers the file holds: weights, biases, statistics, constants.
+
+    Shapes, indices and other whole numbers do not count; a tensor that is used twice counts once.
+
+    Raises:
+        UnsupportedModelError: the file is not an ONNX model.
+    """
+    graph = parse(read_bytes(path), path).graph
+    constants = (
+        attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.HasField("t")
+    )
+    tensors = (*graph.initializer, *constants)
+    return sum(prod(tensor.dims) for tensor in tensors if tensor.data_type in _FLOATS)

@@ -38,6 +38,8 @@ class Board:
     former: Mapping[str, Sequence["Results"]]
     _lines: Mapping[tuple[str, str], Standing]
     named_of: Mapping[str, Sequence["Results"]] = field(default_factory=dict)
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    """By slug: of models whose results do not say it, counted in the committed files."""
 
     @property
     def named(self) -> list["Results"]:
@@ -156,7 +158,7 @@ def load_board(project: Project) -> Board:
     """The board of one checkout; every problem with its files is an `InputError`."""
     from leaderboard.results import read_all, read_named
 
-    return assemble(
+    board = assemble(
         load_settings(),
         load_datasets(),
         load_submissions(project),
@@ -165,3 +167,24 @@ def load_board(project: Project) -> Board:
         load_taxonomy(),
         read_named(project),
     )
+    return replace(board, parameters=_counted(project, board))
+
+
+def _counted(project: Project, board: Board) -> dict[str, int]:
+    """The parameters of models in the checkout whose results do not tell them.
+
+    Only of a single file that is still the one that was evaluated.
+    """
+    counted = {}
+    for slug, results in board.results_of.items():
+        submission = board.submissions[slug]
+        model = submission.model
+        told = all(result.provenance.parameters is not None for result in results)
+        same = all(result.provenance.model_sha256 == model.sha256 for result in results)
+        if told or not same or submission.composed or model.file is None:
+            continue
+        # It takes seconds to import, and new results do not need it.
+        from leaderboard.networks import parameters_of
+
+        counted[slug] = parameters_of([project.submissions / slug / model.file])
+    return counted

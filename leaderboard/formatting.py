@@ -83,6 +83,21 @@ def p_value(chance: float) -> str:
     return f"{digits} · 10⁻{str(int(power)).translate(_SUPERSCRIPTS)}"
 
 
+def float_text(value: float | None) -> str:
+    """A number as scripts sort by it; empty where it is not known."""
+    return "" if value is None else f"{value:.4g}"
+
+
+def thousands(number: int | None) -> str:
+    """A large number in short: `980`, `22.4 k`, `1.25 M`; a dash where it is not known."""
+    if number is None:
+        return DASH
+    for factor, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= factor:
+            return f"{number / factor:.3g} {unit}"
+    return str(number)
+
+
 def count(number: int) -> str:
     """`12345` as `12,345`."""
     return f"{number:,}"

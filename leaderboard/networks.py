@@ -4,6 +4,7 @@ A base classifier of a smoothed model may be an ensemble of several networks, an
 denoiser before it. Each file is checked by itself and against the dataset.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from evaluators.ensemble import Ensemble, chain
 from evaluators.errors import UnsupportedModelError
 from evaluators.network import Network, SmoothedNetwork
-from evaluators.onnx_file import read_bytes
+from evaluators.onnx_file import count_parameters, read_bytes
 from evaluators.onnx_import import import_free, import_onnx, row_text
 from evaluators.onnx_rules import RULES, Rule, told
 from leaderboard.data_files import sha256_of
@@ -110,6 +111,18 @@ def _read_denoiser(path: Path, shape: tuple[int, ...], samples: Any) -> Network:
     if problems:
         raise UnsupportedModelError(*problems)
     return network
+
+
+def parameters_of(paths: Iterable[Path]) -> int:
+    """How many floating-point numbers the files of a base classifier hold together.
+
+    Raises:
+        InputError: one of them is not an ONNX model.
+    """
+    try:
+        return sum(map(count_parameters, paths))
+    except UnsupportedModelError as error:
+        raise InputError(*error.problems) from error
 
 
 def check_model(path: Path, dataset: str, role: Role = "member") -> list[str]:

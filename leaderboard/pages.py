@@ -146,6 +146,8 @@ def _environment(templates: Path) -> Environment:
         seconds=formatting.seconds,
         count=formatting.count,
         p_value=formatting.p_value,
+        thousands=formatting.thousands,
+        float_text=formatting.float_text,
         safe_url=_attribute_url,
         front_matter=_front_matter,
     )

@@ -10,7 +10,7 @@ import torch
 
 from leaderboard.dataset import find_dataset, load_split
 from leaderboard.devices import devices_of
-from leaderboard.networks import network_of
+from leaderboard.networks import network_of, parameters_of
 from leaderboard.question import Question
 from leaderboard.results import Provenance
 from leaderboard.run import make_evaluator
@@ -49,9 +49,14 @@ def describe(
         threads=torch.get_num_threads(),
         seed=str(question.seed),
         distribution=question.distribution,
+        parameters=parameters_of(_files(question)),
         fingerprint=fingerprint,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _files(question: Question) -> list[Path]:
+    return [part.path for part in question.parts] or [question.model]
 
 
 CODE = ("evaluators", "leaderboard", "pyproject.toml", "requirements.lock")

@@ -77,6 +77,8 @@ class Provenance(BaseModel):
     seed: str | None = None
     distribution: str | None = None
     """Of a smoothed model's noise; files of version 1 do not say it, and are all Gaussian."""
+    parameters: int | None = None
+    """Floating-point numbers in the model's files together; older files do not say it."""
     fingerprint: str = ""
     created: str
 

@@ -1,5 +1,6 @@
-// Sorts and filters tables in place. Rows never leave their <tbody>, so that reported numbers are
-// never sorted in among re-evaluated ones. The state lives in the address and can be shared.
+// Sorts, filters and narrows tables in place. Rows never leave their <tbody>, so that reported
+// numbers are never sorted in among re-evaluated ones, and a filter changes no rank. The state
+// lives in the address and can be shared.
 (() => {
   "use strict";
   const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
@@ -11,26 +12,30 @@
     history.replaceState(null, "", (query ? `?${query}` : location.pathname) + location.hash);
   };
 
-  const valueOf = (row, column) => {
-    const cell = row.cells[column];
-    return cell.dataset.value ?? cell.textContent.trim();
+  const rowsOf = (body) => [...body.rows].filter((row) => !row.classList.contains("cb-group"));
+
+  // What a cell says, without the details that can be opened in it.
+  const textOf = (cell) => {
+    if (!cell.querySelector("details")) return cell.textContent.trim();
+    return [...cell.childNodes].filter((node) => node.nodeName !== "DETAILS")
+      .map((node) => node.textContent).join(" ").trim();
   };
 
-  const comparing = (column, type, direction) => (one, other) => {
-    const a = valueOf(one, column), b = valueOf(other, column);
-    const missing = (a === "" || a === "–") - (b === "" || b === "–");
-    if (missing) return missing;
-    return direction * (type === "number" ? Number(a) - Number(b) : collator.compare(a, b));
-  };
+  const missing = (value) => value === "" || value === "–";
 
   const sort = (table, header, direction) => {
     const column = header.cellIndex;
+    const numbers = header.dataset.sort === "number";
     table.querySelectorAll("thead th").forEach((other) => other.removeAttribute("aria-sort"));
     header.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
     for (const body of table.tBodies) {
-      const rows = [...body.rows].filter((row) => !row.classList.contains("cb-group"));
-      rows.sort(comparing(column, header.dataset.sort, direction));
-      body.append(...rows);
+      const keyed = rowsOf(body).map((row) => {
+        const value = row.cells[column].dataset.value ?? textOf(row.cells[column]);
+        return { row, gone: missing(value), key: numbers ? Number(value.replaceAll(",", "")) : value };
+      });
+      keyed.sort((one, other) => one.gone - other.gone
+        || direction * (numbers ? one.key - other.key : collator.compare(one.key, other.key)) || 0);
+      body.append(...keyed.map((one) => one.row));
     }
   };
 
@@ -56,22 +61,39 @@
 
   const filterable = (tools) => {
     const table = document.getElementById(tools.dataset.table);
-    const rows = [...table.tBodies].flatMap((body) => [...body.rows])
-      .filter((row) => !row.classList.contains("cb-group"))
-      .map((row) => ({ row, text: row.textContent.toLowerCase() }));
+    const groups = [...table.tBodies].map((body) => ({
+      body,
+      head: body.querySelector(".cb-group"),
+      rows: rowsOf(body).map((row) => ({ row, text: null })),
+    }));
+    const total = groups.reduce((sum, group) => sum + group.rows.length, 0);
     const buttons = [...tools.querySelectorAll("[data-kind]")];
+    const selects = [...tools.querySelectorAll("select[data-filter]")];
     const search = tools.querySelector("input");
     const told = tools.querySelector("output");
 
+    const saidBy = (entry) =>
+      entry.text ??= [...entry.row.cells].map(textOf).join(" ").toLowerCase();
+
     const apply = () => {
       const kind = buttons.find((one) => one.getAttribute("aria-pressed") === "true")?.dataset.kind;
+      const asked = selects.filter((one) => one.value).map((one) => [one.dataset.filter, one.value]);
+      if (kind) asked.push(["kind", kind]);
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
-      for (const { row, text } of rows) {
-        row.hidden = (kind && row.dataset.kind !== kind) || !words.every((word) => text.includes(word));
-        shown += !row.hidden;
+      for (const { body, head, rows } of groups) {
+        let here = 0;
+        for (const entry of rows) {
+          const { row } = entry;
+          const hidden = !asked.every(([name, value]) => (row.dataset[name] ?? body.dataset[name]) === value)
+            || (words.length > 0 && !words.every((word) => saidBy(entry).includes(word)));
+          if (row.hidden !== hidden) row.hidden = hidden;
+          here += !hidden;
+        }
+        if (head) head.hidden = here === 0;
+        shown += here;
       }
-      told.value = shown < rows.length ? `${shown} of ${rows.length} rows` : "";
+      told.value = shown < total ? `${shown} of ${total} rows` : "";
     };
 
     const press = (kind) => buttons.forEach((one) =>
@@ -81,6 +103,11 @@
       remember("kind", button.dataset.kind);
       apply();
     }));
+    for (const select of selects) {
+      select.value = state.get(select.dataset.filter) ?? "";
+      if (select.selectedIndex < 0) select.value = "";
+      select.addEventListener("change", () => { remember(select.dataset.filter, select.value); apply(); });
+    }
     // Not "q": the theme opens its own search for it.
     search.addEventListener("input", () => { remember("words", search.value.trim()); apply(); });
 
@@ -90,8 +117,58 @@
     apply();
   };
 
+  // Which columns are shown: those with a key can be chosen, those with data-off wait to be.
+  const choosable = (tools) => {
+    const table = document.getElementById(tools.dataset.table);
+    const headers = [...table.querySelectorAll("thead th[data-key]")].filter((one) => one.textContent.trim());
+    if (!headers.length) return;
+    const style = document.head.appendChild(document.createElement("style"));
+    const menu = document.createElement("details");
+    menu.className = "cb-choose";
+    menu.innerHTML = "<summary>Columns</summary><div></div>";
+    const boxes = headers.map((header) => {
+      const label = document.createElement("label");
+      const box = Object.assign(document.createElement("input"), { type: "checkbox", value: header.dataset.key });
+      label.append(box, ` ${header.textContent.trim()}`);
+      menu.lastChild.append(label);
+      return box;
+    });
+    const usual = headers.filter((one) => one.dataset.off === undefined).map((one) => one.dataset.key);
+
+    const show = (keys) => {
+      const off = headers.filter((one) => !keys.includes(one.dataset.key));
+      const cells = off.map((one) => `:nth-child(${one.cellIndex + 1})`).join();
+      table.dataset.chosen = "";
+      style.textContent = cells && `#${table.id} tr:not(.cb-group) > :is(${cells}) { display: none !important; }`;
+      boxes.forEach((box) => { box.checked = keys.includes(box.value); });
+    };
+    menu.addEventListener("change", () => {
+      const keys = boxes.filter((box) => box.checked).map((box) => box.value);
+      show(keys);
+      remember("columns", keys.join() === usual.join() ? "" : keys.join() || "none");
+    });
+    const known = new Set(headers.map((one) => one.dataset.key));
+    const asked = state.get("columns")?.split(",").filter((key) => known.has(key));
+    show(state.has("columns") ? asked : usual);
+    tools.insertBefore(menu, tools.querySelector("output"));
+  };
+
   document.querySelectorAll("table").forEach(sortable);
-  document.querySelectorAll(".cb-tools").forEach(filterable);
+  document.querySelectorAll(".cb-tools").forEach((tools) => { choosable(tools); filterable(tools); });
+
+  // A line to copy gets its button when it is first seen.
+  document.addEventListener("toggle", (event) => {
+    for (const code of event.target.querySelectorAll?.(".cb-copy:not([data-ready])") ?? []) {
+      code.dataset.ready = "";
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: "copy" });
+      button.addEventListener("click", async () => {
+        await navigator.clipboard.writeText(code.textContent.trim());
+        button.textContent = "copied";
+        setTimeout(() => { button.textContent = "copy"; }, 1500);
+      });
+      code.previousElementSibling.append(" ", button);
+    }
+  }, true);
 
   // Generated pages are not in the navigation; their section's tab is marked here.
   if (!document.querySelector(".md-tabs__item--active")) {

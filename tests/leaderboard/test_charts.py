@@ -21,6 +21,8 @@ SUBJECTS = {
 }
 NOTHING = {
     ("progress", "digits-l2-0.25"),  # everything was measured on one day
+    ("trade-off", "cifar10-l1-1.0"),  # papers give no clean accuracy there
+    ("bounds", "cifar10-l1-1.0"),  # nobody was re-evaluated there
     ("smoothing-curves", "mnist-linf-0.1"),
     ("smoothing-curves", "cifar10-l1-1.0"),  # nobody measured a smoothed model there
     ("samples-limit", "mnist-linf-0.1"),  # smoothed models do not compete there

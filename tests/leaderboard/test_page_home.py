@@ -7,7 +7,7 @@ from leaderboard.board import Board
 from leaderboard.page_home import home, how_sure, newest_papers, newest_results, place
 from leaderboard.results import Results
 from tests.fixtures.board import board
-from tests.leaderboard.test_pages import generated
+from tests.fixtures.website import generated
 
 
 @pytest.fixture(scope="module")

@@ -11,26 +11,17 @@ from leaderboard.downloads import inert
 from leaderboard.formatting import percent, safe, safe_url, seconds, whole_percent
 from leaderboard.page_submissions import submissions_index
 from leaderboard.pages import generate, plan
-from leaderboard.project import Project, find_project
+from leaderboard.project import Project
 from leaderboard.results import Results, load, write
 from leaderboard.results import csv as csv_of
 from leaderboard.site_build import BELOW, write_page
 from tests.fixtures.board import HOSTILE, board, provenance, rows
-from tests.fixtures.website import whole
+from tests.fixtures.website import generated, whole
 
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
     return board(tmp_path_factory.mktemp("rows"))
-
-
-def generated(example: Board, root: Path) -> Path:
-    """The pages of a checkout that has the project's own templates."""
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "site").symlink_to(find_project().site)
-    project = Project(root)
-    generate(project, example)
-    return project.pages
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ def test_a_setting_that_the_board_lacks_is_named_like_the_others() -> None:
 
 
 def test_every_row_of_the_page_says_that_it_is_reported(example: Board, tmp_path: Path) -> None:
-    from tests.leaderboard.test_pages import generated
+    from tests.fixtures.website import generated
 
     pages = generated(example, tmp_path)
     text = (pages / "literature" / "index.md").read_text(encoding="utf-8")
