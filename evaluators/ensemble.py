@@ -31,10 +31,17 @@ class Ensemble:
     """Several networks with the same inputs and classes, answering as one.
 
     Where a logit of any member is not finite, all answers are NaN: no class wins there.
+
+    Attributes:
+        members: the networks.
+        rule: how they become one.
+        denoiser: what runs before all of them, once for each input; its answers are the entries of
+            an image in the order of the members' inputs.
     """
 
     members: tuple[Network, ...]
     rule: Rule
+    denoiser: Network | None = None
 
     def __post_init__(self) -> None:
         if not self.members:
@@ -54,11 +61,18 @@ class Ensemble:
                     f"Member {position} of the ensemble has {member.classes} classes, the first"
                     f" {first.classes}."
                 )
+        if self.denoiser is not None:
+            _check_denoiser(self.denoiser, first.input_shape)
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """All that is run: the members and what is before them."""
+        return self.members if self.denoiser is None else (self.denoiser, *self.members)
 
     @property
     def input_shape(self) -> Shape:
         """Shape of one input."""
-        return self.members[0].input_shape
+        return self.networks[0].input_shape
 
     @property
     def classes(self) -> int:
@@ -67,16 +81,28 @@ class Ensemble:
 
     @property
     def parameters(self) -> int:
-        """Number of weights of all members."""
-        return sum(member.parameters for member in self.members)
+        """Number of weights of all networks."""
+        return sum(network.parameters for network in self.networks)
 
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Ensemble":
         """This ensemble with weights of another type or on another device."""
-        return Ensemble(tuple(member.to(dtype, device) for member in self.members), self.rule)
+        members = tuple(member.to(dtype, device) for member in self.members)
+        denoiser = None if self.denoiser is None else self.denoiser.to(dtype, device)
+        return Ensemble(members, self.rule, denoiser)
 
     def __call__(self, x: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows classes"]:
         """The answers; `x` has the members' type and device."""
+        if self.denoiser is not None:
+            x = self.denoiser(x).reshape(-1, *self.members[0].input_shape)
         return combine(torch.stack([member(x) for member in self.members]), self.rule)
+
+
+def _check_denoiser(denoiser: Network, shape: Shape) -> None:
+    if denoiser.classes != prod(shape):
+        raise ValueError(
+            f"The denoiser returns {denoiser.classes} entries, the classifier reads"
+            f" {prod(shape)} (shape {shape})."
+        )
 
 
 def combine(
@@ -109,11 +135,7 @@ def chain(denoiser: Network, classifier: Network) -> Network:
     Raises:
         ValueError: the denoiser returns another number of entries than the classifier reads.
     """
-    if denoiser.classes != prod(classifier.input_shape):
-        raise ValueError(
-            f"The denoiser returns {denoiser.classes} entries, the classifier reads"
-            f" {prod(classifier.input_shape)} (shape {classifier.input_shape})."
-        )
+    _check_denoiser(denoiser, classifier.input_shape)
     nodes = list(denoiser.nodes)
     last = nodes[-1].operation
     # A file's image was flattened to stand for logits: that is undone without a trace.

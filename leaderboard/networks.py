@@ -53,13 +53,11 @@ def _compose(parts: tuple[Part, ...], rule: str, dataset: str) -> Network | Ense
     """The base classifier made of these files."""
     networks = {part: _load(part.path, part.sha256, dataset, part.role) for part in parts}
     members = [networks[part] for part in parts if part.role == "member"]
-    for part in parts:
-        if part.role == "denoiser":
-            members = [chain(networks[part], member) for member in members]
-    if len(members) == 1:
-        return members[0]
+    denoiser = next((networks[part] for part in parts if part.role == "denoiser"), None)
     try:
-        return Ensemble(tuple(members), rule)  # type: ignore[arg-type]
+        if len(members) == 1:
+            return members[0] if denoiser is None else chain(denoiser, members[0])
+        return Ensemble(tuple(members), rule, denoiser)  # type: ignore[arg-type]
     except ValueError as error:
         raise InputError(str(error)) from error
 

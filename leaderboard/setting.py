@@ -18,6 +18,9 @@ from leaderboard.strict_toml import Strict, parse, read_toml, shown
 Norm = Literal["linf", "l2", "l1"]
 NORM_SIGNS: dict[Norm, str] = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 
+Procedure = Literal["fixed", "curtailed", "sequential", "input-specific"]
+"""The evaluators' ways to spend samples (a test compares them): reading theirs imports PyTorch."""
+
 FOLDER = Path(__file__).parent / "settings"
 
 _LONGEST_RADIUS = 32
@@ -133,7 +136,7 @@ class SmoothingProtocol(Strict):
     n0: int = Field(ge=1)
     n: int = Field(ge=1)
     failure_probability: float = Field(gt=0, lt=1)
-    procedure: str = "fixed"
+    procedure: Procedure = "fixed"
     examples: Selection | None = None
 
     @property

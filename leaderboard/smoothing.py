@@ -54,7 +54,7 @@ def make_smoothing(question: Question) -> Evaluator:
 
     Raises:
         InputError: there is none of this name, or it has no certificate for this noise and norm,
-            or no such procedure.
+            or no such procedure, or one that does not give what this evaluator needs.
     """
     noise, norm = str(question.distribution), question.norm
     if noise not in noises():
@@ -68,6 +68,13 @@ def make_smoothing(question: Question) -> Evaluator:
     options = _options(kind, question)
     if (procedure := options.get("procedure", "fixed")) not in PROCEDURES:
         raise unknown_name("procedure", str(procedure), PROCEDURES)
+    first_order = issubclass(kind, Smoothing) and kind.certificate.first_order
+    if first_order and not PROCEDURES[str(procedure)].moments:
+        able = " or ".join(f"'{name}'" for name, one in PROCEDURES.items() if one.moments)
+        raise InputError(
+            f"The evaluator '{kind.name()}' needs the procedure {able}, not '{procedure}': its"
+            " bound of the gradient is about a number of samples that is fixed beforehand."
+        )
     return kind(**options)
 
 

@@ -23,8 +23,8 @@ class OvertimeError(Exception):
 
 def block_size(network: Network | Ensemble, device: torch.device) -> int:
     """Copies of one example per forward pass: a power of two, fixed by network and device kind."""
-    members = network.members if isinstance(network, Ensemble) else (network,)
-    largest = max(prod(node.shape) for member in members for node in member.nodes)
+    networks = network.networks if isinstance(network, Ensemble) else (network,)
+    largest = max(prod(node.shape) for one in networks for node in one.nodes)
     fitting = _ENTRIES["cpu" if device.type == "cpu" else "cuda"] // largest
     return min(max(1 << max(fitting.bit_length() - 1, 0), GRAIN), 1024)
 

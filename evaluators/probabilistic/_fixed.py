@@ -12,6 +12,7 @@ Cost: n0 + n samples for each example.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from evaluators.probabilistic._block import OvertimeError
 from evaluators.probabilistic._confidence import clopper_pearson_lower, clopper_pearson_upper
@@ -31,6 +32,8 @@ from evaluators.probabilistic._procedure import (
 @dataclass(frozen=True)
 class Fixed(Procedure):
     """CERTIFY."""
+
+    moments: ClassVar[bool] = True
 
     def __call__(self, votes: Votes, _asked: Asked, moments: bool = False) -> list[Estimate | None]:
         """Bounds from exactly `n` samples of every example."""

@@ -51,7 +51,7 @@ class _Step(NamedTuple):
 def memory_format(network: Network | Ensemble) -> torch.memory_format:
     """Channels-last for networks with two-dimensional convolutions, and ensembles with such."""
     if isinstance(network, Ensemble):
-        formats = {memory_format(member) for member in network.members}
+        formats = {memory_format(member) for member in network.networks}
         last = torch.channels_last
         return last if last in formats else torch.contiguous_format
     flat = not any(_is_convolution(network, position) for position in range(len(network.nodes)))
@@ -64,8 +64,7 @@ def fast_forward(network: Network | Ensemble) -> Forward:
     Call it in `torch.inference_mode`, with inputs in the network's `memory_format`.
     """
     if isinstance(network, Ensemble):
-        members, rule = [fast_forward(member) for member in network.members], network.rule
-        return lambda x: combine(torch.stack([member(x) for member in members]), rule)
+        return _ensemble(network)
     planned = _plan(network)
     last_use = {parent: step[0] for step in planned for parent in step[1]}
     steps = [
@@ -81,6 +80,25 @@ def fast_forward(network: Network | Ensemble) -> Forward:
                 del values[parent]
             values[step.position] = result
         return values[len(network.nodes) - 1]
+
+    return forward
+
+
+def _ensemble(ensemble: Ensemble) -> Forward:
+    """All members on the same input, which a denoiser before them makes once."""
+    members, rule = [fast_forward(member) for member in ensemble.members], ensemble.rule
+
+    def answer(x: Tensor) -> Tensor:
+        return combine(torch.stack([member(x) for member in members]), rule)
+
+    if ensemble.denoiser is None:
+        return answer
+    denoise, layout = fast_forward(ensemble.denoiser), memory_format(ensemble)
+    shape = ensemble.members[0].input_shape
+
+    def forward(x: Tensor) -> Tensor:
+        image = denoise(x).reshape(-1, *shape)
+        return answer(image.contiguous(memory_format=layout) if image.dim() == 4 else image)
 
     return forward
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import ceil, nextafter
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float64, Int64
@@ -128,7 +128,11 @@ class Procedure(ABC):
         n: the most further samples that bound its probability.
         failure_probability: chance that an example's bounds are wrong.
         sides: 1 bounds the class's probability; 2 bounds those of the other classes too.
+        moments: whether sums of noise come with the counts, as first-order certificates need; their
+            bounds are about a number of samples that none of the samples has chosen.
     """
+
+    moments: ClassVar[bool] = False
 
     n0: int
     n: int
@@ -192,7 +196,7 @@ class Stepwise(Procedure):
     def __call__(self, votes: Votes, asked: Asked, moments: bool = False) -> list[Estimate | None]:
         """Bounds from as many samples as each example needs; examples do not meet each other."""
         if moments:
-            raise ValueError("A first-order certificate needs the procedure 'fixed'.")
+            raise ValueError("This procedure has no sums of noise for a first-order certificate.")
         estimates: list[Estimate | None] = [None] * len(votes)
         look, active, start = self.look(asked, votes), list(range(len(votes))), 0
         try:

@@ -1,12 +1,15 @@
 """Ensembles and denoised classifiers are the functions that the papers define."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from evaluators.affine import Convolution
 from evaluators.ensemble import Ensemble, Rule, chain, combine
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.probabilistic._block import block_size
@@ -106,6 +109,8 @@ def test_an_ensemble_of_one_answers_as_its_member(rule: Rule) -> None:
         lambda: chain(denoiser(), two_convolutions(SHAPE)),
         lambda: chain(denoiser(flat=False), perceptron((12, 8))),
         lambda: Ensemble((chain(denoiser(), two_convolutions(SHAPE)),), "mean-logits"),
+        *(lambda rule=rule: Ensemble(members(), rule, denoiser()) for rule in RULES),
+        lambda: Ensemble((perceptron((12, 8)),) * 2, "mean-logits", denoiser(flat=False)),
     ],
 )
 def test_the_fast_forward_pass_is_the_model(make: Callable[[], Network | Ensemble]) -> None:
@@ -134,6 +139,45 @@ def test_a_chain_of_images_flattens_nothing_in_between() -> None:
 def test_a_denoiser_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="returns 192 entries, the classifier reads 784 "):
         chain(denoiser(), perceptron())
+    with pytest.raises(ValueError, match="returns 192 entries, the classifier reads 784 "):
+        Ensemble((perceptron(),), "mean-logits", denoiser())
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_denoiser_before_an_ensemble_is_the_ensemble_of_chains(rule: Rule) -> None:
+    chains = Ensemble(tuple(chain(denoiser(), member) for member in members()), rule)
+    shared, x = Ensemble(members(), rule, denoiser()), examples()
+    assert torch.equal(shared(x), chains(x))
+    assert (shared.input_shape, shared.classes) == (chains.input_shape, chains.classes)
+    assert shared.parameters == chains.parameters - (len(members()) - 1) * denoiser().parameters
+    copy = shared.to(torch.float32)
+    assert copy.denoiser is not None
+    assert copy(x.float()).dtype is torch.float32
+
+
+def test_a_denoiser_before_an_ensemble_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+    original = torch.nn.functional.conv2d
+
+    def counting(x: torch.Tensor, weight: torch.Tensor, *more: Any) -> torch.Tensor:
+        passes.append(weight.shape)
+        return original(x, weight, *more)
+
+    monkeypatch.setattr(torch.nn.functional, "conv2d", counting)
+    with torch.inference_mode():
+        fast_forward(Ensemble((perceptron(SHAPE),) * 3, "mean-logits", denoiser()))(examples())
+    convolutions = [n for n in denoiser().nodes if isinstance(n.operation, Convolution)]
+    assert len(passes) == len(convolutions) > 0
+
+
+def test_blocks_fit_the_denoiser_too() -> None:
+    cpu, wide = torch.device("cpu"), Graph(SHAPE)
+    wide.convolution(128, kernel=3, padding=1)
+    wide.convolution(3, kernel=3, padding=1)
+    wide.flatten()
+    small = Ensemble((perceptron(SHAPE),), "mean-logits")
+    large = replace(small, denoiser=wide.network())
+    assert block_size(large, cpu) == block_size(wide.network(), cpu) < block_size(small, cpu)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,10 @@ pytestmark = pytest.mark.usefixtures("nothing_is_written")
         ({"member": MODEL}, "--member is for a smoothed model: give --sigma, too."),
         ({"denoiser": MODEL}, "--denoiser is for a smoothed model: give --sigma, too."),
         ({"sigma": "1", "noise": "gausian"}, "There is no noise 'gausian'. Did you mean 'gaus"),
+        (
+            {"norm": "l2", "sigma": "1", "evaluator": "first-order", "procedure": "sequential"},
+            "The evaluator 'first-order' needs the procedure 'fixed', not 'sequential': its",
+        ),
         ({"sigma": "1", "procedure": "fixd"}, "There is no procedure 'fixd'. Did you mean '"),
         ({"sigma": "1", "sides": "3"}, "--sides is 3; it must be 1 or 2."),
         ({"sigma": "1", "rule": "mean-logits"}, "--rule is for an ensemble: give --member, too."),

@@ -103,7 +103,9 @@ def test_only_what_was_measured_is_accepted(
 
 @pytest.mark.parametrize("sides", ["1", "2"])
 @pytest.mark.parametrize("procedure", ["curtailed", "sequential", "input-specific"])
-@pytest.mark.parametrize(("noise", "norm", "evaluator"), PAIRS[::5])
+@pytest.mark.parametrize(
+    ("noise", "norm", "evaluator"), [pair for pair in PAIRS if pair[2] != "first-order"][::5]
+)
 def test_every_procedure_is_accepted_with_any_certificate(
     project: Project,
     certboard: Certboard,

@@ -1,12 +1,14 @@
 import csv
 from fractions import Fraction
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from leaderboard.errors import InputError
 from leaderboard.setting import (
     FOLDER,
+    Procedure,
     Selection,
     Setting,
     exact_fraction,
@@ -206,6 +208,15 @@ def test_a_wrong_file_is_refused(tmp_path: Path, name: str, text: str, told: str
     (problem,) = problems_of(tmp_path, name, text)
     assert told in problem
     assert name in problem
+
+
+def test_a_procedure_that_is_not_there_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    smoothing = "[smoothing]\nn0 = 5\nn = 9\nfailure_probability = 0.1\n"
+    text = GOOD + smoothing + 'procedure = "sequentail"\n'
+    (problem,) = problems_of(tmp_path, "mnist-linf-0.3.toml", text)
+    assert "'smoothing.procedure' is 'sequentail', but must be one of" in problem
+    assert "Did you mean 'sequential'?" in problem
+    assert set(get_args(Procedure)) == set(procedures())
 
 
 def test_two_settings_with_the_same_radius_are_refused(tmp_path: Path) -> None:
