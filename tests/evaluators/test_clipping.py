@@ -258,6 +258,37 @@ def test_numbers_that_are_not_finite_narrow_nothing(
             assert torch.equal(cut.bounds.upper, search.lines.upper)
 
 
+def test_a_unit_without_a_plane_of_its_own_is_not_narrowed() -> None:
+    """The zeros in its place would say that it is nowhere negative, and nowhere positive."""
+    search = asked("leaky 2-4-3-3", "linf", 3)
+    clipping = search.clipping
+    assert clipping is not None
+    used = torch.cat([cut.units for cut in clipped(search, clipping, search.open)])
+    signs = torch.cat([cut.signs for cut in clipped(search, clipping, search.open)])
+    unit, sign = int(used[0]), int(signs[0])
+    known = clipping.units.known.clone()
+    known[0 if sign > 0 else 1, unit] = False
+    planes = clipping.units.planes
+    weight, bias = planes.weight.clone(), planes.bias.clone()
+    place = unit if sign > 0 else len(search.lines.leak) + unit
+    weight[place], bias[place] = 0.0, 0.0
+    units = replace(
+        clipping.units,
+        known=known,
+        planes=Planes(weight, bias),
+        weight32=weight.float(),
+        bias32=bias.float(),
+    )
+    for cut in clipped(search, replace(clipping, units=units), search.open):
+        assert not bool(((cut.units == unit) & (cut.signs == sign)).any())
+        ends, before = (b[0 if sign > 0 else 1][unit] for b in (cut.bounds, region_of(search)))
+        assert float(ends) == float(before)
+
+
+def region_of(search: Search) -> Bounds:
+    return Bounds(search.lines.lower, search.lines.upper)
+
+
 def test_gammas_are_finite_and_not_negative() -> None:
     search = asked("leaky 2-4-3-3", "linf", 3)
     assert search.clipping is not None

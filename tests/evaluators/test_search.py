@@ -13,9 +13,10 @@ from evaluators.deterministic import _search
 from evaluators.deterministic._ascent import Rates
 from evaluators.deterministic._branching import splits
 from evaluators.deterministic._corners import solve_corner
-from evaluators.deterministic._domains import Domains
+from evaluators.deterministic._domains import Cut, Domains, Leaf
 from evaluators.deterministic._proof import prove
 from evaluators.deterministic._search import Search
+from evaluators.deterministic._system import Bounds
 from evaluators.deterministic._unrolled import Rows
 from evaluators.problem import Ball, Norm
 from tests.fixtures.certificates import least_margin
@@ -25,7 +26,10 @@ NO_WITNESS: Callable[[Tensor], None] = lambda _points: None  # noqa: E731
 
 
 def domains(count: int = 5, units: int = 4, seed: int = 0) -> Domains:
+    """Each with a cut of its own."""
     generator = torch.Generator().manual_seed(seed)
+    none, ends = torch.zeros(0), Bounds(torch.zeros(units), torch.ones(units))
+    leaf = Leaf(0, (), none, torch.zeros(units).half())
     return Domains(
         torch.randint(0, 3, (count,), generator=generator),
         torch.randn(count, generator=generator),
@@ -33,7 +37,7 @@ def domains(count: int = 5, units: int = 4, seed: int = 0) -> Domains:
         torch.rand(count, units, generator=generator),
         torch.zeros(count, units, dtype=torch.int8),
         [((row, 1),) for row in range(count)],
-        [None] * count,
+        [Cut(None, leaf, 1.0 + row, none, none, none, ends) for row in range(count)],
     )
 
 
@@ -77,6 +81,7 @@ def test_children_are_both_halves_of_each_domain() -> None:
             assert int(children.goals[child]) == int(some.goals[row])
             assert torch.equal(children.betas[child], some.betas[row])
             assert torch.equal(children.slopes[child], some.slopes[row])
+            assert children.cuts[child] is some.cuts[row]
     assert bool((some.signs == 0).all())
 
 
@@ -86,6 +91,7 @@ def test_leaves_tell_the_multipliers_of_their_splits() -> None:
     assert (first.goal, first.path) == (int(some.goals[0]), ((2, 1), (0, -1)))
     assert torch.equal(first.betas, some.betas[0, [2, 0]])
     assert torch.equal(first.slopes, some.slopes[0])
+    assert (first.cut, root.cut) == (some.cuts[0], some.cuts[1])
     assert len(root.betas) == 0
 
 

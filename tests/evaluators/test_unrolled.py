@@ -1,5 +1,6 @@
 """An unrolled network is the network: its rows and bounds hold at every point, exactly."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -11,6 +12,8 @@ from evaluators.affine import Dense, Diagonal
 from evaluators.deadline import Deadline
 from evaluators.deterministic import _unrolled
 from evaluators.deterministic._around import Around
+from evaluators.deterministic._proof import prove
+from evaluators.deterministic._system import UnitLines
 from evaluators.deterministic._unrolled import Rows, Unrolled
 from evaluators.deterministic._unrolling import UnrollingError
 from evaluators.elementwise import LeakyReLU, Sigmoid
@@ -35,6 +38,30 @@ from tests.fixtures.unrolled import (
 NETWORKS = PIECEWISE | WITH_SIGMOIDS
 OFF = Fraction(1, 10**12)
 """What libraries' sigmoids may be off; only claims about their inputs are exact."""
+WIDE = Box(*(torch.full((1, 2), end, dtype=torch.float64) for end in (-2.0, 2.0)))
+
+
+@pytest.mark.parametrize("name", PIECEWISE)
+def test_claims_leave_room_for_another_order_of_summation(name: str) -> None:
+    """The recheck derives them again, and loses other roundings: each by a part in 10^10 at least.
+
+    Here by the proof itself, from the slopes that are kept as evidence.
+    """
+    problem = replace(about(PIECEWISE[name](0), WIDE), evidence=True)
+    found = around(problem)
+    for number, layer in enumerate(found.unrolled.layers):
+        before, claims = found.unrolled.layers[:number], found.layers[layer.position]
+        part = Unrolled(found.unrolled.network, found.unrolled.bounds, before)
+        lines = UnitLines.of(before)
+        if not before:
+            continue
+        for row, (entry, sign) in enumerate(zip(claims.rows, claims.signs, strict=True)):
+            place = (layer.entries == int(entry)).nonzero()[:, 0]
+            if len(place):
+                rows, slopes = layer.rows.select(place).times(float(sign)), claims.slopes[[row]]
+                (bound,) = prove(part, lines, rows, found.x, found.region, torch.from_numpy(slopes))
+                claimed = sign * (claims.lower if sign > 0 else claims.upper)[entry]
+                assert float(bound) - claimed >= 1e-10 * (1 + abs(claimed))
 
 
 def row_values(rows: Rows, columns: Vector) -> Vector:
