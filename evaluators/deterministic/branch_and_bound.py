@@ -29,12 +29,14 @@ POINTS = 8
 class BranchAndBound(Evaluator):
     """β-CROWN branch and bound (Wang et al. 2021, arXiv 2103.06624).
 
-    Each example is attacked, then bounded by α-CROWN; margins still open are split at undecided
-    ReLUs (filtered smart branching, De Palma et al. 2021, arXiv 2104.06718), all open domains of
-    all margins in common batches. Domains near a proof are clipped: the half-space in which their
-    counterexamples lie narrows the bounds of the units that matter (Clip-and-Verify, Zhou et al.
-    2025, arXiv 2512.11087), for them and their parts. A domain without undecided ReLUs is decided
-    by a linear program.
+    All examples are attacked together, in one batch. Then one after the other is bounded by
+    α-CROWN; margins still open are split at undecided ReLUs (filtered smart branching, De Palma et
+    al. 2021, arXiv 2104.06718), all open domains of all margins of an example in common batches.
+    (Each example's network is unrolled to its own undecided neurons, so that domains of several
+    examples would share no matrix; common batches of them hardly pay, see PERFORMANCE.md.) Domains
+    near a proof are clipped: the half-space in which their counterexamples lie narrows the bounds
+    of the units that matter (Clip-and-Verify, Zhou et al. 2025, arXiv 2512.11087), for them and
+    their parts. A domain without undecided ReLUs is decided by a linear program.
     Boxes of few inputs are first split along the inputs. Minimisers of the relaxed domains are
     starting points of further attacks.
 
@@ -65,21 +67,22 @@ class BranchAndBound(Evaluator):
     complete: ClassVar[bool] = True
 
     def solve(self, problem: Problem) -> list[Verdict]:
-        """Decide one example after the other."""
-        found = []
-        for row in range(len(problem)):
-            started = time.perf_counter()
-            verdict = self._solve(problem.select([row]), Deadline(problem.seconds))
-            found.append(replace(verdict, seconds=time.perf_counter() - started))
-        return found
-
-    def _solve(self, problem: Problem, deadline: Deadline) -> Verdict:
+        """Attack all examples at once, then decide one after the other."""
+        started = time.perf_counter()
         # Another stream than that of the attack which the cascade begins with.
         attack = replace(problem, seed=problem.seed + 1)
-        (verdict,) = PGD(restarts=self.restarts).solve(attack)
-        # A point that only float32 misclassifies is no answer.
-        if verdict.status is Status.FALSIFIED and not why_not_witness(problem, 0, verdict.witness):
-            return verdict
+        found = PGD(restarts=self.restarts).solve(attack)
+        share = (time.perf_counter() - started) / len(problem)
+        for row, verdict in enumerate(found):
+            started = time.perf_counter()
+            # A point that only float32 misclassifies is no answer.
+            if why_not_witness(problem, row, verdict.witness):
+                one = problem.select([row])
+                verdict = self._search(one, Deadline(max(problem.seconds - share, 0.0)))
+            found[row] = replace(verdict, seconds=share + time.perf_counter() - started)
+        return found
+
+    def _search(self, problem: Problem, deadline: Deadline) -> Verdict:
         with torch.no_grad():
             few = problem.x[0].numel() <= LOW_DIMENSION and problem.region.norm is Norm.LINF
             if few and not problem.evidence:

@@ -32,7 +32,7 @@ class IBP(Evaluator):
     title: ClassVar[str] = "Interval bound propagation"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[Network]] = Network
-    cascade: ClassVar[int | None] = 20
+    cascade: ClassVar[int | None] = 5
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of a batch at once."""

@@ -353,3 +353,56 @@ def test_a_witness_that_only_float32_sees_does_not_end_the_search(
     monkeypatch.setattr(PGD, "solve", lambda _self, _problem: false)
     (verdict,) = BranchAndBound()(problem)
     assert verdict.status is Status.CERTIFIED
+
+
+def test_examples_asked_together_are_attacked_at_once_and_answered_as_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, attacked, solve = FAMILIES["relu 2-4-4-3"](0), list[int](), PGD.solve
+    x = centers(network, 0, 8)
+    labels = network(x.double()).argmax(1)
+    problem = Problem(network, x, labels, Ball(Norm.LINF, Fraction(1, 4), -9.0, 9.0))
+
+    def watch(self: PGD, asked: Problem) -> list[Verdict]:
+        attacked.append(len(asked))
+        return solve(self, asked)
+
+    alone = [BranchAndBound()(problem.select([row]))[0] for row in range(len(problem))]
+    monkeypatch.setattr(PGD, "solve", watch)
+    together = BranchAndBound()(problem)
+    assert attacked == [len(problem)]
+    assert len({verdict.status for verdict in alone}) > 1
+    for one, other in zip(alone, together, strict=True):
+        assert (one.status, one.prediction, one.note) == (
+            other.status,
+            other.prediction,
+            other.note,
+        )
+        assert (one.margin is None) == (other.margin is None)
+        if one.margin is not None and other.margin is not None:
+            assert abs(one.margin - other.margin) < 1e-9
+
+
+def test_the_share_of_the_attack_counts_as_each_examples_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it takes is taken off the time that is left for the search."""
+    left = list[float]()
+
+    def slow(_self: PGD, asked: Problem) -> list[Verdict]:
+        time.sleep(0.2)
+        return [Verdict(Status.UNKNOWN, None)] * len(asked)
+
+    def look(_self: BranchAndBound, problem: Problem, deadline: Deadline) -> Verdict:
+        left.append(deadline.left)
+        return Verdict(Status.UNKNOWN, None)
+
+    monkeypatch.setattr(PGD, "solve", slow)
+    monkeypatch.setattr(BranchAndBound, "_search", look)
+    network = FAMILIES["relu 2-3-2"](0)
+    x = centers(network, 0, 4)
+    labels = network(x.double()).argmax(1)
+    region = Ball(Norm.LINF, Fraction(1, 5), -9.0, 9.0)
+    found = BranchAndBound()(Problem(network, x, labels, region, seconds=1.0))
+    assert all(0.9 < seconds <= 0.95 for seconds in left)
+    assert all(verdict.seconds >= 0.05 for verdict in found)

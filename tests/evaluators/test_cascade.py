@@ -91,6 +91,12 @@ def test_the_default_stages_are_those_with_a_place() -> None:
     assert all(f"{stage.name()}-{stage.version}" in cascade.version for stage in stages)
 
 
+def test_nobody_attacks_what_two_forward_passes_prove() -> None:
+    """An attack is dozens of passes forward and backward, in vain for every robust example."""
+    names = [stage.name() for stage in default_stages()]
+    assert names.index("ibp") < names.index("pgd") < names.index("crown")
+
+
 def test_the_cascade_may_leave_out_what_uses_up_the_time() -> None:
     every, cheap = Cascade(default_stages()), Cascade(default_stages(complete=False))
     assert (every.complete, cheap.complete) == (True, False)
