@@ -148,8 +148,8 @@ def splits(drawing: Drawing) -> None:
     for row, shift in enumerate((0.4, 1.3, 2.2)):
         y = 7.6 - 2.6 * row
         panel.line([(0, y), (10, y)], "soft")
-        for cut in (shift, shift + 3.0, shift + 6.0, shift + 9.0):
-            if cut < 10:
+        for cut in (shift, shift + 3.0, shift + 6.0):
+            if cut < 8:
                 panel.line([(cut, y - 0.55), (cut, y + 0.55)], "ink")
         between = any(4.0 < shift + 3 * k < 4.8 for k in range(4))
         kind = "broken" if between else "proved"

@@ -97,7 +97,7 @@ def exact_minimum(drawing: Drawing) -> None:
     panel.line(MARGIN, "ink")
     panel.line([(-1, 0.3), (1, 0.3)], "proved", dashed=True)
     panel.dot((0.15, 0.3), "proved", 4.5)
-    panel.text((0.2, 0.2), "least margin > 0: certified", "proved", dy=4)
+    panel.text((0.06, 0.19), "least margin > 0: certified", "proved", "start", 4)
     panel.text((-0.72, 0.85), "margin", "ink", "start")
 
 

@@ -45,6 +45,26 @@ def test_what_is_not_mathematics_is_refused(latex: str, told: str) -> None:
         mathml(latex)
 
 
+def words(latex: str) -> str:
+    return "".join(ElementTree.fromstring(mathml(latex)).itertext())
+
+
+def test_a_root_is_seen_without_a_font_for_mathematics() -> None:
+    assert words(r"\frac{m}{\sqrt{2}}") == "m√2"
+    assert words(r"\sigma \sqrt{2 \pi}") == "σ√(2π)"
+    assert "msqrt" not in mathml(r"\sqrt{2}")
+
+
+def test_a_root_of_another_degree_is_refused() -> None:
+    with pytest.raises(InputError, match="<mroot>"):
+        mathml(r"\sqrt[3]{x}")
+
+
+def test_a_relation_is_an_operator_that_is_not_stretched() -> None:
+    assert '<mo stretchy="false" lspace="0.28em" rspace="0.28em">⟹</mo>' in mathml(r"a \implies b")
+    assert ">⪰</mo>" in mathml(r"M \succeq 0")
+
+
 def test_a_minimum_has_its_region_below_it() -> None:
     assert "<munder><mo>min</mo>" in mathml(r"\min_{x \in B} f")
     assert "<msub><mo>min</mo>" in mathml(r"\min_{x \in B} f", inline=True)
