@@ -94,6 +94,11 @@ class Layer:
         """The rows' weights in float32, for the search."""
         return self.rows.weight.float()
 
+    @cached_property
+    def support(self) -> Tensor:
+        """Which columns each unit depends on, `[units, columns before]`."""
+        return self.rows.weight != 0
+
     def sizes(self, magnitudes: Tensor) -> Tensor:
         """`[units]`: largest |W|m + |b| + lost, m the magnitudes of the columns before."""
         reach = self.rows.weight.abs() @ magnitudes[: self.first]
@@ -157,7 +162,7 @@ class Unrolled:
         used[0] = True  # rows may be constant, but a region has an input
         for layer in reversed(self.layers):
             span = slice(layer.first, layer.first + len(layer))
-            used[: layer.first] |= (layer.rows.weight[used[span]] != 0).any(0)
+            used[: layer.first] |= layer.support[used[span]].any(0)
         columns = used.nonzero()[:, 0]
         inputs = columns[columns < self.inputs]
         lower, upper = (bound.flatten()[None, inputs] for bound in self.bounds[0])
@@ -167,8 +172,9 @@ class Unrolled:
             if not len(here):
                 continue
             before = columns[columns < layer.first]
-            chosen = layer.rows.select(here)
-            chosen = replace(chosen, weight=chosen.weight[:, before])
+            # In one step: whole rows would be large.
+            weight = layer.rows.weight[here[:, None], before]
+            chosen = Rows(weight, layer.rows.bias[here], layer.rows.lost[here])
             part.layers.append(
                 replace(
                     layer,
