@@ -68,7 +68,8 @@ def test_the_letters_count_as_the_tally_does() -> None:
 
 def test_a_radius_of_exactly_the_settings_own_is_certified_and_one_below_is_not() -> None:
     made = smoothed_rows("digits-noise", "digits-l2-0.25", 4)
-    made = made.assign(prediction=made["label"], radius=["0.25", "1/4", "0.249999", None])
+    radius = pd.Series(["0.25", "1/4", "0.249999", None], dtype=object)
+    made = made.assign(prediction=made["label"], radius=radius)
     assert Results(Path("a"), made, provenance(made)).highlights.letters == "ccuu"
     abstained = made.assign(prediction=pd.array([None] * 4, dtype="Int64"))
     assert Results(Path("a"), abstained, provenance(made)).highlights.letters == "uuuu"
