@@ -75,7 +75,7 @@ def test_plotly_is_not_loaded_where_there_is_no_chart(website: str, browser: Any
 
 def names(visit: Visit, body: str) -> list[str]:
     found: list[str] = visit.page.locator(
-        f"#standings {body} tr:not([hidden]) .cb-name a"
+        f"#standings {body} tr:not([hidden]) .cb-name > a"
     ).all_inner_texts()
     return found
 
