@@ -5,7 +5,6 @@ the setting's own protocol is `<slug>.<evaluator>.parquet` beside it and is not 
 never writes; writing goes to a file beside the place and is renamed.
 """
 
-import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow.csv import write_csv
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leaderboard.columns import DESCRIBED
@@ -47,7 +45,6 @@ COLUMNS = tuple(SCHEMA.names)
 _SINCE = {one.name: one.since for one in DESCRIBED}
 
 _PROVENANCE_KEY = b"certboard"
-_PARTS_KEY = b"certboard-parts"
 
 
 class Provenance(BaseModel):
@@ -244,43 +241,12 @@ def _texts(column: pa.ChunkedArray) -> Texts:
 
 
 def load(result: Results) -> pa.Table:
-    """All rows of a stored evaluation as they lie there, for `csv` and `combined`.
+    """All rows of a stored evaluation as they lie there, for `results_export`.
 
     Raises:
         InputError: as for `read`.
     """
     return _read(result.path, COLUMNS)[0]
-
-
-def csv(rows: pa.Table, inert: Callable[[str], str]) -> bytes:
-    """Loaded rows for spreadsheets, without witnesses, which are binary.
-
-    `inert` is asked once about every different text and says what is written in its place.
-    """
-    table = rows.drop_columns(["witness"])
-    for place, name in enumerate(table.column_names):
-        if pa.types.is_string(table.schema.types[place]):
-            column = table[name].combine_chunks().dictionary_encode()
-            texts = column.dictionary.to_pylist()
-            if (changed := [inert(text) for text in texts]) != texts:
-                written_as = pa.array(changed, pa.string()).take(column.indices)
-                table = table.set_column(place, name, written_as)
-    written = io.BytesIO()
-    write_csv(table, written)
-    return written.getvalue()
-
-
-def combined(loaded: Sequence[tuple[Provenance, pa.Table]]) -> bytes:
-    """Several loaded evaluations as one Parquet file, in their order.
-
-    The provenance of each is in the file's metadata, as a JSON list.
-    """
-    parts = [provenance.model_dump(mode="json") for provenance, _ in loaded]
-    table = pa.concat_tables([rows for _, rows in loaded])
-    table = table.replace_schema_metadata({_PARTS_KEY: json.dumps(parts).encode()})
-    made = io.BytesIO()
-    pq.write_table(table, made, compression="zstd", write_page_checksum=True)
-    return made.getvalue()
 
 
 def read_provenance(path: Path) -> Provenance:

@@ -13,7 +13,8 @@ from leaderboard.publishing import interface, places, tables
 from leaderboard.publishing.croissant import croissant
 from leaderboard.publishing.feed import feed
 from leaderboard.publishing.stored import AllRows, StoredFile, unranked_files
-from leaderboard.results import combined, csv, load
+from leaderboard.results import load
+from leaderboard.results_export import combined, csv
 
 
 def files(board: Board, stored: Mapping[str, list[StoredFile]]) -> Files:

@@ -247,9 +247,12 @@
     });
     filter.addEventListener("input", offer);
     const state = new URLSearchParams(location.search);
-    if ([...select.options].some((one) => one.value === state.get("setting"))) select.value = state.get("setting");
+    const known = [...select.options].some((one) => one.value === state.get("setting"));
+    // Who comes without a choice sees the worked comparison at once.
+    const { setting, s } = known ? Object.fromEntries(state) : root.dataset;
+    if (setting) select.value = setting;
     root.hidden = false;
-    enter((state.get("s") ?? "").split(",").filter(Boolean));
+    enter((s ?? "").split(",").filter(Boolean));
   };
 
   // ---- evaluators ----

@@ -17,7 +17,7 @@ DOORS = {
         "evaluators/onnx_wire.py",
     },
     "onnxruntime": {"evaluators/onnx_runtime.py"},
-    "pyarrow": {"leaderboard/results.py"},
+    "pyarrow": {"leaderboard/results.py", "leaderboard/results_export.py"},
     "jinja2": {"leaderboard/pages.py"},
     "latex2mathml": {"leaderboard/formula.py"},
 }

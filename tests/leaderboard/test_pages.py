@@ -13,7 +13,7 @@ from leaderboard.page_submissions import submissions_index
 from leaderboard.pages import generate, plan
 from leaderboard.project import Project
 from leaderboard.results import Results, load, write
-from leaderboard.results import csv as csv_of
+from leaderboard.results_export import csv as csv_of
 from leaderboard.site_build import BELOW, write_page
 from tests.fixtures.board import HOSTILE, board, provenance, rows
 from tests.fixtures.website import generated, whole
