@@ -133,7 +133,7 @@ class Sureness:
     """How many certificates of a page may be wrong.
 
     Attributes:
-        statements: examples about which a smoothed model's evaluation may state a radius.
+        statements: examples about which a smoothed model's evaluation might have stated a radius.
         expected: upper bound of the expected number of wrong ones, the sum of all their failure
             probabilities; it needs no independence.
         most: a number that is exceeded with probability at most `DOUBT`, by Markov's inequality,
@@ -148,16 +148,16 @@ class Sureness:
 def sureness(results: Iterable["Results"]) -> Sureness | None:
     """What can be said about all smoothed results of a page together; None where there is none.
 
-    Every example that was sampled counts, certified or not: choosing the certified ones
-    afterwards would change their chance of being wrong.
+    Every example of a sampled model counts, certified or not and even if time ran out before its
+    samples were drawn: choosing some of them afterwards would change their chance of being wrong.
     """
     statements, expected = 0, Fraction(0)
     for result in results:
         tally = result.tally
         if not tally.probabilistic:
             continue
-        statements += tally.sampled
-        expected += tally.sampled * _failure_probability(result)
+        statements += tally.examples
+        expected += tally.examples * _failure_probability(result)
     if not statements:
         return None
     return Sureness(statements, expected, max(0, ceil(expected / DOUBT) - 1))

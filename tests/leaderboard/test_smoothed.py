@@ -86,12 +86,13 @@ def test_markov_bounds_the_number_of_wrong_ones(size: int, failure: float, most:
     assert most == 0 or found.expected / most > Fraction(1, 20)
 
 
-def test_examples_that_were_not_sampled_do_not_count() -> None:
+def test_examples_for_which_time_ran_out_count_too() -> None:
+    """Which ones these are may have depended on what was drawn."""
     one = result(10, 0.1)
     one.rows.loc[:3, "n"] = None
     found = sureness([one])
     assert found is not None
-    assert found.statements == 6
+    assert found.statements == 10
     assert sureness([]) is None
 
 
