@@ -37,6 +37,7 @@
         || direction * (numbers ? one.key - other.key : collator.compare(one.key, other.key)) || 0);
       body.append(...keyed.map((one) => one.row));
     }
+    table.dispatchEvent(new Event("cb-sorted"));
   };
 
   const sortable = (table) => {
@@ -59,14 +60,35 @@
     if (header) sort(table, header, wanted.startsWith("-") ? -1 : 1);
   };
 
+  // A browser lays out a hundred rows in no time and a thousand in too long: of what fits a filter,
+  // each tier shows so many, and a button shows more.
+  const AT_ONCE = 100;
+
   const filterable = (tools) => {
     const table = document.getElementById(tools.dataset.table);
     const groups = [...table.tBodies].map((body) => ({
       body,
       head: body.querySelector(".cb-group"),
       rows: rowsOf(body).map((row) => ({ row, text: null })),
+      most: AT_ONCE,
+      more: null,
     }));
     const total = groups.reduce((sum, group) => sum + group.rows.length, 0);
+
+    const offer = (group, left) => {
+      if (!group.more && left) {
+        group.more = group.body.insertRow();
+        group.more.className = "cb-group cb-rest";
+        const cell = group.more.insertCell();
+        cell.colSpan = table.tHead.rows[0].cells.length;
+        cell.innerHTML = '<button type="button"></button>';
+        cell.firstChild.addEventListener("click", () => { group.most += AT_ONCE; apply(false); });
+      }
+      if (!group.more) return;
+      group.more.hidden = left === 0;
+      group.more.querySelector("button").textContent = `Show ${Math.min(left, AT_ONCE)} more of ${left}`;
+      group.body.append(group.more);
+    };
     const buttons = [...tools.querySelectorAll("[data-kind]")];
     const selects = [...tools.querySelectorAll("select[data-filter]")];
     const search = tools.querySelector("input");
@@ -75,22 +97,26 @@
     const saidBy = (entry) =>
       entry.text ??= [...entry.row.cells].map(textOf).join(" ").toLowerCase();
 
-    const apply = () => {
+    const apply = (afresh = true) => {
       const kind = buttons.find((one) => one.getAttribute("aria-pressed") === "true")?.dataset.kind;
       const asked = selects.filter((one) => one.value).map((one) => [one.dataset.filter, one.value]);
       if (kind) asked.push(["kind", kind]);
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
-      for (const { body, head, rows } of groups) {
+      for (const group of groups) {
+        const { body, head, rows } = group;
+        if (afresh) group.most = AT_ONCE;
         let here = 0;
         for (const entry of rows) {
           const { row } = entry;
-          const hidden = !asked.every(([name, value]) => (row.dataset[name] ?? body.dataset[name]) === value)
-            || (words.length > 0 && !words.every((word) => saidBy(entry).includes(word)));
+          const fits = asked.every(([name, value]) => (row.dataset[name] ?? body.dataset[name]) === value)
+            && (words.length === 0 || words.every((word) => saidBy(entry).includes(word)));
+          here += fits;
+          const hidden = !fits || here > group.most;
           if (row.hidden !== hidden) row.hidden = hidden;
-          here += !hidden;
         }
         if (head) head.hidden = here === 0;
+        offer(group, Math.max(0, here - group.most));
         shown += here;
       }
       told.value = shown < total ? `${shown} of ${total} rows` : "";
@@ -110,6 +136,14 @@
     }
     // Not "q": the theme opens its own search for it.
     search.addEventListener("input", () => { remember("words", search.value.trim()); apply(); });
+
+    table.addEventListener("cb-sorted", () => {
+      for (const group of groups) {
+        const known = new Map(group.rows.map((entry) => [entry.row, entry]));
+        group.rows = rowsOf(group.body).map((row) => known.get(row));
+      }
+      apply();
+    });
 
     if (buttons.some((one) => one.dataset.kind === state.get("kind"))) press(state.get("kind"));
     search.value = state.get("words") ?? "";
