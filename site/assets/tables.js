@@ -16,7 +16,7 @@
 
   // What a cell says, without the details that can be opened in it.
   const textOf = (cell) => {
-    if (!cell.querySelector("details")) return cell.textContent.trim();
+    if (cell.lastElementChild?.nodeName !== "DETAILS") return cell.textContent.trim();
     return [...cell.childNodes].filter((node) => node.nodeName !== "DETAILS")
       .map((node) => node.textContent).join(" ").trim();
   };
@@ -60,9 +60,9 @@
     if (header) sort(table, header, wanted.startsWith("-") ? -1 : 1);
   };
 
-  // A browser lays out a hundred rows in no time and a thousand in too long: of what fits a filter,
-  // each tier shows so many, and a button shows more.
-  const AT_ONCE = 100;
+  // A browser lays out fifty rows in no time and a thousand in too long: of what fits a filter, each
+  // tier shows so many, and a button shows more. The page hides the others until this has run.
+  const AT_ONCE = 50;
 
   const filterable = (tools) => {
     const table = document.getElementById(tools.dataset.table);
@@ -149,6 +149,7 @@
     search.value = state.get("words") ?? "";
     tools.hidden = false;
     apply();
+    table.dataset.ready = "";
   };
 
   // Which columns are shown: those with a key can be chosen, those with data-off wait to be.
