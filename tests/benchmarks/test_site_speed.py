@@ -5,14 +5,10 @@ Each submission is evaluated in every setting of its dataset, on a hundred examp
 """
 
 import gzip
-import http.server
 import json
 import resource
-import shutil
-import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +16,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from leaderboard.pages import BuildReport, build
+from tests.fixtures.browser import WIDE, chromium, needs_browser, served
 from tests.fixtures.thousand import thousand
 
 CROWDED = "cifar10-linf-8_255"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 MOST_MILLISECONDS = 100
 MOST_BYTES = 400_000
@@ -73,20 +69,10 @@ def test_a_setting_with_a_thousand_rows_weighs_little(crowded: Path) -> None:
     assert len(page) < MOST_BYTES
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def address(crowded: Path) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=crowded))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/settings/{CROWDED}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(crowded) as home:
+        yield f"{home}settings/{CROWDED}/"
 
 
 MEASURE = """async () => {
@@ -123,19 +109,15 @@ MEASURE = """async () => {
 }"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+@needs_browser
 def test_a_thousand_rows_are_filtered_and_sorted_at_once(address: str) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as tool:
-        arguments = ["--no-sandbox", "--disable-gpu"]
-        browser = tool.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+    with chromium() as browser:
+        page = browser.new_page(viewport=WIDE)
         began = time.perf_counter()
         page.goto(address)
         page.wait_for_load_state("networkidle")
         loaded = time.perf_counter() - began
         rounds = [page.evaluate(MEASURE) for _ in range(5)]
-        browser.close()
     best = {name: min(found[name] for found in rounds) for name in rounds[0]}
     print(f"\nloaded in {loaded:.1f} s; milliseconds: {json.dumps(best)}")
     assert max(best.values()) < MOST_MILLISECONDS
