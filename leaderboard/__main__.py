@@ -20,6 +20,7 @@ COMMANDS = (
     "rechecking",
     "building",
     "looking",
+    "inspecting",
     "submitting",
     "intake",
 )

@@ -3,9 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from leaderboard.dataset import Dataset, load_datasets
+from leaderboard.decisions import Decision, load_decisions
+from leaderboard.fingerprints import Checks, Twin, load_checks
 from leaderboard.literature import Reported, load_literature
 from leaderboard.project import Project
 from leaderboard.ranking import Standing, standings
@@ -25,7 +28,8 @@ class Board:
     `standings` has every setting's lines, in the order they are shown; `results_of` a submission's
     results in the order of the settings, also of one that is retired and in no table; `named_of`
     those of evaluators that were named instead of the settings' protocol, which are never ranked;
-    `former` those of a submission's earlier model, which say nothing of the present one.
+    `former` those of a submission's earlier model, which say nothing of the present one. `checks`
+    are what is kept of networks to recognise them, `decisions` what maintainers said of flags.
     """
 
     settings: Mapping[str, Setting]
@@ -40,6 +44,15 @@ class Board:
     named_of: Mapping[str, Sequence["Results"]] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
     """By slug: of models whose results do not say it, counted in the committed files."""
+    checks: Mapping[str, Checks] = field(default_factory=dict)
+    decisions: Sequence[Decision] = ()
+
+    @cached_property
+    def twins(self) -> Mapping[str, Sequence[Twin]]:
+        """For each submission those that are the same network."""
+        from leaderboard.flags import twins_of
+
+        return twins_of(self.submissions, self.checks)
 
     @property
     def named(self) -> list["Results"]:
@@ -120,6 +133,8 @@ def assemble(
     literature: Sequence[Reported],
     taxonomy: Taxonomy,
     named: Iterable["Results"] = (),
+    checks: Mapping[str, Checks] | None = None,
+    decisions: Sequence[Decision] = (),
 ) -> Board:
     """Group results and literature by setting and submission, each in one pass."""
     groups = _group(settings, submissions, results, named)
@@ -151,7 +166,20 @@ def assemble(
         dict(groups.former),
         own,
         dict(groups.named_of),
+        _present(checks or {}, submissions),
+        decisions,
     )
+
+
+def _present(
+    checks: Mapping[str, Checks], submissions: Mapping[str, Submission]
+) -> dict[str, Checks]:
+    """What is kept of the networks that there are; not of a submission's earlier one."""
+    return {
+        slug: one
+        for slug, one in checks.items()
+        if slug in submissions and one.model_sha256 == model_hash(submissions[slug])
+    }
 
 
 def load_board(project: Project) -> Board:
@@ -166,6 +194,8 @@ def load_board(project: Project) -> Board:
         load_literature(),
         load_taxonomy(),
         read_named(project),
+        load_checks(project),
+        load_decisions(project),
     )
     return replace(board, parameters=_counted(project, board))
 

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboard import literature, setting, taxonomy
+from leaderboard import flags, literature, setting, taxonomy
 from leaderboard.dataset import load_datasets
+from leaderboard.decisions import load_decisions, unknown_decisions
 from leaderboard.errors import InputError
 from leaderboard.formatting import plural
+from leaderboard.project import Project
+from leaderboard.submission_files import slugs
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,15 @@ def _unplaced() -> list[str]:
         " certified or attacked."
         for title in lost
     ]
+
+
+def check_decisions(project: Project) -> list[str]:
+    """What is wrong with the maintainers' decisions about flags, a sentence each."""
+    try:
+        decisions = load_decisions(project)
+    except InputError as error:
+        return list(error.problems)
+    return unknown_decisions(decisions, set(slugs(project.submissions)), set(flags.RULES))
 
 
 _COUNTS: dict[str, Callable[[], int]] = {

@@ -12,6 +12,7 @@ from leaderboard.citation import bibtex
 from leaderboard.claims import judge
 from leaderboard.downloads import download_of
 from leaderboard.example_pictures import Gallery, Picture, class_name
+from leaderboard.flags import flags_of
 from leaderboard.formatting import DASH, rounded_down, seconds
 from leaderboard.highlights import MOST, Shown
 from leaderboard.page_plan import Files, PagePlan, View, code, drawn
@@ -56,6 +57,7 @@ class SubmissionPages:
         examples = [self._examples(result) for result in results]
         view: View = {
             "submission": subject,
+            "flags": flags_of(board, slug),
             "node": board.taxonomy.nodes.get(subject.training.node),
             "entries": [
                 self._entry(subject, result, shown)

@@ -28,6 +28,11 @@ class Project:
         return self.results_folder or self.site / "data" / "results"
 
     @property
+    def checks(self) -> Path:
+        """Worked out by us to recognise networks: `<slug>.json`."""
+        return self.site / "data" / "checks"
+
+    @property
     def pages(self) -> Path:
         """The generated Markdown that MkDocs reads."""
         return self.root / "build" / "pages"

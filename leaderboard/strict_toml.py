@@ -4,6 +4,7 @@ Keys are exact: a misspelt one is an error that names the nearest allowed key, a
 reports all problems of a file, not the first.
 """
 
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from leaderboard.errors import InputError, nearest
+from leaderboard.rules import MOST, told
 
 
 class Strict(BaseModel):
@@ -30,9 +32,18 @@ Entries = Annotated[
 """A TOML array, kept as a tuple."""
 
 
+# A key of thousands of parts takes the parser time and memory that grow with their square.
+_QUOTED = re.compile(r"""'[^'\n]*'|["](?:\\.|[^"\\\n])*["]""")
+_CHAIN = re.compile(r"(?<![\w-])[\w-]+(?:\s*\.\s*[\w-]+){32}")
+
+
 def shown(value: object) -> str:
     """`value` as an error message quotes it: short, and every unprintable character escaped."""
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    try:
+        text = str(value).lower() if isinstance(value, bool) else repr(value)
+    except (RecursionError, ValueError):
+        # Nested without end, or a number with more digits than Python writes.
+        text = "too long to be shown"
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
@@ -43,7 +54,10 @@ def read_toml(path: Path, where: str) -> dict[str, Any]:
         InputError: the file is missing, not UTF-8, or not TOML (with line and column).
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if _CHAIN.search(_QUOTED.sub("q", text)):
+            raise InputError(f"{where} is nested too deeply.")
+        return tomllib.loads(text)
     except FileNotFoundError:
         raise InputError(f"There is no file {where}.") from None
     except UnicodeDecodeError as error:
@@ -54,21 +68,44 @@ def read_toml(path: Path, where: str) -> dict[str, Any]:
         raise InputError(f"{where} is not valid TOML: {error}.") from None
     except RecursionError:
         raise InputError(f"{where} is nested too deeply.") from None
+    except ValueError as error:
+        # A number of more digits than Python reads, or a date that does not exist.
+        raise InputError(f"{where} is not valid TOML: {str(error).split(';')[0]}.") from None
 
 
-def parse(model: type[Model], table: Mapping[str, Any], where: str, **derived: str) -> Model:
+def parse(
+    model: type[Model],
+    table: Mapping[str, Any],
+    where: str,
+    *,
+    named: bool = False,
+    **derived: str,
+) -> Model:
     """`table` as a `model`, whose fields in `derived` follow from the file's place.
+
+    With `named`, each sentence ends with the name of the rule that is broken.
 
     Raises:
         InputError: one sentence a problem, each beginning with `where`.
     """
+
+    def ruled(rule: str, sentence: str) -> str:
+        return told(rule, sentence) if named else sentence
+
     sentences = [
-        f"{where}: {_unknown_key(key, model, (), derived)}" for key in derived & table.keys()
+        ruled("toml-key", f"{where}: {_unknown_key(key, model, (), derived)}")
+        for key in derived & table.keys()
     ]
     try:
         parsed = model.model_validate({**table, **derived})
     except ValidationError as error:
-        sentences += [_sentence(detail, model, where, derived) for detail in error.errors()]
+        details = error.errors()
+        sentences += [
+            ruled(_rule(detail), _sentence(detail, model, where, derived))
+            for detail in details[:MOST]
+        ]
+        if len(details) > MOST:
+            sentences.append(f"{where} has {len(details) - MOST:,} more problems.")
     if sentences:
         raise InputError(*sentences)
     return parsed
@@ -95,10 +132,23 @@ def _sentence(
     return f"{where}: {f'[{key}] ' if key else ''}{problem}"
 
 
+def _rule(detail: ErrorDetails) -> str:
+    kind = detail["type"]
+    if kind in ("missing", "extra_forbidden"):
+        return "toml-key"
+    if kind == "value_error":
+        return getattr(detail["ctx"]["error"], "rule", "toml-value")
+    if kind in ("literal_error", "string_pattern_mismatch"):
+        return "toml-value"
+    if kind.endswith(("_type", "_parsing")):
+        return "toml-type"
+    return "text-length" if kind.startswith("string_too") else "toml-range"
+
+
 def _unknown_key(key: str, model: type[BaseModel], loc: Loc, derived: Collection[str]) -> str:
     place = f" in [{_key(loc)}]" if loc else ""
     allowed = [name for name in _keys(model, loc) if loc or name not in derived]
-    hint = nearest(key, allowed)
+    hint = nearest(key[:100], allowed)
     return f"there is no key {shown(key)}{place}.{hint} Allowed here: {', '.join(allowed)}."
 
 

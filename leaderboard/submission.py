@@ -4,7 +4,7 @@ A submission is data that others wrote. Nothing in it is executed, and what is w
 told all at once, a sentence each.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Self
@@ -12,10 +12,19 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from leaderboard.errors import InputError, nearest
+from leaderboard.lookalikes import alike
 from leaderboard.project import Project
+from leaderboard.rules import RuledError, told
 from leaderboard.setting import ExactText, Setting, exact_fraction, load_settings
-from leaderboard.strict_toml import Entries, Strict, parse, read_toml
-from leaderboard.submission_files import MANIFEST, find_folder, folder_problems, slugs
+from leaderboard.strict_toml import Entries, Strict, parse, read_toml, shown
+from leaderboard.submission_files import (
+    MANIFEST,
+    confusable,
+    find_folder,
+    folder_problems,
+    slugs,
+    spare_files,
+)
 from leaderboard.submission_models import (
     MOST_MEMBERS,
     EnsembleTable,
@@ -72,11 +81,22 @@ class Training(Strict):
     extra_data: Line = "none"
 
 
+LARGEST_SCALE = 20
+"""Of noise, in units of the pixel range; published models stay below 5."""
+
+
+def _in_pixels(sigma: str) -> str:
+    if exact_fraction(sigma) > LARGEST_SCALE:
+        problem = f"must be at most {LARGEST_SCALE}, in units of the pixel range [0, 1]"
+        raise RuledError("smoothing-scale", f"{problem}: divide by 255?")
+    return sigma
+
+
 class Smoothing(Strict):
     """The noise of a smoothed model; `sigma` is its scale as written."""
 
     distribution: Annotated[str, AfterValidator(_known_noise)]
-    sigma: ExactText
+    sigma: Annotated[ExactText, AfterValidator(_in_pixels)]
 
     @property
     def scale(self) -> Fraction:
@@ -92,11 +112,14 @@ class Claim(Strict):
     certified: float = Field(ge=0, le=100)
 
     @model_validator(mode="after")
-    def _certified_is_also_right(self) -> Self:
+    def _in_percent_and_order(self) -> Self:
+        if self.clean is not None and 0 < self.clean <= 1:
+            problem = f"has a clean accuracy of {self.clean}: write percent, such as 98.0"
+            raise RuledError("claim-unit", problem)
         if self.clean is not None and self.certified > self.clean:
-            raise ValueError(
-                f"has a certified accuracy of {self.certified} above the clean one of {self.clean}"
-            )
+            above = f"above the clean one of {self.clean}"
+            problem = f"has a certified accuracy of {self.certified} {above}"
+            raise RuledError("claim-order", problem)
         return self
 
 
@@ -133,6 +156,12 @@ class Submission(Strict):
     def composed(self) -> bool:
         """Whether the base classifier is made of several files."""
         return bool(self.members) or self.denoiser is not None
+
+    @property
+    def files(self) -> set[str]:
+        """The networks that lie in the folder."""
+        parts = (self.model, *self.members, *([self.denoiser] if self.denoiser else []))
+        return {part.file for part in parts if part.file}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -185,14 +214,24 @@ def load_submission(project: Project, slug: str) -> Submission:
     """
     folder = find_folder(project.submissions, slug)
     where = f"submissions/{slug}"
+    if lookalikes := confusable(slug, slugs(project.submissions)):
+        raise InputError(*lookalikes)
+    return _load(folder, where, slug)
+
+
+def _load(folder: Path, where: str, slug: str) -> Submission:
     if unfit := folder_problems(folder, where):
         raise InputError(*unfit)
-    table = read_toml(folder / MANIFEST, f"{where}/{MANIFEST}")
+    try:
+        table = read_toml(folder / MANIFEST, f"{where}/{MANIFEST}")
+    except InputError as error:
+        raise InputError(*(told("toml-syntax", one) for one in error.problems)) from None
     problems = problems_of_files(folder, where, table)
     try:
-        submission = parse(Submission, table, f"{where}/{MANIFEST}", slug=slug)
+        submission = parse(Submission, table, f"{where}/{MANIFEST}", named=True, slug=slug)
     except InputError as error:
         raise InputError(*error.problems, *problems) from None
+    problems = problems or spare_files(folder, where, submission.files)
     if problems:
         raise InputError(*problems)
     return submission
@@ -215,15 +254,55 @@ def load_submissions(project: Project) -> dict[str, Submission]:
     """
     submissions: dict[str, Submission] = {}
     problems: list[str] = []
-    for slug in slugs(project.submissions):
+    names = slugs(project.submissions)
+    for slug in names:
         try:
-            submissions[slug] = load_submission(project, slug)
+            folder = find_folder(project.submissions, slug)
+            submissions[slug] = _load(folder, f"submissions/{slug}", slug)
         except InputError as error:
             problems.extend(error.problems)
+    problems.extend(_lookalikes(names, submissions))
     problems.extend(_problems_of_successors(submissions))
     if problems:
         raise InputError(*problems)
     return submissions
+
+
+def _lookalikes(names: Iterable[str], submissions: Mapping[str, Submission]) -> Iterator[str]:
+    """Names that can be mistaken for others, and titles for those of other authors."""
+    for slug, other in alike({name: name for name in names}):
+        yield from confusable(slug, [other])
+    titles = {slug: (one.title, one.authors) for slug, one in submissions.items()}
+    yield from _titles_alike(titles)
+
+
+def _titles_alike(titles: Mapping[str, tuple[str, tuple[str, ...]]]) -> Iterator[str]:
+    """A sentence for each title that can be mistaken for an earlier one of other authors."""
+    for slug, other in alike({slug: title for slug, (title, _) in titles.items()}):
+        (title, authors), (_, others) = titles[slug], titles[other]
+        if authors != others:
+            mistaken = f"can be mistaken for that of submissions/{other}"
+            where = f"submissions/{slug}/{MANIFEST}"
+            yield told("title-confusable", f"{where}: the title {shown(title)} {mistaken}.")
+
+
+def title_problems(project: Project, submissions: Mapping[str, Submission]) -> list[str]:
+    """Titles of `submissions` that can be mistaken for those of any others in the project.
+
+    Of the others only title and authors are read; what else is wrong with them is not told here.
+    """
+    titles: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for slug in slugs(project.submissions):
+        folder = project.submissions / slug
+        if slug in submissions or folder_problems(folder, slug):
+            continue
+        try:
+            table = read_toml(folder / MANIFEST, slug)
+            titles[slug] = (str(table["title"]), tuple(map(str, table["authors"])))
+        except (InputError, KeyError, TypeError):
+            continue
+    titles |= {slug: (one.title, one.authors) for slug, one in submissions.items()}
+    return list(_titles_alike(titles))
 
 
 def _problems_of_successors(submissions: Mapping[str, Submission]) -> Iterator[str]:

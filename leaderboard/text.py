@@ -11,9 +11,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from leaderboard.lookalikes import mixed_word
+from leaderboard.rules import RuledError
+
 _LONGEST_LINE, _LONGEST_PARAGRAPH, _LONGEST_URL = 300, 2000, 500
 
 _INVISIBLE = ("Cc", "Cf", "Co", "Cn", "Cs", "Zl", "Zp")
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Fillers and joiners that Unicode counts as letters, signs or marks."""
+_MOST_MARKS = 3
 _URL = re.compile(
     r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[\w.~:/?#\[\]@!$&'()*+,;=%-]*)?", re.ASCII
 )
@@ -21,15 +27,45 @@ _URL = re.compile(
 
 def _visible(text: str, longest: int, *, newlines: bool = False) -> str:
     if not text.strip():
-        raise ValueError("must not be empty")
+        raise RuledError("text-length", "must not be empty")
     if len(text) > longest:
-        raise ValueError(f"must have at most {longest} characters (it has {len(text)})")
-    for character in text.replace("\n", "") if newlines else text:
-        if unicodedata.category(character) in _INVISIBLE:
-            raise ValueError(f"must not contain the invisible character U+{ord(character):04X}")
+        has = f"(it has {len(text)})"
+        raise RuledError("text-length", f"must have at most {longest} characters {has}")
+    hidden = next((c for c in text if not _seen(c) and not (newlines and c == "\n")), None)
+    if hidden is not None:
+        problem = f"must not contain the invisible character U+{ord(hidden):04X}"
+        raise RuledError("text-invisible", problem)
     if not unicodedata.is_normalized("NFC", text):
-        raise ValueError("must be in Unicode's composed form (NFC)")
+        raise RuledError("text-normal", "must be in Unicode's composed form (NFC)")
+    if _most_marks(text) > _MOST_MARKS:
+        problem = f"must not have more than {_MOST_MARKS} marks on a letter"
+        raise RuledError("text-marks", problem)
+    if (word := mixed_word(text)) is not None:
+        problem = f"mixes scripts that look alike in the word {word!a}"
+        raise RuledError("text-scripts", problem)
     return text.strip()
+
+
+def _seen(character: str) -> bool:
+    """Whether a reader sees a character, or an ordinary space."""
+    kind = unicodedata.category(character)
+    selector = 0xFE00 <= ord(character) <= 0xFE0F or 0xE0100 <= ord(character) <= 0xE01EF
+    odd = kind == "Zs" and character != " "
+    return kind not in _INVISIBLE and character not in _BLANK and not selector and not odd
+
+
+def _most_marks(text: str) -> int:
+    """The most combining marks in a row."""
+    most = run = 0
+    for character in text:
+        run = run + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        most = max(most, run)
+    return most
+
+
+def hidden_in(text: str) -> str | None:
+    """The first character of a whole document that is not seen, tabs and ends of lines apart."""
+    return next((c for c in text if c not in "\n\r\t" and not _seen(c)), None)
 
 
 def check_line(text: str) -> str:
@@ -47,9 +83,11 @@ def _paragraph(text: str) -> str:
 
 def _url(text: str) -> str:
     if len(text) > _LONGEST_URL:
-        raise ValueError(f"must have at most {_LONGEST_URL} characters (it has {len(text)})")
+        has = f"(it has {len(text)})"
+        raise RuledError("text-length", f"must have at most {_LONGEST_URL} characters {has}")
     if not _URL.fullmatch(text):
-        raise ValueError("must be a web address that begins with https:// or http://")
+        problem = "must be a web address that begins with https:// or http://"
+        raise RuledError("text-address", problem)
     return text
 
 
@@ -93,10 +131,12 @@ Sha256 = Annotated[
 ]
 """A SHA-256 in hexadecimal."""
 
+MODEL_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,80}[.]onnx"
+
 OnnxName = Annotated[
     str,
     _matching(
-        "[A-Za-z0-9][A-Za-z0-9._-]{0,80}[.]onnx",
+        MODEL_NAME,
         "the name of an .onnx file in the same folder: letters, digits, dots, dashes",
     ),
 ]

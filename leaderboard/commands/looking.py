@@ -31,23 +31,25 @@ def check(
 
     Without a slug, the board's own settings, taxonomy and published results as well.
     """
-    from leaderboard.checking import check_board
+    from leaderboard.checking import check_board, check_decisions
     from leaderboard.confinement import check_confined
+    from leaderboard.flags import static_flags
     from leaderboard.networks import check_model
-    from leaderboard.submission import load_submission
+    from leaderboard.submission import Submission, load_submission, title_problems
     from leaderboard.submission_files import slugs as all_slugs
     from leaderboard.submission_models import parts_of
 
     check_sandbox(sandbox)
     project = find_project()
     problems: list[str] = []
+    loaded: dict[str, Submission] = {}
     chosen = slugs or all_slugs(project.submissions)
     for slug in chosen:
         try:
             if sandbox != "off":
                 check_confined(project, slug, sandbox)
                 continue
-            submission = load_submission(project, slug)
+            loaded[slug] = submission = load_submission(project, slug)
             parts = parts_of(project, submission)
         except InputError as error:
             problems += error.problems
@@ -55,13 +57,17 @@ def check(
             for part in parts:
                 found = check_model(part.path, submission.model.dataset, part.role)
                 problems += [f"{slug}: {problem}" for problem in found]
+    problems += title_problems(project, loaded)
     told = [plural(len(chosen), "submission")]
     if not slugs:
         board = check_board()
         told += board.told
-        problems += board.problems
+        problems += board.problems + check_decisions(project)
     if problems:
         raise InputError(*problems)
+    for slug, submission in loaded.items():
+        for flag in static_flags(submission):
+            print(f"{slug}: flag: {flag.sentence} (rule {flag.rule})")
     print(f"{', '.join(told)} checked, no problem found")
 
 

@@ -15,6 +15,7 @@ from leaderboard.commands.evaluating import (
     announce,
     check_sandbox,
 )
+from leaderboard.commands.inspecting import inspect_one, show_flags
 from leaderboard.devices import check_device
 from leaderboard.errors import InputError
 from leaderboard.formatting import plural
@@ -85,6 +86,11 @@ def run(
         _show_quick(project, pairs, evaluator)
         return
     print(f"{plural(sum(map(len, tables)), 'verdict')} in {project.results}")
+    if results is None and sandbox == "off":
+        chosen = {submission.slug: submission for submission, _ in pairs}
+        for submission in chosen.values():
+            inspect_one(project, submission)
+        show_flags(project, list(chosen))
     if results is None:
         print("The website is made of them by: certboard build")
 

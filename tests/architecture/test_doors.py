@@ -26,6 +26,7 @@ DOORS = {
 MAY_ASK_EVALUATORS = {
     "leaderboard/run.py",
     "leaderboard/networks.py",  # reads the files of a model and puts them together
+    "leaderboard/inspection.py",  # asks a network about probe images, for its fingerprints
     "leaderboard/smoothing.py",  # which noises, procedures and certificates there are
     "leaderboard/train.py",
     "leaderboard/__main__.py",

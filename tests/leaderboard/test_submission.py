@@ -160,21 +160,24 @@ def test_every_problem_is_told_at_once_with_file_key_found_and_allowed(project: 
     submit(project, text + '[smoothing]\ndistribution = "gausian"\nsigma = "0,25"\n')
     where = "submissions/my-net/submission.toml: "
     assert set(check_submission(project, "my-net")) == {
-        f"{where}the key 'title' is missing.",
+        f"{where}the key 'title' is missing (rule toml-key).",
         f"{where}there is no key 'titel'. Did you mean 'title'? Allowed here: title, authors,"
-        " licence, code, paper, model, training, smoothing, member, ensemble, denoiser, claim.",
+        " licence, code, paper, model, training, smoothing, member, ensemble, denoiser, claim,"
+        " withdrawn, superseded_by (rule toml-key).",
         f"{where}'training.node' is 'training/relaxation', but must be one of"
         " training/regularization-based, training/relaxation-based, training/augmentation-based,"
-        " training/standard. Did you mean 'training/relaxation-based'?",
+        " training/adversarial, training/standard. Did you mean 'training/relaxation-based'?"
+        " (rule toml-value)",
         f"{where}'claim #1.setting' is 'mnist-linf-03', but there is no such setting."
-        " Did you mean 'mnist-linf-0.3'?",
-        f"{where}'claim #1.clean' is 101, but must be at most 100.0.",
+        " Did you mean 'mnist-linf-0.3'? (rule toml-value)",
+        f"{where}'claim #1.clean' is 101, but must be at most 100.0 (rule toml-range).",
         f"{where}'smoothing.distribution' is 'gausian', but must be one of {', '.join(noises())}."
-        " Did you mean 'gaussian'?",
+        " Did you mean 'gaussian'? (rule toml-value)",
         f"{where}'smoothing.sigma' is '0,25', but must be a positive decimal or fraction such as"
-        ' "0.3" or "8/255": write 0.25 or 1/4, with a decimal point.',
+        ' "0.3" or "8/255": write 0.25 or 1/4, with a decimal point'
+        " (rule toml-value).",
         f"submissions/my-net/model.onnx has the SHA-256 {SHA256}, but 'model.sha256' says"
-        f" {'0' * 64}.",
+        f" {'0' * 64} (rule file-hash).",
     }
 
 
@@ -243,7 +246,9 @@ def test_an_unknown_submission_is_answered_with_the_nearest(project: Project) ->
 
 def test_a_folder_without_submission_toml_is_told(project: Project) -> None:
     (project.submissions / "empty").mkdir()
-    assert problem_of(project, "empty") == "There is no file submissions/empty/submission.toml."
+    assert problem_of(project, "empty") == (
+        "There is no file submissions/empty/submission.toml (rule toml-syntax)."
+    )
 
 
 def test_links_programs_folders_and_long_texts_are_refused_before_anything_is_read(
@@ -271,7 +276,9 @@ def test_a_link_in_place_of_the_model_or_the_folder_is_refused(project: Project)
     (folder / "model.onnx").symlink_to(project.root / "model.onnx")
     assert "'model.onnx', which is not a regular file" in problem_of(project)
     (project.submissions / "other").symlink_to(folder)
-    assert problem_of(project, "other") == "submissions/other is a link, but must be a folder."
+    assert problem_of(project, "other") == (
+        "submissions/other is a link, but must be a folder (rule folder-files)."
+    )
 
 
 def test_a_model_over_the_limit_is_refused(
@@ -279,7 +286,7 @@ def test_a_model_over_the_limit_is_refused(
 ) -> None:
     submit(project)
     monkeypatch.setattr(submission_files, "LARGEST_MODEL", 10)
-    assert "has 22 bytes, but a model may have 10." in problem_of(project)
+    assert "has 22 bytes, but a model may have 10 (rule file-size)." in problem_of(project)
 
 
 def test_all_submissions_are_sorted_and_all_their_problems_told(project: Project) -> None:
@@ -298,7 +305,7 @@ def test_a_model_with_an_address_is_downloaded_once_and_verified(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = 'url = "https://a.org/m.onnx"\nsize = 22'
-    submit(project, GOOD.replace('file = "model.onnx"', url))
+    (submit(project, GOOD.replace('file = "model.onnx"', url)) / "model.onnx").unlink()
     submission = load_submission(project, "my-net")
     asked: list[str] = []
 

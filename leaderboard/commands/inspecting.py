@@ -1,0 +1,60 @@
+"""The command that looks at networks for flags: inspect."""
+
+from typing import Annotated
+
+import typer
+
+from leaderboard.commands import app
+from leaderboard.formatting import plural
+from leaderboard.progress import tell
+from leaderboard.project import Project, find_project
+from leaderboard.submission import Submission, load_submission, load_submissions
+
+
+@app.command()
+def inspect(
+    slugs: Annotated[list[str] | None, typer.Argument(help="Submissions; default: all")] = None,
+) -> None:
+    """Keep what recognises networks, and show what looks like fraud or a mistake."""
+    project = find_project()
+    chosen = [load_submission(project, slug) for slug in slugs or []]
+    chosen = chosen or list(load_submissions(project).values())
+    for submission in chosen:
+        inspect_one(project, submission)
+    count = show_flags(project, [submission.slug for submission in chosen])
+    print(f"{plural(len(chosen), 'submission')} inspected, {plural(count, 'flag')}")
+
+
+def inspect_one(project: Project, submission: Submission) -> None:
+    """Work out the fingerprints of a network, unless those of this very model are kept."""
+    from leaderboard.evaluation import Request, make_question
+    from leaderboard.fingerprints import VERSION, load_checks, store_checks
+    from leaderboard.inspection import inspect as look_at
+    from leaderboard.setting import load_settings
+    from leaderboard.submission import settings_for
+    from leaderboard.submission_models import model_hash
+
+    places = settings_for(submission, load_settings())
+    if not places:
+        return
+    kept = load_checks(project).get(submission.slug)
+    same = kept is not None and kept.model_sha256 == model_hash(submission)
+    if kept is not None and same and kept.version == VERSION and kept.lookup is not None:
+        return
+    question = make_question(project, submission, places[0], Request())
+    first_seen = kept.first_seen if kept is not None and same else None
+    store_checks(project, submission.slug, look_at(question, first_seen))
+
+
+def show_flags(project: Project, slugs: list[str]) -> int:
+    """Print the flags of submissions; how many there are."""
+    from leaderboard.board import load_board
+    from leaderboard.flags import flags_of
+
+    board, count = load_board(project), 0
+    for slug in slugs:
+        for flag in flags_of(board, slug) if slug in board.submissions else ():
+            decided = f" [{flag.decision.decision}]" if flag.decision else ""
+            tell(f"{slug}: flag: {flag.sentence.removesuffix('.')} (rule {flag.rule}).{decided}")
+            count += 1
+    return count

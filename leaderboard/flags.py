@@ -1,0 +1,180 @@
+"""Flags: what looks like fraud or a mistake, shown on a submission's page with its evidence.
+
+A flag refuses nothing and changes no row: a certificate is proved whoever sent the model. It asks a
+maintainer to look, and the decision is recorded in `site/data/decisions.toml`. Every flag is worked
+out from rows, claims and `site/data/checks/<slug>.json`; nothing is run for it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from leaderboard.claims import judge
+from leaderboard.decisions import Decision
+from leaderboard.fingerprints import Checks, Twin, twins
+from leaderboard.submission import Submission
+
+if TYPE_CHECKING:
+    from leaderboard.board import Board
+    from leaderboard.results import Results
+
+Rule = Literal[
+    "same-model",
+    "same-weights",
+    "test-lookup",
+    "constant-prediction",
+    "flat-gradient",
+    "claim-contradicted",
+    "claim-clean",
+    "claim-fraction",
+]
+
+RULES: Mapping[Rule, str] = {
+    "same-model": "Its answers are those of another submission, up to scale and order.",
+    "same-weights": "Most of its weights are those of another submission, in the same layers.",
+    "test-lookup": "It is right on test images, but not on ones hardly different from them.",
+    "constant-prediction": "It gives every example the same class.",
+    "flat-gradient": "Its logits have no slope at most examples: attacks find nothing to follow.",
+    "claim-contradicted": "A claim is above what any verdict still open could make true.",
+    "claim-clean": "The clean accuracy that is claimed is not the one that was measured.",
+    "claim-fraction": "A claim of at most 1 % may be a fraction that was meant as percent.",
+}
+
+LOST, SLOPELESS = 0.3, 0.5
+"""Accuracy that noise of a gray level may not cost, and the share of examples without a slope."""
+_CLEAN_SLACK = 1.0
+"""Percentage points by which a clean accuracy may differ: other software, other rounding."""
+_FEW = 20
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One suspicion: the rule, a sentence with the numbers, the evidence, and what was decided."""
+
+    rule: Rule
+    sentence: str
+    evidence: tuple[tuple[str, str], ...] = ()
+    decision: Decision | None = None
+
+
+def flags_of(board: "Board", slug: str) -> list[Flag]:
+    """The flags of one submission, each with a maintainer's decision if there is one."""
+    found = [
+        *_of_claims(board, slug),
+        *_of_rows(board.results_of.get(slug, ())),
+        *(_of_checks(board.checks[slug]) if slug in board.checks else ()),
+        *(_of_twin(twin, board.submissions) for twin in board.twins.get(slug, ())),
+    ]
+    decided = {(one.slug, one.rule): one for one in board.decisions}
+    return [replace(flag, decision=decided.get((slug, flag.rule))) for flag in found]
+
+
+def twins_of(
+    submissions: Mapping[str, Submission], checks: Mapping[str, Checks]
+) -> dict[str, list[Twin]]:
+    """For each submission those whose networks are the same, the earlier ones; linear."""
+    by_dataset: dict[str, dict[str, Checks]] = defaultdict(dict)
+    for slug, one in checks.items():
+        if slug in submissions:
+            by_dataset[submissions[slug].model.dataset][slug] = one
+    found: dict[str, list[Twin]] = defaultdict(list)
+    for group in by_dataset.values():
+        for slug, twin in twins(group):
+            if _suspicious(submissions[slug], submissions[twin.other]):
+                found[slug].append(twin)
+    return dict(found)
+
+
+def _suspicious(one: Submission, other: Submission) -> bool:
+    """Authors may submit one network with several noises, or replace an entry of their own."""
+    return one.authors != other.authors or one.smoothing == other.smoothing
+
+
+def static_flags(submission: Submission) -> list[Flag]:
+    """What can be told from the manifest alone."""
+    return [
+        Flag(
+            "claim-fraction",
+            f"{claim.setting}: the claimed certified accuracy is {claim.certified} percent;"
+            f" was {100 * claim.certified:g} meant?",
+        )
+        for claim in submission.claims
+        if 0 < claim.certified < 1
+    ]
+
+
+def _of_claims(board: "Board", slug: str) -> Iterable[Flag]:
+    submission = board.submissions[slug]
+    yield from static_flags(submission)
+    claims = {claim.setting: claim for claim in submission.claims}
+    for result in board.results_of.get(slug, ()):
+        place = board.settings[result.provenance.setting]
+        if place.id not in claims or not result.tally.examples:
+            continue
+        for one in judge(claims[place.id], result.tally, place.radius, result.provenance.total):
+            evidence = (
+                ("claimed", f"{one.claimed:.2f} %"),
+                ("measured", f"{one.measured:.2f} %"),
+                ("whole test set", f"{one.interval.low:.2f} to {one.interval.high:.2f} %"),
+            )
+            if one.support == "contradicted":
+                yield Flag("claim-contradicted", f"{place.title}: {one.sentence}", evidence)
+            elif one.what == "clean" and one.claimed < one.interval.low - _CLEAN_SLACK:
+                sentence = f"{place.title}: {one.sentence.split(': the claim')[0]}."
+                yield Flag("claim-clean", sentence, evidence)
+
+
+def _of_rows(results: Sequence["Results"]) -> Iterable[Flag]:
+    for result in results:
+        rows = result.rows
+        answers = rows["prediction"].dropna()
+        if len(answers) >= _FEW and answers.nunique() == 1 and rows["label"].nunique() > 1:
+            yield Flag(
+                "constant-prediction",
+                f"{result.provenance.setting}: all {len(answers):,} examples get class"
+                f" {int(answers.iloc[0])}.",
+                (("examples", f"{len(answers):,}"), ("class", str(int(answers.iloc[0])))),
+            )
+            return
+
+
+def _of_checks(checks: Checks) -> Iterable[Flag]:
+    look = checks.lookup
+    if look is None:
+        return
+    shares = {"test images": look.clean, "with noise of a gray level": look.noisy}
+    if look.fresh is not None:
+        shares["training images"] = look.fresh
+    evidence = (
+        ("images", f"{look.examples:,}"),
+        *((what, f"{100 * share:.1f} % right") for what, share in shares.items()),
+    )
+    worst = min(shares, key=lambda what: shares[what])
+    if look.clean - shares[worst] > LOST:
+        yield Flag(
+            "test-lookup",
+            f"Right on {100 * look.clean:.1f} % of {look.examples:,} test images, but on"
+            f" {100 * shares[worst]:.1f} % of {worst}.".replace("of with", "of them with"),
+            evidence,
+        )
+    if look.flat > SLOPELESS:
+        share = f"{100 * look.flat:.1f} %"
+        sentence = f"The logits have no slope at {share} of {look.examples:,} test images."
+        yield Flag("flat-gradient", sentence, (("without slope", share),))
+
+
+def _of_twin(twin: Twin, submissions: Mapping[str, Submission]) -> Flag:
+    title = submissions[twin.other].title
+    if twin.answers:
+        sentence = f"Its answers are those of '{twin.other}' ({title})."
+    else:
+        sentence = (
+            f"{100 * twin.shared:.0f} % of its weights are those of '{twin.other}' ({title})."
+        )
+    evidence = (
+        ("submission", twin.other),
+        ("difference of the scaled logits", f"{twin.distance:.2g}"),
+        ("weights in equal layers", f"{100 * twin.shared:.0f} %"),
+    )
+    return Flag("same-model" if twin.answers else "same-weights", sentence, evidence)
