@@ -166,8 +166,8 @@ def assemble(
         dict(groups.former),
         own,
         dict(groups.named_of),
-        _present(checks or {}, submissions),
-        decisions,
+        checks=_present(checks or {}, submissions),
+        decisions=decisions,
     )
 
 

@@ -135,7 +135,7 @@ def test_check_tells_the_problems_of_all_submissions_and_their_models(
     assert outcome.code == 1
     assert [line.split(":")[1].strip() for line in outcome.err.splitlines()] == [
         "The submission 'Bad_Name' must be called by small letters, digits and single dashes"
-        " between them, at most 64 characters, such as 'cnn7-sabr'.",
+        " between them, at most 64 characters, such as 'cnn7-sabr' (rule folder-name).",
         "submissions/noisy/submission.toml",
         "submissions/noisy/submission.toml",
         "submissions/noisy/submission.toml",
@@ -150,6 +150,7 @@ def test_a_model_that_cannot_be_downloaded_hides_no_other_problem(
     manifest = project.submissions / NOISY / "submission.toml"
     address = 'url = "http://127.0.0.1:9/model.onnx"\nsize = 5'
     manifest.write_text(manifest.read_text().replace('file = "model.onnx"', address))
+    (manifest.parent / "model.onnx").unlink()
     (project.submissions / PLAIN / "model.onnx").write_bytes(b"<html>")
     monkeypatch.setattr("leaderboard.data_files.cache_folder", lambda: project.root / "cache")
     outcome = certboard("check")
