@@ -301,6 +301,43 @@ def test_noise_that_is_drawn_ahead_is_the_same_noise() -> None:
         assert np.array_equal(first, second)
 
 
+def test_noise_is_sent_to_a_device_without_waiting_but_for_the_block_before_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The order of calls on CUDA, with stand-ins for what only a device can do."""
+    done: list[str] = []
+
+    class Event:
+        def __init__(self) -> None:
+            self.number = sum(call.startswith("record") for call in done)
+
+        def record(self, stream: object) -> None:
+            done.append(f"record {self.number}")
+
+        def synchronize(self) -> None:
+            done.append(f"wait {self.number}")
+
+    def pinned(noise: Tensor) -> Tensor:
+        done.append("pin")
+        return noise.clone()
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(Tensor, "pin_memory", pinned)
+    counter = Counter(smoothed(), torch.rand(2, *SHAPE))
+    (replica,) = counter._replicas
+    replica._device = torch.device("cuda:1")
+    plan = list(counter._plan([(stream(), [0, 1])], 0, 4 * counter.block + 5))
+    sent = list(replica._arriving(plan))
+    assert [work for work, _ in sent] == plan
+    for work, noise in sent:
+        assert np.array_equal(noise.numpy(), work.noise.block(work.start, work.size))
+    assert done == [
+        "pin", "record 0", "pin", "record 1", "wait 0", "pin", "record 2",
+        "wait 1", "pin", "record 3", "wait 2", "pin", "record 4",
+    ]  # fmt: skip
+
+
 def test_a_block_that_does_not_fit_is_halved_until_it_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
