@@ -132,6 +132,7 @@ def run_confined(arguments: Sequence[str], limits: Limits, writable: Path) -> Ou
     inner = [sys.executable, "-m", "leaderboard.sandbox", *told, *arguments]
     process = subprocess.Popen(
         walls().command(inner, writable),
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -145,6 +146,19 @@ def run_confined(arguments: Sequence[str], limits: Limits, writable: Path) -> Ou
         _end(process)
         raise
     return _outcome(process.returncode, limits)
+
+
+_KEPT = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "TERM", "COLUMNS", "NO_COLOR", "VIRTUAL_ENV")
+_KEPT_STARTS = ("CERTBOARD_", "PYTHON", "LC_", "OMP_", "MKL_", "CUDA_", "NVIDIA_", "RAY_", "XDG_")
+
+
+def environment() -> dict[str, str]:
+    """The variables that a confined process sees: what it needs, and no token of anybody's."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or name.startswith(_KEPT_STARTS)
+    }
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

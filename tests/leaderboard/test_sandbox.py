@@ -94,6 +94,22 @@ def test_too_much_memory_is_told_as_such(tmp_path: Path) -> None:
         assert "memory" in sandbox._outcome(found.returncode, Limits(megabytes=4000)).problem
 
 
+def test_a_confined_process_sees_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = tmp_path / "seen"
+    for name in ("GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("CERTBOARD_DATA", "/data")
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\nenv > {seen}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("leaderboard.sandbox.sys.executable", str(program))
+    monkeypatch.setattr(sandbox, "walls", lambda: Walls("limits only", ()))
+    assert run_confined(["list"], Limits(), tmp_path).code == 0
+    told = seen.read_text()
+    assert "secret" not in told
+    assert "CERTBOARD_DATA=/data" in told
+
+
 def test_too_much_time_ends_it_and_is_told(tmp_path: Path) -> None:
     outcome = run_confined(["list", "settings"], Limits(seconds=0.05), tmp_path)
     assert outcome.code is None
