@@ -3,16 +3,19 @@
 The corpus is made by `tests/fixtures/corpus`; nothing of it is stored.
 """
 
+import re
 import resource
 import time
 from collections import Counter
 
 import pytest
 
+from leaderboard.flags import RULES
 from leaderboard.project import Project
 from leaderboard.rules import catalogue
 from tests.fixtures.corpus import bombs, contract, graphs, numbers
 from tests.fixtures.corpus.case import Case
+from tests.fixtures.project import CHECKOUT
 from tests.leaderboard.conftest import Certboard
 
 SECONDS, MEGABYTES = 10.0, 600
@@ -39,6 +42,7 @@ def test_a_submission_has_its_outcome(case: Case, empty: Project, certboard: Cer
     # What earlier cases left in the process is not this one's.
     assert _peak() - before < MEGABYTES
     assert outcome.code == (1 if case.rule else 0), outcome
+    assert f"(rule {case.flag})" in outcome.out if case.flag else "flag:" not in outcome.out
     assert not case.rule or f"(rule {case.rule})" in outcome.err
     for line in outcome.err.splitlines():
         assert line.startswith("certboard: ")
@@ -54,6 +58,12 @@ def test_the_corpus_is_wide() -> None:
 
 def test_every_rule_that_the_corpus_names_is_in_the_catalogue() -> None:
     assert {case.rule for case in CASES if case.rule} <= catalogue().keys()
+
+
+def test_the_guide_lists_every_rule_and_no_other() -> None:
+    guide = (CHECKOUT / "site" / "pages" / "guides" / "safety.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| (.*) \|$", guide, re.MULTILINE)
+    assert rows == [*catalogue().items(), *RULES.items()]
 
 
 def _peak() -> float:
