@@ -42,7 +42,7 @@ RULES: Mapping[Rule, str] = {
 }
 
 LOST, SLOPELESS = 0.3, 0.5
-"""Accuracy that noise of a gray level may not cost, and the share of examples without a slope."""
+"""Accuracy that noise of two gray levels may not cost, and the share of examples without a slope."""
 _CLEAN_SLACK = 1.0
 """Percentage points by which a clean accuracy may differ: other software, other rounding."""
 _FEW = 20
@@ -143,7 +143,7 @@ def _of_checks(checks: Checks) -> Iterable[Flag]:
     look = checks.lookup
     if look is None:
         return
-    shares = {"test images": look.clean, "with noise of a gray level": look.noisy}
+    shares = {"test images": look.clean, "with noise of two gray levels": look.noisy}
     if look.fresh is not None:
         shares["training images"] = look.fresh
     evidence = (
