@@ -42,7 +42,7 @@ RULES: Mapping[Rule, str] = {
 }
 
 LOST, SLOPELESS = 0.3, 0.5
-"""Accuracy that noise of two gray levels may not cost, and the share of examples without a slope."""
+"""Accuracy that such noise may not cost, and the share of examples without a slope."""
 _CLEAN_SLACK = 1.0
 """Percentage points by which a clean accuracy may differ: other software, other rounding."""
 _FEW = 20
