@@ -62,10 +62,12 @@ def flags_of(board: "Board", slug: str) -> list[Flag]:
     """The flags of one submission, each with a maintainer's decision if there is one."""
     found = [
         *_of_claims(board, slug),
-        *_of_rows(board.results_of.get(slug, ())),
+        *_of_answers(board.results_of.get(slug, ())),
         *(_of_checks(board.checks[slug]) if slug in board.checks else ()),
         *(_of_twin(twin, board.submissions) for twin in board.twins.get(slug, ())),
     ]
+    if not found:
+        return []
     decided = {(one.slug, one.rule): one for one in board.decisions}
     return [replace(flag, decision=decided.get((slug, flag.rule))) for flag in found]
 
@@ -125,16 +127,16 @@ def _of_claims(board: "Board", slug: str) -> Iterable[Flag]:
                 yield Flag("claim-clean", sentence, evidence)
 
 
-def _of_rows(results: Sequence["Results"]) -> Iterable[Flag]:
+def _of_answers(results: Sequence["Results"]) -> Iterable[Flag]:
     for result in results:
-        rows = result.rows
-        answers = rows["prediction"].dropna()
-        if len(answers) >= _FEW and answers.nunique() == 1 and rows["label"].nunique() > 1:
+        if len(result.tally.predicted) != 1 or result.tally.labels < 2:
+            continue
+        ((answer, count),) = result.tally.predicted.items()
+        if count >= _FEW:
             yield Flag(
                 "constant-prediction",
-                f"{result.provenance.setting}: all {len(answers):,} examples get class"
-                f" {int(answers.iloc[0])}.",
-                (("examples", f"{len(answers):,}"), ("class", str(int(answers.iloc[0])))),
+                f"{result.provenance.setting}: all {count:,} examples get class {answer}.",
+                (("examples", f"{count:,}"), ("class", str(answer))),
             )
             return
 

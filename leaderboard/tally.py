@@ -7,7 +7,7 @@ re-evaluation follows from these counts.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate
 
@@ -53,6 +53,8 @@ class Tally:
         reaching_each: how many examples reach each of these radii.
         least_confidence: of all rows.
         median_seconds, total_seconds: of the examples; None without any.
+        predicted: how many examples get each class; abstaining is none.
+        labels: how many classes the examples have.
     """
 
     examples: int
@@ -66,6 +68,8 @@ class Tally:
     least_confidence: float
     median_seconds: float | None
     total_seconds: float | None
+    predicted: Mapping[int, int] = field(default_factory=dict)
+    labels: int = 0
 
     @property
     def smoothed(self) -> bool:
@@ -119,6 +123,8 @@ def count(columns: Columns) -> Tally:
         least_confidence=float(numbers["confidence"].min(initial=1.0)),
         median_seconds=float(np.median(seconds)) if len(seconds) else None,
         total_seconds=float(seconds.sum()) if len(seconds) else None,
+        predicted=_by_class(numbers["prediction"]),
+        labels=len(np.unique(numbers["label"])),
     )
 
 
@@ -129,6 +135,11 @@ def _decided(status: Texts, stage: Texts) -> dict[tuple[str, str], int]:
         (status.values[pair // kinds], stage.values[pair % kinds]): int(counts[pair])
         for pair in map(int, np.flatnonzero(counts))
     }
+
+
+def _by_class(numbers: Float[np.ndarray, " examples"]) -> dict[int, int]:
+    classes, counts = np.unique(numbers[~np.isnan(numbers)].astype(int), return_counts=True)
+    return dict(zip(classes.tolist(), counts.tolist(), strict=True))
 
 
 def _each(texts: Texts) -> dict[str, int]:
