@@ -3,6 +3,7 @@
 The corpus is made by `tests/fixtures/corpus`; nothing of it is stored.
 """
 
+import json
 import re
 import resource
 import time
@@ -13,14 +14,19 @@ import pytest
 from leaderboard.flags import RULES
 from leaderboard.project import Project
 from leaderboard.rules import catalogue
-from tests.fixtures.corpus import bombs, contract, graphs, numbers
+from tests.fixtures.corpus import bombs, contract, folders, graphs, manifests, masking, numbers
 from tests.fixtures.corpus.case import Case
-from tests.fixtures.project import CHECKOUT
+from tests.fixtures.onnx_models import save
+from tests.fixtures.project import CHECKOUT, certify
 from tests.leaderboard.conftest import Certboard
 
 SECONDS, MEGABYTES = 10.0, 600
 
-CASES = [case for module in (bombs, contract, graphs, numbers) for case in module.cases()]
+CASES = [
+    case
+    for module in (bombs, contract, folders, graphs, manifests, numbers)
+    for case in module.cases()
+]
 
 
 @pytest.fixture
@@ -47,12 +53,26 @@ def test_a_submission_has_its_outcome(case: Case, empty: Project, certboard: Cer
     for line in outcome.err.splitlines():
         assert line.startswith("certboard: ")
         assert line.isprintable()
-        assert line.endswith((").", "?)")), "a refusal names its rule"
+        assert "(rule " in line or " more problems" in line, "a refusal names its rule"
+
+
+@pytest.mark.parametrize("kind", masking.STEEP)
+def test_a_masked_gradient_certifies_nothing(
+    kind: str, empty: Project, certboard: Certboard
+) -> None:
+    save(masking.masked(kind), empty.root / "m.onnx")
+    asked = certify("m.onnx", examples="12", seconds="1")
+    outcome = certboard(*asked, "--json")
+    assert outcome.code == 0, outcome.err
+    rows = json.loads(outcome.out)["rows"]
+    others = [row for row in rows if row["label"] != masking.FLIPPED_TO]
+    assert len(others) > 5
+    assert "certified" not in {row["status"] for row in others}
 
 
 def test_the_corpus_is_wide() -> None:
-    assert len(CASES) >= 150
-    assert len({case.category for case in CASES}) >= 8
+    assert len(CASES) >= 350
+    assert len({case.category for case in CASES}) >= 14
     assert max(Counter(case.id for case in CASES).values()) == 1
 
 
