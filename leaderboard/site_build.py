@@ -32,6 +32,21 @@ def start_pages(project: Project) -> None:
         if not folder.is_dir():
             raise InputError(f"The folder {folder} is missing; the website is made from it.")
         shutil.copytree(folder, target, dirs_exist_ok=True)
+    _join_styles(project.pages / "assets")
+
+
+def _join_styles(assets: Path) -> None:
+    """Append the style sheets of the single pages to the common one.
+
+    A browser paints nothing until it has every style sheet, and each one is a journey of its own.
+    """
+    rooms = assets / "css"
+    if not rooms.is_dir():
+        return
+    with (assets / "certboard.css").open("ab") as common:
+        for sheet in sorted(rooms.glob("*.css")):
+            common.write(sheet.read_bytes())
+    shutil.rmtree(rooms)
 
 
 def write_page(project: Project, path: str, text: str) -> None:

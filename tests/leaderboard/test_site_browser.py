@@ -9,62 +9,9 @@ import numpy as np
 import pytest
 
 from leaderboard.paired import mcnemar
-from tests.fixtures.browser import PHONE, WIDE, Visit, needs_browser
+from tests.fixtures.browser import PAGES, WIDE, Visit, needs_browser
 
 pytestmark = needs_browser
-
-PAGES = {
-    "home": "",
-    "settings": "settings/",
-    "setting": "settings/mnist-linf-0.1/",
-    "empty setting": "settings/digits-linf-0.05/",
-    "submissions": "submissions/",
-    "submission": "submissions/mnist-ibp/",
-    "smoothed submission": "submissions/digits-noise/",
-    "hostile submission": "submissions/hostile/",
-    "compare": "compare/",
-    "taxonomy": "taxonomy/",
-    "node": "taxonomy/verification/deterministic/",
-    "literature": "literature/",
-    "papers": "literature/papers/",
-    "guides": "guides/",
-    "data": "data/",
-    "data of a setting": "data/mnist-linf-0.1/",
-    "interface": "data/api/",
-    "query": "data/query/",
-    "methods": "methods/",
-    "guide": "guides/certificates/",
-}
-WITH_CHARTS = ("home", "setting", "submission", "smoothed submission")
-
-
-@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("kind", PAGES)
-def test_a_page_loads_quietly_from_one_host_and_fits_the_screen(
-    website: str, browser: Any, kind: str, viewport: dict[str, int]
-) -> None:
-    with Visit(browser, website + PAGES[kind], viewport=viewport) as visit:
-        visit.page.wait_for_load_state("networkidle")
-        assert visit.wrong == []
-        assert visit.hosts == {website.split("/")[2]}
-        assert visit.page.locator("h1").count() == 1
-        assert visit.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", WITH_CHARTS)
-def test_every_chart_is_drawn_when_it_comes_into_view(
-    website: str, browser: Any, kind: str, scheme: str
-) -> None:
-    with Visit(browser, website + PAGES[kind], viewport=WIDE, color_scheme=scheme) as visit:
-        plots = visit.page.locator(".cb-plot")
-        assert plots.count() > 0
-        for position in range(plots.count()):
-            plot = plots.nth(position)
-            plot.scroll_into_view_if_needed()
-            plot.locator("svg.main-svg").first.wait_for(timeout=10_000)
-            assert plot.locator("path.js-line, g.points path").count() > 0
-        assert visit.wrong == []
 
 
 def test_plotly_is_not_loaded_where_there_is_no_chart(website: str, browser: Any) -> None:
@@ -130,17 +77,6 @@ def test_the_literature_is_filtered_by_what_the_address_says(website: str, brows
         visit.page.get_by_role("button", name="Show all").click()
         visit.page.wait_for_function("!location.search.includes('kind')")
         assert rows.count() == everything
-
-
-@pytest.mark.parametrize("kind", ["home", "setting", "submission"])
-def test_without_javascript_the_tables_tell_everything(
-    website: str, browser: Any, kind: str
-) -> None:
-    with Visit(browser, website + PAGES[kind], viewport=WIDE, java_script_enabled=False) as visit:
-        assert visit.page.locator("table.cb-table tbody tr").count() > 0
-        assert visit.page.locator("details.cb-data td").count() > 0
-        assert not visit.page.locator(".cb-plot").first.is_visible()
-        assert visit.page.locator(".cb-tools:visible").count() == 0
 
 
 COMPARED = "compare/?setting=digits-l2-0.25&s=digits-noise,digits-noise-2"

@@ -1,0 +1,139 @@
+"""Reading the website in a browser: by keyboard, on paper, by search, and with foreign text."""
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.fixtures.board import HOSTILE
+from tests.fixtures.browser import PAGES, PHONE, WIDE, Visit, needs_browser
+
+pytestmark = needs_browser
+
+
+@pytest.mark.parametrize("kind", ["setting", "guide", "not there"])
+def test_the_first_key_leads_past_the_header(website: str, browser: Any, kind: str) -> None:
+    with Visit(browser, website + PAGES[kind], viewport=WIDE) as visit:
+        visit.page.keyboard.press("Tab")
+        first = visit.page.locator("a:focus")
+        assert first.inner_text().strip() == "Skip to content"
+        assert first.is_visible()
+        visit.page.keyboard.press("Enter")
+        visit.page.keyboard.press("Tab")
+        assert visit.page.locator("main :focus").count() == 1
+
+
+@pytest.mark.parametrize("kind", ["home", "setting", "compare"])
+def test_the_focus_is_seen_wherever_it_is(website: str, browser: Any, kind: str) -> None:
+    with Visit(browser, website + PAGES[kind], viewport=WIDE, reduced_motion="reduce") as visit:
+        visit.page.locator("h1").click()
+        seen = 0
+        for _ in range(12):
+            visit.page.keyboard.press("Tab")
+            ring = visit.page.evaluate(
+                """() => { const one = document.activeElement;
+                  return one.closest("main") && getComputedStyle(one).outlineStyle; }"""
+            )
+            if ring is not None:
+                assert ring != "none", visit.page.evaluate("document.activeElement.outerHTML")
+                seen += 1
+        assert seen > 0
+
+
+@pytest.mark.parametrize("kind", ["home", "setting", "submission"])
+def test_paper_shows_the_tables_without_what_only_a_screen_can_do(
+    website: str, browser: Any, kind: str
+) -> None:
+    with Visit(browser, website + PAGES[kind], viewport=WIDE, color_scheme="dark") as visit:
+        visit.page.emulate_media(media="print", color_scheme="dark")
+        for one in (".md-header", ".md-tabs", ".md-footer", ".cb-tools", ".cb-jump"):
+            assert visit.page.locator(f"{one}:visible").count() == 0
+        assert visit.page.locator("table.cb-table").first.is_visible()
+        style = "getComputedStyle(document.querySelector('.md-typeset')).color"
+        assert visit.page.evaluate(style) == "rgb(0, 0, 0)"
+
+
+def test_nothing_moves_for_those_whom_motion_disturbs(website: str, browser: Any) -> None:
+    with Visit(browser, website, viewport=WIDE, reduced_motion="reduce") as visit:
+        longest = visit.page.evaluate(
+            """Math.max(...[...document.querySelectorAll("*")].flatMap(one =>
+              getComputedStyle(one).transitionDuration.split(",").map(parseFloat)))"""
+        )
+        assert longest < 0.001
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("interval training", "submissions/mnist-ibp/"),
+        ("Deterministic verification", "taxonomy/verification/deterministic/"),
+        ("ghost certificates", "guides/certificates/"),
+    ],
+)
+def test_the_search_finds_submissions_ideas_and_guides(
+    website: str, browser: Any, words: str, wanted: str
+) -> None:
+    with Visit(browser, website, viewport=WIDE) as visit:
+        visit.page.wait_for_load_state("networkidle")
+        visit.page.locator(".md-search__input").click()
+        visit.page.locator(".md-search__input").fill(words)
+        found = visit.page.locator(f".md-search-result__link[href*='{wanted}']")
+        found.first.wait_for(state="attached", timeout=10_000)
+        assert visit.wrong == []
+
+
+FOREIGN = (
+    PAGES["hostile submission"],
+    PAGES["submissions"],
+    PAGES["setting"],
+    f"{PAGES['compare']}?setting=mnist-linf-0.1&s=hostile,mnist-ibp",
+    f"{PAGES['query']}?setting=mnist-linf-0.1&submission=hostile",
+    PAGES["data of a setting"],
+)
+
+
+def test_foreign_text_runs_nowhere(website: str, browser: Any) -> None:
+    asked: list[str] = []
+    with Visit(browser, "about:blank", viewport=PHONE) as visit:
+
+        def refuse(dialog: Any) -> None:
+            asked.append(dialog.message)
+            dialog.dismiss()
+
+        visit.page.on("dialog", refuse)
+        for place in FOREIGN:
+            visit.page.goto(website + place)
+            visit.page.wait_for_load_state("networkidle")
+            scripts = visit.page.locator("script").all_text_contents()
+            assert not [one for one in scripts if "alert(1)" in one]
+            assert visit.page.locator("h1").count() == 1
+            assert visit.page.locator("a[href^='javascript']").count() == 0
+        visit.page.goto(website + PAGES["hostile submission"])
+        assert visit.page.locator("h1").inner_text() == HOSTILE
+        assert asked == []
+        assert visit.wrong == []
+
+
+def test_foreign_text_leaves_every_other_file_readable(public: Path) -> None:
+    for path in public.rglob("*.json"):
+        json.loads(path.read_text(encoding="utf-8"))
+    for path in [*public.rglob("*.svg"), public / "feed.xml", public / "sitemap.xml"]:
+        tree = ElementTree.parse(path)
+        tags = {one.tag.rsplit("}")[-1].lower() for one in tree.iter()}
+        assert "script" not in tags
+        assert not [key for one in tree.iter() for key in one.attrib if key.startswith("on")]
+    for path in public.rglob("*.tex"):
+        assert not re.search(r"\\(input|write|immediate|include)\b", path.read_text())
+
+
+def test_downloads_open_in_pandas(website: str, browser: Any, tmp_path: Path) -> None:
+    with Visit(browser, website + PAGES["setting"], viewport=WIDE) as visit:
+        for name, read in (("CSV", pd.read_csv), ("Parquet", pd.read_parquet)):
+            with visit.page.expect_download() as waiting:
+                visit.page.locator("#data + p").get_by_role("link", name=name, exact=True).click()
+            waiting.value.save_as(tmp_path / name)
+            assert len(read(tmp_path / name)) > 1

@@ -1,0 +1,110 @@
+"""Every kind of page in a real browser: wide and phone, light and dark, with and without scripts.
+
+A page is opened once with scripts and once without; size and colours change while it is open, so
+that the browser loads each page twice and not eight times.
+"""
+
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from tests.fixtures.browser import PAGES, PHONE, WIDE, Visit, needs_browser
+
+pytestmark = needs_browser
+
+needs_axe = pytest.mark.skipif(
+    find_spec("axe_playwright_python") is None,
+    reason="axe-core is not installed: pip install axe-playwright-python",
+)
+
+WITH_CHARTS = ("home", "setting", "submission", "smoothed submission")
+LOOKS = (("wide", WIDE, "light"), ("phone", PHONE, "dark"), ("wide", WIDE, "dark"))
+SERIOUS = ("serious", "critical")
+# Rules that axe-core itself thinks less serious, and that are promises here.
+PROMISED = ("heading-order", "page-has-heading-one", "landmark-one-main", "skip-link", "region")
+
+PAINTED = """plot => [...plot.querySelectorAll("path.js-line, .points path, .bars path")]
+  .filter(path => { const box = path.getBoundingClientRect(); return box.width + box.height > 1; })
+  .length"""
+
+# A template prints all rows of a table alike: the first ones stand for hundreds, and save minutes.
+THIN = """() => {
+  for (const body of document.querySelectorAll("tbody"))
+    [...body.rows].slice(6).forEach(row => row.remove());
+  [...document.querySelectorAll(".hl-paper")].slice(6).forEach(paper => paper.remove());
+}"""
+
+
+def fits(visit: Visit, viewport: dict[str, int]) -> bool:
+    """Whether nothing of the page lies beyond the right edge of the screen."""
+    visit.page.set_viewport_size(viewport)
+    wide: int = visit.page.evaluate("document.documentElement.scrollWidth")
+    return wide <= viewport["width"]
+
+
+def found_by_axe(visit: Visit, only: list[str] | None = None) -> list[str]:
+    """What axe-core finds that is serious or promised: the rule and the first element."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if only:
+        options["runOnly"] = {"type": "rule", "values": only}
+    return [
+        f"{one['id']}: {one['nodes'][0]['html'][:200]}"
+        for one in Axe().run(visit.page, options=options).response["violations"]
+        if one["impact"] in SERIOUS or one["id"] in PROMISED
+    ]
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_a_page_loads_quietly_from_one_host_fits_every_screen_and_draws_its_charts(
+    website: str, browser: Any, kind: str
+) -> None:
+    with Visit(browser, website + PAGES[kind], viewport=WIDE, reduced_motion="reduce") as visit:
+        visit.page.wait_for_load_state("networkidle")
+        plots = visit.page.locator(".cb-plot[data-figure]")
+        assert plots.count() > 0 or kind not in WITH_CHARTS
+        for plot in plots.all():
+            plot.scroll_into_view_if_needed()
+            plot.locator("svg.main-svg").first.wait_for(timeout=10_000)
+            assert plot.evaluate(PAINTED) > 0
+        for name, viewport, scheme in (*LOOKS, ("phone", PHONE, "light")):
+            visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            assert fits(visit, viewport), f"{name}, {scheme}"
+        assert visit.wrong == []
+        assert visit.hosts == {website.split("/")[2]}
+        assert visit.page.locator("h1").count() == 1
+        assert visit.page.locator("main").count() == 1
+
+
+@needs_axe
+@pytest.mark.parametrize("kind", PAGES)
+def test_axe_finds_nothing_serious(website: str, browser: Any, kind: str) -> None:
+    with Visit(
+        browser, website + PAGES[kind], viewport=WIDE, color_scheme="light", reduced_motion="reduce"
+    ) as visit:
+        visit.page.evaluate(THIN)
+        wrong = {}
+        for name, viewport, scheme in LOOKS:
+            visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            visit.page.set_viewport_size(viewport)
+            rules = ["color-contrast"] if (name, scheme) == ("wide", "dark") else None
+            wrong[f"{name}, {scheme}"] = found_by_axe(visit, rules)
+        assert not any(wrong.values()), wrong
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_without_javascript_a_page_fits_and_hides_nothing_that_only_scripts_can_fill(
+    website: str, browser: Any, kind: str
+) -> None:
+    with Visit(browser, website + PAGES[kind], viewport=WIDE, java_script_enabled=False) as visit:
+        assert visit.page.locator("h1").is_visible()
+        assert visit.page.locator(".cb-tools:visible, .hl-filters:visible").count() == 0
+        assert visit.page.locator(".cb-plot:visible").count() == 0
+        if kind in WITH_CHARTS:
+            assert visit.page.locator("table.cb-table tbody tr").count() > 0
+            assert visit.page.locator("details.cb-data td").count() > 0
+        for viewport in (WIDE, PHONE):
+            assert fits(visit, viewport)
+        assert visit.hosts == {website.split("/")[2]}
