@@ -80,7 +80,7 @@ def test_the_search_finds_submissions_ideas_and_guides(
     with Visit(browser, website, viewport=WIDE) as visit:
         visit.page.wait_for_load_state("networkidle")
         visit.page.locator(".md-search__input").click()
-        visit.page.locator(".md-search__input").fill(words)
+        visit.page.locator(".md-search__input").press_sequentially(words)
         found = visit.page.locator(f".md-search-result__link[href*='{wanted}']")
         found.first.wait_for(state="attached", timeout=10_000)
         assert visit.wrong == []
