@@ -12,6 +12,7 @@ from leaderboard.pages import generate, newest_result
 from leaderboard.project import Project, find_project
 from leaderboard.site_build import place_files, run_mkdocs, write_file
 from tests.fixtures.board import board
+from tests.fixtures.website import built
 
 # Attributes by which a browser fetches something without being asked.
 FETCHED = {
@@ -77,8 +78,26 @@ def test_every_link_within_the_website_leads_to_a_page_and_a_place_on_it(public:
 def test_no_page_fetches_anything_from_another_host(public: Path) -> None:
     for path in public.rglob("*.html"):
         assert [one for one in read(path).fetched if urlsplit(one).netloc] == []
-    for path in (public / "assets").glob("*.css"):
+    for path in (public / "assets").rglob("*.css"):
         assert not re.search(r"url\(['\"]?(https?:)?//|@import", path.read_text(encoding="utf-8"))
+    for path in (public / "assets").glob("*.js"):
+        assert not re.search(r"['\"`](https?:)?//\w", path.read_text(encoding="utf-8"))
+
+
+def test_two_builds_of_the_same_rows_are_byte_identical(public: Path, tmp_path: Path) -> None:
+    one, other = (
+        {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+        for root in (public, built(tmp_path))
+    )
+    assert one.keys() == other.keys()
+    assert [path for path in one if one[path] != other[path]] == []
+
+
+def test_one_style_sheet_holds_all_of_ours(public: Path) -> None:
+    joined = (public / "assets" / "certboard.css").read_text(encoding="utf-8")
+    for path in (find_project().site / "assets").rglob("*.css"):
+        assert path.read_text(encoding="utf-8") in joined
+    assert len([one for one in read(public / "index.html").fetched if one.endswith(".css")]) == 3
 
 
 def test_foreign_markup_reaches_no_page_alive(public: Path) -> None:

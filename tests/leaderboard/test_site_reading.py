@@ -137,3 +137,21 @@ def test_downloads_open_in_pandas(website: str, browser: Any, tmp_path: Path) ->
                 visit.page.locator("#data + p").get_by_role("link", name=name, exact=True).click()
             waiting.value.save_as(tmp_path / name)
             assert len(read(tmp_path / name)) > 1
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("kind", ["home", "setting", "submissions", "literature"])
+def test_nothing_jumps_while_a_page_loads(
+    website: str, browser: Any, kind: str, viewport: dict[str, int]
+) -> None:
+    with Visit(browser, website + PAGES[kind], viewport=viewport) as visit:
+        visit.page.wait_for_load_state("networkidle")
+        moved = visit.page.evaluate(
+            """() => new Promise(done => {
+              let sum = 0;
+              new PerformanceObserver(list => list.getEntries().forEach(one => sum += one.value))
+                .observe({ type: "layout-shift", buffered: true });
+              setTimeout(() => done(sum), 200);
+            })"""
+        )
+        assert moved < 0.05
