@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from leaderboard import data_files
-from leaderboard.data_files import DataFile, Download
+from leaderboard import weights
 from leaderboard.dataset import load_datasets
 from leaderboard.errors import nearest
 from leaderboard.project import Project
@@ -77,11 +76,8 @@ def path_of(project: Project, slug: str, model: ModelFile) -> Path:
     """
     if model.file:
         return project.submissions / slug / model.file
-    file = DataFile(f"{model.sha256}.onnx", model.sha256)
-    folder = data_files.cache_folder() / "models"
-    if not data_files.present(folder, file):
-        data_files.download(Download((str(model.url),), (file,)), folder)
-    return folder / file.path
+    assert model.size is not None
+    return weights.fetch(str(model.url), model.sha256, model.size)
 
 
 def parts_of(project: Project, submission: "Submission") -> tuple[Part, ...]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import data_files, submission_files
+from leaderboard import submission_files, weights
 from leaderboard.errors import InputError
 from leaderboard.project import Project
 from leaderboard.question import combined_sha256
@@ -301,26 +301,20 @@ def test_all_submissions_are_sorted_and_all_their_problems_told(project: Project
     assert [problem.split("/")[1] for problem in raised.value.problems] == ["a", "c"]
 
 
-def test_a_model_with_an_address_is_downloaded_once_and_verified(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_model_with_an_address_is_fetched_with_its_hash_and_size(
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = 'url = "https://a.org/m.onnx"\nsize = 22'
     (submit(project, GOOD.replace('file = "model.onnx"', url)) / "model.onnx").unlink()
-    submission = load_submission(project, "my-net")
-    asked: list[str] = []
+    asked: list[tuple[str, str, int]] = []
 
-    def get(url: str) -> bytes:
-        asked.append(url)
-        return NETWORK if len(asked) > 1 else b"another"
+    def fetch(url: str, sha256: str, size: int) -> Path:
+        asked.append((url, sha256, size))
+        return Path("there.onnx")
 
-    monkeypatch.setattr(data_files, "_get", get)
-    monkeypatch.setattr(data_files, "cache_folder", lambda: tmp_path / "cache")
-    with pytest.raises(InputError, match="wrong content"):
-        model_path(project, submission)
-    path = model_path(project, submission)
-    assert path.read_bytes() == NETWORK
-    assert model_path(project, submission) == path
-    assert asked == ["https://a.org/m.onnx"] * 2
+    monkeypatch.setattr(weights, "fetch", fetch)
+    assert model_path(project, load_submission(project, "my-net")) == Path("there.onnx")
+    assert asked == [("https://a.org/m.onnx", SHA256, 22)]
 
 
 def test_a_new_submission_lacks_only_the_model(project: Project) -> None:
