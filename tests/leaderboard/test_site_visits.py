@@ -84,6 +84,7 @@ def test_axe_finds_nothing_serious(website: str, browser: Any, kind: str) -> Non
     with Visit(
         browser, website + PAGES[kind], viewport=WIDE, color_scheme="light", reduced_motion="reduce"
     ) as visit:
+        visit.page.wait_for_load_state("networkidle")
         visit.page.evaluate(THIN)
         wrong = {}
         for name, viewport, scheme in LOOKS:
