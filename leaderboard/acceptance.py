@@ -15,6 +15,7 @@ from typing import Any
 
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import InputError
+from leaderboard.fingerprints import Checks, read_checks
 from leaderboard.metrics import is_smoothed
 from leaderboard.question import seed_of
 from leaderboard.results import Provenance, Results, read
@@ -24,6 +25,9 @@ from leaderboard.submission_models import model_hash
 
 LARGEST_FILE = 500_000_000
 """Bytes."""
+
+LARGEST_CHECKS = 10_000_000
+"""Bytes of the fingerprints of one submission."""
 
 _LONGEST_TEXT, _LONGEST_NUMBER = 1000, 100
 _STATUSES = ("certified", "falsified", "unknown")
@@ -44,6 +48,20 @@ def accepted(path: Path, submission: Submission, setting: Setting) -> Results:
     problems = [*_about(found, submission, setting), *_of_rows(found, submission, setting)]
     if problems:
         raise InputError(*(f"{path.name}: {problem}" for problem in problems))
+    return found
+
+
+def accepted_checks(path: Path, submission: Submission) -> Checks:
+    """The fingerprints in a file, if they are of the submission's present model.
+
+    Raises:
+        InputError: they are not, or are damaged.
+    """
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_CHECKS:
+        raise InputError(f"{path}: is not a regular file of at most {LARGEST_CHECKS:,} bytes.")
+    found = read_checks(path)
+    if found.model_sha256 != model_hash(submission):
+        raise InputError(f"{path.name}: is about another model than that of '{submission.slug}'.")
     return found
 
 

@@ -5,15 +5,17 @@ read as a stranger's (`acceptance.py`) and moved to its place.
 """
 
 import shutil
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from leaderboard.acceptance import accepted
+from leaderboard.acceptance import accepted, accepted_checks
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import BugError, InputError
+from leaderboard.fingerprints import store_checks
 from leaderboard.progress import tell
 from leaderboard.project import Project
 from leaderboard.results import read, results_path
@@ -108,13 +110,23 @@ def _run(
         staged = staging / setting.id / target.name
         staged.parent.mkdir(parents=True, exist_ok=True)
         moves.append(_Move(setting, target, staged, _copy(target, staged)))
+    kept, looked_at = (folder / f"{submission.slug}.json" for folder in _checks(project, staging))
+    looked_at.parent.mkdir(exist_ok=True)
+    _copy(kept, looked_at)
     arguments = _arguments(pairs, request, workers, staging)
     outcome = run_confined(arguments, _limits(pairs, request), staging)
     # What was finished is kept, whatever became of the rest.
     whole = request.evaluator is None and request.examples is None
     tables = [_collect(move, submission, whole) for move in moves]
     _raise_if_failed(outcome)
+    if looked_at.is_file():
+        store_checks(project, submission.slug, accepted_checks(looked_at, submission))
     return [table for table in tables if table is not None]
+
+
+def _checks(project: Project, staging: Path) -> tuple[Path, Path]:
+    """Where fingerprints of networks are kept, and where the confined process leaves them."""
+    return project.checks, replace(project, results_folder=staging).checks
 
 
 class _Move(NamedTuple):

@@ -138,10 +138,15 @@ def load_checks(project: Project) -> dict[str, Checks]:
     Raises:
         InputError: a file is damaged.
     """
-    return {path.stem: _read(path) for path in sorted(project.checks.glob("*.json"))}
+    return {path.stem: read_checks(path) for path in sorted(project.checks.glob("*.json"))}
 
 
-def _read(path: Path) -> Checks:
+def read_checks(path: Path) -> Checks:
+    """What is kept of one network.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     try:
         return Checks.model_validate_json(path.read_bytes())
     except ValidationError as error:

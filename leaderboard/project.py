@@ -30,7 +30,7 @@ class Project:
     @property
     def checks(self) -> Path:
         """Worked out by us to recognise networks: `<slug>.json`."""
-        return self.site / "data" / "checks"
+        return (self.results_folder or self.site / "data") / "checks"
 
     @property
     def pages(self) -> Path:

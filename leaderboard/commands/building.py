@@ -53,6 +53,8 @@ def demo() -> None:
     try:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(stored.results, folder, ignore=shutil.ignore_patterns("*.parts", ".*"))
+        if stored.checks.is_dir():
+            shutil.copytree(stored.checks, folder / "checks")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}).") from error
     project = replace(stored, results_folder=folder)

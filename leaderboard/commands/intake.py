@@ -74,7 +74,7 @@ def accept(
     folder: Annotated[Path, typer.Argument(help="With <setting>/<slug>.parquet")],
 ) -> None:
     """Move results that were made elsewhere to their place, if every row of them fits."""
-    from leaderboard.acceptance import accepted
+    from leaderboard.acceptance import accepted, accepted_checks
     from leaderboard.results import results_path
 
     project = find_project()
@@ -84,22 +84,29 @@ def accept(
     for path in sorted(one for one in folder.rglob("*") if one.is_symlink() or not one.is_dir()):
         where = path.relative_to(folder)
         try:
+            if where.as_posix() == f"checks/{slug}.json":
+                accepted_checks(path, submission)
+                moves.append((path, project.checks / f"{slug}.json"))
+                continue
             if len(where.parts) != 2 or where.name != f"{slug}.parquet":
-                raise InputError(f"{where}: only <setting>/{slug}.parquet is accepted.")
+                raise InputError(
+                    f"{where}: only <setting>/{slug}.parquet and checks/{slug}.json are accepted."
+                )
             setting = find_setting(where.parts[0])
             accepted(path, submission, setting)
         except InputError as error:
             problems += error.problems
         else:
             moves.append((path, results_path(project, setting.id, slug)))
-    if not moves and not problems:
+    if not any(source.suffix == ".parquet" for source, _ in moves) and not problems:
         problems.append(f"{folder}: has no results.")
     if problems:
         raise InputError(*problems)
     for source, target in moves:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-    print(f"{plural(len(moves), 'result')} of {slug} accepted")
+    results = [target for source, target in moves if source.suffix == ".parquet"]
+    print(f"{plural(len(results), 'result')} of {slug} accepted")
 
 
 @intake.command()

@@ -86,11 +86,11 @@ def run(
         _show_quick(project, pairs, evaluator)
         return
     print(f"{plural(sum(map(len, tables)), 'verdict')} in {project.results}")
-    if results is None and sandbox == "off":
-        chosen = {submission.slug: submission for submission, _ in pairs}
+    chosen = {submission.slug: submission for submission, _ in pairs}
+    if sandbox == "off":
         for submission in chosen.values():
             inspect_one(project, submission)
-        show_flags(project, list(chosen))
+    show_flags(project, list(chosen))
     if results is None:
         print("The website is made of them by: certboard build")
 

@@ -170,7 +170,7 @@ def test_accept_takes_files_of_one_submission_only(
     (folder / LINF / "noisy.parquet").symlink_to(target)
     refused = certboard("intake", "accept", PLAIN, str(folder))
     assert refused.code == 1
-    assert refused.err.count("is accepted") == 2
+    assert refused.err.count("are accepted") == 2
     assert not target.exists()
     (folder / "evil.py").unlink()
     (folder / LINF / "noisy.parquet").unlink()

@@ -130,11 +130,12 @@ def test_an_honest_submission_comes_to_the_board(place: Place, tmp_path: Path) -
 
     published = runner.job("publish", "publish")
     assert published[-1].code == 0, published[-1].told
-    assert (tmp_path / "gh.log").read_text().count("attestation verify") == 3
+    assert (tmp_path / "gh.log").read_text().count("attestation verify") == 4
     changed = place.server.git("diff", "--name-only", "main~1", "main").splitlines()
     assert changed == sorted(
         [
             *(f"site/data/results/{setting}/{SLUG}.parquet" for setting in SETTINGS),
+            f"site/data/checks/{SLUG}.json",
             *(f"submissions/{SLUG}/{name}" for name in ("model.onnx", "submission.toml")),
         ]
     )
