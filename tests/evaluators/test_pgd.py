@@ -94,8 +94,8 @@ def test_restarts_help() -> None:
     assert found[6] >= found[1] > 0
 
 
-def test_the_cascade_attacks_before_it_proves() -> None:
+def test_the_cascade_attacks_what_intervals_do_not_prove_before_it_tries_harder() -> None:
     names = [stage.name() for stage in default_stages()]
-    assert names.index("pgd") < names.index("ibp") < names.index("crown")
+    assert names.index("ibp") < names.index("pgd") < names.index("crown")
     (verdict,) = Cascade(default_stages())(half_space(Norm.LINF, Fraction(1, 100)))
     assert (verdict.status, verdict.stage) == (Status.FALSIFIED, "pgd")

@@ -156,7 +156,7 @@ def test_a_model_that_cannot_be_downloaded_hides_no_other_problem(
     outcome = certboard("check")
     assert outcome.code == 1
     first, second = outcome.err.splitlines()
-    assert "could not be downloaded from http://127.0.0.1:9/model.onnx" in first
+    assert "http://127.0.0.1:9/model.onnx: 127.0.0.1 is not a public address" in first
     assert "but 'model.sha256' says" in second
 
 
