@@ -236,10 +236,12 @@ def why_not_witness(problem: Problem, row: int, witness: Tensor | None) -> str:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an exception means that the batch did not fit into memory."""
+    """Whether an exception means that something did not fit into memory."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    # PyTorch's words on the CPU: Windows, and elsewhere.
+    told = ("not enough memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in told)
 
 
 @cache

@@ -57,7 +57,19 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if _needs_memory(error):
+            _complain("there is not enough memory for this; what was finished is kept.")
+            return INPUT_PROBLEM
         return _bug(error)
+
+
+def _needs_memory(error: Exception) -> bool:
+    """Whether memory ran out; PyTorch is asked only if it is there already."""
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from evaluators.evaluator import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -21,13 +21,11 @@ from leaderboard.project import Project
 from leaderboard.results import read, results_path
 from leaderboard.sandbox import Limits, Outcome, require_walls, run_confined
 from leaderboard.setting import Setting
-from leaderboard.submission import Submission, load_submission
+from leaderboard.submission import Pair, Submission, load_submission
 from leaderboard.submission_models import parts_of
 
 if TYPE_CHECKING:
     from leaderboard.evaluation import Request
-
-Pair = tuple[Submission, Setting]
 
 _BUG = 3
 _SHORTEST = 3600.0

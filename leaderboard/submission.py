@@ -191,6 +191,10 @@ class Submission(Strict):
         return self
 
 
+Pair = tuple[Submission, Setting]
+"""A submission and a setting that it competes in."""
+
+
 def settings_for(submission: Submission, settings: Mapping[str, Setting]) -> list[Setting]:
     """The settings that a submission competes in.
 

@@ -21,13 +21,11 @@ from leaderboard.errors import InputError
 from leaderboard.formatting import plural
 from leaderboard.progress import RunProgress, show_table, tell
 from leaderboard.project import Project, find_project
-from leaderboard.setting import Setting, find_setting, load_settings
-from leaderboard.submission import Submission, load_submission, load_submissions, settings_for
+from leaderboard.setting import find_setting, load_settings
+from leaderboard.submission import Pair, load_submission, load_submissions, settings_for
 
 if TYPE_CHECKING:
     from leaderboard.evaluation import Request
-
-Pair = tuple[Submission, Setting]
 
 QUICK_EXAMPLES, QUICK_SECONDS, QUICK_SAMPLES = 20, 5.0, 1000
 """What `--quick` spends: examples of a setting, seconds for each, samples of a smoothed model."""

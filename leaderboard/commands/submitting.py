@@ -37,7 +37,7 @@ def new(
     )  # fmt: skip
     project = find_project()
     if sys.stdin.isatty():
-        from leaderboard.questions import ask
+        from leaderboard.prompts import ask
 
         answers = ask(project, slug, answers)
     made = scaffold(project, slug, answers)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from leaderboard.errors import InputError
 from leaderboard.project import Project
-from leaderboard.questions import ask
+from leaderboard.prompts import ask
 from leaderboard.scaffold import Answers, scaffold
 from leaderboard.submission import load_submission
 from tests.fixtures.project import MODEL, digest

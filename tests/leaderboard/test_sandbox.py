@@ -81,17 +81,34 @@ def test_files_are_limited_in_size(tmp_path: Path) -> None:
     assert (tmp_path / "x").stat().st_size <= 2**20
 
 
-def test_too_much_memory_is_told_as_such(tmp_path: Path) -> None:
+def confined(command: str, writable: Path) -> subprocess.CompletedProcess[str]:
+    """A confined process whose command line does something else."""
     code = (
-        "import sys; from leaderboard import __main__, sandbox\n"
-        "def run(_): raise {}\n"
-        "__main__.run = run\n"
-        "sandbox.main(['4000', '60', '10', '100'])"
+        "from leaderboard import __main__, sandbox\n"
+        f"def command(_):\n    {command}\n"
+        "__main__._run = command\n"
+        "sandbox.main(['1000', '60', '10', '100'])"
     )
-    for error in ("MemoryError()", "RuntimeError('DefaultCPUAllocator: can not allocate memory')"):
-        found = inside(code.format(error), tmp_path)
-        assert found.returncode == sandbox._OUT_OF_MEMORY
-        assert "memory" in sandbox._outcome(found.returncode, Limits(megabytes=4000)).problem
+    return inside(code, writable)
+
+
+@pytest.mark.parametrize(
+    "command", ["bytearray(2**31)", "import torch; torch.empty(2**29)"], ids=["Python", "PyTorch"]
+)
+def test_too_much_memory_is_told_as_such(tmp_path: Path, command: str) -> None:
+    found = confined(command, tmp_path)
+    assert found.returncode == 1
+    assert found.stderr.endswith(
+        "certboard: there is not enough memory for this; what was finished is kept.\n"
+    )
+
+
+def test_a_contradiction_behind_the_walls_has_its_own_exit_code(tmp_path: Path) -> None:
+    command = "from leaderboard.errors import BugError; raise BugError('one says yes, one no')"
+    found = confined(command, tmp_path)
+    assert found.returncode == 3
+    assert "contradiction: one says yes, one no" in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 def test_a_confined_process_sees_no_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,14 +135,14 @@ def test_too_much_time_ends_it_and_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [-signal.SIGSEGV, 128 + signal.SIGSEGV])
 def test_a_crash_is_told_as_such(code: int) -> None:
-    outcome = sandbox._outcome(code, Limits())
+    outcome = sandbox._outcome(code)
     assert outcome.code is None
     assert "SIGSEGV: a crash" in outcome.problem
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 3])
 def test_exit_codes_of_the_command_are_no_crash(code: int) -> None:
-    assert sandbox._outcome(code, Limits()) == sandbox.Outcome(code, "")
+    assert sandbox._outcome(code) == sandbox.Outcome(code, "")
 
 
 def test_required_walls_that_are_missing_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
