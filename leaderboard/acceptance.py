@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from leaderboard.dataset import find_dataset
+from leaderboard.dataset import find_dataset, load_split
 from leaderboard.errors import InputError
 from leaderboard.fingerprints import Checks, read_checks
 from leaderboard.metrics import is_smoothed
@@ -78,12 +78,23 @@ def _about(found: Results, submission: Submission, setting: Setting) -> Iterator
     for name, value in wanted.items():
         if (here := getattr(origin, name)) != value:
             yield f"its {name} is {here!r}, not {value!r}."
+    data = _data_here(setting)
+    if data is not None and origin.data_sha256 != data:
+        yield f"its data_sha256 is {origin.data_sha256!r}; the data here have {data!r}."
     if setting not in settings_for(submission, {setting.id: setting}):
         yield f"the submission does not compete in {setting.id}."
     for name, text in _texts(origin):
         if len(text) > _LONGEST_TEXT or not text.isprintable():
             yield f"its {name} is not one printable line of at most {_LONGEST_TEXT} characters."
     yield from _about_time(origin)
+
+
+def _data_here(setting: Setting) -> str | None:
+    """The hash of the test data on this machine; None where there are none."""
+    try:
+        return load_split(setting.dataset).sha256
+    except InputError:
+        return None
 
 
 def _texts(origin: Provenance) -> Iterator[tuple[str, str]]:

@@ -127,6 +127,7 @@ def test_examples_that_were_not_asked_about_or_are_missing_are_refused(plain: Ma
         ("submission", "other"),
         ("setting", "digits-linf-0.2"),
         ("model_sha256", "0" * 64),
+        ("data_sha256", "0" * 64),
         ("seed", "1"),
         ("total", 10),
         ("created", "2999-01-01T00:00:00+00:00"),
