@@ -2,9 +2,11 @@
 
 A new function is one subclass here, and works in every method: its value, where its difference
 to a line can be extreme (which makes any slope usable: the safe intercept follows), and the slopes
-CROWN would choose.
+CROWN would choose. If it also says between which slopes a choice makes sense, methods that optimise
+lines optimise its.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,6 +18,8 @@ from torch import Tensor
 from evaluators.rounding import UNDERFLOW, UNIT, down, up
 
 Values = Float[Tensor, "*shape"]
+Ends = Float[Tensor, "..."]
+"""Of intervals, of the slopes' shape or one that is expanded to it."""
 
 
 class Slopes(NamedTuple):
@@ -25,8 +29,46 @@ class Slopes(NamedTuple):
     upper: Tensor
 
 
+class Family(NamedTuple):
+    """Lines to choose from: one parameter in [0, 1] for each entry gives the slopes of both.
+
+    The slope of either line goes from its first to its last value in proportion to the parameter.
+
+    Attributes:
+        first, last: slopes at 0 and at 1.
+        start: the parameter of CROWN's lines, as far as there is one.
+    """
+
+    first: Slopes
+    last: Slopes
+    start: Tensor
+
+    def slopes(self, parameter: Tensor) -> Slopes:
+        """The slopes at a parameter `[..., *shape]`."""
+        pairs = zip(self.first, self.last, strict=True)
+        return Slopes(*(torch.lerp(*pair, parameter) for pair in pairs))
+
+    @property
+    def spreads(self) -> Slopes:
+        """What a parameter's step of 1 changes in the slopes."""
+        return Slopes(*(last - first for first, last in zip(self.first, self.last, strict=True)))
+
+
+class Supports(NamedTuple):
+    """The best lines of given slopes, up to rounding: their intercepts, and where they touch f."""
+
+    intercepts: Slopes
+    points: Slopes
+
+
 class Elementwise(ABC):
-    """A continuous, non-decreasing function applied to every entry."""
+    """A continuous, non-decreasing function applied to every entry.
+
+    Attributes:
+        leak: f(x) / x below zero, of functions that are x above it; NaN of all others.
+    """
+
+    leak: float = math.nan
 
     @property
     @abstractmethod
@@ -63,6 +105,14 @@ class Elementwise(ABC):
     def undecided(self, lower: Values, upper: Values) -> Tensor:
         """Where the function is not already a line on [lower, upper], so tighter bounds help."""
 
+    def family(self, lower: Values, upper: Values) -> Family:
+        """The lines on [lower, upper] that are worth a choice; here CROWN's alone.
+
+        Of functions with a `leak` they are known: the slope below is any from it to 1.
+        """
+        slopes = self.slopes(lower, upper)
+        return Family(slopes, slopes, torch.ones_like(lower))
+
     def bounds(self, lower: Values, upper: Values) -> tuple[Values, Values]:
         """Smallest and largest value on [lower, upper], rounded outward."""
         below, above = self(lower), self(upper)
@@ -74,7 +124,7 @@ class Elementwise(ABC):
             up(above + up(above.abs() * error + self.flushed)),
         )
 
-    def intercepts(self, slopes: Slopes, lower: Values, upper: Values) -> tuple[Values, Values]:
+    def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Values, Values]:
         """Safe intercepts of lines with these slopes below and above f on [lower, upper].
 
         Rounded outward: slope·x + intercept is on the stated side of f(x) in real arithmetic.
@@ -85,14 +135,29 @@ class Elementwise(ABC):
         highest = torch.stack([gap + error for gap, error in above]).amax(0)
         return lowest, highest
 
-    def _gaps(self, slope: Tensor, lower: Tensor, upper: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """f(x) - slope·x and its error bound at all points where it may be extreme."""
-        points = [lower, upper]
+    def supports(self, slopes: Slopes, lower: Ends, upper: Ends) -> Supports:
+        """The best lines with these slopes, for a search: not rounded to the safe side."""
+        found = []
+        for slope, sign in zip(slopes, (1, -1), strict=True):
+            points = torch.stack(self._points(slope, lower, upper))
+            gaps = self(points) - slope * points
+            best = (gaps * sign).argmin(0, keepdim=True)
+            found.append((gaps.gather(0, best)[0], points.gather(0, best)[0]))
+        (below, low), (above, high) = found
+        return Supports(Slopes(below, above), Slopes(low, high))
+
+    def _points(self, slope: Tensor, lower: Tensor, upper: Tensor) -> list[Tensor]:
+        """All points of [lower, upper] where f(x) - slope·x may be extreme."""
+        points = [lower.expand_as(slope), upper.expand_as(slope)]
         for point in self.extrema(slope):
             point = torch.minimum(torch.maximum(point, lower), upper)
             points.append(torch.where(torch.isnan(point), lower, point))
+        return points
+
+    def _gaps(self, slope: Tensor, lower: Tensor, upper: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """f(x) - slope·x and its error bound at all points where it may be extreme."""
         gaps = []
-        for point in points:
+        for point in self._points(slope, lower, upper):
             value, line = self(point), slope * point
             # Rounding of the product, of the difference, and of the function itself; a stationary
             # point that is a few ulps off changes the gap only to second order.
@@ -140,7 +205,7 @@ class LeakyReLU(Elementwise):
         below = torch.where(negative | (~positive & (upper <= -lower)), leak, one)
         return Slopes(below, above)
 
-    def intercepts(self, slopes: Slopes, lower: Values, upper: Values) -> tuple[Values, Values]:
+    def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Values, Values]:
         """Zero where the line passes through the kink and is known to be on its side."""
         below, above = super().intercepts(slopes, lower, upper)
         supports = (slopes.lower >= self.leak) & (slopes.lower <= 1)
@@ -192,6 +257,40 @@ class SShaped(Elementwise):
         from_upper = torch.maximum(self.derivative(self._touch(-upper, -lower)), chord)
         below = torch.where(lower >= 0, chord, torch.where(upper <= 0, middle, from_upper))
         return Slopes(below, above)
+
+    def family(self, lower: Values, upper: Values) -> Family:
+        """The tangents of f's convex hull on [lower, upper], between those at its two ends.
+
+        Below, from the tangent at `lower` (or the chord, if f bends away from it there) to the
+        tangent through (upper, f(upper)), or at `upper` itself where f is convex; above likewise,
+        from the other end. No other line is better than all of these anywhere on [lower, upper].
+        """
+        below, above = self.slopes(lower, upper)
+        chord = self.chord(lower, upper)
+        at_lower, at_upper = self.derivative(lower), self.derivative(upper)
+        first = Slopes(torch.minimum(at_lower, chord), torch.minimum(at_upper, chord))
+        last = Slopes(
+            torch.where(upper <= 0, torch.maximum(at_upper, chord), below),
+            torch.where(lower >= 0, torch.maximum(at_lower, chord), above),
+        )
+        # CROWN chooses the far end's tangent, and the middle's where f bends one way only.
+        convex, concave = below - first.lower, above - first.upper
+        share = torch.where(upper <= 0, convex / (last.lower - first.lower), 1.0)
+        share = torch.where(lower >= 0, concave / (last.upper - first.upper), share)
+        return Family(first, last, share.nan_to_num(1.0, 1.0, 1.0).clamp(0, 1))
+
+    def supports(self, slopes: Slopes, lower: Ends, upper: Ends) -> Supports:
+        """As of any function, but f(x) - slope·x is least at the left of its two extrema."""
+        found = []
+        for slope, sign, end in zip(slopes, (-1, 1), (upper, lower), strict=True):
+            point = (sign * self.inverse_derivative(slope)).nan_to_num(0.0)
+            point = torch.minimum(torch.maximum(point, lower), upper)
+            gap, other = self(point) - slope * point, self(end) - slope * end
+            # Beyond the other extremum it falls (or rises) again, up to the end.
+            farther = (other - gap) * sign > 0
+            found.append((torch.where(farther, other, gap), torch.where(farther, end, point)))
+        (below, low), (above, high) = found
+        return Supports(Slopes(below, above), Slopes(low, high))
 
     def chord(self, lower: Values, upper: Values) -> Values:
         """Slope of the line through both ends, of a point the derivative."""

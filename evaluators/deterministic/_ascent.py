@@ -82,15 +82,17 @@ def ascend(
     Args:
         system, lines: the network.
         columns, constant: the rows `[rows, inputs + units]` and `[rows]`, kept.
-        slopes: to start from, `[rows, units]`.
+        slopes: to start from, `[rows, units]`; of curves the parameters of lines.
         rates: how far.
         deadline: when to stop.
         signs, betas: splits and multipliers to start from, `[rows, units]`, or neither.
         within: narrower bounds of the units.
     """
     choice = lines.choice(slopes, signs, betas, within)
-    leak = lines.leak.nan_to_num(-torch.inf).to(slopes)
-    slopes = choice.slopes
+    leak, curved = lines.leak.nan_to_num(0.0).to(slopes), lines.curved
+    slopes = torch.where(curved, slopes, choice.slopes) if lines.curves else choice.slopes
+    choice = lines.follow(choice, slopes, choice.pulls)
+    movable = (choice.free > 0) | curved
     best = Ascent(constant.new_full(constant.shape, -torch.inf), slopes, betas)
     adam, adam_beta = _Adam(slopes), _Adam(slopes)
     length = 1.0
@@ -101,15 +103,15 @@ def ascend(
         if step == rates.steps or deadline.passed or _finished(before, best, rates.tolerance):
             break
         z, _ = system.forward(work, used, choice)
-        gradient = work[:, system.inputs :].clamp(min=0).mul_(z).mul_(choice.free)
+        gradient = choice.gradient(work[:, system.inputs :], z)
         slopes = slopes + adam.step(gradient) * (rates.slope * length)
-        slopes = torch.where(choice.free > 0, torch.maximum(slopes, leak).clamp_(max=1), slopes)
+        slopes = torch.where(movable, torch.maximum(slopes, leak).clamp_(max=1), slopes)
         pulls = choice.pulls
         if signs is not None and betas is not None:
             move = adam_beta.step(z.mul_(signs).neg_()) * (rates.beta * length)
             betas = (betas + move).clamp_(min=0)
             pulls = betas * signs
-        choice = choice._replace(slopes=slopes, pulls=pulls)
+        choice = lines.follow(choice, slopes, pulls)
         length *= rates.decay
     return best
 

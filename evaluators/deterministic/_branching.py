@@ -100,4 +100,4 @@ def _children(choice: Choice, owner: Tensor, unit: Tensor, leak: Tensor) -> Choi
     chords[rows, unit] = line
     offsets[rows, unit] = 0.0
     pulls = None if choice.pulls is None else choice.pulls[owner]
-    return Choice(slopes, choice.free, chords, offsets, choice.floors, pulls)
+    return Choice(slopes, choice.free, chords, offsets, choice.floors_of(owner), pulls)

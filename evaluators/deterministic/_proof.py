@@ -126,7 +126,7 @@ def planes(unrolled: Unrolled, rows: Rows, choice: Choice) -> Planes:
         line = torch.where(a >= 0, choice.slopes[:, here], choice.chords[..., here])
         offset = choice.offsets[..., here].expand_as(a)
         if choice.floors is not None:
-            offset = torch.where(a >= 0, choice.floors[here], offset)
+            offset = torch.where(a >= 0, choice.floors[..., here], offset)
         else:
             offset = torch.where(a >= 0, 0.0, offset)
         through = a * line

@@ -137,7 +137,7 @@ class Search:
         domains = Domains(
             torch.arange(rows),
             torch.full((rows,), -torch.inf),
-            self.lines.lines.lower_slope.half().expand(rows, -1),
+            self.lines.start.half().expand(rows, -1),
             torch.zeros(rows, units),
             torch.zeros(rows, units, dtype=torch.int8),
             [()] * rows,

@@ -9,20 +9,22 @@ the same lines, gives the bound's gradient in closed form:
 
     d bound / d slope_i = max(A_i, 0) · z_i,        d bound / d beta_i = -sign_i · z_i
 
-with the pre-activations z_i that the relaxed system has at the minimiser; no tape is needed.
+with the pre-activations z_i that the relaxed system has at the minimiser; no tape is needed. Of
+functions without a kink both lines may be chosen (`_curves.py`).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from evaluators.deterministic._concretization import dual_norm
+from evaluators.deterministic._curves import Curve, Touch, curves_of
 from evaluators.deterministic._intervals import Interval
 from evaluators.deterministic._relaxation import ADAPTIVE, Lines
 from evaluators.deterministic._unrolled import Layer, Unrolled
-from evaluators.elementwise import LeakyReLU
 from evaluators.problem import Norm, Region
 from evaluators.rounding import UNDERFLOW, UNIT
 
@@ -39,10 +41,11 @@ class Choice(NamedTuple):
 
     Attributes:
         slopes: of the lines below, `[rows, units]`; at split units the one slope that remains.
-        free: 1 where the slope below may be chosen, else 0.
+        free: 1 where the slope below may be chosen and the unit split, else 0.
         chords, offsets: slopes and intercepts of the lines above.
-        floors: intercepts of the lines below, `[units]`; None where all are zero (ReLUs).
+        floors: intercepts of the lines below; None where all are zero (ReLUs).
         pulls: multipliers times their split's sign, `[rows, units]`; None without splits.
+        touches: of curves, in an ascent alone.
     """
 
     slopes: Tensor
@@ -51,6 +54,19 @@ class Choice(NamedTuple):
     offsets: Tensor
     floors: Tensor | None = None
     pulls: Tensor | None = None
+    touches: tuple[Touch, ...] = ()
+
+    def gradient(self, a: Tensor, z: Tensor) -> Tensor:
+        """Of bounds by the parameters, at coefficients and pre-activations `[rows, units]`."""
+        gradient = a.clamp(min=0).mul_(z).mul_(self.free)
+        for touch in self.touches:
+            gradient[:, touch.span] = touch.gradient(a[:, touch.span], z[:, touch.span])
+        return gradient
+
+    def floors_of(self, rows: Tensor) -> Tensor | None:
+        """The intercepts below of some rows."""
+        shared = self.floors is None or self.floors.dim() == 1
+        return self.floors if self.floors is None or shared else self.floors[rows]
 
 
 @dataclass(frozen=True)
@@ -124,7 +140,7 @@ class System:
             else:
                 constant = constant + through @ bias + (negative * choice.offsets[:, here]).sum(1)
             if choice.floors is not None:
-                constant = constant + (a - negative) @ choice.floors[here]
+                constant = constant + ((a - negative) * choice.floors[..., here]).sum(1)
             columns[:, :first].addmm_(through, weight)
         return constant + self.least(columns[:, :n]), used
 
@@ -166,7 +182,7 @@ class System:
             negative = columns[:, first:last] < 0
             out = z[:, here] * used[:, here] + negative * choice.offsets[..., here]
             if choice.floors is not None:
-                out += ~negative * choice.floors[here]
+                out += ~negative * choice.floors[..., here]
             values[:, first:last] = out
         return z, values
 
@@ -176,15 +192,18 @@ class UnitLines:
     """The lines of all units of an unrolled network, float64 `[units]`.
 
     Attributes:
-        lines: below with CROWN's slope, and above.
-        leak: smallest slope that a line below may have; NaN where the slope is not a choice.
+        lines: CROWN's, below and above.
+        leak: of units with a kink, which can be split, and whose line below may have any slope
+            from it to 1; NaN of all others.
         lower, upper: the bounds that the lines hold on.
+        curves: the others, as far as their lines are a choice.
     """
 
     lines: Lines
     leak: Tensor
     lower: Tensor
     upper: Tensor
+    curves: tuple[Curve, ...] = ()
 
     @classmethod
     def of(cls, layers: list[Layer]) -> "UnitLines":
@@ -192,23 +211,35 @@ class UnitLines:
         empty = torch.zeros(0, dtype=torch.float64)
         lines = [ADAPTIVE.lines(la.function, Interval(la.lower, la.upper)) for la in layers]
         parts = zip(*lines, strict=True) if lines else [()] * 4
-        leaks = [
-            torch.full_like(layer.lower, layer.function.leak)
-            if isinstance(layer.function, LeakyReLU)
-            else torch.full_like(layer.lower, torch.nan)
-            for layer in layers
-        ]
+        leaks = [torch.full_like(layer.lower, layer.function.leak) for layer in layers]
         return cls(
             Lines(*(torch.cat((empty, *part)) for part in parts)),
             torch.cat((empty, *leaks)),
             torch.cat((empty, *(layer.lower for layer in layers))),
             torch.cat((empty, *(layer.upper for layer in layers))),
+            curves_of(layers),
         )
 
     @property
     def optimizable(self) -> Tensor:
-        """Where the slope below is a choice: for (leaky) ReLUs, anything from the leak to 1."""
+        """Which units have a kink at zero."""
         return ~torch.isnan(self.leak)
+
+    @cached_property
+    def curved(self) -> Tensor:
+        """Which units' parameters choose either line."""
+        curved = torch.zeros(len(self.leak), dtype=torch.bool)
+        for curve in self.curves:
+            curved[curve.span] = True
+        return curved
+
+    @cached_property
+    def start(self) -> Tensor:
+        """The parameters of CROWN's lines, `[units]`: of units with a kink the slope below."""
+        start = self.lines.lower_slope.clone()
+        for curve in self.curves:
+            start[curve.span] = curve.family.start
+        return start
 
     def choice(
         self,
@@ -220,7 +251,8 @@ class UnitLines:
         """The lines with these slopes below and these splits, in the type of `slopes`.
 
         Args:
-            slopes: `[rows, units]`; ignored where a unit is split or the slope is no choice.
+            slopes: `[rows, units]`, of curves parameters of either line; ignored where a unit is
+                split or there is no choice.
             signs: of the splits, 0 where there is none, `[rows, units]`.
             betas: multipliers of the splits, `[rows, units]`.
             within: narrower bounds of the units, for networks of (leaky) ReLUs.
@@ -229,21 +261,45 @@ class UnitLines:
             assert signs is not None
             return self._choice_within(slopes, signs, betas, within)
         below, floors, chords, offsets = (part.to(slopes) for part in self.lines)
-        chosen = self.optimizable.to(slopes.device)
+        chosen, parameters = self.optimizable.to(slopes.device), slopes
         slopes = torch.where(chosen, slopes, below)
         some = floors if bool(floors.any()) else None
-        if signs is None:
-            return Choice(slopes, chosen.to(slopes.dtype), chords, offsets, some)
-        open_ = signs == 0
-        decided = torch.where(signs > 0, 1.0, self.leak.to(slopes))
-        return Choice(
-            torch.where(open_, slopes, decided),
-            (open_ & chosen).to(slopes.dtype),
-            torch.where(open_, chords, decided),
-            torch.where(open_, offsets, 0.0),
-            some,
-            None if betas is None else betas * signs,
+        choice = Choice(slopes, chosen.to(slopes.dtype), chords, offsets, some)
+        if signs is not None:
+            open_ = signs == 0
+            decided = torch.where(signs > 0, 1.0, self.leak.to(slopes))
+            choice = Choice(
+                torch.where(open_, slopes, decided),
+                (open_ & chosen).to(slopes.dtype),
+                torch.where(open_, chords, decided),
+                torch.where(open_, offsets, 0.0),
+                some,
+                None if betas is None else betas * signs,
+            )
+        lines = [curve.lines(parameters) for curve in self.curves]
+        return self._bent(choice, lines) if lines else choice
+
+    def follow(self, choice: Choice, parameters: Tensor, pulls: Tensor | None) -> Choice:
+        """Other parameters and pulls, for an ascent: lines of curves are right up to rounding."""
+        choice = choice._replace(pulls=pulls)
+        if not self.curves:
+            return choice._replace(slopes=parameters)
+        found = [curve.supports(parameters) for curve in self.curves]
+        choice = choice._replace(slopes=parameters.clone(), touches=tuple(t for _, t in found))
+        return self._bent(choice, [lines for lines, _ in found])
+
+    def _bent(self, choice: Choice, lines: list[Lines]) -> Choice:
+        """The choice with these lines of curves."""
+        assert choice.floors is not None
+        shape = choice.slopes.shape
+        slopes, floors, chords, offsets = (
+            part.expand(shape).clone()
+            for part in (choice.slopes, choice.floors, choice.chords, choice.offsets)
         )
+        for curve, parts in zip(self.curves, lines, strict=True):
+            for whole, part in zip((slopes, floors, chords, offsets), parts, strict=True):
+                whole[:, curve.span] = part
+        return choice._replace(slopes=slopes, floors=floors, chords=chords, offsets=offsets)
 
     def _choice_within(
         self, slopes: Tensor, signs: Tensor, betas: Tensor | None, within: Bounds

@@ -197,7 +197,7 @@ class _Task:
             else:
                 self.upper[places] = -found[better]
             if self.work.evidence is not None:
-                every = stored(self.lines.lines.lower_slope.expand(len(places), -1), self.lines)
+                every = stored(self.lines.start.expand(len(places), -1), self.lines)
                 every = every.clone()
                 every[:, part.units] = slopes[better]
                 self.proofs.append((places, sign, every))
@@ -206,7 +206,7 @@ class _Task:
         self, unrolled: Unrolled, lines: UnitLines, rows: Rows, x: Tensor, rates: Rates | None
     ) -> Tensor:
         """CROWN's slopes, or the best that an ascent finds."""
-        start = lines.lines.lower_slope.expand(len(rows), -1)
+        start = lines.start.expand(len(rows), -1)
         if rates is None or self.work.deadline.passed:
             return stored(start, lines)
         found = ascend(

@@ -13,7 +13,7 @@ from evaluators.deterministic._around import Around
 from evaluators.deterministic._proof import prove, prove_at_once, stored
 from evaluators.deterministic._system import UnitLines
 from evaluators.deterministic._unrolled import Layer, Rows, Unrolled
-from evaluators.elementwise import LeakyReLU, Sigmoid
+from evaluators.elementwise import LeakyReLU, Sigmoid, Slopes
 from evaluators.network import Network
 from evaluators.problem import Ball, Box, Norm
 from tests.fixtures.exact import Vector, fractions
@@ -48,7 +48,11 @@ def exact_bound(
     found: Around, rows: Rows, number: int, slopes: Tensor, signs: Tensor, betas: Tensor
 ) -> tuple[Fraction, Fraction]:
     """One row's bound, and what was lost in rows, in real arithmetic; over a box or an l1 ball."""
-    below, floors, above, ceilings = (fractions(part) for part in found.lines.lines)
+    lines = [part.clone() for part in found.lines.lines]
+    for curve in found.lines.curves:
+        for whole, part in zip(lines, curve.lines(slopes[number, None].double()), strict=True):
+            whole[curve.span] = part[0]
+    below, floors, above, ceilings = (fractions(part) for part in lines)
     leaks = [Fraction(0 if v != v else v) for v in found.lines.leak.tolist()]
     free = found.lines.optimizable.tolist()
     chosen, sides, pulls = (fractions(part[number].double()) for part in (slopes, signs, betas))
@@ -298,16 +302,22 @@ def test_a_leak_that_no_short_number_holds_is_not_undercut(leak: float) -> None:
         assert Fraction(float(stored(slope, lines_of(leak)))) >= Fraction(leak)
 
 
-def test_lines_of_other_functions_are_kept_as_they_are() -> None:
+def test_parameters_choose_both_lines_of_functions_without_a_kink() -> None:
     one = torch.ones(1, dtype=torch.float64)
     rows = Rows(one[None], one, one)
     lines = UnitLines.of([Layer(1, Sigmoid(), torch.tensor([0]), rows, -one, 2 * one)])
     assert not bool(lines.optimizable.any())
-    choice = lines.choice(torch.full((1, 1), 0.875, dtype=torch.float64))
-    assert torch.equal(choice.slopes[0], lines.lines.lower_slope)
-    assert choice.floors is not None
-    assert torch.equal(choice.floors, lines.lines.lower_intercept)
-    assert choice.free.tolist() == [0]
+    for share in (0.0, 0.375, 1.0):
+        choice = lines.choice(torch.full((1, 1), share, dtype=torch.float64))
+        below, above = lines.curves[0].family.slopes(torch.tensor([share], dtype=torch.float64))
+        floor, ceiling = Sigmoid().intercepts(Slopes(below, above), -one, 2 * one)
+        assert (choice.slopes, choice.floors) == (below, floor)
+        assert (choice.chords, choice.offsets) == (above, ceiling)
+        assert not bool(choice.free.any())
+    # At first, CROWN's.
+    crown = lines.choice(lines.start[None])
+    assert torch.allclose(crown.slopes[0], lines.lines.lower_slope, rtol=1e-15)
+    assert torch.allclose(crown.chords[0], lines.lines.upper_slope, rtol=1e-15)
 
 
 @pytest.mark.parametrize("name", PIECEWISE | WITH_SIGMOIDS)

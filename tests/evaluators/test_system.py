@@ -69,11 +69,13 @@ def test_gradients_are_differences_of_the_bound(name: str, norm: Norm) -> None:
             return result
 
         choice = found.lines.choice(slopes, signs, betas)
+        parameters = torch.where(found.lines.curved, slopes, choice.slopes)
+        choice = found.lines.follow(choice, parameters, choice.pulls)
         work = goals.weight.clone()
         _, used = system.backward(work, goals.bias, choice)
         z, values = system.forward(work, used, choice)
         assert torch.equal(values[:, : system.inputs], system.minimizer(work[:, : system.inputs]))
-        by_slope = work[:, system.inputs :].clamp(min=0) * z * choice.free
+        by_slope = choice.gradient(work[:, system.inputs :], z)
         by_beta = -signs * z
         for unit in range(system.units):
             move = torch.zeros_like(slopes)
@@ -138,7 +140,7 @@ def test_an_ascent_raises_bounds_and_stays_allowed() -> None:
         found, _, _ = setting(name, Norm.LINF, 0)
         system = System.of(found.unrolled, found.x, found.region)
         units = len(found.lines.leak)
-        start = found.lines.lines.lower_slope.float().expand(len(found.goals), -1)
+        start = found.lines.start.float().expand(len(found.goals), -1)
         signs = torch.zeros(len(found.goals), units, dtype=torch.int8)
         signs[:, found.lines.optimizable.nonzero()[:1, 0]] = 1
         betas = torch.zeros(len(found.goals), units)
@@ -162,7 +164,7 @@ def test_an_ascent_raises_bounds_and_stays_allowed() -> None:
 def test_an_ascent_whose_time_is_up_gives_the_first_bound() -> None:
     found, _, _ = setting("relu 2-4-4-3", Norm.LINF, 1)
     system = System.of(found.unrolled, found.x, found.region)
-    start = found.lines.lines.lower_slope.float().expand(len(found.goals), -1)
+    start = found.lines.start.float().expand(len(found.goals), -1)
     rows = found.goals.weight.float(), found.goals.bias.float()
     late = ascend(system, found.lines, *rows, start, Rates(9), Deadline(0.0))
     once = ascend(system, found.lines, *rows, start, Rates(0), Deadline())
@@ -174,7 +176,7 @@ def test_multipliers_alone_raise_bounds() -> None:
     for name in ("relu 2-4-4-3", "leaky 2-4-3-3", "residual"):
         found, _, _ = setting(name, Norm.LINF, 1)
         system = System.of(found.unrolled, found.x, found.region)
-        start = found.lines.lines.lower_slope.float().expand(len(found.goals), -1)
+        start = found.lines.start.float().expand(len(found.goals), -1)
         rows = found.goals.weight.float(), found.goals.bias.float()
         for unit in range(system.units):
             for sign in (1, -1):
