@@ -6,12 +6,13 @@ child that is proved counting as zero; the better child counts more, since the w
 rises least and is often the parent's.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from evaluators.deterministic._domains import Domains
-from evaluators.deterministic._system import Choice, System, UnitLines
-from evaluators.deterministic._unrolled import Rows
+from evaluators.deterministic._batch import Batch
+from evaluators.deterministic._system import Choice
 
 CANDIDATES = 4
 """Candidates that each score names."""
@@ -23,66 +24,64 @@ COEFFICIENTS = 2**21
 """Coefficients of a pass over children: past the caches, larger is not faster."""
 
 
-def splits(
-    system: System, lines: UnitLines, goals: Rows, domains: Domains
-) -> tuple[Tensor, Tensor]:
-    """The unit to split in each domain `[domains]`, and the relaxed minimisers `[domains, inputs]`.
+def splits(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The unit to split in each row `[rows]`, and the relaxed minimisers `[rows, inputs]`.
 
     Args:
-        goals: in float32.
-        domains: each with a unit left to split.
+        batch: rows with a unit left to split each.
     """
-    columns, constant = goals.weight[domains.goals], goals.bias[domains.goals]
-    choice, (gap, kink), values = losses(system, lines, goals, domains)
-    free = choice.free > 0
-    count = min(CANDIDATES, system.units)
+    found = losses(batch)
+    free = found.choice.free > 0
+    count = min(CANDIDATES, batch.system.units)
     # Whatever the numbers are, a free unit comes first.
-    scores = [score.nan_to_num(0.0).masked_fill(~free, -torch.inf) for score in (gap, kink)]
+    scores = [score.nan_to_num(0.0).masked_fill(~free, -torch.inf) for score in found[1:3]]
     candidates = torch.cat([score.topk(count, dim=1).indices for score in scores], 1)
-    value = _value(system, columns, constant, choice, candidates, lines.leak.to(columns))
+    value = _value(batch, found.choice, candidates)
     value = value.masked_fill(~free.gather(1, candidates), -torch.inf)
     best = value.argmax(1, keepdim=True)
-    return candidates.gather(1, best)[:, 0], values[:, : system.inputs]
+    return candidates.gather(1, best)[:, 0], found.values[:, : batch.system.inputs]
 
 
-def losses(
-    system: System, lines: UnitLines, goals: Rows, domains: Domains
-) -> tuple[Choice, tuple[Tensor, Tensor], Tensor]:
-    """What the line above each unit costs, `[domains, units]`, and where.
+class Losses(NamedTuple):
+    """What the line above each unit costs, and where.
 
-    Returns:
-        the lines; what they lose at the relaxed minimiser, and at the kink (BaBSR's intercept
-        score); the minimiser's columns `[domains, inputs + units]`.
+    Attributes:
+        choice: the lines.
+        gap: what they lose at the relaxed minimiser, `[rows, units]`.
+        kink: what they lose at the kink (BaBSR's intercept score), `[rows, units]`.
+        values: the minimiser's columns, `[rows, inputs + units]`.
     """
-    within = domains.within(lines)
-    choice = lines.choice(domains.slopes.float(), domains.signs, domains.betas.float(), within)
-    work = goals.weight[domains.goals]
-    _, used = system.backward(work, goals.bias[domains.goals], choice)
-    z, values = system.forward(work, used, choice)
-    negative = (-work[:, system.inputs :]).clamp(min=0)
-    gap = negative * (z * choice.chords + choice.offsets - torch.maximum(z, lines.leak.to(z) * z))
-    return choice, (gap, negative * choice.offsets), values
+
+    choice: Choice
+    gap: Tensor
+    kink: Tensor
+    values: Tensor
 
 
-def _value(
-    system: System,
-    columns: Tensor,
-    constant: Tensor,
-    choice: Choice,
-    candidates: Tensor,
-    leak: Tensor,
-) -> Tensor:
-    """How good each candidate is, `[domains, candidates]`."""
+def losses(batch: Batch) -> Losses:
+    """One pass back, and one forward to the relaxed minimiser."""
+    choice, work = batch.choice(), batch.columns.clone()
+    _, used = batch.system.backward(work, batch.constant, choice)
+    z, values = batch.system.forward(work, used, choice)
+    negative = (-work[:, batch.system.inputs :]).clamp(min=0)
+    reached = torch.maximum(z, batch.lines.leak.to(z) * z)
+    gap = negative * (z * choice.chords + choice.offsets - reached)
+    return Losses(choice, gap, negative * choice.offsets, values)
+
+
+def _value(batch: Batch, choice: Choice, candidates: Tensor) -> Tensor:
+    """How good each candidate is, `[rows, candidates]`."""
     rows, count = candidates.shape
-    step = max(1, COEFFICIENTS // (2 * count * columns.shape[1]))
+    leak = batch.lines.leak.to(batch.columns).expand(rows, -1)
+    step = max(1, COEFFICIENTS // (2 * count * batch.columns.shape[1]))
     parts = []
     for first in range(0, rows, step):
-        part = slice(first, first + step)
-        owner = torch.arange(first, min(first + step, rows), device=columns.device)
-        owner = owner.repeat_interleave(2 * count)
-        unit = candidates[part].reshape(-1).repeat_interleave(2)
-        children = _children(choice, owner, unit, leak[unit])
-        bounds, _ = system.backward(columns[owner], constant[owner], children)
+        last = min(first + step, rows)
+        owner = torch.arange(first, last).repeat_interleave(2 * count)
+        unit = candidates[first:last].reshape(-1).repeat_interleave(2)
+        children = _children(choice, owner, unit, leak[owner, unit])
+        system = batch.system.spread(first, last, 2 * count)
+        bounds, _ = system.backward(batch.columns[owner], batch.constant[owner], children)
         bounds = bounds.nan_to_num(-torch.inf).clamp(max=0).reshape(-1, count, 2)
         parts.append(bounds.amin(2) + BETTER_CHILD * bounds.amax(2))
     return torch.cat(parts)

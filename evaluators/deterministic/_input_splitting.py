@@ -4,6 +4,7 @@ Every part is bounded afresh by CROWN, all parts of a round together, and an ope
 along the input to which its worst margin is most sensitive.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from evaluators.deadline import Deadline
 from evaluators.deterministic._linear_bounds import linear_relaxation, margin_rows, margins
-from evaluators.deterministic._search import Falsify
 from evaluators.network import Network
 from evaluators.problem import Box, Problem
 
@@ -22,6 +22,9 @@ PARTS = 256
 """Parts of one round."""
 
 MOST_PARTS = 2**20
+
+Falsify = Callable[[Tensor], Tensor | None]
+"""Looks for a witness near points of the region `[points, *shape]`."""
 
 
 @dataclass

@@ -1,12 +1,10 @@
 """Branch and bound over the signs of units (β-CROWN, Wang et al. 2021, arXiv 2103.06624).
 
-Open domains of all goals of an example are bounded together, by a few steps of ascent from their
-parent's slopes and multipliers, in float32. Those near a proof are clipped (`_clipping.py`). A
+The state of one example's search: its open domains, of all goals, and what was proved. Rounds
+(`_rounds.py`) bound the domains, in float32. Those near a proof are clipped (`_clipping.py`). A
 domain is closed only by `_proof.py`'s bound.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,8 +14,8 @@ from torch import Tensor
 from evaluators.certificate import LayerBounds
 from evaluators.deadline import Deadline
 from evaluators.deterministic._around import Around
-from evaluators.deterministic._ascent import Rates, ascend
-from evaluators.deterministic._branching import losses, splits
+from evaluators.deterministic._ascent import Ascent, Rates
+from evaluators.deterministic._batch import Batch
 from evaluators.deterministic._clipping import Clipping, UnitPlanes
 from evaluators.deterministic._corners import solve_corner
 from evaluators.deterministic._domains import Domains, Leaf
@@ -31,12 +29,6 @@ ROUND_SECONDS = 0.4
 
 SMALLEST, LARGEST = 16, 512
 """Domains of one round."""
-
-CLIPPED = Rates(4, slope=0.2)
-"""Of the ascent after clipping."""
-
-KINK = 0.3
-"""Weight of what a unit's line loses at the kink, beside what it loses at the minimiser."""
 
 TARGET = 1e-3
 """Share of a goal's bound without splits: where the margin is larger, nobody looks any more."""
@@ -53,8 +45,8 @@ MEGABYTES = 2000
 MOST_PROVED = 4096
 """Open domains whose bounds are proved when time runs out; more would take too long."""
 
-Falsify = Callable[[Tensor], Tensor | None]
-"""Looks for a witness near points of the region `[points, *shape]`."""
+SMALL_SYSTEM = 2**23
+"""Coefficients of an example's matrices up to which its rounds are joined with others'."""
 
 
 @dataclass
@@ -72,6 +64,10 @@ class Search:
         leaves: what was closed, for the certificate.
         note: why the search ended without an answer.
         visited: number of domains bounded.
+        open: the domains left.
+        away: those that a round has taken and not brought back yet.
+        points: some of the region that may be near a witness, `[points, inputs]`.
+        witness: a checked one, if it was found.
     """
 
     unrolled: Unrolled
@@ -87,6 +83,9 @@ class Search:
     note: str = ""
     visited: int = 0
     open: Domains = field(init=False)
+    away: Domains | None = None
+    points: list[Tensor] = field(default_factory=list)
+    witness: Tensor | None = None
     _batch: int = SMALLEST
 
     def __post_init__(self) -> None:
@@ -95,7 +94,8 @@ class Search:
         self._goals32 = Rows(weight, bias, self.goals.lost)
         self._roots = torch.full_like(self.goals.bias, -torch.inf)
         self._closed = torch.full_like(self.goals.bias, torch.inf)
-        self._reach = torch.inf
+        self._reach = self._farthest = torch.inf
+        self._cornered = False
 
     @classmethod
     def of(cls, around: Around, root: Rates, deadline: Deadline) -> "Search":
@@ -112,29 +112,27 @@ class Search:
             around.layers,
         )
 
-    def __call__(self, rates: Rates, falsify: Falsify) -> Tensor | None:
-        """Search; a witness if one was found. The proof is complete if nothing is left open.
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do; the proof is complete if nothing is open."""
+        if self.witness is not None or self.note or not len(self.open):
+            return True
+        if self.deadline.passed:
+            self.note = "timeout"
+        elif self.open.megabytes > MEGABYTES:
+            self.note = "out of memory for domains"
+        return bool(self.note)
 
-        Args:
-            rates: of the ascents at domains.
-            falsify: the attack.
-        """
-        self.start()
-        while len(self.open) and not self.note:
-            if self.deadline.passed:
-                self.note = "timeout"
-            elif self.open.megabytes > MEGABYTES:
-                self.note = "out of memory for domains"
-            else:
-                witness = self._round(rates, falsify)
-                if witness is not None:
-                    return witness
-        return None
+    @property
+    def small(self) -> bool:
+        """Whether it gains from sharing its rounds with other examples' searches."""
+        few = self.unrolled.columns * self.system.units <= SMALL_SYSTEM
+        return few and bool(self.lines.optimizable.all())
 
-    def start(self) -> None:
-        """Bound all goals without splits."""
+    def roots(self) -> Domains:
+        """All goals without splits."""
         rows, units = len(self.goals), self.system.units
-        domains = Domains(
+        return Domains(
             torch.arange(rows),
             torch.full((rows,), -torch.inf),
             self.lines.start.half().expand(rows, -1),
@@ -143,36 +141,31 @@ class Search:
             [()] * rows,
             [None] * rows,
         )
-        self.open = self._closing(self._bound(domains, self.root))
 
     def proof(self) -> list[Leaf]:
         """The leaves, once `lower_bounds` are positive: of domains still open, too."""
-        return self.leaves + self.open.leaves() if self.evidence else []
+        return self.leaves + self._left().leaves() if self.evidence else []
 
     def lower_bounds(self) -> Tensor:
         """Proved lower bounds of every goal over the whole region, float64 `[goals]`."""
-        bounds = self._closed.clone()
-        if len(self.open) > MOST_PROVED:
-            bounds[self.open.goals] = -torch.inf
-        elif len(self.open):
-            proved = torch.minimum(self._prove(self.open), self.open.targets)
-            bounds.scatter_reduce_(0, self.open.goals, proved, "amin")
+        bounds, left = self._closed.clone(), self._left()
+        if len(left) > MOST_PROVED:
+            bounds[left.goals] = -torch.inf
+        elif len(left):
+            proved = torch.minimum(self._prove(left), left.targets)
+            bounds.scatter_reduce_(0, left.goals, proved, "amin")
         return torch.maximum(bounds, self._roots)
 
-    def _bound(self, domains: Domains, rates: Rates) -> Domains:
-        """The domains with slopes and multipliers improved, as they are stored."""
-        found = ascend(
-            self.system,
-            self.lines,
-            self._goals32.weight[domains.goals],
-            self._goals32.bias[domains.goals],
-            domains.slopes.float(),
-            rates,
-            self.deadline,
-            domains.signs,
-            domains.betas,
-            domains.within(self.lines),
-        )
+    def _left(self) -> Domains:
+        """What is not closed, wherever it is: a round that is broken off loses nothing."""
+        return self.open if self.away is None else self.open.join(self.away)
+
+    def batch(self, domains: Domains) -> Batch:
+        """The domains as rows."""
+        return Batch.of(self.system, self.lines, self._goals32, domains)
+
+    def improved(self, domains: Domains, found: Ascent) -> Domains:
+        """The domains with the slopes and multipliers that an ascent found, as they are stored."""
         assert found.betas is not None
         slopes = stored(found.slopes, self.lines)
         # A child is nowhere below its parent, whatever the ascent did.
@@ -192,7 +185,7 @@ class Search:
             domains.within(self.lines),
         )
 
-    def _closing(self, domains: Domains) -> Domains:
+    def closing(self, domains: Domains) -> Domains:
         """Close what can be proved; the rest."""
         self.visited += len(domains)
         # Without splits all are proved: their bounds are what is reported when time runs out.
@@ -217,22 +210,26 @@ class Search:
         left[done] = False
         return domains.select(left.nonzero()[:, 0])
 
-    def _round(self, rates: Rates, falsify: Falsify) -> Tensor | None:
-        """Split the best domains and bound their children."""
-        started = time.perf_counter()
+    def take(self) -> Domains:
+        """The domains to split next; none where some had no unit to split and were decided."""
         batch, self.open = self.open.best(self._batch)
         free = batch.free(self.lines).any(1)
-        if not bool(free.all()):
-            return self._corners(batch, free, falsify)
-        units, points = splits(self.system, self.lines, self._goals32, batch)
-        witness = falsify(points.reshape(-1, *self.x.shape[1:]))
-        if witness is None:
-            children = self._closing(self._bound(batch.children(units), rates))
-            self.open = self.open.join(self._clip_near(children))
-            spent = max(time.perf_counter() - started, 1e-6) * self._batch / len(batch)
-            room = int(self._batch * ROUND_SECONDS / spent)
-            self._batch = max(SMALLEST, min(LARGEST, room, 2 * self._batch))
-        return witness
+        if bool(free.all()):
+            self.away = batch
+            return batch
+        self._corners(batch, free)
+        return batch.select(torch.zeros(0, dtype=torch.long))
+
+    def pace(self, taken: int, seconds: float) -> None:
+        """Adapt the next batch to what it took to split so many."""
+        room = int(taken * ROUND_SECONDS / max(seconds, 1e-6))
+        self._batch = max(SMALLEST, min(LARGEST, room, 2 * self._batch))
+
+    def attacked(self, witness: Tensor | None) -> None:
+        """What an attack near `points` found."""
+        self.points, self.witness = [], witness
+        if self._cornered and witness is None:
+            self.note = "numerically undecided"
 
     @cached_property
     def clipping(self) -> Clipping | None:
@@ -247,50 +244,50 @@ class Search:
             return None
         return Clipping(*network, targets, self.x, self.region, planes)
 
-    def _clip_near(self, domains: Domains) -> Domains:
-        """Clip the domains that are near enough to a proof for it to pay."""
+    def near(self, domains: Domains) -> Domains:
+        """Those near enough to a proof for clipping to pay; the others are left open."""
         if self.clipping is None:
-            return domains
+            self.open = self.open.join(domains)
+            return domains.select(torch.zeros(0, dtype=torch.long))
         near = domains.bounds > -self._reach
-        far, clipped = (domains.select(where.nonzero()[:, 0]) for where in (~near, near))
-        left = self._clipped(clipped) if len(clipped) else clipped
-        if len(clipped) and len(left) > len(clipped) * (1 - PAYS):
-            farthest = max(-float(clipped.bounds.min()), SMALLEST_TARGET)
-            self._reach = SHORTER * min(self._reach, farthest)
+        self.open = self.open.join(domains.select((~near).nonzero()[:, 0]))
+        return domains.select(near.nonzero()[:, 0])
+
+    def clip(self, domains: Domains, scores: Tensor) -> Domains:
+        """Narrow the bounds of units by each domain's own plane.
+
+        Args:
+            scores: how much each unit's bounds matter, `[domains, units]`.
+        """
+        assert self.clipping is not None
+        self._farthest = max(-float(domains.bounds.min()), SMALLEST_TARGET)
+        return self.clipping(domains, scores)
+
+    def keep(self, clipped: int, left: Domains) -> None:
+        """Leave open what clipping so many domains left, and learn whether it paid."""
+        self.open, self.away = self.open.join(left), None
+        if clipped and len(left) > clipped * (1 - PAYS):
+            self._reach = SHORTER * min(self._reach, self._farthest)
         else:
             self._reach /= SHORTER
-        return far.join(left)
 
-    def _clipped(self, domains: Domains) -> Domains:
-        """Narrow the bounds of units by each domain's own plane, and bound the domains again."""
-        assert self.clipping is not None
-        _, (gap, kink), _ = losses(self.system, self.lines, self._goals32, domains)
-        scores = (gap + KINK * kink).nan_to_num(0.0)
-        return self._closing(self._bound(self.clipping(domains, scores), CLIPPED))
-
-    def _corners(self, batch: Domains, free: Tensor, falsify: Falsify) -> Tensor | None:
+    def _corners(self, batch: Domains, free: Tensor) -> None:
         """Decide domains that have no unit left to split, each by a linear program."""
         self.open = self.open.join(batch.select(free.nonzero()[:, 0]))
         corners = batch.select((~free).nonzero()[:, 0])
         if any(corners.cuts):
             self.open = self.open.join(corners.uncut())
-            return None
+            return
         if not bool(self.lines.optimizable.all()):
             self.open, self.note = self.open.join(corners), "bound too loose"
-            return None
+            return
         for row in range(len(corners)):
             corner = corners.select(torch.tensor([row]))
             found = solve_corner(self.unrolled, self.goals, self.lines, corner)
             if found.betas is not None:
-                corner = replace(
-                    corner, betas=found.betas[None], bounds=torch.ones_like(corner.bounds)
-                )
-                corner = self._closing(corner)
+                positive = torch.ones_like(corner.bounds)
+                corner = self.closing(replace(corner, betas=found.betas[None], bounds=positive))
             if len(corner):
-                self.open = self.open.join(corner)
+                self.open, self._cornered = self.open.join(corner), True
                 if found.point is not None:
-                    witness = falsify(found.point.reshape(1, *self.x.shape[1:]).float())
-                    if witness is not None:
-                        return witness
-                self.note = "numerically undecided"
-        return None
+                    self.points.append(found.point[None].float())

@@ -13,8 +13,9 @@ with the pre-activations z_i that the relaxed system has at the minimiser; no ta
 functions without a kink both lines may be chosen (`_curves.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
@@ -69,25 +70,40 @@ class Choice(NamedTuple):
         return self.floors if self.floors is None or shared else self.floors[rows]
 
 
-@dataclass(frozen=True)
-class System:
-    """The matrices of an unrolled network in one floating-point type, and the region.
+class Member(NamedTuple):
+    """One example's matrices, and its region.
 
     Attributes:
-        inputs: number of input entries.
         weights, biases: of each layer's pre-activations, `[units, columns before]` and `[units]`.
         middle, reach: of the region's bounding box, `[inputs]`.
-        x, norm, radius: the example and the ball around it, where the region is one.
+        x: the example, the centre of the ball where the region is one.
     """
 
-    inputs: int
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
     middle: Tensor
     reach: Tensor
     x: Tensor
+
+
+@dataclass(frozen=True)
+class System:
+    """The matrices of unrolled networks in one floating-point type: of one example, or of several.
+
+    Attributes:
+        inputs: number of input entries.
+        sizes: units of each layer, of all members alike.
+        members: whose rows are whose: the slice of the rows that are about each.
+        norm, radius: of the ball, where the region is one.
+        padded: the only member with the sizes that it last shared a batch with.
+    """
+
+    inputs: int
+    sizes: tuple[int, ...]
+    members: tuple[tuple[slice, Member], ...]
     norm: Norm
     radius: float
+    padded: dict[tuple[int, ...], Member] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, unrolled: Unrolled, x: Tensor, region: Region) -> "System":
@@ -95,29 +111,41 @@ class System:
         lower, upper = (bound.flatten() for bound in unrolled.bounds[0])
         middle = (lower + upper) / 2
         reach = torch.maximum(upper - middle, middle - lower)
-        return cls(
-            unrolled.inputs,
+        member = Member(
             tuple(layer.weight32 for layer in unrolled.layers),
             tuple(layer.rows.bias.float() for layer in unrolled.layers),
             middle.float(),
             reach.float(),
             x.flatten().float(),
-            region.norm,
-            float(region.radius),
         )
+        sizes = tuple(len(layer) for layer in unrolled.layers)
+        everything = ((slice(None), member),)
+        return cls(unrolled.inputs, sizes, everything, region.norm, float(region.radius))
+
+    @property
+    def only(self) -> Member:
+        """The example's, where there is one."""
+        ((_, member),) = self.members
+        return member
 
     @property
     def units(self) -> int:
         """Number of units."""
-        return sum(len(bias) for bias in self.biases)
+        return sum(self.sizes)
 
     def spans(self) -> list[tuple[int, int]]:
         """First and last column of each layer's units."""
-        spans, first = [], self.inputs
-        for bias in self.biases:
-            spans.append((first, first + len(bias)))
-            first += len(bias)
-        return spans
+        return list(pairwise(accumulate(self.sizes, initial=self.inputs)))
+
+    def spread(self, first: int, last: int, times: int) -> "System":
+        """The system of rows `first` to `last`, each so many times."""
+        members = []
+        for rows, member in self.members:
+            start, stop, _ = rows.indices(last)
+            start = max(start, first)
+            if start < stop:
+                members.append((slice((start - first) * times, (stop - first) * times), member))
+        return replace(self, members=tuple(members))
 
     def backward(self, columns: Tensor, constant: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
         """Bounds `[rows]` and the slopes used, `[rows, units]`.
@@ -125,9 +153,8 @@ class System:
         `columns` `[rows, inputs + units]` hold the rows, and are overwritten: afterwards they hold
         each unit's coefficient when it was replaced, and the inputs' final ones.
         """
-        n, used = self.inputs, torch.empty_like(choice.slopes)
-        layers = zip(self.spans(), self.weights, self.biases, strict=True)
-        for (first, last), weight, bias in reversed(list(layers)):
+        n, used, constant = self.inputs, torch.empty_like(choice.slopes), constant.clone()
+        for layer, (first, last) in reversed(list(enumerate(self.spans()))):
             here = slice(first - n, last - n)
             a = columns[:, first:last]
             torch.where(a >= 0, choice.slopes[:, here], choice.chords[..., here], out=used[:, here])
@@ -136,38 +163,53 @@ class System:
                 through -= choice.pulls[:, here]
             negative = a.clamp(max=0)
             if choice.offsets.dim() == 1:
-                constant = constant + through @ bias + negative @ choice.offsets[here]
+                constant += negative @ choice.offsets[here]
             else:
-                constant = constant + through @ bias + (negative * choice.offsets[:, here]).sum(1)
+                constant += (negative * choice.offsets[:, here]).sum(1)
             if choice.floors is not None:
-                constant = constant + ((a - negative) * choice.floors[..., here]).sum(1)
-            columns[:, :first].addmm_(through, weight)
+                constant += ((a - negative) * choice.floors[..., here]).sum(1)
+            for rows, member in self.members:
+                constant[rows].addmv_(through[rows], member.biases[layer])
+                columns[rows, :first].addmm_(through[rows], member.weights[layer])
         return constant + self.least(columns[:, :n]), used
 
     def least(self, rows: Tensor) -> Tensor:
-        """Least value of linear functions of the input over the region."""
-        box = rows @ self.middle - rows.abs() @ self.reach
-        if self.norm is Norm.LINF:
-            return box
-        return torch.maximum(box, self._least_over_ball(rows))
+        """Least value of linear functions of the input over the region, `[rows]`."""
+        box, ball = self._least(rows)
+        return box if ball is None else torch.maximum(box, ball)
 
-    def _least_over_ball(self, rows: Tensor) -> Tensor:
-        return rows @ self.x - self.radius * dual_norm(rows[:, None], self.norm)[:, 0]
+    def _least(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Least values over the bounding box, and over the ball where that is another."""
+        box = rows.new_empty(len(rows))
+        for its, member in self.members:
+            box[its] = rows[its] @ member.middle - rows[its].abs() @ member.reach
+        if self.norm is Norm.LINF:
+            return box, None
+        ball = -self.radius * dual_norm(rows[:, None], self.norm)[:, 0]
+        for its, member in self.members:
+            ball[its].addmv_(rows[its], member.x)
+        return box, ball
 
     def minimizer(self, rows: Tensor) -> Tensor:
-        """Where that least value is taken."""
-        corner = torch.addcmul(self.middle, rows.sign(), self.reach, value=-1)
+        """Where that least value is taken, `[rows, inputs]`."""
+        corner, signs = torch.empty_like(rows), rows.sign()
+        for its, member in self.members:
+            parts = member.middle, signs[its], member.reach
+            torch.addcmul(*parts, value=-1, out=corner[its])
         if self.norm is Norm.LINF:
             return corner
-        box = rows @ self.middle - rows.abs() @ self.reach
-        ball = self._least_over_ball(rows)
+        centers = torch.empty_like(rows)
+        for its, member in self.members:
+            centers[its] = member.x
         if self.norm is Norm.L2:
             norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
             step = rows / norm.clamp(min=1e-30)
         else:
             top = rows.abs().argmax(1, keepdim=True)
             step = torch.zeros_like(rows).scatter(1, top, rows.sign().gather(1, top))
-        return torch.where((ball > box)[:, None], self.x - self.radius * step, corner)
+        box, ball = self._least(rows)
+        assert ball is not None
+        return torch.where((ball > box)[:, None], centers - self.radius * step, corner)
 
     def forward(self, columns: Tensor, used: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
         """The relaxed system at the minimiser: pre-activations `[rows, units]` and all columns."""
@@ -175,10 +217,11 @@ class System:
         values = torch.empty_like(columns)
         values[:, :n] = self.minimizer(columns[:, :n])
         z = torch.empty_like(used)
-        layers = zip(self.spans(), self.weights, self.biases, strict=True)
-        for (first, last), weight, bias in layers:
+        for layer, (first, last) in enumerate(self.spans()):
             here = slice(first - n, last - n)
-            torch.addmm(bias, values[:, :first], weight.T, out=z[:, here])
+            for rows, member in self.members:
+                weight, bias = member.weights[layer], member.biases[layer]
+                torch.addmm(bias, values[rows, :first], weight.T, out=z[rows, here])
             negative = columns[:, first:last] < 0
             out = z[:, here] * used[:, here] + negative * choice.offsets[..., here]
             if choice.floors is not None:

@@ -10,6 +10,7 @@ from evaluators.deadline import Deadline
 from evaluators.deterministic._around import Around
 from evaluators.deterministic._ascent import Rates
 from evaluators.deterministic._margins import verdicts
+from evaluators.deterministic._rounds import start
 from evaluators.deterministic._search import Search
 from evaluators.deterministic._unrolling import UnrollingError
 from evaluators.evaluator import Evaluator
@@ -58,7 +59,7 @@ class AlphaCROWN(Evaluator):
         except UnrollingError as error:
             return Verdict(Status.UNKNOWN, None, note=str(error))
         search = Search.of(around, Rates(self.steps), deadline)
-        search.start()
+        start([search])
         (verdict,) = verdicts(problem, search.lower_bounds()[None])
         if verdict.status is Status.CERTIFIED:
             verdict = replace(verdict, certificate=around.certificate(search.proof()))

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,10 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from evaluators.deadline import Deadline
+from evaluators.deterministic import _rounds
 from evaluators.deterministic._around import Around
 from evaluators.deterministic._ascent import Rates
+from evaluators.deterministic._rounds import Work, bound
 from evaluators.deterministic._search import Search
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.branch_and_bound import BranchAndBound
@@ -118,7 +119,7 @@ def test_clipping_pays(
         return time.process_time() - started
 
     clipped: float = benchmark.pedantic(spent)  # type: ignore[no-untyped-call]
-    monkeypatch.setattr(Search, "_clip_near", lambda _, domains: domains)
+    monkeypatch.setattr(Search, "clipping", None)
     plain = spent()
     benchmark.extra_info["without"] = round(plain, 1)
     benchmark.extra_info["ratio"] = round(clipped / plain, 2)
@@ -148,80 +149,49 @@ def test_attacking_examples_at_once_pays(benchmark: BenchmarkFixture, shared: Pa
     benchmark.extra_info["one by one"] = round(alone, 2)
 
 
-class Padded:
-    """The searches of several examples as one system of zero-padded matrices, a batch each.
-
-    A pass backward and one forward over domains of each, as `System` does it for one example.
-    """
-
-    def __init__(self, searches: list[Search], domains: int) -> None:
-        systems = [search.system for search in searches]
-        depth = max(len(system.biases) for system in systems)
-        counts = [[*map(len, system.biases)] + [0] * depth for system in systems]
-        sizes = [max(count[k] for count in counts) for k in range(depth)]
-        self.inputs = systems[0].inputs
-        ends = [self.inputs + sum(sizes[:k]) for k in range(depth + 1)]
-        self.spans, self.weights = list(pairwise(ends)), list[torch.Tensor]()
-        for k in range(depth):
-            weight = torch.zeros(len(systems), sizes[k], ends[k])
-            for into, system, count in zip(weight, systems, counts, strict=True):
-                if count[k]:
-                    parts = torch.split(system.weights[k], [self.inputs, *count[:k]], 1)
-                    for start, part in zip([0, *ends], parts, strict=False):
-                        into[: count[k], start : start + part.shape[1]] = part
-            self.weights.append(weight)
-        shape = len(systems), domains, ends[-1]
-        self.columns = torch.randn(shape)
-        self.slopes, self.chords, self.offsets, self.pulls = torch.rand(4, *shape)
-
-    def __call__(self) -> None:
-        columns, used = self.columns.clone(), torch.empty_like(self.slopes)
-        layers = list(zip(self.spans, self.weights, strict=True))
-        for (first, last), weight in reversed(layers):
-            here = slice(first, last)
-            a = columns[..., here]
-            choice = self.slopes[..., here], self.chords[..., here]
-            torch.where(a >= 0, *choice, out=used[..., here])
-            through = (a * used[..., here]).sub_(self.pulls[..., here])
-            (a.clamp(max=0) * self.offsets[..., here]).sum(2)
-            columns[..., :first].baddbmm_(through, weight)
-        values, z = torch.empty_like(columns), torch.empty_like(used)
-        values[..., : self.inputs] = columns[..., : self.inputs].sign()
-        for (first, last), weight in layers:
-            here = slice(first, last)
-            z[..., here] = torch.bmm(values[..., :first], weight.transpose(1, 2))
-            negative = columns[..., here] < 0
-            values[..., here] = z[..., here] * used[..., here] + negative * self.offsets[..., here]
-
-
-@pytest.mark.parametrize("domains", [2, 16, 64, 256])
+@pytest.mark.parametrize("domains", [1, 4, 16])
 @pytest.mark.parametrize("model", ["mnist_cnn_a_adv", "mnist_6_100"])
 @pytest.mark.usefixtures("shared_data")
 def test_domains_of_several_examples_in_one_batch(
     benchmark: BenchmarkFixture, shared: Path, model: str, domains: int
 ) -> None:
-    """One step of ascent over so many domains of each: padded and batched, or one by one."""
-    positions = [1, 3, 4, 9, 15, 19] if model == "mnist_cnn_a_adv" else [0, 1, 3, 7]
-    problem, searches = question(shared, model, positions), list[Search]()
+    """The ascent over so many domains of each: of all examples together, or one by one."""
+    positions = [1, 3, 4, 9, 15, 19, 2, 11] if model == "mnist_cnn_a_adv" else list(range(8))
+    problem, work = question(shared, model, positions), list[Work]()
     with torch.no_grad():
         for row in range(len(problem)):
             near = Around.of(problem.select([row]), 15, Deadline())
-            searches.append(Search.of(near, Rates(20), Deadline()))
-        inputs = []
-        for search in searches:
-            goals = torch.arange(domains) % len(search.goals)
-            slopes = search.lines.lines.lower_slope.float().expand(domains, -1)
-            choice = search.lines.choice(slopes, slopes.to(torch.int8) * 0, slopes * 0)
-            inputs.append((search.system, search._goals32.select(goals), choice))
+            search = Search.of(near, Rates(20), Deadline())
+            search.deadline.halt()
+            work.append((search, search.roots().select(torch.arange(domains) % len(search.goals))))
+        rates = Rates(6, slope=0.2)
+
+        def together() -> None:
+            bound(work, rates)
 
         def one_by_one() -> None:
-            for system, goals, choice in inputs:
-                columns = goals.weight.clone()
-                _, used = system.backward(columns, goals.bias, choice)
-                system.forward(columns, used, choice)
+            for one in work:
+                bound([one], rates)
 
-        padded = Padded(searches, domains)
-        benchmark.pedantic(padded, rounds=ROUNDS)  # type: ignore[no-untyped-call]
-        together, alone = processor_seconds(padded), processor_seconds(one_by_one)
-    benchmark.extra_info["processor ms"] = round(1e3 * together, 1)
+        benchmark.pedantic(together, rounds=ROUNDS)  # type: ignore[no-untyped-call]
+        joined, alone = processor_seconds(together), processor_seconds(one_by_one)
+    benchmark.extra_info["processor ms"] = round(1e3 * joined, 1)
     benchmark.extra_info["one by one"] = round(1e3 * alone, 1)
+
+
+@pytest.mark.usefixtures("shared_data")
+def test_deciding_examples_together_pays(
+    benchmark: BenchmarkFixture, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Branch and bound on eight robust examples, in common rounds or one by one."""
+    problem = question(shared, "mnist_cnn_a_adv", [1, 3, 4, 9, 15, 19, 2, 11])
+
+    def decide() -> None:
+        verdicts = BranchAndBound()(problem)
+        assert all(verdict.status is Status.CERTIFIED for verdict in verdicts)
+
+    benchmark.pedantic(decide, rounds=1)  # type: ignore[no-untyped-call]
+    together = processor_seconds(decide)
+    monkeypatch.setattr(_rounds, "TOGETHER", 1)
+    benchmark.extra_info["processor seconds"] = round(together, 2)
+    benchmark.extra_info["one by one"] = round(processor_seconds(decide), 2)

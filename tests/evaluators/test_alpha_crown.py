@@ -8,6 +8,7 @@ from itertools import product
 import pytest
 import torch
 
+from evaluators.deterministic._domains import Domains
 from evaluators.deterministic._search import Search
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.branch_and_bound import BranchAndBound
@@ -110,14 +111,14 @@ def test_functions_of_the_input_and_second_functions_are_not_forgotten(name: str
 def test_a_network_of_two_classes_has_one_goal() -> None:
     network = PIECEWISE["relu 2-3-2"](0)
     seen = []
-    start = Search.start
+    roots = Search.roots
 
-    def counted(self: Search) -> None:
+    def counted(self: Search) -> Domains:
         seen.append(len(self.goals))
-        start(self)
+        return roots(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Search, "start", counted)
+        patch.setattr(Search, "roots", counted)
         AlphaCROWN()(ask(network, torch.rand(1, 2), Ball(Norm.LINF, Fraction(1, 9))))
     assert seen == [1]
 

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from evaluators.deadline import Deadline
 from evaluators.deterministic import _input_splitting, branch_and_bound
+from evaluators.deterministic._attack import falsify
 from evaluators.deterministic._input_splitting import InputSearch
-from evaluators.deterministic.branch_and_bound import BranchAndBound, falsify
+from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.falsification.pgd import PGD
 from evaluators.maxima import without_max_pools
 from evaluators.network import Network
@@ -336,8 +337,8 @@ def test_a_falsifying_point_is_checked() -> None:
     label = int(network(problem.x.double())[0].argmax())
     problem = replace(problem, labels=torch.tensor([label]))
     far = torch.randn(40, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert falsify(problem, far) is None
-    witness = falsify(replace(problem, labels=torch.tensor([1 - label])), far)
+    assert falsify(problem, [far]) == [None]
+    (witness,) = falsify(replace(problem, labels=torch.tensor([1 - label])), [far])
     assert witness is not None
     assert problem.region.contains(problem.x[0], witness)
 
@@ -393,12 +394,12 @@ def test_the_share_of_the_attack_counts_as_each_examples_time(
         time.sleep(0.2)
         return [Verdict(Status.UNKNOWN, None)] * len(asked)
 
-    def look(_self: BranchAndBound, problem: Problem, deadline: Deadline) -> Verdict:
+    def look(_self: BranchAndBound, _problem: Problem, deadline: Deadline) -> Verdict:
         left.append(deadline.left)
         return Verdict(Status.UNKNOWN, None)
 
     monkeypatch.setattr(PGD, "solve", slow)
-    monkeypatch.setattr(BranchAndBound, "_search", look)
+    monkeypatch.setattr(BranchAndBound, "_opened", look)
     network = FAMILIES["relu 2-3-2"](0)
     x = centers(network, 0, 4)
     labels = network(x.double()).argmax(1)

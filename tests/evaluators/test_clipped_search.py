@@ -7,13 +7,11 @@ A few dozen networks are tried here, thousands by
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 import torch
-from torch import Tensor
 
 from evaluators.certificate import Certificate
 from evaluators.deadline import Deadline
@@ -21,6 +19,7 @@ from evaluators.deterministic import _search
 from evaluators.deterministic._around import Around
 from evaluators.deterministic._ascent import Rates
 from evaluators.deterministic._domains import Cut, Domains
+from evaluators.deterministic._rounds import advance, finish, start
 from evaluators.deterministic._search import Search
 from evaluators.deterministic._system import Bounds
 from evaluators.maxima import without_max_pools
@@ -28,6 +27,7 @@ from evaluators.network import Network
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.recheck import recheck
 from tests.fixtures.certificates import least_margin
+from tests.fixtures.searching import no_witness
 from tests.fixtures.tiny import FAMILIES, least_margins, points_of
 from tests.fixtures.unrolled import PIECEWISE, about, around
 
@@ -36,7 +36,6 @@ NAMES = [name for name in PIECEWISE if name not in ("dead", "linear")]
 CLEAR = Fraction(1, 10**4)
 """A margin this far from zero must be decided."""
 
-NO_WITNESS: Callable[[Tensor], None] = lambda _points: None  # noqa: E731
 RATES = Rates(2, slope=0.2)
 
 
@@ -88,7 +87,8 @@ def test_searches_are_right_and_complete_and_so_are_their_certificates(name: str
         for share in (Fraction(9, 10), Fraction(99, 100), Fraction(21, 20)):
             problem = near_the_threshold(name, seed, share)
             least, (near, search) = truth(problem), search_of(problem)
-            assert search(RATES, NO_WITNESS) is None
+            finish(search, RATES, no_witness)
+            assert search.witness is None
             bounds = search.lower_bounds()
             assert Fraction(float(bounds.min())) <= least
             if len(search.open):
@@ -125,13 +125,13 @@ def test_no_bound_is_ever_above_the_true_margin(name: str, monkeypatch: pytest.M
         for share in (Fraction(1, 2), Fraction(9, 10), Fraction(6, 5)):
             problem = near_the_threshold(name, seed, share)
             least, (_, search) = truth(problem), search_of(problem)
-            search.start()
+            start([search])
             search._roots[:] = -torch.inf
             for _ in range(20):
                 assert Fraction(float(search.lower_bounds().min())) <= least
                 if not len(search.open) or search.note:
                     break
-                search._round(RATES, NO_WITNESS)
+                advance([search], RATES, no_witness)
 
 
 @pytest.mark.parametrize("norm", [Norm.L2, Norm.L1])
@@ -146,7 +146,7 @@ def test_balls_that_are_round_are_never_answered_wrongly(norm: Norm) -> None:
             problem = replace(about(network, region, x, label), evidence=True)
             near, search = search_of(problem)
             search.deadline = Deadline(1.0)
-            search(RATES, NO_WITNESS)
+            finish(search, RATES, no_witness)
             least = least_margins(network, points_of(region, x, 41), label)
             assert bool((search.lower_bounds() <= least + 1e-12).all())
             made = None if len(search.open) else near.certificate(search.proof())
@@ -169,7 +169,7 @@ def with_cut(search: Search, target: float, bounds: Bounds) -> Domains:
 
 def opened() -> Search:
     _, search = search_of(question("relu 2-4-4-3", Fraction(1, 2), 0))
-    search.start()
+    start([search])
     assert len(search.open)
     return search
 
@@ -182,7 +182,7 @@ def test_a_proof_by_a_cut_is_worth_its_target_at_most(monkeypatch: pytest.Monkey
     search.open, search._roots[:] = domains, -torch.inf
     assert search.lower_bounds()[goals].tolist() == [0.01] * len(goals)
     hopeful = replace(domains, bounds=torch.ones(len(domains)))
-    assert len(search._closing(hopeful)) == 0
+    assert len(search.closing(hopeful)) == 0
     assert search._closed[goals].tolist() == [0.01] * len(goals)
 
 
@@ -193,7 +193,7 @@ def test_domains_whose_units_are_all_decided_by_cuts_are_taken_up_again_without(
     search.open = with_cut(search, 0.01, on)
     assert not bool(search.open.free(search.lines).any())
     count = len(search.open)
-    search._round(RATES, NO_WITNESS)
+    advance([search], RATES, no_witness)
     assert len(search.open) == count
     assert search.open.cuts == [None] * count
     assert bool((search.open.bounds == -torch.inf).all())
@@ -201,7 +201,7 @@ def test_domains_whose_units_are_all_decided_by_cuts_are_taken_up_again_without(
     for _ in range(200):
         if not len(search.open) or search.note:
             break
-        search._round(RATES, NO_WITNESS)
+        advance([search], RATES, no_witness)
     else:
         raise AssertionError("the search does not end")
     assert (not len(search.open)) == (truth(problem) > 0)

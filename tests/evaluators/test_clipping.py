@@ -14,6 +14,7 @@ from evaluators.deterministic._clipping import Clipping, UnitPlanes
 from evaluators.deterministic._domains import Cut, Domains
 from evaluators.deterministic._proof import Planes
 from evaluators.deterministic._relaxation import Lines
+from evaluators.deterministic._rounds import start
 from evaluators.deterministic._search import Search
 from evaluators.deterministic._system import Bounds, UnitLines
 from evaluators.problem import Ball, Box, Norm, Problem
@@ -42,7 +43,7 @@ def asked(name: str, region: str, seed: int) -> Search:
 
 def searching(problem: Problem) -> Search:
     search = Search.of(around(problem), Rates(3), Deadline(20.0))
-    search.start()
+    start([search])
     return search
 
 

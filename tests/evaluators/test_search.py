@@ -1,6 +1,5 @@
 """The domains of a search cover the region, and only a proof closes one of them."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -15,14 +14,13 @@ from evaluators.deterministic._branching import splits
 from evaluators.deterministic._corners import solve_corner
 from evaluators.deterministic._domains import Cut, Domains, Leaf
 from evaluators.deterministic._proof import prove
+from evaluators.deterministic._rounds import advance, finish, start
 from evaluators.deterministic._search import Search
 from evaluators.deterministic._system import Bounds
-from evaluators.deterministic._unrolled import Rows
 from evaluators.problem import Ball, Norm
 from tests.fixtures.certificates import least_margin
+from tests.fixtures.searching import no_witness
 from tests.fixtures.unrolled import PIECEWISE, about, around
-
-NO_WITNESS: Callable[[Tensor], None] = lambda _points: None  # noqa: E731
 
 
 def domains(count: int = 5, units: int = 4, seed: int = 0) -> Domains:
@@ -134,7 +132,7 @@ def test_closed_and_open_domains_together_cover_the_region(
     for seed in range(4):
         search = searching(name, Fraction(1, 2), seed=seed)
         search._batch = 2
-        search.start()
+        start([search])
         for _ in range(12):
             for goal in range(len(search.goals)):
                 closed = [leaf.path for leaf in search.leaves if leaf.goal == goal]
@@ -142,7 +140,7 @@ def test_closed_and_open_domains_together_cover_the_region(
                 assert covers(closed + [path for path, its in left if its == goal])
             if not len(search.open) or search.note:
                 break
-            search._round(Rates(2, slope=0.2), NO_WITNESS)
+            advance([search], Rates(2, slope=0.2), no_witness)
             rounds += 1
     assert rounds > 4
 
@@ -153,7 +151,8 @@ def test_what_is_closed_is_proved_and_what_is_proved_is_true(name: str) -> None:
     for seed in range(4):
         for radius in (Fraction(1, 8), Fraction(1, 3)):
             search = searching(name, radius, seed=seed)
-            assert search(Rates(3, slope=0.2), NO_WITNESS) is None
+            finish(search, Rates(3, slope=0.2), no_witness)
+            assert search.witness is None
             least, bounds = true_margin(name, radius, seed), search.lower_bounds()
             assert Fraction(float(bounds.min())) <= least
             if len(search.open):
@@ -184,32 +183,32 @@ def test_what_is_closed_is_proved_and_what_is_proved_is_true(name: str) -> None:
 
 def test_a_bound_that_float32_alone_sees_closes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     search = searching("relu 2-4-4-3", Fraction(1, 2))
-    search.start()
+    start([search])
     hopeful = replace(search.open, bounds=torch.ones(len(search.open)))
     before = len(search.leaves)
     for bad in (0.0, -1e-9, float("nan")):
         monkeypatch.setattr(
             search, "_prove", lambda some, bad=bad: torch.full((len(some),), bad).double()
         )
-        assert rows_of(search._closing(hopeful)) == rows_of(hopeful)
+        assert rows_of(search.closing(hopeful)) == rows_of(hopeful)
     assert len(search.leaves) == before
 
 
 def test_of_two_proofs_the_worse_one_bounds_the_goal(monkeypatch: pytest.MonkeyPatch) -> None:
     search = searching("relu 2-4-4-3", Fraction(1, 2))
-    search.start()
+    start([search])
     goal = int(search.open.goals[0])
     one = search.open.select(torch.tensor([0, 0]))
     children = replace(one, bounds=torch.ones(2))
     values = torch.tensor([0.25, 0.5], dtype=torch.float64)
     monkeypatch.setattr(search, "_prove", lambda _some: values)
-    assert len(search._closing(children)) == 0
+    assert len(search.closing(children)) == 0
     assert float(search._closed[goal]) == 0.25
 
 
 def test_open_domains_count_when_time_is_up() -> None:
     search = searching("relu 2-4-4-3", Fraction(1, 2), seconds=20.0)
-    search.start()
+    start([search])
     open_ = set(search.open.goals.tolist())
     assert open_
     search._closed[:] = 1.0
@@ -221,7 +220,7 @@ def test_open_domains_count_when_time_is_up() -> None:
 
 def test_too_many_open_domains_are_not_proved(monkeypatch: pytest.MonkeyPatch) -> None:
     search = searching("relu 2-4-4-3", Fraction(1, 2))
-    search.start()
+    start([search])
     roots = search._roots.clone()
     monkeypatch.setattr(_search, "MOST_PROVED", 0)
     search._closed[:] = torch.inf
@@ -232,7 +231,7 @@ def test_too_many_open_domains_are_not_proved(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_proof_has_the_open_domains_that_turned_out_positive() -> None:
     search = searching("relu 2-4-4-3", Fraction(1, 2))
-    search.start()
+    start([search])
     assert len(search.proof()) == len(search.leaves) + len(search.open)
     search.evidence = False
     assert search.proof() == []
@@ -241,11 +240,13 @@ def test_the_proof_has_the_open_domains_that_turned_out_positive() -> None:
 def test_a_search_ends_with_its_time_or_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     late = searching("relu 2-4-4-3", Fraction(1, 2), seconds=20.0)
     late.deadline = Deadline(0.0)
-    assert late(Rates(2), NO_WITNESS) is None
+    finish(late, Rates(2), no_witness)
+    assert late.witness is None
     assert late.note == "timeout"
     full = searching("relu 2-4-4-3", Fraction(1, 2))
     monkeypatch.setattr(_search, "MEGABYTES", 0)
-    assert full(Rates(2), NO_WITNESS) is None
+    finish(full, Rates(2), no_witness)
+    assert full.witness is None
     assert full.note == "out of memory for domains"
 
 
@@ -295,14 +296,13 @@ def test_a_corner_has_a_proof_or_a_point(name: str) -> None:
 
 def test_a_unit_that_is_free_is_split_whatever_the_numbers_are() -> None:
     search = searching("relu 2-4-4-3", Fraction(1, 2))
-    search.start()
+    start([search])
     units = search.system.units
     signs = torch.ones(1, units, dtype=torch.int8)
     signs[0, units - 1] = 0
     domain = replace(search.open.select(torch.tensor([0])), signs=signs)
     for factor in (1.0, torch.nan, torch.inf, 0.0):
-        rows = Rows(
-            search._goals32.weight * factor, search._goals32.bias * factor, search.goals.lost
-        )
-        chosen, _ = splits(search.system, search.lines, rows, domain)
+        rows = search.batch(domain)
+        columns, constant = rows.columns * factor, rows.constant * factor
+        chosen, _ = splits(replace(rows, columns=columns, constant=constant))
         assert chosen.tolist() == [units - 1]

@@ -11,7 +11,7 @@ from evaluators.deadline import Deadline
 from evaluators.deterministic._around import Around
 from evaluators.deterministic._ascent import Rates, ascend
 from evaluators.deterministic._proof import prove
-from evaluators.deterministic._system import System
+from evaluators.deterministic._system import Member, System
 from evaluators.problem import Ball, Norm
 from tests.fixtures.unrolled import PIECEWISE, WITH_SIGMOIDS, about, around
 
@@ -24,14 +24,14 @@ def precise(system: System, unrolled: Around) -> System:
     """The system in float64, so that differences can be taken."""
     layers = unrolled.unrolled.layers
     lower, upper = (bound.flatten() for bound in unrolled.unrolled.bounds[0])
-    return replace(
-        system,
+    member = Member(
         weights=tuple(layer.rows.weight for layer in layers),
         biases=tuple(layer.rows.bias for layer in layers),
         middle=(lower + upper) / 2,
         reach=(upper - lower) / 2,
         x=unrolled.x.flatten(),
     )
+    return replace(system, members=((slice(None), member),))
 
 
 def setting(name: str, norm: Norm, seed: int) -> tuple[Around, System, torch.Generator]:
@@ -112,7 +112,7 @@ def test_the_least_value_is_taken_at_the_minimiser(norm: Norm) -> None:
     rows = torch.randn(50, 2, generator=generator, dtype=torch.float64)
     points = system.minimizer(rows)
     assert torch.allclose((rows * points).sum(1), system.least(rows))
-    shift = (points - system.x).abs()
+    shift = (points - system.only.x).abs()
     length = {Norm.LINF: shift.amax(1), Norm.L1: shift.sum(1), Norm.L2: shift.norm(dim=1)}[norm]
     assert bool((length <= 0.75 * (1 + 1e-9)).all())
 

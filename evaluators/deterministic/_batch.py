@@ -1,0 +1,198 @@
+"""Domains as rows for the search's arithmetic: those of one example, or of several in one batch.
+
+Every example has matrices of its own, since its network is unrolled around it. To share a pass they
+are padded with zeros to common sizes; an example's rows meet its own matrices, and all elementwise
+work, which is what small batches spend their time on, is done once for all rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise, zip_longest
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from evaluators.deterministic._domains import Domains
+from evaluators.deterministic._relaxation import Lines
+from evaluators.deterministic._system import Bounds, Choice, Member, System, UnitLines
+from evaluators.deterministic._unrolled import Rows
+
+SIZES = 32
+"""Padded sizes are multiples of this: others joining or leaving then seldom changes them."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows about domains, in float32.
+
+    Attributes:
+        system, lines: the networks.
+        columns, constant: the goals, `[rows, inputs + units]` and `[rows]`.
+        slopes, betas: where an ascent goes on, `[rows, units]`.
+        signs: of the splits, int8 `[rows, units]`.
+        within: narrower bounds of the units, or None.
+    """
+
+    system: System
+    lines: UnitLines
+    columns: Tensor
+    constant: Tensor
+    slopes: Tensor
+    betas: Tensor
+    signs: Tensor
+    within: Bounds | None
+
+    @classmethod
+    def of(cls, system: System, lines: UnitLines, goals: Rows, domains: Domains) -> "Batch":
+        """Domains of one example; the goals are in float32."""
+        return cls(
+            system,
+            lines,
+            goals.weight[domains.goals],
+            goals.bias[domains.goals],
+            domains.slopes.float(),
+            domains.betas.float(),
+            domains.signs,
+            domains.within(lines),
+        )
+
+    def __len__(self) -> int:
+        return len(self.constant)
+
+    def choice(self) -> Choice:
+        """The lines of every row."""
+        return self.lines.choice(self.slopes, self.signs, self.betas, self.within)
+
+
+class Joined(NamedTuple):
+    """Batches of several examples as one.
+
+    Attributes:
+        batch: all rows, in order.
+        rows: which are each example's.
+        units: the place of each example's units among the batch's, increasing.
+    """
+
+    batch: Batch
+    rows: list[slice]
+    units: list[Tensor]
+
+    @classmethod
+    def of(cls, parts: Sequence[Batch]) -> "Joined":
+        """Of batches of different examples, with inputs and a region of the same kind."""
+        if len(parts) == 1:
+            return cls(parts[0], [slice(None)], [torch.arange(parts[0].system.units)])
+        padding = _Padding.of(parts)
+        inputs = padding.inputs
+        of_inputs = torch.cat([part.columns[:, :inputs] for part in parts])
+        of_units = padding([part.columns[:, inputs:] for part in parts])
+        batch = Batch(
+            padding.system(parts),
+            padding.lines([part.lines for part in parts]),
+            torch.cat((of_inputs, of_units), 1),
+            torch.cat([part.constant for part in parts]),
+            padding([part.slopes for part in parts]),
+            padding([part.betas for part in parts]),
+            padding([part.signs for part in parts]),
+            padding.within(parts),
+        )
+        return cls(batch, padding.rows, padding.units)
+
+    def own_units(self, found: Tensor) -> list[Tensor]:
+        """What was found for `[rows, units]` of the batch, for each example's own."""
+        if len(self.rows) == 1:
+            return [found]
+        return [found[its][:, index] for its, index in zip(self.rows, self.units, strict=True)]
+
+    def own_places(self, found: Tensor) -> list[Tensor]:
+        """Units of the batch found for each row, `[rows]`, as each example's own."""
+        parts = zip(self.own_rows(found), self.units, strict=True)
+        return [torch.searchsorted(index, its) for its, index in parts]
+
+    def own_rows(self, found: Tensor) -> list[Tensor]:
+        """What was found for each row, for each example's own."""
+        return [found[its] for its in self.rows]
+
+
+class _Padding(NamedTuple):
+    """Where each example's rows and units go.
+
+    Attributes:
+        inputs: number of input entries.
+        sizes: units of each layer.
+        rows: of each example.
+        units: the place of each example's units.
+    """
+
+    inputs: int
+    sizes: tuple[int, ...]
+    rows: list[slice]
+    units: list[Tensor]
+
+    @classmethod
+    def of(cls, parts: Sequence[Batch]) -> "_Padding":
+        own = [part.system.sizes for part in parts]
+        largest = [max(sizes) for sizes in zip_longest(*own, fillvalue=0)]
+        common = tuple(-(-size // SIZES) * SIZES for size in largest)
+        firsts = list(accumulate(common, initial=0))
+        units = []
+        for sizes in own:
+            layers = zip(firsts, sizes, strict=False)
+            units.append(torch.cat([torch.arange(at, at + count) for at, count in layers]))
+        ends = pairwise(accumulate((len(part) for part in parts), initial=0))
+        return cls(parts[0].system.inputs, common, [slice(*span) for span in ends], units)
+
+    def __call__(self, tensors: Sequence[Tensor], fill: float = 0.0) -> Tensor:
+        """Tensors `[rows, units]` or `[units]`, one for each example, as one for all."""
+        padded = tensors[0].new_full((self.rows[-1].stop, sum(self.sizes)), fill)
+        for rows, units, tensor in zip(self.rows, self.units, tensors, strict=True):
+            padded[rows].index_copy_(1, units, tensor.expand(rows.stop - rows.start, -1))
+        return padded
+
+    def lines(self, lines: Sequence[UnitLines]) -> UnitLines:
+        """Lines of each row; places without a unit have none to choose, and are zero."""
+        parts = zip(*(its.lines for its in lines), strict=True)
+        return UnitLines(
+            Lines(*(self([part.float() for part in its]) for its in parts)),
+            self([its.leak.float() for its in lines], torch.nan),
+            self([its.lower for its in lines]),
+            self([its.upper for its in lines]),
+        )
+
+    def within(self, parts: Sequence[Batch]) -> Bounds | None:
+        """Bounds of each row's units; None where all have their region's."""
+        if all(part.within is None for part in parts):
+            return None
+        found = [part.within or Bounds(part.lines.lower, part.lines.upper) for part in parts]
+        return Bounds(self([its.lower for its in found]), self([its.upper for its in found]))
+
+    def system(self, parts: Sequence[Batch]) -> System:
+        """One system with a member for each example."""
+        members = []
+        for part, rows, units in zip(parts, self.rows, self.units, strict=True):
+            known = part.system.padded
+            if self.sizes not in known:
+                known.clear()
+                known[self.sizes] = self._padded(part.system.only, units)
+            members.append((rows, known[self.sizes]))
+        first = parts[0].system
+        return replace(first, sizes=self.sizes, members=tuple(members), padded={})
+
+    def _padded(self, member: Member, units: Tensor) -> Member:
+        """The example's matrices with rows and columns of zeros; layers without units, too."""
+        weights, biases = [], []
+        first = 0
+        for layer, size in enumerate(self.sizes):
+            weight = member.middle.new_zeros(size, self.inputs + first)
+            bias = member.middle.new_zeros(size)
+            if layer < len(member.weights):
+                own = member.weights[layer]
+                before = units[: own.shape[1] - self.inputs] + self.inputs
+                columns = torch.cat((torch.arange(self.inputs), before))
+                weight[: len(own)].index_copy_(1, columns, own)
+                bias[: len(own)] = member.biases[layer]
+            weights.append(weight)
+            biases.append(bias)
+            first += size
+        return member._replace(weights=tuple(weights), biases=tuple(biases))
