@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import torch
@@ -29,8 +30,8 @@ from tests.fixtures.unrolled import PIECEWISE, around
 
 RATES = Rates(3, slope=0.2)
 NAMES = [name for name in PIECEWISE if name not in ("linear", "dead")]
-CLOSE = {"rtol": 1e-4, "atol": 1e-4}
-"""Of float32 sums in another order."""
+close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-4)
+"""Up to the order of float32 sums."""
 
 
 def questions(name: str, norm: Norm, count: int = 5) -> Problem:
@@ -82,11 +83,11 @@ def test_passes_over_joined_rows_are_those_over_each_examples_own(
     ):
         alone, columns = losses(part), part.columns.clone()
         expected, _ = part.system.backward(columns, part.constant, part.choice())
-        torch.testing.assert_close(its, expected, **CLOSE)
-        torch.testing.assert_close(kink, alone.kink, **CLOSE)
-        torch.testing.assert_close(gap, alone.gap, **CLOSE)
+        close(its, expected)
+        close(kink, alone.kink)
+        close(gap, alone.gap)
         inputs = part.system.inputs
-        torch.testing.assert_close(value[:, :inputs], alone.values[:, :inputs], **CLOSE)
+        close(value[:, :inputs], alone.values[:, :inputs])
 
 
 def test_joining_is_tried_with_splits_cuts_and_layers_of_different_sizes() -> None:
