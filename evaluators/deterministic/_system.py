@@ -271,7 +271,7 @@ class UnitLines:
     @cached_property
     def curved(self) -> Tensor:
         """Which units' parameters choose either line."""
-        curved = torch.zeros(len(self.leak), dtype=torch.bool)
+        curved = torch.zeros(self.leak.shape[-1], dtype=torch.bool)
         for curve in self.curves:
             curved[curve.span] = True
         return curved
