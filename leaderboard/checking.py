@@ -1,9 +1,10 @@
 """What `certboard check` reads besides submissions: the board's own settings, tree and numbers."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from leaderboard import flags, literature, setting, taxonomy
 from leaderboard.dataset import load_datasets
@@ -14,6 +15,9 @@ from leaderboard.project import Project
 from leaderboard.submission_files import slugs
 
 
+Read = TypeVar("Read", bound=Sized)
+
+
 @dataclass(frozen=True)
 class Checked:
     """What was read, in words, and every problem found."""
@@ -21,28 +25,37 @@ class Checked:
     told: list[str]
     problems: list[str]
 
+    def read(self, noun: str, reader: Callable[[], Read]) -> Read | None:
+        """What `reader` gives, counted under `noun`; None, and its problems noted, if it cannot."""
+        try:
+            found = reader()
+        except InputError as error:
+            self.problems.extend(_with_line(problem) for problem in error.problems)
+        except TypeError as error:
+            self.problems.append(f"{error}.")
+        else:
+            self.told.append(plural(len(found), noun))
+            return found
+        return None
+
 
 def check_board() -> Checked:
     """Read every file of the board that is data, all of them whatever is wrong with one."""
     checked = Checked([], [])
-    for noun, count in _COUNTS.items():
-        try:
-            checked.told.append(plural(count(), noun))
-        except InputError as error:
-            checked.problems.extend(_with_line(problem) for problem in error.problems)
-        except TypeError as error:
-            checked.problems.append(f"{error}.")
-    if not checked.problems:
-        checked.problems.extend(_unplaced())
+    checked.read("dataset", load_datasets)
+    checked.read("setting", lambda: setting.read_settings(setting.FOLDER))
+    tree = checked.read("taxonomy node", lambda: taxonomy.read_taxonomy(taxonomy.FILE))
+    rows = checked.read("published result", lambda: literature.read_literature(literature.FILE))
+    if tree is not None and rows is not None and not checked.problems:
+        checked.problems.extend(_unplaced(tree, rows))
     return checked
 
 
-def _unplaced() -> list[str]:
+def _unplaced(tree: taxonomy.Taxonomy, rows: Iterable[literature.Reported]) -> list[str]:
     """A sentence for each paper whose numbers no node of the tree says it certified or attacked."""
-    tree = taxonomy.read_taxonomy(taxonomy.FILE)
     outside = {taxonomy.key_of(title) for title in tree.outside}
     lost: dict[str, None] = {}
-    for row in literature.read_literature(literature.FILE):
+    for row in rows:
         places = tree.places(row.approach, row.title, empirical=row.kind == "empirical")
         trained_only = all(path.startswith("training") for path in places)
         if trained_only and taxonomy.key_of(row.title) not in outside:
@@ -62,14 +75,6 @@ def check_decisions(project: Project) -> list[str]:
     except InputError as error:
         return list(error.problems)
     return unknown_decisions(decisions, set(slugs(project.submissions)), set(flags.RULES))
-
-
-_COUNTS: dict[str, Callable[[], int]] = {
-    "dataset": lambda: len(load_datasets()),
-    "setting": lambda: len(setting.read_settings(setting.FOLDER)),
-    "taxonomy node": lambda: len(taxonomy.read_taxonomy(taxonomy.FILE).nodes),
-    "published result": lambda: len(literature.read_literature(literature.FILE)),
-}
 
 
 def _with_line(problem: str) -> str:

@@ -92,6 +92,9 @@ class Taxonomy:
     nodes: Mapping[str, Node]
     outside: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        return len(self.nodes)
+
     def children(self, path: str = "") -> tuple[Node, ...]:
         """The nodes directly below `path`; without one, the roots."""
         return tuple(node for node in self.nodes.values() if _parent(node.path) == path)

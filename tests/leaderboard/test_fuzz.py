@@ -1,5 +1,6 @@
 """Whatever is changed in a manifest or in a network's file: read, or refused in sentences."""
 
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 from evaluators.errors import UnsupportedModelError
 from evaluators.onnx_import import import_onnx
 from evaluators.onnx_wire import too_much
+from leaderboard import text
 from leaderboard.errors import InputError
 from leaderboard.lookalikes import alike, skeleton
 from leaderboard.project import Project
 from leaderboard.strict_toml import read_toml
 from leaderboard.submission import check_submission
+from leaderboard.text import check_line
 from tests.fixtures.corpus.case import SLUG, good, submit
 
 FEW = settings(
@@ -148,7 +151,23 @@ def test_what_the_parser_reads_the_count_reads_too(changes: list[tuple[int, int,
                 onnx.load_model_from_string(data)
 
 
+def _problem(line: str) -> str:
+    try:
+        check_line(line)
+    except ValueError as problem:
+        return str(problem)
+    return ""
+
+
+def test_plain_text_is_judged_as_if_all_rules_were_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"a{chr(point)}b" for point in range(0x400)]
+    quick = [_problem(line) for line in lines]
+    monkeypatch.setattr(text, "_PLAIN", re.compile("(?!)"))
+    assert [_problem(line) for line in lines] == quick
+    assert quick.count("") > 0x7F - ord(" ")
+
+
 @given(st.text(max_size=30))
-def test_a_skeleton_is_its_own(text: str) -> None:
-    assert skeleton(skeleton(text)) == skeleton(text)
-    assert list(alike({"a": text, "b": text})) == [("b", "a")]
+def test_a_skeleton_is_its_own(line: str) -> None:
+    assert skeleton(skeleton(line)) == skeleton(line)
+    assert list(alike({"a": line, "b": line})) == [("b", "a")]
