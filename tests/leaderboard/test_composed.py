@@ -75,17 +75,9 @@ def test_a_denoiser_of_other_images_is_told(certboard: Certboard, project: Proje
     other_network(project.root / "ten.onnx", (1, 8, 8), 10)
     other_network(project.root / "large.onnx", (3, 8, 8), 64)
     asked = (
-        "certify",
-        MODEL,
-        "--dataset",
-        "digits",
-        "--norm",
-        "l2",
-        "--radius",
-        "1",
-        "--sigma",
-        "1",
-    )
+        "certify", MODEL, "--dataset", "digits", "--norm", "l2", "--radius", "1", "--sigma", "1",
+        "--samples", "100", "--examples", "2",
+    )  # fmt: skip
     outcome = certboard(*asked, "--denoiser", "ten.onnx")
     assert (outcome.code, outcome.sentence) == (
         1, "ten.onnx: a denoiser gives an image back, 64 numbers, not 10 (rule onnx-output).",

@@ -51,7 +51,7 @@ class Proving(Evaluator):
 def folder(
     certboard: Certboard, project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Path:
-    """Evidence about the first twelve digits, some of them certified, one classified wrongly."""
+    """Evidence about four digits: some of them certified, one classified wrongly."""
     monkeypatch.setattr(run, "make_evaluator", lambda question, network: Proving())
     outcome = certboard(*asked(), "--indices", INDICES, "--evidence", "evidence")
     assert outcome.code == 0, outcome.err
@@ -60,7 +60,7 @@ def folder(
     return tmp_path / "evidence"
 
 
-INDICES = "0,1,2,3,4,5,6,7,8,9,42,69"
+INDICES = "4,7,42,69"
 
 
 def asked(radius: str = "0.02") -> list[str]:
@@ -100,7 +100,7 @@ def test_files_are_told_in_the_order_of_the_examples(certboard: Certboard, folde
         path.unlink() if "witness" in path.name else None
     numbers = [int(Path(row["file"]).stem) for row in rows_of(certboard, "evidence")]
     assert numbers == sorted(numbers)
-    assert max(numbers) > 9
+    assert [str(number) for number in numbers] != sorted(map(str, numbers))
 
 
 def test_exact_arithmetic_agrees(
