@@ -14,7 +14,6 @@ from leaderboard.formatting import plural
 from leaderboard.project import Project
 from leaderboard.submission_files import slugs
 
-
 Read = TypeVar("Read", bound=Sized)
 
 

@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.fixtures import shapes
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 # Tests run tiny tensors: a second thread only waits for the first, and xdist fills the cores.
 torch.set_num_threads(1)
+
+
+def pytest_runtest_setup() -> None:
+    shapes.again()
 
 
 @pytest.fixture(scope="session")

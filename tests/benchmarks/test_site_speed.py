@@ -112,7 +112,7 @@ MEASURE = """async () => {
 @needs_browser
 def test_a_thousand_rows_are_filtered_and_sorted_at_once(address: str) -> None:
     with chromium() as browser:
-        page = browser.new_page(viewport=WIDE)
+        page = browser.page({"viewport": WIDE})
         began = time.perf_counter()
         page.goto(address)
         page.wait_for_load_state("networkidle")

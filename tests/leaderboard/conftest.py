@@ -1,13 +1,12 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from leaderboard import data_files
 from leaderboard.__main__ import run
 from leaderboard.project import Project
-from tests.fixtures.browser import chromium, served
+from tests.fixtures.browser import Browser, chromium, served
 from tests.fixtures.project import Outcome, new_project
 from tests.fixtures.website import built
 
@@ -28,7 +27,7 @@ def website(public: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser() -> Iterator[Browser]:
     """The system's Chromium."""
     with chromium() as opened:
         yield opened

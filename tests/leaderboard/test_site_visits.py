@@ -1,15 +1,16 @@
 """Every kind of page in a real browser: wide and phone, light and dark, with and without scripts.
 
-A page is opened once with scripts and once without; size and colours change while it is open, so
-that the browser loads each page twice and not eight times.
+All pages are visited in one window with scripts and one without; size and colours change while a
+page is open, so that the browser loads it three times and not eight.
 """
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
-from tests.fixtures.browser import PAGES, PHONE, WIDE, Visit, needs_browser
+from tests.fixtures.browser import PAGES, PHONE, WIDE, Browser, Visit, needs_browser
 
 pytestmark = needs_browser
 
@@ -57,55 +58,75 @@ def found_by_axe(visit: Visit, only: list[str] | None = None) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Iterator[Visit]:
+    """A page for all visits with scripts."""
+    with Visit(browser, "about:blank", viewport=WIDE) as visit:
+        yield visit
+
+
+@pytest.fixture(scope="module")
+def tab_without_scripts(browser: Browser) -> Iterator[Visit]:
+    """A page for all visits without."""
+    with Visit(browser, "about:blank", viewport=WIDE, java_script_enabled=False) as visit:
+        yield visit
+
+
+def visited(tab: Visit, address: str) -> Visit:
+    """The tab at an address, as wide and light as at first."""
+    tab.page.set_viewport_size(WIDE)
+    tab.page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    tab.to(address)
+    return tab
+
+
 @pytest.mark.parametrize("kind", PAGES)
 def test_a_page_loads_quietly_from_one_host_fits_every_screen_and_draws_its_charts(
-    website: str, browser: Any, kind: str
+    website: str, tab: Visit, kind: str
 ) -> None:
-    with Visit(browser, website + PAGES[kind], viewport=WIDE, reduced_motion="reduce") as visit:
-        visit.page.wait_for_load_state("networkidle")
-        plots = visit.page.locator(".cb-plot[data-figure]")
-        assert plots.count() > 0 or kind not in WITH_CHARTS
-        for plot in plots.all():
-            plot.scroll_into_view_if_needed()
-            plot.locator("svg.main-svg").first.wait_for(timeout=10_000)
-            assert plot.evaluate(PAINTED) > 0
-        for name, viewport, scheme in (*LOOKS, ("phone", PHONE, "light")):
-            visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            assert fits(visit, viewport), f"{name}, {scheme}"
-        assert visit.wrong == []
-        assert visit.hosts == {website.split("/")[2]}
-        assert visit.page.locator("h1").count() == 1
-        assert visit.page.locator("main").count() == 1
+    visit = visited(tab, website + PAGES[kind])
+    visit.page.wait_for_load_state("networkidle")
+    plots = visit.page.locator(".cb-plot[data-figure]")
+    assert plots.count() > 0 or kind not in WITH_CHARTS
+    for plot in plots.all():
+        plot.scroll_into_view_if_needed()
+        plot.locator("svg.main-svg").first.wait_for(timeout=10_000)
+        assert plot.evaluate(PAINTED) > 0
+    for name, viewport, scheme in (*LOOKS, ("phone", PHONE, "light")):
+        visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert fits(visit, viewport), f"{name}, {scheme}"
+    assert visit.wrong == []
+    assert visit.hosts == {website.split("/")[2]}
+    assert visit.page.locator("h1").count() == 1
+    assert visit.page.locator("main").count() == 1
 
 
 @needs_axe
 @pytest.mark.parametrize("kind", PAGES)
-def test_axe_finds_nothing_serious(website: str, browser: Any, kind: str) -> None:
-    with Visit(
-        browser, website + PAGES[kind], viewport=WIDE, color_scheme="light", reduced_motion="reduce"
-    ) as visit:
-        visit.page.wait_for_load_state("networkidle")
-        visit.page.evaluate(THIN)
-        wrong = {}
-        for name, viewport, scheme in LOOKS:
-            visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            visit.page.set_viewport_size(viewport)
-            rules = ["color-contrast"] if (name, scheme) == ("wide", "dark") else None
-            wrong[f"{name}, {scheme}"] = found_by_axe(visit, rules)
-        assert not any(wrong.values()), wrong
+def test_axe_finds_nothing_serious(website: str, tab: Visit, kind: str) -> None:
+    visit = visited(tab, website + PAGES[kind])
+    visit.page.wait_for_load_state("networkidle")
+    visit.page.evaluate(THIN)
+    wrong = {}
+    for name, viewport, scheme in LOOKS:
+        visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        visit.page.set_viewport_size(viewport)
+        rules = ["color-contrast"] if (name, scheme) == ("wide", "dark") else None
+        wrong[f"{name}, {scheme}"] = found_by_axe(visit, rules)
+    assert not any(wrong.values()), wrong
 
 
 @pytest.mark.parametrize("kind", PAGES)
 def test_without_javascript_a_page_fits_and_hides_nothing_that_only_scripts_can_fill(
-    website: str, browser: Any, kind: str
+    website: str, tab_without_scripts: Visit, kind: str
 ) -> None:
-    with Visit(browser, website + PAGES[kind], viewport=WIDE, java_script_enabled=False) as visit:
-        assert visit.page.locator("h1").is_visible()
-        assert visit.page.locator(".cb-tools:visible, .hl-filters:visible").count() == 0
-        assert visit.page.locator(".cb-plot:visible").count() == 0
-        if kind in WITH_CHARTS:
-            assert visit.page.locator("table.cb-table tbody tr").count() > 0
-            assert visit.page.locator("details.cb-data td").count() > 0
-        for viewport in (WIDE, PHONE):
-            assert fits(visit, viewport)
-        assert visit.hosts == {website.split("/")[2]}
+    visit = visited(tab_without_scripts, website + PAGES[kind])
+    assert visit.page.locator("h1").is_visible()
+    assert visit.page.locator(".cb-tools:visible, .hl-filters:visible").count() == 0
+    assert visit.page.locator(".cb-plot:visible").count() == 0
+    if kind in WITH_CHARTS:
+        assert visit.page.locator("table.cb-table tbody tr").count() > 0
+        assert visit.page.locator("details.cb-data td").count() > 0
+    for viewport in (WIDE, PHONE):
+        assert fits(visit, viewport)
+    assert visit.hosts == {website.split("/")[2]}
