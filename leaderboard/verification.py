@@ -47,11 +47,13 @@ BOXES_AT_ONCE = 128
 BEGUN_ANYWAY = "crown"
 """The stage that the last one begins with; by itself it pays where a batch shares it."""
 
-MANY_STARTS = PGD(steps=100, restarts=3, step=0.05)
+MANY_STARTS = PGD(steps=100, restarts=3, momentum=0.75)
 """From many points at once: where there are few inputs, one start meets little of the box."""
 MOST_STARTS = 1024
-_PRODUCTS = 5 * 10**6
+_PRODUCTS = 10**7
 """Products of one step of all starts; some seconds for the whole attack."""
+_MOST_PRODUCTS = 10**8
+"""Of one step of two starts, which are the least."""
 _MANY_BOXES = 16
 _TRIED = 20
 
@@ -185,8 +187,9 @@ class _Search:
 
     def attack_widely(self) -> Counterexample | None:
         """Attack each open box from as many starts as its network is small."""
-        count = min(MOST_STARTS, _PRODUCTS // max(1, products(self.network)))
-        if count < 2:
+        one = max(1, products(self.network))
+        count = max(2, min(MOST_STARTS, _PRODUCTS // one))
+        if count * one > _MOST_PRODUCTS:
             return None
         for group in self.groups:
             for row in list(group.open):

@@ -10,7 +10,7 @@ from evaluators.cascade import Cascade, default_stages
 from evaluators.falsification.pgd import PGD, _project_l1, _Region
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.verdict import Status
-from tests.fixtures.networks import linear, of_every_kind
+from tests.fixtures.networks import Graph, linear, of_every_kind
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers
 
 
@@ -32,14 +32,30 @@ def test_a_linear_network_is_broken_just_beyond_its_radius(norm: Norm, dual: int
     assert within.radius is None
 
 
+def test_momentum_goes_along_a_valley_that_plain_steps_only_cross() -> None:
+    """Margin 3|a - b| + 1.2 - (a + b): signs of its gradient lead across the valley a = b."""
+    graph = Graph((2,))
+    graph.dense(3, torch.tensor([[1.0, -1], [-1, 1], [1, 1]]).double(), torch.zeros(3).double())
+    graph.relu()
+    margin = torch.tensor([[3.0, 3, -1], [0, 0, 0]]).double()
+    graph.dense(2, margin, torch.tensor([1.2, 0]).double())
+    x = torch.tensor([[0.5, 0.53]])
+    ball = Ball(Norm.LINF, Fraction(1, 5))
+    problem = Problem(graph.network(), x, torch.tensor([0]), ball)
+    assert PGD(restarts=1)(problem)[0].status is Status.UNKNOWN
+    assert PGD(restarts=1, momentum=0.75)(problem)[0].status is Status.FALSIFIED
+
+
 @pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("momentum", [0.0, 0.75])
 @pytest.mark.parametrize("family", ["relu 2-4-4-3", "pooled", "residual"])
-def test_witnesses_lie_in_the_region_exactly(region: str, family: str) -> None:
+def test_witnesses_lie_in_the_region_exactly(region: str, family: str, momentum: float) -> None:
     broken = 0
     for seed in range(4):
         network = FAMILIES[family](seed)
         problem = ask(network, centers(network, seed, 4), REGIONS[region])
-        for x, label, verdict in zip(problem.x, problem.labels, PGD()(problem), strict=True):
+        found = PGD(momentum=momentum)(problem)
+        for x, label, verdict in zip(problem.x, problem.labels, found, strict=True):
             assert "refused" not in verdict.note
             if verdict.witness is not None:
                 broken += 1
