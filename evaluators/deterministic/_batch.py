@@ -7,7 +7,7 @@ work, which is what small batches spend their time on, is done once for all rows
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise, zip_longest
+from itertools import accumulate, zip_longest
 from typing import NamedTuple
 
 import torch
@@ -69,50 +69,52 @@ class Joined(NamedTuple):
     """Batches of several examples as one.
 
     Attributes:
-        batch: all rows, in order.
-        rows: which are each example's.
+        batch: all rows, of each example as many.
+        counts: how many of them are each example's; the others repeat its last one.
         units: the place of each example's units among the batch's, increasing.
     """
 
     batch: Batch
-    rows: list[slice]
+    counts: list[int]
     units: list[Tensor]
 
     @classmethod
     def of(cls, parts: Sequence[Batch]) -> "Joined":
         """Of batches of different examples, with inputs and a region of the same kind."""
+        counts = [len(part) for part in parts]
         if len(parts) == 1:
-            return cls(parts[0], [slice(None)], [torch.arange(parts[0].system.units)])
+            return cls(parts[0], counts, [torch.arange(parts[0].system.units)])
         padding = _Padding.of(parts)
-        inputs = padding.inputs
-        of_inputs = torch.cat([part.columns[:, :inputs] for part in parts])
-        of_units = padding([part.columns[:, inputs:] for part in parts])
+        of_inputs = padding.rows([part.columns[:, : padding.inputs] for part in parts])
+        of_units = padding([part.columns[:, padding.inputs :] for part in parts])
         batch = Batch(
-            padding.system(parts),
+            padding.system([part.system for part in parts]),
             padding.lines([part.lines for part in parts]),
             torch.cat((of_inputs, of_units), 1),
-            torch.cat([part.constant for part in parts]),
+            padding.rows([part.constant for part in parts]),
             padding([part.slopes for part in parts]),
             padding([part.betas for part in parts]),
             padding([part.signs for part in parts]),
             padding.within(parts),
         )
-        return cls(batch, padding.rows, padding.units)
+        return cls(batch, counts, padding.units)
+
+    def own_rows(self, found: Tensor) -> list[Tensor]:
+        """What was found for each row, for each example's own."""
+        parts = self.batch.system.by_member(found)
+        return [part[:count] for part, count in zip(parts, self.counts, strict=True)]
 
     def own_units(self, found: Tensor) -> list[Tensor]:
         """What was found for `[rows, units]` of the batch, for each example's own."""
-        if len(self.rows) == 1:
+        if len(self.counts) == 1:
             return [found]
-        return [found[its][:, index] for its, index in zip(self.rows, self.units, strict=True)]
+        parts = zip(self.own_rows(found), self.units, strict=True)
+        return [its[:, index] for its, index in parts]
 
     def own_places(self, found: Tensor) -> list[Tensor]:
         """Units of the batch found for each row, `[rows]`, as each example's own."""
         parts = zip(self.own_rows(found), self.units, strict=True)
         return [torch.searchsorted(index, its) for its, index in parts]
-
-    def own_rows(self, found: Tensor) -> list[Tensor]:
-        """What was found for each row, for each example's own."""
-        return [found[its] for its in self.rows]
 
 
 class _Padding(NamedTuple):
@@ -121,13 +123,13 @@ class _Padding(NamedTuple):
     Attributes:
         inputs: number of input entries.
         sizes: units of each layer.
-        rows: of each example.
+        most: rows of each example.
         units: the place of each example's units.
     """
 
     inputs: int
     sizes: tuple[int, ...]
-    rows: list[slice]
+    most: int
     units: list[Tensor]
 
     @classmethod
@@ -140,15 +142,24 @@ class _Padding(NamedTuple):
         for sizes in own:
             layers = zip(firsts, sizes, strict=False)
             units.append(torch.cat([torch.arange(at, at + count) for at, count in layers]))
-        ends = pairwise(accumulate((len(part) for part in parts), initial=0))
-        return cls(parts[0].system.inputs, common, [slice(*span) for span in ends], units)
+        return cls(parts[0].system.inputs, common, max(len(part) for part in parts), units)
+
+    def rows(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Tensors `[rows, ...]`, one for each example, as one with as many rows for each."""
+        filled = []
+        for tensor in tensors:
+            missing = self.most - len(tensor)
+            filled += [tensor, tensor[-1:].expand(missing, *tensor.shape[1:])][: 1 + bool(missing)]
+        return torch.cat(filled)
 
     def __call__(self, tensors: Sequence[Tensor], fill: float = 0.0) -> Tensor:
         """Tensors `[rows, units]` or `[units]`, one for each example, as one for all."""
-        padded = tensors[0].new_full((self.rows[-1].stop, sum(self.sizes)), fill)
-        for rows, units, tensor in zip(self.rows, self.units, tensors, strict=True):
-            padded[rows].index_copy_(1, units, tensor.expand(rows.stop - rows.start, -1))
-        return padded
+        padded = tensors[0].new_full((len(tensors), self.most, sum(self.sizes)), fill)
+        for into, units, tensor in zip(padded, self.units, tensors, strict=True):
+            rows = tensor if tensor.dim() == 2 else tensor.expand(self.most, -1)
+            into[: len(rows)].index_copy_(1, units, rows)
+            into[len(rows) :] = into[len(rows) - 1]
+        return padded.flatten(0, 1)
 
     def lines(self, lines: Sequence[UnitLines]) -> UnitLines:
         """Lines of each row; places without a unit have none to choose, and are zero."""
@@ -167,25 +178,29 @@ class _Padding(NamedTuple):
         found = [part.within or Bounds(part.lines.lower, part.lines.upper) for part in parts]
         return Bounds(self([its.lower for its in found]), self([its.upper for its in found]))
 
-    def system(self, parts: Sequence[Batch]) -> System:
+    def system(self, systems: Sequence[System]) -> System:
         """One system with a member for each example."""
         members = []
-        for part, rows, units in zip(parts, self.rows, self.units, strict=True):
-            known = part.system.padded
-            if self.sizes not in known:
-                known.clear()
-                known[self.sizes] = self._padded(part.system.only, units)
-            members.append((rows, known[self.sizes]))
-        first = parts[0].system
-        return replace(first, sizes=self.sizes, members=tuple(members), padded={})
+        for system, units in zip(systems, self.units, strict=True):
+            if self.sizes not in system.padded:
+                system.padded.clear()
+                system.padded[self.sizes] = self._padded(system.members[0], units)
+            members.append(system.padded[self.sizes])
+        return replace(
+            systems[0],
+            sizes=self.sizes,
+            members=tuple(members),
+            middle=torch.cat([system.middle for system in systems]),
+            reach=torch.cat([system.reach for system in systems]),
+            x=torch.cat([system.x for system in systems]),
+            padded={},
+        )
 
     def _padded(self, member: Member, units: Tensor) -> Member:
         """The example's matrices with rows and columns of zeros; layers without units, too."""
-        weights, biases = [], []
-        first = 0
+        weights, biases, first = [], [], 0
         for layer, size in enumerate(self.sizes):
-            weight = member.middle.new_zeros(size, self.inputs + first)
-            bias = member.middle.new_zeros(size)
+            weight, bias = torch.zeros(size, self.inputs + first), torch.zeros(size)
             if layer < len(member.weights):
                 own = member.weights[layer]
                 before = units[: own.shape[1] - self.inputs] + self.inputs
@@ -195,4 +210,4 @@ class _Padding(NamedTuple):
             weights.append(weight)
             biases.append(bias)
             first += size
-        return member._replace(weights=tuple(weights), biases=tuple(biases))
+        return Member(tuple(weights), tuple(biases))

@@ -73,18 +73,19 @@ def _value(batch: Batch, choice: Choice, candidates: Tensor) -> Tensor:
     """How good each candidate is, `[rows, candidates]`."""
     rows, count = candidates.shape
     leak = batch.lines.leak.to(batch.columns).expand(rows, -1)
-    step = max(1, COEFFICIENTS // (2 * count * batch.columns.shape[1]))
-    parts = []
-    for first in range(0, rows, step):
-        last = min(first + step, rows)
-        owner = torch.arange(first, last).repeat_interleave(2 * count)
-        unit = candidates[first:last].reshape(-1).repeat_interleave(2)
+    places = batch.system.by_member(torch.arange(rows))
+    step = max(1, COEFFICIENTS // (2 * count * batch.columns.shape[1] * len(places)))
+    value = candidates.new_zeros(candidates.shape, dtype=batch.columns.dtype)
+    # Of each member as many at a time.
+    for first in range(0, places.shape[1], step):
+        place = places[:, first : first + step].flatten()
+        owner = place.repeat_interleave(2 * count)
+        unit = candidates[place].flatten().repeat_interleave(2)
         children = _children(choice, owner, unit, leak[owner, unit])
-        system = batch.system.spread(first, last, 2 * count)
-        bounds, _ = system.backward(batch.columns[owner], batch.constant[owner], children)
+        bounds, _ = batch.system.backward(batch.columns[owner], batch.constant[owner], children)
         bounds = bounds.nan_to_num(-torch.inf).clamp(max=0).reshape(-1, count, 2)
-        parts.append(bounds.amin(2) + BETTER_CHILD * bounds.amax(2))
-    return torch.cat(parts)
+        value[place] = bounds.amin(2) + BETTER_CHILD * bounds.amax(2)
+    return value
 
 
 def _children(choice: Choice, owner: Tensor, unit: Tensor, leak: Tensor) -> Choice:

@@ -181,7 +181,7 @@ class Clipping:
         """The best gamma that is tried for each unit, float32 `[domains, chosen]`."""
         weight, bias = self.units.weight32[index], self.units.bias32[index]
         own, constant = margin.weight.float()[:, None], margin.bias.float()[:, None]
-        reach = self.system.only.reach
+        reach = self.system.reach[0]
         scale = (weight.abs() @ reach) / (own.abs() @ reach).clamp(min=1e-30)
 
         def value(gamma: Tensor) -> Tensor:

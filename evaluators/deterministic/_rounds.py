@@ -18,8 +18,9 @@ from evaluators.deterministic._branching import losses, splits
 from evaluators.deterministic._domains import Domains
 from evaluators.deterministic._search import Search
 
-JOINED = 32
-"""Rows of an example up to which they are bounded together with other examples'."""
+JOINED, COEFFICIENTS = 8, 2**19
+"""Rows of an example, and coefficients of its matrices, up to which they are bounded together with
+other examples'. Larger matrices of several would push each other out of the caches."""
 
 TOGETHER = 8
 """Searches that take turns."""
@@ -181,8 +182,13 @@ def _clip(work: Sequence[Work]) -> None:
 
 def _groups(work: Sequence[Work]) -> list[list[Work]]:
     """Small batches together, large ones alone."""
-    small = [one for one in work if len(one[1]) <= JOINED]
-    return [small] * bool(small) + [[one] for one in work if len(one[1]) > JOINED]
+    small, alone = list[Work](), list[list[Work]]()
+    for search, domains in work:
+        if len(domains) <= JOINED and search.system.coefficients <= COEFFICIENTS:
+            small.append((search, domains))
+        else:
+            alone.append([(search, domains)])
+    return [small, *alone] if small else alone
 
 
 def _joined(group: Sequence[Work]) -> Joined:

@@ -45,8 +45,9 @@ MEGABYTES = 2000
 MOST_PROVED = 4096
 """Open domains whose bounds are proved when time runs out; more would take too long."""
 
-SMALL_SYSTEM = 2**23
-"""Coefficients of an example's matrices up to which its rounds are joined with others'."""
+SMALL = 2**23
+"""Coefficients of an example's matrices up to which it takes turns with others, which all hold
+theirs at the same time."""
 
 
 @dataclass
@@ -125,9 +126,8 @@ class Search:
 
     @property
     def small(self) -> bool:
-        """Whether it gains from sharing its rounds with other examples' searches."""
-        few = self.unrolled.columns * self.system.units <= SMALL_SYSTEM
-        return few and bool(self.lines.optimizable.all())
+        """Whether it can take turns with other examples' searches."""
+        return self.system.coefficients <= SMALL and bool(self.lines.optimizable.all())
 
     def roots(self) -> Domains:
         """All goals without splits."""

@@ -13,8 +13,8 @@ with the pre-activations z_i that the relaxed system has at the minimiser; no ta
 functions without a kink both lines may be chosen (`_curves.py`).
 """
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -70,37 +70,40 @@ class Choice(NamedTuple):
         return self.floors if self.floors is None or shared else self.floors[rows]
 
 
-class Member(NamedTuple):
-    """One example's matrices, and its region.
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One example's matrices.
 
     Attributes:
         weights, biases: of each layer's pre-activations, `[units, columns before]` and `[units]`.
-        middle, reach: of the region's bounding box, `[inputs]`.
-        x: the example, the centre of the ball where the region is one.
     """
 
     weights: tuple[Tensor, ...]
     biases: tuple[Tensor, ...]
-    middle: Tensor
-    reach: Tensor
-    x: Tensor
 
 
 @dataclass(frozen=True)
 class System:
     """The matrices of unrolled networks in one floating-point type: of one example, or of several.
 
+    Rows are those of the first member, then as many of the second, and so on.
+
     Attributes:
         inputs: number of input entries.
         sizes: units of each layer, of all members alike.
-        members: whose rows are whose: the slice of the rows that are about each.
+        members: the matrices of each example.
+        middle, reach: of the regions' bounding boxes, `[members, inputs]`.
+        x: the examples, the centres of the balls where the regions are balls, `[members, inputs]`.
         norm, radius: of the ball, where the region is one.
         padded: the only member with the sizes that it last shared a batch with.
     """
 
     inputs: int
     sizes: tuple[int, ...]
-    members: tuple[tuple[slice, Member], ...]
+    members: tuple[Member, ...]
+    middle: Tensor
+    reach: Tensor
+    x: Tensor
     norm: Norm
     radius: float
     padded: dict[tuple[int, ...], Member] = field(default_factory=dict, compare=False, repr=False)
@@ -111,41 +114,37 @@ class System:
         lower, upper = (bound.flatten() for bound in unrolled.bounds[0])
         middle = (lower + upper) / 2
         reach = torch.maximum(upper - middle, middle - lower)
-        member = Member(
-            tuple(layer.weight32 for layer in unrolled.layers),
-            tuple(layer.rows.bias.float() for layer in unrolled.layers),
-            middle.float(),
-            reach.float(),
-            x.flatten().float(),
+        weights = tuple(layer.weight32 for layer in unrolled.layers)
+        biases = tuple(layer.rows.bias.float() for layer in unrolled.layers)
+        return cls(
+            unrolled.inputs,
+            tuple(len(layer) for layer in unrolled.layers),
+            (Member(weights, biases),),
+            middle.float()[None],
+            reach.float()[None],
+            x.reshape(1, -1).float(),
+            region.norm,
+            float(region.radius),
         )
-        sizes = tuple(len(layer) for layer in unrolled.layers)
-        everything = ((slice(None), member),)
-        return cls(unrolled.inputs, sizes, everything, region.norm, float(region.radius))
-
-    @property
-    def only(self) -> Member:
-        """The example's, where there is one."""
-        ((_, member),) = self.members
-        return member
 
     @property
     def units(self) -> int:
         """Number of units."""
         return sum(self.sizes)
 
+    @property
+    def coefficients(self) -> int:
+        """Number of a member's weights."""
+        return sum(weight.numel() for weight in self.members[0].weights)
+
     def spans(self) -> list[tuple[int, int]]:
         """First and last column of each layer's units."""
         return list(pairwise(accumulate(self.sizes, initial=self.inputs)))
 
-    def spread(self, first: int, last: int, times: int) -> "System":
-        """The system of rows `first` to `last`, each so many times."""
-        members = []
-        for rows, member in self.members:
-            start, stop, _ = rows.indices(last)
-            start = max(start, first)
-            if start < stop:
-                members.append((slice((start - first) * times, (stop - first) * times), member))
-        return replace(self, members=tuple(members))
+    def by_member(self, rows: Tensor) -> Tensor:
+        """Rows `[rows, ...]` as `[members, rows of each, ...]`."""
+        count = len(self.members)
+        return rows.view(count, len(rows) // count, *rows.shape[1:])
 
     def backward(self, columns: Tensor, constant: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
         """Bounds `[rows]` and the slopes used, `[rows, units]`.
@@ -168,9 +167,7 @@ class System:
                 constant += (negative * choice.offsets[:, here]).sum(1)
             if choice.floors is not None:
                 constant += ((a - negative) * choice.floors[..., here]).sum(1)
-            for rows, member in self.members:
-                constant[rows].addmv_(through[rows], member.biases[layer])
-                columns[rows, :first].addmm_(through[rows], member.weights[layer])
+            self._replace(columns[:, :first], constant, through, layer)
         return constant + self.least(columns[:, :n]), used
 
     def least(self, rows: Tensor) -> Tensor:
@@ -180,27 +177,19 @@ class System:
 
     def _least(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Least values over the bounding box, and over the ball where that is another."""
-        box = rows.new_empty(len(rows))
-        for its, member in self.members:
-            box[its] = rows[its] @ member.middle - rows[its].abs() @ member.reach
+        box = self._dot(rows, self.middle) - self._dot(rows.abs(), self.reach)
         if self.norm is Norm.LINF:
             return box, None
-        ball = -self.radius * dual_norm(rows[:, None], self.norm)[:, 0]
-        for its, member in self.members:
-            ball[its].addmv_(rows[its], member.x)
-        return box, ball
+        lengths = dual_norm(rows[:, None], self.norm)[:, 0]
+        return box, self._dot(rows, self.x) - self.radius * lengths
 
     def minimizer(self, rows: Tensor) -> Tensor:
         """Where that least value is taken, `[rows, inputs]`."""
-        corner, signs = torch.empty_like(rows), rows.sign()
-        for its, member in self.members:
-            parts = member.middle, signs[its], member.reach
-            torch.addcmul(*parts, value=-1, out=corner[its])
+        signs = self.by_member(rows.sign())
+        middle, reach, x = (part[:, None] for part in (self.middle, self.reach, self.x))
+        corner = torch.addcmul(middle, signs, reach, value=-1).flatten(0, 1)
         if self.norm is Norm.LINF:
             return corner
-        centers = torch.empty_like(rows)
-        for its, member in self.members:
-            centers[its] = member.x
         if self.norm is Norm.L2:
             norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
             step = rows / norm.clamp(min=1e-30)
@@ -209,7 +198,8 @@ class System:
             step = torch.zeros_like(rows).scatter(1, top, rows.sign().gather(1, top))
         box, ball = self._least(rows)
         assert ball is not None
-        return torch.where((ball > box)[:, None], centers - self.radius * step, corner)
+        inside = (x - self.radius * self.by_member(step)).flatten(0, 1)
+        return torch.where((ball > box)[:, None], inside, corner)
 
     def forward(self, columns: Tensor, used: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
         """The relaxed system at the minimiser: pre-activations `[rows, units]` and all columns."""
@@ -219,15 +209,47 @@ class System:
         z = torch.empty_like(used)
         for layer, (first, last) in enumerate(self.spans()):
             here = slice(first - n, last - n)
-            for rows, member in self.members:
-                weight, bias = member.weights[layer], member.biases[layer]
-                torch.addmm(bias, values[rows, :first], weight.T, out=z[rows, here])
+            self._pre_activations(values[:, :first], z[:, here], layer)
             negative = columns[:, first:last] < 0
             out = z[:, here] * used[:, here] + negative * choice.offsets[..., here]
             if choice.floors is not None:
                 out += ~negative * choice.floors[..., here]
             values[:, first:last] = out
         return z, values
+
+    def _replace(self, columns: Tensor, constant: Tensor, through: Tensor, layer: int) -> None:
+        """Add a layer's rows, times `through` `[rows, units]`, to columns and constants."""
+        if len(self.members) == 1:
+            constant.addmv_(through, self.members[0].biases[layer])
+            columns.addmm_(through, self.members[0].weights[layer])
+            return
+        columns, constant, through = map(self.by_member, (columns, constant, through))
+        weights, biases = _stacked(self.members, layer)
+        constant += torch.bmm(through, biases[..., None])[..., 0]
+        columns.baddbmm_(through, weights)
+
+    def _pre_activations(self, values: Tensor, z: Tensor, layer: int) -> None:
+        """Write a layer's pre-activations at columns `values` into `z` `[rows, units]`."""
+        if len(self.members) == 1:
+            (only,) = self.members
+            torch.addmm(only.biases[layer], values, only.weights[layer].T, out=z)
+            return
+        weights, biases = _stacked(self.members, layer)
+        found = torch.baddbmm(biases[:, None], self.by_member(values), weights.mT)
+        z.copy_(found.flatten(0, 1))
+
+    def _dot(self, rows: Tensor, vectors: Tensor) -> Tensor:
+        """Products of rows with their member's vector, `[rows]`."""
+        if len(vectors) == 1:
+            return rows @ vectors[0]
+        return torch.bmm(self.by_member(rows), vectors[..., None]).flatten()
+
+
+@lru_cache(maxsize=16)
+def _stacked(members: tuple[Member, ...], layer: int) -> tuple[Tensor, Tensor]:
+    """The matrices of all members as one: a product of them all costs one call."""
+    weights = torch.stack([member.weights[layer] for member in members])
+    return weights, torch.stack([member.biases[layer] for member in members])
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ def test_every_search_is_given_back_once_large_or_small(monkeypatch: pytest.Monk
     monkeypatch.setattr(_rounds, "LARGE", 2)
     problem = questions("relu 2-4-4-3", Norm.LINF, 7)
     for smallest in (0, 2**23):
-        monkeypatch.setattr("evaluators.deterministic._search.SMALL_SYSTEM", smallest)
+        monkeypatch.setattr("evaluators.deterministic._search.SMALL", smallest)
         given = searches_of(problem)
         done = list(take_turns(iter(given), RATES, no_witness))
         assert sorted(map(id, done)) == sorted(map(id, given))

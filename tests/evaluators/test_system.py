@@ -24,14 +24,11 @@ def precise(system: System, unrolled: Around) -> System:
     """The system in float64, so that differences can be taken."""
     layers = unrolled.unrolled.layers
     lower, upper = (bound.flatten() for bound in unrolled.unrolled.bounds[0])
-    member = Member(
-        weights=tuple(layer.rows.weight for layer in layers),
-        biases=tuple(layer.rows.bias for layer in layers),
-        middle=(lower + upper) / 2,
-        reach=(upper - lower) / 2,
-        x=unrolled.x.flatten(),
-    )
-    return replace(system, members=((slice(None), member),))
+    weights = tuple(layer.rows.weight for layer in layers)
+    member = Member(weights, tuple(layer.rows.bias for layer in layers))
+    middle, reach = (lower + upper) / 2, (upper - lower) / 2
+    x = unrolled.x.reshape(1, -1)
+    return replace(system, members=(member,), middle=middle[None], reach=reach[None], x=x)
 
 
 def setting(name: str, norm: Norm, seed: int) -> tuple[Around, System, torch.Generator]:
@@ -112,7 +109,7 @@ def test_the_least_value_is_taken_at_the_minimiser(norm: Norm) -> None:
     rows = torch.randn(50, 2, generator=generator, dtype=torch.float64)
     points = system.minimizer(rows)
     assert torch.allclose((rows * points).sum(1), system.least(rows))
-    shift = (points - system.only.x).abs()
+    shift = (points - system.x).abs()
     length = {Norm.LINF: shift.amax(1), Norm.L1: shift.sum(1), Norm.L2: shift.norm(dim=1)}[norm]
     assert bool((length <= 0.75 * (1 + 1e-9)).all())
 
