@@ -8,7 +8,9 @@ lines optimise its.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -20,6 +22,10 @@ from evaluators.rounding import UNDERFLOW, UNIT, down, up
 Values = Float[Tensor, "*shape"]
 Ends = Float[Tensor, "..."]
 """Of intervals, of the slopes' shape or one that is expanded to it."""
+Points = tuple[Tensor, ...]
+
+TIE = 1e-6
+"""Gaps that differ by no more than float32 does count as equal in a search."""
 
 
 class Slopes(NamedTuple):
@@ -90,12 +96,16 @@ class Elementwise(ABC):
         """The value at every entry."""
 
     @abstractmethod
-    def extrema(self, slope: Values) -> tuple[Values, ...]:
-        """Points where f(x) - slope·x can be extreme inside an interval.
+    def valleys(self, slope: Values) -> Points:
+        """All points where f(x) - slope·x can be least inside an interval, and perhaps others.
 
-        For a piecewise linear function its kinks; for a smooth one where the derivative is the
-        slope. Entries may be NaN where there is no such point.
+        For a piecewise linear function kinks; for a smooth one where the derivative is the slope
+        and increases. Entries may be NaN where there is no such point.
         """
+
+    @abstractmethod
+    def peaks(self, slope: Values) -> Points:
+        """Likewise where it can be largest."""
 
     @abstractmethod
     def slopes(self, lower: Values, upper: Values) -> Slopes:
@@ -129,41 +139,44 @@ class Elementwise(ABC):
 
         Rounded outward: slope·x + intercept is on the stated side of f(x) in real arithmetic.
         """
-        below = self._gaps(slopes.lower, lower, upper)
-        above = self._gaps(slopes.upper, lower, upper)
-        lowest = torch.stack([gap - error for gap, error in below]).amin(0)
-        highest = torch.stack([gap + error for gap, error in above]).amax(0)
-        return lowest, highest
+        lowest = [
+            gap - error for gap, error in self._gaps(slopes.lower, self.valleys, lower, upper)
+        ]
+        highest = [gap + error for gap, error in self._gaps(slopes.upper, self.peaks, lower, upper)]
+        return reduce(torch.minimum, lowest), reduce(torch.maximum, highest)
 
     def supports(self, slopes: Slopes, lower: Ends, upper: Ends) -> Supports:
         """The best lines with these slopes, for a search: not rounded to the safe side."""
         found = []
-        for slope, sign in zip(slopes, (1, -1), strict=True):
-            points = torch.stack(self._points(slope, lower, upper))
-            gaps = self(points) - slope * points
-            best = (gaps * sign).argmin(0, keepdim=True)
-            found.append((gaps.gather(0, best)[0], points.gather(0, best)[0]))
+        for slope, inner, sign in zip(slopes, (self.valleys, self.peaks), (1, -1), strict=True):
+            first, *others = _inside(inner(slope), lower, upper)
+            point, gap = first.expand_as(slope), self(first) - slope * first
+            for other in others:
+                value = self(other) - slope * other
+                # Of lines that touch twice, the first point: a tangent goes on from there.
+                better = (value - gap) * sign < -TIE * (1 + gap.abs())
+                point = torch.where(better, other, point)
+                gap = torch.where(better, value, gap)
+            found.append((gap, point))
         (below, low), (above, high) = found
         return Supports(Slopes(below, above), Slopes(low, high))
 
-    def _points(self, slope: Tensor, lower: Tensor, upper: Tensor) -> list[Tensor]:
-        """All points of [lower, upper] where f(x) - slope·x may be extreme."""
-        points = [lower.expand_as(slope), upper.expand_as(slope)]
-        for point in self.extrema(slope):
-            point = torch.minimum(torch.maximum(point, lower), upper)
-            points.append(torch.where(torch.isnan(point), lower, point))
-        return points
-
-    def _gaps(self, slope: Tensor, lower: Tensor, upper: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _gaps(
+        self, slope: Tensor, inner: Callable[[Tensor], Points], lower: Tensor, upper: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """f(x) - slope·x and its error bound at all points where it may be extreme."""
-        gaps = []
-        for point in self._points(slope, lower, upper):
+        for point in _inside(inner(slope), lower, upper):
             value, line = self(point), slope * point
             # Rounding of the product, of the difference, and of the function itself; a stationary
             # point that is a few ulps off changes the gap only to second order.
             error = (value.abs() + line.abs()) * ((4 + self.roundings) * UNIT) + self.flushed
-            gaps.append((value - line, up(error)))
-        return gaps
+            yield value - line, up(error)
+
+
+def _inside(points: Points, lower: Tensor, upper: Tensor) -> list[Tensor]:
+    """Points moved into [lower, upper], and its ends."""
+    moved = (torch.minimum(torch.maximum(point, lower), upper) for point in points)
+    return [*(torch.where(torch.isnan(point), lower, point) for point in moved), lower, upper]
 
 
 @dataclass(frozen=True)
@@ -190,9 +203,13 @@ class LeakyReLU(Elementwise):
         """max(x, leak·x)."""
         return x.clamp(min=0) + self.leak * x.clamp(max=0) if self.leak else x.clamp(min=0)
 
-    def extrema(self, slope: Values) -> tuple[Values, ...]:
+    def valleys(self, slope: Values) -> Points:
         """The kink."""
         return (torch.zeros_like(slope),)
+
+    def peaks(self, slope: Values) -> Points:  # noqa: ARG002
+        """None: it is convex."""
+        return ()
 
     def slopes(self, lower: Values, upper: Values) -> Slopes:
         """Chord above; below the side that loses the smaller area (adaptive CROWN)."""
@@ -241,10 +258,13 @@ class SShaped(Elementwise):
     def inverse_derivative(self, slope: Values) -> Values:
         """The x >= 0 with f'(x) = slope; NaN outside the derivative's range."""
 
-    def extrema(self, slope: Values) -> tuple[Values, ...]:
-        """Both points where the derivative is the slope (f' is even)."""
-        point = self.inverse_derivative(slope)
-        return point, -point
+    def valleys(self, slope: Values) -> Points:
+        """Where the derivative is the slope, on the convex side (f' is even)."""
+        return (-self.inverse_derivative(slope),)
+
+    def peaks(self, slope: Values) -> Points:
+        """Where the derivative is the slope, on the concave side."""
+        return (self.inverse_derivative(slope),)
 
     def slopes(self, lower: Values, upper: Values) -> Slopes:
         """Chord on the side where f bends towards it, else the tangent through the far end."""
@@ -278,19 +298,6 @@ class SShaped(Elementwise):
         share = torch.where(upper <= 0, convex / (last.lower - first.lower), 1.0)
         share = torch.where(lower >= 0, concave / (last.upper - first.upper), share)
         return Family(first, last, share.nan_to_num(1.0, 1.0, 1.0).clamp(0, 1))
-
-    def supports(self, slopes: Slopes, lower: Ends, upper: Ends) -> Supports:
-        """As of any function, but f(x) - slope·x is least at the left of its two extrema."""
-        found = []
-        for slope, sign, end in zip(slopes, (-1, 1), (upper, lower), strict=True):
-            point = (sign * self.inverse_derivative(slope)).nan_to_num(0.0)
-            point = torch.minimum(torch.maximum(point, lower), upper)
-            gap, other = self(point) - slope * point, self(end) - slope * end
-            # Beyond the other extremum it falls (or rises) again, up to the end.
-            farther = (other - gap) * sign > 0
-            found.append((torch.where(farther, other, gap), torch.where(farther, end, point)))
-        (below, low), (above, high) = found
-        return Supports(Slopes(below, above), Slopes(low, high))
 
     def chord(self, lower: Values, upper: Values) -> Values:
         """Slope of the line through both ends, of a point the derivative."""

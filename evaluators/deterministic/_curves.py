@@ -62,6 +62,23 @@ class Curve:
     upper: Tensor
     family: Family
 
+    def select(self, units: Tensor) -> "Curve | None":
+        """Those of some units of all, in increasing order; None if there are none."""
+        before = int((units < self.span.start).sum())
+        places = units[before : int((units < self.span.stop).sum())] - self.span.start
+        if not len(places):
+            return None
+        first, last = (
+            Slopes(*(end[places] for end in ends)) for ends in (self.family.first, self.family.last)
+        )
+        return Curve(
+            self.function,
+            slice(before, before + len(places)),
+            self.lower[places],
+            self.upper[places],
+            Family(first, last, self.family.start[places]),
+        )
+
     def lines(self, parameters: Tensor) -> Lines:
         """The lines of parameters `[rows, all units]`, on their side of the function in float64."""
         slopes = self._slopes(parameters)

@@ -285,6 +285,16 @@ class UnitLines:
             curves_of(layers),
         )
 
+    def select(self, units: Tensor) -> "UnitLines":
+        """The lines of some units, in increasing order."""
+        return UnitLines(
+            Lines(*(part[units] for part in self.lines)),
+            self.leak[units],
+            self.lower[units],
+            self.upper[units],
+            tuple(found for curve in self.curves if (found := curve.select(units))),
+        )
+
     @property
     def optimizable(self) -> Tensor:
         """Which units have a kink at zero."""

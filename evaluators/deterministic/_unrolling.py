@@ -183,7 +183,7 @@ class _Task:
         """Improve the bounds of entries that depend on much the same."""
         part = self.work.result.around(rows)
         x = self.work.x.flatten()[None, part.inputs]
-        lines = UnitLines.of(part.unrolled.layers)
+        lines = self.lines.select(part.units)
         for sign in (1.0, -1.0):
             signed = part.rows.times(sign)
             slopes = self._slopes(part.unrolled, lines, signed, x, rates)

@@ -16,7 +16,7 @@ from evaluators.deterministic._proof import prove
 from evaluators.deterministic._system import UnitLines
 from evaluators.deterministic._unrolled import Rows, Unrolled
 from evaluators.deterministic._unrolling import UnrollingError
-from evaluators.elementwise import LeakyReLU, Sigmoid
+from evaluators.elementwise import Elementwise, LeakyReLU, Sigmoid
 from evaluators.errors import ContradictionError
 from evaluators.network import Network
 from evaluators.problem import Ball, Box, Norm
@@ -77,7 +77,7 @@ def check_at(found: Around, point: Vector, label: int) -> int:
     network = found.unrolled.network
     values, columns, checked = node_values(network, point), list(point), 0
     exact = all(
-        isinstance(node.operation, LeakyReLU) or not hasattr(node.operation, "extrema")
+        isinstance(node.operation, LeakyReLU) or not isinstance(node.operation, Elementwise)
         for node in network.nodes
     )
     slack = Fraction(0) if exact else OFF
