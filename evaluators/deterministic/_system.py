@@ -365,11 +365,10 @@ class UnitLines:
 
     def _bent(self, choice: Choice, lines: list[Lines]) -> Choice:
         """The choice with these lines of curves."""
-        assert choice.floors is not None
-        shape = choice.slopes.shape
+        floors = torch.zeros_like(choice.offsets) if choice.floors is None else choice.floors
         slopes, floors, chords, offsets = (
-            part.expand(shape).clone()
-            for part in (choice.slopes, choice.floors, choice.chords, choice.offsets)
+            part.expand(choice.slopes.shape).clone()
+            for part in (choice.slopes, floors, choice.chords, choice.offsets)
         )
         for curve, parts in zip(self.curves, lines, strict=True):
             for whole, part in zip((slopes, floors, chords, offsets), parts, strict=True):
