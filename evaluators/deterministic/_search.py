@@ -45,7 +45,7 @@ MEGABYTES = 2000
 MOST_PROVED = 4096
 """Open domains whose bounds are proved when time runs out; more would take too long."""
 
-SMALL = 2**23
+SMALL = 2**22
 """Coefficients of an example's matrices up to which it takes turns with others, which all hold
 theirs at the same time."""
 
