@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from evaluators.affine import AffineMap
-from evaluators.elementwise import Sigmoid, Tanh
+from evaluators.elementwise import Elementwise, LeakyReLU
 from evaluators.errors import UnsupportedModelError
 from evaluators.network import MaxPool, Network, Node
 from evaluators.onnx_rules import Rule, told
@@ -110,7 +110,8 @@ def products(network: Network) -> int:
 
 
 _TOUCHED, _COMPARED, _EXPONENTIAL = 20, 8, 80
-"""What reading or writing an entry, comparing two, and a sigmoid cost, in products (measured)."""
+"""What reading or writing an entry, comparing two, and an inexact function such as a sigmoid cost,
+in products (measured)."""
 
 
 def cost(network: Network) -> int:
@@ -122,6 +123,6 @@ def _steps(node: Node) -> int:
     entries, operation = prod(node.shape), node.operation
     if isinstance(operation, MaxPool):
         return entries * prod(operation.kernel) * _COMPARED
-    if isinstance(operation, Sigmoid | Tanh):
+    if isinstance(operation, Elementwise) and not isinstance(operation, LeakyReLU):
         return entries * _EXPONENTIAL
     return entries * max(1, len(node.parents)) * _TOUCHED

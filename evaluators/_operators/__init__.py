@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from evaluators._operators import arithmetic, shapes, windows
 from evaluators._operators.builder import Builder, Operator
+from evaluators.elementwise import elementwise_functions
 
 Translation = Callable[[Builder, Operator], None]
 
@@ -22,7 +23,6 @@ TRANSLATIONS: dict[str, Translation] = {
     "Gemm": arithmetic.gemm,
     "GlobalAveragePool": shapes.global_average_pool,
     "Identity": arithmetic.identity,
-    "LeakyRelu": arithmetic.elementwise,
     "MatMul": arithmetic.matmul,
     "MaxPool": windows.max_pool,
     "Mul": arithmetic.multiply,
@@ -30,15 +30,13 @@ TRANSLATIONS: dict[str, Translation] = {
     "Pad": shapes.pad,
     "ReduceMean": shapes.reduce,
     "ReduceSum": shapes.reduce,
-    "Relu": arithmetic.elementwise,
     "Reshape": shapes.reshape,
-    "Sigmoid": arithmetic.elementwise,
     "Slice": shapes.strided_slice,
     "Split": shapes.split,
     "Squeeze": shapes.reshape,
     "Sub": arithmetic.add,
     "Sum": arithmetic.add,
-    "Tanh": arithmetic.elementwise,
     "Transpose": shapes.transpose,
     "Unsqueeze": shapes.reshape,
+    **dict.fromkeys(elementwise_functions(), arithmetic.elementwise),
 }

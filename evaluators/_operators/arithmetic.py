@@ -15,7 +15,7 @@ from evaluators._operators.builder import (
     tensor,
 )
 from evaluators.affine import Dense, Diagonal, Shape
-from evaluators.elementwise import LeakyReLU, Sigmoid, Tanh
+from evaluators.elementwise import LeakyReLU, elementwise_functions
 from evaluators.network import Operation, Sum
 from evaluators.onnx_rules import Rule
 
@@ -154,7 +154,7 @@ def elementwise(builder: Builder, operator: Operator) -> None:
             raise OperatorProblemError(f"its slope {leak:g} is not in [0, 1)")
         function: Operation = LeakyReLU(leak)
     else:
-        function = {"Relu": LeakyReLU, "Sigmoid": Sigmoid, "Tanh": Tanh}[operator.kind]()
+        function = elementwise_functions()[operator.kind]()
     set_output(builder, operator, builder.add(function, [source], shape, operator.name))
 
 

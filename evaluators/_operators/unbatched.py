@@ -16,6 +16,7 @@ from evaluators._operators.builder import (
 )
 from evaluators._operators.shapes import resolve_shape
 from evaluators.affine import Dense, Reshape
+from evaluators.elementwise import elementwise_functions
 
 VIEWS = frozenset(("Flatten", "Reshape", "Squeeze", "Unsqueeze"))
 RESHAPING = VIEWS | {"Transpose"}
@@ -27,15 +28,12 @@ _TRANSLATIONS = {
     "Div": arithmetic.multiply,
     "Dropout": arithmetic.identity,
     "Identity": arithmetic.identity,
-    "LeakyRelu": arithmetic.elementwise,
     "MatMul": arithmetic.matmul,
     "Mul": arithmetic.multiply,
     "Neg": arithmetic.multiply,
-    "Relu": arithmetic.elementwise,
-    "Sigmoid": arithmetic.elementwise,
     "Sub": arithmetic.add,
     "Sum": arithmetic.add,
-    "Tanh": arithmetic.elementwise,
+    **dict.fromkeys(elementwise_functions(), arithmetic.elementwise),
 }
 
 

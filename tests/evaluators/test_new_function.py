@@ -1,0 +1,131 @@
+"""A new elementwise function is one class: every method that can take it does, and is right."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import onnx
+import pytest
+import torch
+
+from evaluators._operators import TRANSLATIONS, unbatched
+from evaluators.deterministic.alpha_crown import AlphaCROWN
+from evaluators.deterministic.crown import CROWN
+from evaluators.deterministic.ibp import IBP
+from evaluators.elementwise import Elementwise, Slopes, SShaped, Values, elementwise_functions
+from evaluators.evaluator import Evaluator, catalogue
+from evaluators.network import Network
+from evaluators.problem import Ball, Norm, Problem
+from evaluators.verdict import Status
+from tests.fixtures.tiny import ask, centers, chain, least_margins, points_of
+
+SLACK = 1e-7
+
+
+@dataclass(frozen=True)
+class Softsign(SShaped):
+    """x / (1 + |x|)."""
+
+    @property
+    def name(self) -> str:
+        return "Softsign"
+
+    def __call__(self, x: Values) -> Values:
+        return x / (1 + x.abs())
+
+    def derivative(self, x: Values) -> Values:
+        return 1 / ((1 + x.abs()) * (1 + x.abs()))
+
+    def inverse_derivative(self, slope: Values) -> Values:
+        return torch.where(slope <= 1, 1 / slope.sqrt() - 1, torch.nan)
+
+
+@dataclass(frozen=True)
+class Softplus(Elementwise):
+    """log(1 + exp(x)), which is convex: the chord above, below the middle's tangent."""
+
+    @property
+    def name(self) -> str:
+        return "Softplus"
+
+    @property
+    def roundings(self) -> int:
+        return 16
+
+    @property
+    def flushed(self) -> float:
+        return 1e-300
+
+    def __call__(self, x: Values) -> Values:
+        return x.clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
+
+    def extrema(self, slope: Values) -> tuple[Values, ...]:
+        return (torch.log(slope / (1 - slope)),)
+
+    def slopes(self, lower: Values, upper: Values) -> Slopes:
+        width = upper - lower
+        middle = torch.sigmoid(lower / 2 + upper / 2)
+        chord = (self(upper) - self(lower)) / width.clamp(min=1e-300)
+        return Slopes(middle, torch.where(width > 0, chord, middle))
+
+    def undecided(self, lower: Values, upper: Values) -> torch.Tensor:
+        return upper > lower
+
+
+FUNCTIONS = {"Softsign": Softsign(), "Softplus": Softplus()}
+METHODS = {name: e for name, e in catalogue().items() if e.accepts is Network and e.certifies}
+DECLINE = {"fast-lin", "cnn-cert", "deeppoly", "splitting-noise"}
+"""Methods whose paper says for which functions they are, and what is no bound of a network."""
+
+
+def problems(function: Elementwise, radius: Fraction) -> list[Problem]:
+    region = Ball(Norm.LINF, radius)
+    networks = [chain(2, 3, 3, 2, function=function, seed=seed) for seed in range(4)]
+    return [ask(net, centers(net, seed, 3), region) for seed, net in enumerate(networks)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_method_that_can_take_a_new_function_bounds_it_rightly(
+    function: str, name: str
+) -> None:
+    bounded = certified = 0
+    for radius in (Fraction(1, 50), Fraction(1, 5)):
+        for problem in problems(FUNCTIONS[function], radius):
+            assert isinstance(problem.network, Network)
+            assert isinstance(problem.region, Ball)
+            for row, verdict in enumerate(METHODS[name]()(replace(problem, seconds=3.0))):
+                assert not verdict.note.startswith(("failed", "refused")), verdict.note
+                points = points_of(problem.region, problem.x[row], 15)
+                label = int(problem.labels[row])
+                least = float(least_margins(problem.network, points, label).min())
+                if verdict.margin is not None:
+                    assert verdict.margin <= least + SLACK
+                    bounded += 1
+                certified += verdict.status is Status.CERTIFIED
+                assert least > 0 or verdict.status is not Status.CERTIFIED
+    assert (bounded > 0 and certified > 0) or name in DECLINE
+
+
+def mean_margin(method: Evaluator, function: Elementwise) -> float:
+    found = [v.margin for p in problems(function, Fraction(1, 10)) for v in method(p)]
+    return sum(margin for margin in found if margin is not None) / len(found)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_lines_are_worth_it_for_a_new_function(function: str) -> None:
+    ibp, crown, alpha = (
+        mean_margin(method, FUNCTIONS[function]) for method in (IBP(), CROWN(), AlphaCROWN())
+    )
+    assert ibp < crown <= alpha + SLACK
+
+
+def test_s_shaped_ones_lines_are_optimised_without_a_word_about_it() -> None:
+    crown, alpha = (mean_margin(method, Softsign()) for method in (CROWN(), AlphaCROWN()))
+    assert alpha > crown + 1e-4
+
+
+def test_every_listed_function_is_imported() -> None:
+    for operator in elementwise_functions():
+        assert operator in TRANSLATIONS
+        assert operator in unbatched._TRANSLATIONS
+        assert onnx.defs.has(operator)
