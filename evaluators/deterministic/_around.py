@@ -54,7 +54,9 @@ class Around:
         x = problem.x.double().cpu()
         layers: dict[int, LayerBounds] = {}
         rates = Rates(steps, tolerance=TOLERANCE)
-        unrolled = Unrolling(network, x, problem.region, rates, deadline, layers)()
+        complete = problem.evidence
+        unrolling = Unrolling(network, x, problem.region, rates, deadline, layers, complete)
+        unrolled = unrolling()
         margins = margin_rows(problem.labels.cpu(), network.classes)[0]
         goals = unrolled.express(len(network.nodes) - 1, csr_array(margins.numpy()))
         return cls(problem, x, unrolled, UnitLines.of(unrolled.layers), goals, layers)

@@ -1,8 +1,9 @@
 """Unrolling a network around an example: bounds and units of every layer, from the input up.
 
-Entries that intervals leave undecided are written out as rows over the earlier units; their bounds
-are CROWN's, then those of optimised slopes (α-CROWN, Xu et al. 2021, arXiv 2011.13824), the better
-of all three. What is still undecided becomes units.
+Entries that intervals leave undecided (and zonotopes, where inputs are few and no evidence is
+wanted: it has no place for them) are written out as rows over the earlier units; their bounds are
+CROWN's, then those of optimised slopes (α-CROWN, Xu et al. 2021, arXiv 2011.13824), the better of
+all. What is still undecided becomes units.
 """
 
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from evaluators.deterministic._intervals import Interval, propagate
 from evaluators.deterministic._proof import ROOM, prove, stored
 from evaluators.deterministic._system import System, UnitLines
 from evaluators.deterministic._unrolled import Layer, Rows, Unrolled
+from evaluators.deterministic._zonotope import Zonotopes
 from evaluators.elementwise import Elementwise
 from evaluators.errors import ContradictionError
 from evaluators.network import Network
@@ -56,6 +58,7 @@ class Unrolling:
         rates: of the ascent on intermediate bounds.
         deadline: past it, the unrolling fails.
         evidence: of the bounds, by elementwise node; collected if it is not None.
+        complete: whether the evidence has to prove every bound; else zonotopes may decide entries.
     """
 
     network: Network
@@ -64,6 +67,7 @@ class Unrolling:
     rates: Rates
     deadline: Deadline
     evidence: dict[int, LayerBounds] | None = None
+    complete: bool = True
     result: Unrolled = field(init=False)
     _final: set[int] = field(default_factory=lambda: {0})
 
@@ -77,19 +81,27 @@ class Unrolling:
             raise UnrollingError("network too large to be unrolled")
         self.result = Unrolled(self.network, [Interval(*self.region.hull(self.x))])
         bounds = self.result.bounds
+        zonotopes = None if self.complete else Zonotopes.of(self.network, bounds[0])
         for position, node in enumerate(self.network.nodes[1:], start=1):
             if isinstance(node.operation, Elementwise):
-                self._bound(node.parents[0], position, node.operation)
+                self._bound(node.parents[0], position, node.operation, zonotopes)
             bounds.append(propagate(node.operation, [bounds[p] for p in node.parents]))
+            if zonotopes is not None:
+                zonotopes.step(position, bounds)
         return self.result
 
-    def _bound(self, position: int, reader: int, function: Elementwise) -> None:
+    def _bound(
+        self, position: int, reader: int, function: Elementwise, zonotopes: Zonotopes | None
+    ) -> None:
         """Tighten a pre-activation's bounds and make its layer.
 
         The input's bounds are exact, and those that an earlier function's layer was made with
         stay: every function that reads a node is undecided about the entries that its layer has.
         """
         interval = self.result.bounds[position]
+        cheap = zonotopes.interval(position) if zonotopes else None
+        if cheap is not None and position not in self._final:
+            interval = interval.meet(cheap)
         task = _Task(self, position, function, *(bound.flatten() for bound in interval))
         if position in self._final:
             task.keep()
