@@ -271,10 +271,10 @@ class SShaped(Elementwise):
         chord = self.chord(lower, upper)
         middle = self.derivative(lower / 2 + upper / 2)
         # From the far end the tangent, or the chord when the tangent point lies outside.
-        from_lower = torch.maximum(self.derivative(self._touch(lower, upper)), chord)
+        from_lower = self._far_slope(lower, upper, chord)
         above = torch.where(upper <= 0, chord, torch.where(lower >= 0, middle, from_lower))
         # The line below on [l, u] mirrors the line above on [-u, -l], with the same slope.
-        from_upper = torch.maximum(self.derivative(self._touch(-upper, -lower)), chord)
+        from_upper = self._far_slope(-upper, -lower, chord)
         below = torch.where(lower >= 0, chord, torch.where(upper <= 0, middle, from_upper))
         return Slopes(below, above)
 
@@ -288,7 +288,10 @@ class SShaped(Elementwise):
         below, above = self.slopes(lower, upper)
         chord = self.chord(lower, upper)
         at_lower, at_upper = self.derivative(lower), self.derivative(upper)
-        first = Slopes(torch.minimum(at_lower, chord), torch.minimum(at_upper, chord))
+        first = Slopes(
+            torch.where(lower >= 0, chord, torch.minimum(at_lower, chord)),
+            torch.where(upper <= 0, chord, torch.minimum(at_upper, chord)),
+        )
         last = Slopes(
             torch.where(upper <= 0, torch.maximum(at_upper, chord), below),
             torch.where(lower >= 0, torch.maximum(at_lower, chord), above),
@@ -304,6 +307,11 @@ class SShaped(Elementwise):
         width = upper - lower
         rise = self(upper) - self(lower)
         return torch.where(width > 0, rise / width.clamp(min=1e-300), self.derivative(lower))
+
+    def _far_slope(self, start: Tensor, end: Tensor, chord: Tensor) -> Tensor:
+        """Slope of the lowest line from (start, f(start)), start < 0, above f on [start, end]."""
+        touch = self._touch(start, end)
+        return torch.where(touch < end, torch.maximum(self.derivative(touch), chord), chord)
 
     def _touch(self, start: Tensor, end: Tensor) -> Tensor:
         """d in [0, end] whose tangent passes through (start, f(start)), start < 0; else end.

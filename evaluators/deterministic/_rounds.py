@@ -184,7 +184,9 @@ def _groups(work: Sequence[Work]) -> list[list[Work]]:
     """Small batches together, large ones alone."""
     small, alone = list[Work](), list[list[Work]]()
     for search, domains in work:
-        if len(domains) <= JOINED and search.system.coefficients <= COEFFICIENTS:
+        light = len(domains) <= JOINED and search.system.coefficients <= COEFFICIENTS
+        # The lines of curves depend on each example's bounds of its units.
+        if light and not search.lines.curves:
             small.append((search, domains))
         else:
             alone.append([(search, domains)])

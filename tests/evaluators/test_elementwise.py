@@ -182,3 +182,19 @@ def test_what_is_not_a_number_stays_so(function: Elementwise) -> None:
     assert math.isnan(float(below))
     assert math.isnan(float(slopes.upper + high)) or math.isnan(float(above + below))
     assert math.isnan(float(slopes.lower + low)) or isinstance(function, LeakyReLU)
+
+
+@pytest.mark.parametrize("function", [Sigmoid(), Tanh()], ids=repr)
+@given(st.floats(0.1, 9), st.floats(0.1, 9))
+@settings(max_examples=100, deadline=None)
+def test_crowns_lines_through_the_far_end_are_the_best_ones(
+    function: Elementwise, left: float, right: float
+) -> None:
+    """No line above f that passes through (l, f(l)) is lower anywhere; below likewise."""
+    lower, upper = tensors(-left, right)
+    below, above = function.slopes(lower, upper)
+    x = torch.linspace(-left, right, 4001, dtype=torch.float64)
+    rising = (function(x[1:]) - function(lower)) / (x[1:] - lower)
+    falling = (function(upper) - function(x[:-1])) / (upper - x[:-1])
+    assert float(above) == pytest.approx(float(rising.max()), rel=1e-4)
+    assert float(below) == pytest.approx(float(falling.max()), rel=1e-4)
