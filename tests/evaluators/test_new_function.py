@@ -11,7 +11,14 @@ from evaluators._operators import TRANSLATIONS, unbatched
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.crown import CROWN
 from evaluators.deterministic.ibp import IBP
-from evaluators.elementwise import Elementwise, Slopes, SShaped, Values, elementwise_functions
+from evaluators.elementwise import (
+    Elementwise,
+    Points,
+    Slopes,
+    SShaped,
+    Values,
+    elementwise_functions,
+)
 from evaluators.evaluator import Evaluator, catalogue
 from evaluators.network import Network
 from evaluators.problem import Ball, Norm, Problem
@@ -58,8 +65,11 @@ class Softplus(Elementwise):
     def __call__(self, x: Values) -> Values:
         return x.clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
 
-    def extrema(self, slope: Values) -> tuple[Values, ...]:
+    def valleys(self, slope: Values) -> Points:
         return (torch.log(slope / (1 - slope)),)
+
+    def peaks(self, slope: Values) -> Points:
+        return ()
 
     def slopes(self, lower: Values, upper: Values) -> Slopes:
         width = upper - lower
