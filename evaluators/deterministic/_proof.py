@@ -63,7 +63,8 @@ def prove(
         lines: of those layers' units.
         rows: about the network, with what rounding lost in them.
         x, region: float64 example `[1, *shape]` and its region.
-        slopes, signs, betas: float16 or more, `[rows, units]`; see `UnitLines.choice`.
+        slopes, signs, betas: float16 or more, `[rows, units]`, slopes also `[1, units]` for all
+            rows; see `UnitLines.choice`.
         within: narrower bounds of the units, valid on each row's part of the region.
     """
     count, result = max(1, AT_ONCE // rows.weight.shape[1]), []
@@ -71,7 +72,8 @@ def prove(
         part = slice(first, first + count)
         split = None if signs is None else signs[part]
         inside = None if within is None else Bounds(*(bound[part] for bound in within))
-        choice = lines.choice(slopes[part].double(), split, betas_of(betas, part), inside)
+        its = slopes if len(slopes) == 1 else slopes[part]
+        choice = lines.choice(its.double(), split, betas_of(betas, part), inside)
         found = planes(unrolled, rows.select(part), choice)
         result.append(least(unrolled, found, x, region))
     return torch.cat(result) if result else rows.bias

@@ -6,7 +6,7 @@ CROWN's, then those of optimised slopes (α-CROWN, Xu et al. 2021, arXiv 2011.13
 all. What is still undecided becomes units.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -36,6 +36,9 @@ NEAR = 64
 
 LOCAL = 0.5
 """Share of nonzero coefficients below which rows have neighbourhoods."""
+
+PATIENCE = 0.25
+"""Share of the tolerance for an ascent with curves, whose first steps gain less than later ones."""
 
 MOST_COEFFICIENTS = 2**27
 """Largest number of coefficients of an unrolled network (1 GB in float64)."""
@@ -211,22 +214,23 @@ class _Task:
             if self.work.evidence is not None:
                 every = stored(self.lines.start.expand(len(places), -1), self.lines)
                 every = every.clone()
-                every[:, part.units] = slopes[better]
+                every[:, part.units] = slopes.expand(len(found), -1)[better]
                 self.proofs.append((places, sign, every))
 
     def _slopes(
         self, unrolled: Unrolled, lines: UnitLines, rows: Rows, x: Tensor, rates: Rates | None
     ) -> Tensor:
-        """CROWN's slopes, or the best that an ascent finds."""
-        start = lines.start.expand(len(rows), -1)
+        """CROWN's slopes `[1, units]`, or the best that an ascent finds, `[rows, units]`."""
         if rates is None or self.work.deadline.passed:
-            return stored(start, lines)
+            return stored(lines.start[None], lines)
+        if lines.curves:
+            rates = replace(rates, tolerance=PATIENCE * rates.tolerance)
         found = ascend(
             System.of(unrolled, x, self.work.region),
             lines,
             rows.weight.float(),
             rows.bias.float(),
-            start.float(),
+            lines.start.float().expand(len(rows), -1),
             rates,
             self.work.deadline,
         )

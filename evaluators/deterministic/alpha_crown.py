@@ -26,13 +26,18 @@ class AlphaCROWN(Evaluator):
     CROWN with the slope of every undecided ReLU's lower line chosen by projected gradient ascent,
     separately for each margin and for each bound of each neuron that stays undecided. Around each
     example the network is unrolled to its undecided neurons (`_unrolled.py`), in which gradients
-    have a closed form and all rows of a layer are bounded by the same few matrix products. The
-    lines of other functions are CROWN's; max-pooling is written with ReLUs.
+    have a closed form and all rows of a layer are bounded by the same few matrix products. Of
+    sigmoid and tanh both lines are chosen, among the tangents and the chord of the function's
+    convex hull between the neuron's bounds (`_curves.py`; compare GenBaB, Shi et al. 2024, arXiv
+    2405.21063); max-pooling is written with ReLUs.
 
     Guarantee: a certified example's label has the strictly largest logit, in real arithmetic on
     the given weights, for every input of the region. The ascent runs in float32 and only chooses
-    slopes; the bounds are computed with them in float64 and lowered by their rounding error.
-    Trusted: IEEE float64 and the sums of products of PyTorch and SciPy.
+    slopes; the bounds are computed with them in float64 and lowered by their rounding error, and
+    the intercept that a slope allows is computed, padded, with them. There are certificates for
+    networks of (leaky) ReLU and max-pooling alone.
+    Trusted: IEEE float64, the sums of products of PyTorch and SciPy, and values of sigmoid and tanh
+    to four units in the last place.
     Cost: two small matrix products for each layer, step and batch of undecided neurons.
 
     Attributes:
@@ -44,7 +49,7 @@ class AlphaCROWN(Evaluator):
     intermediate_steps: int = 8
 
     title: ClassVar[str] = "α-CROWN"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 
     def solve(self, problem: Problem) -> list[Verdict]:
