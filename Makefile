@@ -10,7 +10,7 @@ demo: $(INSTALLED)  ## Re-evaluate the embedded submissions and build the websit
 	$(BIN)/certboard demo
 
 test: $(INSTALLED)  ## Run all tests
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 check: $(INSTALLED)  ## Format, lint, types, submissions: what CI asks besides the tests
 	$(BIN)/ruff format --check
@@ -34,9 +34,10 @@ bench: $(INSTALLED)  ## Run the benchmarks
 clean:  ## Remove what was generated
 	rm -rf build public
 
-# Exact versions, then the project itself without looking at its dependencies again.
+# Exact versions, then the project itself without looking at its dependencies again. Python compiles
+# what it imports; compiling all that is installed takes longer.
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@

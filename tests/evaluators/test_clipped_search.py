@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ from tests.fixtures.searching import no_witness
 from tests.fixtures.tiny import FAMILIES, least_margins, points_of
 from tests.fixtures.unrolled import PIECEWISE, about, around
 
-NETWORKS = int(os.environ.get("CERTBOARD_NETWORKS", "40"))
+NETWORKS = int(os.environ.get("CERTBOARD_NETWORKS", "24"))
 NAMES = [name for name in PIECEWISE if name not in ("dead", "linear")]
 CLEAR = Fraction(1, 10**4)
 """A margin this far from zero must be decided."""
@@ -65,7 +66,9 @@ def truth(problem: Problem) -> Fraction:
     return least_margin(without_max_pools(problem.network), polygon, int(problem.labels[0]))
 
 
-def near_the_threshold(name: str, seed: int, share: Fraction) -> Problem:
+@cache
+def threshold(name: str, seed: int) -> Fraction:
+    """About the largest radius that is right."""
     proved, broken = Fraction(0), Fraction(2)
     for _ in range(6):
         radius = (proved + broken) / 2
@@ -73,7 +76,11 @@ def near_the_threshold(name: str, seed: int, share: Fraction) -> Problem:
             proved = radius
         else:
             broken = radius
-    return question(name, (proved + broken) / 2 * share, seed)
+    return (proved + broken) / 2
+
+
+def near_the_threshold(name: str, seed: int, share: Fraction) -> Problem:
+    return question(name, threshold(name, seed) * share, seed)
 
 
 def cuts_in(made: Certificate) -> int:
