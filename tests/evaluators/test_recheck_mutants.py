@@ -83,6 +83,18 @@ def lowered(network: Network, label: int, by: Fraction) -> Network:
     return Network((*nodes, replace(last, operation=changed)))
 
 
+@cache
+def with_cuts(kind: str, seed: int, norm: Norm) -> tuple[Network, Certificate] | None:
+    """A certificate that rests on cuts, if the seed's network has one."""
+    network = FAMILIES[kind](seed)
+    x = centers(network, seed, 3)[2]
+    label = int(network(x[None].double())[0].argmax())
+    made = fixtures.widest(network, x, label, norm)
+    if made is None or not bool((made.leaves.cut >= 0).any()):
+        return None
+    return network, made
+
+
 @pytest.mark.parametrize("norm", [Norm.LINF, Norm.L1])
 @pytest.mark.parametrize("false", [False, True], ids=["true", "false"])
 @pytest.mark.parametrize("kind", ["relu 2-4-4-3", "leaky 2-4-3-3", "residual"])
@@ -90,15 +102,12 @@ def test_no_accepted_mutant_with_cuts_is_false(kind: str, false: bool, norm: Nor
     """Of a claim that is true, and of one that is false by little."""
     seen: Counter[str] = Counter()
     for seed in range(20):
-        network = FAMILIES[kind](seed)
-        x = centers(network, seed, 3)[2]
-        label = int(network(x[None].double())[0].argmax())
-        made = fixtures.widest(network, x, label, norm)
-        if made is None or not bool((made.leaves.cut >= 0).any()):
+        if (found := with_cuts(kind, seed, norm)) is None:
             continue
+        network, made = found
         if false:
-            least = least_margin(network, region_of(made), label)
-            network = lowered(network, label, least * Fraction(101, 100))
+            least = least_margin(network, region_of(made), made.label)
+            network = lowered(network, made.label, least * Fraction(101, 100))
         assert recheck(network, made, exact=True).accepted != false
         random = np.random.default_rng(list(f"{kind} {seed} {norm} {false}".encode()))
         seen += tried(network, made, OF_CUTS, random, -(-MUTANTS // 60))
