@@ -32,6 +32,7 @@ from evaluators.network import Network
 from evaluators.onnx_file import MAX_BYTES
 from evaluators.onnx_import import import_free
 from evaluators.onnx_runtime import Runtime, products
+from evaluators.pieces import in_pieces
 from evaluators.problem import Box, Problem
 from evaluators.rounding import float_above, float_below
 from evaluators.specification import Row, specified
@@ -94,10 +95,15 @@ def find_stages(name: str | None) -> tuple[Evaluator, ...]:
 
 @dataclass
 class _Group:
-    """All boxes that are asked about the same disjuncts, as questions about one network."""
+    """All boxes that are asked about the same disjuncts, as questions about one network.
+
+    Attributes:
+        whole: whether the boxes are the property's, not their pieces.
+    """
 
     cases: list[Case]
     problem: Problem
+    whole: bool = True
     open: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -153,13 +159,18 @@ class _Search:
         for stage in stages:
             waiting = sum(len(group.open) for group in self.groups)
             dearest = stage is stages[-1] and len(stages) > 1
-            if dearest and waiting <= _MANY_BOXES and (found := self.attack_widely()):
-                return Answer(Word.SAT, found)
+            if dearest and waiting <= _MANY_BOXES:
+                if found := self.attack_widely():
+                    return Answer(Word.SAT, found)
+                self.groups = [part for group in self.groups for part in _pieces(group)]
+                waiting = sum(len(group.open) for group in self.groups)
             for group in self.groups:
-                for rows in _parts(group.open):
+                for rows in _parts(group.open, BOXES_AT_ONCE if group.whole else 1):
                     if self.left <= 0:
                         return Answer(Word.TIMEOUT)
-                    problem = replace(group.problem.select(rows), seconds=self.left / waiting)
+                    # Without one piece the others prove nothing.
+                    share = waiting if group.whole else min(waiting, 2)
+                    problem = replace(group.problem.select(rows), seconds=self.left / share)
                     waiting -= len(rows)
                     for row, verdict in zip(rows, stage(problem), strict=True):
                         if found := self.settle(group, row, verdict):
@@ -239,11 +250,24 @@ class _Search:
         return replay(case, witness.float().numpy(), deployed, exact)
 
 
-def _parts(rows: Sequence[int]) -> Iterator[list[int]]:
+def _parts(rows: Sequence[int], size: int) -> Iterator[list[int]]:
     """Rows in batches; a copy, for rows are taken out on the way."""
     every = list(rows)
-    for first in range(0, len(every), BOXES_AT_ONCE):
-        yield every[first : first + BOXES_AT_ONCE]
+    for first in range(0, len(every), size):
+        yield every[first : first + size]
+
+
+def _pieces(group: _Group) -> Iterator[_Group]:
+    """A group whose open boxes are in pieces, where that pays; those that are not stay together."""
+    whole = []
+    for row in group.open:
+        problem = in_pieces(group.problem.select([row]))
+        if len(problem) > 1:
+            yield _Group([group.cases[row]] * len(problem), problem, whole=False)
+        else:
+            whole.append(row)
+    group.open = whole
+    yield group
 
 
 def _grouped(cases: Sequence[Case]) -> list[list[Case]]:

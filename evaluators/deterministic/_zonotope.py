@@ -29,8 +29,8 @@ FEW_INPUTS = 64
 MOST_COEFFICIENTS = 2**26
 """Of one node's generators (512 MB); past it there are no zonotopes."""
 
-AT_ONCE = 2**22
-"""Coefficients that an affine map is applied to at once: larger is not faster."""
+AT_ONCE = 2**15
+"""Coefficients that an affine map is applied to at once: past the caches, twice as slow."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,14 @@ class Zonotope:
     Attributes:
         center: `[1, *shape]`.
         generators: `[symbols so far, *shape]`.
+        reach: at least the sum of the generators' absolute values, `[1, *shape]`.
         lost: `[1, *shape]`: largest distance to the values meant.
     """
 
     center: Tensor
     generators: Tensor
+    reach: Tensor
     lost: Tensor
-
-    @property
-    def reach(self) -> Tensor:
-        """Sum of the generators' absolute values, rounded up, `[1, *shape]`."""
-        count = len(self.generators)
-        return self.generators.abs().sum(0, keepdim=True) * (1 + 2 * gamma(count + 4))
 
     @property
     def interval(self) -> Interval:
@@ -66,18 +62,23 @@ class Zonotope:
         center = box.lower / 2 + box.upper / 2
         radius = up(torch.maximum(box.upper - center, center - box.lower))
         generators = torch.diag(radius.flatten()).reshape(-1, *center.shape[1:])
-        return cls(center, generators, torch.zeros_like(center))
+        return cls(center, generators, radius, torch.zeros_like(center))
 
     def affine(self, operation: AffineMap) -> "Zonotope":
         """Its image; `|W|(|center| + reach)` bounds what rounding does to all products."""
-        center = operation(self.center)
+        center, count = operation(self.center), len(self.generators)
+        generators = center.new_empty(count, *center.shape[1:])
+        reach = torch.zeros_like(center)
         rows = max(1, AT_ONCE // prod(operation.output_shape))
-        parts = [operation.linear(part) for part in torch.split(self.generators, rows)]
+        for first in range(0, count, rows):
+            part = operation.linear(self.generators[first : first + rows])
+            generators[first : first + rows] = part
+            reach += part.abs_().sum(0, keepdim=True)
         error = 2 * gamma(operation.fan_in + 4)
         size = self.lost + (self.center.abs() + self.reach) * error
         lost = operation.absolute(size * (1 + 4 * UNIT)) * (1 + error)
-        lost = lost + center.abs() * (8 * UNIT) + UNDERFLOW * (len(self.generators) + 2)
-        return Zonotope(center, torch.cat(parts), lost)
+        lost = lost + center.abs() * (8 * UNIT) + UNDERFLOW * (count + 2)
+        return Zonotope(center, generators, reach * (1 + 2 * gamma(count + 4)), lost)
 
     def plus(self, other: "Zonotope") -> "Zonotope":
         """The sum of two nodes' entries; they share their symbols."""
@@ -85,9 +86,10 @@ class Zonotope:
         generators = many.generators.clone()
         generators[: len(few.generators)] += few.generators
         center = self.center + other.center
-        found = Zonotope(center, generators, self.lost + other.lost)
-        rounded = (center.abs() + found.reach + found.lost) * (4 * UNIT)
-        return Zonotope(center, generators, found.lost + rounded)
+        reach = generators.abs().sum(0, keepdim=True) * (1 + 2 * gamma(len(generators) + 4))
+        lost = self.lost + other.lost
+        rounded = (center.abs() + reach + lost) * (4 * UNIT)
+        return Zonotope(center, generators, reach, lost + rounded)
 
     def bent(self, function: LeakyReLU, within: Interval, symbols: int) -> "Zonotope":
         """The function's values; new symbols come after the first `symbols`.
@@ -112,13 +114,14 @@ class Zonotope:
         size = slope * (self.center.abs() + self.reach) + half
         lost = (slope * self.lost + size * (4 * UNIT)) * (1 + 8 * UNIT)
         lost = lost + UNDERFLOW * (len(self.generators) + 2)
+        reach = (slope * self.reach + half) * (1 + 8 * UNIT)
         entries = undecided.flatten().nonzero()[:, 0]
         count = len(self.generators)
         generators = slope.new_zeros(symbols + len(entries), *center.shape[1:])
         torch.mul(self.generators, slope, out=generators[:count])
         rows = torch.arange(symbols, len(generators))
         generators.flatten(1)[rows, entries] = half.flatten()[entries]
-        return Zonotope(center, generators, lost)
+        return Zonotope(center, generators, reach, lost)
 
 
 @dataclass
@@ -150,6 +153,15 @@ class Zonotopes:
         """Bounds of a node, if its zonotope is known."""
         known = self._known.get(position)
         return None if known is None else known.interval
+
+    def alone(self) -> Zonotope | None:
+        """The logits', each function's input bounded by its zonotope and nothing else."""
+        bounds = [self._known[0].interval] * len(self.network.nodes)
+        for position, node in enumerate(self.network.nodes[1:], start=1):
+            for parent in node.parents:
+                bounds[parent] = self.interval(parent) or bounds[parent]
+            self.step(position, bounds)
+        return self._known.get(len(self.network.nodes) - 1)
 
     def step(self, position: int, bounds: list[Interval]) -> None:
         """Make a node's zonotope, and forget those that no later node reads.

@@ -3,7 +3,7 @@
 import csv
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from evaluators.evaluator import Evaluator
 from evaluators.network import Network
 from evaluators.onnx_runtime import Runtime
-from evaluators.problem import Problem
+from evaluators.problem import Box, Problem
 from evaluators.verdict import Status, Verdict
 from leaderboard import verification
 from leaderboard.errors import BugError, InputError
@@ -227,6 +227,41 @@ def test_one_open_box_is_enough_not_to_say_unsat(
     # The second stage is asked about the second box only, as the first of its batch.
     stages(monkeypatch, Half(), Half())
     assert ask(tmp_path, difference(), UNIT + two).word == Word.UNSAT
+
+
+def test_of_a_box_in_pieces_all_have_to_be_proved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each piece is asked about by itself, with a share of the time, for the whole property."""
+    asked = []
+
+    @dataclass(frozen=True)
+    class OnTheLeft(Evaluator):
+        title: ClassVar[str] = "On the left"
+        version: ClassVar[str] = "1"
+        accepts: ClassVar[type[Network]] = Network
+        most: float = 1.0
+
+        def solve(self, problem: Problem) -> list[Verdict]:
+            upper = problem.region.hull(problem.x)[1][:, 0]
+            asked.append(upper.tolist())
+            good = Verdict(Status.CERTIFIED, 0, problem.region.radius, margin=1.0)
+            proved = (upper <= self.most).tolist()
+            return [good if its else Verdict(Status.UNKNOWN, 0) for its in proved]
+
+    def halved(problem: Problem) -> Problem:
+        found = problem.select([0, 0])
+        lower, upper = (end.clone() for end in found.region.hull(found.x))
+        upper[0, 0] = lower[1, 0] = 0.5
+        return replace(found, region=Box(lower, upper), x=((lower + upper) / 2).float())
+
+    monkeypatch.setattr(verification, "in_pieces", halved)
+    safe = UNIT + "(assert (>= Y_0 2.1))"
+    stages(monkeypatch, OnTheLeft(most=0.0), OnTheLeft())
+    assert ask(tmp_path, difference(), safe).word == Word.UNSAT
+    assert asked == [[1.0], [0.5], [1.0]]
+    stages(monkeypatch, OnTheLeft(most=0.0), OnTheLeft(most=0.5))
+    assert ask(tmp_path, difference(), safe).word == Word.UNKNOWN
 
 
 @dataclass(frozen=True)
