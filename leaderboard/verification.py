@@ -56,6 +56,8 @@ _PRODUCTS = 10**7
 _MOST_PRODUCTS = 10**8
 """Of one step of two starts, which are the least."""
 _MANY_BOXES = 16
+_PIECE = 0.75
+"""Share of the time left that a piece may take: without it, what the others prove is nothing."""
 _TRIED = 20
 
 SHARPER = tuple(Fraction(1, 10**digits) for digits in (6, 5, 4, 3, 2))
@@ -168,9 +170,8 @@ class _Search:
                 for rows in _parts(group.open, BOXES_AT_ONCE if group.whole else 1):
                     if self.left <= 0:
                         return Answer(Word.TIMEOUT)
-                    # Without one piece the others prove nothing.
-                    share = waiting if group.whole else min(waiting, 2)
-                    problem = replace(group.problem.select(rows), seconds=self.left / share)
+                    share = 1 / waiting if group.whole else max(1 / waiting, _PIECE)
+                    problem = replace(group.problem.select(rows), seconds=self.left * share)
                     waiting -= len(rows)
                     for row, verdict in zip(rows, stage(problem), strict=True):
                         if found := self.settle(group, row, verdict):
