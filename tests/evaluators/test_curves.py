@@ -10,11 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evaluators.deadline import Deadline
-from evaluators.deterministic._ascent import Rates
+from evaluators.deterministic._ascent import Rates, ascend
 from evaluators.deterministic._curves import curves_of
 from evaluators.deterministic._rounds import start
 from evaluators.deterministic._search import Search
-from evaluators.deterministic._system import UnitLines
+from evaluators.deterministic._system import System, UnitLines
 from evaluators.deterministic._unrolled import Layer, Rows
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.crown import CROWN
@@ -244,3 +244,19 @@ def test_examples_with_curves_find_together_what_they_find_alone(name: str) -> N
             into = together if len(group) > 1 else alone
             into += [float(bound) for search in searches for bound in search.lower_bounds()]
     assert together == pytest.approx(alone, rel=1e-4, abs=1e-4)
+
+
+def test_an_ascent_reports_the_bound_of_the_lines_that_it_returns() -> None:
+    """With kinks and curves in one network, both must have moved as reported."""
+    for seed in range(4):
+        network = WITH_SIGMOIDS["mixed"](seed)
+        region = Ball(Norm.LINF, Fraction(1, 2), -9.0, 9.0)
+        found = around(about(network, region, centers(network, seed, 3)[2]), 0)
+        system = System.of(found.unrolled, found.x, region)
+        rows = found.goals.weight.float(), found.goals.bias.float() - 100
+        begun = found.lines.start.float().expand(len(found.goals), -1)
+        best = ascend(system, found.lines, *rows, begun, Rates(8), Deadline())
+        choice = found.lines.choice(best.slopes)
+        again, _ = system.backward(rows[0].clone(), rows[1], choice)
+        assert torch.allclose(again, best.bounds, rtol=1e-5)
+        assert not torch.equal(best.slopes, begun)
