@@ -33,10 +33,9 @@ def trained(function: Elementwise, layers: int, width: int) -> Problem:
         graph.add(function, (width,))
     graph.dense(10)
     network = graph.network().to(torch.float32)
-    weights = [weight.requires_grad_() for weight in parameters(network)]
-    with torch.no_grad():
-        for weight in weights:
-            weight.mul_(4.0 if isinstance(function, Sigmoid) else 1.0)
+    weights = parameters(network)
+    for weight in weights:
+        weight.mul_(4.0 if isinstance(function, Sigmoid) else 1.0).requires_grad_()
     optimizer = torch.optim.Adam(weights, lr=1e-2)
     for _ in range(STEPS):
         optimizer.zero_grad()
@@ -44,7 +43,7 @@ def trained(function: Elementwise, layers: int, width: int) -> Problem:
         torch.nn.functional.cross_entropy(logits, labels[EXAMPLES:]).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     for weight in weights:
-        weight.requires_grad_(requires_grad=False)
+        weight.requires_grad = False
     return Problem(network, images[:EXAMPLES], labels[:EXAMPLES], Ball(Norm.LINF, RADIUS))
 
 

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from itertools import product
 
 import mpmath
 import pytest
@@ -248,15 +249,19 @@ def test_examples_with_curves_find_together_what_they_find_alone(name: str) -> N
 
 def test_an_ascent_reports_the_bound_of_the_lines_that_it_returns() -> None:
     """With kinks and curves in one network, both must have moved as reported."""
-    for seed in range(4):
-        network = WITH_SIGMOIDS["mixed"](seed)
+    moved = torch.zeros(2)
+    for seed, name in product(range(4), WITH_SIGMOIDS):
+        network = WITH_SIGMOIDS[name](seed)
         region = Ball(Norm.LINF, Fraction(1, 2), -9.0, 9.0)
         found = around(about(network, region, centers(network, seed, 3)[2]), 0)
-        system = System.of(found.unrolled, found.x, region)
-        rows = found.goals.weight.float(), found.goals.bias.float() - 100
-        begun = found.lines.start.float().expand(len(found.goals), -1)
-        best = ascend(system, found.lines, *rows, begun, Rates(8), Deadline())
-        choice = found.lines.choice(best.slopes)
-        again, _ = system.backward(rows[0].clone(), rows[1], choice)
-        assert torch.allclose(again, best.bounds, rtol=1e-5)
-        assert not torch.equal(best.slopes, begun)
+        system, lines = System.of(found.unrolled, found.x, region), found.lines
+        for sign in (1, -1):
+            rows = sign * found.goals.weight.float(), sign * found.goals.bias.float() - 100
+            begun = lines.start.float().expand(len(found.goals), -1)
+            best = ascend(system, lines, *rows, begun, Rates(8), Deadline())
+            choice = lines.choice(best.slopes)
+            again, _ = system.backward(rows[0].clone(), rows[1], choice)
+            assert torch.allclose(again, best.bounds, rtol=1e-5)
+            steps = (best.slopes - begun).abs().amax(0)
+            moved += torch.stack((steps[lines.curved].sum(), steps[~lines.curved].sum()))
+    assert bool((moved > 0.1).all())
