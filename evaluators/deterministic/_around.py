@@ -12,7 +12,7 @@ from evaluators.deterministic._ascent import Rates
 from evaluators.deterministic._domains import Leaf
 from evaluators.deterministic._evidence import tables
 from evaluators.deterministic._linear_bounds import margin_rows
-from evaluators.deterministic._system import UnitLines
+from evaluators.deterministic._unit_lines import UnitLines
 from evaluators.deterministic._unrolled import Rows, Unrolled
 from evaluators.deterministic._unrolling import Unrolling
 from evaluators.maxima import without_max_pools

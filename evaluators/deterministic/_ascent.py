@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from evaluators.deadline import Deadline
-from evaluators.deterministic._system import Bounds, System, UnitLines
+from evaluators.deterministic._system import System
+from evaluators.deterministic._unit_lines import Bounds, UnitLines
 
 FIRST, SECOND = 0.9, 0.999
 """Decay of Adam's two moments (Kingma and Ba 2015, arXiv 1412.6980)."""

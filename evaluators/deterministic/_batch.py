@@ -15,7 +15,8 @@ from torch import Tensor
 
 from evaluators.deterministic._domains import Domains
 from evaluators.deterministic._relaxation import Lines
-from evaluators.deterministic._system import Bounds, Choice, Member, System, UnitLines
+from evaluators.deterministic._system import Member, System
+from evaluators.deterministic._unit_lines import Bounds, Choice, UnitLines
 from evaluators.deterministic._unrolled import Rows
 
 SIZES = 32

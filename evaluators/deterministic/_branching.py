@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from evaluators.deterministic._batch import Batch
-from evaluators.deterministic._system import Choice
+from evaluators.deterministic._unit_lines import Choice
 
 CANDIDATES = 4
 """Candidates that each score names."""

@@ -21,7 +21,8 @@ from torch import Tensor
 from evaluators.certificate import LayerBounds
 from evaluators.deterministic._domains import Cut, Domains
 from evaluators.deterministic._proof import ROOM, Planes, betas_of, least, planes
-from evaluators.deterministic._system import Bounds, System, UnitLines
+from evaluators.deterministic._system import System
+from evaluators.deterministic._unit_lines import Bounds, UnitLines
 from evaluators.deterministic._unrolled import Rows, Unrolled
 from evaluators.problem import Region
 from evaluators.rounding import UNDERFLOW, UNIT, down

@@ -15,7 +15,7 @@ from scipy.optimize import OptimizeResult, linprog
 from torch import Tensor
 
 from evaluators.deterministic._domains import Domains
-from evaluators.deterministic._system import UnitLines
+from evaluators.deterministic._unit_lines import UnitLines
 from evaluators.deterministic._unrolled import Rows, Unrolled
 
 Array = NDArray[np.float64]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from evaluators.deterministic._system import Bounds, UnitLines
+from evaluators.deterministic._unit_lines import Bounds, UnitLines
 
 Path = tuple[tuple[int, int], ...]
 """The splits from the root: each a unit and its sign, +1 or -1."""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from evaluators.deterministic._concretization import least_over_ball, least_over_box, settle
 from evaluators.deterministic._intervals import Interval
-from evaluators.deterministic._system import Bounds, Choice, UnitLines
+from evaluators.deterministic._unit_lines import Bounds, Choice, UnitLines
 from evaluators.deterministic._unrolled import Rows, Unrolled
 from evaluators.problem import Region
 from evaluators.rounding import UNDERFLOW, gamma

@@ -20,12 +20,14 @@ from evaluators.deterministic._clipping import Clipping, UnitPlanes
 from evaluators.deterministic._corners import solve_corner
 from evaluators.deterministic._domains import Domains, Leaf
 from evaluators.deterministic._proof import prove, prove_at_once, stored
-from evaluators.deterministic._system import System, UnitLines
+from evaluators.deterministic._system import System
+from evaluators.deterministic._unit_lines import UnitLines
 from evaluators.deterministic._unrolled import Rows, Unrolled
 from evaluators.problem import Region
 
-ROUND_SECONDS = 0.4
-"""How long a round should take: the batch adapts, so that the deadline can be kept."""
+ROUND_SHARE, SHORTEST, LONGEST = 0.02, 0.4, 2.0
+"""How long a round should take: of the time that is left, and seconds at least and at most. The
+batch adapts, so that the deadline can be kept."""
 
 SMALLEST, LARGEST = 16, 512
 """Domains of one round."""
@@ -222,7 +224,8 @@ class Search:
 
     def pace(self, taken: int, seconds: float) -> None:
         """Adapt the next batch to what it took to split so many."""
-        room = int(taken * ROUND_SECONDS / max(seconds, 1e-6))
+        wanted = min(max(ROUND_SHARE * self.deadline.left, SHORTEST), LONGEST)
+        room = int(taken * wanted / max(seconds, 1e-6))
         self._batch = max(SMALLEST, min(LARGEST, room, 2 * self._batch))
 
     def attacked(self, witness: Tensor | None) -> None:

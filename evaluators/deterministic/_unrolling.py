@@ -20,7 +20,8 @@ from evaluators.deadline import Deadline
 from evaluators.deterministic._ascent import Rates, ascend
 from evaluators.deterministic._intervals import Interval, propagate
 from evaluators.deterministic._proof import ROOM, prove, stored
-from evaluators.deterministic._system import System, UnitLines
+from evaluators.deterministic._system import System
+from evaluators.deterministic._unit_lines import UnitLines
 from evaluators.deterministic._unrolled import Layer, Rows, Unrolled
 from evaluators.deterministic._zonotope import Zonotopes
 from evaluators.elementwise import Elementwise

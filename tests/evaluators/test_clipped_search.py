@@ -22,7 +22,7 @@ from evaluators.deterministic._ascent import Rates
 from evaluators.deterministic._domains import Cut, Domains
 from evaluators.deterministic._rounds import advance, finish, start
 from evaluators.deterministic._search import Search
-from evaluators.deterministic._system import Bounds
+from evaluators.deterministic._unit_lines import Bounds
 from evaluators.maxima import without_max_pools
 from evaluators.network import Network
 from evaluators.problem import Ball, Norm, Problem

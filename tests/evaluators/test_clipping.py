@@ -16,7 +16,7 @@ from evaluators.deterministic._proof import Planes
 from evaluators.deterministic._relaxation import Lines
 from evaluators.deterministic._rounds import start
 from evaluators.deterministic._search import Search
-from evaluators.deterministic._system import Bounds, UnitLines
+from evaluators.deterministic._unit_lines import Bounds, UnitLines
 from evaluators.problem import Ball, Box, Norm, Problem
 from tests.fixtures.exact import Vector, fractions
 from tests.fixtures.tiny import FAMILIES

@@ -15,7 +15,8 @@ from evaluators.deterministic._ascent import Rates, ascend
 from evaluators.deterministic._curves import curves_of
 from evaluators.deterministic._rounds import start
 from evaluators.deterministic._search import Search
-from evaluators.deterministic._system import System, UnitLines
+from evaluators.deterministic._system import System
+from evaluators.deterministic._unit_lines import UnitLines
 from evaluators.deterministic._unrolled import Layer, Rows
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.crown import CROWN

@@ -11,7 +11,7 @@ from torch import Tensor
 from evaluators.deterministic import _proof
 from evaluators.deterministic._around import Around
 from evaluators.deterministic._proof import prove, prove_at_once, stored
-from evaluators.deterministic._system import UnitLines
+from evaluators.deterministic._unit_lines import UnitLines
 from evaluators.deterministic._unrolled import Layer, Rows, Unrolled
 from evaluators.elementwise import LeakyReLU, Sigmoid, Slopes
 from evaluators.network import Network

@@ -16,7 +16,7 @@ from evaluators.deterministic._domains import Cut, Domains, Leaf
 from evaluators.deterministic._proof import prove
 from evaluators.deterministic._rounds import advance, finish, start
 from evaluators.deterministic._search import Search
-from evaluators.deterministic._system import Bounds
+from evaluators.deterministic._unit_lines import Bounds
 from evaluators.problem import Ball, Norm
 from tests.fixtures.certificates import least_margin
 from tests.fixtures.searching import no_witness

@@ -13,7 +13,7 @@ from evaluators.deadline import Deadline
 from evaluators.deterministic import _unrolled
 from evaluators.deterministic._around import Around
 from evaluators.deterministic._proof import prove
-from evaluators.deterministic._system import UnitLines
+from evaluators.deterministic._unit_lines import UnitLines
 from evaluators.deterministic._unrolled import Rows, Unrolled
 from evaluators.deterministic._unrolling import UnrollingError
 from evaluators.elementwise import Elementwise, LeakyReLU, Sigmoid
