@@ -343,6 +343,15 @@ def test_a_falsifying_point_is_checked() -> None:
     assert problem.region.contains(problem.x[0], witness)
 
 
+def test_what_an_attack_only_believes_is_no_witness(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = PIECEWISE["relu 2-3-2"](0)
+    x = torch.tensor([0.5, 0.5])
+    label = int(network(x[None].double())[0].argmax())
+    problem = about(network, Ball(Norm.LINF, Fraction(1, 1000)), x, label)
+    monkeypatch.setattr(PGD, "descend", lambda _self, asked, _start: list(asked.x))
+    assert falsify(problem, [x[None]]) == [None]
+
+
 def test_a_witness_that_only_float32_sees_does_not_end_the_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

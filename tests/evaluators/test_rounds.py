@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from evaluators.deadline import Deadline
-from evaluators.deterministic import _rounds, branch_and_bound
+from evaluators.deterministic import _branching, _rounds, branch_and_bound
 from evaluators.deterministic._ascent import Rates
 from evaluators.deterministic._batch import Batch, Joined
 from evaluators.deterministic._branching import losses, splits
@@ -84,6 +84,9 @@ def test_passes_over_joined_rows_are_those_over_each_examples_own(
     work = joined.batch.columns.clone()
     bounds, _ = joined.batch.system.backward(work, joined.batch.constant, joined.batch.choice())
     values = joined.own_rows(together.values)
+    for its, count in zip(joined.batch.system.by_member(bounds), joined.counts, strict=True):
+        # What fills up an example's rows is its last one again.
+        assert torch.equal(its[count:], its[count - 1].expand(len(its) - count))
     for part, its, gap, kink, value in zip(
         parts, joined.own_rows(bounds), gaps, kinks, values, strict=True
     ):
@@ -104,7 +107,7 @@ def test_joining_is_tried_with_splits_cuts_and_layers_of_different_sizes() -> No
     assert len({part.system.sizes for part in found}) > 6
 
 
-def test_a_unit_is_split_whatever_shares_the_batch() -> None:
+def test_a_unit_is_split_whatever_shares_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same as alone, where no two are equally good."""
     network = chain(2, 12, 12, 3, function=LeakyReLU(), seed=0)
     x = torch.rand(4, 2, generator=torch.Generator().manual_seed(7)) * 2 - 1
@@ -118,6 +121,23 @@ def test_a_unit_is_split_whatever_shares_the_batch() -> None:
     for part, its, near in found:
         assert near.shape == (len(part), part.system.inputs)
         assert torch.equal(its, splits(part)[0])
+    # So it is where a pass over all children would be too large.
+    monkeypatch.setattr(_branching, "COEFFICIENTS", 1)
+    assert torch.equal(splits(joined.batch)[0], units)
+
+
+def test_the_only_unit_left_is_split_not_a_place_without_one() -> None:
+    parts = batches(questions("relu 2-4-4-3", Norm.LINF), 0)
+    last = []
+    for part in parts:
+        signs = torch.ones_like(part.signs)
+        signs[:, -1] = 0
+        last.append(replace(part, signs=signs, within=None))
+    assert len(last) > 2
+    joined = Joined.of(last)
+    units, _ = splits(joined.batch)
+    for part, its in zip(last, joined.own_places(units), strict=True):
+        assert its.tolist() == [part.system.units - 1] * len(part)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -228,8 +248,9 @@ def test_what_a_witness_ends_is_no_round_more(monkeypatch: pytest.MonkeyPatch) -
     start(given)
     running = [search for search in given if not search.over]
     assert given[0] in running
-    left = len(given[0].open)
+    left, visited = len(given[0].open), given[0].visited
     advance(running, RATES, attack)
+    assert given[0].visited == visited
     assert given[0].witness is point
     assert given[0].over
     assert len(given[0].open) <= left
