@@ -18,7 +18,7 @@ from evaluators.deterministic._branching import losses, splits
 from evaluators.deterministic._domains import Domains
 from evaluators.deterministic._search import Search
 
-JOINED, COEFFICIENTS = 8, 2**19
+JOINED, COEFFICIENTS = 8, 2**17
 """Rows of an example, and coefficients of its matrices, up to which they are bounded together with
 other examples'. Larger matrices of several would push each other out of the caches."""
 

@@ -16,7 +16,6 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from evaluators.deadline import Deadline
-from evaluators.deterministic import _rounds
 from evaluators.deterministic._around import Around
 from evaluators.deterministic._ascent import Rates
 from evaluators.deterministic._rounds import Work, bound
@@ -149,15 +148,28 @@ def test_attacking_examples_at_once_pays(benchmark: BenchmarkFixture, shared: Pa
     benchmark.extra_info["one by one"] = round(alone, 2)
 
 
-@pytest.mark.parametrize("domains", [1, 4, 16])
-@pytest.mark.parametrize("model", ["mnist_cnn_a_adv", "mnist_6_100"])
-@pytest.mark.usefixtures("shared_data")
+def embedded(examples: list[int]) -> Problem:
+    """About a network and images that are part of the project."""
+    split = load_split("digits")
+    x, labels = torch.from_numpy(split.images(examples)), torch.from_numpy(split.labels[examples])
+    network = import_onnx(
+        Path(__file__).parents[2] / "submissions" / "digits-standard" / "model.onnx"
+    )
+    return Problem(network, x, labels, Ball(Norm.LINF, Fraction("0.1")))
+
+
+@pytest.mark.parametrize("domains", [1, 2, 4, 8])
+@pytest.mark.parametrize("model", ["digits-standard", "mnist_6_100"])
 def test_domains_of_several_examples_in_one_batch(
-    benchmark: BenchmarkFixture, shared: Path, model: str, domains: int
+    benchmark: BenchmarkFixture, request: pytest.FixtureRequest, model: str, domains: int
 ) -> None:
-    """The ascent over so many domains of each: of all examples together, or one by one."""
-    positions = [1, 3, 4, 9, 15, 19, 2, 11] if model == "mnist_cnn_a_adv" else list(range(8))
-    problem, work = question(shared, model, positions), list[Work]()
+    """The ascent over so many domains of each of eight: all together, or one by one."""
+    work = list[Work]()
+    if model == "digits-standard":
+        problem = embedded(list(range(8)))
+    else:
+        request.getfixturevalue("shared_data")
+        problem = question(request.getfixturevalue("shared"), model, list(range(8)))
     with torch.no_grad():
         for row in range(len(problem)):
             near = Around.of(problem.select([row]), 15, Deadline())
@@ -177,21 +189,3 @@ def test_domains_of_several_examples_in_one_batch(
         joined, alone = processor_seconds(together), processor_seconds(one_by_one)
     benchmark.extra_info["processor ms"] = round(1e3 * joined, 1)
     benchmark.extra_info["one by one"] = round(1e3 * alone, 1)
-
-
-@pytest.mark.usefixtures("shared_data")
-def test_deciding_examples_together_pays(
-    benchmark: BenchmarkFixture, shared: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Branch and bound on eight robust examples, in common rounds or one by one."""
-    problem = question(shared, "mnist_cnn_a_adv", [1, 3, 4, 9, 15, 19, 2, 11])
-
-    def decide() -> None:
-        verdicts = BranchAndBound()(problem)
-        assert all(verdict.status is Status.CERTIFIED for verdict in verdicts)
-
-    benchmark.pedantic(decide, rounds=1)  # type: ignore[no-untyped-call]
-    together = processor_seconds(decide)
-    monkeypatch.setattr(_rounds, "TOGETHER", 1)
-    benchmark.extra_info["processor seconds"] = round(together, 2)
-    benchmark.extra_info["one by one"] = round(processor_seconds(decide), 2)
