@@ -59,7 +59,7 @@ class BranchAndBound(Evaluator):
     restarts: int = 5
 
     title: ClassVar[str] = "Branch and bound"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 50
     complete: ClassVar[bool] = True

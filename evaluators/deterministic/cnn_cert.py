@@ -96,7 +96,7 @@ class CNNCert(Evaluator):
     """
 
     title: ClassVar[str] = "CNN-Cert"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 
     adaptive: bool = True

@@ -27,7 +27,7 @@ class CROWN(Evaluator):
     """
 
     title: ClassVar[str] = "CROWN"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 30
 

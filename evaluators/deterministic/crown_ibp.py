@@ -25,7 +25,7 @@ class CrownIBP(Evaluator):
     """
 
     title: ClassVar[str] = "CROWN-IBP"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 25
 
