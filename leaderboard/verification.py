@@ -48,7 +48,7 @@ BOXES_AT_ONCE = 128
 BEGUN_ANYWAY = "crown"
 """The stage that the last one begins with; by itself it pays where a batch shares it."""
 
-MANY_STARTS = PGD(steps=100, restarts=3, momentum=0.75)
+MANY_STARTS = PGD(steps=100, restarts=3)
 """From many points at once: where there are few inputs, one start meets little of the box."""
 MOST_STARTS = 1024
 _PRODUCTS = 10**7

@@ -42,10 +42,10 @@ class PGD(Evaluator):
     steps: int = 40
     restarts: int = 3
     step: float = 0.25
-    momentum: float = 0.0
+    momentum: float = 0.75
 
     title: ClassVar[str] = "Projected gradient descent"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
     certifies: ClassVar[bool] = False
     cascade: ClassVar[int | None] = 10
