@@ -16,6 +16,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from evaluators.deadline import Deadline
+from evaluators.deterministic import _rounds
 from evaluators.deterministic._around import Around
 from evaluators.deterministic._ascent import Rates
 from evaluators.deterministic._rounds import Work, bound
