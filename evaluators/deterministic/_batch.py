@@ -147,20 +147,18 @@ class _Padding(NamedTuple):
 
     def rows(self, tensors: Sequence[Tensor]) -> Tensor:
         """Tensors `[rows, ...]`, one for each example, as one with as many rows for each."""
-        filled = []
-        for tensor in tensors:
-            missing = self.most - len(tensor)
-            filled += [tensor, tensor[-1:].expand(missing, *tensor.shape[1:])][: 1 + bool(missing)]
-        return torch.cat(filled)
+        return torch.cat([self._filled(tensor) for tensor in tensors])
 
     def __call__(self, tensors: Sequence[Tensor], fill: float = 0.0) -> Tensor:
         """Tensors `[rows, units]` or `[units]`, one for each example, as one for all."""
         padded = tensors[0].new_full((len(tensors), self.most, sum(self.sizes)), fill)
         for into, units, tensor in zip(padded, self.units, tensors, strict=True):
-            rows = tensor if tensor.dim() == 2 else tensor.expand(self.most, -1)
-            into[: len(rows)].index_copy_(1, units, rows)
-            into[len(rows) :] = into[len(rows) - 1]
+            into.index_copy_(1, units, self._filled(tensor if tensor.dim() == 2 else tensor[None]))
         return padded.flatten(0, 1)
+
+    def _filled(self, rows: Tensor) -> Tensor:
+        """An example's rows, and its last one as often as others have more."""
+        return rows[torch.arange(self.most).clamp(max=len(rows) - 1)]
 
     def lines(self, lines: Sequence[UnitLines]) -> UnitLines:
         """Lines of each row; places without a unit have none to choose, and are zero."""

@@ -28,8 +28,7 @@ class AlphaCROWN(Evaluator):
     example the network is unrolled to its undecided neurons (`_unrolled.py`), in which gradients
     have a closed form and all rows of a layer are bounded by the same few matrix products. Of
     sigmoid and tanh both lines are chosen, among the tangents and the chord of the function's
-    convex hull between the neuron's bounds (`_curves.py`; compare GenBaB, Shi et al. 2024, arXiv
-    2405.21063); max-pooling is written with ReLUs.
+    convex hull between the neuron's bounds (`_curves.py`); max-pooling is written with ReLUs.
 
     Guarantee: a certified example's label has the strictly largest logit, in real arithmetic on
     the given weights, for every input of the region. The ascent runs in float32 and only chooses
