@@ -20,6 +20,7 @@ from leaderboard.metrics import is_smoothed
 from leaderboard.question import seed_of
 from leaderboard.results import Provenance, Results, read
 from leaderboard.setting import Setting, exact_fraction
+from leaderboard.split import Split, present
 from leaderboard.submission import Submission, settings_for
 from leaderboard.submission_models import model_hash
 
@@ -78,8 +79,8 @@ def _about(found: Results, submission: Submission, setting: Setting) -> Iterator
     for name, value in wanted.items():
         if (here := getattr(origin, name)) != value:
             yield f"its {name} is {here!r}, not {value!r}."
-    data = _data_here(setting)
-    if data is not None and origin.data_sha256 != data:
+    here = _data_here(setting)
+    if here is not None and origin.data_sha256 != (data := here.sha256):
         yield f"its data_sha256 is {origin.data_sha256!r}; the data here have {data!r}."
     if setting not in settings_for(submission, {setting.id: setting}):
         yield f"the submission does not compete in {setting.id}."
@@ -89,10 +90,10 @@ def _about(found: Results, submission: Submission, setting: Setting) -> Iterator
     yield from _about_time(origin)
 
 
-def _data_here(setting: Setting) -> str | None:
-    """The hash of the test data on this machine; None where there are none."""
+def _data_here(setting: Setting) -> Split | None:
+    """The test data on this machine; None where there are none."""
     try:
-        return load_split(setting.dataset).sha256
+        return load_split(setting.dataset)
     except InputError:
         return None
 
@@ -124,10 +125,13 @@ def _of_rows(found: Results, submission: Submission, setting: Setting) -> Iterat
     smoothed = submission.smoothing is not None
     wanted = setting.selection(smoothed).indices(data.test_size)
     examples = rows["example"].tolist()
+    here = _data_here(setting)
+    if here is not None:
+        wanted = present(wanted, here)
     # Data that are not there in full are noted in the provenance; no other example may appear.
     if examples != sorted(set(examples)) or not set(examples) <= set(wanted):
         yield "its examples are not the setting's, each once and in order."
-    elif found.provenance.data_complete and len(examples) < len(wanted):
+    elif (here is not None or found.provenance.data_complete) and len(examples) < len(wanted):
         yield f"it has {len(examples):,} of the {len(wanted):,} examples."
     if smoothed != is_smoothed(rows):
         yield f"its rows are {'not ' if smoothed else ''}those of a smoothed model."

@@ -22,6 +22,7 @@ from leaderboard.results import write
 from leaderboard.run import can_certify, cut, fingerprint, make_evaluator
 from leaderboard.setting import Norm, exact_text, parse_radius
 from leaderboard.smoothing import noises, procedures, rules, strange_options
+from leaderboard.split import Split
 from leaderboard.strict_toml import shown
 from leaderboard.workers import check_workers, run_shards
 
@@ -91,7 +92,7 @@ def prepare(wish: Wish) -> tuple[Question, list[int]]:
             not be stored.
     """
     question = question_of(wish)
-    examples = chosen_examples(wish, len(load_split(wish.dataset)))
+    examples = chosen_examples(wish, load_split(wish.dataset))
     certifies = can_certify(question)
     if question.sigma is not None and (strange := strange_options(question)):
         raise InputError(
@@ -203,16 +204,17 @@ def _sampling_problems(wish: Wish) -> Iterator[str]:
             yield from unknown_name(option, value, known).problems
 
 
-def chosen_examples(wish: Wish, total: int) -> list[int]:
-    """The examples that `--examples` or `--indices` choose.
+def chosen_examples(wish: Wish, split: Split) -> list[int]:
+    """The official indices of the examples that `--examples` or `--indices` choose.
 
     Raises:
-        InputError: both were given, or an index is not a number or not in the dataset.
+        InputError: both were given, or an index is not a number, not in the dataset, or of an
+            example that the data here lack.
     """
     if wish.indices is None:
         if wish.examples is not None and wish.examples < 1:
             raise InputError(f"--examples is {wish.examples}; at least 1 is needed.")
-        return list(range(min(total, total if wish.examples is None else wish.examples)))
+        return list(split.examples[: wish.examples])
     if wish.examples is not None:
         raise InputError("Give --examples or --indices, not both.")
     text = wish.indices
@@ -224,13 +226,14 @@ def chosen_examples(wish: Wish, total: int) -> list[int]:
     words = text.replace(",", " ").split()
     if not words:
         raise InputError("--indices names no example.")
+    last = split.examples[-1] if len(split) else -1
     for word in words:
         is_number = word.isascii() and word.isdecimal() and len(word) < 10
-        if not is_number or int(word) >= total:
-            raise InputError(
-                f"--indices: {shown(word)} is not an example; they are 0 to {total - 1}."
-            )
+        if not is_number or int(word) > last:
+            raise InputError(f"--indices: {shown(word)} is not an example; they are 0 to {last}.")
     examples = [int(word) for word in words]
+    if absent := sorted({*examples} - {*split.examples}):
+        raise InputError(f"--indices: {absent[0]} is missing; here are {split.note}.")
     for example, count in Counter(examples).items():
         if count > 1:
             raise InputError(f"--indices names {example} {count} times; once is enough.")

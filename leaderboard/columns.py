@@ -28,7 +28,7 @@ DESCRIBED = (
     Column("setting", "text", "The setting's id: dataset, norm and radius."),
     Column("evaluator", "text", "The evaluator that was asked, or cascade."),
     Column("evaluator_version", "text", "Versions of all evaluators that took part."),
-    Column("example", "integer", "Index in the dataset's test split, from 0."),
+    Column("example", "integer", "Official index in the dataset's test set, from 0."),
     Column("label", "integer", "The right class."),
     Column("prediction", "integer", "Class at the example itself.", "a smoothed model abstains"),
     Column(

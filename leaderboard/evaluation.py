@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from leaderboard.data_files import sha256_of
-from leaderboard.dataset import load_split
+from leaderboard.dataset import find_dataset, load_split
 from leaderboard.errors import BugError, InputError
 from leaderboard.project import Project
 from leaderboard.provenance import describe
@@ -17,6 +17,7 @@ from leaderboard.question import Question, Shard, combined_sha256
 from leaderboard.results import COLUMNS, Results, read, results_path, write
 from leaderboard.run import code_digest, cut, fingerprint
 from leaderboard.setting import Setting, SmoothingProtocol
+from leaderboard.split import present
 from leaderboard.submission import Submission, model_path
 from leaderboard.submission_models import parts_of
 from leaderboard.workers import run_shards
@@ -96,12 +97,15 @@ class Request:
 def make_plan(project: Project, submission: Submission, setting: Setting, request: Request) -> Plan:
     """Work out what is to be computed.
 
+    The setting's examples are chosen by official index; those that the data here lack are left
+    out, and count neither way.
+
     Raises:
         InputError: the model, the data or the request cannot be used.
     """
     split = load_split(setting.dataset)
     wanted = setting.selection(submission.smoothing is not None)
-    examples = wanted.indices(len(split))
+    examples = present(wanted.indices(find_dataset(setting.dataset).test_size), split)
     selection, whole = wanted.label, len(examples)
     if request.examples is not None and request.examples < len(examples):
         examples = examples[: request.examples]

@@ -197,8 +197,8 @@ def _samples(data: Dataset) -> tuple[Tensor, Any]:
     except InputError:
         noise = torch.rand((SAMPLES, *data.shape), generator=torch.Generator().manual_seed(0))
         return noise, None
-    chosen = range(min(SAMPLES, len(split)))
-    return torch.from_numpy(split.images(chosen)), split.labels[: len(chosen)]
+    images = torch.from_numpy(split.images(split.examples[:SAMPLES]))
+    return images, split.labels[:SAMPLES]
 
 
 def _run(network: nn.Module, images: Tensor, source: str) -> Tensor:

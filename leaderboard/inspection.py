@@ -123,7 +123,7 @@ def _fresh(network: Network | Ensemble, dataset: str, sigma: float) -> float | N
 
 
 def _images(split: object, count: int) -> tuple[Tensor, Tensor]:
-    images = torch.from_numpy(split.images(range(count))).double()  # type: ignore[attr-defined]
+    images = torch.from_numpy(split.images(split.examples[:count])).double()  # type: ignore[attr-defined]
     labels = torch.as_tensor([int(x) for x in split.labels[:count]])  # type: ignore[attr-defined]
     return images, labels
 

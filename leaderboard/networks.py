@@ -67,7 +67,7 @@ def _load(path: Path, sha256: str, dataset: str, role: Role) -> Network:
     """A network, read once a process as long as few others come between."""
     data, split = find_dataset(dataset), load_split(dataset)
     try:
-        samples = split.images(range(min(4, len(split))))
+        samples = split.images(split.examples[:4])
         network = read_model(path, data.shape, len(data.classes), role, samples)
     except UnsupportedModelError as error:
         raise InputError(*error.problems) from error

@@ -55,7 +55,7 @@ def evaluate(shard: Shard) -> pd.DataFrame:
     problem = Problem(
         network,
         torch.from_numpy(split.images(shard.examples)).to(device),
-        torch.as_tensor([int(split.labels[e]) for e in shard.examples], device=device),
+        torch.from_numpy(split.labels_of(shard.examples)).to(device),
         Ball(Norm(question.norm), question.radius),
         question.seconds,
         shard.examples,
@@ -138,7 +138,7 @@ def forecast(question: Question, examples: Sequence[int]) -> tuple[int, float] |
     problem = Problem(
         network,
         torch.from_numpy(split.images(first)).to(device),
-        torch.as_tensor([int(split.labels[e]) for e in first], device=device),
+        torch.from_numpy(split.labels_of(first)).to(device),
         Ball(Norm(question.norm), question.radius),
         question.seconds,
         first,
@@ -157,7 +157,7 @@ def margins_at(question: Question, examples: Sequence[int]) -> list[float]:
     split = load_split(question.dataset)
     device = devices_of(question.device)[0]
     x = torch.from_numpy(split.images(examples)).to(device)
-    labels = torch.as_tensor([int(split.labels[e]) for e in examples], device=device)
+    labels = torch.from_numpy(split.labels_of(examples)).to(device)
     network = network_of(question)
     assert isinstance(network, Network)
     return clean_margins(network, x, labels)

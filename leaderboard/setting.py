@@ -101,7 +101,7 @@ class Selection(Strict):
         return {}
 
     def indices(self, total: int) -> list[int]:
-        """The selected examples of a test set with `total` examples, ascending from 0."""
+        """The official indices selected of a test set with `total` examples, ascending from 0."""
         return list(self._range(total))
 
     def size(self, total: int) -> int:

@@ -84,7 +84,7 @@ def train(
     if split.note:
         tell(f"Trained on {split.note} (SHA-256 {split.sha256}). Say so wherever it is shown.")
     network = plan.architecture(data.shape, len(data.classes), seed, chosen.for_intervals)
-    images = torch.from_numpy(split.images(range(len(split))))
+    images = torch.from_numpy(split.images(split.examples))
     labels = torch.from_numpy(split.labels)
     with _bar(f"{recipe} on {data.title}") as bar:
         task = bar.add_task("", total=schedule.epochs, loss=float("nan"))

@@ -1,9 +1,13 @@
 """CIFAR-10: 32 by 32 photographs of ten classes, in the official binary layout.
 
 A record is one label byte and 3,072 pixel bytes (channel, height, width). Part of the test set is
-accepted only where a `test_batch.csv` beside it declares every record. For training alone, JPEG
-copies stand in for the official batches where none of those is there: `train/<class>/<number>.jpg`
-in a folder or in `train_jpeg.tar.xz`. A split of them says that it is not CIFAR-10 itself.
+accepted only where a `test_batch.csv` beside it declares every record with its official index.
+
+For training alone, other files stand in for the official batches where none of those is there. In
+`train_exact/`, each batch is a lossless sheet of 100 by 100 tiles, `data_batch_1.webp` to `_5.webp`
+(tile k, row by row, is record k of the official batch), and a table of the same name declares those
+that are there. Or JPEG copies: `train/<class>/<number>.jpg` in a folder or in `train_jpeg.tar.xz`.
+Either says in its note what it is; of the JPEG copies, that they are not CIFAR-10 itself.
 """
 
 import csv
@@ -21,7 +25,7 @@ from leaderboard import data_files
 from leaderboard.data_files import DataFile, Download
 from leaderboard.dataset import Dataset, find_file, unknown_split
 from leaderboard.errors import InputError
-from leaderboard.split import ArraySplit, check_labels
+from leaderboard.split import ArraySplit, check_labels, without
 
 _FOLDER = "cifar-10-batches-bin"
 _RECORD = 1 + 3 * 32 * 32
@@ -29,7 +33,11 @@ _TRAIN_SIZE = 50_000
 _JPEGS = ("train", "train_jpeg.tar.xz")
 _LARGEST_JPEG = 100_000
 """Bytes; one of 32 by 32 pixels has about a thousand."""
-_COLUMNS = ["record", "label", "official_test_index"]
+_SHEETS = tuple(f"train_exact/data_batch_{number}.webp" for number in range(1, 6))
+_TILES, _BATCH = 100, 10_000
+"""A sheet's tiles in a row and a column, and the records of a batch."""
+_LOSSLESS = b"VP8L"
+"""At byte 12 of a WebP file whose pixels are exact."""
 
 _TEST = DataFile(
     f"{_FOLDER}/test_batch.bin",
@@ -59,9 +67,11 @@ def load(split: str) -> ArraySplit:
     if split not in ("test", "train"):
         raise unknown_split(DATASET.name, split, "test, train")
     if split == "train":
-        copies = _present(_JPEGS)
-        if copies is not None and not any(_present(_places(file)) for file in _TRAIN):
-            return read_jpegs(copies)
+        if not any(_present(_places(file)) for file in _TRAIN):
+            if _present(_SHEETS) is not None:
+                return read_sheets([find_file(DATASET.name, (sheet,)) for sheet in _SHEETS])
+            if (copies := _present(_JPEGS)) is not None:
+                return read_jpegs(copies)
         batches = [data_files.read_verified(_find(file), file.sha256) for file in _TRAIN]
         return decode(b"".join(batches), "The training batches")
     path = _find(_TEST)
@@ -69,11 +79,27 @@ def load(split: str) -> ArraySplit:
     if not declaration.exists():
         return decode(data_files.read_verified(path, _TEST.sha256), str(path))
     content = data_files.read(path)
-    whole = data_files.digest(content) == _TEST.sha256
-    part = decode(content, str(path), complete=whole)
-    if not whole:
-        _check_declaration(declaration, part)
-    return part
+    found = decode(content, str(path))
+    if data_files.digest(content) == _TEST.sha256:
+        return found
+    labels, numbers = _declared(declaration, "official_test_index", range(DATASET.test_size))
+    if labels != found.labels.tolist():
+        raise InputError(f"{declaration} does not declare the records of {path.name} beside it.")
+    if len(numbers) == DATASET.test_size:
+        raise InputError(
+            f"{path} is not the official file, of which {declaration.name} lacks none."
+        )
+    return _part(found.pixels, found.labels, numbers, "test", DATASET.test_size)
+
+
+def _part(
+    pixels: NDArray[np.uint8], labels: NDArray[np.int64], numbers: list[int], kind: str, total: int
+) -> ArraySplit:
+    """A split that lacks some of its `total` official images, and says which."""
+    note = f"{len(numbers):,} of the {total:,} official {kind} images"
+    if len(numbers) < total:
+        note += f", {without(numbers, total)}"
+    return ArraySplit(pixels, labels, complete=False, note=note, numbers=tuple(numbers))
 
 
 def _find(file: DataFile) -> Path:
@@ -90,7 +116,7 @@ def _present(candidates: Iterable[str]) -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
-def decode(content: bytes, where: str, *, complete: bool = True) -> ArraySplit:
+def decode(content: bytes, where: str) -> ArraySplit:
     """The records in `content`; `where` names their file in messages.
 
     Raises:
@@ -105,9 +131,36 @@ def decode(content: bytes, where: str, *, complete: bool = True) -> ArraySplit:
     labels = records[:, 0].astype(np.int64)
     check_labels(labels, len(DATASET.classes), where)
     pixels = np.ascontiguousarray(records[:, 1:]).reshape(-1, *DATASET.shape)
-    total = DATASET.test_size
-    note = "" if complete else f"{len(labels):,} of the {total:,} official test images"
-    return ArraySplit(pixels, labels, complete=complete, note=note)
+    return ArraySplit(pixels, labels)
+
+
+def read_sheets(sheets: list[Path]) -> ArraySplit:
+    """The training images in the lossless sheets of the five batches, in turn.
+
+    Raises:
+        InputError: a sheet is not lossless or not of the right size, or its table does not declare
+            records of its batch.
+    """
+    pixels, labels, numbers = [], [], []
+    for first, sheet in zip(range(0, _TRAIN_SIZE, _BATCH), sheets, strict=True):
+        column, known = "official_train_index", range(first, first + _BATCH)
+        classes, indices = _declared(sheet.with_suffix(".csv"), column, known)
+        pixels.append(_tiles(sheet)[np.array(indices, dtype=np.int64) - first])
+        labels += classes
+        numbers += indices
+    classes_of = np.array(labels, dtype=np.int64)
+    check_labels(classes_of, len(DATASET.classes), str(sheets[0].parent))
+    return _part(np.concatenate(pixels), classes_of, numbers, "training", _TRAIN_SIZE)
+
+
+def _tiles(sheet: Path) -> NDArray[np.uint8]:
+    """`[10000, 3, 32, 32]` of a sheet, row by row."""
+    content = data_files.read(sheet)
+    if content[12:16] != _LOSSLESS:
+        raise InputError(f"{sheet} is not a lossless WebP file: its pixels may be inexact.")
+    side = 32 * _TILES
+    whole = _pixels(content, str(sheet), "WEBP", side).reshape(3, _TILES, 32, _TILES, 32)
+    return whole.transpose(1, 3, 0, 2, 4).reshape(_BATCH, *DATASET.shape)
 
 
 def read_jpegs(where: Path) -> ArraySplit:
@@ -126,7 +179,7 @@ def read_jpegs(where: Path) -> ArraySplit:
         if path.parent.name not in DATASET.classes:
             raise InputError(f"{name} of {where} is not in the folder of a class of CIFAR-10.")
         label = DATASET.classes.index(path.parent.name)
-        found[path.stem, label] = _pixels(content, f"{name} of {where}")
+        found[path.stem, label] = _pixels(content, f"{name} of {where}", "JPEG", 32)
     if not found:
         raise InputError(f"{where} has no image train/<class>/<number>.jpg.")
     order = sorted(found)
@@ -156,32 +209,40 @@ def _jpegs(where: Path) -> Iterator[tuple[str, bytes]]:
         raise InputError(f"{where} is not a whole archive: {error}.") from None
 
 
-def _pixels(content: bytes, where: str) -> NDArray[np.uint8]:
-    """`[3, 32, 32]` of one picture."""
+def _pixels(content: bytes, where: str, kind: str, side: int) -> NDArray[np.uint8]:
+    """`[3, side, side]` of one picture of this kind."""
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            if image.size != (32, 32):
-                raise InputError(f"{where} has {image.width} by {image.height} pixels, not 32.")
+        with Image.open(io.BytesIO(content), formats=(kind,)) as image:
+            if image.size != (side, side):
+                raise InputError(f"{where} has {image.width} by {image.height} pixels, not {side}.")
             return np.asarray(image.convert("RGB"), dtype=np.uint8).transpose(2, 0, 1)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise InputError(f"{where} cannot be read: {error}.") from None
 
 
-def _check_declaration(path: Path, part: ArraySplit) -> None:
-    """Refuse a declaration that does not name every record, in order, with its label."""
+def _declared(path: Path, column: str, known: range) -> tuple[list[int], list[int]]:
+    """The labels and the official indices (in `column`) of the records that a table declares.
+
+    Raises:
+        InputError: it does not number its records from 0, or has no ascending index of each.
+    """
+    columns = ["record", "label", column]
     try:
         header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
-        table = [(int(record), int(label), index) for record, label, index in rows]
-        official = [int(index) for *_, index in table if index]
+        table = [(int(record), int(label), int(index)) for record, label, index in rows]
     except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read as {','.join(_COLUMNS)}: {error}.") from None
-    if header != _COLUMNS:
-        raise InputError(f"{path} has the columns {','.join(header)}, not {','.join(_COLUMNS)}.")
-    declared = [(record, label) for record, label, _ in table]
-    if declared != list(enumerate(part.labels.tolist())):
-        raise InputError(f"{path} does not declare the records of test_batch.bin beside it.")
-    if len(set(official)) != len(official) or not set(official) <= set(range(DATASET.test_size)):
-        raise InputError(f"{path} has an official_test_index twice or outside the test set.")
+        raise InputError(f"{path} cannot be read as {','.join(columns)}: {error}.") from None
+    if header != columns:
+        raise InputError(f"{path} has the columns {','.join(header)}, not {','.join(columns)}.")
+    records, labels, numbers = ([row[place] for row in table] for place in range(3))
+    if records != list(range(len(records))):
+        raise InputError(f"{path} does not number its records from 0.")
+    if numbers != sorted(set(numbers)) or not set(numbers) <= set(known):
+        raise InputError(
+            f"{path}: each {column} must be there once, in ascending order, from {known[0]} to"
+            f" {known[-1]}."
+        )
+    return labels, numbers
 
 
 DATASET = Dataset(

@@ -60,7 +60,7 @@ def question(shared: Path, model: str, positions: list[int]) -> Problem:
         listed = [int(row[column]) for row in csv.DictReader(file)]
     indices = positions if model == "mnist_6_100" else [listed[p] for p in positions]
     split = load_split(dataset)
-    x, labels = torch.from_numpy(split.images(indices)), torch.from_numpy(split.labels[indices])
+    x, labels = torch.from_numpy(split.images(indices)), torch.from_numpy(split.labels_of(indices))
     network = import_onnx(shared / "models" / f"{model}.onnx")
     return Problem(network, x, labels, Ball(Norm.LINF, Fraction(RADII[model])))
 
@@ -152,7 +152,10 @@ def test_attacking_examples_at_once_pays(benchmark: BenchmarkFixture, shared: Pa
 def embedded(examples: list[int]) -> Problem:
     """About a network and images that are part of the project."""
     split = load_split("digits")
-    x, labels = torch.from_numpy(split.images(examples)), torch.from_numpy(split.labels[examples])
+    x, labels = (
+        torch.from_numpy(split.images(examples)),
+        torch.from_numpy(split.labels_of(examples)),
+    )
     network = import_onnx(
         Path(__file__).parents[2] / "submissions" / "digits-standard" / "model.onnx"
     )

@@ -1,4 +1,4 @@
-"""The training split of CIFAR-10: the official batches, or JPEG copies that say what they are."""
+"""The training split of CIFAR-10: the official batches, or others that say what they are."""
 
 import hashlib
 import io
@@ -144,3 +144,74 @@ def test_a_broken_archive_is_told(data: Path, broken: str) -> None:
     path.write_bytes({"cut": whole[:-60], "not an archive": b"x" * 999, "empty": b""}[broken])
     with pytest.raises(InputError, match="is not a whole archive"):
         train_split()
+
+
+def tile(batch: int, record: int) -> tuple[int, int, int]:
+    return batch, record // 10, record % 10
+
+
+def write_sheets(root: Path, present: dict[int, list[int]]) -> None:
+    """Five sheets whose tile k of batch b has the colour (b, row, column), and their tables."""
+    folder = root / "train_exact"
+    folder.mkdir(parents=True)
+    for batch in range(5):
+        colours = np.array([tile(batch, record) for record in range(100)], dtype=np.uint8)
+        grid = colours.reshape(10, 10, 3).repeat(32, 0).repeat(32, 1)
+        Image.fromarray(grid).save(folder / f"data_batch_{batch + 1}.webp", lossless=True)
+        lines = [
+            f"{place},{record % 10},{100 * batch + record}\n"
+            for place, record in enumerate(present.get(batch, [0]))
+        ]
+        table = "record,label,official_train_index\n" + "".join(lines)
+        (folder / f"data_batch_{batch + 1}.csv").write_text(table)
+
+
+@pytest.fixture
+def small_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes sheets have 10 by 10 tiles."""
+    for name, value in (("_TILES", 10), ("_BATCH", 100), ("_TRAIN_SIZE", 500)):
+        monkeypatch.setattr(cifar10, name, value)
+
+
+@pytest.mark.usefixtures("small_sheets")
+def test_lossless_sheets_are_the_training_images_that_their_tables_declare(data: Path) -> None:
+    write_sheets(data / "cifar10", {0: [0, 1, 23], 4: [99]})
+    write_folder(data / "cifar10", COPIES)
+    split = train_split()
+    assert list(split.examples) == [0, 1, 23, 100, 200, 300, 499]
+    assert split.labels.tolist() == [0, 1, 3, 0, 0, 0, 9]
+    colours = (split.images([23, 499])[:, :, 31, 0] * 255).round().astype(int).tolist()
+    assert colours == [list(tile(0, 23)), list(tile(4, 99))]
+    assert split.note.startswith("7 of the 500 official training images, without 2 to 22, ")
+    assert not split.complete
+
+
+@pytest.mark.usefixtures("small_sheets")
+def test_a_sheet_that_is_lossy_or_not_declared_is_refused(data: Path) -> None:
+    root = data / "cifar10"
+    write_sheets(root, {})
+    table = root / "train_exact" / "data_batch_2.csv"
+    for line, told in (("0,3,99", "from 100 to 199"), ("0,10,100", "label 10")):
+        table.write_text(f"record,label,official_train_index\n{line}\n")
+        with pytest.raises(InputError, match=told):
+            train_split()
+    table.write_text("record,label,official_train_index\n0,3,100\n")
+    assert len(train_split()) == 5
+    sheet = root / "train_exact" / "data_batch_5.webp"
+    Image.new("RGB", (320, 320)).save(sheet, lossless=False)
+    with pytest.raises(InputError, match="not a lossless WebP file"):
+        train_split()
+    Image.new("RGB", (320, 32)).save(sheet, lossless=True)
+    with pytest.raises(InputError, match="320 by 32 pixels, not 320"):
+        train_split()
+    sheet.unlink()
+    with pytest.raises(InputError, match=r"There is no train_exact/data_batch_5\.webp"):
+        train_split()
+
+
+def test_the_exact_training_images_have_the_published_means(shared_data: Path) -> None:
+    split = train_split()
+    assert len(split) == 49_923
+    means = split.images(split.examples[::7]).mean((0, 2, 3))
+    assert means == pytest.approx([0.4914, 0.4822, 0.4465], abs=2e-3)
+    assert (np.bincount(split.labels) > 4900).all()

@@ -126,14 +126,23 @@ def test_idx_files_are_decoded_and_checked() -> None:
 
 def test_a_declared_part_of_cifar10_says_that_it_is_a_part(shared_data: Path) -> None:
     part = find_dataset("cifar10").load("test")
-    assert len(part) == 300
+    missing = sorted({*range(10_000)} - {*part.examples})
+    assert missing[:3] == [1259, 1369, 1422]
+    assert len(part) == len(part.examples) == 10_000 - len(missing) == 9980
     assert not part.complete
-    assert part.note == "300 of the 10,000 official test images"
+    assert part.note.startswith("9,980 of the 10,000 official test images, without 1259, 1369, ")
+    assert part.note.endswith(", 9254")
     assert part.shape == (3, 32, 32)
     assert part.labels[:5].tolist() == [3, 8, 8, 0, 6]
-    record = (shared_data / "cifar10" / "test_batch.bin").read_bytes()[3073 : 2 * 3073]
-    green = np.frombuffer(record, dtype=np.uint8)[1 + 1024 : 1 + 2048].reshape(32, 32)
-    np.testing.assert_array_equal(part.images([1])[0, 1] * np.float32(255), green)
+    content = (shared_data / "cifar10" / "test_batch.bin").read_bytes()
+    # Behind the first gap, a record's place is no longer its official index.
+    for place, example in ((1, 1), (1258, 1258), (1259, 1260), (9979, 9999)):
+        record = np.frombuffer(content, dtype=np.uint8)[3073 * place : 3073 * (place + 1)]
+        green = record[1 + 1024 : 1 + 2048].reshape(32, 32)
+        np.testing.assert_array_equal(part.images([example])[0, 1] * np.float32(255), green)
+        assert part.labels_of([example]).tolist() == [record[0]]
+    with pytest.raises(InputError, match=r"Example 1259 is missing: here are 9,980 of the 10,000"):
+        part.images([1258, 1259])
 
 
 def write_cifar10(folder: Path, labels: list[int], declaration: str | None) -> None:
@@ -153,9 +162,13 @@ COLUMNS = "record,label,official_test_index\n"
         ([3, 8], None, "is not the official file"),
         ([3, 8], COLUMNS + "0,3,0\n", "does not declare the records"),
         ([3, 8], COLUMNS + "0,3,0\n1,7,1\n", "does not declare the records"),
-        ([3, 8], COLUMNS + "1,8,0\n0,3,1\n", "does not declare the records"),
-        ([3, 8], COLUMNS + "0,3,0\n1,8,0\n", "twice or outside"),
-        ([3, 8], COLUMNS + "0,3,0\n1,8,10000\n", "twice or outside"),
+        ([3, 8], COLUMNS + "1,8,0\n0,3,1\n", "does not number its records from 0"),
+        ([3, 8], COLUMNS + "0,3,0\n2,8,1\n", "does not number its records from 0"),
+        ([3, 8], COLUMNS + "0,3,0\n1,8,0\n", "once, in ascending order, from 0 to 9999"),
+        ([3, 8], COLUMNS + "0,3,1\n1,8,0\n", "once, in ascending order, from 0 to 9999"),
+        ([3, 8], COLUMNS + "0,3,0\n1,8,10000\n", "once, in ascending order, from 0 to 9999"),
+        ([3, 8], COLUMNS + "0,3,-1\n1,8,0\n", "once, in ascending order, from 0 to 9999"),
+        ([3, 8], COLUMNS + "0,3,0\n1,8,\n", "cannot be read"),
         ([3, 8], COLUMNS + "0,3,0\n1,8\n", "cannot be read"),
         ([3, 8], "", "cannot be read"),
         ([3, 8], "a,b,c\n0,3,0\n1,8,1\n", "has the columns"),
@@ -171,9 +184,24 @@ def test_a_part_of_cifar10_that_is_not_declared_is_refused(
         find_dataset("cifar10").load("test")
 
 
-def test_a_declared_record_may_have_no_official_index(data: Path) -> None:
-    write_cifar10(data / "cifar10", [3, 8], COLUMNS + "0,3,0\n1,8,\n")
-    assert len(find_dataset("cifar10").load("test")) == 2
+def test_examples_are_called_by_the_official_index_that_is_declared(data: Path) -> None:
+    write_cifar10(data / "cifar10", [3, 8, 5], COLUMNS + "0,3,7\n1,8,40\n2,5,9998\n")
+    part = find_dataset("cifar10").load("test")
+    assert list(part.examples) == [7, 40, 9998]
+    assert part.labels_of([9998, 7]).tolist() == [5, 3]
+    assert part.note == (
+        "3 of the 10,000 official test images, without 0 to 6, 8 to 39, 41 to 9997, 9999"
+    )
+    write_cifar10(data / "cifar10", [3, 8, 5], COLUMNS + "0,3,7\n1,8,41\n2,5,9998\n")
+    assert find_dataset("cifar10").load("test").sha256 != part.sha256
+
+
+def test_a_whole_test_set_that_is_not_the_official_one_is_refused(data: Path) -> None:
+    """A declaration is for images that are missing, not for images that are others."""
+    lines = "".join(f"{index},3,{index}\n" for index in range(10_000))
+    write_cifar10(data / "cifar10", [3] * 10_000, COLUMNS + lines)
+    with pytest.raises(InputError, match="is not the official file"):
+        find_dataset("cifar10").load("test")
 
 
 def test_half_a_record_is_refused() -> None:
