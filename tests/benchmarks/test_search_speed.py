@@ -55,7 +55,7 @@ RADII = {"mnist_cnn_a_adv": "3/10", "cifar_cnn_a_adv": "2/255", "mnist_6_100": "
 def question(shared: Path, model: str, positions: list[int]) -> Problem:
     dataset, column = ("mnist", "mnist_test_index")
     if model.startswith("cifar"):
-        dataset, column = ("cifar10", "cifar10_record")
+        dataset, column = ("cifar10", "cifar10_official_index")
     with (shared / "models" / "sdp_examples.csv").open() as file:
         listed = [int(row[column]) for row in csv.DictReader(file)]
     indices = positions if model == "mnist_6_100" else [listed[p] for p in positions]
