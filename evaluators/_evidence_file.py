@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from evaluators.errors import CertificateError
 
-FORMAT = 1
+FORMAT = 2
 BOX = "box"
 NORMS = ("linf", "l2", "l1", BOX)
 BOX_ENDS = ("box_lower", "box_upper")

@@ -1,27 +1,15 @@
-"""What a certificate is about: a network as matrices, a region; and whether its trees are complete.
-
-The matrices are read off by applying operations to one-hot inputs. An entry of W·e is one product
-w·1 and zeros, so it is exact in float64, however the operation is implemented; neither adjoints nor
-absolute values take part. Max-pools are written with ReLUs here once more.
-"""
+"""What a certificate is about: matrices and a region; and whether its trees are complete."""
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from itertools import pairwise
-from math import prod
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.sparse import csr_matrix, identity, vstack
 
-from evaluators._recheck_arithmetic import AT_ONCE, LARGEST, SIDES, Arithmetic, Array
-from evaluators.affine import Adjoint, AffineMap, Convolution, Dense, Diagonal, Gather, Reshape
+from evaluators._recheck_arithmetic import LARGEST, SIDES, Arithmetic, Array
 from evaluators.certificate import BOX, Certificate
-from evaluators.elementwise import LeakyReLU
 from evaluators.errors import CertificateError
-from evaluators.network import Input, MaxPool, Network, Node, Sum
 
 Path = list[tuple[int, int]]  # the splits from the root: units and signs
 
@@ -45,89 +33,39 @@ class Step:
     roundings: int = 0  # that its weights are off
 
 
-@lru_cache(maxsize=2)
-def steps_of(network: Network) -> list[Step]:
-    """The nodes of a network, or a refusal because of a kind that certificates do not cover."""
-    steps, places = list[Step](), list[int]()
-    for node in network.nodes:
-        parents = tuple(places[parent] for parent in node.parents)
-        if isinstance(node.operation, MaxPool):
-            _write_pool(steps, node.operation, parents)
-        else:
-            steps.append(_step(node, parents))
-        places.append(len(steps) - 1)
-    return steps
+@dataclass(frozen=True, eq=False)
+class CheckedModel:
+    """What a file says, as the checker reads it: its nodes in the file's order.
+
+    Attributes:
+        steps: the input first, the logits last.
+        input_shape: of one input, without the batch dimension.
+        classes: number of logits.
+        sha256: of the file.
+    """
+
+    steps: tuple[Step, ...]
+    input_shape: tuple[int, ...]
+    classes: int
+    sha256: str
 
 
-def _write_pool(steps: list[Step], pool: MaxPool, parents: tuple[int, ...]) -> None:
-    """Its windows in a row, and again and again the larger of every pair: a + relu(b - a)."""
-    windows = _weights(pool)
-    steps.append(_affine(parents, identity(windows.shape[1], format="csr")[windows.indices]))
-    sizes = np.diff(windows.indptr)
-    while sizes.max() > 1:
-        x, unit = len(steps) - 1, identity(sizes.sum(), format="csr")
-        place = np.concatenate([np.arange(size) for size in sizes])
-        even, paired = place % 2 == 0, place + 1 < np.repeat(sizes, sizes)
-        first, own, other = unit[even], unit[even & paired], unit[np.roll(even & paired, 1)]
-        one, kept = own @ own.T, first @ first.T
-        steps += [_affine((x,), first), _affine((x,), other), _affine((x,), own)]
-        steps += [_affine((x + 3,), -one), _affine((x + 2, x + 4), one)]
-        steps += [Step(one.shape[0], (x + 5,), leak=0.0), _affine((x + 6,), first @ own.T)]
-        steps += [_affine((x + 1, x + 7), kept)]
-        sizes = (sizes + 1) // 2
-    steps.append(_affine((len(steps) - 1,), identity(len(sizes), format="csr")))
-
-
-def _affine(parents: tuple[int, ...], matrix: Any, bias: Any = 0.0, roundings: int = 0) -> Step:
+def affine(parents: tuple[int, ...], matrix: Any, bias: Any = 0.0, roundings: int = 0) -> Step:
+    """The step matrix · (sum of the parents) + bias."""
     weights, size = matrix.tocsr(), matrix.shape[0]
     counts = np.append(np.diff(weights.indptr), np.bincount(weights.indices))
     shift = np.broadcast_to(bias, size).astype(np.float64)
     return Step(size, parents, None, weights, shift, int(counts.max()), roundings)
 
 
-def _step(node: Node, parents: tuple[int, ...]) -> Step:
-    operation: Any = node.operation
-    inner, size = operation, prod(node.shape)
-    if isinstance(operation, Input | LeakyReLU):
-        return Step(size, parents, getattr(operation, "leak", None))
-    if isinstance(operation, Sum):
-        return _affine(parents, identity(size))
-    while isinstance(inner, Adjoint):
-        inner = inner.inner
-    covered = isinstance(inner, Convolution | Dense | Diagonal | Gather | Reshape)
-    kind = f"node '{node.name}' is a {type(operation).__name__}"
-    require(covered, f"{kind}, which certificates do not cover.")
-    weights, bias = _weights(operation), np.zeros(size)
-    if operation.bias is not None:
-        bias = operation.bias.detach().cpu().double().expand(node.shape).reshape(-1).numpy()
-    finite = np.abs(np.append(weights.data, bias)) < LARGEST
-    require(finite, f"the weights of node '{node.name}' are not finite.")
-    # In how many roundings the importer computed a weight: of an average, of a normalisation.
-    roundings = int(getattr(inner, "rounded", getattr(inner, "roundings", 0)))
-    return _affine(parents, weights, bias, roundings)
-
-
-def _weights(operation: AffineMap | MaxPool) -> Any:
-    """W, `[outputs, inputs]`; of a max-pool a one wherever a window holds an input."""
-    apply = operation if isinstance(operation, MaxPool) else operation.linear
-    inputs, blocks = prod(operation.input_shape), list[Any]()
-    count = max(1, AT_ONCE // max(inputs, prod(operation.output_shape)))
-    for first in range(0, inputs, count):
-        one_hot = torch.from_numpy(np.eye(min(count, inputs - first), inputs, first))
-        with torch.inference_mode():
-            result = apply(one_hot.reshape(-1, *operation.input_shape))
-        blocks.append(csr_matrix(result.flatten(1).numpy()))
-        require(sum(block.nnz for block in blocks) <= 2**27, "a layer has more than 2^27 weights.")
-    return vstack(blocks).T.tocsr()
-
-
-def check_claim(network: Network, made: Certificate, sha256: str | None) -> None:
-    """That the certificate speaks about this network."""
+def check_claim(model: CheckedModel, made: Certificate) -> None:
+    """That the certificate speaks about this model."""
     # What `save` and `load` would refuse is refused here, too.
     Certificate.from_arrays(made.arrays())
-    same = not sha256 or not made.model_sha256 or sha256 == made.model_sha256
+    require(made.model_sha256 is not None, "it does not say which model it is about.")
+    same = made.model_sha256 == model.sha256
     require(same, "it is about another model: the SHA-256 differ.")
-    shape, classes = network.input_shape, network.classes
+    shape, classes = model.input_shape, model.classes
     require(made.classes == classes >= 2, f"it is about {made.classes} classes, not {classes}.")
     require(0 <= made.label < classes, f"its label {made.label} is not a class.")
     fits = [x is None or x.shape == shape for x in (made.x, made.box_lower, made.box_upper)]

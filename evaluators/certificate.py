@@ -1,11 +1,12 @@
 """A certificate: the evidence of a proof by linear bounds and splits, checked without a search.
 
 About a network of affine maps, sums and (leaky) ReLUs (a max-pool is first rewritten as ReLUs).
-An elementwise node is named by its position in `network.nodes`; bounds are about the entries of
-its parent, flat. An entry whose claimed bounds straddle zero is a *unit*; units are numbered by
-node and entry. The file is one compressed `.npz` of plain arrays: `meta` (JSON), `x` or
-`box_lower` and `box_upper`, `lower.V`, `upper.V`, `rows.V`, `signs.V`, `slopes.V` for each
-elementwise node V, and the fields of `Leaves` and `Cuts` as `leaf.goal`, `cut.goal` and so on.
+A *layer* is one (leaky) ReLU of the model's file; layers are numbered from 0 in the file's order,
+with those that a max-pool is rewritten into in their order. Bounds are about the entries that the
+layer reads, flat. An entry whose claimed bounds straddle zero is a *unit*; units are numbered by
+layer and entry. The file is one compressed `.npz` of plain arrays: `meta` (JSON), `x` or
+`box_lower` and `box_upper`, `lower.K`, `upper.K`, `rows.K`, `signs.K`, `slopes.K` for each layer
+K, and the fields of `Leaves` and `Cuts` as `leaf.goal`, `cut.goal` and so on.
 What the arrays claim is verified by `evaluators.recheck`.
 """
 
@@ -18,14 +19,14 @@ from evaluators.errors import CertificateError
 
 @dataclass(frozen=True, eq=False)
 class LayerBounds:
-    """Claims about the pre-activation entries of one elementwise node.
+    """Claims about the pre-activation entries of one layer.
 
     Attributes:
         lower, upper: float64 `[n]`, the claimed bounds.
         rows, signs: int64 and int8 `[r]`, the entries that are bounded by a proof of their own:
             sign +1 proves the lower bound, -1 the upper one. All other claims follow from interval
             arithmetic.
-        slopes: float16 `[r, units of all earlier nodes]`, of the line below each unit.
+        slopes: float16 `[r, units of all earlier layers]`, of the line below each unit.
     """
 
     lower: Array
@@ -70,7 +71,7 @@ class Cuts(Leaves):
         target: float64 `[C]`, positive.
         clip_start: int64 `[C + 1]`, where each cut's bounds begin in the next three.
         clip_unit, clip_sign: int64 and int8, the units, and +1 for a lower and -1 for an upper
-            bound; q comes from its proof among the `rows` of its node.
+            bound; q comes from its proof among the `rows` of its layer.
         clip_gamma: float32.
     """
 
@@ -86,20 +87,20 @@ class Certificate(Evidence):
     """The claim that a network answers `label` in a whole region, and the numbers that prove it.
 
     Attributes:
-        layers: the claims about each elementwise node, by its position.
+        layers: the claims about each layer, in their order.
         leaves: of the split trees.
         cuts: what some leaves rest on.
     """
 
-    layers: dict[int, LayerBounds]
+    layers: tuple[LayerBounds, ...]
     leaves: Leaves
     cuts: Cuts
 
     def arrays(self) -> dict[str, Array]:
         """The file's arrays by name."""
         arrays = super().arrays()
-        for node, layer in sorted(self.layers.items()):
-            arrays |= {f"{f.name}.{node}": getattr(layer, f.name) for f in fields(layer)}
+        for number, layer in enumerate(self.layers):
+            arrays |= {f"{f.name}.{number}": getattr(layer, f.name) for f in fields(layer)}
         for prefix, table in (("leaf", self.leaves), ("cut", self.cuts)):
             arrays |= {f"{prefix}.{f.name}": getattr(table, f.name) for f in fields(table)}
         return arrays
@@ -111,16 +112,16 @@ class Certificate(Evidence):
         Raises:
             CertificateError: as of `Evidence.from_arrays`.
         """
-        nodes = sorted(_node_of(name) for name in arrays if name.startswith("lower."))
+        numbers = range(sum(name.startswith("lower.") for name in arrays))
         kinds = {f"leaf.{name}": kind for name, kind in _LEAVES.items()}
         kinds |= {f"cut.{name}": kind for name, kind in _CUTS.items()}
-        for node in nodes:
-            kinds |= {f"{name}.{node}": kind for name, kind in _LAYER.items()}
+        for number in numbers:
+            kinds |= {f"{name}.{number}": kind for name, kind in _LAYER.items()}
         claim = claim_of(arrays, kinds)
-        layers = {
-            node: LayerBounds(**{name: arrays[f"{name}.{node}"] for name in _LAYER})
-            for node in nodes
-        }
+        layers = tuple(
+            LayerBounds(**{name: arrays[f"{name}.{number}"] for name in _LAYER})
+            for number in numbers
+        )
         leaves = Leaves(**{name: arrays[f"leaf.{name}"] for name in _LEAVES})
         cuts = Cuts(**{name: arrays[f"cut.{name}"] for name in _CUTS})
         _check_sizes(layers, leaves, cuts)
@@ -178,26 +179,17 @@ _CUTS: Kinds = _LEAVES | {
 """Type and rank of each array."""
 
 
-def _node_of(name: str) -> int:
-    number = name.removeprefix("lower.")
-    if not (number.isascii() and number.isdecimal() and len(number) < 10) or (
-        number != str(int(number))
-    ):
-        raise CertificateError(f"the array '{name}' does not name a node.")
-    return int(number)
-
-
-def _check_sizes(layers: dict[int, LayerBounds], leaves: Leaves, cuts: Cuts) -> None:
+def _check_sizes(layers: tuple[LayerBounds, ...], leaves: Leaves, cuts: Cuts) -> None:
     """The sizes that must agree within the file, whatever the network is."""
     units = 0
-    for node, layer in layers.items():
+    for number, layer in enumerate(layers):
         count = len(layer.rows)
         if len(layer.lower) != len(layer.upper):
-            raise CertificateError(f"'lower.{node}' and 'upper.{node}' differ in size.")
+            raise CertificateError(f"'lower.{number}' and 'upper.{number}' differ in size.")
         if len(layer.signs) != count or layer.slopes.shape != (count, units):
             raise CertificateError(
-                f"'slopes.{node}' has shape {layer.slopes.shape} and 'signs.{node}' size"
-                f" {len(layer.signs)}; 'rows.{node}' and the earlier units need {(count, units)}."
+                f"'slopes.{number}' has shape {layer.slopes.shape} and 'signs.{number}' size"
+                f" {len(layer.signs)}; 'rows.{number}' and the earlier units need {(count, units)}."
             )
         units += int(((layer.lower < 0) & (layer.upper > 0)).sum())
     for prefix, table in (("leaf", leaves), ("cut", cuts)):

@@ -2,8 +2,9 @@
 
 Guarantee: an accepted certificate proves that in real arithmetic the network, with exactly its
 given weights, answers `label` (its logit is strictly the largest) at every point of the region.
-Trusted: the importer, the operations applied to one-hot inputs, and IEEE float64 (errors bounded in
-`_recheck_arithmetic`) or Python's integers; nothing of the methods that make certificates.
+Trusted: the reader of files (`recheck_reader`), and IEEE float64 (errors bounded in
+`_recheck_arithmetic`) or Python's integers; nothing of the methods that make certificates, nor of
+the importer that they get their network from.
 Cost: one backward pass for each claimed row and leaf, in batches of matrix products.
 
 By induction over the nodes. Of a ReLU's pre-activation z the claimed bounds must follow from
@@ -31,10 +32,16 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from evaluators._recheck_arithmetic import AT_ONCE, LARGEST, SIDES, Arithmetic, Array
-from evaluators._recheck_claim import Region, check_claim, check_leaves, known, require, steps_of
+from evaluators._recheck_claim import (
+    CheckedModel,
+    Region,
+    check_claim,
+    check_leaves,
+    known,
+    require,
+)
 from evaluators.certificate import Certificate, Leaves
 from evaluators.errors import CertificateError
-from evaluators.network import Network
 
 _EXACT_WORK = 300_000  # products up to which exact arithmetic is chosen by itself: about a second
 _END = np.array([0, 0, 1])  # which of the floors is about sign·z, by sign: 1 and -1
@@ -57,21 +64,15 @@ class Recheck:
     arithmetic: str = ""
 
 
-def recheck(
-    network: Network,
-    certificate: Certificate,
-    *,
-    model_sha256: str | None = None,
-    exact: bool | None = None,
-) -> Recheck:
-    """Whether a certificate proves its claim about a network, that of the file with this SHA-256.
+def recheck(model: CheckedModel, certificate: Certificate, *, exact: bool | None = None) -> Recheck:
+    """Whether a certificate proves its claim about a model, as `read_model` read it.
 
     `exact` says which arithmetic; None takes the exact one where it is quick.
     """
     try:
-        check_claim(network, certificate, model_sha256)
+        check_claim(model, certificate)
         with np.errstate(all="ignore"):
-            return _Checker(network, certificate, exact).run()
+            return _Checker(model, certificate, exact).run()
     except CertificateError as error:
         return Recheck(False, str(error))
 
@@ -79,11 +80,14 @@ def recheck(
 class _Checker:
     """Bounds of z are kept as its *floors*: numbers not above z, and not above -z."""
 
-    def __init__(self, network: Network, made: Certificate, exact: bool | None) -> None:
-        self.made, self.steps, self.cuts = made, steps_of(network), made.cuts
+    def __init__(self, model: CheckedModel, made: Certificate, exact: bool | None) -> None:
+        self.made, self.steps, self.cuts = made, model.steps, made.cuts
+        # The layer of each ReLU, by its position among all nodes.
+        relus = [place for place, step in enumerate(self.steps) if step.leak is not None]
+        self.layer_at = {place: layer for layer, place in enumerate(relus)}
         if exact is None:
             products = (prod(step.weights.shape) for step in self.steps if step.weights is not None)
-            proofs = sum(len(layer.rows) for layer in made.layers.values()) + len(made.leaves.goal)
+            proofs = sum(len(layer.rows) for layer in made.layers) + len(made.leaves.goal)
             exact = (proofs + 2) * sum(products) <= _EXACT_WORK
         self.ar = Arithmetic(exact)
         self.region = Region(made, self.ar)
@@ -106,12 +110,12 @@ class _Checker:
     def run(self) -> Recheck:
         """Verify everything, or raise with the first thing that is wrong."""
         layers, leaves = self.made.layers, len(self.made.leaves.goal)
-        strange = layers.keys() ^ {v for v, x in enumerate(self.steps) if x.leak is not None}
-        require(not strange, f"node {min(strange, default=0)} has bounds or is a ReLU, not both.")
+        found, needed = len(layers), len(self.layer_at)
+        require(found == needed, f"it is about {found} layers of ReLUs; the model has {needed}.")
         for position in range(len(self.steps)):
             self.floors.append(self._interval(position))
             require(self._size(position) < LARGEST, f"the values of node {position} are too large.")
-        margin, bounds = self._margin(), 2 * sum(len(layer.lower) for layer in layers.values())
+        margin, bounds = self._margin(), 2 * sum(len(layer.lower) for layer in layers)
         return Recheck(True, "", margin, leaves, bounds, "exact" if self.ar.exact else "float64")
 
     def _size(self, position: int) -> Array:
@@ -141,11 +145,12 @@ class _Checker:
 
     def _verify(self, position: int, parent: int, leak: float) -> None:
         """The claimed bounds of one ReLU's parent; then the lines that they allow."""
-        ar, layer, size = self.ar, self.made.layers[position], self.steps[parent].size
+        ar, at, size = self.ar, self.layer_at[position], self.steps[parent].size
+        layer = self.made.layers[at]
         count, ends = len(layer.lower), np.arange(len(layer.rows) + 1)
-        require(count == size, f"node {position} has {size} entries, not {count}.")
-        require(layer.lower <= layer.upper, f"a bound of node {position} is above the upper one.")
-        known(f"rows of node {position}", layer.rows, layer.signs, size)
+        require(count == size, f"layer {at} has {size} entries, not {count}.")
+        require(layer.lower <= layer.upper, f"a bound of layer {at} is above the upper one.")
+        known(f"rows of layer {at}", layer.rows, layer.signs, size)
         units = np.flatnonzero((layer.lower < 0) & (layer.upper > 0))
         first, stable = len(self.leak), ar.array(np.where(layer.lower >= 0, 1.0, leak))
         self.relaxed[position] = units, slice(first, first + len(units)), stable
@@ -165,7 +170,7 @@ class _Checker:
                 if key in self.used:
                     self.planes[key] = weight.copy(), *rest
         for end, side in enumerate(("lower", "upper")):
-            reason = f"the {side} bound of entry # of node {position} does not follow."
+            reason = f"the {side} bound of entry # of layer {at} does not follow."
             require(told[end] <= proved[end], reason)
         self.floors[parent] = np.maximum(self.floors[parent], told)
         self.leak = np.append(self.leak, ar.array(np.full(len(units), leak)))

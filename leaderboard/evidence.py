@@ -19,6 +19,7 @@ from evaluators.onnx_import import import_onnx
 from evaluators.onnx_runtime import Runtime
 from evaluators.problem import Ball, Problem
 from evaluators.recheck import recheck
+from evaluators.recheck_reader import CheckedModel, read_model
 from evaluators.replay import recheck_refutation, why_not_replayed
 from evaluators.verdict import Status, Verdict
 from leaderboard.data_files import sha256_of
@@ -126,18 +127,14 @@ def recheck_files(
     if not model.is_file():
         raise InputError(f"{model}: there is no such file.")
     paths = _evidence_in(places)
-    try:
-        network = import_onnx(model)
-    except UnsupportedModelError as error:
-        raise InputError(*error.problems) from error
     sha256 = sha256_of(model)
     for path in paths:
         started = time.perf_counter()
         try:
             if path.name.endswith(WITNESS):
-                entry = _refuted(_runtime(model, sha256), path, sha256)
+                entry = _refuted(_guarded(model, sha256), path, sha256)
             else:
-                entry = _proved(network, path, sha256, exact)
+                entry = _proved(_checked(model, sha256), path, exact)
         except CertificateError as error:
             reason = str(error).removeprefix(f"{path}: ")
             entry = {"kind": None, "accepted": False, "reason": reason}
@@ -150,9 +147,31 @@ _EMPTY: dict[str, Any] = dict.fromkeys(
 )
 
 
-def _proved(network: Network, path: Path, sha256: str, exact: bool | None) -> dict[str, Any]:
+@lru_cache(maxsize=2)
+def _checked(path: Path, sha256: str) -> CheckedModel:
+    """The file as the checker reads it."""
+    try:
+        model = read_model(path.read_bytes())
+    except UnsupportedModelError as error:
+        raise InputError(f"{path}: {error}") from error
+    if model.sha256 != sha256:
+        raise InputError(f"{path}: the file was changed while it was read; run again.")
+    return model
+
+
+@lru_cache(maxsize=2)
+def _guarded(path: Path, sha256: str) -> Runtime:
+    """onnxruntime, for a file that the importer has found harmless."""
+    try:
+        import_onnx(path)
+    except UnsupportedModelError as error:
+        raise InputError(*error.problems) from error
+    return _runtime(path, sha256)
+
+
+def _proved(model: CheckedModel, path: Path, exact: bool | None) -> dict[str, Any]:
     certificate = Certificate.load(path)
-    found = recheck(network, certificate, model_sha256=sha256, exact=exact)
+    found = recheck(model, certificate, exact=exact)
     return {
         **_claim(certificate, "certificate"),
         "accepted": found.accepted,

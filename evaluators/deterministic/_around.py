@@ -32,7 +32,7 @@ class Around:
         x: the example in float64, `[1, *shape]`.
         unrolled, lines: the network around it.
         goals: margins of the label over each other class, classes in order.
-        layers: the bounds of all elementwise nodes and what proves them.
+        layers: the bounds of all elementwise nodes, by position, and what proves them.
     """
 
     problem: Problem
@@ -85,7 +85,7 @@ class Around:
             x=self.problem.x[0].float().cpu().numpy() if ball else None,
             box_lower=region.lower[0].cpu().numpy() if isinstance(region, Box) else None,
             box_upper=region.upper[0].cpu().numpy() if isinstance(region, Box) else None,
-            layers=self.layers,
+            layers=tuple(bounds for _, bounds in sorted(self.layers.items())),
             **tables(
                 leaves, [c for c in range(self.problem.classes) if c != label], len(self.lines.leak)
             ),

@@ -15,6 +15,7 @@ DOORS = {
         "evaluators/onnx_import.py",
         "evaluators/onnx_schema.py",
         "evaluators/onnx_wire.py",
+        "evaluators/recheck_reader.py",
     },
     "onnxruntime": {"evaluators/onnx_runtime.py"},
     "pyarrow": {"leaderboard/results.py", "leaderboard/results_export.py"},

@@ -29,10 +29,10 @@ from evaluators.falsification.pgd import PGD
 from evaluators.network import Network
 from evaluators.onnx_import import import_onnx
 from evaluators.problem import Ball, Norm, Problem
-from evaluators.recheck import recheck
 from evaluators.verdict import Status
 from leaderboard.run import load_split
 from tests.benchmarks.test_bounds_speed import seconds
+from tests.fixtures.checked import recheck
 
 DECIDED = {1: 4.3, 2: 14.2, 3: 2.5, 4: 3.2, 9: 2.7, 11: 12.4, 15: 8.6, 19: 7.8}
 """Positions in the list of examples, and the seconds that tuned α,β-CROWN takes for each."""

@@ -17,9 +17,9 @@ from evaluators.falsification.pgd import PGD
 from evaluators.maxima import without_max_pools
 from evaluators.network import Network
 from evaluators.problem import Ball, Box, Norm, Problem
-from evaluators.recheck import recheck
 from evaluators.verdict import Status
 from tests.evaluators.test_branch_and_bound import truth, wide_network
+from tests.fixtures.checked import recheck
 from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of
 from tests.fixtures.unrolled import PIECEWISE, about, mixed
 

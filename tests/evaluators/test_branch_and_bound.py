@@ -24,9 +24,9 @@ from evaluators.falsification.pgd import PGD
 from evaluators.maxima import without_max_pools
 from evaluators.network import Network
 from evaluators.problem import Ball, Box, Norm, Problem
-from evaluators.recheck import recheck
 from evaluators.verdict import Status, Verdict
 from tests.fixtures.certificates import least_margin
+from tests.fixtures.checked import recheck
 from tests.fixtures.exact import Vector
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of

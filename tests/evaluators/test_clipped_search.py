@@ -26,8 +26,8 @@ from evaluators.deterministic._unit_lines import Bounds
 from evaluators.maxima import without_max_pools
 from evaluators.network import Network
 from evaluators.problem import Ball, Norm, Problem
-from evaluators.recheck import recheck
 from tests.fixtures.certificates import least_margin
+from tests.fixtures.checked import recheck
 from tests.fixtures.searching import no_witness
 from tests.fixtures.tiny import FAMILIES, least_margins, points_of
 from tests.fixtures.unrolled import PIECEWISE, about, around

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluators.recheck import _Checker, recheck
+from evaluators.recheck import _Checker
+from tests.fixtures.checked import recheck
 from tests.fixtures.cuts import (
     CUT_FORGERIES,
     CUTTING,

@@ -11,9 +11,9 @@ import torch
 from evaluators.evaluator import catalogue
 from evaluators.network import Network
 from evaluators.problem import Ball, Norm, Problem
-from evaluators.recheck import recheck
 from evaluators.verdict import Status
 from tests.benchmarks.test_search_speed import question
+from tests.fixtures.checked import recheck
 from tests.fixtures.tiny import FAMILIES, centers
 
 PIECEWISE = ("relu 2-3-2", "relu 2-4-4-3", "leaky 2-4-3-3", "residual", "convolutional", "pooled")

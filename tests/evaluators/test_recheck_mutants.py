@@ -19,9 +19,9 @@ from evaluators.affine import Dense
 from evaluators.certificate import BOX, Certificate
 from evaluators.network import Network
 from evaluators.problem import Norm
-from evaluators.recheck import recheck
 from tests.fixtures import cuts as fixtures
 from tests.fixtures.certificates import Cheat, Claim, Maker, least_margin, region_of, widest
+from tests.fixtures.checked import recheck
 from tests.fixtures.mutants import MUTATIONS, OF_CUTS, Mutation
 from tests.fixtures.tiny import FAMILIES, centers
 

@@ -21,7 +21,8 @@ from evaluators.deterministic._intervals import interval_bounds
 from evaluators.elementwise import LeakyReLU
 from evaluators.errors import CertificateError
 from evaluators.network import Network
-from evaluators.recheck import _Checker, recheck
+from evaluators.recheck import _Checker
+from tests.fixtures.checked import checked, recheck
 from tests.fixtures.forgeries import leaves_of, no_cuts
 from tests.fixtures.networks import Graph
 
@@ -55,19 +56,15 @@ def claim(network: Network, random: Generator, norm: str) -> Certificate:
     x = random.random(3, dtype=np.float32)
     center = torch.from_numpy(x)[None].double()
     bounds = interval_bounds(network, (center - 0.5).clamp(0, 1), (center + 0.5).clamp(0, 1))
-    layers, units = {}, 0
-    for position, node in enumerate(network.nodes):
+    layers, units = list[LayerBounds](), 0
+    for node in network.nodes:
         if isinstance(node.operation, LeakyReLU):
             lower, upper = (end[0].numpy() for end in bounds[node.parents[0]])
             room = 1e-6 * (np.abs(lower) + np.abs(upper))
             lower, upper = lower - room, upper + room
-            layers[position] = LayerBounds(
-                lower,
-                upper,
-                np.zeros(0, dtype=np.int64),
-                np.zeros(0, dtype=np.int8),
-                np.zeros((0, units), dtype=np.float16),
-            )
+            none = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int8)
+            slopes = np.zeros((0, units), dtype=np.float16)
+            layers.append(LayerBounds(lower, upper, *none, slopes))
             units += int(((lower < 0) & (upper > 0)).sum())
     leaves = leaves_of([], 1)
     empty = np.zeros((0, units), dtype=np.float16)
@@ -77,7 +74,7 @@ def claim(network: Network, random: Generator, norm: str) -> Certificate:
         label=0,
         classes=3,
         x=x,
-        layers=layers,
+        layers=tuple(layers),
         leaves=replace(leaves, slopes=empty),
         cuts=no_cuts(units),
     )
@@ -93,7 +90,7 @@ def test_float64_bounds_are_never_above_the_exact_ones(seed: int, norm: str, lea
     random = np.random.default_rng(seed)
     network = wild_network(random, leak)
     made = claim(network, random, norm)
-    checkers = [_Checker(network, made, exact) for exact in (False, True)]
+    checkers = [_Checker(checked(network), made, exact) for exact in (False, True)]
     for checker in checkers:
         with suppress(CertificateError):  # there are no leaves
             checker.run()
@@ -128,7 +125,7 @@ def checker_of(seed: int, norm: str = "linf") -> tuple[_Checker, Generator]:
     """In float64, with the claims of a wild network verified."""
     random = np.random.default_rng(seed)
     network = wild_network(random, 0.1)
-    checker = _Checker(network, claim(network, random, norm), False)
+    checker = _Checker(checked(network), claim(network, random, norm), False)
     with suppress(CertificateError):
         checker.run()
     return checker, random
@@ -162,7 +159,7 @@ def line_at(z: Fraction, leak: Fraction, a: float, before: float) -> Fraction:
 def test_what_a_relu_adds_is_below_what_it_gains_anywhere(seed: int) -> None:
     """Piecewise linear in z: least at the ends of its interval, or at the kink."""
     checker, random = checker_of(seed)
-    claimed = checker.made.layers[2]
+    claimed = checker.made.layers[0]
     units = np.flatnonzero((claimed.lower < 0) & (claimed.upper > 0))
     rows = wild(random, 1, 4)
     alpha = random.uniform(0.2, 1, (1, len(units))).astype(np.float16).astype(float)
@@ -194,7 +191,7 @@ def test_a_relu_is_charged_for_each_of_its_roundings() -> None:
         if seed % 2:
             sign[0, 0], beta[0, 0] = 1.0, 10.0 ** random.uniform(0, 15)
         before, added, lost = checker._through(2, rows, lines_of(checker, one, sign, beta))
-        claimed, entry = checker.made.layers[2], units[0]
+        claimed, entry = checker.made.layers[0], units[0]
         ends = (Fraction(claimed.lower[entry]), Fraction(0), Fraction(claimed.upper[entry]))
         parts = ends[seed % 2 :]
         gained = min(line_at(z, Fraction(0.1), rows[0, entry], before[0, entry]) for z in parts)
@@ -221,7 +218,7 @@ def test_the_least_value_over_a_region_is_below_the_exact_one(seed: int, norm: s
 def test_a_leak_is_rounded_outward(monkeypatch: pytest.MonkeyPatch) -> None:
     checker, random = checker_of(0)
     values = random.normal(size=50)
-    checker.steps = [checker.steps[0], Step(50, (0,)), Step(50, (1,), leak=0.1)]
+    checker.steps = (checker.steps[0], Step(50, (0,)), Step(50, (1,), leak=0.1))
     checker.floors[1:] = [np.stack((values, -values))]
     monkeypatch.setattr(checker, "_verify", lambda *_: None)
     lowers, uppers = SIDES * checker._interval(2)
@@ -242,11 +239,11 @@ def test_the_interval_of_a_sum_of_branches_is_rounded_outward() -> None:
             classes=3,
             box_lower=x.astype(np.float64) / 3,
             box_upper=x.astype(np.float64) / 3,
-            layers={},
+            layers=(),
             leaves=leaves_of([], 0),
             cuts=no_cuts(0),
         )
-        checker = _Checker(graph.network(), made, False)
+        checker = _Checker(checked(graph.network()), made, False)
         with suppress(CertificateError):
             checker.run()
         total = [9 * Fraction(value) for value in (x.astype(np.float64) / 3).tolist()]
@@ -273,7 +270,7 @@ def test_a_sum_that_float64_gets_wrong_proves_nothing(place: str) -> None:
             label=0,
             classes=2,
             x=np.array([0.5], dtype=np.float32),
-            layers={},
+            layers=(),
             leaves=leaves_of([(1, [], 0.0)], 0),
             cuts=no_cuts(0),
         )

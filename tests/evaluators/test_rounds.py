@@ -27,9 +27,9 @@ from evaluators.elementwise import LeakyReLU
 from evaluators.maxima import without_max_pools
 from evaluators.network import Network
 from evaluators.problem import Ball, Norm, Problem
-from evaluators.recheck import recheck
 from evaluators.verdict import Status
 from tests.evaluators.test_branch_and_bound import NETWORKS, truth, wide_network
+from tests.fixtures.checked import recheck
 from tests.fixtures.searching import no_witness
 from tests.fixtures.tiny import FAMILIES, ask, centers, chain
 from tests.fixtures.unrolled import PIECEWISE, around
