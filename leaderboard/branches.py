@@ -13,12 +13,18 @@ from pathlib import Path
 from leaderboard.errors import InputError
 from leaderboard.project import Project
 from leaderboard.strict_toml import shown
-from leaderboard.submission_files import LARGEST_MODEL, check_slug
+from leaderboard.submission_files import (
+    LARGEST_MODEL,
+    LARGEST_TEXT,
+    MANIFEST,
+    MOST_FILES,
+    check_slug,
+    file_name_problem,
+)
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 _REGULAR = "100644"
 _KINDS = {"100755": "an executable", "120000": "a link", "160000": "another repository"}
-_MOST_FILES = 60
 _MOST_SHOWN = 20
 
 
@@ -64,9 +70,12 @@ def changed_submission(project: Project, base: str, head: str) -> str:
     """The one submission that a branch adds or changes.
 
     Raises:
-        InputError: it changes anything else; a sentence for each such file.
+        InputError: it changes anything else, or has files that cannot be taken; a sentence for
+            each.
     """
     found = changes(project, base, head)
+    for folder in ("", "submissions/"):
+        _check_names(project, head, folder)
     if not found:
         raise InputError("The branch changes nothing.")
     slugs = {change.path.split("/")[1] for change in found if _inside(change.path)}
@@ -83,13 +92,33 @@ def changed_submission(project: Project, base: str, head: str) -> str:
         raise InputError(
             f"The branch only removes files of '{slug}'; to withdraw it, say so in submission.toml."
         )
+    _files(project, head, slug)
     return slug
 
 
-def exists_in(project: Project, commit: str, slug: str) -> bool:
-    """Whether a commit has a submission of this name."""
-    check_slug(slug)
-    return bool(_git(project, "ls-tree", check_commit(commit), f"submissions/{slug}"))
+def has_rows(project: Project, commit: str, slug: str) -> bool:
+    """Whether a commit has results of this name, or what is kept of a network of this name."""
+    told = _git(project, "ls-tree", "-r", "-z", "--name-only", check_commit(commit), "site/data/")
+    paths = told.decode("utf-8", "surrogateescape").split("\0")
+    return any(path.rpartition("/")[2].partition(".")[0] == slug for path in paths)
+
+
+def manifests(project: Project, commit: str) -> dict[str, bytes]:
+    """The manifest of every submission in a commit, by slug; none that is no file or too long."""
+    told = _git(project, "ls-tree", "-r", "-z", "--long", check_commit(commit), "submissions/")
+    blobs: dict[str, str] = {}
+    for mode, blob, size, path in _entries(told):
+        named = _inside(path) and path.endswith(f"/{MANIFEST}")
+        if named and mode == _REGULAR and int(size) <= LARGEST_TEXT:
+            blobs[path.split("/")[1]] = blob
+    # One process for all of them: there may be thousands.
+    asked = "".join(f"{blob}\n" for blob in blobs.values()).encode()
+    answer, contents = _git(project, "cat-file", "--batch", given=asked), {}
+    for slug in blobs:
+        head, _, answer = answer.partition(b"\n")
+        length = int(head.split()[2])
+        contents[slug], answer = answer[:length], answer[length + 1 :]
+    return contents
 
 
 def _inside(path: str) -> bool:
@@ -107,6 +136,8 @@ def _problems(found: list[Change]) -> Iterator[str]:
         elif not change.removed and change.mode != _REGULAR:
             kind = _KINDS.get(change.mode, f"of Git's kind {shown(change.mode)}")
             yield f"{shown(change.path)} is {kind}, but must be a regular file."
+        elif not change.removed and (problem := file_name_problem(change.path.split("/")[2])):
+            yield f"The branch has {shown(change.path)}, {problem}."
 
 
 def take(project: Project, commit: str, slug: str) -> Path:
@@ -117,27 +148,72 @@ def take(project: Project, commit: str, slug: str) -> Path:
     Raises:
         InputError: something there is not a regular file, or too large; nothing was changed.
     """
+    return _write(project, slug, _files(project, commit, slug))
+
+
+def _files(project: Project, commit: str, slug: str) -> dict[str, str]:
+    """The blob of each file of a submission in a commit, by the file's name.
+
+    Raises:
+        InputError: something there is not a regular file, cannot be called so, or is too large.
+    """
     check_slug(slug)
     where = f"submissions/{slug}"
     told = _git(project, "ls-tree", "-z", "--long", check_commit(commit), f"{where}/")
-    entries = [line.split("\t", 1) for line in told.decode("utf-8", "surrogateescape").split("\0")]
     blobs: dict[str, str] = {}
     problems: list[str] = []
-    for facts, path in (entry for entry in entries if len(entry) == 2):
-        mode, _, blob, size = facts.split()
+    for mode, blob, size, path in _entries(told):
+        name = path.rpartition("/")[2]
         if mode != _REGULAR or not _inside(path):
             problems.append(f"{shown(path)} must be a regular file in {where}.")
+        elif problem := file_name_problem(name):
+            problems.append(f"The branch has {shown(path)}, {problem}.")
+        elif name.casefold() in map(str.casefold, blobs):
+            problems.append(f"{shown(path)} is there twice, or but for the case of its letters.")
         elif int(size) > LARGEST_MODEL:
             problems.append(f"{shown(path)} has {int(size):,} bytes; at most {LARGEST_MODEL:,}.")
         else:
-            blobs[path.rpartition("/")[2]] = blob
+            blobs[name] = blob
     if not blobs and not problems:
         problems.append(f"There is no {where} in {commit}.")
-    if len(blobs) > _MOST_FILES:
-        problems.append(f"{where} has {len(blobs)} files; at most {_MOST_FILES} are allowed.")
+    if len(blobs) > MOST_FILES:
+        problems.append(f"{where} has {len(blobs)} files; at most {MOST_FILES} are allowed.")
     if problems:
-        raise InputError(*problems)
-    return _write(project, slug, blobs)
+        raise InputError(*problems[:_MOST_SHOWN])
+    return blobs
+
+
+def _entries(told: bytes) -> Iterator[tuple[str, str, str, str]]:
+    """Mode, hash, size and path of each line of `ls-tree -z --long`."""
+    for line in told.decode("utf-8", "surrogateescape").split("\0"):
+        facts, tab, path = line.partition("\t")
+        if tab:
+            mode, _, blob, size = facts.split()
+            yield mode, blob, size, path
+
+
+def _check_names(project: Project, commit: str, folder: str) -> None:
+    """Refuse a folder whose listing says something else than its files' paths do.
+
+    Git stores whatever name a tree was written with: one with a slash in it, `..`, or one twice.
+    """
+    asked = [check_commit(commit), *([folder] if folder else [])]
+    told = _git(project, "ls-tree", "-z", "--name-only", "--full-tree", *asked)
+    paths = told.decode("utf-8", "surrogateescape").removesuffix("\0").split("\0")
+    names = [path.removeprefix(folder) for path in paths]
+    seen: set[str] = set()
+    for name in names:
+        if "/" in name or name in ("", ".", "..") or _git_like(name):
+            raise InputError(f"The branch has {shown(folder + name)}, which is no name of a file.")
+        if name in seen:
+            raise InputError(f"The branch has {shown(folder + name)} twice.")
+        seen.add(name)
+
+
+def _git_like(name: str) -> bool:
+    """Whether some file system would take a name for Git's own folder."""
+    plain = "".join(sign for sign in name if sign.isprintable() and sign.isascii()).casefold()
+    return re.fullmatch(r"(\.git|git~[0-9]+)[ .]*(:.*)?", plain) is not None
 
 
 def _write(project: Project, slug: str, blobs: dict[str, str]) -> Path:
@@ -155,11 +231,11 @@ def _write(project: Project, slug: str, blobs: dict[str, str]) -> Path:
     return folder
 
 
-def _git(project: Project, *arguments: str) -> bytes:
+def _git(project: Project, *arguments: str, given: bytes = b"") -> bytes:
     # What a repository's own configuration or attributes would run is switched off.
     quiet = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
     command = ["git", "--no-replace-objects", *quiet, "-C", str(project.root), *arguments]
-    done = subprocess.run(command, capture_output=True, check=False)
+    done = subprocess.run(command, input=given, capture_output=True, check=False)
     if done.returncode != 0:
         words = " ".join(done.stderr.decode("utf-8", "replace").split())
         raise InputError(f"git {arguments[0]} failed: {words[:300]!r}.")

@@ -54,16 +54,26 @@ def read_toml(path: Path, where: str) -> dict[str, Any]:
         InputError: the file is missing, not UTF-8, or not TOML (with line and column).
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        return toml_of(path.read_bytes(), where)
+    except FileNotFoundError:
+        raise InputError(f"There is no file {where}.") from None
+    except OSError as error:
+        raise InputError(f"{where} cannot be read: {error.strerror}.") from None
+
+
+def toml_of(content: bytes, where: str) -> dict[str, Any]:
+    """The table that the bytes of a TOML file say.
+
+    Raises:
+        InputError: they are not UTF-8, or not TOML (with line and column).
+    """
+    try:
+        text = content.decode("utf-8").replace("\r\n", "\n")
         if _CHAIN.search(_QUOTED.sub("q", text)):
             raise InputError(f"{where} is nested too deeply.")
         return tomllib.loads(text)
-    except FileNotFoundError:
-        raise InputError(f"There is no file {where}.") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{where} is not UTF-8 text (byte {error.start}).") from None
-    except OSError as error:
-        raise InputError(f"{where} cannot be read: {error.strerror}.") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where} is not valid TOML: {error}.") from None
     except RecursionError:

@@ -7,12 +7,13 @@ told all at once, a sentence each.
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from leaderboard.errors import InputError, nearest
 from leaderboard.lookalikes import alike
+from leaderboard.ownership import owned_together
 from leaderboard.project import Project
 from leaderboard.rules import RuledError, told
 from leaderboard.setting import ExactText, Setting, exact_fraction, load_settings
@@ -34,7 +35,7 @@ from leaderboard.submission_models import (
     problems_of_files,
 )
 from leaderboard.taxonomy import load_taxonomy
-from leaderboard.text import Arxiv, Date, Line, Paragraph, Url
+from leaderboard.text import Account, Arxiv, Date, Line, Paragraph, Url
 
 
 def _known_noise(name: str) -> str:
@@ -128,12 +129,14 @@ class Submission(Strict):
 
     The base classifier of a smoothed one may be an ensemble, of the model and further `members`,
     and may have a denoiser before it. One that its authors took back is `withdrawn`, with the
-    reason; one that they replaced is `superseded_by` another submission.
+    reason; one that they replaced is `superseded_by` another submission. `owners` are the accounts
+    that may change it (see `ownership`); without any, only maintainers may.
     """
 
     slug: str
     title: Line
     authors: Entries[Line] = Field(min_length=1, max_length=100)
+    owners: Entries[Account] = Field(default=(), max_length=20)
     licence: Line
     code: Url | None = None
     paper: Paper | None = None
@@ -273,40 +276,56 @@ def load_submissions(project: Project) -> dict[str, Submission]:
 
 
 def _lookalikes(names: Iterable[str], submissions: Mapping[str, Submission]) -> Iterator[str]:
-    """Names that can be mistaken for others, and titles for those of other authors."""
+    """Names that can be mistaken for others, and titles for those of others' submissions."""
     for slug, other in alike({name: name for name in names}):
         yield from confusable(slug, [other])
-    titles = {slug: (one.title, one.authors) for slug, one in submissions.items()}
-    yield from _titles_alike(titles)
+    yield from _titles_alike({slug: _Named.of(one) for slug, one in submissions.items()})
 
 
-def _titles_alike(titles: Mapping[str, tuple[str, tuple[str, ...]]]) -> Iterator[str]:
-    """A sentence for each title that can be mistaken for an earlier one of other authors."""
-    for slug, other in alike({slug: title for slug, (title, _) in titles.items()}):
-        (title, authors), (_, others) = titles[slug], titles[other]
-        if authors != others:
+class _Named(NamedTuple):
+    """What a reader takes a submission by, and whose it is."""
+
+    title: str
+    authors: tuple[str, ...]
+    owners: tuple[str, ...]
+
+    @classmethod
+    def of(cls, submission: Submission) -> "_Named":
+        return cls(submission.title, submission.authors, submission.owners)
+
+
+def _titles_alike(named: Mapping[str, _Named]) -> Iterator[str]:
+    """A sentence for each title that can be mistaken for an earlier one of others.
+
+    Of others: of other authors, or of other owners, since anybody can write down the same authors.
+    """
+    for slug, other in alike({slug: one.title for slug, one in named.items()}):
+        one, earlier = named[slug], named[other]
+        if one.authors != earlier.authors or not owned_together(one.owners, earlier.owners):
             mistaken = f"can be mistaken for that of submissions/{other}"
             where = f"submissions/{slug}/{MANIFEST}"
-            yield told("title-confusable", f"{where}: the title {shown(title)} {mistaken}.")
+            yield told("title-confusable", f"{where}: the title {shown(one.title)} {mistaken}.")
 
 
 def title_problems(project: Project, submissions: Mapping[str, Submission]) -> list[str]:
     """Titles of `submissions` that can be mistaken for those of any others in the project.
 
-    Of the others only title and authors are read; what else is wrong with them is not told here.
+    Of the others only title, authors and owners are read; what else is wrong with them is not told
+    here.
     """
-    titles: dict[str, tuple[str, tuple[str, ...]]] = {}
+    named: dict[str, _Named] = {}
     for slug in slugs(project.submissions):
         folder = project.submissions / slug
         if slug in submissions or folder_problems(folder, slug):
             continue
         try:
             table = read_toml(folder / MANIFEST, slug)
-            titles[slug] = (str(table["title"]), tuple(map(str, table["authors"])))
+            authors, owners = (tuple(map(str, table.get(key, ()))) for key in ("authors", "owners"))
+            named[slug] = _Named(str(table["title"]), authors, owners)
         except (InputError, KeyError, TypeError):
             continue
-    titles |= {slug: (one.title, one.authors) for slug, one in submissions.items()}
-    return list(_titles_alike(titles))
+    named |= {slug: _Named.of(one) for slug, one in submissions.items()}
+    return list(_titles_alike(named))
 
 
 def _problems_of_successors(submissions: Mapping[str, Submission]) -> Iterator[str]:
@@ -322,6 +341,8 @@ def _problems_of_successors(submissions: Mapping[str, Submission]) -> Iterator[s
             yield f"{where} that one is itself superseded."
         elif submissions[successor].model.dataset != submission.model.dataset:
             yield f"{where} that one is for another dataset."
+        elif not owned_together(submissions[successor].owners, submission.owners):
+            yield f"{where} that one has other owners."
 
 
 def model_path(project: Project, submission: Submission) -> Path:

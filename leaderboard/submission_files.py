@@ -18,7 +18,7 @@ LARGEST_MODEL = 200_000_000
 """Bytes."""
 
 MOST_FILES = 60
-_LARGEST_TEXT = 100_000
+LARGEST_TEXT = 100_000
 _TEXTS = (MANIFEST, "README.md", "LICENSE")
 _SLUG = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST_SLUG = 64
@@ -70,19 +70,28 @@ def folder_problems(folder: Path, where: str) -> list[str]:
     return [problem for path in paths for problem in _problems_of(path, where)]
 
 
+def file_name_problem(name: str) -> str | None:
+    """Why a submission cannot have a file of this name, as the end of a sentence; None if it can.
+
+    So a name never leads to another folder, nor is it read as an address, on any file system.
+    """
+    if name in _TEXTS or _MODEL_NAME.fullmatch(name):
+        return None
+    return f"but only {', '.join(_TEXTS)} and *.onnx are allowed there"
+
+
 def _problems_of(path: Path, where: str) -> Iterator[str]:
     has, facts = f"{where} has {shown(path.name)}", path.lstat()
     if not S_ISREG(facts.st_mode):
         yield told("folder-files", f"{has}, which is not a regular file.")
     elif facts.st_nlink > 1:
         yield told("folder-files", f"{has}, which is a hard link to another file.")
-    elif path.name not in _TEXTS and not _MODEL_NAME.fullmatch(path.name):
-        allowed = ", ".join(_TEXTS)
-        yield told("folder-files", f"{has}, but only {allowed} and *.onnx are allowed there.")
+    elif problem := file_name_problem(path.name):
+        yield told("folder-files", f"{has}, {problem}.")
     elif facts.st_mode & 0o111:
         yield told("folder-files", f"{has}, which may be executed: chmod -x it.")
-    elif path.name in _TEXTS and facts.st_size > _LARGEST_TEXT:
-        yield told("folder-size", f"{has} with more than {_LARGEST_TEXT:,} bytes.")
+    elif path.name in _TEXTS and facts.st_size > LARGEST_TEXT:
+        yield told("folder-size", f"{has} with more than {LARGEST_TEXT:,} bytes.")
     elif path.name in _TEXTS and path.name != MANIFEST:
         yield from _text_problems(path, has)
 

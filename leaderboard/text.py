@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from leaderboard.errors import InputError
 from leaderboard.lookalikes import mixed_word
 from leaderboard.rules import RuledError
 
@@ -139,6 +140,22 @@ Sha256 = Annotated[
     str, _matching("[0-9a-f]{64}", "the 64 small hexadecimal digits that sha256sum prints")
 ]
 """A SHA-256 in hexadecimal."""
+
+_ACCOUNT = "[A-Za-z0-9](-?[A-Za-z0-9]){0,38}"
+Account = Annotated[str, _matching(_ACCOUNT, "the name of a GitHub account, without @")]
+"""An account's name; capital and small letters are the same to GitHub."""
+
+
+def check_account(text: str) -> str:
+    """The name of an account, as it stands.
+
+    Raises:
+        InputError: it cannot be one.
+    """
+    if not re.fullmatch(_ACCOUNT, text):
+        raise InputError(f"{text[:60]!r} is no name of a GitHub account.")
+    return text
+
 
 MODEL_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,80}[.]onnx"
 

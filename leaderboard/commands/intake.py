@@ -2,6 +2,7 @@
 
 import shutil
 from datetime import date, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from leaderboard.progress import tell
 from leaderboard.project import find_project
 from leaderboard.setting import find_setting
 from leaderboard.submission import load_submission
+from leaderboard.text import check_account
 
 intake = typer.Typer(help="Steps of the workflows that take in submissions.", no_args_is_help=True)
 app.add_typer(intake, name="intake")
@@ -22,15 +24,38 @@ CommitArgument = Annotated[str, typer.Argument(help="All 40 digits", show_defaul
 SlugArgument = Annotated[str, typer.Argument(help="A submission", show_default=False)]
 
 
+class Others(StrEnum):
+    """What is done about a change of somebody else's submission."""
+
+    REFUSE = "refuse"
+    ALLOW = "allow"
+
+
 @intake.command()
-def scope(base: CommitArgument, head: CommitArgument) -> None:
-    """Print the one submission that a branch changes; refuse a branch that changes more."""
-    from leaderboard.branches import changed_submission, exists_in
+def scope(
+    base: CommitArgument,
+    head: CommitArgument,
+    author: Annotated[
+        str, typer.Option(help="The account that opened the request", show_default=False)
+    ],
+    others: Annotated[
+        Others, typer.Option(help="Changes of others' submissions; only maintainers allow them")
+    ] = Others.REFUSE,
+) -> None:
+    """Print the one submission that a branch changes; refuse a branch that changes more.
+
+    A submission is changed by its owners only: by the accounts that the base's manifest names.
+    """
+    from leaderboard.branches import changed_submission
+    from leaderboard.ownership import foreign
 
     project = find_project()
     slug = changed_submission(project, base, head)
-    if exists_in(project, base, slug):
-        tell(f"'{slug}' is there already: is this change its authors'?")
+    problems = foreign(project, base, head, slug, check_account(author))
+    if problems and others == Others.REFUSE:
+        raise InputError(*problems)
+    for problem in problems:
+        tell(f"allowed by a maintainer: {problem}")
     print(slug)
 
 

@@ -16,7 +16,13 @@ from tests.fixtures.workflow import FOLDER, load
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 MAY_WRITE = {
-    ("publish", "publish"): {"contents": "write", "actions": "read", "attestations": "read"},
+    ("evaluate", "evaluate"): {"contents": "read", "pull-requests": "read"},
+    ("publish", "publish"): {
+        "contents": "write",
+        "actions": "read",
+        "attestations": "read",
+        "pull-requests": "read",
+    },
     ("publish", "site"): {"contents": "read", "pages": "write", "id-token": "write"},
     ("site", "deploy"): {"pages": "write", "id-token": "write"},
     ("evaluate", "attest"): {"id-token": "write", "attestations": "write"},
@@ -91,6 +97,36 @@ def test_evaluating_and_publishing_wait_for_a_maintainer() -> None:
     assert load("evaluate")["jobs"]["evaluate"]["environment"] == "evaluation"
     assert load("publish")["jobs"]["publish"]["environment"] == "publication"
     assert "${{ inputs.commit }}" in load("evaluate")["run-name"]
+
+
+def test_whose_a_submission_is_decides_the_account_that_opened_the_request() -> None:
+    """Only a maintainer's own input can say otherwise."""
+    scripts = {(name, job): step for name, job, step in steps() if "intake scope" in str(step)}
+    assert set(scripts) == {("check", "check"), ("evaluate", "evaluate"), ("publish", "publish")}
+    for (name, job), step in scripts.items():
+        assert '--author "$AUTHOR"' in step["run"]
+        told = load(name)
+        author = {**told["jobs"][job]["env"], **step.get("env", {})}["AUTHOR"]
+        if name == "check":
+            assert author == "${{ github.event.pull_request.user.login }}"
+            assert "--others" not in step["run"]
+        else:
+            assert author == "${{ steps.request.outputs.author }}"
+            assert told["jobs"][job]["env"]["OTHERS"] == "${{ inputs.others }}"
+            # YAML reads the key `on` as true.
+            asked = told[True]  # type: ignore[index]
+            assert set(asked) == {"workflow_dispatch"}
+            assert asked["workflow_dispatch"]["inputs"]["others"]["default"] == "refuse"
+
+
+def test_a_published_artifact_was_signed_by_the_main_branchs_own_workflow() -> None:
+    (script,) = (step["run"] for _, _, step in steps() if "attestation verify" in str(step))
+    identity = (
+        "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY/.github/workflows/evaluate.yml@refs/heads/main"
+    )
+    assert f'--cert-identity "{identity}"' in script
+    assert "--source-ref refs/heads/main" in script
+    assert "--deny-self-hosted-runners" in script
 
 
 def test_the_evaluation_is_confined() -> None:

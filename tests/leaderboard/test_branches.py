@@ -11,7 +11,7 @@ from leaderboard import branches
 from leaderboard.branches import changed_submission, check_commit, take
 from leaderboard.errors import InputError
 from leaderboard.project import Project
-from tests.fixtures.project import PLAIN
+from tests.fixtures.project import OWNER, PLAIN, Outcome, linear, submit
 from tests.fixtures.repository import Repository, repository
 from tests.leaderboard.conftest import Certboard
 
@@ -26,10 +26,8 @@ def base(repo: Repository) -> str:
     return repo.head
 
 
-def add(repo: Repository, slug: str = "newcomer") -> Path:
-    folder = repo.root / "submissions" / slug
-    shutil.copytree(repo.root / "submissions" / PLAIN, folder)
-    return folder
+def add(repo: Repository, slug: str = "newcomer", owner: str = OWNER) -> Path:
+    return submit(Project(repo.root), slug, linear(), sigma="0.5", owner=owner).parent
 
 
 def test_an_honest_branch_names_its_submission(
@@ -38,17 +36,7 @@ def test_an_honest_branch_names_its_submission(
     repo.branch("honest", base)
     add(repo)
     head = repo.commit()
-    assert certboard("intake", "scope", base, head).out == "newcomer\n"
-
-
-def test_a_change_of_what_is_there_is_told_to_the_reader(
-    repo: Repository, base: str, certboard: Certboard
-) -> None:
-    repo.branch("rival", base)
-    (repo.root / "submissions" / PLAIN / "README.md").write_text("withdrawn")
-    outcome = certboard("intake", "scope", base, repo.commit())
-    assert outcome.out == f"{PLAIN}\n"
-    assert "is this change its authors'?" in outcome.err
+    assert scope(certboard, base, head).out == "newcomer\n"
 
 
 def test_a_branch_behind_main_is_judged_by_what_it_changes_itself(
@@ -59,6 +47,10 @@ def test_a_branch_behind_main_is_judged_by_what_it_changes_itself(
     repo.branch("behind", base)
     add(repo)
     assert changed_submission(project, main, repo.commit()) == "newcomer"
+
+
+def scope(certboard: Certboard, base: str, head: str, author: str = OWNER) -> Outcome:
+    return certboard("intake", "scope", base, head, "--author", author)
 
 
 Smuggle = Callable[[Repository, Path], None]
@@ -130,7 +122,7 @@ def test_a_smuggled_change_is_refused(
 ) -> None:
     repo.branch("hostile", base)
     smuggle(repo, add(repo))
-    outcome = certboard("intake", "scope", base, repo.commit())
+    outcome = scope(certboard, base, repo.commit())
     assert outcome.code == 1
     assert told in outcome.err
     assert not outcome.out
@@ -257,3 +249,75 @@ def test_take_needs_the_submission_to_be_there(
 ) -> None:
     with pytest.raises(InputError, match="There is no submissions/other"):
         take(project, base, "other")
+
+
+def crafted(repo: Repository, base: str, entries: list[tuple[str, str]], folder: str) -> str:
+    """A commit whose tree at `folder` has further entries, of whatever names."""
+    repo.branch("crafted", base)
+    add(repo)
+    repo.commit()
+    parts = folder.split("/") if folder else []
+    levels = [repo.tree("HEAD", "/".join(parts[:depth])) for depth in range(len(parts) + 1)]
+    blob = repo.git("hash-object", "-w", str(repo.root / "submissions" / "newcomer" / "model.onnx"))
+    made = repo.write_tree(levels[-1] + [(mode, name, blob) for mode, name in entries])
+    for name, level in zip(reversed(parts), reversed(levels[:-1]), strict=True):
+        # In its place: in another order Git would not find it.
+        made = repo.write_tree([(m, n, made if n == name else blob) for m, n, blob in level])
+    return repo.git("commit-tree", made, "-p", base, "-m", "x")
+
+
+@pytest.mark.parametrize("folder", ["", "submissions", "submissions/newcomer"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "..",
+        ".",
+        ".git",
+        ".GIT",
+        "git~1",
+        ".git ",
+        ".git::$INDEX_ALLOCATION",
+        ".g\u200cit",
+        "newcomer/extra.onnx",
+        "submissions/newcomer/extra.onnx",
+        "../../leaderboard/run.py",
+        "model.onnx:stream",
+        "model.onnx ",
+        "CON\\model.onnx",
+        "a\nb.onnx",
+    ],
+)
+def test_a_name_that_no_honest_git_writes_is_refused_with_a_sentence(
+    repo: Repository, base: str, project: Project, certboard: Certboard, folder: str, name: str
+) -> None:
+    head = crafted(repo, base, [("100644", name)], folder)
+    repo.git("checkout", "--quiet", "main")
+    for arguments in (
+        ("scope", base, head, "--author", OWNER),
+        *([("take", head, "newcomer")] if folder == "submissions/newcomer" else []),
+    ):
+        outcome = certboard("intake", *arguments)
+        assert outcome.code == 1
+        assert outcome.sentence.endswith(".")
+    assert not (project.submissions / "newcomer").exists()
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "Model.onnx"])
+def test_a_file_that_is_there_twice_is_refused(
+    repo: Repository, base: str, certboard: Certboard, name: str
+) -> None:
+    """The second of the two would be the one that was evaluated, or the first."""
+    head = crafted(repo, base, [("100644", name)], "submissions/newcomer")
+    outcome = scope(certboard, base, head)
+    assert outcome.code == 1
+    assert "is there twice, or but for the case of its letters" in outcome.sentence
+
+
+def test_a_folder_that_is_there_twice_is_refused(
+    repo: Repository, base: str, certboard: Certboard
+) -> None:
+    for folder, name in (("", "submissions"), ("submissions", "newcomer")):
+        head = crafted(repo, base, [("100644", name)], folder)
+        outcome = scope(certboard, base, head)
+        assert outcome.code == 1
+        assert "twice" in outcome.sentence or "'submissions'" in outcome.err

@@ -11,7 +11,7 @@ import pytest
 from leaderboard.project import Project
 from leaderboard.results import read, results_path
 from leaderboard.sandbox import walls
-from tests.fixtures.project import CHECKOUT, PLAIN, linear, new_project, submit
+from tests.fixtures.project import CHECKOUT, OWNER, PLAIN, linear, new_project, submit
 from tests.fixtures.repository import AUTHOR, Repository, repository
 from tests.fixtures.workflow import Runner, Step
 
@@ -30,7 +30,7 @@ class Place:
     tools: Path
     artifacts: Path
 
-    def runner(self, head: str) -> Runner:
+    def runner(self, head: str, author: str = OWNER, others: str = "refuse") -> Runner:
         url = self.server.root.as_uri()
         base = self.checkout.head
         return Runner(
@@ -39,12 +39,16 @@ class Place:
                 "github.event.pull_request.base.sha": base,
                 "github.event.pull_request.head.sha": head,
                 "github.event.pull_request.number": "7",
+                "github.event.pull_request.user.login": author,
+                "inputs.request": "7",
+                "inputs.others": others,
                 "inputs.commit": head,
                 "inputs.run": "1",
                 "github.token": "secret",
             },
             {
                 "PATH": f"{self.tools}:/usr/bin:/bin",
+                "ASKED_BY": author,
                 "PYTHONPATH": str(CHECKOUT),
                 "OMP_NUM_THREADS": "1",
                 "GITHUB_SERVER_URL": "https://server.example",
@@ -79,7 +83,8 @@ def place(tmp_path: Path) -> Place:
     server.git("checkout", "--quiet", "--detach")
     _script(checkout / ".venv" / "bin" / "certboard", f'exec {sys.executable} -m leaderboard "$@"')
     tools = tmp_path / "tools"
-    _script(tools / "gh", f'echo "$@" >> {tmp_path / "gh.log"}')
+    log = tmp_path / "gh.log"
+    _script(tools / "gh", f'echo "$@" >> {log}; if [ "$1" = api ]; then echo "$ASKED_BY"; fi')
     return Place(server, Repository(checkout), tools, tmp_path / "artifacts")
 
 
@@ -198,7 +203,31 @@ def test_a_name_that_is_no_commit_is_refused(place: Place) -> None:
     branch(place)
     request(place)
     runner = place.runner("theirs")
-    assert failed(runner.job("evaluate", "evaluate")).name == "Fetch the commit's files as data"
+    assert failed(runner.job("evaluate", "evaluate")).name == "Who asks?"
+
+
+def test_a_stranger_withdraws_nothing_unless_a_maintainer_says_so(place: Place) -> None:
+    branch(place)
+    manifest = place.server.root / "submissions" / PLAIN / "submission.toml"
+    shutil.rmtree(manifest.parents[1] / SLUG)
+    manifest.write_text(f'withdrawn = "It was wrong."\n{manifest.read_text()}')
+    head = request(place)
+    (place.artifacts / "evaluated").mkdir(parents=True)
+    for workflow, job in (("check", "check"), ("evaluate", "evaluate"), ("publish", "publish")):
+        step = failed(place.runner(head, "mallory").job(workflow, job))
+        assert "is not mallory's: its owners are octocat" in step.told
+        shutil.rmtree(place.checkout.root / "evaluated", ignore_errors=True)
+    allowed = place.runner(head, "mallory", "allow").job("publish", "publish")[-1]
+    assert "allowed by a maintainer" in allowed.told
+    assert "has no results" in allowed.told
+
+
+def test_a_commit_of_another_request_is_refused(place: Place) -> None:
+    branch(place)
+    head = request(place)
+    place.server.git("update-ref", "refs/pull/7/head", "main")
+    step = failed(place.runner(head).job("evaluate", "evaluate"))
+    assert "is not in pull request 7" in step.told
 
 
 def test_git_is_told_who_commits() -> None:

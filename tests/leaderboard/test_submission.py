@@ -162,8 +162,8 @@ def test_every_problem_is_told_at_once_with_file_key_found_and_allowed(project: 
     assert set(check_submission(project, "my-net")) == {
         f"{where}the key 'title' is missing (rule toml-key).",
         f"{where}there is no key 'titel'. Did you mean 'title'? Allowed here: title, authors,"
-        " licence, code, paper, model, training, smoothing, member, ensemble, denoiser, claim,"
-        " withdrawn, superseded_by (rule toml-key).",
+        " owners, licence, code, paper, model, training, smoothing, member, ensemble, denoiser,"
+        " claim, withdrawn, superseded_by (rule toml-key).",
         f"{where}'training.node' is 'training/relaxation', but must be one of"
         " training/regularization-based, training/relaxation-based, training/augmentation-based,"
         " training/adversarial, training/standard. Did you mean 'training/relaxation-based'?"
