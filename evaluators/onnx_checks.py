@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from evaluators._operators import TRANSLATIONS
+from evaluators._operators import OPERATORS
 from evaluators.onnx_rules import Rule, quoted, told
 from evaluators.onnx_schema import OPSETS, schema_problem
 
@@ -18,13 +18,6 @@ MAX_NAME = 1_000
 MAX_TEXT = 10_000_000
 """Characters of all descriptions and metadata; exporters write a few kilobytes a node."""
 IR_VERSIONS = range(3, 15)
-
-FOLDABLE = frozenset(
-    ("Add", "Cast", "Concat", "Constant", "ConstantOfShape", "Div", "Gather", "Identity")
-) | frozenset(
-    ("Mul", "Neg", "Reshape", "Shape", "Slice", "Squeeze", "Sub", "Transpose", "Unsqueeze")
-)
-"""Operators that may be evaluated when all their inputs are constants."""
 
 CONTROL_FLOW = frozenset(("If", "Loop", "Scan", "SequenceMap"))
 RANDOM = frozenset(
@@ -160,7 +153,7 @@ def _node_problems(node: onnx.NodeProto) -> Iterable[str]:
         return
     elif node.op_type in RANDOM:
         yield told(Rule.RANDOM, f"{title} draws random numbers")
-    elif node.op_type not in TRANSLATIONS and node.op_type not in FOLDABLE:
+    elif node.op_type not in OPERATORS:
         hint = ". Leave it out: only the order of the logits matters"
         final = node.op_type in ("Softmax", "LogSoftmax", "ArgMax")
         yield told(Rule.OPERATOR, f"{title} is not supported{hint if final else ''}")
@@ -183,7 +176,7 @@ def usage_problems(model: onnx.ModelProto, opset: int) -> list[str]:
     return [
         told(Rule.ATTRIBUTES, f"{title_of(node)} {problem}")
         for node in model.graph.node
-        if (problem := schema_problem(node, opset)) is not None
+        if (problem := schema_problem(node, opset, OPERATORS[node.op_type].versions)) is not None
     ]
 
 

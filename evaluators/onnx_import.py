@@ -14,23 +14,20 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import helper
-from onnx.reference import ReferenceEvaluator
+from onnx import helper, numpy_helper
 
-from evaluators._operators import TRANSLATIONS, unbatched
+from evaluators._operators import OPERATORS, unbatched
 from evaluators._operators.builder import (
-    Array,
     Builder,
     Operator,
     OperatorProblemError,
     require_size,
 )
+from evaluators._operators.declaration import Declaration
 from evaluators.affine import AffineMap, Reshape, Shape
 from evaluators.errors import UnsupportedModelError
 from evaluators.network import Network
 from evaluators.onnx_checks import (
-    FOLDABLE,
-    NUMERIC,
     name_of,
     static_problems,
     title_of,
@@ -50,7 +47,7 @@ from evaluators.onnx_runtime import compare, cost
 MAX_FOLDED = 2**22
 """Entries of all constants that are worked out, beyond twice those in the file."""
 MAX_FOLDS = 5_000
-"""Constants that are worked out, each by a small program."""
+"""Constants that are worked out."""
 MAX_COST = 2**34
 """Products and other steps of one run of the network; ResNet-152 on ImageNet needs two thirds."""
 
@@ -208,19 +205,18 @@ def _step(
             problems.append(told(Rule.ORDER, said))
         return True
     try:
-        if node.op_type == "Shape" and names[0] in builder.values:
-            limits = _operator(node, opset).attributes
-            shape = np.array(builder.whole_shape(names[0]), dtype=np.int64)
-            builder.constants[node.output[0]] = shape[limits.get("start") : limits.get("end")]
-        elif all(name in builder.constants for name in names):
-            _fold(builder, node, opset)
-        elif node.op_type not in TRANSLATIONS:
+        declared = OPERATORS[node.op_type]
+        operator = declared.read(_operator(node, opset), builder)
+        if all(name in builder.constants for name in names):
+            _fold(builder, operator, declared)
+        elif declared.translate is None:
             raise OperatorProblemError("it is only supported between constants")
         else:
             bare = any(builder.is_bare(name) for name in names if name in builder.values)
-            whole = bare or (free and node.op_type in unbatched.RESHAPING)
-            translation = unbatched.translate if whole else TRANSLATIONS[node.op_type]
-            translation(builder, _operator(node, opset))
+            if bare or (free and node.op_type in unbatched.RESHAPING):
+                unbatched.translate(builder, operator, declared)
+            else:
+                declared.translate(builder, operator)
     except OperatorProblemError as error:
         problems.append(told(error.rule, f"{title}: {error}"))
         return error.rule != Rule.SIZE
@@ -235,6 +231,8 @@ def _operator(node: onnx.NodeProto, opset: int) -> Operator:
     attributes: dict[str, Any] = {}
     for attribute in node.attribute:
         value = helper.get_attribute_value(attribute)
+        if isinstance(value, onnx.TensorProto):
+            value = numpy_helper.to_array(value)
         attributes[attribute.name] = value.decode() if isinstance(value, bytes) else value
     return Operator(
         printable(name_of(node))[:100],
@@ -246,49 +244,22 @@ def _operator(node: onnx.NodeProto, opset: int) -> Operator:
     )
 
 
-def _fold(builder: Builder, node: onnx.NodeProto, opset: int) -> None:
-    """Evaluate a node whose inputs are all constants, with onnx's reference implementation."""
-    if node.op_type not in FOLDABLE:
+def _fold(builder: Builder, operator: Operator, declared: Declaration) -> None:
+    """Work out a node whose inputs are all constants."""
+    if declared.fold is None:
         raise OperatorProblemError("it is not supported between constants")
-    inputs = {name: builder.constants[name] for name in node.input if name}
     builder.folds += 1
     require_size(builder.folds, MAX_FOLDS, "constants")
-    builder.folded += _folded_size(node, list(inputs.values()))
+    if declared.size is not None:
+        size = declared.size(builder, operator)
+    else:
+        size = sum(builder.constants[name].size for name in operator.inputs if name)
+    builder.folded += size
     require_size(builder.folded, MAX_FOLDED + 2 * builder.weights)
-    alone = helper.make_model(
-        helper.make_graph(
-            [node],
-            "constant",
-            [
-                helper.make_value_info(
-                    name,
-                    helper.make_tensor_type_proto(
-                        helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
-                    ),
-                )
-                for name, array in inputs.items()
-            ],
-            [onnx.ValueInfoProto(name=name) for name in node.output],
-        ),
-        opset_imports=[helper.make_opsetid("", opset)],
-    )
-    results = ReferenceEvaluator(alone).run(None, inputs)
-    for name, result in zip(node.output, results, strict=True):
-        builder.constants[name] = np.asarray(result)
-
-
-def _folded_size(node: onnx.NodeProto, inputs: list[Array]) -> int:
-    """How many entries a folded node makes, at most."""
-    if node.op_type == "Cast" and any(a.i not in NUMERIC for a in node.attribute):
-        raise OperatorProblemError("it casts to a type that is not read", Rule.TYPES)
-    if node.op_type == "ConstantOfShape":
-        return abs(prod(int(size) for size in inputs[0]))
-    if node.op_type == "Gather":
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-        return int(inputs[0].size // inputs[0].shape[axis] * inputs[1].size)
-    if node.op_type in ("Add", "Sub", "Mul", "Div"):
-        return prod(np.broadcast_shapes(*(array.shape for array in inputs)))
-    return sum(array.size for array in inputs)
+    result = declared.fold(builder, operator)
+    if result.dtype.kind == "f" and not np.isfinite(result).all():
+        raise OperatorProblemError("its result is not finite", Rule.FINITE)
+    builder.constants[operator.outputs[0]] = result
 
 
 def _finite_problems(network: Network) -> Iterator[str]:

@@ -1,42 +1,42 @@
-"""How each ONNX operator becomes nodes of the canonical graph: the table of them all."""
+"""The table of ONNX operators: what is read of each, and what becomes of it."""
 
-from collections.abc import Callable
-
-from evaluators._operators import arithmetic, shapes, windows
-from evaluators._operators.builder import Builder, Operator
+from evaluators._operators import arithmetic, layers, parts, pools, views, windows
+from evaluators._operators.declaration import Declaration
 from evaluators.elementwise import elementwise_functions
 
-Translation = Callable[[Builder, Operator], None]
-
-TRANSLATIONS: dict[str, Translation] = {
-    "Add": arithmetic.add,
-    "AveragePool": windows.average_pool,
-    "BatchNormalization": arithmetic.batch_normalization,
-    "Cast": arithmetic.identity,
-    "Concat": shapes.concat,
-    "Conv": windows.conv,
-    "ConvTranspose": windows.conv_transpose,
-    "Div": arithmetic.multiply,
-    "Dropout": arithmetic.identity,
-    "Flatten": shapes.reshape,
-    "Gather": shapes.gather,
-    "Gemm": arithmetic.gemm,
-    "GlobalAveragePool": shapes.global_average_pool,
-    "Identity": arithmetic.identity,
-    "MatMul": arithmetic.matmul,
-    "MaxPool": windows.max_pool,
-    "Mul": arithmetic.multiply,
-    "Neg": arithmetic.multiply,
-    "Pad": shapes.pad,
-    "ReduceMean": shapes.reduce,
-    "ReduceSum": shapes.reduce,
-    "Reshape": shapes.reshape,
-    "Slice": shapes.strided_slice,
-    "Split": shapes.split,
-    "Squeeze": shapes.reshape,
-    "Sub": arithmetic.add,
-    "Sum": arithmetic.add,
-    "Transpose": shapes.transpose,
-    "Unsqueeze": shapes.reshape,
-    **dict.fromkeys(elementwise_functions(), arithmetic.elementwise),
+OPERATORS: dict[str, Declaration] = {
+    **dict.fromkeys(elementwise_functions(), arithmetic.ELEMENTWISE),
+    "Add": arithmetic.ADD,
+    "AveragePool": pools.AVERAGE_POOL,
+    "BatchNormalization": layers.BATCH_NORMALIZATION,
+    "Cast": arithmetic.CAST,
+    "Concat": parts.CONCAT,
+    "Constant": views.CONSTANT,
+    "ConstantOfShape": views.CONSTANT_OF_SHAPE,
+    "Conv": windows.CONV,
+    "ConvTranspose": windows.CONV_TRANSPOSE,
+    "Div": arithmetic.DIV,
+    "Dropout": arithmetic.DROPOUT,
+    "Flatten": views.FLATTEN,
+    "Gather": parts.GATHER,
+    "Gemm": layers.GEMM,
+    "GlobalAveragePool": parts.GLOBAL_AVERAGE_POOL,
+    "Identity": arithmetic.IDENTITY,
+    "LeakyRelu": arithmetic.LEAKY_RELU,
+    "MatMul": layers.MATMUL,
+    "MaxPool": pools.MAX_POOL,
+    "Mul": arithmetic.MUL,
+    "Neg": arithmetic.NEG,
+    "Pad": parts.PAD,
+    "ReduceMean": parts.REDUCE_MEAN,
+    "ReduceSum": parts.REDUCE_SUM,
+    "Reshape": views.RESHAPE,
+    "Shape": views.SHAPE,
+    "Slice": parts.SLICE,
+    "Split": parts.SPLIT,
+    "Squeeze": views.SQUEEZE,
+    "Sub": arithmetic.SUB,
+    "Sum": arithmetic.SUM,
+    "Transpose": views.TRANSPOSE,
+    "Unsqueeze": views.UNSQUEEZE,
 }

@@ -1,4 +1,8 @@
-"""Products, sums, normalisation and elementwise functions."""
+"""Sums, products by constants, elementwise functions, and casts."""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,61 +13,24 @@ from evaluators._operators.builder import (
     Builder,
     Operator,
     OperatorProblemError,
-    places_of,
-    rearrange,
     set_output,
     tensor,
 )
-from evaluators.affine import Dense, Diagonal, Shape
+from evaluators._operators.declaration import (
+    ANY,
+    ARITHMETIC,
+    SLOPE,
+    VALUE,
+    VALUES,
+    Attribute,
+    Declaration,
+    Parameter,
+    exactly,
+)
+from evaluators.affine import Diagonal, Shape
 from evaluators.elementwise import LeakyReLU, elementwise_functions
 from evaluators.network import Operation, Sum
 from evaluators.onnx_rules import Rule
-
-
-def gemm(builder: Builder, operator: Operator) -> None:
-    source, shape = builder.source(operator)
-    if len(shape) != 1 or operator.attributes.get("transA", 0):
-        raise OperatorProblemError(f"its input has shape {shape}; flatten it first")
-    weight = tensor(builder.constant(operator, 1, "weight"))
-    if not operator.attributes.get("transB", 0):
-        weight = weight.T
-    if (factor := float(operator.attributes.get("alpha", 1.0))) != 1.0:
-        weight = weight * factor
-    bias = builder.optional(operator, 2)
-    shift = None
-    if bias is not None:
-        shift = tensor(bias).reshape(-1) * float(operator.attributes.get("beta", 1.0))
-    if weight.shape[1] != shape[0]:
-        raise OperatorProblemError(f"its weight takes {weight.shape[1]} inputs, not {shape[0]}")
-    dense = Dense(shape, (weight.shape[0],), shift, weight.contiguous())
-    set_output(builder, operator, builder.affine(dense, source, operator.name))
-
-
-def matmul(builder: Builder, operator: Operator) -> None:
-    if operator.inputs[0] in builder.constants:
-        _matmul_left(builder, operator)
-        return
-    source, shape = builder.source(operator)
-    weight = tensor(builder.constant(operator, 1, "second factor"))
-    if weight.ndim != 2 or weight.shape[0] != shape[-1]:
-        raise OperatorProblemError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
-    dense = Dense(shape, (*shape[:-1], weight.shape[1]), None, weight.T.contiguous())
-    set_output(builder, operator, builder.affine(dense, source, operator.name))
-
-
-def _matmul_left(builder: Builder, operator: Operator) -> None:
-    """Constant · column vectors: transpose, apply to the last dimension, transpose back."""
-    source, shape = builder.source(operator, 1)
-    weight = tensor(builder.constants[operator.inputs[0]])
-    if weight.ndim != 2 or len(shape) != 2 or weight.shape[1] != shape[0]:
-        raise OperatorProblemError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
-    source = builder.affine(rearrange(shape, places_of(shape).T), source, operator.name)
-    middle = (shape[1], weight.shape[0])
-    source = builder.affine(
-        Dense((shape[1], shape[0]), middle, None, weight), source, operator.name
-    )
-    back = rearrange(middle, places_of(middle).T)
-    set_output(builder, operator, builder.affine(back, source, operator.name))
 
 
 def add(builder: Builder, operator: Operator) -> None:
@@ -132,37 +99,163 @@ def multiply(builder: Builder, operator: Operator) -> None:
     set_output(builder, operator, builder.affine(diagonal, source, operator.name))
 
 
-def batch_normalization(builder: Builder, operator: Operator) -> None:
-    source, shape = builder.source(operator)
-    if operator.attributes.get("training_mode", 0) or len(operator.outputs) > 1:
-        raise OperatorProblemError("it is in training mode", Rule.TRAINING)
-    names = ("scale", "bias", "mean", "variance")
-    arrays = [tensor(builder.constant(operator, i + 1, what)) for i, what in enumerate(names)]
-    scale, bias, mean, variance = (a.reshape(-1, *[1] * (len(shape) - 1)) for a in arrays)
-    deviation = torch.sqrt(variance + float(operator.attributes.get("epsilon", 1e-5)))
-    # Centred first: folding the mean into the bias would round twice where they cancel.
-    position = builder.affine(Diagonal(shape, shape, -mean, None), source, operator.name)
-    normal = Diagonal(shape, shape, bias, scale / deviation, 4)
-    set_output(builder, operator, builder.affine(normal, position, operator.name))
+MAX_WHOLE = 2**31
+"""Whole numbers that are worked out stay below it, so that no product leaves int64."""
+
+
+def _worked_out(function: Callable[..., Any]) -> Callable[[Builder, Operator], Array]:
+    """A function of one or two constants: floats rounded once, whole numbers exact."""
+
+    def fold(builder: Builder, operator: Operator) -> Array:
+        arrays = [builder.constants[name] for name in operator.inputs]
+        kind = arrays[0].dtype
+        if kind.kind == "f":
+            with np.errstate(all="ignore"):  # what is not finite is refused
+                return np.asarray(function(*arrays), dtype=kind)
+        for array in arrays:
+            _require_whole(array)
+        if operator.kind == "Div" and (np.any(arrays[0] < 0) or np.any(arrays[1] <= 0)):
+            said = "it divides whole numbers; only those from 0 by those from 1 are divided"
+            raise OperatorProblemError(said)
+        wide = [array.astype(np.int64) for array in arrays]
+        result = np.asarray(wide[0] // wide[1] if operator.kind == "Div" else function(*wide))
+        _require_whole(result)
+        return result.astype(kind)
+
+    return fold
+
+
+def _require_whole(array: Array) -> None:
+    if array.size and not -MAX_WHOLE < array.min() <= array.max() < MAX_WHOLE:
+        raise OperatorProblemError("it works out whole numbers that are not below 2^31")
+
+
+def _broadcast_size(builder: Builder, operator: Operator) -> int:
+    return prod(np.broadcast_shapes(*(builder.constants[n].shape for n in operator.inputs)))
+
+
+def _binary(translate: Callable[[Builder, Operator], None], function: Any) -> Declaration:
+    return Declaration(
+        versions=(7, 13, 14),
+        inputs=(VALUE, VALUE),
+        translate=translate,
+        fold=_worked_out(function),
+        folds=ARITHMETIC,
+        size=_broadcast_size,
+        bare=True,
+    )
+
+
+ADD = _binary(add, np.add)
+SUB = _binary(add, np.subtract)
+MUL = _binary(multiply, np.multiply)
+DIV = _binary(multiply, np.divide)
+SUM = Declaration(versions=(6, 8, 13), inputs=(VALUES,), translate=add, bare=True)
+NEG = Declaration(
+    versions=(6, 13), translate=multiply, fold=_worked_out(np.negative), folds=ARITHMETIC, bare=True
+)
 
 
 def elementwise(builder: Builder, operator: Operator) -> None:
     source, shape = builder.source(operator)
     if operator.kind == "LeakyRelu":
-        leak = float(operator.attributes.get("alpha", np.float32(0.01)))
-        if not 0 <= leak < 1:
-            raise OperatorProblemError(f"its slope {leak:g} is not in [0, 1)")
-        function: Operation = LeakyReLU(leak)
+        function: Operation = LeakyReLU(float(operator.attributes["alpha"]))
     else:
         function = elementwise_functions()[operator.kind]()
     set_output(builder, operator, builder.add(function, [source], shape, operator.name))
 
 
+ELEMENTWISE = Declaration(versions=None, translate=elementwise, bare=True)
+LEAKY_RELU = Declaration(
+    versions=(6, 16),
+    attributes={"alpha": Attribute(SLOPE, default=float(np.float32(0.01)))},
+    translate=elementwise,
+    bare=True,
+)
+
+
 def identity(builder: Builder, operator: Operator) -> None:
-    if operator.kind == "Cast" and operator.attributes.get("to") not in (1, 11):
-        raise OperatorProblemError("it casts to a type other than float")
-    if operator.kind == "Dropout":
-        training = builder.optional(operator, 2)
-        if len(operator.outputs) > 1 or (training is not None and training.any()):
-            raise OperatorProblemError("it is in training mode, or its mask is used", Rule.TRAINING)
     set_output(builder, operator, builder.source(operator)[0])
+
+
+IDENTITY = Declaration(
+    versions=(1, 13, 14, 16, 19, 21, 23, 24, 25),
+    translate=identity,
+    fold=lambda builder, operator: builder.constants[operator.inputs[0]],
+    bare=True,
+)
+
+
+def dropout(builder: Builder, operator: Operator) -> None:
+    training = builder.optional(operator, 2)
+    if training is not None and training.any():
+        raise OperatorProblemError("it is in training mode", Rule.TRAINING)
+    identity(builder, operator)
+
+
+DROPOUT = Declaration(
+    versions=(7, 10, 12, 13, 22),
+    inputs=(
+        VALUE,
+        Parameter("ratio", ("float16", "float32", "float64"), (0,), since=12),
+        Parameter("training mode", ("bool",), (0,), since=12),
+    ),
+    attributes={
+        "ratio": Attribute(ANY, default=0.5, until=11),
+        "seed": Attribute(ANY, since=12),
+    },
+    translate=dropout,
+    bare=True,
+    more_outputs=("its mask is used, as in training", Rule.TRAINING),
+)
+
+_CASTS = {1: np.float32, 6: np.int32, 7: np.int64, 11: np.float64}
+"""Types that constants are cast to, by ONNX's numbers."""
+_EXACT = {1: 2**24, 6: 2**31 - 1, 7: 2**53 - 1, 11: 2**53 - 1}
+"""Up to here each holds all whole numbers, and float64, in which they are compared, too."""
+
+
+def cast(builder: Builder, operator: Operator) -> None:
+    """A value of the network is float32, and stays so."""
+    if operator.attributes["to"] != 1:
+        raise OperatorProblemError("it casts to a type other than float32")
+    identity(builder, operator)
+
+
+def _fold_cast(builder: Builder, operator: Operator) -> Array:
+    """A cast of constants that every runtime makes alike.
+
+    A float may become a wider one, and float64 the nearest normal float32; whole numbers, and
+    floats that are, become what holds them exactly. Narrower floats are no target: a float64 may be
+    rounded once or twice on the way to float16.
+    """
+    array, to = builder.constants[operator.inputs[0]], int(operator.attributes["to"])
+    kind = np.dtype(_CASTS[to])
+    if array.dtype == kind:
+        return array
+    if array.dtype.kind not in "iub" and kind.kind == "f":
+        with np.errstate(all="ignore"):
+            result = array.astype(kind)
+        small = np.abs(result) < np.finfo(np.float32).tiny
+        if np.any(small & (array != result)):
+            said = "it casts constants that are too small for float32"
+            raise OperatorProblemError(said, Rule.TYPES)
+        return result
+    wide = array.astype(np.float64)
+    if np.any(wide != np.trunc(wide)) or np.any(np.abs(wide) > _EXACT[to]):
+        said = f"it casts constants that {kind} does not hold exactly"
+        raise OperatorProblemError(said, Rule.TYPES)
+    return array.astype(kind)
+
+
+CAST = Declaration(
+    versions=(6, 9, 13, 19, 21, 23, 24, 25),
+    attributes={
+        "to": Attribute(exactly(*_CASTS), rule=Rule.TYPES),
+        "saturate": Attribute(exactly(1), default=1, since=19),
+        "round_mode": Attribute(exactly("up"), default="up", since=24),
+    },
+    translate=cast,
+    fold=_fold_cast,
+    bare=True,
+)

@@ -147,10 +147,11 @@ class Builder:
 
     def integers(self, operator: Operator, attribute: str, index: int) -> list[int] | None:
         """A list of integers that is an attribute in old opsets and an input in new ones."""
-        if attribute in operator.attributes:
-            return [int(value) for value in operator.attributes[attribute]]
+        given = operator.attributes.get(attribute)
+        if given is not None:
+            return [int(value) for value in given]
         array = self.optional(operator, index)
-        return None if array is None else [int(value) for value in array.reshape(-1)]
+        return None if array is None else [int(value) for value in array]
 
 
 def held_bytes(operation: object) -> int:
@@ -169,12 +170,23 @@ def tensor(array: Array) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=np.float64))
 
 
-def axis_of(axis: int, rank: int) -> int:
-    """A row's axis for an ONNX axis, which counts the batch dimension as 0."""
-    axis = axis + rank + 1 if axis < 0 else axis
-    if not 1 <= axis <= rank:
+def axes_of(axes: Sequence[int], rank: int) -> list[int]:
+    """Axes of a whole value, counted from its first; none of them twice."""
+    for axis in axes:
+        if not -rank <= axis < rank:
+            raise OperatorProblemError(f"its axis {axis} is not one of {rank} dimensions")
+    places = [axis + rank if axis < 0 else axis for axis in axes]
+    if len(set(places)) < len(places):
+        raise OperatorProblemError(f"its axes {list(axes)} name a dimension twice")
+    return places
+
+
+def row_axes(axes: Sequence[int], rank: int) -> list[int]:
+    """A row's axes for ONNX axes, which count the batch dimension as 0; none of them twice."""
+    places = axes_of(axes, rank + 1)
+    if 0 in places:
         raise OperatorProblemError("it works on the batch dimension")
-    return axis - 1
+    return [place - 1 for place in places]
 
 
 def rearrange(shape: Shape, places: Tensor) -> AffineMap:
@@ -193,8 +205,11 @@ def places_of(shape: Shape) -> Tensor:
 
 def pad_places(places: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
     """Positions with -1 around (or cut off where a pad is negative)."""
-    sizes = [size + begin + end for size, (begin, end) in zip(places.shape, pads, strict=True)]
-    if min(sizes, default=1) < 1:
+    pairs = list(zip(places.shape, pads, strict=True))
+    sizes = [size + begin + end for size, (begin, end) in pairs]
+    # What is cut off first must leave something to be padded.
+    left = [size + min(begin, 0) + min(end, 0) for size, (begin, end) in pairs]
+    if min([*sizes, *left], default=1) < 1:
         raise OperatorProblemError(f"padding by {list(pads)} leaves a shape of {sizes}")
     require_size(prod(sizes))
     flat = [amount for pair in reversed(pads) for amount in pair]

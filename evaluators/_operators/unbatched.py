@@ -5,7 +5,6 @@ does not begin with 1 is kept whole and called bare here; as soon as its first d
 becomes the batch dimension. What the file computes is the same: only one input is ever run.
 """
 
-from evaluators._operators import arithmetic
 from evaluators._operators.builder import (
     Builder,
     Operator,
@@ -14,39 +13,26 @@ from evaluators._operators.builder import (
     set_output,
     tensor,
 )
-from evaluators._operators.shapes import resolve_shape
+from evaluators._operators.declaration import Declaration, Translation
+from evaluators._operators.views import order_of, resolve_shape, shape_of
 from evaluators.affine import Dense, Reshape
-from evaluators.elementwise import elementwise_functions
 
-VIEWS = frozenset(("Flatten", "Reshape", "Squeeze", "Unsqueeze"))
-RESHAPING = VIEWS | {"Transpose"}
+RESHAPING = frozenset(("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"))
 """Operators that may give or take a batch dimension."""
 
-_TRANSLATIONS = {
-    "Add": arithmetic.add,
-    "Cast": arithmetic.identity,
-    "Div": arithmetic.multiply,
-    "Dropout": arithmetic.identity,
-    "Identity": arithmetic.identity,
-    "MatMul": arithmetic.matmul,
-    "Mul": arithmetic.multiply,
-    "Neg": arithmetic.multiply,
-    "Sub": arithmetic.add,
-    "Sum": arithmetic.add,
-    **dict.fromkeys(elementwise_functions(), arithmetic.elementwise),
-}
 
-
-def translate(builder: Builder, operator: Operator) -> None:
+def translate(builder: Builder, operator: Operator, declared: Declaration) -> None:
     """Translate an operator that reshapes, or that reads a bare value."""
     if operator.kind in RESHAPING:
         _reshape(builder, operator)
-    elif operator.kind not in _TRANSLATIONS:
+    elif operator.kind == "Shape":
+        shape_of(builder, operator)
+    elif declared.translate is None or not declared.bare:
         raise OperatorProblemError("it is only supported behind a batch dimension of 1")
     elif not all(builder.is_bare(name) for name in operator.inputs if name in builder.values):
         raise OperatorProblemError("it joins values with and without a batch dimension")
     else:
-        _keep(builder, operator)
+        _keep(builder, operator, declared.translate)
 
 
 def _reshape(builder: Builder, operator: Operator) -> None:
@@ -54,8 +40,7 @@ def _reshape(builder: Builder, operator: Operator) -> None:
     source, shape = builder.source(operator)
     whole = builder.whole_shape(name)
     if operator.kind == "Transpose":
-        order = operator.attributes.get("perm", list(range(len(whole)))[::-1])
-        places = builder.places(whole).permute(list(order))
+        places = builder.places(whole).permute(order_of(operator, len(whole)))
         moved = rearrange(shape, places.reshape(-1))
         source, target = builder.affine(moved, source, operator.name), tuple(places.shape)
     else:
@@ -63,14 +48,14 @@ def _reshape(builder: Builder, operator: Operator) -> None:
     _settle(builder, operator, source, target)
 
 
-def _keep(builder: Builder, operator: Operator) -> None:
+def _keep(builder: Builder, operator: Operator, translation: Translation) -> None:
     """An operator that works alike with and without a batch dimension."""
     names = [name for name in operator.inputs if name in builder.constants]
     rank = max(len(builder.shape(n)) for n in operator.inputs if n in builder.values)
     if operator.kind == "MatMul" and names == [operator.inputs[0]] and rank == 1:
         _matrix_times_vector(builder, operator)
     else:
-        _TRANSLATIONS[operator.kind](builder, operator)
+        translation(builder, operator)
     position = builder.values[operator.outputs[0]]
     shape = builder.nodes[position].shape
     # A constant of a higher rank gives the result its leading 1.

@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 
-from evaluators._operators import TRANSLATIONS, unbatched
+from evaluators._operators import OPERATORS
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.crown import CROWN
 from evaluators.deterministic.ibp import IBP
@@ -136,6 +136,6 @@ def test_s_shaped_ones_lines_are_optimised_without_a_word_about_it() -> None:
 
 def test_every_listed_function_is_imported() -> None:
     for operator in elementwise_functions():
-        assert operator in TRANSLATIONS
-        assert operator in unbatched._TRANSLATIONS
+        assert OPERATORS[operator].translate is not None
+        assert OPERATORS[operator].bare
         assert onnx.defs.has(operator)

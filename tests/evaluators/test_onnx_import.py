@@ -273,7 +273,7 @@ MODELS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "dims beyond the data": (dims(12, 6), "does not hold what its shape says"),
     "dims without end": (dims(2**40, 2**40), "does not hold what its shape says"),
     "negative dims": (dims(-12, -5), "does not hold what its shape says"),
-    "another rank": (dims(60), "do not fit"),
+    "another rank": (dims(60), "2 dimensions are needed"),
     "an unsorted graph": (unsorted, "which nothing computes before it"),
     "a cyclic graph": (cyclic, "which nothing computes before it"),
     "a constant output": (detached, "does not depend on its input"),
