@@ -1,7 +1,8 @@
 """The command line: `certboard`, also `python -m leaderboard`.
 
 Exit codes: 0 done; 1 the input has a problem; 2 wrong usage; 3 a contradiction between evaluators
-or a bug in certboard, nothing written; 130 interrupted, what was finished is kept.
+or a bug in certboard, nothing written; 4 the time given (--minutes) is over, what was finished is
+kept; 130 interrupted, what was finished is kept.
 """
 
 import importlib
@@ -9,9 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from leaderboard.errors import BugError, InputError
+from leaderboard.errors import BugError, InputError, TimeUpError
 
-INPUT_PROBLEM, WRONG_USAGE, BUG, INTERRUPTED = 1, 2, 3, 130
+INPUT_PROBLEM, WRONG_USAGE, BUG, TIME_UP, INTERRUPTED = 1, 2, 3, 4, 130
 
 COMMANDS = (
     "running",
@@ -46,6 +47,9 @@ def run(arguments: Sequence[str]) -> int:
         for problem in error.problems:
             _complain(problem)
         return INPUT_PROBLEM
+    except TimeUpError as error:
+        _complain(f"time is up: {error}; what was finished is kept, run again to go on.")
+        return TIME_UP
     except KeyboardInterrupt:
         print(file=sys.stderr)
         resumes = "run" in arguments[:1] or "--instances" in arguments

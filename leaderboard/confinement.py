@@ -7,14 +7,16 @@ read as a stranger's (`acceptance.py`) and moved to its place.
 import shutil
 from dataclasses import replace
 from itertools import groupby
+from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
 from leaderboard.acceptance import accepted, accepted_checks
 from leaderboard.dataset import find_dataset
-from leaderboard.errors import BugError, InputError
+from leaderboard.errors import BugError, InputError, TimeUpError
 from leaderboard.fingerprints import store_checks
 from leaderboard.progress import tell
 from leaderboard.project import Project
@@ -27,9 +29,11 @@ from leaderboard.submission_models import parts_of
 if TYPE_CHECKING:
     from leaderboard.evaluation import Request
 
-_BUG = 3
+_BUG, _TIME_UP = 3, 4
 _SHORTEST = 3600.0
 """Seconds that any evaluation may take."""
+_OVERTIME = 1800.0
+"""Seconds for the shards that were begun before the time given was over: thrice what one takes."""
 
 
 def run_all_confined(
@@ -38,11 +42,13 @@ def run_all_confined(
     request: "Request",
     workers: str,
     wanted: str,
+    until: float = inf,
 ) -> list[pd.DataFrame]:
     """Evaluate each submission in a process of its own; what goes wrong is told at the end.
 
     Raises:
         InputError: of submissions that could not be evaluated; the others were.
+        TimeUpError: `until`, on the monotonic clock, there was no time for all of them.
         BugError: an evaluator contradicted another on some pair.
     """
     found = require_walls(wanted)
@@ -54,7 +60,11 @@ def run_all_confined(
     for slug, group in grouped:
         asked = dict(group)
         try:
-            found_rows = _run(project, [*asked.values()], request, workers)
+            found_rows = _run(project, [*asked.values()], request, workers, until)
+        except TimeUpError as error:
+            for problem in [*bugs, *problems]:
+                tell(problem)
+            raise TimeUpError(f"{slug}: {error}") from None
         except InputError as error:
             problems += [f"{slug}: {problem}" for problem in error.problems]
         except BugError as error:
@@ -95,9 +105,11 @@ def _lack(missing: tuple[str, ...]) -> str:
 
 
 def _run(
-    project: Project, pairs: list[Pair], request: "Request", workers: str
+    project: Project, pairs: list[Pair], request: "Request", workers: str, until: float
 ) -> list[pd.DataFrame]:
     """The rows of one submission in its settings."""
+    if (minutes := (until - monotonic()) / 60) <= 0:
+        raise TimeUpError("not begun")
     submission = pairs[0][0]
     # Here, while there is a network.
     parts_of(project, submission)
@@ -112,7 +124,11 @@ def _run(
     looked_at.parent.mkdir(exist_ok=True)
     _copy(kept, looked_at)
     arguments = _arguments(pairs, request, workers, staging)
-    outcome = run_confined(arguments, _limits(pairs, request), staging)
+    limits = _limits(pairs, request)
+    if minutes < inf:
+        arguments += ["--minutes", f"{minutes:.6f}"]
+        limits = replace(limits, seconds=min(limits.seconds, 60 * minutes + _OVERTIME))
+    outcome = run_confined(arguments, limits, staging)
     # What was finished is kept, whatever became of the rest.
     whole = request.evaluator is None and request.examples is None
     tables = [_collect(move, submission, whole) for move in moves]
@@ -193,5 +209,7 @@ def _raise_if_failed(outcome: Outcome) -> None:
         raise InputError(f"the evaluation was stopped: {outcome.problem}.")
     if outcome.code == _BUG:
         raise BugError("the evaluation failed; its own words are above.")
+    if outcome.code == _TIME_UP:
+        raise TimeUpError("its own words are above")
     if outcome.code:
         raise InputError("the evaluation was refused; its own words are above.")

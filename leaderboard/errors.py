@@ -18,6 +18,10 @@ class InputError(Exception):
         return "\n".join(self.problems)
 
 
+class TimeUpError(Exception):
+    """The time that was given is over; what was finished is kept, and the exit code is 4."""
+
+
 class BugError(Exception):
     """What must not happen, such as two evaluators that contradict each other.
 

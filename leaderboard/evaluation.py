@@ -1,16 +1,19 @@
 """One submission in one setting: plan it, resume it, store it."""
 
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import groupby
+from math import inf
 from pathlib import Path
 
 import pandas as pd
 
 from leaderboard.data_files import sha256_of
 from leaderboard.dataset import find_dataset, load_split
-from leaderboard.errors import BugError, InputError
+from leaderboard.errors import BugError, InputError, TimeUpError
 from leaderboard.project import Project
 from leaderboard.provenance import describe
 from leaderboard.question import Question, Shard, combined_sha256
@@ -30,7 +33,6 @@ class Plan:
     Attributes:
         target: the result file.
         parts: the folder of finished shards, named by all that they depend on.
-        shards: all of them, in order.
         selection: in words, which examples.
         whole: whether these are all examples of the setting.
         stored: the result that already answers exactly this question, if it need not be repeated.
@@ -43,7 +45,6 @@ class Plan:
     parts: Path
     fingerprint: str
     examples: list[int]
-    shards: list[Shard]
     selection: str
     whole: bool
     stored: Results | None
@@ -52,14 +53,38 @@ class Plan:
         """Where a shard's rows are kept until the evaluation is complete."""
         return self.parts / f"{shard.examples[0]:08d}-{shard.examples[-1]:08d}.parquet"
 
-    def rows_of(self, shard: Shard) -> pd.DataFrame | None:
-        """The rows of a shard that is there, whole, and of this evaluation."""
+    def finished(self) -> Iterator[pd.DataFrame]:
+        """The rows of the shards that are there, whole, and of this evaluation; none twice."""
+        taken: set[int] = set()
+        for path in sorted(self.parts.glob("*.parquet")):
+            rows = self._rows_of(path)
+            if rows is not None and taken.isdisjoint(rows["example"]):
+                taken.update(rows["example"])
+                yield rows
+
+    def _rows_of(self, path: Path) -> pd.DataFrame | None:
         try:
-            part = read(self.part(shard))
+            part = read(path)
         except InputError:
             return None
         same = part.provenance.fingerprint == self.fingerprint
-        return part.rows if same and part.rows["example"].tolist() == [*shard.examples] else None
+        span = span_of(path, self.examples)
+        return part.rows if same and span and part.rows["example"].tolist() == span else None
+
+    def missing(self, done: Collection[int] = ()) -> list[Shard]:
+        """The shards that are still to be computed, in order: each a stretch of the examples."""
+        stretches = groupby(self.examples, key=lambda example: example in done)
+        return [
+            shard
+            for there, examples in stretches
+            if not there
+            for shard in cut(self.question, [*examples])
+        ]
+
+    def waiting(self, fresh: bool) -> list[int]:
+        """The examples that have no rows yet; all where it begins afresh."""
+        done = set() if fresh else {e for rows in self.finished() for e in rows["example"]}
+        return [example for example in self.examples if example not in done]
 
     def forget(self) -> None:
         """Remove the finished shards of this evaluation."""
@@ -79,6 +104,14 @@ class Plan:
             self.parts.parent.rmdir()
         for stale in self.target.parent.glob(f".{self.target.name}.*.tmp"):
             stale.unlink(missing_ok=True)
+
+
+def span_of(part: Path, examples: list[int]) -> list[int]:
+    """Those of the examples that a finished shard's name says; none if it is no such name."""
+    if not (told := re.fullmatch(r"([0-9]{8})-([0-9]{8})[.]parquet", part.name)):
+        return []
+    first, last = int(told[1]), int(told[2])
+    return [example for example in examples if first <= example <= last]
 
 
 @dataclass(frozen=True)
@@ -126,7 +159,6 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
         parts,
         digest,
         examples,
-        cut(question, examples),
         selection,
         len(examples) == whole,
         None if parts.exists() else before,
@@ -196,37 +228,45 @@ def _options(
 
 
 def execute(
-    plan: Plan, workers: str, fresh: bool, progress: Callable[[pd.DataFrame, bool], None]
+    plan: Plan,
+    workers: str,
+    fresh: bool,
+    progress: Callable[[pd.DataFrame, bool], None],
+    until: float = inf,
 ) -> Results:
     """Compute what is missing, then join the shards into the result file.
 
-    `progress` is called with the rows of every shard, and whether they were already there.
+    `progress` is called with the rows of every shard, and whether they were already there;
+    `until` is a time on the monotonic clock.
 
     Raises:
         InputError: nothing can be written; what was finished stays.
+        TimeUpError: there was no time for all of it; what was finished stays.
         BugError: evaluators contradict each other; nothing of this evaluation stays.
     """
     if fresh:
         plan.forget()
-    found: dict[Shard, pd.DataFrame] = {}
-    for shard in plan.shards:
-        if (rows := plan.rows_of(shard)) is not None:
-            found[shard] = rows
-            progress(rows, True)
+    found: list[pd.DataFrame] = []
+    for rows in plan.finished():
+        found.append(rows)
+        progress(rows, True)
     provenance = describe(
         plan.question, plan.submission, plan.setting.id, plan.selection, plan.fingerprint, workers
     )
-    missing = [shard for shard in plan.shards if shard not in found]
+    missing = plan.missing({example for rows in found for example in rows["example"]})
     try:
-        with closing(run_shards(missing, workers)) as finished:
+        with closing(run_shards(missing, workers, until)) as finished:
             for shard, rows in finished:
-                found[shard] = rows.assign(submission=plan.submission, setting=plan.setting.id)
-                write(plan.part(shard), found[shard], provenance)
+                found.append(rows.assign(submission=plan.submission, setting=plan.setting.id))
+                write(plan.part(shard), found[-1], provenance)
                 progress(rows, False)
     except BugError:
         plan.forget()
         raise
-    rows = pd.concat([found[shard] for shard in plan.shards], ignore_index=True)
+    if (count := sum(map(len, found))) < len(plan.examples):
+        raise TimeUpError(f"{count:,} of {len(plan.examples):,} examples are measured")
+    found.sort(key=lambda rows: int(rows["example"].iloc[0]))
+    rows = pd.concat(found, ignore_index=True)
     write(plan.target, rows, provenance)
     plan.clear()
     return Results(plan.target, rows[list(COLUMNS)], provenance)

@@ -104,16 +104,16 @@ class Shard:
 
 
 def shards(
-    question: Question, examples: Sequence[int], shape: tuple[int, ...], uses_time: bool
+    question: Question, examples: Sequence[int], shape: tuple[int, ...], longest: float
 ) -> Iterator[Shard]:
     """Cut examples into shards, all but the last of one size.
 
-    It follows from the shape of an image and, where an example may use up its time budget
-    (`uses_time`), from that budget.
+    It follows from the shape of an image and from the seconds that an example may take, as far as
+    they are known (`longest`, else 0).
     """
     size = min(LARGEST_SHARD, _SHARD_PIXELS // prod(shape))
-    if uses_time:
-        size = min(size, int(LONGEST_SHARD / question.seconds))
+    if longest * size > LONGEST_SHARD:
+        size = int(LONGEST_SHARD / longest)
     size = max(1, size)
     for first in range(0, len(examples), size):
         yield Shard(question, tuple(examples[first : first + size]))

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +107,20 @@ def can_certify(question: Question) -> bool:
 def cut(question: Question, examples: Sequence[int]) -> list[Shard]:
     """The shards in which a question is asked about examples."""
     shape = load_split(question.dataset).shape
-    return list(shards(question, examples, shape, uses_time(question)))
+    return list(shards(question, examples, shape, _longest(question)))
 
 
 def uses_time(question: Question) -> bool:
     """Whether an example may use up its time budget."""
     return make_evaluator(question, network_of(question)).complete
+
+
+def _longest(question: Question) -> float:
+    """Seconds that an example may take, as far as they are known beforehand; else 0."""
+    if uses_time(question):
+        return question.seconds
+    cost = forecast(question, load_split(question.dataset).examples[:1])
+    return 0.0 if cost is None else cost[1]
 
 
 def phases(question: Question) -> list[Question]:
@@ -130,10 +138,17 @@ def forecast(question: Question, examples: Sequence[int]) -> tuple[int, float] |
 
     Measured on one block of noisy copies of one example; None where nothing is sampled.
     """
-    network = network_of(question)
-    if not isinstance(network, SmoothedNetwork) or not examples:
+    if question.sigma is None or not examples:
         return None
-    split, first = load_split(question.dataset), tuple(examples[:1])
+    one = _forecast_of_one(question)
+    return None if one is None else (one[0] * len(examples), one[1] * len(examples))
+
+
+@lru_cache(maxsize=4)
+def _forecast_of_one(question: Question) -> tuple[int, float] | None:
+    network = network_of(question)
+    split = load_split(question.dataset)
+    first = tuple(split.examples[:1])
     device = torch.device(devices_of(question.device)[0])
     problem = Problem(
         network,
@@ -147,9 +162,7 @@ def forecast(question: Question, examples: Sequence[int]) -> tuple[int, float] |
     evaluator = make_evaluator(question, network)
     assert isinstance(evaluator, Evaluator)
     cost = estimate(problem, evaluator)
-    if cost is None:
-        return None
-    return cost.samples * len(examples), cost.seconds * len(examples)
+    return None if cost is None else (cost.samples, cost.seconds)
 
 
 def margins_at(question: Question, examples: Sequence[int]) -> list[float]:

@@ -1,10 +1,13 @@
 """Where shards are computed: in this process, in several, or on a Ray cluster that exists."""
 
+import math
 import multiprocessing
 import threading
+import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -33,7 +36,26 @@ def check_workers(workers: str) -> None:
         raise InputError(f"--workers is '{workers}'; it must be 'ray' or a number from 1 to 1024.")
 
 
-def run_shards(shards: Sequence[Shard], workers: str) -> Generator[Finished, None, None]:
+@dataclass
+class _Clock:
+    """Whether there is time for one more shard: as long as the longest one until now took.
+
+    `until` is a time on the monotonic clock.
+    """
+
+    until: float
+    longest: float = 0.0
+
+    def has_time(self) -> bool:
+        return time.monotonic() + self.longest < self.until
+
+    def finished(self, began: float) -> None:
+        self.longest = max(self.longest, time.monotonic() - began)
+
+
+def run_shards(
+    shards: Sequence[Shard], workers: str, until: float = math.inf
+) -> Generator[Finished, None, None]:
     """The rows of every shard, in the order in which they are done.
 
     Closing the iterator early ends the processes that it started.
@@ -42,20 +64,30 @@ def run_shards(shards: Sequence[Shard], workers: str) -> Generator[Finished, Non
         shards: what to compute.
         workers: a number of processes, or "ray" for the Ray cluster that `RAY_ADDRESS` names
             (or one started on this machine).
+        until: on the monotonic clock; shards that would probably be done later are left out. Only
+            for a number of processes.
     """
     check_workers(workers)
     if not shards:
         return
+    clock = _Clock(until)
     if workers == RAY:
         yield from _on_ray(shards)
     elif int(workers) == 1:
         for shard in shards:
-            yield shard, evaluate(shard)
+            if not clock.has_time():
+                return
+            began = time.monotonic()
+            rows = evaluate(shard)
+            clock.finished(began)
+            yield shard, rows
     else:
-        yield from _in_processes(shards, min(int(workers), len(shards)))
+        yield from _in_processes(shards, min(int(workers), len(shards)), clock)
 
 
-def _in_processes(shards: Sequence[Shard], count: int) -> Generator[Finished, None, None]:
+def _in_processes(
+    shards: Sequence[Shard], count: int, clock: _Clock
+) -> Generator[Finished, None, None]:
     threads = max(1, torch.get_num_threads() // count)
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
@@ -65,14 +97,20 @@ def _in_processes(shards: Sequence[Shard], count: int) -> Generator[Finished, No
         initargs=(threads,),
     )
     try:
-        with interrupts_held_back():
-            waiting: dict[Future[pd.DataFrame], Shard] = {
-                pool.submit(evaluate, shard): shard for shard in shards
-            }
-        while waiting:
+        left = iter(shards)
+        waiting: dict[Future[pd.DataFrame], tuple[Shard, float]] = {}
+        while True:
+            # No more than are computed at once: what is not begun can still be left out.
+            with interrupts_held_back():
+                while len(waiting) < count and clock.has_time() and (shard := next(left, None)):
+                    waiting[pool.submit(evaluate, shard)] = shard, time.monotonic()
+            if not waiting:
+                break
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
-                yield waiting.pop(future), future.result()
+                shard, began = waiting.pop(future)
+                clock.finished(began)
+                yield shard, future.result()
     except BrokenProcessPool as error:
         raise InputError(
             "A worker process was killed, perhaps for want of memory: use fewer --workers."

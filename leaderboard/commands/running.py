@@ -1,7 +1,11 @@
 """The command that evaluates submissions: run."""
 
 import math
+import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +21,7 @@ from leaderboard.commands.evaluating import (
 )
 from leaderboard.commands.inspecting import inspect_one, show_flags
 from leaderboard.devices import check_device
-from leaderboard.errors import InputError
+from leaderboard.errors import InputError, TimeUpError
 from leaderboard.formatting import plural
 from leaderboard.progress import RunProgress, show_table, tell
 from leaderboard.project import Project, find_project
@@ -57,6 +61,10 @@ def run(
         str,
         typer.Option(help="off; best: confine models as far as possible; required"),
     ] = "off",
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Stop before this is over, with exit code 4; run again to go on"),
+    ] = None,
 ) -> None:
     """Evaluate submissions and store every example's verdict; goes on where it stopped."""
     from leaderboard.evaluation import Request
@@ -67,6 +75,7 @@ def run(
     check_sandbox(sandbox)
     if seconds is not None and not 0 < seconds < math.inf:
         raise InputError(f"--seconds is {seconds:g}; it must be positive and finite.")
+    until = _until(minutes, workers)
     project = find_project()
     pairs = _pairs(project, slugs, setting)
     request = Request(evaluator, examples, seconds, device, fresh, samples)
@@ -75,11 +84,11 @@ def run(
         results = results or project.root / "build" / "quick"
     project = replace(project, results_folder=results)
     if sandbox == "off":
-        tables = run_all(project, pairs, request, workers)
+        tables = run_all(project, pairs, request, workers, until)
     else:
         from leaderboard.confinement import run_all_confined
 
-        tables = run_all_confined(project, pairs, request, workers, sandbox)
+        tables = run_all_confined(project, pairs, request, workers, sandbox, until)
     if quick:
         _show_quick(project, pairs, evaluator)
         return
@@ -91,6 +100,17 @@ def run(
     show_flags(project, list(chosen))
     if results is None:
         print("The website is made of them by: certboard build")
+
+
+def _until(minutes: float | None, workers: str) -> float:
+    """When the time given is over, on the monotonic clock."""
+    if minutes is None:
+        return math.inf
+    if not 0 < minutes < math.inf:
+        raise InputError(f"--minutes is {minutes:g}; it must be positive and finite.")
+    if not workers.isdecimal():
+        raise InputError("--minutes needs a number of --workers: a cluster keeps its own time.")
+    return time.monotonic() + 60 * minutes
 
 
 def _quick(request: "Request") -> "Request":
@@ -153,14 +173,35 @@ def _pairs(project: Project, slugs: list[str] | None, ids: list[str] | None) -> 
     return pairs
 
 
+def _count(
+    shards: Counter[bool],
+    advance: Callable[[pd.DataFrame, bool], None],
+    rows: pd.DataFrame,
+    resumed: bool,
+) -> None:
+    """Show a shard, and count it among those that were there and those that were not."""
+    shards[resumed] += 1
+    advance(rows, resumed)
+
+
 def run_all(
-    project: Project, pairs: list[Pair], request: "Request", workers: str
+    project: Project,
+    pairs: list[Pair],
+    request: "Request",
+    workers: str,
+    until: float = math.inf,
 ) -> list[pd.DataFrame]:
-    """Evaluate each pair; what cannot be evaluated is told at the end, the others still run."""
+    """Evaluate each pair; what cannot be evaluated is told at the end, the others still run.
+
+    Raises:
+        InputError: of pairs that could not be evaluated.
+        TimeUpError: `until`, on the monotonic clock, there was no time for all of them.
+    """
     from leaderboard.evaluation import execute, make_plan
 
     problems: list[str] = []
     tables = []
+    shards = Counter[bool]()
     for submission, setting in pairs:
         title = f"{submission.slug} · {setting.id}"
         try:
@@ -170,15 +211,24 @@ def run_all(
                 plan.clear()
                 tables.append(plan.stored.rows)
                 continue
-            waiting = [e for s in plan.shards if not plan.part(s).exists() for e in s.examples]
-            announce(title, plan.question, waiting, workers)
+            announce(title, plan.question, plan.waiting(request.fresh), workers)
             with RunProgress(title, len(plan.examples)) as progress:
-                results = execute(plan, workers, request.fresh, progress.advance)
+                told = partial(_count, shards, progress.advance)
+                results = execute(plan, workers, request.fresh, told, until)
             tables.append(results.rows)
         except InputError as error:
             if len(pairs) == 1:
                 raise
             problems += [f"{title}: {problem}" for problem in error.problems]
+        except TimeUpError as error:
+            for problem in problems:
+                tell(problem)
+            if not shards[False]:
+                raise InputError(
+                    f"{title}: {error}, and no more could be in the time given: give more"
+                    " --minutes."
+                ) from None
+            raise TimeUpError(f"{title}: {error}") from None
     if problems:
         raise InputError(*problems)
     return tables

@@ -103,7 +103,7 @@ def test_the_setting_says_whether_the_complete_methods_are_asked(project: Projec
         setting = find_setting(LINF).model_copy(update={"complete": complete})
         made = make_plan(project, submission, setting, Request())
         assert made.question.complete is complete
-        assert len(made.shards[0].examples) == (60 if complete else 100)
+        assert len(made.missing()[0].examples) == (60 if complete else 100)
 
 
 def test_a_stopped_run_goes_on_where_it_stopped(

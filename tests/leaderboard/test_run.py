@@ -182,13 +182,13 @@ def test_the_fingerprint_tells_every_difference(question: Question, tmp_path: Pa
 
 
 def test_shards_are_cut_by_the_shape_of_an_image(question: Question) -> None:
-    cut = list(shards(question, range(449), (1, 8, 8), False))
+    cut = list(shards(question, range(449), (1, 8, 8), 0.0))
     assert [len(shard.examples) for shard in cut] == [100, 100, 100, 100, 49]
     assert [e for shard in cut for e in shard.examples] == [*range(449)]
-    assert [s.examples for s in shards(question, range(449), (3, 32, 32), False)] == [
+    assert [s.examples for s in shards(question, range(449), (3, 32, 32), 0.0)] == [
         s.examples for s in cut
     ]
-    assert len(next(shards(question, range(449), (3, 224, 224), False)).examples) == 26
+    assert len(next(shards(question, range(449), (3, 224, 224), 0.0)).examples) == 26
 
 
 @pytest.mark.parametrize(
