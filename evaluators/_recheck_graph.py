@@ -20,8 +20,8 @@ from evaluators._recheck_claim import Step, affine
 Array = NDArray[Any]
 Shape = tuple[int, ...]
 FLOAT, WHOLE = ("float32",), ("int32", "int64")
-MAX_ENTRIES = 2**27
-"""Of all matrices, positions and constants that are made, together: about 2 GB."""
+MAX_ENTRIES = 2**26
+"""Of all matrices, positions and constants that are made, together: about 1 GB."""
 
 
 class UnreadError(Exception):

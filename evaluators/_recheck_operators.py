@@ -26,8 +26,9 @@ def _axes(axes: Sequence[int] | None, rank: int) -> list[int]:
 
 def _joined(node: Node) -> tuple[list[Result], Shape]:
     """All inputs, and the shape that they broadcast to."""
-    inputs = [node.take(place) for place in range(len(node.inputs))]
-    need(all(found is not None for found in inputs), "an input that is left out")
+    count = {"Sum": len(node.inputs), "Neg": 1}.get(node.kind, 2)
+    inputs = [node.take(place) for place in range(count)]
+    need(inputs and all(found is not None for found in inputs), "an input that is left out")
     return inputs, np.broadcast_shapes(*(found.shape for found in inputs))
 
 
@@ -96,7 +97,7 @@ def gemm(graph: Graph, node: Node) -> Value:
     # Products of two float32, which float64 holds exactly.
     weight, bias = node.attribute("alpha", "FLOAT", 1.0) * weight, np.zeros(1)
     beta, shape = node.attribute("beta", "FLOAT", 1.0), (1, weight.shape[1])
-    if node.take(2) is not None:
+    if node.opset < 11 or node.take(2) is not None:
         bias = beta * node.constant(2).astype(np.float64)
         need(np.broadcast_shapes(bias.shape, shape) == shape, f"bias of shape {bias.shape}")
     return graph.linear(value, value.places, weight.T, shape, bias)

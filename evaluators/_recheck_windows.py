@@ -139,10 +139,18 @@ def conv_transpose(graph: Graph, node: Node) -> Value:
     return graph.add(affine((value.step,), matrix.T, bias), (1, *shape))
 
 
+def _pooled(node: Node, value: Value) -> Frame:
+    frame = Frame.of(node, value.shape[2:])
+    pads = map(max, frame.begin, frame.end)
+    inside = all(pad < size for pad, size in zip(pads, frame.kernel, strict=True))
+    need(inside, "pads as large as its kernel")
+    return frame
+
+
 def average_pool(graph: Graph, node: Node) -> Value:
     """The mean of what a window holds of its input, or of padding as zeros, too."""
     value = graph.settle(node.value())
-    frame, counted = Frame.of(node, value.shape[2:]), node.flag("count_include_pad")
+    frame, counted = _pooled(node, value), node.flag("count_include_pad")
     need(not node.flag("ceil_mode"), "ceil_mode")
     need(set(frame.dilations) == {1}, "dilations")
     outputs = frame.outputs(value.shape[2:])
@@ -157,7 +165,7 @@ def average_pool(graph: Graph, node: Node) -> Value:
 def max_pool(graph: Graph, node: Node) -> Value:
     """Windows in a row, and again and again the larger of every pair: a + relu(b - a)."""
     value = graph.settle(node.value())
-    frame = Frame.of(node, value.shape[2:])
+    frame = _pooled(node, value)
     ceil = node.flag("ceil_mode")
     need(not node.flag("storage_order"), "storage_order")
     outputs = frame.outputs(value.shape[2:], ceil=ceil)

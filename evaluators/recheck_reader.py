@@ -148,7 +148,7 @@ def _tensor(tensor: TensorProto) -> Array:
         need(len(held) == count, f"{title} that does not hold what its shape says")
         numbers = np.array(held)
     array = numbers.astype(kind)
-    same = np.isfinite(array).all() and (kind != np.bool_ or (numbers <= 1).all())
+    same = np.isfinite(array).all() and (kind != np.bool_ or set(numbers.tolist()) <= {0, 1})
     need(same, f"{title} with numbers that are not finite")
     return array.reshape(tuple(tensor.dims))
 
@@ -165,7 +165,7 @@ def _input_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
 
 def _read(graph: Graph, values: dict[str, Value | Array], node: Any, opset: int) -> None:
     """One operator; all values that it reads are known already."""
-    title = f"operator {ascii(node.op_type)[1:-1][:40]}"
+    title = f"operator {ascii(node.domain + node.op_type)[1:-1][:40]}"
     _known(node)
     need(node.domain in ("", "ai.onnx") and node.op_type in OPERATORS, title)
     title = f"{title} (node {ascii(node.name or ''.join(node.output[:1]))[:60]})"

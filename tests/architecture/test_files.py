@@ -14,7 +14,7 @@ MAX_LINES = 450
 CHECKER, MAX_CHECKER = ("recheck", "_recheck_arithmetic", "_recheck_claim"), 599
 """The program that others trust instead of the bounding methods: small enough to be read."""
 READER = ("recheck_reader", "_recheck_graph", "_recheck_operators", "_recheck_windows")
-MAX_READER = 1099
+MAX_READER = 1049
 """What it knows of ONNX."""
 TOP_LEVEL = {"leaderboard", "evaluators", "submissions", "site", "tests", ".github", ".ci"}
 TEXT = {".py", ".toml", ".md", ".j2", ".yml", ".yaml", ".css", ".js", ".cff", ".lock", ".txt", ""}
