@@ -139,8 +139,34 @@ def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[str]:
     narrow = all(0 <= size < 2**31 for size in tensor.dims)
     if entries != held or not whole or not narrow or tensor.HasField("segment"):
         yield told(Rule.SHAPE, f"{title} does not hold what its shape says")
+    elif not _fits(tensor):
+        yield told(Rule.TYPES, f"{title} holds numbers that its type does not have")
     elif tensor.data_type in _FLOATS and not np.isfinite(numpy_helper.to_array(tensor)).all():
         yield told(Rule.FINITE, f"{title} has weights that are not finite")
+
+
+_RANGES = {
+    TensorProto.BOOL: range(2),
+    TensorProto.INT8: range(-(2**7), 2**7),
+    TensorProto.UINT8: range(2**8),
+    TensorProto.INT16: range(-(2**15), 2**15),
+    TensorProto.UINT16: range(2**16),
+    TensorProto.FLOAT16: range(2**16),
+    TensorProto.BFLOAT16: range(2**16),
+    TensorProto.UINT32: range(2**32),
+}
+"""What is kept in wider fields than its type, of which one reader takes some bits, another none."""
+
+
+def _fits(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor's numbers are of its type; a truth value is 0 or 1 in raw bytes, too."""
+    if tensor.data_type not in _RANGES:
+        return True
+    allowed = _RANGES[TensorProto.DataType.ValueType(tensor.data_type)]
+    kept = [value for field in (tensor.int32_data, tensor.uint64_data) for value in field]
+    if tensor.data_type == TensorProto.BOOL:
+        kept += set(tensor.raw_data)
+    return all(value in allowed for value in kept)
 
 
 def _node_problems(node: onnx.NodeProto) -> Iterable[str]:

@@ -60,7 +60,7 @@ RULES = {
     Rule.TRAINING: "Nothing is in training mode, and there is no training information.",
     Rule.RANDOM: "No operator draws random numbers.",
     Rule.OPERATOR: "Operators are on the list of those that are read.",
-    Rule.ATTRIBUTES: "Nodes have the inputs, outputs and attributes that ONNX defines.",
+    Rule.ATTRIBUTES: "Inputs, outputs and attributes of a node exist in ONNX and are read.",
     Rule.USE: "Operators are used in a way that the canonical graph covers.",
     Rule.SIZE: "No value, weight or computation is larger than a classifier needs.",
     Rule.RUNTIME: "onnxruntime runs the file, and its logits are finite and the same.",

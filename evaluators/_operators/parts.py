@@ -98,6 +98,8 @@ def _window(builder: Builder, operator: Operator, rank: int) -> tuple[slice, ...
     for place, start, end, step in zip(places, starts, ends, steps, strict=True):
         if step == 0 or abs(step) >= 2**31:
             raise OperatorProblemError(f"its step is {step}")
+        if step < 0 and end >= 2**31 - 1:  # nothing as ONNX has it, everything to onnxruntime
+            raise OperatorProblemError(f"its end is {end} behind a step of {step}")
         window[place] = slice(start, end, step)
     return tuple(window)
 
@@ -140,7 +142,7 @@ def gather(builder: Builder, operator: Operator) -> None:
     index = _index(builder, operator, shape[axis])
     require_size(prod(shape) // shape[axis] * index.size)
     places = np.take(builder.places(shape).numpy(), index, axis=axis)
-    _rearranged(builder, operator, torch.from_numpy(np.ascontiguousarray(places)))
+    _rearranged(builder, operator, torch.from_numpy(np.array(places)))
 
 
 def _gather_axis(builder: Builder, operator: Operator) -> tuple[Array, int]:

@@ -72,6 +72,8 @@ def _squeezed(builder: Builder, operator: Operator, full: list[int]) -> list[int
     axes = builder.integers(operator, "axes", 1)
     if axes == []:
         raise OperatorProblemError("its axes are none: leave them out, or name them")
+    if operator.opset < 11 and min(axes or [0]) < 0:  # which onnxruntime leaves as they are
+        raise OperatorProblemError(f"its axes {axes} are negative, which opset 11 brought")
     ones = [place for place, size in enumerate(full) if size == 1]
     places = ones if axes is None else axes_of(axes, len(full))
     return [size for place, size in enumerate(full) if place not in places]
