@@ -1,21 +1,20 @@
 """Everything the pages show, loaded and grouped once, so that building them stays linear."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from leaderboard.dataset import Dataset, load_datasets
-from leaderboard.decisions import Decision, load_decisions
-from leaderboard.fingerprints import Checks, Twin, load_checks
-from leaderboard.literature import Reported, load_literature
-from leaderboard.project import Project
+from leaderboard.dataset import Dataset
+from leaderboard.decisions import Decision, disputes
+from leaderboard.fingerprints import Checks, Twin
+from leaderboard.literature import Reported
 from leaderboard.ranking import Standing, standings
-from leaderboard.setting import Setting, load_settings
-from leaderboard.submission import Submission, load_submissions
+from leaderboard.setting import Setting
+from leaderboard.submission import Submission
 from leaderboard.submission_models import model_hash
-from leaderboard.taxonomy import Taxonomy, load_taxonomy
+from leaderboard.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
     from leaderboard.results import Results
@@ -28,8 +27,9 @@ class Board:
     `standings` has every setting's lines, in the order they are shown; `results_of` a submission's
     results in the order of the settings, also of one that is retired and in no table; `named_of`
     those of evaluators that were named instead of the settings' protocol, which are never ranked;
-    `former` those of a submission's earlier model, which say nothing of the present one. `checks`
-    are what is kept of networks to recognise them, `decisions` what maintainers said of flags.
+    `former` those of a submission's earlier model, which say nothing of the present one. `disputed`
+    has the lines that maintainers took out of their setting's ranking. `checks` are what is kept of
+    networks to recognise them, `decisions` what maintainers said of flags and rows.
     """
 
     settings: Mapping[str, Setting]
@@ -46,6 +46,7 @@ class Board:
     """By slug: of models whose results do not say it, counted in the committed files."""
     checks: Mapping[str, Checks] = field(default_factory=dict)
     decisions: Sequence[Decision] = ()
+    disputed: Mapping[str, Sequence[Standing]] = field(default_factory=dict)
 
     @cached_property
     def twins(self) -> Mapping[str, Sequence[Twin]]:
@@ -72,6 +73,15 @@ class Board:
         """The lines of a setting that papers reported."""
         return [line for line in self.standings[setting] if line.tier == "reported"]
 
+    def has_row(self, slug: str, setting: str) -> bool:
+        """Whether a submission's present model was evaluated by the setting's own protocol."""
+        return (setting, slug) in self._lines
+
+    def in_table(self, result: "Results") -> bool:
+        """Whether a result is in its setting's table: neither retired nor disputed."""
+        line = self.line_of(result)
+        return line.disputed is None and not self.submissions[str(line.slug)].retired
+
     def line_of(self, result: "Results") -> Standing:
         """The line of the setting's table that shows this result."""
         return self._lines[result.provenance.setting, result.provenance.submission]
@@ -81,10 +91,11 @@ _Lists = dict[str, list["Results"]]
 
 
 class _Groups(NamedTuple):
-    """Results by setting (ranked ones, retired ones) and by submission (see `Board`)."""
+    """Results by setting (ranked, retired, disputed ones) and by submission (see `Board`)."""
 
     by_setting: _Lists
     retired: _Lists
+    disputed: _Lists
     by_submission: _Lists
     named_of: _Lists
     former: _Lists
@@ -99,6 +110,7 @@ def _group(
     submissions: Mapping[str, Submission],
     results: Iterable["Results"],
     named: Iterable["Results"],
+    disputed: Collection[tuple[str, str]],
 ) -> _Groups:
     groups = _Groups(*(_lists() for _ in _Groups._fields))
 
@@ -115,8 +127,12 @@ def _group(
     for result in filter(present, results):
         slug, setting = result.provenance.submission, result.provenance.setting
         groups.by_submission[slug].append(result)
-        places = groups.retired if submissions[slug].retired else groups.by_setting
-        places[setting].append(result)
+        if submissions[slug].retired:
+            groups.retired[setting].append(result)
+        elif (slug, setting) in disputed:
+            groups.disputed[setting].append(result)
+        else:
+            groups.by_setting[setting].append(result)
     for result in filter(present, named):
         groups.named_of[result.provenance.submission].append(result)
     order = {name: position for position, name in enumerate(settings)}
@@ -137,7 +153,8 @@ def assemble(
     decisions: Sequence[Decision] = (),
 ) -> Board:
     """Group results and literature by setting and submission, each in one pass."""
-    groups = _group(settings, submissions, results, named)
+    against = disputes(decisions)
+    groups = _group(settings, submissions, results, named, against)
     published: dict[tuple[object, ...], list[Reported]] = defaultdict(list)
     for row in literature:
         published[row.dataset, row.norm, row.radius].append(row)
@@ -151,9 +168,17 @@ def assemble(
         for name, setting in settings.items()
     }
     shown = [(name, line) for name in lines for line in lines[name]]
-    for name, gone in groups.retired.items():
-        unranked = standings(settings[name], gone, (), submissions)
-        shown += [(name, replace(line, rank=None)) for line in unranked]
+    unranked = [
+        (name, replace(line, rank=None, disputed=against.get((str(line.slug), name))))
+        for gone in (groups.retired, groups.disputed)
+        for name, found in gone.items()
+        for line in standings(settings[name], found, (), submissions)
+    ]
+    shown += unranked
+    disputed: dict[str, list[Standing]] = defaultdict(list)
+    for name, line in unranked:
+        if line.disputed and not submissions[str(line.slug)].retired:
+            disputed[name].append(line)
     own = {(name, line.slug): line for name, line in shown if line.slug}
     return Board(
         settings,
@@ -168,6 +193,7 @@ def assemble(
         dict(groups.named_of),
         checks=_present(checks or {}, submissions),
         decisions=decisions,
+        disputed=dict(disputed),
     )
 
 
@@ -180,41 +206,3 @@ def _present(
         for slug, one in checks.items()
         if slug in submissions and one.model_sha256 == model_hash(submissions[slug])
     }
-
-
-def load_board(project: Project) -> Board:
-    """The board of one checkout; every problem with its files is an `InputError`."""
-    from leaderboard.results import read_all, read_named
-
-    board = assemble(
-        load_settings(),
-        load_datasets(),
-        load_submissions(project),
-        read_all(project),
-        load_literature(),
-        load_taxonomy(),
-        read_named(project),
-        load_checks(project),
-        load_decisions(project),
-    )
-    return replace(board, parameters=_counted(project, board))
-
-
-def _counted(project: Project, board: Board) -> dict[str, int]:
-    """The parameters of models in the checkout whose results do not tell them.
-
-    Only of a single file that is still the one that was evaluated.
-    """
-    counted = {}
-    for slug, results in board.results_of.items():
-        submission = board.submissions[slug]
-        model = submission.model
-        told = all(result.provenance.parameters is not None for result in results)
-        same = all(result.provenance.model_sha256 == model.sha256 for result in results)
-        if told or not same or submission.composed or model.file is None:
-            continue
-        # It takes seconds to import, and new results do not need it.
-        from leaderboard.networks import parameters_of
-
-        counted[slug] = parameters_of([project.submissions / slug / model.file])
-    return counted

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from leaderboard import flags, literature, setting, taxonomy
+from leaderboard import literature, setting, taxonomy
+from leaderboard.board_files import read_sources
 from leaderboard.dataset import load_datasets
-from leaderboard.decisions import load_decisions, unknown_decisions
 from leaderboard.errors import InputError
 from leaderboard.formatting import plural
 from leaderboard.project import Project
-from leaderboard.submission_files import slugs
 
 Read = TypeVar("Read", bound=Sized)
 
@@ -67,13 +66,15 @@ def _unplaced(tree: taxonomy.Taxonomy, rows: Iterable[literature.Reported]) -> l
     ]
 
 
-def check_decisions(project: Project) -> list[str]:
-    """What is wrong with the maintainers' decisions about flags, a sentence each."""
+def check_stored(project: Project) -> list[str]:
+    """What a build of the website would leave out, and why, a sentence each.
+
+    Manifests, results, fingerprints, and the maintainers' decisions about flags and rows.
+    """
     try:
-        decisions = load_decisions(project)
+        return read_sources(project).problems()
     except InputError as error:
         return list(error.problems)
-    return unknown_decisions(decisions, set(slugs(project.submissions)), set(flags.RULES))
 
 
 def _with_line(problem: str) -> str:

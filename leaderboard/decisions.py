@@ -1,4 +1,4 @@
-"""What maintainers decided about flags: `site/data/decisions.toml`, strictly read.
+"""What maintainers decided about flags and rows: `site/data/decisions.toml`, strictly read.
 
 [[decision]]
 slug = "my-model"
@@ -7,52 +7,117 @@ decision = "dismissed"     # or "upheld"
 reason = "Both entries are ours; the other one is superseded."
 date = "2026-05-07"
 by = "A. Maintainer"
+
+[[decision]]
+slug = "my-model"
+setting = "mnist-linf-0.1" # the row of this setting, which then has no rank
+decision = "disputed"
+reason = "A counterexample to example 17 was reported; it is being looked into."
+date = "2026-05-09"
+by = "A. Maintainer"
+
+Each entry is read by itself: one that is wrong, or is about nothing that there is, is told by
+`certboard check` and costs the website nothing but itself.
 """
 
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
+from pydantic import model_validator
+
+from leaderboard.errors import InputError, nearest
 from leaderboard.project import Project
-from leaderboard.strict_toml import Entries, Strict, parse, read_toml
+from leaderboard.strict_toml import Strict, parse, read_toml, shown
 from leaderboard.text import Date, Line, Paragraph
+
+if TYPE_CHECKING:
+    from leaderboard.board import Board
 
 FILE = "decisions.toml"
 
 
 class Decision(Strict):
-    """One decision about one flag: `dismissed` if nothing is wrong, `upheld` if something is."""
+    """One decision, about a flag (`rule`) or about a submission's row in a setting (`setting`).
+
+    A flag is `dismissed` if nothing is wrong, `upheld` if something is; a row is `disputed`.
+    """
 
     slug: str
-    rule: str
-    decision: Literal["dismissed", "upheld"]
+    rule: str | None = None
+    setting: str | None = None
+    decision: Literal["dismissed", "upheld", "disputed"]
     reason: Paragraph
     date: Date
     by: Line
 
+    @model_validator(mode="after")
+    def _about_one_thing(self) -> Self:
+        if (self.rule is None) == (self.setting is None):
+            raise ValueError("must have a rule, of a flag, or a setting, of a row")
+        if (self.decision == "disputed") != (self.setting is not None):
+            raise ValueError("must be 'dismissed' or 'upheld' for a flag, 'disputed' for a row")
+        return self
 
-class _File(Strict):
-    decision: Entries[Decision] = ()
+    @property
+    def told(self) -> str:
+        """The reason, and who decided so when, in two sentences."""
+        end = "" if self.reason.endswith((".", "!", "?")) else "."
+        return f"{self.reason}{end} Decided on {self.date} by {self.by}."
 
 
-def load_decisions(project: Project) -> tuple[Decision, ...]:
-    """All decisions, in the order they are written; none where there is no file.
+class Decisions(NamedTuple):
+    """The decisions that can be read, in their order, and what is wrong with the others."""
+
+    decisions: tuple[Decision, ...]
+    problems: tuple[str, ...]
+
+
+def read_decisions(project: Project) -> Decisions:
+    """All decisions; none where there is no file.
 
     Raises:
-        InputError: every problem of the file, a sentence each.
+        InputError: the file as a whole cannot be read. It is the maintainers' own, and what it
+            disputes must not come back into the ranking unseen.
     """
     path = project.site / "data" / FILE
     if not path.exists():
-        return ()
-    return parse(_File, read_toml(path, FILE), FILE).decision
+        return Decisions((), ())
+    table = read_toml(path, FILE)
+    entries = table.pop("decision", [])
+    if table or not isinstance(entries, list):
+        raise InputError(f"{FILE}: has {shown(table)}, but only [[decision]] is allowed there.")
+    found: list[Decision] = []
+    problems: list[str] = []
+    for number, entry in enumerate(entries, start=1):
+        where = f"{FILE}: decision #{number}"
+        try:
+            found.append(parse(Decision, entry if isinstance(entry, dict) else {}, where))
+        except InputError as error:
+            problems += error.problems
+    return Decisions(tuple(found), tuple(problems))
 
 
-def unknown_decisions(
-    decisions: tuple[Decision, ...], slugs: set[str], rules: set[str]
-) -> list[str]:
-    """Decisions about submissions or rules that there are not, a sentence each."""
-    problems = []
-    for number, one in enumerate(decisions, start=1):
-        if one.slug not in slugs:
-            problems.append(f"{FILE}: decision #{number} is about no submission: {one.slug!r}.")
-        if one.rule not in rules:
-            problems.append(f"{FILE}: decision #{number} is about no rule of flags: {one.rule!r}.")
-    return problems
+def disputes(decisions: Iterable[Decision]) -> dict[tuple[str, str], Decision]:
+    """By slug and setting: the last decision that disputes the row."""
+    return {(one.slug, one.setting): one for one in decisions if one.setting is not None}
+
+
+def unfounded(board: "Board") -> Iterator[str]:
+    """A sentence for each decision about a submission, flag, setting or row that there is not."""
+    from leaderboard.flags import RULES, flags_of
+
+    for one in board.decisions:
+        about = f"{FILE}: the decision of {one.date} about {shown(one.slug)}"
+        if one.slug not in board.submissions:
+            yield f"{about} is about no submission.{nearest(one.slug, board.submissions)}"
+        elif one.rule is not None and one.rule not in RULES:
+            known: Mapping[str, str] = {str(rule): text for rule, text in RULES.items()}
+            yield f"{about}: there is no rule of flags {shown(one.rule)}.{nearest(one.rule, known)}"
+        elif one.rule is not None:
+            if one.rule not in {flag.rule for flag in flags_of(board, one.slug)}:
+                yield f"{about}: it has no flag by the rule '{one.rule}'."
+        elif one.setting not in board.settings:
+            hint = nearest(str(one.setting), board.settings)
+            yield f"{about}: there is no setting {shown(one.setting)}.{hint}"
+        elif not board.has_row(one.slug, str(one.setting)):
+            yield f"{about}: it has no row in '{one.setting}'."

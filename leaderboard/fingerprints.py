@@ -132,15 +132,6 @@ def shared(one: Checks, other: Checks) -> float:
     return same / total if total else 0.0
 
 
-def load_checks(project: Project) -> dict[str, Checks]:
-    """What is kept of every submission's network, by slug.
-
-    Raises:
-        InputError: a file is damaged.
-    """
-    return {path.stem: read_checks(path) for path in sorted(project.checks.glob("*.json"))}
-
-
 def read_checks(path: Path) -> Checks:
     """What is kept of one network.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from leaderboard.claims import judge
 from leaderboard.decisions import Decision
 from leaderboard.fingerprints import Checks, Twin, twins
+from leaderboard.ownership import owned_together
 from leaderboard.submission import Submission
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def flags_of(board: "Board", slug: str) -> list[Flag]:
     ]
     if not found:
         return []
-    decided = {(one.slug, one.rule): one for one in board.decisions}
+    decided = {(one.slug, one.rule): one for one in board.decisions if one.rule is not None}
     return [replace(flag, decision=decided.get((slug, flag.rule))) for flag in found]
 
 
@@ -89,8 +90,9 @@ def twins_of(
 
 
 def _suspicious(one: Submission, other: Submission) -> bool:
-    """Authors may submit one network with several noises, or replace an entry of their own."""
-    return one.authors != other.authors or one.smoothing == other.smoothing
+    """Authors may submit one network with several noises; anybody can write down their names."""
+    same = one.authors == other.authors and owned_together(one.owners, other.owners)
+    return not same or one.smoothing == other.smoothing
 
 
 def static_flags(submission: Submission) -> list[Flag]:

@@ -10,12 +10,14 @@ from datetime import date
 
 import pandas as pd
 
+from leaderboard.board_files import read_sources
 from leaderboard.evaluation import Request, make_question
+from leaderboard.progress import tell
 from leaderboard.project import Project
-from leaderboard.results import Results, read_all
+from leaderboard.results import Results
 from leaderboard.run import cut
 from leaderboard.setting import Setting, load_settings
-from leaderboard.submission import Submission, load_submissions
+from leaderboard.submission import Submission
 from leaderboard.workers import run_shards
 
 
@@ -57,10 +59,13 @@ class Difference:
 
 def draw(project: Project, day: date, evaluations: int, examples: int) -> list[Drawn]:
     """The sample of a day: so many stored evaluations, and of each so many examples."""
-    submissions, settings = load_submissions(project), load_settings()
+    sources = read_sources(project)
+    for problem in sources.catalogue.problems + sources.broken:
+        tell(f"warning: {problem}")
+    submissions, settings = sources.catalogue.submissions, load_settings()
     stored = [
         result
-        for result in read_all(project)
+        for result in sources.results
         if result.provenance.submission in submissions and result.provenance.setting in settings
     ]
     if not stored:

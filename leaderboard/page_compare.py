@@ -159,6 +159,7 @@ def _line(board: Board, result: "Results") -> dict[str, object]:
         "evaluator": origin.evaluator,
         "rank": board.line_of(result).rank if ranked else None,
         "named": not ranked,
+        "disputed": ranked and board.line_of(result).disputed is not None,
         "kind": "probabilistic" if tally.probabilistic else "deterministic",
         "examples": tally.examples,
         "certified": METRICS["certified"].value(tally, radius),

@@ -68,7 +68,7 @@ def home(board: Board) -> View:
         "facts": {
             "submissions": len(board.results_of),
             "verdicts": sum(result.tally.examples for result in results),
-            "certified": sum(_certified(result) for result in results),
+            "certified": sum(_certified(r) for r in results if not board.line_of(r).disputed),
             "settings": len(board.settings),
             "literature": len(board.literature),
         },
@@ -120,8 +120,9 @@ def how_sure(line: Standing) -> str:
 def newest_results(board: Board) -> list[New]:
     """Each submission's newest day of evaluation, the newest submission first."""
     found = []
-    for slug, results in board.results_of.items():
-        if board.submissions[slug].retired:
+    for slug, stored in board.results_of.items():
+        results = [result for result in stored if board.in_table(result)]
+        if not results:
             continue
         day = max(result.provenance.created[:10] for result in results)
         made = [result for result in results if result.provenance.created[:10] == day]

@@ -70,6 +70,7 @@ def setting(board: Board, name: str) -> View:
     """One setting's table, both tiers, and what is missing from it."""
     subject = board.settings[name]
     ours, paper = rows(board, board.re_evaluated(name)), rows(board, board.reported(name))
+    disputed = rows(board, board.disputed.get(name, ()))
     results = [row.line.result for row in ours if row.line.result]
     return {
         "setting": subject,
@@ -78,6 +79,7 @@ def setting(board: Board, name: str) -> View:
         "siblings": _siblings(board, subject),
         "ours": ours,
         "paper": paper,
+        "disputed": disputed,
         "leaders": leaders(ours, paper),
         "columns": COLUMNS,
         "notes": shortened(incomplete(board, results)),

@@ -18,6 +18,7 @@ from leaderboard.highlights import MOST, Shown
 from leaderboard.page_plan import Files, PagePlan, View, code, drawn
 from leaderboard.page_settings import incomplete
 from leaderboard.publishing import places
+from leaderboard.ranking import Standing
 from leaderboard.rerun import command
 from leaderboard.submission import Submission
 
@@ -68,6 +69,7 @@ class SubmissionPages:
             "bibtex": code(bibtex(subject).splitlines()),
             "site": places.site_url(),
             "history": history(board, slug),
+            "successor": board.submissions.get(subject.superseded_by or ""),
             "most": MOST,
         }
         pictures = [
@@ -98,7 +100,7 @@ class SubmissionPages:
             "rival": next(others, None),
             "badge": {
                 "path": badge_path(result),
-                "text": badge_text(place, line, result, gone_word(subject)),
+                "text": badge_text(place, line, result, gone_word(subject, line)),
             },
             "examples": examples,
             "no_originals": self.gallery.missing(origin, place.dataset),
@@ -146,12 +148,15 @@ def _files(board: Board, results: "list[Results]", pictures: list[Picture]) -> F
         yield picture.path, picture.make()
     for result in results:
         setting = board.settings[result.provenance.setting]
-        gone = gone_word(board.submissions[result.provenance.submission])
-        yield badge_path(result), badge(setting, board.line_of(result), result, gone).encode()
+        line = board.line_of(result)
+        gone = gone_word(board.submissions[result.provenance.submission], line)
+        yield badge_path(result), badge(setting, line, result, gone).encode()
 
 
-def gone_word(subject: Submission) -> str:
-    """Why a submission has left the tables, in a word; empty if it is there."""
+def gone_word(subject: Submission, line: Standing) -> str:
+    """Why a submission's line has left its table, in a word; empty if it is there."""
+    if line.disputed is not None:
+        return "disputed"
     if subject.withdrawn is not None:
         return "withdrawn"
     return "superseded" if subject.retired else ""

@@ -7,7 +7,7 @@ which leaves neither HTML nor Markdown alive in it.
 import html
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,8 @@ from leaderboard import (
     page_submissions,
     page_taxonomy,
 )
-from leaderboard.board import Board, load_board
+from leaderboard.board import Board
+from leaderboard.board_files import Sources, read_sources
 from leaderboard.errors import InputError
 from leaderboard.page_plan import PagePlan
 from leaderboard.project import Project
@@ -42,11 +43,15 @@ from leaderboard.site_build import (
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build made: how many generated pages, where, in how many seconds."""
+    """What a build made: how many generated pages, where, in how many seconds.
+
+    `warnings` say what is broken and was left out, or is at odds with something else.
+    """
 
     pages: int
     public: Path
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 SECTIONS = (
@@ -65,10 +70,30 @@ def build(project: Project) -> BuildReport:
     """Generate every page of the checkout and build the website into `project.public`.
 
     Raises:
-        InputError: a file of the checkout has a problem, or MkDocs refused.
+        InputError: a file of the board itself has a problem, or MkDocs refused.
     """
     began = time.perf_counter()
-    board = load_board(project)
+    sources = read_sources(project)
+    left_out: dict[str, str] = {}
+    while True:
+        board = sources.board(left_out)
+        try:
+            pages = _build(project, board)
+        except Exception as error:
+            culprit = _culprit(project, sources, left_out)
+            if culprit is None:
+                raise
+            left_out[culprit] = (
+                f"submissions/{culprit}: left out, for its pages cannot be made"
+                f" ({type(error).__name__}: {str(error)[:200]})."
+            )
+        else:
+            warnings = (*sources.problems(), *left_out.values())
+            return BuildReport(pages, project.public, time.perf_counter() - began, warnings)
+
+
+def _build(project: Project, board: Board) -> int:
+    """Build the website of a board; how many pages were generated."""
     plans = write_pages(project, board)
     # MkDocs is another process, and the files beside the pages are none of its business.
     with ThreadPoolExecutor(1) as beside:
@@ -76,12 +101,45 @@ def build(project: Project) -> BuildReport:
         run_mkdocs(project, newest_result(board))
         writing.result()
     place_files(project.files, project.public)
-    return BuildReport(len(plans), project.public, time.perf_counter() - began)
+    return len(plans)
+
+
+def _culprit(project: Project, sources: Sources, left_out: Collection[str]) -> str | None:
+    """One submission without the others of which nothing can be made; None if there is none.
+
+    Half of what is left is tried each time, so a thousand submissions cost ten tries.
+    """
+    suspects = [slug for slug in sources.catalogue.submissions if slug not in left_out]
+    if not suspects or not _fails(project, sources, suspects) or _fails(project, sources, ()):
+        return None
+    while len(suspects) > 1:
+        half = len(suspects) // 2
+        halves = (suspects[:half], suspects[half:])
+        found = next((part for part in halves if _fails(project, sources, part)), None)
+        if found is None:
+            return None
+        suspects = found
+    return suspects[0]
+
+
+def _fails(project: Project, sources: Sources, kept: Collection[str]) -> bool:
+    """Whether the pages and files of these submissions alone cannot be made."""
+    environment = _environment(project.site / "templates")
+    try:
+        board = sources.board(sources.catalogue.submissions.keys() - set(kept))
+        newest_result(board)
+        for page in plan(board):
+            _render(environment, page)
+            for _ in page.files():
+                pass
+    except Exception:
+        return True
+    return False
 
 
 def serve(project: Project, port: int) -> None:
     """Serve the pages at `http://127.0.0.1:<port>/` until interrupted."""
-    board = load_board(project)
+    board = read_sources(project).board()
     generate(project, board)
     serve_mkdocs(project, port, newest_result(board))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from leaderboard.decisions import Decision
 from leaderboard.formatting import whole_percent
 from leaderboard.literature import Reported
 from leaderboard.metrics import METRICS, Interval, certified_interval
@@ -26,7 +27,7 @@ class Standing:
     """One line of a setting's table; every share is in [0, 1], None where it is not known.
 
     A re-evaluated line has its `result` and, in `measured`, every metric by name; a reported one
-    has the published row.
+    has the published row. One that maintainers dispute has no rank, and what they decided.
     """
 
     rank: int | None
@@ -46,6 +47,7 @@ class Standing:
     result: "Results | None" = None
     measured: Mapping[str, float | None] = field(default_factory=dict)
     reported: Reported | None = None
+    disputed: Decision | None = None
 
 
 def standings(

@@ -7,7 +7,7 @@ never writes; writing goes to a file beside the place and is renamed.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -294,12 +294,12 @@ def _provenance(path: Path, file: pq.ParquetFile) -> Provenance:
 
 def read_all(project: Project) -> list[Results]:
     """Every ranked evaluation in the project, by setting and submission."""
-    return [scan(path) for path in _stored(project) if evaluator_named(path) is None]
+    return [scan(path) for path in stored_paths(project) if evaluator_named(path) is None]
 
 
 def read_named(project: Project) -> list[Results]:
     """Every evaluation by a named evaluator, which is not ranked, in the same order."""
-    return [scan(path) for path in _stored(project) if evaluator_named(path) is not None]
+    return [scan(path) for path in stored_paths(project) if evaluator_named(path) is not None]
 
 
 def evaluator_named(path: Path) -> str | None:
@@ -308,7 +308,8 @@ def evaluator_named(path: Path) -> str | None:
     return parts[1] if len(parts) == 3 else None
 
 
-def _stored(project: Project) -> Iterable[Path]:
+def stored_paths(project: Project) -> list[Path]:
+    """Every stored evaluation's file, by setting and submission."""
     # One or two dots: what is hidden, half-written or a copy has another number of them.
     paths = sorted(project.results.glob("*/*.parquet"))
     return [path for path in paths if path.name[0] != "." and path.name.count(".") in (1, 2)]

@@ -107,6 +107,7 @@ def _answers(
         f"{formatting.seconds(tally.total_seconds)} in all, on {origin.device}"
     )
     return [
+        *([("Disputed", line.disputed.told)] if line.disputed else []),
         ("How certified", line.how or "no example is"),
         ("How sure", how_sure(line, result)),
         ("Left open", left or "nothing"),

@@ -49,8 +49,11 @@ def curves(board: Board, setting: str) -> list[Curve]:
     """The smoothed models of a setting's dataset and norm, by scale and title; each one once."""
     place = board.settings[setting]
     chosen: dict[str, Results] = {}
-    for result in board.results:
+    disputed = {line.slug for line in board.disputed.get(setting, ())}
+    for result in filter(board.in_table, board.results):
         origin = result.provenance
+        if origin.submission in disputed:
+            continue  # nor does its curve from another radius of this norm stand here
         other = board.settings[origin.setting]
         same = (other.dataset, other.norm) == (place.dataset, place.norm)
         known = chosen.get(origin.submission)

@@ -4,20 +4,18 @@ A submission is data that others wrote. Nothing in it is executed, and what is w
 told all at once, a sentence each.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from leaderboard.errors import InputError, nearest
-from leaderboard.lookalikes import alike
-from leaderboard.ownership import owned_together
 from leaderboard.project import Project
 from leaderboard.rules import RuledError, told
 from leaderboard.setting import ExactText, Setting, exact_fraction, load_settings
-from leaderboard.strict_toml import Entries, Strict, parse, read_toml, shown
+from leaderboard.strict_toml import Entries, Strict, parse, read_toml
 from leaderboard.submission_files import (
     MANIFEST,
     confusable,
@@ -219,11 +217,23 @@ def load_submission(project: Project, slug: str) -> Submission:
     Raises:
         InputError: every problem of the file and the folder, a sentence each.
     """
-    folder = find_folder(project.submissions, slug)
-    where = f"submissions/{slug}"
+    find_folder(project.submissions, slug)
     if lookalikes := confusable(slug, slugs(project.submissions)):
         raise InputError(*lookalikes)
-    return _load(folder, where, slug)
+    return read_submission(project, slug)
+
+
+def read_submission(project: Project, slug: str) -> Submission:
+    """The submission in `submissions/<slug>/`, whatever the others are called.
+
+    Raises:
+        InputError: every problem of the file and the folder, a sentence each.
+    """
+    folder = find_folder(project.submissions, slug)
+    try:
+        return _load(folder, f"submissions/{slug}", slug)
+    except OSError as error:
+        raise InputError(f"submissions/{slug} cannot be read: {error.strerror}.") from error
 
 
 def _load(folder: Path, where: str, slug: str) -> Submission:
@@ -251,98 +261,6 @@ def check_submission(project: Project, slug: str) -> list[str]:
     except InputError as error:
         return list(error.problems)
     return []
-
-
-def load_submissions(project: Project) -> dict[str, Submission]:
-    """All submissions by slug, in alphabetical order.
-
-    Raises:
-        InputError: the problems of all that have some.
-    """
-    submissions: dict[str, Submission] = {}
-    problems: list[str] = []
-    names = slugs(project.submissions)
-    for slug in names:
-        try:
-            folder = find_folder(project.submissions, slug)
-            submissions[slug] = _load(folder, f"submissions/{slug}", slug)
-        except InputError as error:
-            problems.extend(error.problems)
-    problems.extend(_lookalikes(names, submissions))
-    problems.extend(_problems_of_successors(submissions))
-    if problems:
-        raise InputError(*problems)
-    return submissions
-
-
-def _lookalikes(names: Iterable[str], submissions: Mapping[str, Submission]) -> Iterator[str]:
-    """Names that can be mistaken for others, and titles for those of others' submissions."""
-    for slug, other in alike({name: name for name in names}):
-        yield from confusable(slug, [other])
-    yield from _titles_alike({slug: _Named.of(one) for slug, one in submissions.items()})
-
-
-class _Named(NamedTuple):
-    """What a reader takes a submission by, and whose it is."""
-
-    title: str
-    authors: tuple[str, ...]
-    owners: tuple[str, ...]
-
-    @classmethod
-    def of(cls, submission: Submission) -> "_Named":
-        return cls(submission.title, submission.authors, submission.owners)
-
-
-def _titles_alike(named: Mapping[str, _Named]) -> Iterator[str]:
-    """A sentence for each title that can be mistaken for an earlier one of others.
-
-    Of others: of other authors, or of other owners, since anybody can write down the same authors.
-    """
-    for slug, other in alike({slug: one.title for slug, one in named.items()}):
-        one, earlier = named[slug], named[other]
-        if one.authors != earlier.authors or not owned_together(one.owners, earlier.owners):
-            mistaken = f"can be mistaken for that of submissions/{other}"
-            where = f"submissions/{slug}/{MANIFEST}"
-            yield told("title-confusable", f"{where}: the title {shown(one.title)} {mistaken}.")
-
-
-def title_problems(project: Project, submissions: Mapping[str, Submission]) -> list[str]:
-    """Titles of `submissions` that can be mistaken for those of any others in the project.
-
-    Of the others only title, authors and owners are read; what else is wrong with them is not told
-    here.
-    """
-    named: dict[str, _Named] = {}
-    for slug in slugs(project.submissions):
-        folder = project.submissions / slug
-        if slug in submissions or folder_problems(folder, slug):
-            continue
-        try:
-            table = read_toml(folder / MANIFEST, slug)
-            authors, owners = (tuple(map(str, table.get(key, ()))) for key in ("authors", "owners"))
-            named[slug] = _Named(str(table["title"]), authors, owners)
-        except (InputError, KeyError, TypeError):
-            continue
-    named |= {slug: _Named.of(one) for slug, one in submissions.items()}
-    return list(_titles_alike(named))
-
-
-def _problems_of_successors(submissions: Mapping[str, Submission]) -> Iterator[str]:
-    """Submissions that are said to be replaced by none, or by one that cannot replace them."""
-    for slug, submission in submissions.items():
-        successor = submission.superseded_by
-        if successor is None:
-            continue
-        where = f"submissions/{slug}/{MANIFEST}: 'superseded_by' is {successor!r}, but"
-        if successor not in submissions:
-            yield f"{where} there is no such submission.{nearest(successor, submissions)}"
-        elif submissions[successor].superseded_by is not None or successor == slug:
-            yield f"{where} that one is itself superseded."
-        elif submissions[successor].model.dataset != submission.model.dataset:
-            yield f"{where} that one is for another dataset."
-        elif not owned_together(submissions[successor].owners, submission.owners):
-            yield f"{where} that one has other owners."
 
 
 def model_path(project: Project, submission: Submission) -> Path:

@@ -56,7 +56,7 @@ def below(board: Board) -> dict[str, Below]:
     known: dict[str, set[str]] = defaultdict(set)
     for slug, submission in sorted(board.submissions.items()):
         places = {path: None for path in upwards(submission.training.node) if path in found}
-        for result in board.results_of.get(slug, ()):
+        for result in filter(board.in_table, board.results_of.get(slug, ())):
             line = board.line_of(result)
             for path in places:
                 found[path].lines.append((line, None))

@@ -11,6 +11,7 @@ import typer
 
 from leaderboard.commands import app
 from leaderboard.errors import InputError
+from leaderboard.progress import tell
 from leaderboard.project import find_project
 
 DEMO_DATASET = "digits"
@@ -22,6 +23,8 @@ def build() -> None:
     from leaderboard import pages
 
     report = pages.build(find_project())
+    for warning in report.warnings:
+        tell(f"warning: {warning}")
     print(f"{report.pages} pages in {report.seconds:.1f} s: {report.public}/index.html")
 
 
@@ -42,10 +45,11 @@ def demo() -> None:
     and every verdict is compared with them.
     """
     from leaderboard import pages
+    from leaderboard.catalogue import load_submissions
     from leaderboard.commands.running import run_all
     from leaderboard.evaluation import Request
     from leaderboard.setting import load_settings
-    from leaderboard.submission import load_submissions, settings_for
+    from leaderboard.submission import settings_for
 
     started = time.perf_counter()
     stored = find_project()
@@ -69,6 +73,8 @@ def demo() -> None:
         raise InputError(f"There is no submission for the dataset '{DEMO_DATASET}'.")
     tables = run_all(project, pairs, Request(fresh=True), "1")
     report = pages.build(project)
+    for warning in report.warnings:
+        tell(f"warning: {warning}")
     print(f"{sum(map(len, tables)):,} verdicts of {len(pairs)} evaluations in {folder}")
     print(_comparison(stored.results, [(s.slug, t.id) for s, t in pairs], tables))
     print(f"{report.pages} pages: open {report.public}/index.html, or: certboard serve")

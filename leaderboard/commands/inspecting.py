@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
+from leaderboard.catalogue import load_submissions
 from leaderboard.commands import app
 from leaderboard.formatting import plural
 from leaderboard.progress import tell
 from leaderboard.project import Project, find_project
-from leaderboard.submission import Submission, load_submission, load_submissions
+from leaderboard.submission import Submission, load_submission
 
 
 @app.command()
@@ -28,7 +29,7 @@ def inspect(
 def inspect_one(project: Project, submission: Submission) -> None:
     """Work out the fingerprints of a network, unless those of this very model are kept."""
     from leaderboard.evaluation import Request, make_question
-    from leaderboard.fingerprints import VERSION, load_checks, store_checks
+    from leaderboard.fingerprints import VERSION, read_checks, store_checks
     from leaderboard.inspection import inspect as look_at
     from leaderboard.setting import load_settings
     from leaderboard.submission import settings_for
@@ -37,7 +38,8 @@ def inspect_one(project: Project, submission: Submission) -> None:
     places = settings_for(submission, load_settings())
     if not places:
         return
-    kept = load_checks(project).get(submission.slug)
+    path = project.checks / f"{submission.slug}.json"
+    kept = read_checks(path) if path.exists() else None
     same = kept is not None and kept.model_sha256 == model_hash(submission)
     if kept is not None and same and kept.version == VERSION and kept.lookup is not None:
         return
@@ -48,7 +50,7 @@ def inspect_one(project: Project, submission: Submission) -> None:
 
 def show_flags(project: Project, slugs: list[str]) -> int:
     """Print the flags of submissions; how many there are."""
-    from leaderboard.board import load_board
+    from leaderboard.board_files import load_board
     from leaderboard.flags import flags_of
 
     board, count = load_board(project), 0

@@ -31,11 +31,13 @@ def check(
 
     Without a slug, the board's own settings, taxonomy and published results as well.
     """
-    from leaderboard.checking import check_board, check_decisions
+    from leaderboard.board_files import problems_of
+    from leaderboard.catalogue import problems_between
+    from leaderboard.checking import check_board, check_stored
     from leaderboard.confinement import check_confined
     from leaderboard.flags import static_flags
     from leaderboard.networks import check_model
-    from leaderboard.submission import Submission, load_submission, title_problems
+    from leaderboard.submission import Submission, load_submission
     from leaderboard.submission_files import slugs as all_slugs
     from leaderboard.submission_models import parts_of
 
@@ -57,14 +59,16 @@ def check(
             for part in parts:
                 found = check_model(part.path, submission.model.dataset, part.role)
                 problems += [f"{slug}: {problem}" for problem in found]
-    problems += title_problems(project, loaded)
+    problems += problems_between(project, loaded)
     told = [plural(len(chosen), "submission")]
     if not slugs:
         board = check_board()
         told += board.told
-        problems += board.problems + check_decisions(project)
+        problems += board.problems + check_stored(project)
+    else:
+        problems += [problem for slug in chosen for problem in problems_of(project, slug)]
     if problems:
-        raise InputError(*problems)
+        raise InputError(*dict.fromkeys(problems))
     for slug, submission in loaded.items():
         for flag in static_flags(submission):
             print(f"{slug}: flag: {flag.sentence} (rule {flag.rule})")

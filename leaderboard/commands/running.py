@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import pandas as pd
 import typer
 
+from leaderboard.catalogue import load_submissions
 from leaderboard.commands import app
 from leaderboard.commands.evaluating import (
     DeviceOption,
@@ -26,7 +27,7 @@ from leaderboard.formatting import plural
 from leaderboard.progress import RunProgress, show_table, tell
 from leaderboard.project import Project, find_project
 from leaderboard.setting import find_setting, load_settings
-from leaderboard.submission import Pair, load_submission, load_submissions, settings_for
+from leaderboard.submission import Pair, load_submission, settings_for
 
 if TYPE_CHECKING:
     from leaderboard.evaluation import Request

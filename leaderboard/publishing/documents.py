@@ -88,6 +88,7 @@ def standings(board: Board, name: str, rows: AllRows | None) -> models.Standings
         complete=one.complete,
         re_evaluated=tuple(_line(board, line) for line in board.re_evaluated(name)),
         reported=tuple(_reported(line) for line in board.reported(name)),
+        disputed=tuple(_line(board, line) for line in board.disputed.get(name, ())),
         all_rows=rows
         and models.AllRowsFile(
             path=all_rows(name), rows=rows.rows, bytes=rows.size, sha256=rows.sha256
@@ -113,6 +114,7 @@ def _line(board: Board, line: "Standing") -> models.Line:
         extra_data=line.extra_data,
         measured=origin.created,
         result=_address(line.result),
+        disputed=line.disputed,
     )
 
 
@@ -167,6 +169,7 @@ def submission(board: Board, slug: str, many: Mapping[str, int]) -> models.Submi
                 of=many[setting],
                 metrics=dict(line.measured),
                 result=_address(result),
+                disputed=line.disputed,
             )
         )
     return models.SubmissionDetail(
@@ -206,6 +209,7 @@ def result(board: Board, file: StoredFile, many: Mapping[str, int]) -> models.Re
     """One evaluation."""
     result, tally, origin = file.result, file.result.tally, file.result.provenance
     line = None if file.why else board.line_of(result)
+    own = result in board.results_of.get(origin.submission, ())
     radius = board.settings[origin.setting].radius
     return models.ResultSummary(
         described=schema_from("results/<setting>/<slug>"),
@@ -214,6 +218,7 @@ def result(board: Board, file: StoredFile, many: Mapping[str, int]) -> models.Re
         evaluator=origin.evaluator,
         rank=line.rank if line else None,
         unranked=file.why,
+        disputed=board.line_of(result).disputed if own else None,
         of=many[origin.setting],
         kind="probabilistic" if tally.probabilistic else "deterministic",
         examples=tally.examples,

@@ -75,6 +75,8 @@ def _entry(board: Board, result: "Results", entry: Xml.Element) -> None:
 
 
 def _rank(board: Board, line: Standing, setting: str) -> str:
+    if line.disputed is not None:
+        return f"Disputed, so without a rank: {line.disputed.told}"
     if line.rank is None:
         return "Withdrawn or superseded since."
     return f"Rank {line.rank} of {len(board.re_evaluated(setting))}."

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from leaderboard.columns import Kind
+from leaderboard.decisions import Decision
 from leaderboard.literature import Reported
 from leaderboard.results import Provenance
 from leaderboard.submission import Submission
@@ -114,6 +115,9 @@ class Line(Record):
     extra_data: str = Field(description="Data beside the training set; empty for none.")
     measured: str = Field(description="When (ISO 8601).")
     result: str = Field(description="The result's document, relative to this file.")
+    disputed: Decision | None = Field(
+        description="What maintainers hold against this row, which then has no rank; else null."
+    )
 
 
 class ReportedLine(Record):
@@ -153,6 +157,9 @@ class Standings(Document):
     complete: bool = Field(description="Whether a complete method may use the budget up.")
     re_evaluated: tuple[Line, ...]
     reported: tuple[ReportedLine, ...]
+    disputed: tuple[Line, ...] = Field(
+        description="Measured, but taken out of the ranking by maintainers, who say why."
+    )
     all_rows: AllRowsFile | None
 
 
@@ -182,6 +189,9 @@ class Place(Record):
     of: int
     metrics: Shares
     result: str = Field(description="The result's document, relative to this file.")
+    disputed: Decision | None = Field(
+        description="What maintainers hold against this row, which then has no rank; else null."
+    )
 
 
 class OtherPlace(Record):
@@ -229,6 +239,9 @@ class ResultSummary(Document):
     evaluator: str = Field(description="cascade, or the one that was asked.")
     rank: int | None
     unranked: str = Field(description="Why it is in no table; empty where it is in one.")
+    disputed: Decision | None = Field(
+        description="What maintainers hold against this row, which then has no rank; else null."
+    )
     of: int
     kind: str
     examples: int

@@ -57,6 +57,11 @@ def unranked_files(board: Board) -> dict[str, list[StoredFile]]:
         reasons = [
             *((result, gone) for result in board.results_of.get(slug, ()) if one.retired),
             *(
+                (result, f"disputed: {decision.told}")
+                for result in board.results_of.get(slug, ())
+                if (decision := board.line_of(result).disputed) and not one.retired
+            ),
+            *(
                 (result, f"by {result.provenance.evaluator} alone")
                 for result in board.named_of.get(slug, ())
             ),

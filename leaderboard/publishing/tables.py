@@ -60,6 +60,8 @@ def _comments(board: Board, subject: Setting) -> Iterable[str]:
     yield f"{subject.title}: {absolute(f'settings/{subject.id}/')} of certboard"
     yield f"Newest result: {day or 'none'}. Licence of re-evaluated rows: {SPDX}."
     yield r"Needs \usepackage{booktabs}. Entries to cite: the .bib file of the same name."
+    for line in board.disputed.get(subject.id, ()):
+        yield f"Left out as disputed: {line.title}."
     yield "Attack: an upper bound on robust accuracy. Brackets: 95 % Clopper-Pearson intervals."
 
 
@@ -116,7 +118,8 @@ def bibliography(board: Board, setting: str) -> str:
 
 def spreadsheet(board: Board, setting: str) -> bytes:
     """The table of a setting as CSV, shares in [0, 1]; no cell runs as a formula."""
-    lines = (*board.re_evaluated(setting), *board.reported(setting))
+    disputed = board.disputed.get(setting, ())
+    lines = (*board.re_evaluated(setting), *disputed, *board.reported(setting))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -143,6 +146,7 @@ _COLUMNS = (
     "extra_data",
     "date",
     "url",
+    "disputed",
 )
 
 
@@ -166,4 +170,5 @@ def _cells(setting: str, line: "Standing") -> tuple[object, ...]:
         line.extra_data,
         line.date,
         line.url,
+        line.disputed and line.disputed.told,
     )

@@ -147,7 +147,7 @@
           choose(line.id);
         });
         box.dataset.id = line.id;
-        const place = line.rank ? `#${line.rank}` : line.named ? "not ranked" : "retired";
+        const place = line.rank ? `#${line.rank}` : line.named ? "not ranked" : line.disputed ? "disputed" : "retired";
         return make("label", {}, box, make("span", {}, named(line), " ", make("small", {}, `${place} · ${percent(line.certified ?? 0)} %`)));
       }));
       const hidden = fitting.filter((line) => !chosen.includes(line.id)).length - rest.length;

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from evaluators.network import Network
-from leaderboard.checking import check_decisions
-from leaderboard.decisions import Decision, load_decisions
+from leaderboard.decisions import Decision, read_decisions
 from leaderboard.errors import InputError
-from leaderboard.fingerprints import Checks, Twin, load_checks, store_checks, twins
+from leaderboard.fingerprints import Checks, Twin, read_checks, store_checks, twins
 from leaderboard.flags import RULES, Flag, flags_of, static_flags
 from leaderboard.inspection import EXAMPLES, answers, inspect, layers
 from leaderboard.project import Project
@@ -217,10 +216,10 @@ def test_checks_are_kept_and_damage_is_told(tmp_path: Path) -> None:
     project = Project(tmp_path)
     one = checks(network(weights()))
     store_checks(project, "a", one)
-    assert load_checks(project) == {"a": one}
+    assert read_checks(project.checks / "a.json") == one
     (project.checks / "a.json").write_text(json.dumps({"answers": []}))
     with pytest.raises(InputError, match="is damaged at"):
-        load_checks(project)
+        read_checks(project.checks / "a.json")
 
 
 DECISION = (
@@ -229,24 +228,42 @@ DECISION = (
 )
 
 
-def test_decisions_are_read_strictly(tmp_path: Path) -> None:
+def test_decisions_are_read_strictly_each_by_itself(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    assert load_decisions(project) == ()
+    assert read_decisions(project) == ((), ())
     (project.site / "data").mkdir(parents=True)
-    (project.submissions / "a").mkdir(parents=True)
     path = project.site / "data" / "decisions.toml"
-    path.write_text(DECISION.format(slug="a", rule="same-model"))
-    assert [one.slug for one in load_decisions(project)] == ["a"]
-    assert check_decisions(project) == []
-    path.write_text(DECISION.format(slug="c", rule="looks-odd"))
-    assert len(check_decisions(project)) == 2
-    path.write_text(DECISION.format(slug="a", rule="same-model").replace("dismissed", "maybe"))
-    assert "'dismissed' or 'upheld'" in check_decisions(project)[0]
+    good = DECISION.format(slug="a", rule="same-model")
+    both = good.replace("rule =", 'setting = "digits-linf-0.1"\nrule =')
+    wrong = [
+        (good.replace("dismissed", "maybe"), "must be one of"),
+        (good.replace("dismissed", "disputed"), "'disputed' for a row"),
+        (both, "must have a rule, of a flag, or a setting, of a row"),
+        (both.replace('rule = "same-model"\n', ""), "'disputed' for a row"),
+        (good.replace('reason = "R."\n', ""), "'reason' is missing"),
+    ]
+    path.write_text("".join([good, *(text for text, _ in wrong), good]))
+    found = read_decisions(project)
+    assert [one.slug for one in found.decisions] == ["a", "a"]
+    assert len(found.problems) == len(wrong)
+    for number, (_, told) in enumerate(wrong, start=2):
+        assert f"decision #{number}" in found.problems[number - 2]
+        assert told in found.problems[number - 2]
+
+
+def test_what_is_no_list_of_decisions_is_refused_whole(tmp_path: Path) -> None:
+    """What it disputes must not come back into the ranking."""
+    project = Project(tmp_path)
+    (project.site / "data").mkdir(parents=True)
+    for text in ("decision = [", "decision = 1", "decisions = []"):
+        (project.site / "data" / "decisions.toml").write_text(text)
+        with pytest.raises(InputError, match=r"decisions\.toml"):
+            read_decisions(project)
 
 
 def test_run_keeps_checks_and_tells_flags(certboard: Certboard, project: Project) -> None:
     assert certboard("run", "plain", "--setting", "digits-linf-0.1", "--examples", "2").code == 0
-    assert list(load_checks(project)) == ["plain"]
+    assert [path.name for path in project.checks.iterdir()] == ["plain.json"]
 
 
 def test_every_rule_of_flags_says_what_it_means() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from leaderboard.catalogue import problems_between, read_catalogue
 from leaderboard.errors import InputError
 from leaderboard.ownership import owned_together
 from leaderboard.project import Project
 from leaderboard.results import results_path
-from leaderboard.submission import load_submissions, title_problems
 from leaderboard.text import check_account
 from tests.fixtures.project import LINF, OWNER, PLAIN, Outcome, bent, linear, submit
 from tests.fixtures.repository import Repository, repository
@@ -260,21 +260,13 @@ def test_check_finds_a_title_or_successor_of_other_owners(project: Project) -> N
     path = submit(project, NEW, bent(), owner=STRANGER).with_name("submission.toml")
     text = path.read_text()
     path.write_text(text.replace(f'title = "{NEW}"', f'title = "{PLAIN}"'))
-    found = load_submissions_told(project)
+    found = "".join(read_catalogue(project).problems)
     assert f"can be mistaken for that of submissions/{NEW}" in found
-    assert title_problems(project, {})
+    assert problems_between(project, {NEW: read_catalogue(project).submissions[NEW]})
     path.write_text(f'superseded_by = "{PLAIN}"\n{text}')
-    assert "that one has other owners" in load_submissions_told(project)
+    assert "that one has other owners" in "".join(read_catalogue(project).problems)
     path.write_text(f'superseded_by = "{PLAIN}"\n{text}'.replace(STRANGER, OWNER.upper()))
-    assert load_submissions_told(project) == ""
-
-
-def load_submissions_told(project: Project) -> str:
-    try:
-        load_submissions(project)
-    except InputError as error:
-        return str(error)
-    return ""
+    assert read_catalogue(project).problems == ()
 
 
 def test_owners_are_shared_whatever_the_case() -> None:

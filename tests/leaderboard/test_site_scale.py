@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from leaderboard import pages, results
-from leaderboard.board import load_board
+from leaderboard.board_files import load_board
 from tests.fixtures.thousand import Made, thousand
 from tests.fixtures.website import whole
 
