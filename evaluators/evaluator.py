@@ -185,11 +185,15 @@ class Evaluator(ABC):
 
 
 def predict(network: Network, x: Tensor) -> list[int | None]:
-    """The class of the largest float32 logit of each example; None where one is not finite."""
+    """The class of the largest float32 logit of each example.
+
+    None where one is not finite, or where two are the largest: a tie is no answer.
+    """
     logits = _logits(network, x)
-    finite = torch.isfinite(logits).all(1).tolist()
-    classes = logits.argmax(1).tolist()
-    return [chosen if good else None for chosen, good in zip(classes, finite, strict=True)]
+    largest, classes = logits.max(1)
+    alone = (logits == largest[:, None]).sum(1) == 1
+    good = (torch.isfinite(logits).all(1) & alone).tolist()
+    return [chosen if one else None for chosen, one in zip(classes.tolist(), good, strict=True)]
 
 
 def clean_margins(network: Network, x: Tensor, labels: Tensor) -> list[float]:

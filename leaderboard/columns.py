@@ -1,17 +1,34 @@
 """The columns of result files: what the files hold, and what the website says of it."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["text", "fraction", "integer", "number", "bytes"]
 """A fraction is a text that writes a number exactly, such as 8/255 or 0.3."""
 
+LONGEST = 200
+"""Characters of a text that has no other bound."""
+
+_SIGNS = "A-Za-z0-9 .,:;()/+=*%_?!'·-"
+NAME = "[a-z0-9]+(-[a-z0-9]+)*"
+"""Of a submission, an evaluator, a procedure."""
+PLAIN = f"[{_SIGNS}]*"
+"""A text that means the same wherever it is shown: no markup, nothing that nobody sees."""
+
+
+def plain(text: str) -> str:
+    """One line with a question mark for every sign that `PLAIN` does not have, cut to `LONGEST`."""
+    return re.sub(f"[^{_SIGNS}]", "?", " ".join(text.split()))[:LONGEST]
+
 
 @dataclass(frozen=True)
 class Column:
     """A column: the kind of its values, what they mean, and when one is null.
 
-    `since` is the schema version in which it came; it is null in older files.
+    `since` is the schema version in which it came; it is null in older files. What a value may be
+    is bounded by `least` and `most` for a number, which is finite, and for a text by the pattern
+    `form` and `longest`, in characters.
     """
 
     name: str
@@ -19,58 +36,87 @@ class Column:
     meaning: str
     null: str = ""
     since: int = 1
+    least: float = 0
+    most: float = 1e12
+    form: str = PLAIN
+    longest: int = LONGEST
 
 
+_CLASS, _SHARE, _EXACT = 1e6, 1, "[0-9]+([.][0-9]+|/[0-9]+)?"
 _PLAIN = "the model is not smoothed"
 
 DESCRIBED = (
-    Column("submission", "text", "The submission's slug."),
-    Column("setting", "text", "The setting's id: dataset, norm and radius."),
-    Column("evaluator", "text", "The evaluator that was asked, or cascade."),
-    Column("evaluator_version", "text", "Versions of all evaluators that took part."),
+    Column("submission", "text", "The submission's slug.", form=NAME),
+    Column(
+        "setting",
+        "text",
+        "The setting's id: dataset, norm and radius.",
+        form="[a-z0-9]+-[a-z0-9]+-[0-9._]+",
+    ),
+    Column("evaluator", "text", "The evaluator that was asked, or cascade.", form=NAME),
+    Column(
+        "evaluator_version",
+        "text",
+        "Versions of all evaluators that took part.",
+        form="[a-z0-9.+-]+",
+    ),
     Column("example", "integer", "Official index in the dataset's test set, from 0."),
-    Column("label", "integer", "The right class."),
-    Column("prediction", "integer", "Class at the example itself.", "a smoothed model abstains"),
+    Column("label", "integer", "The right class.", most=_CLASS),
+    Column(
+        "prediction",
+        "integer",
+        "Class at the example itself.",
+        "a smoothed model abstains",
+        most=_CLASS,
+    ),
     Column(
         "status",
         "text",
         "certified: proved for the whole ball; falsified: a counterexample was checked; "
         "unknown: neither.",
+        form="certified|falsified|unknown",
     ),
     Column(
         "radius",
         "fraction",
         "Largest radius proved, an exact fraction such as 8/255 or 0.3, rounded down.",
         "nothing was proved",
+        form=_EXACT,
     ),
-    Column("confidence", "number", "1, or 1 minus the failure probability of the verdict."),
+    Column(
+        "confidence", "number", "1, or 1 minus the failure probability of the verdict.", most=_SHARE
+    ),
     Column(
         "margin",
         "number",
         "Proved lower bound, over the ball, of the label's logit minus the best other.",
         "there is none",
+        least=-1e30,
+        most=1e30,
     ),
     Column("seconds", "number", "Time spent on the example, in seconds."),
-    Column("stage", "text", "The evaluator that decided, or prediction."),
+    Column("stage", "text", "The evaluator that decided, or prediction.", form=NAME),
     Column("note", "text", "Why an example is unknown, or what else is to be known."),
     Column("n0", "integer", "Samples drawn to select the class.", _PLAIN),
     Column("n", "integer", "Samples drawn to estimate its probability.", _PLAIN),
     Column("count", "integer", "How many of the n samples gave the class.", _PLAIN),
-    Column("p_lower", "number", "Lower confidence bound of its probability.", _PLAIN),
+    Column("p_lower", "number", "Lower confidence bound of its probability.", _PLAIN, most=_SHARE),
     Column(
         "sigma",
         "fraction",
         "Scale of the noise, an exact fraction of the pixel range.",
         _PLAIN,
+        form=_EXACT,
     ),
-    Column("seed", "text", "Key of the random streams.", _PLAIN),
-    Column("procedure", "text", "How the samples were drawn.", _PLAIN, 2),
+    Column("seed", "text", "Key of the random streams.", _PLAIN, form="[0-9]+"),
+    Column("procedure", "text", "How the samples were drawn.", _PLAIN, 2, form=NAME),
     Column(
         "p_upper",
         "number",
         "Upper bound of any other class's probability.",
         "the estimate is one-sided",
         2,
+        most=_SHARE,
     ),
     Column("runner_up", "integer", "Largest count of another class.", "they were not counted", 2),
     Column(
@@ -79,6 +125,8 @@ DESCRIBED = (
         "A JSON object with all else that the radius was computed from.",
         "there is nothing else",
         2,
+        form='[{}"a-z0-9_:,. +-]*',
+        longest=2000,
     ),
     Column(
         "witness",

@@ -20,7 +20,7 @@ from leaderboard.question import Question, Shard, combined_sha256
 from leaderboard.results import COLUMNS, Results, read, results_path, write
 from leaderboard.run import code_digest, cut, fingerprint
 from leaderboard.setting import Setting, SmoothingProtocol
-from leaderboard.split import present
+from leaderboard.split import Split, present
 from leaderboard.submission import Submission, model_path
 from leaderboard.submission_models import parts_of
 from leaderboard.workers import run_shards
@@ -137,12 +137,7 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
         InputError: the model, the data or the request cannot be used.
     """
     split = load_split(setting.dataset)
-    wanted = setting.selection(submission.smoothing is not None)
-    examples = present(wanted.indices(find_dataset(setting.dataset).test_size), split)
-    selection, whole = wanted.label, len(examples)
-    if request.examples is not None and request.examples < len(examples):
-        examples = examples[: request.examples]
-        selection = f"first {len(examples)} of {selection}"
+    examples, selection, whole = chosen(submission, setting, request, split)
     question = make_question(project, submission, setting, request)
     digest = fingerprint(question, examples, split.sha256)
     target = results_path(project, setting.id, submission.slug, request.evaluator)
@@ -160,9 +155,26 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
         digest,
         examples,
         selection,
-        len(examples) == whole,
+        whole,
         None if parts.exists() else before,
     )
+
+
+def chosen(
+    submission: Submission, setting: Setting, request: Request, split: Split | None
+) -> tuple[list[int], str, bool]:
+    """The examples asked about, in words which they are, and whether they are all of the setting's.
+
+    `split` None stands for a whole one that is not at hand.
+    """
+    wanted = setting.selection(submission.smoothing is not None)
+    total = find_dataset(setting.dataset).test_size
+    examples = wanted.indices(total)
+    examples = examples if split is None else present(examples, split)
+    if request.examples is None or request.examples >= len(examples):
+        return examples, wanted.label, True
+    count = request.examples
+    return examples[:count], f"first {count} of {wanted.label}", False
 
 
 def _stored(target: Path) -> Results:

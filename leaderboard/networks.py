@@ -65,15 +65,23 @@ def _compose(parts: tuple[Part, ...], rule: str, dataset: str) -> Network | Ense
 @lru_cache(maxsize=_KEPT)
 def _load(path: Path, sha256: str, dataset: str, role: Role) -> Network:
     """A network, read once a process as long as few others come between."""
-    data, split = find_dataset(dataset), load_split(dataset)
+    data, samples = find_dataset(dataset), _samples(dataset)
     try:
-        samples = split.images(split.examples[:4])
         network = read_model(path, data.shape, len(data.classes), role, samples)
     except UnsupportedModelError as error:
         raise InputError(*error.problems) from error
     if sha256_of(path) != sha256:
         raise InputError(f"{path}: the file was changed while it was being evaluated; run again.")
     return network
+
+
+def _samples(dataset: str) -> Any:
+    """A few test images; None without data, for the files of a model can be read all the same."""
+    try:
+        split = load_split(dataset)
+    except InputError:
+        return None
+    return split.images(split.examples[:4])
 
 
 def read_model(

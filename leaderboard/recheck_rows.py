@@ -32,7 +32,7 @@ from leaderboard.recheck_claims import (
     statistics,
 )
 from leaderboard.recheck_splitting import check_splitting
-from leaderboard.results import Provenance, read
+from leaderboard.results import Provenance, Results, read
 from leaderboard.setting import exact_fraction
 
 
@@ -70,19 +70,29 @@ def recheck_results(path: Path) -> Iterator[dict[str, Any]]:
             f"{path}: has no rows of a smoothed model. Proofs are rechecked from evidence:"
             " `certboard certify --evidence FOLDER`, then `certboard recheck MODEL.onnx FOLDER`."
         )
-    checker = _Checker(result.provenance, asked_by(result.provenance, path), result.rows)
-    table = result.rows.astype(object)
-    for record in table.where(table.notna(), None).to_dict("records"):
-        row = {str(name): value for name, value in record.items()}
-        began = time.perf_counter()
-        found = checker.check(row)
+    for row, found, seconds in recheck_all(result):
         yield {
             **{name: row[name] for name in ("example", "status", "radius", "count", "n")},
             "accepted": found.accepted,
             "recomputed": _short(found.recomputed),
             "reason": found.reason,
-            "seconds": round(time.perf_counter() - began, 4),
+            "seconds": round(seconds, 4),
         }
+
+
+def recheck_all(result: Results) -> Iterator[tuple[dict[str, Any], Finding, float]]:
+    """Each row of a smoothed model, what came of it, and the seconds that it took.
+
+    Raises:
+        InputError: the file is not about a setting.
+    """
+    checker = _Checker(result.provenance, asked_by(result.provenance, result.path), result.rows)
+    table = result.rows.astype(object)
+    for record in table.where(table.notna(), None).to_dict("records"):
+        row = {str(name): value for name, value in record.items()}
+        began = time.perf_counter()
+        found = checker.check(row)
+        yield row, found, time.perf_counter() - began
 
 
 def asked_by(provenance: Provenance, path: Path) -> Asked:

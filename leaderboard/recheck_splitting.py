@@ -18,7 +18,7 @@ from leaderboard.setting import exact_text
 NOISE, EVALUATOR = "splitting", "splitting-noise"
 
 _LEVELS = 255
-_STEPS = re.compile(r"on the pixel grid: l1 radius ([0-9]+)/255")
+STEPS = re.compile(r"on the pixel grid: l1 radius ([0-9]+)/255")
 _ROUNDED = mpf(10) ** -5
 
 VOTES = "the votes of splitting noise are not stored; --redraw counts all of them again."
@@ -37,7 +37,7 @@ def check_splitting(row: dict[str, Any], norm: str, wanted: Fraction, dimension:
         raise UnknownError(VOTES)
     require(row["radius"] is not None, "it is certified without a radius.")
     require(row["confidence"] == 1, "its confidence is not 1.")
-    found = _STEPS.search(row["note"])
+    found = STEPS.search(row["note"])
     require(found is not None, "its note does not tell its steps.")
     assert found is not None
     steps, splits = int(found[1]), 2 * _LEVELS * Fraction(row["sigma"])

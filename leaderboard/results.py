@@ -44,7 +44,7 @@ COLUMNS = tuple(SCHEMA.names)
 
 _SINCE = {one.name: one.since for one in DESCRIBED}
 
-_PROVENANCE_KEY = b"certboard"
+PROVENANCE_KEY = b"certboard"
 
 
 class Provenance(BaseModel):
@@ -78,6 +78,9 @@ class Provenance(BaseModel):
     """Floating-point numbers in the model's files together; older files do not say it."""
     fingerprint: str = ""
     created: str
+    unchecked: str = ""
+    """What the machine that accepted the rows from elsewhere could not compare with what it knows;
+    written by that machine, whatever the file said."""
 
 
 class Results:
@@ -125,10 +128,11 @@ def frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     Numbers stay what they are beside missing ones, which pandas alone would turn into floats.
     """
     fields = [field for field in SCHEMA if records and field.name in records[0]]
-    return _to_pandas(pa.Table.from_pylist(list(records), pa.schema(fields)))
+    return to_pandas(pa.Table.from_pylist(list(records), pa.schema(fields)))
 
 
-def _to_pandas(table: pa.Table) -> pd.DataFrame:
+def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """A table of the types of `SCHEMA` as `read` gives it."""
     kinds = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
     rows: pd.DataFrame = table.to_pandas(types_mapper=kinds.get)
     return rows
@@ -141,7 +145,7 @@ def write(path: Path, rows: pd.DataFrame, provenance: Provenance) -> None:
         InputError: the disk is full or the place cannot be written.
     """
     table = pa.Table.from_pandas(rows[list(COLUMNS)], schema=SCHEMA, preserve_index=False)
-    table = table.replace_schema_metadata({_PROVENANCE_KEY: provenance.model_dump_json().encode()})
+    table = table.replace_schema_metadata({PROVENANCE_KEY: provenance.model_dump_json().encode()})
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +171,7 @@ def read(path: Path) -> Results:
         InputError: the file is not one, is damaged, or is of a newer version than this program.
     """
     table, provenance = _read(path, COLUMNS)
-    return Results(path, _to_pandas(table), provenance)
+    return Results(path, to_pandas(table), provenance)
 
 
 def scan(path: Path) -> Results:
@@ -274,7 +278,16 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 
 
 def _provenance(path: Path, file: pq.ParquetFile) -> Provenance:
-    text = (file.schema_arrow.metadata or {}).get(_PROVENANCE_KEY)
+    return parse_provenance(path, (file.schema_arrow.metadata or {}).get(PROVENANCE_KEY))
+
+
+def parse_provenance(path: Path, text: bytes | None) -> Provenance:
+    """The provenance that a result file at `path` carries.
+
+    Raises:
+        InputError: there is none, it is damaged, or of a newer version than this program.
+        ValueError: it is not JSON.
+    """
     if text is None:
         raise InputError(f"{path}: is not a certboard result file (it has no provenance).")
     # First of all: what a newer version means by its other keys is not known here.

@@ -28,6 +28,7 @@ from evaluators.network import Network, SmoothedNetwork
 from evaluators.probabilistic._cost import estimate
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.verdict import Sampling, Verdict
+from leaderboard.columns import plain
 from leaderboard.dataset import load_split as load_split
 from leaderboard.devices import devices_of
 from leaderboard.errors import BugError, InputError, unknown_name
@@ -79,8 +80,24 @@ def make_evaluator(question: Question, network: Network | SmoothedNetwork) -> An
         InputError: there is none of this name, it does not apply to this kind of model, or it has
             no such option.
     """
+    evaluator = evaluator_asked(question)
+    if not isinstance(evaluator, Cascade) and not isinstance(network, evaluator.accepts):
+        fitting = [n for n, e in catalogue().items() if isinstance(network, e.accepts)]
+        raise InputError(
+            f"The evaluator '{question.evaluator}' needs a smoothed model (--sigma); for this"
+            f" model: {', '.join(fitting)}."
+        )
+    return evaluator
+
+
+def evaluator_asked(question: Question) -> AnyEvaluator:
+    """The evaluator that a question names, without a look at the model.
+
+    Raises:
+        InputError: there is none of this name, or it has no such option.
+    """
     name = question.evaluator
-    if isinstance(network, SmoothedNetwork):
+    if question.sigma is not None and question.distribution is not None:
         if name == Cascade.name():
             raise InputError("The cascade is for plain networks; leave --evaluator out.")
         return make_smoothing(question)
@@ -88,14 +105,13 @@ def make_evaluator(question: Question, network: Network | SmoothedNetwork) -> An
         return Cascade(default_stages(question.complete))
     if name not in catalogue():
         raise unknown_name("evaluator", name, [*catalogue(), Cascade.name()])
-    kind = catalogue()[name]
-    if not isinstance(network, kind.accepts):
-        fitting = [n for n, e in catalogue().items() if isinstance(network, e.accepts)]
-        raise InputError(
-            f"The evaluator '{name}' needs a smoothed model (--sigma); for this model:"
-            f" {', '.join(fitting)}."
-        )
-    return kind()
+    return catalogue()[name]()
+
+
+def stages_of(evaluator: AnyEvaluator) -> dict[str, bool]:
+    """What may decide an example, by name, and whether it can prove anything."""
+    stages = evaluator.stages if isinstance(evaluator, Cascade) else (evaluator,)
+    return {stage.name(): stage.certifies for stage in stages}
 
 
 def can_certify(question: Question) -> bool:
@@ -204,7 +220,7 @@ def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) 
                 "margin": _finite(verdict.margin),
                 "seconds": round(verdict.seconds, 6),
                 "stage": verdict.stage,
-                "note": verdict.note,
+                "note": plain(verdict.note),
                 **_sampled(sampling),
                 "sigma": exact_text(problem.network.scale)
                 if isinstance(problem.network, SmoothedNetwork)
@@ -252,9 +268,14 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def fingerprint(question: Question, examples: list[int], data_sha256: str) -> str:
-    """A hash of all that the rows depend on, the evaluators' version but not their code."""
-    evaluator = make_evaluator(question, network_of(question))
+def fingerprint(
+    question: Question, examples: list[int], data_sha256: str, device: str | None = None
+) -> str:
+    """A hash of all that the rows depend on, the evaluators' version but not their code.
+
+    `device` is the kind, cpu or cuda, where it is not the question's own.
+    """
+    evaluator = evaluator_asked(question)
     parts = {
         "model": question.model_sha256,
         "data": data_sha256,
@@ -265,7 +286,7 @@ def fingerprint(question: Question, examples: list[int], data_sha256: str) -> st
         "noise": [question.distribution, str(question.sigma)],
         "seed": question.seed,
         "examples": examples,
-        "device": torch.device(devices_of(question.device)[0]).type,
+        "device": device or torch.device(devices_of(question.device)[0]).type,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -1,0 +1,110 @@
+"""The headers of a Parquet file's pages, read without unpacking a page.
+
+A file's footer says how much its columns hold, but its author wrote that, too: a library that
+reads the file follows the headers of the pages. A page of some bytes may unpack to two gigabytes.
+So the headers are read first, by these few lines: Thrift's compact protocol, as far as a page's
+header uses it (parquet-format, `PageHeader`; its statistics are skipped).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _STRUCT = (1, 2, 3, 4, 5, 6, 7, 8, 12)
+_DEEPEST, _MOST_FIELDS = 4, 32
+
+Fields = dict[int, object]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: whether it is a dictionary, its unpacked size in bytes, and how many values."""
+
+    dictionary: bool
+    unpacked: int
+    values: int
+
+
+def pages(data: bytes, start: int, stop: int) -> Iterator[Page]:
+    """The pages between two places of a file, which they fill without a gap.
+
+    Raises:
+        ValueError: they do not, or a header is none.
+    """
+    place = start
+    while place < stop:
+        reader = _Reader(data, place, stop)
+        header = reader.struct(0)
+        unpacked, packed = _number(header.get(2)), _number(header.get(3))
+        place = reader.place + packed
+        yield Page(7 in header, unpacked, _values(header))
+    if place != stop:
+        raise ValueError("its pages do not fill their place")
+
+
+def _values(header: Fields) -> int:
+    # Data, dictionary, data of version 2; any other page holds nothing that we write.
+    found = [header[key] for key in (5, 7, 8) if key in header]
+    if len(found) != 1 or not isinstance(found[0], dict):
+        raise ValueError("a page is of no known kind")
+    return _number(found[0].get(1))
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError("a page's header lacks a number")
+    return value
+
+
+class _Reader:
+    """Reads one header from a place on, before `stop`; `place` is then behind it."""
+
+    def __init__(self, data: bytes, place: int, stop: int) -> None:
+        self.data, self.place, self.stop = data, place, stop
+
+    def struct(self, depth: int) -> Fields:
+        """The fields of a structure by their numbers."""
+        if depth > _DEEPEST:
+            raise ValueError("a page's header is nested too deep")
+        fields: Fields = {}
+        number = 0
+        while len(fields) <= _MOST_FIELDS:
+            head = self._byte()
+            if head == 0:
+                return fields
+            number = number + (head >> 4) if head >> 4 else self._signed()
+            fields[number] = self._value(head & 15, depth)
+        raise ValueError("a page's header has too many fields")
+
+    def _value(self, kind: int, depth: int) -> object:
+        if kind in (_TRUE, _FALSE):
+            return kind == _TRUE
+        if kind in (_I16, _I32, _I64):
+            return self._signed()
+        if kind == _STRUCT:
+            return self.struct(depth + 1)
+        if kind in (_BYTE, _DOUBLE, _BINARY):
+            self._skip({_BYTE: 1, _DOUBLE: 8}.get(kind) or self._unsigned())
+            return None
+        raise ValueError("a page's header has a field of an unknown kind")
+
+    def _skip(self, count: int) -> None:
+        self.place += count
+        if self.place > self.stop:
+            raise ValueError("a page's header is cut off")
+
+    def _byte(self) -> int:
+        self._skip(1)
+        return self.data[self.place - 1]
+
+    def _unsigned(self) -> int:
+        value = 0
+        for shift in range(0, 70, 7):
+            byte = self._byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+        raise ValueError("a number of a page's header does not end")
+
+    def _signed(self) -> int:
+        value = self._unsigned()
+        return (value >> 1) ^ -(value & 1)
