@@ -1,12 +1,14 @@
 """What a model itself says of its rows from elsewhere: it is run at every example and witness.
 
 This runs a stranger's file, so that it has a process of its own where there are walls
-(`confinement.py`); what it finds can only refuse. An attack is not run again, nor a proof: for a
-sample of them there is `--again`.
+(`acceptance.keep`); what it finds can only refuse.
 """
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,15 +21,69 @@ from evaluators.network import Network
 from evaluators.onnx_runtime import Runtime
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.replay import why_not_replayed
-from leaderboard.acceptance_known import Known
+from leaderboard.acceptance import LEFT
+from leaderboard.acceptance_again import measure_again
+from leaderboard.acceptance_known import Known, known
 from leaderboard.acceptance_rows import labels_of, pixels_of
+from leaderboard.errors import InputError
+from leaderboard.evaluation import Request
+from leaderboard.fingerprints import store_checks
+from leaderboard.inspection import inspect
 from leaderboard.networks import network_of, parameters_of
-from leaderboard.results import Results
+from leaderboard.project import Project
+from leaderboard.results import Results, evaluator_named, read
+from leaderboard.setting import find_setting
+from leaderboard.submission import load_submission
 
 _AT_ONCE = 256
 _MOST_TOLD = 20
 _ROUNDED = 1e-9
 """Relative: by how much two float64 runs of one network differ at most."""
+
+
+def replay(project: Project, slug: str, folder: Path, again: float) -> None:
+    """Run a submission's model on what the results in a folder say of it.
+
+    Writes what recognises the network, and how many certificates were not measured again.
+
+    Args:
+        project: where the submission lies.
+        slug: its name.
+        folder: with `<setting>/<name>.parquet`, written by the accepting machine.
+        again: seconds in which certificates of each file are measured again.
+
+    Raises:
+        InputError: what the model says otherwise, a sentence each.
+    """
+    submission = load_submission(project, slug)
+    problems: list[str] = []
+    left: dict[str, int] = {}
+    question = None
+    for path in sorted(folder.glob("*/*.parquet")):
+        found, setting = read(path), find_setting(path.parent.name)
+        here = known(project, submission, setting, _request(path, found))
+        question = here.question
+        where = f"{setting.id}/{path.name}"
+        told = contradictions(found, here)
+        if not told:
+            measured = measure_again(found, here, again)
+            told, left[where] = measured.problems, measured.left
+        problems += [f"{where}: {one}" for one in told]
+    if problems:
+        raise InputError(*problems)
+    (folder / LEFT).write_text(json.dumps(left))
+    if question is not None:
+        looked_at = replace(project, results_folder=folder)
+        looked_at.checks.mkdir(exist_ok=True)
+        store_checks(looked_at, slug, inspect(question))
+
+
+def _request(path: Path, found: Results) -> Request:
+    """How results were asked for, as they say; the accepting machine has compared that."""
+    options = found.provenance.options
+    return Request(
+        evaluator_named(path), len(found.rows), options["seconds"], samples=options.get("n")
+    )
 
 
 def contradictions(found: Results, known: Known) -> list[str]:

@@ -28,7 +28,7 @@ Fault = tuple[str, Mask]
 _SAMPLED = ("n0", "n", "count", "p_lower", "procedure", "p_upper", "runner_up", "statistics")
 _OVERTIME, _SETUP = 10, 60.0
 """How many budgets an example may take, stages and overruns together, and seconds besides."""
-_MOST_RECHECKED = 20
+_MOST_TOLD = 20
 """Refusals that are told of one file."""
 
 
@@ -38,32 +38,26 @@ def of_rows(found: Results, known: Known) -> Iterator[str]:
     if examples != known.examples:
         yield "its examples are not the setting's, each once and in order."
         return
-    rows = _Rows(found.rows, known)
-    wrong = False
-    for fault, mask in rows.faults():
+    for fault, mask in _Rows(found.rows, known).faults():
         if mask.any():
-            wrong = True
             yield f"example {examples[int(mask.argmax())]}: {fault}."
-    if known.smoothed and not wrong:
-        yield from _rechecked(found)
 
 
-def not_rechecked(found: Results) -> str:
-    """Why the radii of a smoothed model's rows could not be derived again; empty if they were."""
-    reasons = [one.reason for _, one, _ in recheck_all(found) if one.accepted is None]
-    return reasons[0].rstrip(".") if reasons else ""
+def of_radii(found: Results) -> tuple[list[str], str]:
+    """What is wrong with a smoothed model's radii, derived again from the counts.
 
-
-def _rechecked(found: Results) -> Iterator[str]:
-    """Rows whose radius does not follow from their counts."""
-    told = 0
+    The second is why they cannot be derived here; empty if they were.
+    """
+    told: list[str] = []
+    unknown = ""
     for row, one, _ in recheck_all(found):
-        if one.accepted is False:
-            told += 1
-            yield f"example {row['example']}: {one.reason}"
-        if told == _MOST_RECHECKED:
-            yield "And more like these."
-            return
+        if one.accepted is None:
+            unknown = one.reason.rstrip(".")
+        elif not one.accepted:
+            told.append(f"example {row['example']}: {one.reason}")
+        if len(told) == _MOST_TOLD:
+            break
+    return told, unknown
 
 
 class _Rows:

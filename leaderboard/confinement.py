@@ -1,11 +1,11 @@
 """Submissions evaluated behind walls, each by itself: one that misbehaves costs its own row only.
 
 The confined process sees the checkout, and may write to a folder of its own. Its result is then
-read as a stranger's (`acceptance.py`) and moved to its place.
+read as a stranger's (`acceptance.py`) and stored in its place.
 """
 
-import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import groupby
 from math import inf
 from pathlib import Path
@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from leaderboard.acceptance import accepted, accepted_checks
+from leaderboard.acceptance import Arrival, accepted, keep
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import BugError, InputError, TimeUpError
-from leaderboard.fingerprints import store_checks
 from leaderboard.progress import tell
 from leaderboard.project import Project
 from leaderboard.results import read, results_path
@@ -60,7 +59,7 @@ def run_all_confined(
     for slug, group in grouped:
         asked = dict(group)
         try:
-            found_rows = _run(project, [*asked.values()], request, workers, until)
+            found_rows = _run(project, [*asked.values()], request, workers, (wanted, until))
         except TimeUpError as error:
             for problem in [*bugs, *problems]:
                 tell(problem)
@@ -105,9 +104,14 @@ def _lack(missing: tuple[str, ...]) -> str:
 
 
 def _run(
-    project: Project, pairs: list[Pair], request: "Request", workers: str, until: float
+    project: Project,
+    pairs: list[Pair],
+    request: "Request",
+    workers: str,
+    how: tuple[str, float],
 ) -> list[pd.DataFrame]:
-    """The rows of one submission in its settings."""
+    """The rows of one submission in its settings; `how` is the walls wanted, and until when."""
+    wanted, until = how
     if (minutes := (until - monotonic()) / 60) <= 0:
         raise TimeUpError("not begun")
     submission = pairs[0][0]
@@ -120,27 +124,19 @@ def _run(
         staged = staging / setting.id / target.name
         staged.parent.mkdir(parents=True, exist_ok=True)
         moves.append(_Move(setting, target, staged, _copy(target, staged)))
-    kept, looked_at = (folder / f"{submission.slug}.json" for folder in _checks(project, staging))
-    looked_at.parent.mkdir(exist_ok=True)
-    _copy(kept, looked_at)
     arguments = _arguments(pairs, request, workers, staging)
     limits = _limits(pairs, request)
     if minutes < inf:
         arguments += ["--minutes", f"{minutes:.6f}"]
         limits = replace(limits, seconds=min(limits.seconds, 60 * minutes + _OVERTIME))
+    started = datetime.now(UTC)
     outcome = run_confined(arguments, limits, staging)
     # What was finished is kept, whatever became of the rest.
-    whole = request.evaluator is None and request.examples is None
-    tables = [_collect(move, submission, whole) for move in moves]
+    made = [move for move in moves if _content(move.staged) not in (None, move.before)]
+    arrivals = [_arrival(project, submission, move, request, started) for move in made]
+    keep(project, submission, arrivals, wanted)
     _raise_if_failed(outcome)
-    if looked_at.is_file():
-        store_checks(project, submission.slug, accepted_checks(looked_at, submission))
-    return [table for table in tables if table is not None]
-
-
-def _checks(project: Project, staging: Path) -> tuple[Path, Path]:
-    """Where fingerprints of networks are kept, and where the confined process leaves them."""
-    return project.checks, replace(project, results_folder=staging).checks
+    return [read(move.target).rows for move in moves if move.target.is_file()]
 
 
 class _Move(NamedTuple):
@@ -152,17 +148,12 @@ class _Move(NamedTuple):
     before: bytes | None
 
 
-def _collect(move: _Move, submission: Submission, whole: bool) -> pd.DataFrame | None:
-    """The rows that are there now, moved to their place if they are new; None without any."""
-    content = _content(move.staged)
-    if content is None:
-        return None
-    if content == move.before:
-        return read(move.target).rows
-    found = accepted(move.staged, submission, move.setting) if whole else read(move.staged)
-    move.target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(move.staged, move.target)
-    return found.rows
+def _arrival(
+    project: Project, submission: Submission, move: _Move, request: "Request", started: datetime
+) -> Arrival:
+    """What the confined process left, if it fits."""
+    found = accepted(move.staged, project, submission, move.setting, request, started)
+    return Arrival(found, move.setting, move.target)
 
 
 def _arguments(pairs: list[Pair], request: "Request", workers: str, staging: Path) -> list[str]:

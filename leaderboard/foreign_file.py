@@ -157,12 +157,11 @@ def _of_chunk(data: bytes, chunk: Any, column: Column, rows: int, pixels: int) -
     if not len(_MAGIC) <= start < stop <= len(data) - 8:
         return "lies outside the file"
     most = 2 * rows * _width(column, pixels) + _ROOM
-    unpacked = values = count = 0
-    for page in pages(data, start, stop):
-        count += 1
+    unpacked = values = 0
+    for number, page in enumerate(pages(data, start, stop)):
         unpacked += page.unpacked
         values += 0 if page.dictionary else page.values
-        if page.values > rows or values > rows or count > rows + 2:
+        if page.values > rows or values > rows or number > rows + 1:
             return "holds more values than there are rows"
         if unpacked > most:
             return f"unpacks to more than {most:,} bytes"

@@ -175,7 +175,7 @@ def shortened(notes: list[str]) -> list[str]:
 
 
 def incomplete(board: Board, results: "list[Results]") -> list[str]:
-    """One sentence for each result that does not cover what its setting asks for."""
+    """What a reader must know of results that cover or show less than their setting asks for."""
     notes = []
     for result in results:
         origin = result.provenance
@@ -184,6 +184,8 @@ def incomplete(board: Board, results: "list[Results]") -> list[str]:
         wanted = place.selection(result.tally.smoothed).size(origin.total)
         if not origin.data_complete:
             notes.append(f"{title}, {place.title}: the data were incomplete. {origin.data_note}")
+        if origin.unchecked:
+            notes.append(f"{title}, {place.title}: not checked here: {origin.unchecked}.")
         if result.tally.examples < wanted:
             seen = f"{result.tally.examples:,} of {wanted:,} examples are evaluated"
             notes.append(f"{title}, {place.title}: {seen}.")

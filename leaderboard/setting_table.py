@@ -112,6 +112,7 @@ def _answers(
         ("How sure", how_sure(line, result)),
         ("Left open", left or "nothing"),
         *([] if origin.data_complete else [("Data", f"incomplete: {origin.data_note}")]),
+        *([("Not checked", origin.unchecked)] if origin.unchecked else []),
         ("Cost", cost),
         ("Model", f"{size} parameters; extra training data: {extra}"),
         (

@@ -1,20 +1,21 @@
 """Commands of the workflows that take in submissions: what is a stranger's stays data."""
 
-import shutil
 from datetime import date, datetime
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leaderboard.commands import app
+from leaderboard.commands.evaluating import SandboxOption, check_sandbox
 from leaderboard.errors import BugError, InputError
 from leaderboard.formatting import plural
 from leaderboard.progress import tell
 from leaderboard.project import find_project
-from leaderboard.setting import find_setting
-from leaderboard.submission import load_submission
+from leaderboard.setting import find_setting, load_settings
+from leaderboard.submission import load_submission, settings_for
 from leaderboard.text import check_account
 
 intake = typer.Typer(help="Steps of the workflows that take in submissions.", no_args_is_help=True)
@@ -93,45 +94,79 @@ def prepare(slug: SlugArgument) -> None:
         print("yes")
 
 
+AgainOption = Annotated[
+    float, typer.Option(min=0, help="Seconds in which certificates of each file are measured again")
+]
+
+
 @intake.command()
 def accept(
     slug: SlugArgument,
     folder: Annotated[Path, typer.Argument(help="With <setting>/<slug>.parquet")],
+    again: AgainOption = 60.0,
+    sandbox: SandboxOption = "off",
 ) -> None:
     """Move results that were made elsewhere to their place, if every row of them fits."""
-    from leaderboard.acceptance import accepted, accepted_checks
+    from leaderboard.acceptance import Arrival, accepted, keep
     from leaderboard.results import results_path
 
+    check_sandbox(sandbox)
     project = find_project()
     submission = load_submission(project, slug)
     problems: list[str] = []
-    moves: list[tuple[Path, Path]] = []
-    for path in sorted(one for one in folder.rglob("*") if one.is_symlink() or not one.is_dir()):
+    arrivals: list[Arrival] = []
+    for path in _files(folder):
         where = path.relative_to(folder)
+        if where.as_posix() == f"checks/{slug}.json" and not path.is_symlink():
+            continue  # worked out again here, from the model
         try:
-            if where.as_posix() == f"checks/{slug}.json":
-                accepted_checks(path, submission)
-                moves.append((path, project.checks / f"{slug}.json"))
-                continue
             if len(where.parts) != 2 or where.name != f"{slug}.parquet":
                 raise InputError(
                     f"{where}: only <setting>/{slug}.parquet and checks/{slug}.json are accepted."
                 )
             setting = find_setting(where.parts[0])
-            accepted(path, submission, setting)
+            found = accepted(path, project, submission, setting)
         except InputError as error:
             problems += error.problems
         else:
-            moves.append((path, results_path(project, setting.id, slug)))
-    if not any(source.suffix == ".parquet" for source, _ in moves) and not problems:
+            arrivals.append(Arrival(found, setting, results_path(project, setting.id, slug)))
+    if not arrivals and not problems:
         problems.append(f"{folder}: has no results.")
     if problems:
         raise InputError(*problems)
-    for source, target in moves:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    results = [target for source, target in moves if source.suffix == ".parquet"]
-    print(f"{plural(len(results), 'result')} of {slug} accepted")
+    keep(project, submission, arrivals, sandbox, again)
+    print(f"{plural(len(arrivals), 'result')} of {slug} accepted")
+    present = {one.setting.id for one in arrivals}
+    missing = [s.id for s in settings_for(submission, load_settings()) if s.id not in present]
+    if missing:
+        tell(f"{slug} competes in these, too, of which nothing came: {', '.join(missing)}")
+
+
+_MOST_FILES = 200
+
+
+def _files(folder: Path) -> list[Path]:
+    """What lies in an artifact, folders apart.
+
+    Raises:
+        InputError: it is more than any evaluation leaves.
+    """
+    found = list(islice(folder.rglob("*"), _MOST_FILES + 1))
+    if len(found) > _MOST_FILES:
+        raise InputError(f"{folder}: has more than {_MOST_FILES} files and folders.")
+    return sorted(one for one in found if one.is_symlink() or not one.is_dir())
+
+
+@intake.command()
+def replay(
+    slug: SlugArgument,
+    folder: Annotated[Path, typer.Argument(help="With <setting>/<slug>.parquet")],
+    again: AgainOption = 0.0,
+) -> None:
+    """Run a model on what results say of it; `accept` does it in a process behind walls."""
+    from leaderboard.acceptance_replay import replay as replay_all
+
+    replay_all(find_project(), slug, folder, again)
 
 
 @intake.command()

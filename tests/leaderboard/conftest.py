@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -6,8 +7,10 @@ import pytest
 from leaderboard import data_files
 from leaderboard.__main__ import run
 from leaderboard.project import Project
+from leaderboard.results import read, results_path
 from tests.fixtures.browser import Browser, chromium, served
-from tests.fixtures.project import Outcome, new_project
+from tests.fixtures.forged import SAMPLES, Made, Make
+from tests.fixtures.project import L2, LINF, NOISY, PLAIN, Outcome, new_project
 from tests.fixtures.website import built
 
 Certboard = Callable[..., Outcome]
@@ -69,3 +72,38 @@ def nothing_is_written(project: Project) -> Iterator[None]:
     yield
     found = [path for path in project.root.rglob("*") if path.suffix in (".parquet", ".tmp")]
     assert found == []
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose submissions are evaluated, once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        project = new_project(tmp_path_factory.mktemp("measured"))
+        patch.chdir(project.root)
+        assert run(["run", PLAIN, "--setting", LINF]) == 0
+        assert run(["run", NOISY, "--setting", L2, "--samples", str(SAMPLES)]) == 0
+    return project
+
+
+@pytest.fixture
+def made(measured: Project, tmp_path: Path) -> Make:
+    """Real results in a copy of the project."""
+    root = Path(shutil.copytree(measured.root, tmp_path / "copy"))
+
+    def make(slug: str, setting: str) -> Made:
+        project = Project(root)
+        return Made(project, read(results_path(project, setting, slug)), slug, setting)
+
+    return make
+
+
+@pytest.fixture
+def plain(made: Make) -> Made:
+    """The results of a network in ℓ∞."""
+    return made(PLAIN, LINF)
+
+
+@pytest.fixture
+def noisy(made: Make) -> Made:
+    """The results of a smoothed model in ℓ2."""
+    return made(NOISY, L2)

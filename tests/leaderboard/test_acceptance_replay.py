@@ -1,0 +1,366 @@
+"""What a model says of rows from elsewhere, and the doors at which it is asked."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from leaderboard import acceptance, acceptance_again, confinement
+from leaderboard.acceptance import Arrival, keep
+from leaderboard.acceptance_again import measure_again
+from leaderboard.acceptance_replay import contradictions
+from leaderboard.errors import InputError
+from leaderboard.fingerprints import read_checks
+from leaderboard.project import Project
+from leaderboard.results import Results, read, results_path, write
+from leaderboard.sandbox import Limits, Outcome
+from leaderboard.setting import find_setting
+from leaderboard.submission import load_submission
+from tests.fixtures.forged import Made, changed
+from tests.fixtures.project import L2, LINF, NOISY, PLAIN
+from tests.leaderboard.conftest import Certboard
+from tests.leaderboard.test_acceptance import without_data
+
+
+def witness_of(rows: pd.DataFrame, where: "pd.Series[bool]") -> "np.ndarray[Any, Any]":
+    return np.frombuffer(rows["witness"][where].iloc[0], "<f4").copy()
+
+
+def falsified(rows: pd.DataFrame) -> "pd.Series[bool]":
+    return (rows["status"] == "falsified") & (rows["prediction"] == rows["label"]).fillna(False)
+
+
+def test_the_model_says_what_certboard_stored(plain: Made, noisy: Made) -> None:
+    assert contradictions(plain.result, plain.known()) == []
+    assert contradictions(noisy.result, noisy.known()) == []
+
+
+def test_a_prediction_is_the_models(plain: Made) -> None:
+    """A misread example turned into an open one, and one turned into a certified one."""
+    rows = plain.rows
+    wrong = rows["stage"] == "prediction"
+    label = int(rows["label"][wrong].iloc[0])
+    as_right = {"prediction": label, "witness": None, "stage": "crown"}
+    example = int(rows["example"][wrong].iloc[0])
+    told = plain.said(changed(rows, wrong, **as_right, status="unknown"))
+    assert f"example {example}: its prediction is {label}, but the model's" in told
+    forged = changed(rows, wrong, **as_right, status="certified", radius="0.1", margin=0.1)
+    assert f"example {example}: its prediction is {label}, but the model's" in plain.said(forged)
+
+
+def test_a_prediction_is_none_only_where_the_evaluation_failed(plain: Made) -> None:
+    open_ = plain.rows["status"] == "unknown"
+    forged = changed(plain.rows, open_, prediction=None)
+    assert "its prediction is none, but the model's" in plain.said(forged)
+    assert not plain.said(changed(plain.rows, open_, prediction=None, note="failed: ValueError: x"))
+
+
+def test_a_misread_example_is_not_left_open(plain: Made) -> None:
+    """Open examples count as not attacked, on the board."""
+    wrong = plain.rows["stage"] == "prediction"
+    forged = changed(plain.rows, wrong, status="unknown", witness=None, note="refused: tie")
+    assert "it is read wrongly, but not falsified" in plain.said(forged)
+
+
+def test_a_witness_refutes_and_lies_in_the_ball(plain: Made) -> None:
+    rows = plain.rows
+    right = falsified(rows)
+    label = int(rows["label"][right].iloc[0])
+    other = rows["witness"][right & (rows["label"] != label)].iloc[0]
+    far = witness_of(rows, right)
+    far[0] = far[0] + 0.5 if far[0] < 0.5 else far[0] - 0.5
+    assert "outside the region" in plain.said(changed(rows, right, witness=other))
+    assert "outside the region" in plain.said(changed(rows, right, witness=far.tobytes()))
+    certified = rows["status"] == "certified"
+    example = int(rows["example"][certified].iloc[0])
+    center = plain.known().split.images([example])[0].tobytes()  # type: ignore[union-attr]
+    forged = changed(
+        rows, certified, status="falsified", witness=center, radius=None, margin=None, stage="pgd"
+    )
+    assert "is classified as the label" in plain.said(forged)
+
+
+def test_a_witness_a_step_outside_the_ball_is_refused(plain: Made) -> None:
+    """In exact arithmetic: the next float32 beyond a face of the ball."""
+    rows = plain.rows
+    right = falsified(rows)
+    example = int(rows["example"][right].iloc[0])
+    center = plain.known().split.images([example])[0].reshape(-1)  # type: ignore[union-attr]
+    point = witness_of(rows, right)
+    place = int(center.argmin())
+    point[place] = np.nextafter(np.float32(center[place] + np.float32(0.1)), np.float32(1))
+    assert "outside the region" in plain.said(changed(rows, right, witness=point.tobytes()))
+
+
+def test_a_misread_example_is_its_own_witness(plain: Made) -> None:
+    rows = plain.rows
+    wrong = rows["stage"] == "prediction"
+    point = witness_of(rows, wrong)
+    point[0] += 0.01
+    assert "another input than itself" in plain.said(changed(rows, wrong, witness=point.tobytes()))
+
+
+def test_a_margin_is_no_larger_than_at_the_example(plain: Made) -> None:
+    certified = plain.rows["status"] == "certified"
+    assert "at the example itself" in plain.said(changed(plain.rows, certified, margin=1e6))
+
+
+def test_the_number_of_parameters_is_the_models(plain: Made) -> None:
+    found = plain.accepted(plain.file(parameters=1))
+    assert "its parameters are 1, but the model has" in contradictions(found, plain.known())[0]
+
+
+def test_without_data_a_witness_is_run_all_the_same(
+    plain: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, right = plain.rows, falsified(plain.rows)
+    certified = rows["status"] == "certified"
+    example = int(rows["example"][certified].iloc[0])
+    center = plain.known().split.images([example])[0].tobytes()  # type: ignore[union-attr]
+    forged = changed(
+        rows, certified, status="falsified", witness=center, radius=None, margin=None, stage="pgd"
+    )
+    without_data(monkeypatch)
+    assert not plain.said(rows)
+    assert f"example {example}: its witness is classified as the label" in plain.said(forged)
+    assert right.any()
+
+
+def forged_certificate(plain: Made) -> pd.DataFrame:
+    """An open example that is read rightly, said to be certified: no other column tells."""
+    open_ = falsified(plain.rows)
+    return changed(
+        plain.rows, open_, status="certified", radius="0.1", margin=1e-3, witness=None,
+        stage="crown",
+    )  # fmt: skip
+
+
+def test_a_certificate_that_was_never_made_is_found_by_measuring_again(plain: Made) -> None:
+    forged = forged_certificate(plain)
+    assert not plain.said(forged)
+    found = plain.accepted(plain.file(forged))
+    measured = measure_again(found, plain.known(), 600)
+    assert len(measured.problems) == 1
+    assert "but measured again here it is" in measured.problems[0]
+
+
+def test_a_larger_margin_is_found_by_measuring_again(plain: Made) -> None:
+    certified = plain.rows["status"] == "certified"
+    margin = float(plain.rows["margin"][certified].iloc[0])
+    forged = changed(plain.rows, certified, margin=margin + 1e-3)
+    measured = measure_again(plain.accepted(plain.file(forged)), plain.known(), 600)
+    assert "its margin is" in measured.problems[0]
+
+
+def test_counts_of_a_smoothed_model_are_found_by_measuring_again(noisy: Made) -> None:
+    rows = noisy.rows
+    certified = rows["status"] == "certified"
+    perfect = rows[certified & (rows["count"] == 100)].iloc[0]
+    some = certified & (rows["count"] < 99)
+    forged = changed(rows, some, count=100, p_lower=perfect["p_lower"], radius=perfect["radius"])
+    found = noisy.accepted(noisy.file(forged))
+    measured = measure_again(found, noisy.known(), 600)
+    assert "its count is 100, but measured again here" in measured.problems[0]
+
+
+def test_what_certboard_made_is_found_again(plain: Made, noisy: Made) -> None:
+    for one in (plain, noisy):
+        measured = measure_again(one.result, one.known(), 600)
+        assert measured == acceptance_again.Measured(0, [])
+        certified = int((one.rows["status"] == "certified").sum())
+        assert measure_again(one.result, one.known(), 0).left == certified
+
+
+def artifact(made: Made, rows: pd.DataFrame | None = None, **provenance: Any) -> Path:
+    """A folder with a result; what is stored in the project is removed."""
+    folder = made.project.root / "artifact"
+    path = folder / made.setting / f"{made.slug}.parquet"
+    told = made.result.provenance.model_copy(update=provenance)
+    write(path, made.rows if rows is None else rows, told)
+    results_path(made.project, made.setting, made.slug).unlink(missing_ok=True)
+    return folder
+
+
+@pytest.fixture
+def stored(plain: Made, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a result would lie; the working directory is the project."""
+    monkeypatch.chdir(plain.project.root)
+    return results_path(plain.project, LINF, PLAIN)
+
+
+def test_accept_stores_what_fits(plain: Made, certboard: Certboard, stored: Path) -> None:
+    outcome = certboard("intake", "accept", PLAIN, str(artifact(plain)))
+    assert outcome.code == 0, outcome.err
+    assert "1 result of plain accepted" in outcome.out
+    found = read(stored)
+    pd.testing.assert_frame_equal(found.rows, plain.rows)
+    assert found.provenance == plain.result.provenance
+    assert not (plain.project.root / "build" / "accepting").exists() or not any(
+        (plain.project.root / "build" / "accepting").iterdir()
+    )
+
+
+def test_accept_says_what_was_not_measured_again(
+    plain: Made, certboard: Certboard, stored: Path
+) -> None:
+    folder = artifact(plain, unchecked="nothing: a maintainer saw it")
+    assert certboard("intake", "accept", PLAIN, str(folder), "--again", "0").code == 0
+    certified = int((plain.rows["status"] == "certified").sum())
+    assert read(stored).provenance.unchecked == f"{certified} certificates not measured again"
+
+
+@pytest.mark.parametrize("sandbox", ["off", "best"])
+def test_accept_asks_the_model(
+    plain: Made, certboard: Certboard, stored: Path, sandbox: str
+) -> None:
+    certified = plain.rows["status"] == "certified"
+    folder = artifact(plain, changed(plain.rows, certified, margin=1e6))
+    outcome = certboard("intake", "accept", PLAIN, str(folder), "--sandbox", sandbox)
+    assert outcome.code == 1
+    assert "at the example itself" in outcome.err or "the model refutes its rows" in outcome.err
+    assert not stored.exists()
+
+
+def test_accept_measures_again(plain: Made, certboard: Certboard, stored: Path) -> None:
+    outcome = certboard("intake", "accept", PLAIN, str(artifact(plain, forged_certificate(plain))))
+    assert outcome.code == 1
+    assert "measured again here it is" in outcome.err
+    assert not stored.exists()
+
+
+def test_accept_takes_files_of_one_submission_only(
+    plain: Made, certboard: Certboard, stored: Path
+) -> None:
+    folder = artifact(plain)
+    (folder / "evil.py").write_text("x")
+    (folder / LINF / "noisy.parquet").symlink_to(plain.result.path)
+    (folder / "checks").mkdir()
+    (folder / "checks" / f"{PLAIN}.json").symlink_to("/etc/passwd")
+    refused = certboard("intake", "accept", PLAIN, str(folder))
+    assert refused.code == 1
+    assert refused.err.count("are accepted") == 3
+    assert not stored.exists()
+
+
+def test_an_artifact_of_many_files_is_not_looked_through(
+    plain: Made, certboard: Certboard, stored: Path
+) -> None:
+    folder = artifact(plain)
+    for number in range(300):
+        (folder / f"{number}").write_bytes(b"")
+    assert "more than 200 files" in certboard("intake", "accept", PLAIN, str(folder)).sentence
+
+
+def test_an_empty_artifact_is_refused(project: Project, certboard: Certboard) -> None:
+    (project.root / "artifact").mkdir()
+    assert "has no results" in certboard("intake", "accept", PLAIN, "artifact").sentence
+
+
+def test_an_artifact_does_not_say_since_when_a_network_is_known(
+    plain: Made, certboard: Certboard, stored: Path
+) -> None:
+    folder = artifact(plain)
+    kept = plain.project.checks / f"{PLAIN}.json"
+    honest = json.loads(kept.read_text())
+    (folder / "checks").mkdir()
+    forged = {**honest, "first_seen": "1970-01-01T00:00:00+00:00", "answers": [], "layers": []}
+    (folder / "checks" / kept.name).write_text(json.dumps(forged))
+    assert certboard("intake", "accept", PLAIN, str(folder)).code == 0
+    assert json.loads(kept.read_text()) == honest
+    kept.unlink()
+    assert certboard("intake", "accept", PLAIN, str(folder)).code == 0
+    found = read_checks(kept)
+    assert found.first_seen > honest["first_seen"]
+    assert list(found.answers) == honest["answers"]
+
+
+def test_what_comes_out_of_the_sandbox_goes_through_the_same_door(
+    plain: Made, certboard: Certboard, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A confined process that was taken over leaves forged rows."""
+    certified = plain.rows["status"] == "certified"
+    leave: dict[str, Any] = {}
+
+    def taken_over(arguments: list[str], limits: Limits, writable: Path) -> Outcome:
+        created = leave["created"] or datetime.now(UTC).isoformat(timespec="seconds")
+        told = plain.result.provenance.model_copy(update={"created": created})
+        write(writable / LINF / f"{PLAIN}.parquet", leave["rows"], told)
+        return Outcome(0, "")
+
+    monkeypatch.setattr(confinement, "run_confined", taken_over)
+    stored.unlink()
+    old = plain.result.provenance.created
+    forgeries = {
+        "margin is not positive": (changed(plain.rows, certified, margin=-1.0), ""),
+        "before its evaluation": (plain.rows, old),
+        "449 examples were asked about": (plain.rows[certified], ""),
+        "the model refutes its rows": (changed(plain.rows, certified, margin=1e6), ""),
+    }
+    typed = ("run", PLAIN, "--setting", LINF, "--sandbox", "best")
+    for told, (rows, created) in forgeries.items():
+        leave |= {"rows": rows, "created": created}
+        outcome = certboard(*typed)
+        assert outcome.code == 1
+        assert told in outcome.err
+        assert not stored.exists()
+    leave |= {"rows": plain.rows, "created": ""}
+    assert certboard(*typed).code == 0
+    assert read(stored).provenance.unchecked == ""
+
+
+def test_a_few_examples_out_of_the_sandbox_are_looked_at_as_well(
+    plain: Made, certboard: Certboard, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quick look, and an evaluator by name, are no way around the door."""
+    rows = changed(plain.rows, plain.rows["status"] == "certified", margin=-1.0)
+
+    def taken_over(arguments: list[str], limits: Limits, writable: Path) -> Outcome:
+        name = "plain.ibp.parquet" if "--evaluator" in arguments else "plain.parquet"
+        write(writable / LINF / name, rows.iloc[:5], plain.result.provenance)
+        return Outcome(0, "")
+
+    monkeypatch.setattr(confinement, "run_confined", taken_over)
+    stored.unlink()
+    for typed in (("--examples", "5"), ("--examples", "5", "--evaluator", "ibp")):
+        outcome = certboard("run", PLAIN, "--setting", LINF, "--sandbox", "best", *typed)
+        assert outcome.code == 1
+        assert "plain" in outcome.err
+
+
+def test_a_process_with_the_model_that_is_stopped_accepts_nothing(
+    plain: Made, monkeypatch: pytest.MonkeyPatch, stored: Path
+) -> None:
+    stored.unlink()
+    submission = load_submission(plain.project, PLAIN)
+    arrivals = [Arrival(plain.result, find_setting(LINF), stored)]
+
+    def answering(outcome: Outcome, answer: str) -> None:
+        def run(arguments: list[str], limits: Limits, writable: Path) -> Outcome:
+            (writable / acceptance.LEFT).write_text(answer)
+            return outcome
+
+        monkeypatch.setattr(acceptance, "run_confined", run)
+        with pytest.raises(InputError):
+            keep(plain.project, submission, arrivals, "best", 1)
+        assert not stored.exists()
+
+    answering(Outcome(None, "it took more than 5 seconds"), "{}")
+    answering(Outcome(1, ""), "{}")
+    answering(Outcome(0, ""), "[" * 10_000)
+    answering(Outcome(0, ""), '{"a": "b"}')
+
+
+def test_a_smoothed_model_goes_through_the_same_door(
+    noisy: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(noisy.project.root)
+    target = results_path(noisy.project, L2, NOISY)
+    target.unlink()
+    found: Results = noisy.accepted(noisy.file())
+    submission = load_submission(noisy.project, NOISY)
+    keep(noisy.project, submission, [Arrival(found, find_setting(L2), target)], "off", 0)
+    assert "certificates not measured again" in read(target).provenance.unchecked
