@@ -14,6 +14,7 @@ from leaderboard.columns import DESCRIBED, PLAIN
 from leaderboard.columns import plain as plain_text
 from leaderboard.errors import InputError
 from leaderboard.results import Provenance
+from leaderboard.run import fingerprint
 from tests.fixtures.forged import Made, Make, changed, forge, table_of
 from tests.fixtures.project import L2, LINF, NOISY
 from tests.fixtures.project import PLAIN as SLUG
@@ -169,7 +170,7 @@ def test_incomplete_data_are_accepted_where_they_are_incomplete_in_the_same_way(
     )
     rows = plain.rows[plain.rows["example"].isin(some)]
     known = plain.known()
-    print_ = acceptance_origin.fingerprint(known.question, list(some), part.sha256)
+    print_ = fingerprint(known.question, list(some), part.sha256)
     told = {
         "data_complete": False, "data_note": "a third", "data_sha256": part.sha256,
         "fingerprint": print_,
