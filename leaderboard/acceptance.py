@@ -35,7 +35,7 @@ NO_DATA = (
     " on the machine that accepted these rows"
 )
 LEFT = "left.json"
-"""Where a replay says how many certificates of each file it did not measure again."""
+"""Where a replay says how many verdicts of each file it did not measure again."""
 _REPLAY = Limits(megabytes=16_000, seconds=2 * 3600, file_megabytes=10)
 _LARGEST_ANSWER = 1_000_000
 
@@ -112,7 +112,7 @@ def keep(
         left = {} if again is None else _left(staging / LEFT)
         for one in arrivals:
             count = left.get(f"{one.setting.id}/{one.target.name}", 0)
-            told = f"{plural(count, 'certificate')} not measured again" if count else ""
+            told = f"{plural(count, 'verdict')} not measured again" if count else ""
             unchecked = _joined(one.found.provenance.unchecked, told)
             origin = one.found.provenance.model_copy(update={"unchecked": unchecked})
             write(one.target, one.found.rows, origin)
@@ -149,13 +149,13 @@ def _replay(
 
 
 def _left(path: Path) -> dict[str, int]:
-    """How many certificates were not measured again, as a process with the model wrote it."""
+    """How many verdicts were not measured again, as a process with the model wrote it."""
     text = _answer(path)
     try:
         told = json.loads(text)
         return {str(name): max(0, int(count)) for name, count in told.items()}
     except (ValueError, AttributeError, TypeError, RecursionError, OverflowError) as error:
-        raise InputError(f"{path.name}: does not say how many certificates are left.") from error
+        raise InputError(f"{path.name}: does not say how many verdicts are left.") from error
 
 
 def _answer(path: Path) -> bytes:

@@ -168,11 +168,40 @@ def test_counts_of_a_smoothed_model_are_found_by_measuring_again(noisy: Made) ->
 
 
 def test_what_certboard_made_is_found_again(plain: Made, noisy: Made) -> None:
-    for one in (plain, noisy):
+    certified = plain.rows["status"] == "certified"
+    right = (noisy.rows["prediction"] == noisy.rows["label"]).fillna(False)
+    for one, count in ((plain, int(certified.sum())), (noisy, int(right.sum()))):
         measured = measure_again(one.result, one.known(), 600)
         assert measured == acceptance_again.Measured(0, [])
-        certified = int((one.rows["status"] == "certified").sum())
-        assert measure_again(one.result, one.known(), 0).left == certified
+        assert measure_again(one.result, one.known(), 0).left == count
+
+
+def test_a_right_answer_of_a_smoothed_model_is_measured_again_as_well(noisy: Made) -> None:
+    """Accuracy is sampled: a wrong answer that is said to be right has no certificate to lose."""
+    rows = noisy.rows
+    abstained = rows["prediction"].isna()
+    example = int(rows["example"][abstained].iloc[0])
+    forged = changed(rows, abstained, prediction=rows["label"][abstained].iloc[0])
+    certified = rows["status"] == "certified"
+    perfect = rows[certified & (rows["count"] == 100)].iloc[0]
+    same = ["status", "count", "p_lower", "radius", "note", "statistics"]
+    at = forged.index[abstained][0]
+    forged.loc[at, same] = perfect[same]
+    measured = measure_again(noisy.accepted(noisy.file(forged)), noisy.known(), 600)
+    assert f"example {example}: it is certified, but measured again" in measured.problems[0]
+
+
+def test_time_that_runs_out_decides_nothing(plain: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(shard: Any) -> pd.DataFrame:
+        rows = plain.rows[plain.rows["example"].isin(shard.examples)]
+        return rows.assign(status="unknown", note="timeout")
+
+    monkeypatch.setattr(acceptance_again, "evaluate", late)
+    monkeypatch.setattr(acceptance_again, "_BATCH", 5)
+    certified = int((plain.rows["status"] == "certified").sum())
+    assert measure_again(plain.result, plain.known(), 1e-9) == acceptance_again.Measured(
+        certified, []
+    )
 
 
 def artifact(made: Made, rows: pd.DataFrame | None = None, **provenance: Any) -> Path:
@@ -210,7 +239,7 @@ def test_accept_says_what_was_not_measured_again(
     folder = artifact(plain, unchecked="nothing: a maintainer saw it")
     assert certboard("intake", "accept", PLAIN, str(folder), "--again", "0").code == 0
     certified = int((plain.rows["status"] == "certified").sum())
-    assert read(stored).provenance.unchecked == f"{certified} certificates not measured again"
+    assert read(stored).provenance.unchecked == f"{certified} verdicts not measured again"
 
 
 @pytest.mark.parametrize("sandbox", ["off", "best"])
@@ -363,4 +392,4 @@ def test_a_smoothed_model_goes_through_the_same_door(
     found: Results = noisy.accepted(noisy.file())
     submission = load_submission(noisy.project, NOISY)
     keep(noisy.project, submission, [Arrival(found, find_setting(L2), target)], "off", 0)
-    assert "certificates not measured again" in read(target).provenance.unchecked
+    assert "verdicts not measured again" in read(target).provenance.unchecked

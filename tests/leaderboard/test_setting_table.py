@@ -12,7 +12,7 @@ from leaderboard.charts import catalogue
 from leaderboard.charts.bounds import MOST
 from leaderboard.charts.trade_off import Point, pareto_front
 from leaderboard.formatting import thousands
-from leaderboard.page_settings import COLUMNS, missing, setting, shortened
+from leaderboard.page_settings import COLUMNS, incomplete, missing, setting, shortened
 from leaderboard.results import Results
 from leaderboard.setting_table import Row, leaders, rows
 from tests.fixtures.board import board, provenance
@@ -121,6 +121,18 @@ def test_leaders_are_never_empirical(example: Board) -> None:
         for best in leaders(ours(example, name), paper(example, name)):
             for line in (best.ours, best.paper):
                 assert line is None or line.kind != "empirical"
+
+
+def test_a_row_says_what_nobody_here_compared(tmp_path: Path) -> None:
+    found = board(tmp_path)
+    assert "Not checked" not in facts(ours(found, MNIST)[0])
+    result = next(one for one in found.results if one.provenance.setting == MNIST)
+    told = "7 verdicts not measured again"
+    result.provenance = result.provenance.model_copy(update={"unchecked": told})
+    slug = result.provenance.submission
+    row = next(row for row in ours(found, MNIST) if row.line.slug == slug)
+    assert facts(row)["Not checked"] == told
+    assert any(f"not checked here: {told}" in note for note in incomplete(found, found.results))
 
 
 def test_a_page_says_what_is_missing_from_it(example: Board) -> None:
