@@ -1,7 +1,7 @@
 """What is refused in a parsed ONNX model before any of its operators is looked at by itself."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import prod
 
 import numpy as np
@@ -204,6 +204,38 @@ def usage_problems(model: onnx.ModelProto, opset: int) -> list[str]:
         for node in model.graph.node
         if (problem := schema_problem(node, opset, OPERATORS[node.op_type].versions)) is not None
     ]
+
+
+def contradictions(
+    graph: onnx.GraphProto, known: Mapping[str, tuple[int, tuple[int, ...]]]
+) -> Iterable[str]:
+    """Types and shapes that a file declares of its values, and that these do not have.
+
+    A runtime believes them: onnxruntime works a Shape out from what is declared of a value with a
+    free batch dimension, before it has run anything.
+
+    Args:
+        graph: of the file.
+        known: ONNX's number of each value's type, and its whole shape at batch size 1.
+    """
+    for value in (*graph.input, *graph.value_info):
+        if value.name not in known or not value.HasField("type"):
+            continue
+        kind, shape = known[value.name]
+        declared, title = value.type.tensor_type, f"the value {quoted(value.name)}"
+        if value.type.WhichOneof("value") != "tensor_type" or declared.elem_type != kind:
+            yield told(Rule.TYPES, f"{title} is declared as another type than it has")
+        elif declared.HasField("shape") and not _declares(declared.shape, shape):
+            shown = [d.dim_param or d.dim_value for d in declared.shape.dim][:8]
+            yield told(Rule.SHAPE, f"{title} is declared as {shown}, but has shape {list(shape)}")
+
+
+def _declares(declared: onnx.TensorShapeProto, shape: tuple[int, ...]) -> bool:
+    """Whether a declaration says this shape; sizes may be free, or -1, which is the same."""
+    sizes = [d.dim_value if d.HasField("dim_value") else -1 for d in declared.dim]
+    return len(sizes) == len(shape) and all(
+        said in (-1, size) for said, size in zip(sizes, shape, strict=True)
+    )
 
 
 def title_of(node: onnx.NodeProto) -> str:

@@ -28,6 +28,7 @@ from evaluators.affine import AffineMap, Reshape, Shape
 from evaluators.errors import UnsupportedModelError
 from evaluators.network import Network
 from evaluators.onnx_checks import (
+    contradictions,
     name_of,
     static_problems,
     title_of,
@@ -129,6 +130,7 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Wanted) -> Network:
     for node in model.graph.node:
         if not _step(builder, node, opset, problems, free=wanted.free):
             break
+    problems += contradictions(model.graph, _known(builder))
     value = model.graph.output[0]
     # A classifier is never the identity; a file to be verified may be.
     known = value.name in builder.values and (wanted.free or builder.values[value.name] > 0)
@@ -150,6 +152,20 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Wanted) -> Network:
     if problems:
         raise _refusal(path, problems)
     return network
+
+
+def _known(builder: Builder) -> dict[str, tuple[int, Shape]]:
+    """ONNX's number of each value's type, and its shape at batch size 1; the network's are float32.
+
+    Files declare constants, too.
+    """
+    known = {
+        name: (int(helper.np_dtype_to_tensor_dtype(array.dtype)), array.shape)
+        for name, array in builder.constants.items()
+    }
+    for name in builder.values:
+        known[name] = (int(onnx.TensorProto.FLOAT), builder.whole_shape(name))
+    return known
 
 
 def _begin(graph: onnx.GraphProto, path: Path, wanted: Wanted) -> Builder:

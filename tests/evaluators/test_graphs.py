@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, event, given, settings
 
 from evaluators._operators import OPERATORS
 from tests.fixtures.graph_runs import require_alike, require_exact
-from tests.fixtures.graph_spellings import constants, graphs
+from tests.fixtures.graph_spellings import FREE, constants, graphs
 from tests.fixtures.graphs import MAKERS
 
 GRAPHS = int(os.environ.get("CERTBOARD_GRAPHS", "100"))
@@ -25,6 +25,14 @@ many = settings(
 @given(graphs())
 def test_a_graph_is_refused_or_means_what_it_means_to_onnxruntime(proto: onnx.ModelProto) -> None:
     event(require_alike(proto))
+
+
+@many
+@given(graphs(FREE))
+def test_a_graph_of_any_shapes_is_refused_or_means_what_it_means_to_onnxruntime(
+    proto: onnx.ModelProto,
+) -> None:
+    event(require_alike(proto, free=True))
 
 
 @many

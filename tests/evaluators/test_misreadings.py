@@ -17,7 +17,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from evaluators import onnx_import
 from evaluators.errors import UnsupportedModelError
 from tests.fixtures.graph_runs import require_alike, require_exact
-from tests.fixtures.onnx_models import Array, integers, model, node, numbers
+from tests.fixtures.onnx_models import Array, Dims, integers, model, node, numbers
 
 IMAGE, ROW = (1, 2, 4, 4), (1, 6)
 LEAST, MOST = -(2**63), 2**63 - 1
@@ -37,7 +37,7 @@ class Graph:
     nodes: Sequence[NodeProto]
     constants: dict[str, Array] = field(default_factory=dict)
     opset: int = 18
-    shape: tuple[int, ...] = IMAGE
+    shape: Dims = IMAGE
 
     def proto(self, threshold: float = 9.0) -> onnx.ModelProto:
         asleep = [node("Sub", "x threshold", "shifted"), node("Relu", "shifted", "q")]
@@ -325,6 +325,38 @@ def test_a_tensor_holds_only_numbers_of_its_type(name: str) -> None:
         found = refused(proto)
         assert message in found
         assert bool(message) == bool(found)
+
+
+DECLARED: dict[str, tuple[list[str | int | None] | None, int, str]] = {
+    "a batch of seven": ([7, 2, 4, 4], TensorProto.FLOAT, "is declared as [7, 2, 4, 4]"),
+    "a batch of none": ([0, 2, 4, 4], TensorProto.FLOAT, "is declared as [0, 2, 4, 4]"),
+    "another width": ([1, 2, 4, 5], TensorProto.FLOAT, "is declared as [1, 2, 4, 5]"),
+    "another rank": ([1, 32], TensorProto.FLOAT, "is declared as [1, 32]"),
+    "another type": ([1, 2, 4, 4], TensorProto.DOUBLE, "declared as another type"),
+    "its own shape": ([1, 2, 4, 4], TensorProto.FLOAT, ""),
+    "a free batch": (["n", 2, 4, 4], TensorProto.FLOAT, ""),
+    "nothing": (None, TensorProto.FLOAT, ""),
+}
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_a_value_has_the_shape_that_the_file_declares_of_it(name: str) -> None:
+    """With a free batch onnxruntime works out Shape from the declaration, and so a constant."""
+    shape, kind, message = DECLARED[name]
+    nodes = [
+        node("Shape", "q", "s"),
+        node("Gather", "s first", "n"),
+        node("Cast", "n", "f", to=1),
+        node("Mul", "q f", "z"),
+    ]
+    proto = Graph("", nodes, {"first": np.array(0)}, shape=("batch", *IMAGE[1:])).proto(-1.0)
+    proto.graph.value_info.append(helper.make_tensor_value_info("q", kind, shape))
+    found = refused(proto)
+    assert message in found
+    assert bool(message) == bool(found)
+    proto = Graph("", [node("Add", "q c", "z")], {"c": numbers(1, 2, 4, 4)}).proto()
+    proto.graph.value_info.append(helper.make_tensor_value_info("c", kind, shape))
+    assert message in refused(proto)
 
 
 def test_an_attribute_has_one_value() -> None:
