@@ -149,7 +149,7 @@ class Graph:
         ends = np.append(0, np.cumsum(rows))
         matrix = csr_matrix((weights[kept], columns[kept], ends), (len(rows), size))
         matrix.sort_indices()
-        assert matrix.has_canonical_format, "an entry twice in a row"
+        need(matrix.has_canonical_format, "an entry that is named twice")
         return matrix
 
     def linear(

@@ -147,7 +147,7 @@ def _tensor(tensor: TensorProto) -> Array:
         held = getattr(tensor, field)
         need(len(held) == count, f"{title} that does not hold what its shape says")
         numbers = np.array(held)
-    array = numbers.astype(kind)
+    array = numbers.astype(kind, copy=False)
     same = np.isfinite(array).all() and (kind != np.bool_ or set(numbers.tolist()) <= {0, 1})
     need(same, f"{title} with numbers that are not finite")
     return array.reshape(tuple(tensor.dims))
