@@ -165,7 +165,15 @@ def declared(name: str, *dims: int | str, kind: int = TensorProto.FLOAT) -> Edit
     return lambda proto: proto.graph.value_info.append(value)
 
 
+def axis(**more: Any) -> Edit:
+    """The axis that a Flatten has anyway, and more."""
+    value = onnx.AttributeProto(name="axis", type=INT, i=1, **more)
+    return lambda proto: proto.graph.node[0].attribute.append(value)
+
+
 FIELDS: dict[str, tuple[Edit, str]] = {
+    "an attribute of two values": (axis(f=2.0), "attribute 'axis' of several values"),
+    "an attribute that refers to another": (axis(ref_attr_name="k"), "of several values"),
     "functions": (lambda p: p.functions.add(), "field functions"),
     "training": (lambda p: p.training_info.add(), "field training_info"),
     "a sparse weight": (lambda p: p.graph.sparse_initializer.add(), "field sparse_initializer"),
@@ -209,6 +217,7 @@ def test_a_field_that_onnx_does_not_have_is_refused() -> None:
 def test_names_descriptions_and_true_declarations_change_nothing() -> None:
     proto = classifier_model()
     before = read(proto)
+    axis()(proto)
     declared("hidden", "batch", 5)(proto)
     declared("w1", 12, 5)(proto)
     proto.doc_string = proto.graph.node[0].doc_string = "A network."
