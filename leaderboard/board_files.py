@@ -134,7 +134,7 @@ def _read_result(path: Path) -> "Results":
         InputError: it does not.
     """
     from leaderboard.rerun import command
-    from leaderboard.results import evaluator_named, load, scan
+    from leaderboard.results import evaluator_named, scan
 
     result = scan(path)
     origin, tally = result.provenance, result.tally
@@ -152,9 +152,7 @@ def _read_result(path: Path) -> "Results":
         raise InputError(f"{path}: has {counted}.")
     if unknown := {status for status, _ in tally.decided} - _STATUSES:
         raise InputError(f"{path}: has the status {min(unknown)[:80]!r}.")
-    # The columns that are not counted, and how to measure again, are published, too.
-    load(result)
-    command(result)
+    command(result)  # is published too, and made from what the provenance says
     return result
 
 

@@ -180,7 +180,8 @@ def scan(path: Path) -> Results:
     Raises:
         InputError: as for `read`, as far as it can be seen now.
     """
-    table, provenance = _read(path, (*NUMBERS, *TEXTS, "witness"))
+    # All columns: one that is damaged and not counted would be found when pages ask for it.
+    table, provenance = _read(path, COLUMNS)
     result, columns = Results(path, None, provenance), _columns_of(table)
     witnesses = table["witness"]
     result.__dict__["tally"] = count(columns)

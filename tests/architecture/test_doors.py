@@ -23,6 +23,7 @@ DOORS = {
         "leaderboard/results_export.py",
         "leaderboard/foreign_file.py",  # within bounds, before anything is unpacked
     },
+    "confusable_homoglyphs": {"leaderboard/lookalikes.py"},
     "jinja2": {"leaderboard/pages.py"},
     "latex2mathml": {"leaderboard/formula.py"},
 }
