@@ -145,7 +145,7 @@ def _replay(
     if outcome.problem:
         raise InputError(f"{submission.slug}: running the model was stopped: {outcome.problem}.")
     if outcome.code:
-        raise InputError(f"{submission.slug}: the model refutes its rows; the reasons are above.")
+        raise InputError(f"{submission.slug}: its rows are refused; the reasons are above.")
 
 
 def _left(path: Path) -> dict[str, int]:

@@ -21,7 +21,7 @@ from evaluators.network import Network
 from evaluators.onnx_runtime import Runtime
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.replay import why_not_replayed
-from leaderboard.acceptance import LEFT
+from leaderboard.acceptance import LEFT, NO_DATA
 from leaderboard.acceptance_again import measure_again
 from leaderboard.acceptance_known import Known, known
 from leaderboard.acceptance_rows import labels_of, pixels_of
@@ -64,6 +64,9 @@ def replay(project: Project, slug: str, folder: Path, again: float) -> None:
         here = known(project, submission, setting, _request(path, found))
         question = here.question
         where = f"{setting.id}/{path.name}"
+        if here.split is None and NO_DATA not in found.provenance.unchecked:
+            # Who accepts has compared labels, and counts on it that predictions are compared here.
+            raise InputError(f"{setting.dataset}: the test data cannot be read behind the walls.")
         told = contradictions(found, here)
         if not told:
             measured = measure_again(found, here, again)

@@ -250,7 +250,7 @@ def test_accept_asks_the_model(
     folder = artifact(plain, changed(plain.rows, certified, margin=1e6))
     outcome = certboard("intake", "accept", PLAIN, str(folder), "--sandbox", sandbox)
     assert outcome.code == 1
-    assert "at the example itself" in outcome.err or "the model refutes its rows" in outcome.err
+    assert "at the example itself" in outcome.err or "its rows are refused" in outcome.err
     assert not stored.exists()
 
 
@@ -327,7 +327,7 @@ def test_what_comes_out_of_the_sandbox_goes_through_the_same_door(
         "margin is not positive": (changed(plain.rows, certified, margin=-1.0), ""),
         "before its evaluation": (plain.rows, old),
         "449 examples were asked about": (plain.rows[certified], ""),
-        "the model refutes its rows": (changed(plain.rows, certified, margin=1e6), ""),
+        "its rows are refused": (changed(plain.rows, certified, margin=1e6), ""),
     }
     typed = ("run", PLAIN, "--setting", LINF, "--sandbox", "best")
     for told, (rows, created) in forgeries.items():
@@ -381,6 +381,22 @@ def test_a_process_with_the_model_that_is_stopped_accepts_nothing(
     answering(Outcome(1, ""), "{}")
     answering(Outcome(0, ""), "[" * 10_000)
     answering(Outcome(0, ""), '{"a": "b"}')
+
+
+def test_data_that_are_missing_behind_the_walls_only_are_no_excuse(
+    plain: Made, monkeypatch: pytest.MonkeyPatch, stored: Path
+) -> None:
+    """Else whoever hides them from that process is not asked about predictions."""
+    stored.unlink()
+    submission, setting = load_submission(plain.project, PLAIN), find_setting(LINF)
+    found = plain.accepted(plain.file())
+    without_data(monkeypatch)
+    with pytest.raises(InputError, match="cannot be read behind the walls"):
+        keep(plain.project, submission, [Arrival(found, setting, stored)], "off", 0)
+    assert not stored.exists()
+    found = plain.accepted(plain.file())
+    keep(plain.project, submission, [Arrival(found, setting, stored)], "off", 0)
+    assert "the test data are not on the machine" in read(stored).provenance.unchecked
 
 
 def test_a_smoothed_model_goes_through_the_same_door(
