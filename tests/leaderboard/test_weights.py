@@ -1,6 +1,9 @@
 """Weights from a stranger's address: no byte more than announced, and none of another content."""
 
 import hashlib
+import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from leaderboard import data_files, weights
 from leaderboard.errors import InputError
@@ -18,10 +22,12 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 class Server(BaseHTTPRequestHandler):
     asked: list[str]
+    hosts: list[str]
     sent: int
 
     def do_GET(self) -> None:
         type(self).asked.append(self.path)
+        type(self).hosts.append(self.headers["Host"])
         if self.path.startswith("/to/"):
             self.send_response(302)
             self.send_header("Location", self.path.removeprefix("/to/"))
@@ -53,17 +59,14 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server on this machine, which is let through; the cache is the test's own."""
-    Server.asked, Server.sent = [], 0
+    Server.asked, Server.hosts, Server.sent = [], [], 0
     monkeypatch.setattr(data_files, "cache_folder", lambda: tmp_path / "cache")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    real = weights._refuse_private
-    here = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(
-        weights, "_refuse_private", lambda url: None if url.startswith(here) else real(url)
-    )
-    yield here
+    real, here = weights._is_public, "127.0.0.1"
+    monkeypatch.setattr(weights, "_is_public", lambda text: text == here or real(text))
+    yield f"http://{here}:{server.server_port}"
     server.shutdown()
     server.server_close()
 
@@ -120,3 +123,111 @@ def test_an_answer_that_trickles_is_given_up(address: str, monkeypatch: pytest.M
 def test_addresses_of_private_networks_are_never_asked(host: str) -> None:
     with pytest.raises(InputError, match="not a public address"):
         weights.fetch(f"http://{host}/model", SHA256, 10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("127.0.0.1", "10.1.2.3", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.1.1"),
+        *("::1", "fe80::1%eth0", "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "ff02::1"),
+        *("64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::1", "2001:0:1:2:3:4:5:6"),
+    ],
+)
+def test_no_form_of_a_private_address_is_public(text: str) -> None:
+    assert not weights._is_public(text)
+
+
+@pytest.mark.parametrize("text", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"])
+def test_public_addresses_are(text: str) -> None:
+    assert weights._is_public(text)
+
+
+def names(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
+    """What looking a name up answers, in turn; who was asked for."""
+    asked: list[str] = []
+    told = iter(answers)
+
+    def look_up(host: str, port: int, *_: object, **__: object) -> list[object]:
+        # The library asks for the address that it is given, too.
+        if host.replace(".", "").isdigit():
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in next(told)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
+
+
+def test_a_name_is_looked_up_once_and_its_address_is_the_one_connected_to(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that says another address a moment later gains nothing."""
+    asked = names(monkeypatch, ["127.0.0.1"], ["10.0.0.1"])
+    port = address.rpartition(":")[2]
+    path = weights.fetch(f"http://rebinding.example:{port}/model", SHA256, len(CONTENT))
+    assert path.read_bytes() == CONTENT
+    assert asked == ["rebinding.example"]
+    assert Server.hosts == [f"rebinding.example:{port}"]
+
+
+def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    names(monkeypatch, ["8.8.8.8", "10.0.0.1"])
+    with pytest.raises(InputError, match="not a public address"):
+        weights.fetch("https://mixed.example/model", SHA256, 10)
+
+
+def test_a_redirection_is_looked_up_and_checked_like_the_first(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names(monkeypatch, ["127.0.0.1"], ["192.168.0.1"])
+    port = address.rpartition(":")[2]
+    with pytest.raises(InputError, match=r"inner\.example is not a public address"):
+        weights.fetch(f"http://outer.example:{port}/to/http://inner.example/", SHA256, 10)
+
+
+def test_a_proxy_of_this_machine_is_not_asked(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would look the name up again."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert weights.fetch(f"{address}/model", SHA256, len(CONTENT)).is_file()
+
+
+@pytest.mark.parametrize("name", ["model.example", "other.example"])
+def test_the_certificate_is_that_of_the_name_not_of_the_address(
+    name: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=model.example", "-addext", "subjectAltName=DNS:model.example"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    server.daemon_threads = True
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    names(monkeypatch, ["127.0.0.1"])
+    real = requests.Session.__init__
+
+    def trusting(session: requests.Session) -> None:
+        real(session)
+        session.verify = str(certificate)
+
+    monkeypatch.setattr(requests.Session, "__init__", trusting)
+    url = f"https://{name}:{server.server_port}/model"
+    try:
+        if name == "model.example":
+            assert weights.fetch(url, SHA256, len(CONTENT)).read_bytes() == CONTENT
+        else:
+            with pytest.raises(InputError, match="SSLError"):
+                weights.fetch(url, SHA256, len(CONTENT))
+    finally:
+        server.shutdown()
+        server.server_close()
