@@ -72,8 +72,7 @@ def _squeezed(builder: Builder, operator: Operator, full: list[int]) -> list[int
     axes = builder.integers(operator, "axes", 1)
     if axes == []:
         raise OperatorProblemError("its axes are none: leave them out, or name them")
-    if operator.opset < 11 and min(axes or [0]) < 0:  # which onnxruntime leaves as they are
-        raise OperatorProblemError(f"its axes {axes} are negative, which opset 11 brought")
+    _require_axes_of_opset(operator, axes or [])
     ones = [place for place, size in enumerate(full) if size == 1]
     places = ones if axes is None else axes_of(axes, len(full))
     return [size for place, size in enumerate(full) if place not in places]
@@ -83,9 +82,16 @@ def _unsqueezed(builder: Builder, operator: Operator, full: list[int]) -> list[i
     axes = builder.integers(operator, "axes", 1) or []
     if not axes:
         raise OperatorProblemError("its axes are none")
+    _require_axes_of_opset(operator, axes)
     for place in sorted(axes_of(axes, len(full) + len(axes))):
         full.insert(place, 1)
     return full
+
+
+def _require_axes_of_opset(operator: Operator, axes: list[int]) -> None:
+    """Before opset 11 onnxruntime ignores a negative axis, or takes it for another than it says."""
+    if operator.opset < 11 and min(axes, default=0) < 0:
+        raise OperatorProblemError(f"its axes {axes} are negative, which opset 11 brought")
 
 
 _RESOLVE = {

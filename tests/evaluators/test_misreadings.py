@@ -114,6 +114,15 @@ GRAPHS: dict[str, Graph] = {
         [node("Unsqueeze", "q", "u", axes=[2]), node("Squeeze", "u", "z", axes=[-3])],
         opset=9,
     ),
+    "an unsqueezed negative axis, unknown to its opset": Graph(
+        "which opset 11 brought",
+        [
+            node("Unsqueeze", "q", "u", axes=[-2]),
+            node("Shape", "u", "s"),
+            node("Reshape", "u s", "z"),
+        ],
+        opset=10,
+    ),
     "one entry of a row, picked by a scalar": Graph(
         "",
         [node("Gather", "q s", "g", axis=1), node("Unsqueeze", "g i1", "z")],
