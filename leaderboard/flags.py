@@ -33,7 +33,7 @@ Rule = Literal[
 
 RULES: Mapping[Rule, str] = {
     "same-model": "Its answers are those of another submission, up to scale and order.",
-    "same-weights": "Most of its weights are those of another submission, in the same layers.",
+    "same-weights": "Many of its hidden units compute the same as those of another submission.",
     "test-lookup": "It is right on test images, but not on ones hardly different from them.",
     "constant-prediction": "It gives every example the same class.",
     "flat-gradient": "Its logits have no slope at most examples: attacks find nothing to follow.",
@@ -174,11 +174,17 @@ def _of_twin(twin: Twin, submissions: Mapping[str, Submission]) -> Flag:
         sentence = f"Its answers are those of '{twin.other}' ({title})."
     else:
         sentence = (
-            f"{100 * twin.shared:.0f} % of its weights are those of '{twin.other}' ({title})."
+            f"{100 * twin.shared:.0f} % of its hidden units, or of the other's, compute the same as"
+            f" those of '{twin.other}' ({title})."
         )
     evidence = (
         ("submission", twin.other),
         ("difference of the scaled logits", f"{twin.distance:.2g}"),
-        ("weights in equal layers", f"{100 * twin.shared:.0f} %"),
+        ("equal hidden units", f"{100 * twin.shared:.0f} %"),
+        *(
+            [("fresh images with the same answers", f"{100 * twin.agreed:.0f} %")]
+            if twin.agreed is not None
+            else []
+        ),
     )
     return Flag("same-model" if twin.answers else "same-weights", sentence, evidence)

@@ -1,6 +1,7 @@
 """Fraud and mistakes: found by what networks answer, and never by what they are called."""
 
 import json
+import secrets
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,9 +12,9 @@ import torch
 from evaluators.network import Network
 from leaderboard.decisions import Decision, read_decisions
 from leaderboard.errors import InputError
-from leaderboard.fingerprints import Checks, Twin, read_checks, store_checks, twins
+from leaderboard.fingerprints import Checks, Twin, read_checks, sketch, store_checks, twins
 from leaderboard.flags import RULES, Flag, flags_of, static_flags
-from leaderboard.inspection import EXAMPLES, answers, inspect, layers
+from leaderboard.inspection import EXAMPLES, answers, inspect, observe, probes
 from leaderboard.project import Project
 from tests.fixtures.board import assemble_with, submission
 from tests.fixtures.networks import Graph
@@ -46,10 +47,10 @@ def network(values: Weights, identities: int = 0) -> Network:
 
 def checks(net: Network, seen: str = "2026-01-01") -> Checks:
     return Checks(
-        model_sha256="0" * 64,
+        model_sha256=secrets.token_hex(32),
         first_seen=seen,
         answers=tuple(answers(net)),
-        layers=tuple(layers(net)),
+        units=sketch(observe(net, probes(net.input_shape)).units),
     )
 
 
@@ -102,7 +103,7 @@ def test_added_layers_that_do_nothing_hide_nothing() -> None:
     assert twin.distance < 1e-6
 
 
-def test_another_head_on_the_same_layers_is_found_by_its_weights() -> None:
+def test_another_head_on_the_same_layers_is_found_by_its_units() -> None:
     first, shift, _, _ = permuted(weights())
     _, _, second, bias = weights(9)
     pair = {
