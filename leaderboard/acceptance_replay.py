@@ -31,6 +31,7 @@ from leaderboard.fingerprints import store_checks
 from leaderboard.inspection import inspect
 from leaderboard.networks import network_of, parameters_of
 from leaderboard.project import Project
+from leaderboard.recognition import compared
 from leaderboard.results import Results, evaluator_named, read
 from leaderboard.setting import find_setting
 from leaderboard.submission import load_submission
@@ -78,7 +79,7 @@ def replay(project: Project, slug: str, folder: Path, again: float) -> None:
     if question is not None:
         looked_at = replace(project, results_folder=folder)
         looked_at.checks.mkdir(exist_ok=True)
-        store_checks(looked_at, slug, inspect(question))
+        store_checks(looked_at, slug, compared(project, submission, question, inspect(question)))
 
 
 def _request(path: Path, found: Results) -> Request:

@@ -1,21 +1,15 @@
 """The command that looks at networks for flags: inspect."""
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from leaderboard.catalogue import load_submissions
 from leaderboard.commands import app
-from leaderboard.errors import InputError
 from leaderboard.formatting import plural
 from leaderboard.progress import tell
 from leaderboard.project import Project, find_project
 from leaderboard.submission import Submission, load_submission
-
-if TYPE_CHECKING:
-    from leaderboard.fingerprints import Checks
-    from leaderboard.question import Question
 
 
 @app.command()
@@ -41,11 +35,11 @@ def inspect_one(project: Project, submission: Submission, again: bool = False) -
     It is then compared with those that are most like it; `again`, also if it was before.
     """
     from leaderboard.fingerprints import VERSION, read_checks, store_checks
-    from leaderboard.inspection import compare
     from leaderboard.inspection import inspect as look_at
+    from leaderboard.recognition import compared, question_about
     from leaderboard.submission_models import model_hash
 
-    question = _question(project, submission)
+    question = question_about(project, submission)
     if question is None:
         return
     path = project.checks / f"{submission.slug}.json"
@@ -56,46 +50,7 @@ def inspect_one(project: Project, submission: Submission, again: bool = False) -
         return
     first_seen = kept.first_seen if kept is not None and same else None
     found = kept if kept is not None and current else look_at(question, first_seen)
-    compared = compare(question, _nearest(project, submission, found))
-    store_checks(project, submission.slug, found.model_copy(update={"compared": compared}))
-
-
-def _question(project: Project, submission: Submission) -> "Question | None":
-    """What is asked about a submission in its first setting; None where it has none."""
-    from leaderboard.evaluation import Request, make_question
-    from leaderboard.setting import load_settings
-    from leaderboard.submission import settings_for
-
-    places = settings_for(submission, load_settings())
-    return make_question(project, submission, places[0], Request()) if places else None
-
-
-def _nearest(project: Project, submission: Submission, found: "Checks") -> dict[str, "Question"]:
-    """The other submissions of its dataset that are most like it, and what is asked about them.
-
-    Those of the website, wherever this one's own results are kept.
-    """
-    from leaderboard.fingerprints import CLOSEST, Checks, closest, read_checks
-
-    others: dict[str, Checks] = {}
-    for path in sorted(replace(project, results_folder=None).checks.glob("*.json")):
-        try:
-            if path.stem != submission.slug:
-                others[path.stem] = read_checks(path)
-        except InputError as error:
-            tell(str(error))
-    nearest: dict[str, Question] = {}
-    for slug in closest(found, others):
-        if len(nearest) == CLOSEST:
-            break
-        try:
-            other = load_submission(project, slug)
-            if other.model.dataset == submission.model.dataset:
-                question = _question(project, other)
-                nearest |= {} if question is None else {slug: question}
-        except InputError as error:
-            tell(f"{slug}: was not compared: {error}")
-    return nearest
+    store_checks(project, submission.slug, compared(project, submission, question, found))
 
 
 def show_flags(project: Project, slugs: list[str]) -> int:
