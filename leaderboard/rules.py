@@ -24,6 +24,7 @@ REFUSALS = {
     "text-marks": "A letter has no more marks than any language writes.",
     "text-scripts": "A word does not mix letters of scripts that look alike.",
     "text-address": "An address begins with http:// or https:// and a host, without a password.",
+    "text-placeholder": "No text is still an example that `certboard new` wrote.",
     "title-confusable": "The title cannot be mistaken for that of another author's submission.",
     "claim-order": "A claimed certified accuracy is not above the clean one.",
     "claim-unit": "Claims are in percent, not fractions.",

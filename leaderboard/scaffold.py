@@ -8,6 +8,7 @@ from pathlib import Path
 
 from leaderboard.data_files import sha256_of
 from leaderboard.errors import InputError
+from leaderboard.placeholders import EXAMPLES
 from leaderboard.project import Project
 from leaderboard.setting import find_setting
 from leaderboard.submission_files import MANIFEST, check_slug
@@ -17,13 +18,14 @@ _MANIFEST = """\
 
 title = {title}
 authors = [{authors}]
+owners = [{owner}]   # your GitHub account: who may change this entry
 licence = {licence}
-# code = "https://github.com/..."
+# code = {code}
 
 # [paper]
-# title = "..."
-# arxiv = "1810.12715"       # or: url = "https://..."
-# venue = "ICML 2019"
+# title = {paper}
+# arxiv = {arxiv}       # as in 1810.12715; or: url = {url}
+# venue = {venue}
 # date = "2019-06"           # 2019, 2019-06 or 2019-06-01
 
 # The network as ONNX. Input: pixels in [0, 1], [batch, channel, height, width], normalisation
@@ -34,7 +36,7 @@ dataset = {dataset}            # `certboard list datasets`
 
 [training]
 node = {node}   # `certboard list taxonomy`
-description = "How the network was trained, in a sentence or two."
+description = {description}
 extra_data = "none"          # data beside the training set
 
 # Only for a randomly smoothed model:
@@ -59,7 +61,7 @@ extra_data = "none"          # data beside the training set
 _README = """\
 # {title}
 
-What is special about this model, how it was trained, and how to train it again.
+{readme}
 """
 
 
@@ -111,13 +113,15 @@ def scaffold(project: Project, slug: str, answers: Answers = _NOTHING) -> Scaffo
     title = answers.title or slug.replace("-", " ")
     try:
         (folder / MANIFEST).write_text(text, encoding="utf-8")
-        (folder / "README.md").write_text(_README.format(title=title), encoding="utf-8")
+        (folder / "README.md").write_text(
+            _README.format(title=title, readme=EXAMPLES["readme"]), encoding="utf-8"
+        )
         if answers.model is not None and answers.url is None:
             shutil.copyfile(answers.model, folder / "model.onnx")
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise InputError(f"submissions/{slug} cannot be written: {error.strerror}.") from None
-    missing = ["fill in submission.toml"]
+    missing = ["fill in submission.toml and README.md"]
     if answers.model is None and answers.url is None:
         missing.append("add model.onnx")
     return Scaffold(folder, ", ".join([*missing, f"then: certboard check {slug}"]))
@@ -125,10 +129,13 @@ def scaffold(project: Project, slug: str, answers: Answers = _NOTHING) -> Scaffo
 
 def _manifest(slug: str, answers: Answers) -> str:
     """The commented submission.toml, with the answers in the places of its examples."""
+    examples = ("owner", "code", "paper", "arxiv", "url", "venue", "description")
+    authors = answers.authors or (EXAMPLES["first author"], EXAMPLES["second author"])
     filled = {
+        **{name: _text(EXAMPLES[name]) for name in examples},
         "title": _text(answers.title or slug.replace("-", " ")),
-        "authors": ", ".join(map(_text, answers.authors or ("First Author", "Second Author"))),
-        "licence": _text(answers.licence or "Apache-2.0"),
+        "authors": ", ".join(map(_text, authors)),
+        "licence": _text(answers.licence or EXAMPLES["licence"]),
         "dataset": _text(answers.dataset or "mnist"),
         "node": _text(answers.node or "training/relaxation-based"),
         "file": _file(answers),
@@ -168,7 +175,7 @@ def _smoothing(answers: Answers) -> str:
 
 def _claims(claims: tuple[str, ...]) -> str:
     if not claims:
-        return '# [[claim]]\n# setting = "mnist-linf-0.3"\n# clean = 98.0\n# certified = 93.1'
+        return '# [[claim]]\n# setting = "mnist-linf-0.3"\n# clean = 0.0\n# certified = 0.0'
     return "\n\n".join(map(_claim, claims))
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from leaderboard.errors import InputError, nearest
+from leaderboard.placeholders import placeholders_in
 from leaderboard.project import Project
 from leaderboard.rules import RuledError, told
 from leaderboard.setting import ExactText, Setting, exact_fraction, load_settings
@@ -19,6 +20,7 @@ from leaderboard.strict_toml import Entries, Strict, parse, read_toml
 from leaderboard.submission_files import (
     MANIFEST,
     confusable,
+    examples_left,
     find_folder,
     folder_problems,
     slugs,
@@ -244,6 +246,7 @@ def _load(folder: Path, where: str, slug: str) -> Submission:
     except InputError as error:
         raise InputError(*(told("toml-syntax", one) for one in error.problems)) from None
     problems = problems_of_files(folder, where, table)
+    problems += [*placeholders_in(table, f"{where}/{MANIFEST}"), *examples_left(folder, where)]
     try:
         submission = parse(Submission, table, f"{where}/{MANIFEST}", named=True, slug=slug)
     except InputError as error:

@@ -9,6 +9,7 @@ from stat import S_ISREG
 from leaderboard.data_files import sha256_of
 from leaderboard.errors import InputError, unknown_name
 from leaderboard.lookalikes import skeleton
+from leaderboard.placeholders import is_placeholder
 from leaderboard.rules import told
 from leaderboard.strict_toml import shown
 from leaderboard.text import MODEL_NAME, hidden_in
@@ -98,13 +99,23 @@ def _problems_of(path: Path, where: str) -> Iterator[str]:
 
 def _text_problems(path: Path, has: str) -> Iterator[str]:
     try:
-        hidden = hidden_in(path.read_bytes().decode("utf-8"))
+        text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         yield told("folder-text", f"{has}, which is not UTF-8 text (byte {error.start}).")
     else:
-        if hidden is not None:
+        if (hidden := hidden_in(text)) is not None:
             sign = f"U+{ord(hidden):04X}"
             yield told("folder-text", f"{has} with the invisible character {sign}.")
+
+
+def examples_left(folder: Path, where: str) -> list[str]:
+    """Examples of the scaffold's in the submission's README, a sentence each; it is UTF-8."""
+    path = folder / "README.md"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [
+        told("text-placeholder", f"{where}/{path.name} has still the example {shown(line)}.")
+        for line in filter(is_placeholder, lines)
+    ]
 
 
 def spare_files(folder: Path, where: str, named: set[str]) -> list[str]:

@@ -86,7 +86,8 @@ def test_a_new_submission_is_what_check_then_asks_for(
     assert outcome.code == 0
     folder = project.submissions / "my-net"
     assert outcome.out == (
-        f"{folder}: fill in submission.toml, add model.onnx, then: certboard check my-net\n"
+        f"{folder}: fill in submission.toml and README.md, add model.onnx,"
+        " then: certboard check my-net\n"
     )
     problems = certboard("check", "my-net")
     assert problems.code == 1

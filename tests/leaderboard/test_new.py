@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leaderboard.errors import InputError
+from leaderboard.placeholders import EXAMPLES
 from leaderboard.project import Project
 from leaderboard.prompts import ask
 from leaderboard.scaffold import Answers, scaffold
@@ -31,6 +32,10 @@ def test_a_new_submission_with_all_answers_passes_the_check(
     assert made.code == 0
     folder = project.submissions / "my-net"
     text = (folder / "submission.toml").read_text().replace("laplace", "gaussian")
+    (folder / "submission.toml").write_text(text)
+    assert certboard("check", "my-net").err.count("still the example") == 3
+    (folder / "README.md").write_text("Ours.")
+    text = text.replace(EXAMPLES["owner"], "octocat").replace(EXAMPLES["description"], "Trained.")
     (folder / "submission.toml").write_text(text)
     assert certboard("check", "my-net").code == 0
     found = load_submission(project, "my-net")

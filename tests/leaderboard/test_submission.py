@@ -1,5 +1,9 @@
 import hashlib
+import json
 import os
+import re
+import tomllib
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,6 +12,7 @@ import pytest
 from leaderboard import submission_files, weights
 from leaderboard.catalogue import read_catalogue
 from leaderboard.errors import InputError
+from leaderboard.placeholders import EXAMPLES
 from leaderboard.project import Project
 from leaderboard.question import combined_sha256
 from leaderboard.scaffold import scaffold
@@ -317,23 +322,69 @@ def test_a_model_with_an_address_is_fetched_with_its_hash_and_size(
     assert asked == [("https://a.org/m.onnx", SHA256, 22)]
 
 
-def test_a_new_submission_lacks_only_the_model(project: Project) -> None:
+def filled_in(text: str) -> str:
+    """A scaffold's manifest with something of one's own in the place of each example."""
+    own = {"arxiv": "1810.12715", "code": "https://a.org/code", "url": "https://a.org/paper"}
+    for name, example in EXAMPLES.items():
+        text = text.replace(example, own.get(name, f"ours-{name.replace(' ', '-')}"))
+    return text.replace('sha256 = ""', f'sha256 = "{SHA256}"')
+
+
+def test_a_new_submission_lacks_the_model_and_its_own_texts(project: Project) -> None:
     folder = scaffold(project, "my-net").folder
-    assert "'model.sha256' is ''" in problem_of(project)
     (folder / "model.onnx").write_bytes(NETWORK)
-    manifest = folder / "submission.toml"
-    text = manifest.read_text("utf-8").replace('sha256 = ""', f'sha256 = "{SHA256}"')
-    manifest.write_text(text, encoding="utf-8")
+    manifest, readme = folder / "submission.toml", folder / "README.md"
+    manifest.write_text(filled_in(manifest.read_text("utf-8")), encoding="utf-8")
+    (problem,) = check_submission(project, "my-net")
+    assert "README.md has still the example 'What is special" in problem
+    readme.write_text(filled_in(readme.read_text("utf-8")), encoding="utf-8")
     assert check_submission(project, "my-net") == []
     with pytest.raises(InputError, match="already a submissions/my-net"):
         scaffold(project, "my-net")
+
+
+USED = ["first author", "second author", "owner", "licence", "description"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("form", [str, str.upper, lambda text: f" {text.replace(' ', '  ')}."])
+def test_an_example_of_the_scaffold_is_refused_wherever_it_is_left(
+    project: Project, name: str, form: Callable[[str], str]
+) -> None:
+    folder = scaffold(project, "my-net").folder
+    (folder / "model.onnx").write_bytes(NETWORK)
+    written = "".join(path.read_text("utf-8") for path in folder.glob("[Rs]*"))
+    assert EXAMPLES[name] in written, "the list has only what the scaffold writes"
+    text = filled_in((folder / "submission.toml").read_text("utf-8"))
+    (folder / "README.md").write_text("Ours.", encoding="utf-8")
+    manifest = f"title = {json.dumps(form(EXAMPLES[name]))}\n" + text.split("\n", 3)[3]
+    (folder / "submission.toml").write_text(manifest, encoding="utf-8")
+    assert "(rule text-placeholder)" in "".join(check_submission(project, "my-net"))
+
+
+def test_every_text_that_the_scaffold_writes_is_an_example_or_a_known_word(
+    project: Project,
+) -> None:
+    """A text that is added to the template without being refused would fail here."""
+    folder = scaffold(project, "my-net").folder
+    text = (folder / "submission.toml").read_text("utf-8")
+    assert tomllib.loads(text)["owners"] == [EXAMPLES["owner"]]
+    said = {json.loads(found) for found in re.findall(r'"[^"\n]*"', text)}
+    known = {"", "my net", "mnist", "training/relaxation-based", "none", "gaussian", "0.25"}
+    known |= {"model.onnx", "second.onnx", "denoiser.onnx", "mean-logits", "mnist-linf-0.3"}
+    known |= {"2019-06", "https://..."}  # a date's form, and an address that is no address
+    assert said - known <= set(EXAMPLES.values())
+    problems = check_submission(project, "my-net")
+    # And the README's; all are told at once.
+    assert sum("(rule text-placeholder)" in problem for problem in problems) == len(USED) + 1
 
 
 def test_the_explained_optional_keys_are_right_when_uncommented(project: Project) -> None:
     folder = scaffold(project, "my-net").folder
     (folder / "model.onnx").write_bytes(NETWORK)
     manifest = folder / "submission.toml"
-    lines = manifest.read_text("utf-8").replace('sha256 = ""', f'sha256 = "{SHA256}"').splitlines()
+    (folder / "README.md").unlink()
+    lines = filled_in(manifest.read_text("utf-8")).splitlines()
     keys = ("# [", "# title", "# arxiv", "# venue", "# date", "# setting", "# clean", "# certified")
     optional = [line[2:] if line.startswith(keys) else line for line in lines]
     for table in ("[smoothing]", "[[member]]", "[ensemble]", "[denoiser]"):
