@@ -40,11 +40,11 @@ from evaluators._recheck_claim import (
     known,
     require,
 )
-from evaluators.certificate import Certificate, Leaves
+from evaluators.certificate import Certificate, LayerBounds, Leaves
 from evaluators.errors import CertificateError
 
-_EXACT_WORK = 300_000  # products up to which exact arithmetic is chosen by itself: about a second
-_END = np.array([0, 0, 1])  # which of the floors is about sign·z, by sign: 1 and -1
+EXACT_WORK = 300_000  # products up to which exact arithmetic is chosen by itself: about a second
+END = np.array([0, 0, 1])  # which of the floors is about sign·z, by sign: 1 and -1
 Planes = tuple[Array, Array, Array]  # coefficients of the input `[rows, inputs]`, values, slacks
 
 
@@ -72,12 +72,12 @@ def recheck(model: CheckedModel, certificate: Certificate, *, exact: bool | None
     try:
         check_claim(model, certificate)
         with np.errstate(all="ignore"):
-            return _Checker(model, certificate, exact).run()
+            return Checker(model, certificate, exact).run()
     except CertificateError as error:
         return Recheck(False, str(error))
 
 
-class _Checker:
+class Checker:
     """Bounds of z are kept as its *floors*: numbers not above z, and not above -z."""
 
     def __init__(self, model: CheckedModel, made: Certificate, exact: bool | None) -> None:
@@ -88,7 +88,7 @@ class _Checker:
         if exact is None:
             products = (prod(step.weights.shape) for step in self.steps if step.weights is not None)
             proofs = sum(len(layer.rows) for layer in made.layers) + len(made.leaves.goal)
-            exact = (proofs + 2) * sum(products) <= _EXACT_WORK
+            exact = (proofs + 2) * sum(products) <= EXACT_WORK
         self.ar = Arithmetic(exact)
         self.region = Region(made, self.ar)
         # Of each node: the floors of its entries; where it is affine, W as it is multiplied by, and
@@ -112,11 +112,15 @@ class _Checker:
         layers, leaves = self.made.layers, len(self.made.leaves.goal)
         found, needed = len(layers), len(self.layer_at)
         require(found == needed, f"it is about {found} layers of ReLUs; the model has {needed}.")
+        self._walk_forward()
+        margin, bounds = self._margin(), 2 * sum(len(layer.lower) for layer in layers)
+        return Recheck(True, "", margin, leaves, bounds, "exact" if self.ar.exact else "float64")
+
+    def _walk_forward(self) -> None:
+        """Floors of all nodes, in order."""
         for position in range(len(self.steps)):
             self.floors.append(self._interval(position))
             require(self._size(position) < LARGEST, f"the values of node {position} are too large.")
-        margin, bounds = self._margin(), 2 * sum(len(layer.lower) for layer in layers)
-        return Recheck(True, "", margin, leaves, bounds, "exact" if self.ar.exact else "float64")
 
     def _size(self, position: int) -> Array:
         """The largest magnitude of each entry of a node."""
@@ -147,34 +151,54 @@ class _Checker:
         """The claimed bounds of one ReLU's parent; then the lines that they allow."""
         ar, at, size = self.ar, self.layer_at[position], self.steps[parent].size
         layer = self.made.layers[at]
-        count, ends = len(layer.lower), np.arange(len(layer.rows) + 1)
+        count = len(layer.lower)
         require(count == size, f"layer {at} has {size} entries, not {count}.")
         require(layer.lower <= layer.upper, f"a bound of layer {at} is above the upper one.")
         known(f"rows of layer {at}", layer.rows, layer.signs, size)
-        units = np.flatnonzero((layer.lower < 0) & (layer.upper > 0))
-        first, stable = len(self.leak), ar.array(np.where(layer.lower >= 0, 1.0, leak))
-        self.relaxed[position] = units, slice(first, first + len(units)), stable
-        number = np.full(size, -1)
-        number[units] = first + np.arange(len(units))
-        start = csr_matrix((layer.signs, layer.rows, ends), (len(layer.rows), size))
-        none, told = csr_matrix(layer.slopes.shape), ar.array([layer.lower, -layer.upper])
-        proofs, proved = (
-            (start, layer.slopes, none, none, 0 * ends[1:] - 1),
-            self.floors[parent] + 0,
-        )
-        for rows, planes in self._planes(ends[:-1], parent, *proofs):
-            where, signs = layer.rows[rows], layer.signs[rows]
-            np.maximum.at(proved, (_END[signs], where), self.region.least(*planes, self.gamma))
+        told = ar.array([layer.lower, -layer.upper])
+        proved = self._proved(parent, layer, np.flatnonzero((told < 0).all(0)))
+        told = self._told(at, told, proved)
+        for end, side in enumerate(("lower", "upper")):
+            reason = f"the {side} bound of entry # of layer {at} does not follow."
+            require(told[end] <= proved[end], reason)
+        self._relax(position, parent, leak, told)
+
+    def _told(self, _layer: int, told: Array, _proved: Array) -> Array:
+        """The floors that are claimed; those who write certificates may correct them here."""
+        return told
+
+    def _proved(self, parent: int, layer: LayerBounds, units: Array) -> Array:
+        """Floors of a ReLU's parent, of which these entries are claimed to be units."""
+        number = np.full(self.steps[parent].size, -1)
+        number[units] = len(self.leak) + np.arange(len(units))
+        proved = self.floors[parent] + 0
+        for where, signs, planes in self._rows(parent, layer.rows, layer.signs, layer.slopes):
+            np.maximum.at(proved, (END[signs], where), self.region.least(*planes, self.gamma))
             keys = zip(number[where].tolist(), signs.tolist(), strict=True)
             for key, weight, *rest in zip(keys, *planes, strict=True):
                 if key in self.used:
                     self.planes[key] = weight.copy(), *rest
-        for end, side in enumerate(("lower", "upper")):
-            reason = f"the {side} bound of entry # of layer {at} does not follow."
-            require(told[end] <= proved[end], reason)
-        self.floors[parent] = np.maximum(self.floors[parent], told)
+        return proved
+
+    def _rows(
+        self, parent: int, entries: Array, signs: Array, slopes: Array
+    ) -> Iterator[tuple[Array, Array, Planes]]:
+        """Entries and signs, and planes below sign times those entries of a node."""
+        ends = np.arange(len(entries) + 1)
+        start = csr_matrix((signs, entries, ends), (len(entries), self.steps[parent].size))
+        none = csr_matrix(slopes.shape)
+        proofs = start, slopes, none, none, 0 * ends[1:] - 1
+        for rows, planes in self._planes(ends[:-1], parent, *proofs):
+            yield entries[rows], signs[rows], planes
+
+    def _relax(self, position: int, parent: int, leak: float, floors: Array) -> None:
+        """Take these floors of a ReLU's parent, and the lines that they allow."""
+        ar, units = self.ar, np.flatnonzero((floors < 0).all(0))
+        first, stable = len(self.leak), ar.array(np.where(floors[0] >= 0, 1.0, leak))
+        self.relaxed[position] = units, slice(first, first + len(units)), stable
+        self.floors[parent] = np.maximum(self.floors[parent], floors)
         self.leak = np.append(self.leak, ar.array(np.full(len(units), leak)))
-        self.units = np.append(self.units, told[:, units], axis=1)
+        self.units = np.append(self.units, floors[:, units], axis=1)
 
     def _planes(
         self, every: Array, node: int, start: Any, slopes: Array, sign: Any, shift: Any, cut: Array
@@ -292,4 +316,4 @@ class _Checker:
         weights, values = weights + gamma[:, None] * weight, values + gamma * (value - target)
         slacks = slacks + gamma * slack + self.gamma * lost
         found = self.region.least(weights, values, slacks, self.gamma)
-        self.narrower[row] = (_END[signs], units), found
+        self.narrower[row] = (END[signs], units), found

@@ -13,6 +13,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 MAX_LINES = 450
 CHECKER, MAX_CHECKER = ("recheck", "_recheck_arithmetic", "_recheck_claim"), 599
 """The program that others trust instead of the bounding methods: small enough to be read."""
+DERIVER, MAX_DERIVER = ("recheck_methods", "_recheck_batch", "_recheck_lines"), 419
+"""What it proves without a certificate."""
 READER = ("recheck_reader", "_recheck_graph", "_recheck_operators", "_recheck_windows")
 MAX_READER = 1049
 """What it knows of ONNX."""
@@ -75,12 +77,18 @@ def test_the_checker_stays_small_and_shares_nothing_with_the_bounding_methods() 
     assert imports <= {*CHECKER, "certificate", "errors"}
 
 
+def test_what_the_checker_derives_by_itself_is_small_and_shares_nothing_either() -> None:
+    imports, lines = _read(DERIVER)
+    assert lines <= MAX_DERIVER
+    assert imports <= {*DERIVER, *CHECKER, "certificate", "errors"}
+
+
 def test_the_checker_reads_files_with_nothing_of_the_importer() -> None:
     """But for counting a file's bytes, which reads no meaning; not even torch is there."""
     imports, lines = _read(READER)
     assert lines <= MAX_READER
     assert imports <= {*READER, "_recheck_claim", "errors", "onnx_wire"}
-    foreign = {found for part in (*CHECKER, *READER) for found in _imported(part)}
+    foreign = {found for part in (*CHECKER, *DERIVER, *READER) for found in _imported(part)}
     assert foreign <= set(sys.stdlib_module_names) | {"evaluators", "numpy", "scipy", "onnx"}
 
 

@@ -12,7 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from evaluators.errors import CertificateError
-from evaluators.recheck import _Checker
+from evaluators.recheck import Checker
 from tests.evaluators.test_recheck_rounding import claim, wild, wild_network
 from tests.fixtures.checked import checked
 from tests.fixtures.cuts import cuts_of
@@ -41,7 +41,7 @@ def narrowed(
     clips = [(*key, float(g)) for key, g in zip(planes, gammas, strict=True)]
     cuts = cuts_of([(1, [], 0.0)], [10.0 ** random.uniform(-sizes, sizes)], [clips])
     for exact in (False, True):
-        checker = _Checker(checked(network), made, exact)
+        checker = Checker(checked(network), made, exact)
         with suppress(CertificateError):  # there are no leaves
             checker.run()
         ar, errors = checker.ar, not exact

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluators.recheck import _Checker
+from evaluators.recheck import Checker
 from tests.fixtures.checked import recheck
 from tests.fixtures.cuts import (
     CUT_FORGERIES,
@@ -138,14 +138,14 @@ def test_memory_is_bounded_whatever_the_number_of_leaves_and_cuts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The lines of a part of the rows at a time, also where each row rests on its own cut."""
-    held, walk = list[int](), _Checker._walk
+    held, walk = list[int](), Checker._walk
     monkeypatch.setattr("evaluators.recheck.AT_ONCE", 12)
 
-    def watch(self: _Checker, position: int, rows: Any, lines: Any) -> Any:
+    def watch(self: Checker, position: int, rows: Any, lines: Any) -> Any:
         held.append(max(rows.size, *(line.size for line in lines)))
         return walk(self, position, rows, lines)
 
-    monkeypatch.setattr(_Checker, "_walk", watch)
+    monkeypatch.setattr(Checker, "_walk", watch)
     count = 40
     rows: list[LEAF] = [(1, [], 0.0)] * count
     made = resting(cuts_of(rows, [0.125] * count, [[(0, 1, 1.0)]] * count))

@@ -21,7 +21,7 @@ from evaluators.deterministic._intervals import interval_bounds
 from evaluators.elementwise import LeakyReLU
 from evaluators.errors import CertificateError
 from evaluators.network import Network
-from evaluators.recheck import _Checker
+from evaluators.recheck import Checker
 from tests.fixtures.checked import checked, recheck
 from tests.fixtures.forgeries import leaves_of, no_cuts
 from tests.fixtures.networks import Graph
@@ -90,7 +90,7 @@ def test_float64_bounds_are_never_above_the_exact_ones(seed: int, norm: str, lea
     random = np.random.default_rng(seed)
     network = wild_network(random, leak)
     made = claim(network, random, norm)
-    checkers = [_Checker(checked(network), made, exact) for exact in (False, True)]
+    checkers = [Checker(checked(network), made, exact) for exact in (False, True)]
     for checker in checkers:
         with suppress(CertificateError):  # there are no leaves
             checker.run()
@@ -121,17 +121,17 @@ def narrowed(floors: Array, random: Generator) -> Array:
     return narrow
 
 
-def checker_of(seed: int, norm: str = "linf") -> tuple[_Checker, Generator]:
+def checker_of(seed: int, norm: str = "linf") -> tuple[Checker, Generator]:
     """In float64, with the claims of a wild network verified."""
     random = np.random.default_rng(seed)
     network = wild_network(random, 0.1)
-    checker = _Checker(checked(network), claim(network, random, norm), False)
+    checker = Checker(checked(network), claim(network, random, norm), False)
     with suppress(CertificateError):
         checker.run()
     return checker, random
 
 
-def lines_of(checker: _Checker, alpha: Array, sign: Array, beta: Array) -> list[Array]:
+def lines_of(checker: Checker, alpha: Array, sign: Array, beta: Array) -> list[Array]:
     """What the first units use in one backward pass, as `_planes` makes it."""
     made: list[list[Array]] = []
 
@@ -243,7 +243,7 @@ def test_the_interval_of_a_sum_of_branches_is_rounded_outward() -> None:
             leaves=leaves_of([], 0),
             cuts=no_cuts(0),
         )
-        checker = _Checker(checked(graph.network()), made, False)
+        checker = Checker(checked(graph.network()), made, False)
         with suppress(CertificateError):
             checker.run()
         total = [9 * Fraction(value) for value in (x.astype(np.float64) / 3).tolist()]
