@@ -24,7 +24,7 @@ BOX_ENDS = ("box_lower", "box_upper")
 MAX_BYTES = 2**31
 """Of all arrays together, unpacked."""
 _MAX_META = 2**16
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+EPOCH = (1980, 1, 1, 0, 0, 0)
 
 Array = NDArray[Any]
 Kinds = dict[str, tuple[str, int | None]]
@@ -87,16 +87,22 @@ class Evidence:
         """
         raise NotImplementedError
 
+    def content(self) -> bytes:
+        """The bytes of the file; the same evidence, the same bytes."""
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in self.arrays().items():
+                info = zipfile.ZipInfo(f"{name}.npy", EPOCH)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                with archive.open(info, "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+        return file.getvalue()
+
     def save(self, path: Path) -> None:
-        """Write the file beside its place, then rename it; the same content, the same bytes."""
+        """Write the file beside its place, then rename it."""
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with zipfile.ZipFile(temporary, "w") as archive:
-                for name, array in self.arrays().items():
-                    info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-                    info.compress_type = zipfile.ZIP_DEFLATED
-                    with archive.open(info, "w", force_zip64=True) as file:
-                        np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+            temporary.write_bytes(self.content())
             temporary.replace(path)
         except BaseException:
             with suppress(OSError):
@@ -104,8 +110,8 @@ class Evidence:
             raise
 
     @classmethod
-    def load(cls: type[Kind], path: Path) -> Kind:
-        """Read a file of anybody's.
+    def load(cls: type[Kind], path: Path | io.BytesIO) -> Kind:
+        """Read a file of anybody's, or one that is in memory.
 
         Raises:
             CertificateError: it is not such a file; what its arrays say may still be wrong.
@@ -113,7 +119,8 @@ class Evidence:
         try:
             return cls.from_arrays(read_arrays(path))
         except CertificateError as error:
-            raise CertificateError(f"{path}: {error}") from error
+            where = f"{path}: " if isinstance(path, Path) else ""
+            raise CertificateError(f"{where}{error}") from error
 
 
 def claim_of(arrays: dict[str, Array], kinds: Kinds) -> dict[str, Any]:
@@ -172,11 +179,11 @@ def _meta(arrays: dict[str, Array]) -> dict[str, Any]:
         raise CertificateError("'model_sha256' in 'meta' is not a SHA-256.")
     if meta["norm"] not in NORMS:
         raise CertificateError(f"'norm' in 'meta' must be one of {', '.join(NORMS)}.")
-    meta["radius"] = _exact(meta["radius"])
+    meta["radius"] = exact_radius(meta["radius"])
     return meta
 
 
-def _exact(text: Any) -> Fraction:
+def exact_radius(text: Any) -> Fraction:
     """A radius as `save` writes it: digits, or digits/digits."""
     parts = text.split("/") if isinstance(text, str) and len(text) < 200 else []
     numbers = all(part.isascii() and part.isdecimal() for part in parts)
@@ -185,7 +192,7 @@ def _exact(text: Any) -> Fraction:
     return Fraction(*map(int, parts))
 
 
-def read_arrays(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path | io.BytesIO) -> dict[str, Array]:
     """The arrays of an `.npz` file; nothing is unpacked before its size is known."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -197,7 +204,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
                 raise CertificateError("its members are not one array of each name.")
             arrays = {}
             for member in members:
-                arrays[member.filename.removesuffix(".npy")] = _array(archive.read(member))
+                arrays[member.filename.removesuffix(".npy")] = _array(unpacked(archive, member))
             return arrays
     except CertificateError:
         raise
@@ -205,6 +212,17 @@ def read_arrays(path: Path) -> dict[str, Array]:
         raise CertificateError(f"it cannot be read ({error.strerror or error}).") from error
     except Exception as error:  # a damaged archive breaks the reader in many ways
         raise CertificateError("it is not a whole .npz file of plain arrays.") from error
+
+
+def unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member's bytes; no more is unpacked than it says, whatever it packs."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise CertificateError("a member is packed in another way than by deflate.")
+    with archive.open(member) as file:
+        content = file.read(member.file_size)
+    if len(content) != member.file_size:
+        raise CertificateError("a member is shorter than it says.")
+    return content
 
 
 def _array(content: bytes) -> Array:

@@ -39,6 +39,8 @@ def recheck_refutation(
     }  # fmt: skip
     if len(shapes) != 1:
         return "its arrays are not of one shape."
+    if not np.isfinite(refutation.witness).all():
+        return "the witness is not finite."
     if not 0 <= refutation.label < refutation.classes:
         return f"its label {refutation.label} is not a class."
     if not is_inside(refutation):
