@@ -1,6 +1,8 @@
 """`certboard certify`: any ONNX model, any ball, without a submission and without a store."""
 
 import math
+import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,7 +16,7 @@ import pandas as pd
 from leaderboard.data_files import sha256_of
 from leaderboard.dataset import find_dataset, load_split
 from leaderboard.errors import InputError, unknown_name
-from leaderboard.evidence import prepare_folder
+from leaderboard.evidence import check_place, join
 from leaderboard.networks import network_of
 from leaderboard.provenance import describe
 from leaderboard.question import Part, Question, Shard, combined_sha256
@@ -101,8 +103,6 @@ def prepare(wish: Wish) -> tuple[Question, list[int]]:
         )
     if not certifies and wish.max_radius:
         raise InputError(f"--max-radius needs a proof, but '{wish.evaluator}' only refutes.")
-    if wish.evidence is not None:
-        prepare_folder(wish.evidence)
     return question, examples
 
 
@@ -139,10 +139,15 @@ def question_of(wish: Wish) -> Question:
         model=wish.model,
         model_sha256=combined_sha256(parts, rule) if parts else sha256_of(wish.model),
         device=wish.device,
-        evidence=wish.evidence,
+        evidence=wish.evidence and _parts_folder(wish.evidence),
         parts=parts,
         rule=rule,
     )
+
+
+def _parts_folder(evidence: Path) -> Path:
+    """Where the evidence of each shard waits for the others."""
+    return evidence.with_name(f".{evidence.name}.{os.getpid()}.parts")
 
 
 def _parts(wish: Wish) -> tuple[Part, ...]:
@@ -176,6 +181,13 @@ def _problems(wish: Wish) -> Iterator[str]:
         check_workers(wish.workers)
     except InputError as error:
         yield from error.problems
+    if wish.evidence is not None:
+        try:
+            check_place(wish.evidence)
+        except InputError as error:
+            yield from error.problems
+        if wish.sigma is not None:
+            yield "--evidence is for plain networks; a smoothed model's is in its rows: --output."
     if wish.output is not None and not wish.output.parent.is_dir():
         yield f"--output: there is no folder {wish.output.parent}."
     if wish.output is not None and wish.output.suffix != ".parquet":
@@ -245,14 +257,25 @@ def certify(
     examples: list[int],
     workers: str,
     progress: Callable[[pd.DataFrame, bool], None],
+    evidence: Path | None = None,
 ) -> pd.DataFrame:
-    """The rows of these examples, in the order asked for."""
+    """The rows of these examples, in the order asked for; and the file of their evidence.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     plan = cut(question, examples)
     found: dict[Shard, pd.DataFrame] = {}
-    with closing(run_shards(plan, workers)) as finished:
-        for shard, rows in finished:
-            found[shard] = rows
-            progress(rows, False)
+    try:
+        with closing(run_shards(plan, workers)) as finished:
+            for shard, rows in finished:
+                found[shard] = rows
+                progress(rows, False)
+        if evidence is not None:
+            join(question, [shard.examples for shard in plan], evidence)
+    finally:
+        if question.evidence is not None:
+            shutil.rmtree(question.evidence, ignore_errors=True)
     return pd.concat([found[shard] for shard in plan], ignore_index=True)
 
 

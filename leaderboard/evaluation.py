@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import inf
 from pathlib import Path
@@ -14,6 +14,7 @@ import pandas as pd
 from leaderboard.data_files import sha256_of
 from leaderboard.dataset import find_dataset, load_split
 from leaderboard.errors import BugError, InputError, TimeUpError
+from leaderboard.evidence import beside, join
 from leaderboard.project import Project
 from leaderboard.provenance import describe
 from leaderboard.question import Question, Shard, combined_sha256
@@ -54,7 +55,10 @@ class Plan:
         return self.parts / f"{shard.examples[0]:08d}-{shard.examples[-1]:08d}.parquet"
 
     def finished(self) -> Iterator[pd.DataFrame]:
-        """The rows of the shards that are there, whole, and of this evaluation; none twice."""
+        """The rows of the shards that are there, whole, and of this evaluation; none twice.
+
+        Where evidence is wanted, a shard is whole with its evidence only.
+        """
         taken: set[int] = set()
         for path in sorted(self.parts.glob("*.parquet")):
             rows = self._rows_of(path)
@@ -63,6 +67,8 @@ class Plan:
                 yield rows
 
     def _rows_of(self, path: Path) -> pd.DataFrame | None:
+        if self.question.evidence is not None and not beside(path).exists():
+            return None
         try:
             part = read(path)
         except InputError:
@@ -125,6 +131,8 @@ class Request:
     fresh: bool = False
     samples: int | None = None
     """Of a smoothed model, at most; None for the setting's number."""
+    evidence: bool = False
+    """Whether a plain network's evidence is kept, too."""
 
 
 def make_plan(project: Project, submission: Submission, setting: Setting, request: Request) -> Plan:
@@ -142,6 +150,8 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
     digest = fingerprint(question, examples, split.sha256)
     target = results_path(project, setting.id, submission.slug, request.evaluator)
     parts = target.with_suffix(".parts") / f"{digest[:16]}-{code_digest()[:16]}"
+    if request.evidence and question.sigma is None:
+        question = replace(question, evidence=parts)
     before = None if request.fresh or not target.exists() else _stored(target)
     if before is not None and before.provenance.fingerprint != digest:
         _refuse_fewer(before, question, len(examples))
@@ -279,6 +289,11 @@ def execute(
         raise TimeUpError(f"{count:,} of {len(plan.examples):,} examples are measured")
     found.sort(key=lambda rows: int(rows["example"].iloc[0]))
     rows = pd.concat(found, ignore_index=True)
+    # What proved other rows would leave some of these without a proof.
+    beside(plan.target).unlink(missing_ok=True)
     write(plan.target, rows, provenance)
+    if plan.question.evidence is not None:
+        stretches = [part["example"].tolist() for part in found]
+        join(plan.question, stretches, beside(plan.target), witnesses=False)
     plan.clear()
     return Results(plan.target, rows[list(COLUMNS)], provenance)

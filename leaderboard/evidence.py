@@ -1,34 +1,38 @@
-"""Evidence of verdicts: replayed and written where they are made, read and rechecked elsewhere.
+"""Evidence of verdicts: replayed and proved where they are made, rechecked elsewhere.
 
-One file for each example: `<example>.npz` is the certificate of a certified one, as far as its
-evaluator can write one, and `<example>.witness.npz` the witness of a falsified one.
+Each shard of an evaluation writes a part, and the parts are joined into one file
+(`evaluators.evidence_archive`).
 """
 
-import re
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from evaluators.certificate import BOX, Certificate, Refutation
+from evaluators.certificate import Refutation
 from evaluators.errors import CertificateError, UnsupportedModelError
+from evaluators.evidence_archive import (
+    NONE,
+    SUFFIX,
+    WITNESS,
+    About,
+    Archive,
+    Line,
+    join_archives,
+    write_archive,
+)
 from evaluators.network import Network
 from evaluators.onnx_import import import_onnx
 from evaluators.onnx_runtime import Runtime
 from evaluators.problem import Ball, Problem
-from evaluators.recheck import recheck
+from evaluators.proofs import Proof, find_proofs
 from evaluators.recheck_reader import CheckedModel, read_model
-from evaluators.replay import recheck_refutation, why_not_replayed
+from evaluators.replay import why_not_replayed
 from evaluators.verdict import Status, Verdict
 from leaderboard.data_files import sha256_of
+from leaderboard.dataset import load_split
 from leaderboard.errors import InputError
 from leaderboard.question import Question
-from leaderboard.setting import exact_text
-
-WITNESS = ".witness.npz"
-"""How the name of a falsified example's file ends."""
 
 
 def replayed(question: Question, problem: Problem, verdicts: list[Verdict]) -> list[Verdict]:
@@ -60,43 +64,93 @@ def _runtime(path: Path, sha256: str) -> Runtime:
     return runtime
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the folder that `--evidence` names.
+@lru_cache(maxsize=2)
+def guarded_runtime(path: Path, sha256: str) -> Runtime:
+    """onnxruntime, for a file that the importer has found harmless.
 
     Raises:
-        InputError: it cannot be made, or holds the evidence of another run.
+        InputError: it has not, or the file is another one.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        found = next(folder.glob("*.npz"), None)
-    except OSError as error:
-        raise InputError(f"--evidence: {folder} cannot be made ({error.strerror}).") from error
-    if found is not None:
-        raise InputError(
-            f"--evidence: {folder} holds evidence already, such as {found.name}; name a new folder."
-        )
+        import_onnx(path)
+    except UnsupportedModelError as error:
+        raise InputError(*error.problems) from error
+    return _runtime(path, sha256)
 
 
-def write_evidence(question: Question, problem: Problem, verdicts: Sequence[Verdict]) -> None:
-    """One file for each example whose verdict can be checked by others.
+@lru_cache(maxsize=2)
+def checked_model(path: Path, sha256: str) -> CheckedModel:
+    """The file of this SHA-256 as the checker reads it.
+
+    Raises:
+        InputError: the checker does not read it, or it is another one.
+    """
+    try:
+        model = read_model(path.read_bytes())
+    except UnsupportedModelError as error:
+        raise InputError(f"{path}: {error}") from error
+    if model.sha256 != sha256:
+        raise InputError(f"{path}: the file was changed while it was read; run again.")
+    return model
+
+
+def about(question: Question) -> About:
+    """What the evidence of a question's answers is about."""
+    data = load_split(question.dataset).sha256
+    return About(question.model_sha256, question.dataset, data, question.norm, question.radius)
+
+
+def beside(results: Path) -> Path:
+    """Where the evidence of an evaluation is kept."""
+    return results.with_suffix(SUFFIX)
+
+
+def part_of(folder: Path, examples: Sequence[int]) -> Path:
+    """Where the evidence of a shard is kept until it is joined with that of the others."""
+    return folder / f"{examples[0]:08d}-{examples[-1]:08d}{SUFFIX}"
+
+
+def write_part(question: Question, problem: Problem, verdicts: Sequence[Verdict]) -> None:
+    """Find out what proves each certified example, and write it with the witnesses of others.
 
     Raises:
         InputError: the disk is full or the place cannot be written.
     """
-    if question.evidence is None:
+    if question.evidence is None or question.sigma is not None:
         return
+    labels = problem.labels.tolist()
+    lines, contents = list[Line](), dict[int, bytes]()
+    proofs = _proofs(question, problem, verdicts)
     for row, (example, verdict) in enumerate(zip(problem.examples, verdicts, strict=True)):
-        try:
-            if verdict.status is Status.CERTIFIED and verdict.certificate is not None:
-                signed = replace(verdict.certificate, model_sha256=question.model_sha256)
-                signed.save(question.evidence / f"{example}.npz")
-            elif verdict.status is Status.FALSIFIED and isinstance(problem.network, Network):
-                refutation = _refutation(question, problem, row, verdict)
-                refutation.save(question.evidence / f"{example}{WITNESS}")
-        except OSError as error:
-            raise InputError(
-                f"--evidence: {question.evidence} cannot be written ({error.strerror})."
-            ) from error
+        if verdict.status is Status.CERTIFIED:
+            proof = proofs.get(row)
+            lines.append(Line(example, labels[row], proof.method if proof else NONE))
+            if proof is not None and proof.certificate is not None:
+                contents[example] = proof.certificate.content()
+        elif verdict.status is Status.FALSIFIED:
+            lines.append(Line(example, labels[row], WITNESS))
+            contents[example] = _refutation(question, problem, row, verdict).content()
+    place = part_of(question.evidence, problem.examples)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_archive(place, about(question), lines, sorted(contents.items()))
+    except OSError as error:
+        raise _unwritten(place, error) from error
+
+
+def _proofs(question: Question, problem: Problem, verdicts: Sequence[Verdict]) -> dict[int, Proof]:
+    """What proves each certified row; none of a model that the checker does not read."""
+    rows = [row for row, one in enumerate(verdicts) if one.status is Status.CERTIFIED]
+    if not rows:
+        return {}
+    try:
+        model = checked_model(question.model, question.model_sha256)
+    except InputError:
+        return {}
+    stages = [verdicts[row].stage for row in rows]
+    given = [verdicts[row].certificate for row in rows]
+    found = find_proofs(model, problem.select(rows), stages, given)
+    return dict(zip(rows, found, strict=True))
 
 
 def _refutation(question: Question, problem: Problem, row: int, verdict: Verdict) -> Refutation:
@@ -116,103 +170,49 @@ def _refutation(question: Question, problem: Problem, row: int, verdict: Verdict
     )
 
 
-def recheck_files(
-    model: Path, places: Sequence[Path], exact: bool | None
-) -> Iterator[dict[str, Any]]:
-    """Check every file of evidence again; what came of each, as it is known.
+def check_place(path: Path) -> None:
+    """Refuse a place for evidence that cannot be meant.
 
     Raises:
-        InputError: the model cannot be used, or there is no evidence.
+        InputError: it is refused.
     """
-    if not model.is_file():
-        raise InputError(f"{model}: there is no such file.")
-    paths = _evidence_in(places)
-    sha256 = sha256_of(model)
-    for path in paths:
-        started = time.perf_counter()
-        try:
-            if path.name.endswith(WITNESS):
-                entry = _refuted(_guarded(model, sha256), path, sha256)
-            else:
-                entry = _proved(_checked(model, sha256), path, exact)
-        except CertificateError as error:
-            reason = str(error).removeprefix(f"{path}: ")
-            entry = {"kind": None, "accepted": False, "reason": reason}
-        seconds = round(time.perf_counter() - started, 3)
-        yield {"file": str(path), **_EMPTY, **entry, "seconds": seconds}
+    if path.suffix != SUFFIX:
+        raise InputError(f"--evidence is {path}; its name must end in {SUFFIX}.")
+    if path.exists():
+        raise InputError(f"--evidence: {path} is there already; name a new file.")
+    if not path.parent.is_dir():
+        raise InputError(f"--evidence: there is no folder {path.parent}.")
 
 
-_EMPTY: dict[str, Any] = dict.fromkeys(
-    ("kind", "accepted", "norm", "radius", "label", "margin", "leaves", "bounds", "arithmetic")
-)
+def join(
+    question: Question, stretches: Sequence[Sequence[int]], place: Path, witnesses: bool = True
+) -> Archive:
+    """The parts of these stretches of examples as one file.
 
+    Perhaps without the `witnesses`, which rows have, too.
 
-@lru_cache(maxsize=2)
-def _checked(path: Path, sha256: str) -> CheckedModel:
-    """The file as the checker reads it."""
+    Raises:
+        InputError: the place cannot be written, or a part is missing or of another question.
+    """
+    assert question.evidence is not None
+    parts = [part_of(question.evidence, examples) for examples in stretches]
     try:
-        model = read_model(path.read_bytes())
-    except UnsupportedModelError as error:
-        raise InputError(f"{path}: {error}") from error
-    if model.sha256 != sha256:
-        raise InputError(f"{path}: the file was changed while it was read; run again.")
-    return model
+        return join_archives(place, about(question), parts, witnesses)
+    except CertificateError as error:
+        raise InputError(str(error)) from error
+    except OSError as error:
+        raise _unwritten(place, error) from error
 
 
-@lru_cache(maxsize=2)
-def _guarded(path: Path, sha256: str) -> Runtime:
-    """onnxruntime, for a file that the importer has found harmless."""
-    try:
-        import_onnx(path)
-    except UnsupportedModelError as error:
-        raise InputError(*error.problems) from error
-    return _runtime(path, sha256)
+def _unwritten(place: Path, error: OSError) -> InputError:
+    return InputError(f"{place} cannot be written ({error.strerror or error}).")
 
 
-def _proved(model: CheckedModel, path: Path, exact: bool | None) -> dict[str, Any]:
-    certificate = Certificate.load(path)
-    found = recheck(model, certificate, exact=exact)
-    return {
-        **_claim(certificate, "certificate"),
-        "accepted": found.accepted,
-        "margin": found.margin,
-        "leaves": found.leaves,
-        "bounds": found.bounds,
-        "arithmetic": found.arithmetic or None,
-        "reason": found.reason,
-    }
-
-
-def _refuted(runtime: Runtime, path: Path, sha256: str) -> dict[str, Any]:
-    refutation = Refutation.load(path)
-    reason = recheck_refutation(runtime, refutation, sha256)
-    return {**_claim(refutation, "witness"), "accepted": not reason, "reason": reason}
-
-
-def _claim(evidence: Certificate | Refutation, kind: str) -> dict[str, Any]:
-    radius = None if evidence.norm == BOX else exact_text(evidence.radius)
-    return {"kind": kind, "norm": evidence.norm, "radius": radius, "label": evidence.label}
-
-
-def _evidence_in(places: Sequence[Path]) -> list[Path]:
-    """The files named, and those in the folders named, by the numbers in their names."""
-    paths: list[Path] = []
-    for place in places:
-        if place.is_dir():
-            found = sorted(place.glob("*.npz"), key=_natural)
-            if not found:
-                raise InputError(f"{place}: there is no evidence (*.npz) in this folder.")
-            paths += found
-        elif place.is_file():
-            paths.append(place)
-        else:
-            raise InputError(f"{place}: there is no such file or folder.")
-    return paths
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (0, part) for part in _parts(path.name)]
-
-
-def _parts(name: str) -> list[str]:
-    return [part for part in re.split(r"([0-9]+)", name) if part]
+def told(archive: Archive) -> str:
+    """`39 of 39 certified examples have evidence: 38 ibp, 1 certificate`, as a sentence's part."""
+    counts = {name: n for name, n in archive.counts.items() if name not in (WITNESS, NONE)}
+    total, without = sum(counts.values()), archive.counts[NONE]
+    kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
+    return f"{total:,} of {total + without:,} certified examples have evidence" + (
+        f": {kinds}" if kinds else ""
+    )

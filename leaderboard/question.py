@@ -62,8 +62,8 @@ class Question:
             the first member, and `model_sha256` is `combined_sha256`.
         rule: how the members of an ensemble are combined.
         device: as `--device`: cpu, cuda, cuda:N or several.
-        evidence: the folder for certificates and witnesses; None writes none. Rows do not depend
-            on it.
+        evidence: the folder for the parts of a file of evidence, one a shard; None writes none.
+            Verdicts do not depend on it.
     """
 
     dataset: str

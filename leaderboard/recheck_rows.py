@@ -67,8 +67,7 @@ def recheck_results(path: Path) -> Iterator[dict[str, Any]]:
     result = read(path)
     if not is_smoothed(result.rows):
         raise InputError(
-            f"{path}: has no rows of a smoothed model. Proofs are rechecked from evidence:"
-            " `certboard certify --evidence FOLDER`, then `certboard recheck MODEL.onnx FOLDER`."
+            f"{path}: has no rows of a smoothed model; proofs are rechecked with --model FILE.onnx."
         )
     for row, found, seconds in recheck_all(result):
         yield {

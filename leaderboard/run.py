@@ -32,7 +32,7 @@ from leaderboard.columns import plain
 from leaderboard.dataset import load_split as load_split
 from leaderboard.devices import devices_of
 from leaderboard.errors import BugError, InputError, unknown_name
-from leaderboard.evidence import replayed, write_evidence
+from leaderboard.evidence import replayed, write_part
 from leaderboard.networks import network_of
 from leaderboard.question import Question, Shard, shards
 from leaderboard.results import frame
@@ -69,7 +69,7 @@ def evaluate(shard: Shard) -> pd.DataFrame:
         verdicts = replayed(question, problem, evaluator(problem))
     except ContradictionError as error:
         raise BugError(str(error)) from error
-    write_evidence(question, problem, verdicts)
+    write_part(question, problem, verdicts)
     return to_rows(problem, evaluator, verdicts)
 
 

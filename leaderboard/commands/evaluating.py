@@ -1,6 +1,7 @@
 """Commands that evaluate any model: certify, train."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,12 +96,14 @@ def certify(
     ] = False,
     output: Annotated[Path | None, typer.Option(help="A Parquet file for the rows")] = None,
     evidence: Annotated[
-        Path | None, typer.Option(help="A new folder for what `certboard recheck` checks")
+        Path | None, typer.Option(help="A new file, .evidence, for `certboard recheck`")
     ] = None,
 ) -> None:
     """Evaluate any ONNX model without a submission."""
     from leaderboard import certification
+    from leaderboard.evidence import told
     from leaderboard.radius_search import largest_radii
+    from leaderboard.recheck_proofs import open_archive
 
     check_device(device)
     wish = certification.Wish(
@@ -112,11 +115,13 @@ def certify(
     title = f"{model.name} · {norm} {radius}"
     announce(title, question, chosen, workers)
     with RunProgress(title, len(chosen)) as progress:
-        rows = certification.certify(question, chosen, workers, progress.advance)
+        rows = certification.certify(question, chosen, workers, progress.advance, evidence)
         if max_radius:
-            rows = largest_radii(question, rows, workers, progress)
+            rows = largest_radii(replace(question, evidence=None), rows, workers, progress)
     if output is not None:
         certification.store(output, question, rows, wish)
+    if evidence is not None:
+        tell(f"{evidence}: {told(open_archive(evidence))}")
     summary = certification.summary(question, rows)
     if as_json:
         print(json.dumps(summary, allow_nan=False))

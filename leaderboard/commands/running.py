@@ -30,7 +30,7 @@ from leaderboard.setting import find_setting, load_settings
 from leaderboard.submission import Pair, load_submission, settings_for
 
 if TYPE_CHECKING:
-    from leaderboard.evaluation import Request
+    from leaderboard.evaluation import Plan, Request
 
 QUICK_EXAMPLES, QUICK_SECONDS, QUICK_SAMPLES = 20, 5.0, 1000
 """What `--quick` spends: examples of a setting, seconds for each, samples of a smoothed model."""
@@ -55,6 +55,9 @@ def run(
         bool,
         typer.Option("--quick", help="A first look at few examples; decides nothing"),
     ] = False,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Keep what proves the rows beside them, too")
+    ] = False,
     results: Annotated[
         Path | None, typer.Option(help="Keep results here instead of site/data/results")
     ] = None,
@@ -77,9 +80,11 @@ def run(
     if seconds is not None and not 0 < seconds < math.inf:
         raise InputError(f"--seconds is {seconds:g}; it must be positive and finite.")
     until = _until(minutes, workers)
+    if evidence and sandbox != "off":
+        raise InputError("--evidence: a confined model's rows are proved by `certboard recheck`.")
     project = find_project()
     pairs = _pairs(project, slugs, setting)
-    request = Request(evaluator, examples, seconds, device, fresh, samples)
+    request = Request(evaluator, examples, seconds, device, fresh, samples, evidence)
     if quick:
         request = _quick(request)
         results = results or project.root / "build" / "quick"
@@ -185,6 +190,16 @@ def _count(
     advance(rows, resumed)
 
 
+def _unproved(plan: "Plan") -> str:
+    """How evidence that is wanted is made of rows that are there already."""
+    from leaderboard.evidence import beside
+
+    if plan.question.evidence is None or beside(plan.target).exists():
+        return ""
+    command = f"certboard recheck {plan.submission} --setting {plan.setting.id} --save"
+    return f", and its evidence is made by: {command}"
+
+
 def run_all(
     project: Project,
     pairs: list[Pair],
@@ -208,7 +223,7 @@ def run_all(
         try:
             plan = make_plan(project, submission, setting, request)
             if plan.stored is not None:
-                tell(f"{title}: already measured; --fresh repeats it")
+                tell(f"{title}: already measured; --fresh repeats it{_unproved(plan)}")
                 plan.clear()
                 tables.append(plan.stored.rows)
                 continue

@@ -39,6 +39,7 @@ MAY_ASK_EVALUATORS = {
     "leaderboard/verification.py",  # asks about the boxes of a property, not about a dataset
     "leaderboard/acceptance_replay.py",  # runs a model on what rows from elsewhere say of it
     "leaderboard/evidence.py",  # certificates and witnesses are the evaluators' own files
+    "leaderboard/recheck_proofs.py",  # asks the checker about rows, and for certificates
 }
 
 

@@ -1,205 +1,305 @@
 """`certboard certify --evidence` and `certboard recheck`, as a user types them."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 
-from evaluators import recheck as recheck_module
+from evaluators import proofs as making
 from evaluators.certificate import Certificate, Refutation
-from evaluators.evaluator import Evaluator
-from evaluators.network import Network
+from evaluators.evidence_archive import Archive, write_archive
 from evaluators.onnx_runtime import Runtime
-from evaluators.problem import Ball, Problem
+from evaluators.recheck import Recheck
+from evaluators.recheck_methods import recheck_claims
 from evaluators.replay import why_not_replayed
-from evaluators.verdict import Status, Verdict
-from leaderboard import evidence, run
+from leaderboard import evidence
+from leaderboard.dataset import load_split
 from leaderboard.project import Project
-from tests.fixtures.certificates import Claim, Maker
-from tests.fixtures.project import MODEL
+from tests.fixtures.project import MODEL, certify
 from tests.leaderboard.conftest import Certboard
 
+EVIDENCE = "digits.evidence"
+COUNT = "40"
 
-@dataclass(frozen=True)
-class Proving(Evaluator):
-    """Certifies what the tests' own maker of certificates can prove; the center refutes nothing."""
 
-    title: ClassVar[str] = "tests"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
-
-    def solve(self, problem: Problem) -> list[Verdict]:
-        assert problem.evidence
-        return [self._solve(problem, row) for row in range(len(problem))]
-
-    def _solve(self, problem: Problem, row: int) -> Verdict:
-        region, label = problem.region, int(problem.labels[row])
-        assert isinstance(region, Ball)
-        assert isinstance(problem.network, Network)
-        claim = Claim(problem.x[row], label, region.norm.value, region.radius)
-        made = Maker(problem.network, claim, depth=1).make()
-        if made is None:
-            return Verdict(Status.UNKNOWN, label)
-        return Verdict(Status.CERTIFIED, label, region.radius, margin=1e-9, certificate=made)
+@pytest.fixture(scope="module")
+def made() -> dict[str, bytes]:
+    """The content of the file of evidence, once it was made."""
+    return {}
 
 
 @pytest.fixture
-def folder(
-    certboard: Certboard, project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Path:
-    """Evidence about four digits: some of them certified, one classified wrongly."""
-    monkeypatch.setattr(run, "make_evaluator", lambda question, network: Proving())
-    outcome = certboard(*asked(), "--indices", INDICES, "--evidence", "evidence")
-    assert outcome.code == 0, outcome.err
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "evidence"
+def archive(
+    certboard: Certboard, project: Project, monkeypatch: pytest.MonkeyPatch, made: dict[str, bytes]
+) -> Archive:
+    """Evidence about some digits, with claims of every method, certificates and witnesses."""
+    place = project.root / EVIDENCE
+    if not made:
+        # Each method is kept from proving some of what it could, so that all of them are needed.
+        turns = {"ibp": count(), "crown-ibp": count(), "crown": count()}
+
+        def sparing(model: Any, balls: Any, method: str, **options: Any) -> list[Recheck]:
+            found = recheck_claims(model, balls, method, **options)
+            turn = turns[method]
+            return [replace(one, accepted=one.accepted and next(turn) % 2 == 0) for one in found]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(making, "recheck_claims", sparing)
+            outcome = certboard(*certify(radius="0.1", examples=COUNT, evidence=EVIDENCE))
+        assert outcome.code == 0, outcome.err
+        made[EVIDENCE] = place.read_bytes()
+    place.write_bytes(made[EVIDENCE])
+    return Archive(place)
 
 
-INDICES = "4,7,42,69"
-
-
-def asked(radius: str = "0.02") -> list[str]:
-    return ["certify", MODEL, "--dataset", "digits", "--norm", "linf", "--radius", radius]
-
-
-def rows_of(certboard: Certboard, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
-    outcome = certboard("recheck", MODEL, *arguments, "--json")
+def rows_of(
+    certboard: Certboard, *arguments: str, code: int = 0
+) -> tuple[dict[int, dict[str, Any]], str]:
+    """What came of each example, and what was said of those refused."""
+    outcome = certboard("recheck", *arguments, "--json")
     assert outcome.code == code, outcome.err
     found: dict[str, Any] = json.loads(outcome.out)
-    assert list(found) == ["model", "rows"]
-    rows: list[dict[str, Any]] = found["rows"]
-    return rows
+    return {row["example"]: row for row in found["rows"]}, outcome.err
 
 
-def a_certificate(folder: Path) -> Path:
-    return next(path for path in sorted(folder.iterdir()) if "witness" not in path.name)
+def changed(archive: Archive, **lines: Any) -> None:
+    """Write a file again with other lines or contents, by example; None leaves one out."""
+    wanted = dict(archive.lines)
+    contents = {
+        line.example: archive.content(line.example)
+        for line in wanted.values()
+        if line.method in ("certificate", "witness")
+    }
+    about = replace(archive.about, **lines.pop("about", {}))
+    for example, change in lines.pop("lines", {}).items():
+        del wanted[example]
+        if change is not None:
+            wanted[example] = replace(archive.lines[example], **change)
+    contents |= lines.pop("contents", {})
+    assert not lines
+    kept = [x for x in wanted.values() if x.method in ("certificate", "witness")]
+    files = [(x.example, contents[x.example]) for x in sorted(kept)]
+    write_archive(archive.path, about, [*wanted.values()], files)
 
 
-def a_witness(folder: Path) -> Path:
-    return next(folder.glob("*.witness.npz"))
+def of(archive: Archive, method: str, place: int = 0) -> int:
+    return [line.example for line in archive.lines.values() if line.method == method][place]
 
 
-def test_what_certify_wrote_is_accepted(certboard: Certboard, folder: Path) -> None:
-    names = {path.name for path in folder.iterdir()}
-    rows = rows_of(certboard, "evidence")
-    assert {Path(row["file"]).name for row in rows} == names
-    assert all(row["accepted"] and not row["reason"] for row in rows)
-    assert {row["kind"] for row in rows} == {"certificate", "witness"}
-    proved = [row for row in rows if row["kind"] == "certificate"]
-    assert all(row["margin"] > 0 and row["leaves"] >= 9 for row in proved)
-    assert {(row["norm"], row["radius"]) for row in rows} == {("linf", "0.02")}
+def test_what_certify_wrote_is_accepted(certboard: Certboard, archive: Archive) -> None:
+    assert {"ibp", "crown", "certificate", "witness"} <= {*archive.counts}
+    rows, _ = rows_of(certboard, MODEL, EVIDENCE)
+    assert set(rows) == set(archive.lines)
+    for example, row in rows.items():
+        assert row["accepted"]
+        assert row["method"] == archive.lines[example].method
+        assert row["method"] == "witness" or row["margin"] > 0
+    outcome = certboard("recheck", MODEL, EVIDENCE)
+    proved, witnesses = len(rows) - archive.counts["witness"], archive.counts["witness"]
+    assert f"{proved} of {proved} certified examples proved (" in outcome.out
+    assert f"{witnesses} of {witnesses} counterexamples replayed" in outcome.out
 
 
-def test_files_are_told_in_the_order_of_the_examples(certboard: Certboard, folder: Path) -> None:
-    for path in list(folder.iterdir()):
-        path.unlink() if "witness" in path.name else None
-    numbers = [int(Path(row["file"]).stem) for row in rows_of(certboard, "evidence")]
-    assert numbers == sorted(numbers)
-    assert [str(number) for number in numbers] != sorted(map(str, numbers))
-
-
-def test_exact_arithmetic_agrees(
-    certboard: Certboard, folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_certify_says_how_many_certified_examples_have_evidence(
+    certboard: Certboard, project: Project
 ) -> None:
-    name = str(a_certificate(folder))
-    monkeypatch.setattr(recheck_module, "_EXACT_WORK", 0)
-    (rounded,), (exact,) = rows_of(certboard, name), rows_of(certboard, name, "--exact")
-    assert (rounded["arithmetic"], exact["arithmetic"]) == ("float64", "exact")
+    outcome = certboard(*certify(radius="0.01", examples="10", evidence=EVIDENCE))
+    assert f"{EVIDENCE}: 9 of 9 certified examples have evidence: 9 ibp" in outcome.err
+    assert not [path for path in project.root.iterdir() if path.name.startswith(f".{EVIDENCE}")]
+
+
+def test_the_evidence_is_the_same_on_any_number_of_workers(
+    certboard: Certboard, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certboard(*certify(radius="0.05", examples="6", evidence=EVIDENCE))
+    monkeypatch.setattr("leaderboard.question.LARGEST_SHARD", 2)
+    certboard(*certify(radius="0.05", examples="6", evidence="parts.evidence"))
+    assert Path(EVIDENCE).read_bytes() == Path("parts.evidence").read_bytes()
+
+
+def test_exact_arithmetic_agrees(certboard: Certboard, archive: Archive) -> None:
+    example = of(archive, "ibp")
+    changed(archive, lines={other: None for other in archive.lines if other != example})
+    (rounded,), (exact,) = (
+        rows_of(certboard, MODEL, EVIDENCE, *options)[0].values() for options in ((), ("--exact",))
+    )
     assert 0 <= exact["margin"] - rounded["margin"] < 1e-9
 
 
-def test_the_table_has_a_line_for_each_file(certboard: Certboard, folder: Path) -> None:
-    outcome = certboard("recheck", MODEL, "evidence")
-    count = len(list(folder.iterdir()))
-    assert outcome.code == 0
-    assert outcome.out.count(" accepted ") == count + 1  # once as the column's name
-    assert outcome.out.splitlines()[-1] == f"{count} of {count} files accepted"
-
-
-def test_one_refusal_is_told_with_its_reason_and_exits_with_one(
-    certboard: Certboard, folder: Path
+def test_a_method_that_does_not_prove_a_claim_is_refused(
+    certboard: Certboard, archive: Archive
 ) -> None:
-    path = a_certificate(folder)
-    made = Certificate.load(path)
-    replace(made, radius=made.radius * 100).save(path)
-    outcome = certboard("recheck", MODEL, "evidence")
+    hard = [x.example for x in archive.lines.values() if x.method in ("crown", "certificate")]
+    changed(archive, lines={example: {"method": "ibp"} for example in hard})
+    rows, _ = rows_of(certboard, MODEL, EVIDENCE, code=1)
+    refused = [row for row in rows.values() if not row["accepted"]]
+    assert refused
+    assert all(row["reason"] == "intervals do not prove a positive margin." for row in refused)
+
+
+FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
+    "radius": ({"radius": Fraction(1, 1)}, "prove|follow|radius is"),
+    "model": ({"model_sha256": "0" * 64}, "another model (SHA-256)"),
+    "data": ({"data_sha256": "0" * 64}, "another version of the data (SHA-256)"),
+    "range": ({"low": 0.25}, "another lower end of the pixel range"),
+    "norm": ({"norm": "l3"}, "no norm 'l3'"),
+    "dataset": ({"dataset": "mnits"}, "mnits"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_evidence_that_is_about_something_else_is_refused(
+    name: str, certboard: Certboard, archive: Archive
+) -> None:
+    change, reason = FORGERIES[name]
+    changed(archive, about=change)
+    outcome = certboard("recheck", MODEL, EVIDENCE)
     assert outcome.code == 1
-    assert " refused " in outcome.out
-    (line,) = outcome.err.strip().splitlines()
-    assert line.startswith(f"certboard: evidence/{path.name}: refused: ")
-    (row,) = rows_of(certboard, str(path), code=1)
-    assert not row["accepted"]
-    assert row["reason"] in line
+    assert any(part in outcome.err for part in reason.split("|")), outcome.err
 
 
-def test_evidence_of_another_model_is_refused(certboard: Certboard, folder: Path) -> None:
-    for path in (a_certificate(folder), a_witness(folder)):
-        kind = Refutation if "witness" in path.name else Certificate
-        replace(kind.load(path), model_sha256="0" * 64).save(path)
-        (row,) = rows_of(certboard, str(path), code=1)
-        assert "another model" in row["reason"]
+@pytest.mark.parametrize("method", ["ibp", "crown", "certificate", "witness"])
+def test_a_wrong_label_is_refused_whatever_proves_it(
+    method: str, certboard: Certboard, archive: Archive
+) -> None:
+    example = of(archive, method)
+    changed(archive, lines={example: {"label": (archive.lines[example].label + 1) % 10}})
+    rows, said = rows_of(certboard, MODEL, EVIDENCE, code=1)
+    assert [row for row in rows.values() if not row["accepted"]] == [rows[example]]
+    assert "but the data say" in rows[example]["reason"]
+    assert f"example {example}: refused: " in said
 
 
-def test_a_damaged_file_is_one_refusal(certboard: Certboard, folder: Path) -> None:
-    path = a_certificate(folder)
-    path.write_bytes(path.read_bytes()[:-100])
-    rows = rows_of(certboard, "evidence", code=1)
-    (row,) = [row for row in rows if not row["accepted"]]
-    assert row["reason"] == "it is not a whole .npz file of plain arrays."
-    assert len(rows) == len(list(folder.iterdir()))
+def test_the_certificate_of_another_image_is_refused(
+    certboard: Certboard, archive: Archive
+) -> None:
+    labels = load_split("digits").labels
+    holders = [x.example for x in archive.lines.values() if x.method == "certificate"]
+    one, other = next(
+        (a, b) for a in holders for b in archive.lines
+        if a != b and labels[a] == labels[b] and archive.lines[b].method not in ("witness", "none")
+    )  # fmt: skip
+    changed(
+        archive,
+        lines={other: {"method": "certificate"}},
+        contents={other: archive.content(one)},
+    )
+    rows, _ = rows_of(certboard, MODEL, EVIDENCE, code=1)
+    assert rows[other]["reason"] == "it is about another image."
+    assert sum(not row["accepted"] for row in rows.values()) == 1
 
 
-def test_a_witness_outside_its_region_is_refused(certboard: Certboard, folder: Path) -> None:
-    path = a_witness(folder)
-    found = Refutation.load(path)
-    assert found.x is not None
-    moved = found.x.copy()
-    moved.reshape(-1)[0] = 0.5
-    nudged = moved.copy()
-    nudged.reshape(-1)[0] += np.float32(1e-6)
-    replace(found, x=moved, witness=nudged, radius=Fraction(1, 10**7)).save(path)
-    (row,) = rows_of(certboard, str(path), code=1)
-    assert row["reason"] == "the witness lies outside the region."
+LIES: dict[str, tuple[dict[str, Any], str]] = {
+    "radius": ({"radius": Fraction(1, 100)}, "its radius is"),
+    "norm": ({"norm": "l2"}, "its norm is l2"),
+    "range": ({"high": 0.5}, "its highest pixel is"),
+    "model": ({"model_sha256": "0" * 64}, "another model"),
+    "no model": ({"model_sha256": None}, "does not say which model"),
+}
 
 
-def test_a_witness_of_the_right_class_is_refused(certboard: Certboard, folder: Path) -> None:
-    """The example of a certificate, said to refute its own label."""
-    made = Certificate.load(a_certificate(folder))
+@pytest.mark.parametrize("name", LIES)
+def test_a_certificate_that_claims_something_else_is_refused(
+    name: str, certboard: Certboard, archive: Archive
+) -> None:
+    change, reason = LIES[name]
+    example = of(archive, "certificate")
+    made = replace(archive.evidence(Certificate, example), **change)
+    changed(archive, contents={example: made.content()})
+    rows, _ = rows_of(certboard, MODEL, EVIDENCE, code=1)
+    assert reason in rows[example]["reason"]
+    assert sum(not row["accepted"] for row in rows.values()) == 1
+
+
+def test_a_damaged_certificate_is_one_refusal(certboard: Certboard, archive: Archive) -> None:
+    example = of(archive, "certificate")
+    changed(archive, contents={example: archive.content(example)[:-100]})
+    rows, _ = rows_of(certboard, MODEL, EVIDENCE, code=1)
+    assert rows[example]["reason"] == "it is not a whole .npz file of plain arrays."
+    assert sum(not row["accepted"] for row in rows.values()) == 1
+
+
+def test_a_witness_outside_its_region_is_refused(certboard: Certboard, archive: Archive) -> None:
+    example = of(archive, "witness")
+    found = archive.evidence(Refutation, example)
+    far = np.where(found.witness > 0.5, 0, 1).astype(np.float32)
+    changed(archive, contents={example: replace(found, witness=far).content()})
+    rows, _ = rows_of(certboard, MODEL, EVIDENCE, code=1)
+    assert rows[example]["reason"] == "the witness lies outside the region."
+
+
+def test_a_witness_of_the_right_class_is_refused(certboard: Certboard, archive: Archive) -> None:
+    """The example itself of a certificate, said to refute its own label."""
+    example = of(archive, "certificate")
+    made = archive.evidence(Certificate, example)
     assert made.x is not None
-    path = a_witness(folder)
-    found = replace(Refutation.load(path), x=made.x, witness=made.x, label=made.label)
-    found.save(path)
-    (row,) = rows_of(certboard, str(path), code=1)
-    assert row["reason"] == "onnxruntime classifies the witness as the label."
+    claim = {name: getattr(made, name) for name in ("norm", "radius", "label", "classes", "x")}
+    forged = Refutation(**claim, witness=made.x, model_sha256=made.model_sha256)
+    changed(archive, lines={example: {"method": "witness"}}, contents={example: forged.content()})
+    rows, _ = rows_of(certboard, MODEL, EVIDENCE, code=1)
+    assert rows[example]["reason"] == "onnxruntime classifies the witness as the label."
+
+
+def test_an_example_without_evidence_is_told(
+    certboard: Certboard, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the checker cannot be convinced, nothing pretends that it was."""
+    with monkeypatch.context() as patch:
+        patch.setattr(evidence, "find_proofs", lambda *_: [making.Proof("none", Recheck(False))])
+        outcome = certboard(*certify(radius="0.01", examples="1", evidence=EVIDENCE))
+    assert f"{EVIDENCE}: 0 of 1 certified examples have evidence" in outcome.err
+    rows, said = rows_of(certboard, MODEL, EVIDENCE, code=1)
+    assert not rows[0]["accepted"]
+    assert "nothing that the checker accepts was found" in said
 
 
 def test_places_without_evidence_are_told(certboard: Certboard, project: Project) -> None:
-    (project.root / "empty").mkdir()
-    for place, reason in (("empty", "no evidence"), ("missing", "no such file or folder")):
-        outcome = certboard("recheck", MODEL, place)
-        assert outcome.code == 1
-        assert reason in outcome.sentence
-    assert "no such file" in certboard("recheck", "missing.onnx", "empty").sentence
+    (project.root / "text.evidence").write_text("text")
+    assert "cannot be read" in certboard("recheck", MODEL, "missing.evidence").sentence
+    assert "not a file of evidence" in certboard("recheck", MODEL, "text.evidence").sentence
+    assert certboard("recheck", MODEL).code == 2
 
 
-def test_evidence_goes_into_a_new_folder_only(certboard: Certboard, folder: Path) -> None:
-    before = sorted(path.name for path in folder.iterdir())
-    outcome = certboard(*asked(), "--examples", "3", "--evidence", "evidence")
+def test_a_model_that_is_not_there_is_told(certboard: Certboard, archive: Archive) -> None:
+    assert "no such file" in certboard("recheck", "missing.onnx", EVIDENCE).sentence
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        (EVIDENCE, "is there already"),
+        ("proofs", "must end in .evidence"),
+        ("missing/a.evidence", "there is no folder"),
+    ],
+)
+def test_evidence_goes_into_a_new_file_only(
+    place: str, reason: str, certboard: Certboard, project: Project
+) -> None:
+    (project.root / EVIDENCE).write_text("precious")
+    outcome = certboard(*certify(evidence=place))
     assert outcome.code == 1
-    assert "name a new folder" in outcome.sentence
-    assert sorted(path.name for path in folder.iterdir()) == before
+    assert reason in outcome.sentence
+    assert (project.root / EVIDENCE).read_text() == "precious"
+
+
+def test_a_smoothed_model_has_its_evidence_in_its_rows(
+    certboard: Certboard, project: Project
+) -> None:
+    outcome = certboard(*certify(sigma="0.25", norm="l2", evidence=EVIDENCE))
+    assert outcome.code == 1
+    assert "--output" in outcome.sentence
 
 
 def test_a_witness_that_onnxruntime_does_not_confirm_decides_nothing(
     certboard: Certboard, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reason = "onnxruntime classifies the witness as the label"
-    asked_for = [*asked("0.3"), "--examples", "40", "--json"]
+    asked_for = [*certify(radius="0.3", examples="40"), "--json"]
     before = json.loads(certboard(*asked_for).out)
     assert before["counts"]["falsified"] > 0
     monkeypatch.setattr(evidence, "why_not_replayed", lambda runtime, x, label: reason)

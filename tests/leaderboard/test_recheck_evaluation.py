@@ -1,0 +1,297 @@
+"""`certboard recheck SUBMISSION`: every row of stored evaluations, and every way to forge one."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evaluators.evidence_archive import Archive, Line, write_archive
+from evaluators.onnx_export import export_onnx
+from leaderboard import evaluation, recheck_proofs
+from leaderboard.errors import InputError
+from leaderboard.project import Project
+from leaderboard.recheck_proofs import claims_of
+from leaderboard.results import read, write
+from leaderboard.workers import run_shards
+from tests.fixtures.project import LINF, MODEL, NOISY, PLAIN, linear
+from tests.leaderboard.conftest import Certboard
+
+RESULTS = f"site/data/results/{LINF}/{PLAIN}.parquet"
+BESIDE = f"site/data/results/{LINF}/{PLAIN}.evidence"
+RUN = ("run", PLAIN, "--setting", LINF, "--examples", "30")
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, bytes]:
+    """The contents of files that were made once, by their places."""
+    return {}
+
+
+@pytest.fixture
+def stored(certboard: Certboard, project: Project, made: dict[str, bytes]) -> Path:
+    """The rows of an evaluation, with all that proves them beside."""
+    if not made:
+        outcome = certboard(*RUN, "--evidence")
+        assert outcome.code == 0, outcome.err
+        made |= {place: Path(place).read_bytes() for place in (RESULTS, BESIDE)}
+    for place, content in made.items():
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        Path(place).write_bytes(content)
+    return Path(RESULTS)
+
+
+def rows_of(certboard: Certboard, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
+    outcome = certboard("recheck", *arguments, "--json")
+    assert outcome.code == code, outcome.err
+    found: dict[str, Any] = json.loads(outcome.out)
+    rows: list[dict[str, Any]] = found["rows"]
+    return rows
+
+
+def refused(rows: list[dict[str, Any]]) -> dict[int, str]:
+    return {row["example"]: row["reason"] for row in rows if not row["accepted"]}
+
+
+def test_every_certified_row_is_proved_and_every_witness_replayed(
+    certboard: Certboard, stored: Path
+) -> None:
+    statuses = read(stored).rows["status"]
+    counts = statuses.value_counts()
+    assert counts["certified"] > 3
+    assert counts["falsified"] > 3
+    outcome = certboard("recheck", PLAIN)
+    assert outcome.code == 0, outcome.err
+    assert (
+        f"{counts['certified']} of {counts['certified']} certified examples proved" in outcome.out
+    )
+    assert f"{counts['falsified']} of {counts['falsified']} counterexamples replayed" in outcome.out
+    (row, *_) = rows_of(certboard, RESULTS)
+    assert set(row) == {
+        "example", "status", "radius", "method", "accepted", "margin", "reason", "seconds"
+    }  # fmt: skip
+
+
+def test_without_evidence_the_same_rows_are_proved_and_it_can_be_kept(
+    certboard: Certboard, stored: Path
+) -> None:
+    before = Path(BESIDE).read_bytes()
+    with_evidence = rows_of(certboard, RESULTS)
+    Path(BESIDE).unlink()
+    without = rows_of(certboard, RESULTS, "--save")
+    assert [{**row, "seconds": 0} for row in without] == [
+        {**row, "seconds": 0} for row in with_evidence
+    ]
+    assert Archive(Path(BESIDE)).lines == Archive(stored.with_suffix(".evidence")).lines
+    assert Path(BESIDE).read_bytes() == before
+
+
+def test_evidence_beside_rows_leaves_out_the_witnesses_that_they_hold(stored: Path) -> None:
+    archive, rows = Archive(Path(BESIDE)), read(stored).rows
+    assert list(archive.lines) == rows.loc[rows["status"] == "certified", "example"].tolist()
+    assert "witness" not in archive.counts
+
+
+def forged(path: Path, change: Callable[[pd.DataFrame], Any], **provenance: Any) -> None:
+    result = read(path)
+    rows = result.rows.copy()
+    rows = rows if (changed := change(rows)) is None else changed
+    write(path, rows, result.provenance.model_copy(update=provenance))
+
+
+def first(rows: pd.DataFrame, status: str) -> int:
+    return int(rows.index[rows["status"] == status][0])
+
+
+def put(of: str, **values: Any) -> Callable[[pd.DataFrame], None]:
+    """Change the first row of a status."""
+
+    def change(rows: pd.DataFrame) -> None:
+        at = first(rows, of)
+        for name, value in values.items():
+            rows.at[at, name] = value
+
+    return change
+
+
+def certify_a_falsified_row(rows: pd.DataFrame) -> None:
+    at = int(rows.index[(rows["status"] == "falsified") & (rows["prediction"] == rows["label"])][0])
+    for name, value in {"status": "certified", "radius": "0.1", "witness": None}.items():
+        rows.at[at, name] = value
+
+
+def shift_labels(rows: pd.DataFrame) -> None:
+    at = first(rows, "certified")
+    rows.at[at, "label"] = rows.at[at, "prediction"] = (int(rows["label"].loc[at]) + 1) % 10
+
+
+def repeat(rows: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([rows, rows.iloc[[first(rows, "certified")]]], ignore_index=True)
+
+
+FORGERIES: dict[str, tuple[Callable[[pd.DataFrame], Any], str]] = {
+    "a row that is not certified": (
+        certify_a_falsified_row,
+        "prove|does not speak of it|certificate",
+    ),
+    "another label": (shift_labels, "but the data say"),
+    "a larger radius": (put("certified", radius="0.9"), "prove|branch and bound"),
+    "a smaller radius than the setting's": (
+        put("certified", radius="0.05"),
+        "smaller than the one",
+    ),
+    "no radius": (put("certified", radius=None), "smaller than the one"),
+    "another prediction": (put("certified", prediction=pd.NA), "its prediction is"),
+    "a confidence below 1": (put("certified", confidence=0.999), "the confidence 0.999"),
+    "a status of its own": (put("certified", status="proved"), "its status is 'proved'"),
+    "a row twice": (repeat, "stored twice"),
+    "no witness": (put("falsified", witness=None), "no witness"),
+    "a short witness": (put("falsified", witness=b"1234"), "no witness"),
+    "a witness that is no number": (
+        put("falsified", witness=np.full(64, np.nan, dtype="<f4").tobytes()),
+        "region|finite|number",
+    ),
+    "a witness far away": (
+        put("falsified", witness=np.ones(64, dtype="<f4").tobytes()),
+        "outside the region",
+    ),
+}
+
+
+@pytest.mark.parametrize("evidence", ["stored", "found again"])
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_row_is_refused(
+    name: str, evidence: str, certboard: Certboard, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, reason = FORGERIES[name]
+    forged(stored, change)
+    if evidence == "found again":
+        Path(BESIDE).unlink()
+        monkeypatch.setattr(recheck_proofs, "MOST_SECONDS", 0.2)
+    (said,) = refused(rows_of(certboard, RESULTS, code=1)).values()
+    assert any(part in said for part in reason.split("|")), said
+
+
+def test_rows_of_another_model_are_refused(
+    certboard: Certboard, project: Project, stored: Path
+) -> None:
+    export_onnx(linear(), project.root / "other.onnx")
+    outcome = certboard("recheck", RESULTS, "--model", "other.onnx")
+    assert outcome.code == 1
+    assert "is not that of the model that was measured" in outcome.sentence
+
+
+def test_rows_measured_with_other_data_are_refused(certboard: Certboard, stored: Path) -> None:
+    forged(stored, lambda rows: None, data_sha256="0" * 64)
+    outcome = certboard("recheck", RESULTS)
+    assert outcome.code == 1
+    assert "the data that were measured" in outcome.sentence
+
+
+def test_a_certified_row_that_the_evidence_does_not_speak_of_is_refused(
+    certboard: Certboard, stored: Path
+) -> None:
+    archive = Archive(Path(BESIDE))
+    lines = [line for line in archive.lines.values() if line.method != "certificate"]
+    write_archive(archive.path, archive.about, lines[1:], ())
+    found = refused(rows_of(certboard, RESULTS, code=1))
+    assert found[lines[0].example] == "the evidence does not speak of it."
+
+
+@pytest.mark.parametrize("place", ["beside", "named"])
+def test_evidence_of_another_question_is_refused(
+    place: str, certboard: Certboard, stored: Path
+) -> None:
+    archive = Archive(Path(BESIDE))
+    path = archive.path if place == "beside" else Path("other.evidence")
+    about = replace(archive.about, radius=Fraction(1, 100))
+    write_archive(path, about, [Line(0, 0, "ibp")], ())
+    arguments = [RESULTS] if place == "beside" else [RESULTS, str(path)]
+    outcome = certboard("recheck", *arguments)
+    assert outcome.code == 1
+    assert "it is about another radius: 0.01, not 0.1." in outcome.sentence
+
+
+def test_a_radius_that_was_sought_is_proved_too(certboard: Certboard, project: Project) -> None:
+    """Rows of --max-radius: a falsified or unknown one claims a proof of a smaller ball."""
+    words = ("certify", MODEL, "--dataset", "digits", "--norm", "linf", "--radius", "0.2")
+    outcome = certboard(
+        *words, "--examples", "6", "--max-radius", "--evaluator", "ibp", "--output", "rows.parquet"
+    )
+    assert outcome.code == 0, outcome.err
+    claims = list(claims_of(read(Path("rows.parquet")).rows, Fraction(1, 5)))
+    assert any(claim.radius and claim.radius < Fraction(1, 5) for claim in claims)
+    rows = rows_of(certboard, "rows.parquet", "--model", MODEL)
+    assert not refused(rows)
+    forged(Path("rows.parquet"), lambda table: table.assign(radius="0.19"))
+    assert refused(rows_of(certboard, "rows.parquet", "--model", MODEL, code=1))
+
+
+def test_rows_without_a_model_in_reach_need_it_named(
+    certboard: Certboard, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "rows.parquet").write_bytes(stored.read_bytes())
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    forged(Path("rows.parquet"), lambda rows: None, submission="unknown")
+    outcome = certboard("recheck", "rows.parquet")
+    assert outcome.code == 1
+    assert "name its model: --model FILE.onnx" in outcome.err
+    assert not refused(rows_of(certboard, "rows.parquet", "--model", str(tmp_path / MODEL)))
+
+
+def test_what_cannot_be_rechecked_is_told(certboard: Certboard, project: Project) -> None:
+    assert f"There are no results of '{PLAIN}'." in certboard("recheck", PLAIN).sentence
+    assert "plian" in certboard("recheck", "plian").sentence
+    assert certboard("recheck", NOISY, "rows.evidence").code == 2
+    assert certboard("recheck", "missing.parquet").code == 1
+
+
+def test_rows_that_are_measured_again_do_not_keep_the_proofs_of_others(
+    certboard: Certboard, stored: Path
+) -> None:
+    assert certboard(*RUN, "--fresh").code == 0
+    assert not Path(BESIDE).exists()
+    said = certboard(*RUN, "--evidence")
+    assert f"certboard recheck {PLAIN} --setting {LINF} --save" in said.err
+    assert not Path(BESIDE).exists()
+
+
+def test_the_evidence_of_an_interrupted_evaluation_is_joined_when_it_goes_on(
+    certboard: Certboard, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, kept = Path(BESIDE).read_bytes(), read(stored).rows
+    monkeypatch.setattr("leaderboard.question.LARGEST_SHARD", 7)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise InputError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "join", broken)
+        assert certboard(*RUN, "--fresh", "--evidence").code == 1
+    parts = sorted(stored.with_suffix(".parts").rglob("*.evidence"))
+    assert len(parts) == 5
+    parts[2].unlink()
+    asked, shards_of = list[Any](), run_shards
+
+    def watch(shards: Any, *arguments: Any) -> Any:
+        asked.extend(shards)
+        return shards_of(shards, *arguments)
+
+    monkeypatch.setattr(evaluation, "run_shards", watch)
+    assert certboard(*RUN, "--evidence").code == 0
+    assert [shard.examples[0] for shard in asked] == [14]
+    assert Path(BESIDE).read_bytes() == before
+    assert read(stored).rows["status"].tolist() == kept["status"].tolist()
+    assert not stored.with_suffix(".parts").exists()
+
+
+def test_a_confined_run_keeps_no_evidence(certboard: Certboard, project: Project) -> None:
+    outcome = certboard(*RUN, "--evidence", "--sandbox", "best")
+    assert outcome.code == 1
+    assert "certboard recheck" in outcome.sentence
