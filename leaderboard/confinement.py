@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
+from leaderboard import parts
 from leaderboard.acceptance import Arrival, accepted, keep
 from leaderboard.dataset import find_dataset
 from leaderboard.errors import BugError, InputError, TimeUpError
@@ -124,6 +125,7 @@ def _run(
         staged = staging / setting.id / target.name
         staged.parent.mkdir(parents=True, exist_ok=True)
         moves.append(_Move(setting, target, staged, _copy(target, staged)))
+        parts.carry(target, staged)
     arguments = _arguments(pairs, request, workers, staging)
     limits = _limits(pairs, request)
     if minutes < inf:
@@ -132,9 +134,13 @@ def _run(
     started = datetime.now(UTC)
     outcome = run_confined(arguments, limits, staging)
     # What was finished is kept, whatever became of the rest.
+    for move in moves:
+        parts.replace_with(move.staged, move.target)
     made = [move for move in moves if _content(move.staged) not in (None, move.before)]
     arrivals = [_arrival(project, submission, move, request, started) for move in made]
     keep(project, submission, arrivals, wanted)
+    if outcome.problem and monotonic() > until and any(map(_has_parts, moves)):
+        raise TimeUpError(f"the last shard did not end by itself: {outcome.problem}")
     _raise_if_failed(outcome)
     return [read(move.target).rows for move in moves if move.target.is_file()]
 
@@ -154,6 +160,10 @@ def _arrival(
     """What the confined process left, if it fits."""
     found = accepted(move.staged, project, submission, move.setting, request, started)
     return Arrival(found, move.setting, move.target)
+
+
+def _has_parts(move: _Move) -> bool:
+    return parts.folder_of(move.target).is_dir()
 
 
 def _arguments(pairs: list[Pair], request: "Request", workers: str, staging: Path) -> list[str]:

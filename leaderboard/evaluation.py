@@ -15,6 +15,7 @@ from leaderboard.data_files import sha256_of
 from leaderboard.dataset import find_dataset, load_split
 from leaderboard.errors import BugError, InputError, TimeUpError
 from leaderboard.evidence import beside, join
+from leaderboard.parts import folder_of
 from leaderboard.project import Project
 from leaderboard.provenance import describe
 from leaderboard.question import Question, Shard, combined_sha256
@@ -149,7 +150,7 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
     question = make_question(project, submission, setting, request)
     digest = fingerprint(question, examples, split.sha256)
     target = results_path(project, setting.id, submission.slug, request.evaluator)
-    parts = target.with_suffix(".parts") / f"{digest[:16]}-{code_digest()[:16]}"
+    parts = folder_of(target) / f"{digest[:16]}-{code_digest()[:16]}"
     if request.evidence and question.sigma is None:
         question = replace(question, evidence=parts)
     before = None if request.fresh or not target.exists() else _stored(target)

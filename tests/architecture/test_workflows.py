@@ -94,7 +94,10 @@ def test_only_harmless_events_start_a_workflow() -> None:
 
 
 def test_evaluating_and_publishing_wait_for_a_maintainer() -> None:
-    assert load("evaluate")["jobs"]["evaluate"]["environment"] == "evaluation"
+    jobs = load("evaluate")["jobs"]
+    assert jobs["approve"]["environment"] == "evaluation"
+    assert (jobs["evaluate"]["needs"], jobs["attest"]["needs"]) == ("approve", "evaluate")
+    assert set(jobs) == {"approve", "evaluate", "attest"}
     assert load("publish")["jobs"]["publish"]["environment"] == "publication"
     assert "${{ inputs.commit }}" in load("evaluate")["run-name"]
 
@@ -127,6 +130,17 @@ def test_a_published_artifact_was_signed_by_the_main_branchs_own_workflow() -> N
     assert f'--cert-identity "{identity}"' in script
     assert "--source-ref refs/heads/main" in script
     assert "--deny-self-hosted-runners" in script
+
+
+def test_the_guide_says_how_long_an_evaluation_may_take() -> None:
+    job = load("evaluate")["jobs"]["evaluate"]
+    (step,) = (one for one in job["steps"] if one.get("id") == "evaluate")
+    jobs, minutes = len(job["strategy"]["matrix"]["part"]), int(step["env"]["MINUTES"])
+    # A shard that was begun in time may end in the hour after it.
+    assert minutes + 30 + 15 < job["timeout-minutes"] <= 360
+    assert job["strategy"]["max-parallel"] == 1
+    guide = (CHECKOUT / "site" / "pages" / "guides" / "maintain.md").read_text()
+    assert f"{jobs} jobs of {minutes // 60} hours, {jobs * minutes // 60} hours in all" in guide
 
 
 def test_the_evaluation_is_confined() -> None:

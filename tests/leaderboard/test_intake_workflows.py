@@ -42,6 +42,7 @@ class Place:
                 "github.event.pull_request.user.login": author,
                 "inputs.request": "7",
                 "inputs.others": others,
+                "inputs.workers": "1",
                 "inputs.commit": head,
                 "inputs.run": "1",
                 "github.token": "secret",
@@ -147,6 +148,70 @@ def test_an_honest_submission_comes_to_the_board(place: Place, tmp_path: Path) -
     rows = read(results_path(Project(place.checkout.root), SETTINGS[0], SLUG)).rows
     assert len(rows) == 449
     assert (place.checkout.root / "public" / "submissions" / SLUG / "index.html").exists()
+
+
+def hurry(place: Place) -> None:
+    """Let every shard take an hour, by the clock of the evaluation."""
+    program = place.checkout.root / ".venv" / "bin" / "certboard"
+    hurried = f'[ "$1" = run ] && exec {sys.executable} -m tests.fixtures.hurried "$@"'
+    _script(program, f'{hurried}\nexec {sys.executable} -m leaderboard "$@"')
+
+
+def fresh(place: Place) -> None:
+    """A runner that was never used."""
+    for name in ("evaluated", "whole", "build"):
+        shutil.rmtree(place.checkout.root / name, ignore_errors=True)
+    place.checkout.git("clean", "-fdq")
+
+
+def shards(place: Place) -> list[Path]:
+    return sorted((place.artifacts / "finished").glob("*/*.parts/*/*.parquet"))
+
+
+def test_an_evaluation_of_many_hours_goes_on_in_the_next_job(place: Place) -> None:
+    branch(place)
+    runner = place.runner(request(place))
+    hurry(place)
+    counts = []
+    for part in range(1, 9):
+        steps = runner.job("evaluate", "evaluate", part=str(part))
+        assert steps[-1].code == 0, steps[-1].told
+        fresh(place)
+        if (place.artifacts / "evaluated").exists():
+            break
+        counts.append(len(shards(place)))
+        # Damage on the way costs time, and nothing else.
+        shards(place)[-1].write_bytes(b"PAR1")
+    assert len(counts) >= 2
+    files = [path for path in (place.artifacts / "evaluated").rglob("*") if path.is_file()]
+    results = [path for path in files if path.suffix == ".parquet"]
+    assert sorted(path.parent.name for path in results) == sorted(SETTINGS)
+    assert {path.name for path in results} == {f"{SLUG}.parquet"}
+    assert all(read(path).rows["example"].tolist() == [*range(449)] for path in results)
+    done = runner.job("evaluate", "evaluate", part="40")
+    assert [step.name for step in done] == ["Is there anything left?"]
+
+
+def test_the_last_job_says_that_the_time_was_not_enough(place: Place) -> None:
+    branch(place)
+    runner = place.runner(request(place))
+    hurry(place)
+    step = failed(runner.job("evaluate", "evaluate", part="40"))
+    assert step.told == "40 jobs were not enough. Re-run the failed job to give it one more.\n"
+    assert shards(place)
+    assert not (place.artifacts / "evaluated").exists()
+
+
+def test_a_link_among_finished_shards_is_refused(place: Place, tmp_path: Path) -> None:
+    branch(place)
+    runner = place.runner(request(place))
+    hurry(place)
+    assert runner.job("evaluate", "evaluate")[-1].code == 0
+    fresh(place)
+    shards(place)[0].unlink()
+    shards(place)[0].with_name("00000000-00000099.parquet").symlink_to("/etc/hostname")
+    step = failed(runner.job("evaluate", "evaluate", part="2"))
+    assert "cannot be read as a plain file" in step.told
 
 
 def smuggle_code(folder: Path) -> None:
