@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -72,9 +72,12 @@ class Elementwise(ABC):
 
     Attributes:
         leak: f(x) / x below zero, of functions that are x above it; NaN of all others.
+        run_error: bound on the absolute error of a float32 run, which libraries approximate as they
+            like; infinite where nothing is known. (`deployment.py` has that of leaky ReLUs.)
     """
 
     leak: float = math.nan
+    run_error: ClassVar[float] = math.inf
 
     @property
     @abstractmethod
@@ -238,7 +241,13 @@ class LeakyReLU(Elementwise):
 
 
 class SShaped(Elementwise):
-    """Convex below zero, concave above, with values between two asymptotes."""
+    """Convex below zero, concave above, with values between two asymptotes.
+
+    Runtimes compute them by rational approximations; a test compares onnxruntime's with `run_error`
+    on a dense grid.
+    """
+
+    run_error: ClassVar[float] = 2.0**-19
 
     @property
     def roundings(self) -> int:

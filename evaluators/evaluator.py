@@ -20,6 +20,7 @@ from evaluators import deterministic, falsification, probabilistic
 from evaluators.errors import CatalogueError, ContradictionError
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.problem import Problem
+from evaluators.replay import why_not_replayed
 from evaluators.verdict import Status, Verdict
 
 PREDICTION = "prediction"
@@ -217,7 +218,8 @@ def why_not_witness(problem: Problem, row: int, witness: Tensor | None) -> str:
     """Why a claimed witness is none; empty when it is one.
 
     A witness lies in the region (exact arithmetic), is finite, and is not classified as the label
-    by the network in float64 and in float32; a tie with the label counts as another class.
+    by the network in float64 and in float32, nor by onnxruntime where the network came from a file;
+    a tie with the label counts as another class.
     """
     if witness is None:
         return "there is no witness"
@@ -236,7 +238,9 @@ def why_not_witness(problem: Problem, row: int, witness: Tensor | None) -> str:
         others = torch.cat((logits[:label], logits[label + 1 :]))
         if not bool(torch.isfinite(logits).all()) or float(logits[label]) > float(others.max()):
             return f"the witness is classified as the label in {dtype}"
-    return ""
+    if problem.network.runtime is None:
+        return ""
+    return why_not_replayed(problem.network.runtime, witness.detach().cpu().float().numpy(), label)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -4,15 +4,18 @@ On import every linear operator becomes an affine map; what remains is elementwi
 of branches and max-pooling. Bound-propagation methods are written for these four kinds.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluators.affine import AffineMap, Shape
@@ -75,6 +78,8 @@ class MaxPool:
         return tuple(self(torch.zeros(1, *self.input_shape)).shape[1:])
 
 
+Runtime = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
 Operation = Input | AffineMap | Elementwise | Sum | MaxPool
 
 
@@ -99,9 +104,14 @@ class Network:
     """A deterministic classifier: the last node's entries are the logits.
 
     Weights are held in float64, into which float32 weights convert exactly; `to` gives copies.
+
+    Attributes:
+        nodes: in topological order, the input first.
+        runtime: the file that it was read from, as a deployed runtime runs it: logits of one input
+            in row-major order. None where there is no file.
     """
 
-    def __init__(self, nodes: tuple[Node, ...]) -> None:
+    def __init__(self, nodes: tuple[Node, ...], runtime: Runtime | None = None) -> None:
         if not nodes or not isinstance(nodes[0].operation, Input):
             raise ValueError("A network begins with its input.")
         for position, node in enumerate(nodes):
@@ -110,6 +120,7 @@ class Network:
         if len(nodes[-1].shape) != 1:
             raise ValueError(f"The output has shape {nodes[-1].shape}, not one logit per class.")
         self.nodes = nodes
+        self.runtime = runtime
         self._copies: dict[tuple[torch.dtype, torch.device], Network] = {}
 
     @property

@@ -4,6 +4,7 @@ of `evaluators._operators`, and every reason for a refusal is listed at once.
 Trusted: the onnx and protobuf parsers; onnxruntime, against which the result is compared.
 """
 
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -21,6 +22,7 @@ from evaluators._operators.builder import (
     Builder,
     Operator,
     OperatorProblemError,
+    Traced,
     require_size,
 )
 from evaluators._operators.declaration import Declaration
@@ -34,6 +36,7 @@ from evaluators.onnx_checks import (
     title_of,
     usage_problems,
 )
+from evaluators.onnx_compare import Imported, compare
 from evaluators.onnx_file import (
     array_of,
     output_problem,
@@ -43,7 +46,7 @@ from evaluators.onnx_file import (
     whole_shape,
 )
 from evaluators.onnx_rules import Rule, first, printable, quoted, told
-from evaluators.onnx_runtime import compare, cost
+from evaluators.onnx_runtime import Runtime, cost
 
 MAX_FOLDED = 2**22
 """Entries of all constants that are worked out, beyond twice those in the file."""
@@ -59,6 +62,7 @@ def import_onnx(
     *,
     shape: Shape | None = None,
     classes: int | None = None,
+    salt: str | None = None,
 ) -> Network:
     """Read a classifier.
 
@@ -67,14 +71,17 @@ def import_onnx(
         samples: real inputs `[n, *shape]` on which to compare with onnxruntime, besides random
             ones in [0, 1].
         shape, classes: of the inputs and the logits, if only these will do.
+        salt: of the random numbers on which to compare; drawn here and now if None.
 
     Raises:
         UnsupportedModelError: with every problem found, one sentence each.
     """
-    return _import(read_bytes(path), path, samples, Wanted(shape, classes))
+    return _import(read_bytes(path), path, samples, Wanted(shape, classes), salt)
 
 
-def import_free(data: bytes, path: Path, samples: NDArray[np.float32]) -> Network:
+def import_free(
+    data: bytes, path: Path, samples: NDArray[np.float32], salt: str | None = None
+) -> Network:
     """Read a network that was made to be verified: any shapes, in row-major order.
 
     Its input may have any fixed shape, with or without a batch dimension; outputs are one row of
@@ -84,11 +91,12 @@ def import_free(data: bytes, path: Path, samples: NDArray[np.float32]) -> Networ
         data: the file's bytes.
         path: for messages.
         samples: inputs `[n, entries]` on which to compare with onnxruntime.
+        salt: as of `import_onnx`.
 
     Raises:
         UnsupportedModelError: with every problem found, one sentence each.
     """
-    return _import(data, path, samples, Wanted(free=True))
+    return _import(data, path, samples, Wanted(free=True), salt)
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,11 @@ class Wanted:
 
 
 def _import(
-    data: bytes, path: Path, samples: NDArray[np.float32] | None, wanted: Wanted
+    data: bytes,
+    path: Path,
+    samples: NDArray[np.float32] | None,
+    wanted: Wanted,
+    salt: str | None,
 ) -> Network:
     model = parse(data, path)
     problems = static_problems(model)
@@ -109,8 +121,10 @@ def _import(
         problems = usage_problems(model, _opset(model))
     if problems:
         raise _refusal(path, problems)
-    network = _translate(model, path, wanted)
-    compare(network, data, path, samples, free=wanted.free)
+    builder, network = _translate(model, path, wanted)
+    runtime = network.runtime = Runtime(data)
+    imported = Imported(network, runtime, builder, model, path, wanted.free)
+    compare(imported, samples, salt or secrets.token_hex(16))
     return network
 
 
@@ -123,12 +137,12 @@ def _opset(model: onnx.ModelProto) -> int:
     return int(next(versions))
 
 
-def _translate(model: onnx.ModelProto, path: Path, wanted: Wanted) -> Network:
+def _translate(model: onnx.ModelProto, path: Path, wanted: Wanted) -> tuple[Builder, Network]:
     builder = _begin(model.graph, path, wanted)
     problems = _input_problems(builder.nodes[0].shape, wanted)
     opset = _opset(model)
-    for node in model.graph.node:
-        if not _step(builder, node, opset, problems, free=wanted.free):
+    for number in range(len(model.graph.node)):
+        if not _traced(builder, model.graph, number, opset, problems, free=wanted.free):
             break
     problems += contradictions(model.graph, _known(builder))
     value = model.graph.output[0]
@@ -151,7 +165,7 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Wanted) -> Network:
         problems = [*_finite_problems(network), *_cost_problems(network)]
     if problems:
         raise _refusal(path, problems)
-    return network
+    return builder, network
 
 
 def _known(builder: Builder) -> dict[str, tuple[int, Shape]]:
@@ -203,6 +217,29 @@ def _output_problems(value: onnx.ValueInfoProto, shape: Shape, wanted: Wanted) -
 def row_text(shape: Shape) -> str:
     """A value's shape in a message."""
     return "[" + ", ".join(["batch", *map(str, shape)]) + "]"
+
+
+def _traced(
+    builder: Builder,
+    graph: onnx.GraphProto,
+    number: int,
+    opset: int,
+    problems: list[str],
+    *,
+    free: bool,
+) -> bool:
+    """Take one node, and note what it became; whether to go on."""
+    node, first = graph.node[number], len(builder.nodes)
+    goes_on = _step(builder, node, opset, problems, free=free)
+    inputs, outputs = (
+        {name: builder.values[name] for name in names if name in builder.values}
+        for names in (node.input, node.output)
+    )
+    if outputs:
+        last = len(builder.nodes)
+        builder.trace.append(Traced(number, first, last, inputs, outputs))
+    builder.folded_names |= {name for name in node.output if name in builder.constants}
+    return goes_on
 
 
 def _step(

@@ -4,8 +4,10 @@ The only file that imports onnxruntime.
 """
 
 import os
+from collections.abc import Mapping
+from functools import cached_property
 from math import prod
-from pathlib import Path
+from typing import Any
 
 # Read when the library is loaded. Since 1.29 its Linux builds, too, send facts about the models
 # that are run to its makers; nothing about a submission leaves this machine.
@@ -13,91 +15,55 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 
 from evaluators.affine import AffineMap
 from evaluators.elementwise import Elementwise, LeakyReLU
-from evaluators.errors import UnsupportedModelError
 from evaluators.network import MaxPool, Network, Node
-from evaluators.onnx_rules import Rule, told
 
 
-class Runtime:
-    """A model in onnxruntime, quiet and on one thread, asked about one input at a time."""
+class Session:
+    """A model in onnxruntime, quiet and on one thread: named inputs in, named outputs out.
 
-    def __init__(self, data: bytes) -> None:
+    `plain` runs the graph as it is written, without what the runtime makes of it.
+    """
+
+    def __init__(self, data: bytes, *, plain: bool = False) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
+        if plain:
+            level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.graph_optimization_level = level
         self._session = onnxruntime.InferenceSession(
             data, options, providers=["CPUExecutionProvider"]
         )
-        self._input = self._session.get_inputs()[0]
+        self.inputs = self._session.get_inputs()
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """All outputs by name."""
+        results = map(np.asarray, self._session.run(self._outputs, dict(feeds)))
+        return dict(zip(self._outputs, results, strict=True))
+
+
+class Runtime:
+    """A model as it is deployed, asked about one input at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @cached_property
+    def _session(self) -> Session:
+        return Session(self._data)
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """The output, in its own shape, of an input given in row-major order; batch size 1."""
-        sizes = self._input.shape
+        (source, *_) = self._session.inputs
+        sizes = source.shape
         shape = [size if isinstance(size, int) and size > 0 else 1 for size in sizes]
-        result = self._session.run(None, {self._input.name: x.reshape(shape)})[0]
-        return np.asarray(result)
-
-
-def compare(
-    network: Network,
-    data: bytes,
-    path: Path,
-    samples: NDArray[np.float32] | None,
-    *,
-    free: bool,
-) -> None:
-    """Refuse a network whose logits are not onnxruntime's."""
-
-    def refusal(sentence: str) -> UnsupportedModelError:
-        return UnsupportedModelError(told(Rule.RUNTIME, f"{path.name}: {sentence}"))
-
-    inputs = _samples(network, samples, free=free)
-    try:
-        runtime = Runtime(data)
-        outputs = [runtime(x) for x in inputs]
-        theirs = np.stack([y.reshape(-1) for y in outputs]) if free else np.concatenate(outputs)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:160]
-        raise refusal(f"onnxruntime cannot run it ({reason})") from error
-    try:
-        rows = [network(torch.from_numpy(x[None]).double()) for x in inputs]
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:160]
-        raise refusal(f"its operators' shapes do not fit ({reason})") from error
-    ours = torch.cat(rows).numpy()
-    if theirs.shape != ours.shape:
-        raise refusal(f"onnxruntime gives logits of shape {theirs.shape}, not {ours.shape}")
-    where = "on inputs of the region" if free else "on inputs in [0, 1]"
-    if not np.isfinite(theirs).all() or not np.isfinite(ours).all():
-        raise refusal(f"its logits are not finite {where}")
-    worst = float(np.abs(theirs - ours).max())
-    allowed = 1e-4 * (1.0 + float(np.abs(ours).max()))
-    if worst > allowed:
-        raise refusal(
-            f"the imported network's logits differ from onnxruntime's by {worst:.2g}"
-            f" (allowed {allowed:.2g})"
-        )
-
-
-def _samples(
-    network: Network, samples: NDArray[np.float32] | None, *, free: bool
-) -> NDArray[np.float32]:
-    """The inputs on which to compare: those given, and random ones in [0, 1] unless free."""
-    generator = np.random.Generator(np.random.Philox(key=20))
-    count = 4 if cost(network) < 2**28 else 1
-    random = generator.random((count, *network.input_shape), dtype=np.float32)
-    if samples is None:
-        return random
-    if free:
-        if samples[0].size != prod(network.input_shape):
-            return random  # whoever asks will notice
-        return samples[:8].reshape(-1, *network.input_shape)
-    return np.concatenate((random, samples[:8]))
+        (result,) = self._session({source.name: x.reshape(shape)}).values()
+        return result
 
 
 def products(network: Network) -> int:

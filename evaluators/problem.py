@@ -191,6 +191,8 @@ class Problem:
         seed: key of the random streams of this evaluation.
         evidence: whether verdicts shall carry certificates, where the method can write them.
         devices: others of the kind that `x` is on, which may count samples along.
+        deployed: whether a proof must hold for every float32 run of the network, too, as somebody
+            deploys it (`deployment.py`), not in real arithmetic alone.
     """
 
     network: Network | SmoothedNetwork
@@ -202,6 +204,7 @@ class Problem:
     seed: int = 0
     evidence: bool = False
     devices: tuple[torch.device, ...] = ()
+    deployed: bool = True
 
     def __post_init__(self) -> None:
         batch, shape = self.x.shape[0], tuple(self.x.shape[1:])

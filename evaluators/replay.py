@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.certificate import BOX, Refutation
-from evaluators.onnx_runtime import Runtime
+from evaluators.network import Runtime
 
 
 def why_not_replayed(runtime: Runtime, x: NDArray[np.float32], label: int) -> str:

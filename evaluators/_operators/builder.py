@@ -57,6 +57,24 @@ class Operator:
     opset: int
 
 
+@dataclass(frozen=True)
+class Traced:
+    """An operator of the file and the nodes that it became.
+
+    Attributes:
+        node: its place in the file's graph.
+        first, last: positions of the nodes that it made, the last one excluded.
+        inputs, outputs: positions of the nodes that compute its values, by their names in the file;
+            constants are not among them.
+    """
+
+    node: int
+    first: int
+    last: int
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+
+
 @dataclass
 class Builder:
     """The canonical graph while it is being made.
@@ -70,6 +88,8 @@ class Builder:
         kept: bytes of all affine maps so far.
         folded, folds: entries of all constants worked out so far, and how many they are.
         bare: positions of values that have no batch dimension (`unbatched.py`).
+        trace: what each operator of the file became, in its order.
+        folded_names: the constants that were worked out.
     """
 
     nodes: list[Node]
@@ -81,6 +101,8 @@ class Builder:
     folded: int = 0
     folds: int = 0
     bare: set[int] = field(default_factory=set)
+    trace: list[Traced] = field(default_factory=list)
+    folded_names: set[str] = field(default_factory=set)
 
     @classmethod
     def begin(cls, name: str, shape: Shape) -> "Builder":

@@ -55,7 +55,9 @@ class Around:
         layers: dict[int, LayerBounds] = {}
         rates = Rates(steps, tolerance=TOLERANCE)
         complete = problem.evidence
-        unrolling = Unrolling(network, x, problem.region, rates, deadline, layers, complete)
+        unrolling = Unrolling(
+            network, x, problem.region, rates, deadline, layers, complete, problem.deployed
+        )
         unrolled = unrolling()
         margins = margin_rows(problem.labels.cpu(), network.classes)[0]
         goals = unrolled.express(len(network.nodes) - 1, csr_array(margins.numpy()))

@@ -11,6 +11,9 @@ absolute coefficients and M the largest of (|W||z| + |b|), an affine step loses 
 γ·‖A‖₁·M, an elementwise one 2u·‖A'‖₁·max|z| + γ·‖A‖₁·max|intercept|, where ‖A'‖₁ is at most ‖A‖₁
 times the steepest slope. Norms are themselves computed, to a relative error of far less than the
 share by which `settle` inflates the slack.
+
+Where the bounds are to hold for float32 runs, too, a row also loses at each node the sum of its
+absolute coefficients times that node's `Relaxed.run_error`.
 """
 
 from collections.abc import Callable
@@ -125,6 +128,9 @@ class _Walk:
         """Replace rows at a node by rows at its parents."""
         node = self.relaxed.network.nodes[position]
         operation = node.operation
+        error = self.relaxed.run_error(position)
+        if error is not None:
+            self.slack += dot(current.rows.abs(), error[self.examples])
         if isinstance(operation, Sum):
             for parent in node.parents:
                 self.deposit(parent, current)

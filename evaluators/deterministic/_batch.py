@@ -142,7 +142,9 @@ class _Padding(NamedTuple):
         units = []
         for sizes in own:
             layers = zip(firsts, sizes, strict=False)
-            units.append(torch.cat([torch.arange(at, at + count) for at, count in layers]))
+            spans = [torch.arange(at, at + count) for at, count in layers]
+            # An example may have no units at all.
+            units.append(torch.cat([torch.arange(0), *spans]))
         return cls(parts[0].system.inputs, common, max(len(part) for part in parts), units)
 
     def rows(self, tensors: Sequence[Tensor]) -> Tensor:

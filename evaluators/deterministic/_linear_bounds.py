@@ -8,6 +8,7 @@ from torch import Tensor
 
 from evaluators.affine import AffineMap, Diagonal
 from evaluators.deterministic._backward import lower_bounds, unit_rows
+from evaluators.deterministic._concretization import settle
 from evaluators.deterministic._intervals import Interval, propagate
 from evaluators.deterministic._places import Place, places
 from evaluators.deterministic._relaxation import ADAPTIVE, Relaxation
@@ -90,11 +91,12 @@ def _relaxed(problem: Problem, relaxation: Relaxation, wanted: Wanted) -> Relaxe
     assert isinstance(problem.network, Network)
     network = problem.network.to(torch.float64, problem.x.device)
     hull = Interval(*problem.region.hull(problem.x))
-    relaxed = Relaxed(network, problem.x.double(), problem.region, [hull], relaxation)
+    deployed = problem.deployed
+    relaxed = Relaxed(network, problem.x.double(), problem.region, [hull], relaxation, deployed)
     refinable = _nonlinear_parents(network)
     for position, node in enumerate(network.nodes[1:], start=1):
         parents = [relaxed.bounds[parent] for parent in node.parents]
-        relaxed.bounds.append(propagate(node.operation, parents))
+        relaxed.bounds.append(propagate(node.operation, parents, deployed=deployed))
         if position in refinable and wanted(network, position):
             if problem.region.norm is Norm.LINF and _interval_is_exact(network, position):
                 continue
@@ -188,6 +190,9 @@ def _refine_by_planes(
     for examples, index, real in _groups(undecided, _row_capacity(relaxed.network, position)):
         start, rows, constant = unit_rows(relaxed.network, position, index)
         found = lower_bounds(relaxed, start, sign * rows, examples, constant=sign * constant)
+        error = relaxed.run_error(position)
+        if start != position and error is not None:
+            found = settle(found, error.flatten(1)[examples[:, None], index])
         owner = examples[:, None].expand_as(index)[real]
         _tighten(bound, owner, index[real], found[real], sign)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from evaluators.affine import AffineMap
+from evaluators.deployment import run_error
 from evaluators.deterministic._intervals import Interval
 from evaluators.deterministic._relaxation import Lines, Planes, Relaxation
 from evaluators.elementwise import Elementwise
@@ -32,6 +33,7 @@ class Relaxed:
         region: the perturbations.
         bounds: of each node so far, `[batch, *shape]`.
         relaxation: which linear bounds stand for non-linear operations.
+        deployed: whether the bounds hold for the values of float32 runs, too.
     """
 
     network: Network
@@ -39,10 +41,12 @@ class Relaxed:
     region: Region
     bounds: list[Interval]
     relaxation: Relaxation
+    deployed: bool = False
     _lines: dict[int, Lines | Planes] = field(default_factory=dict)
     _extents: dict[int, Extent] = field(default_factory=dict)
     _largest: dict[int, Tensor] = field(default_factory=dict)
     _sizes: dict[int, Tensor] = field(default_factory=dict)
+    _errors: dict[int, Tensor | None] = field(default_factory=dict)
 
     def lines(self, position: int) -> Lines | Planes:
         """The linear bounds of a non-linear node, made once its input's bounds are final."""
@@ -70,6 +74,20 @@ class Relaxed:
         if position not in self._largest:
             self._largest[position] = self.bounds[position].magnitude.flatten(1).amax(1)
         return self._largest[position]
+
+    def run_error(self, position: int) -> Tensor | None:
+        """`[batch, *shape]`: what a float32 run may do to a node's entries by itself.
+
+        None where it is nothing, or where only real arithmetic is asked about.
+        """
+        if not self.deployed:
+            return None
+        if position not in self._errors:
+            node = self.network.nodes[position]
+            error = run_error(node.operation, [self.bounds[p].magnitude for p in node.parents])
+            shape = (len(self.x), *node.shape)
+            self._errors[position] = None if error is None else error.expand(shape)
+        return self._errors[position]
 
     def size(self, position: int) -> Tensor:
         """`[batch]`: largest absolute value any sum at this node can pass through on the way.

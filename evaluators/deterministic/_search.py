@@ -37,6 +37,10 @@ TARGET = 1e-3
 
 SMALLEST_TARGET = 1e-9
 
+AIM = 1.1
+"""How far above what rounding took the search aims: domains differ, and a proof that fails costs a
+split."""
+
 PAYS, SHORTER = 0.2, 0.8
 """Share of domains that clipping should close; the distance to a proof at which it is tried
 shrinks by the second number where it closes fewer, and grows where it closes more."""
@@ -93,8 +97,8 @@ class Search:
 
     def __post_init__(self) -> None:
         self.system = System.of(self.unrolled, self.x, self.region)
-        weight, bias = self.goals.weight.float(), self.goals.bias.float()
-        self._goals32 = Rows(weight, bias, self.goals.lost)
+        # What rounding takes from a proof, as far as it is known: the search aims above that.
+        self._taken = torch.zeros_like(self.goals.bias)
         self._roots = torch.full_like(self.goals.bias, -torch.inf)
         self._closed = torch.full_like(self.goals.bias, torch.inf)
         self._reach = self._farthest = torch.inf
@@ -114,6 +118,10 @@ class Search:
             around.problem.evidence,
             around.layers,
         )
+
+    @cached_property
+    def _weight32(self) -> Tensor:
+        return self.goals.weight.float()
 
     @property
     def over(self) -> bool:
@@ -164,7 +172,9 @@ class Search:
 
     def batch(self, domains: Domains) -> Batch:
         """The domains as rows."""
-        return Batch.of(self.system, self.lines, self._goals32, domains)
+        bias = (self.goals.bias - self._taken).float()
+        goals = Rows(self._weight32, bias, self.goals.lost)
+        return Batch.of(self.system, self.lines, goals, domains)
 
     def improved(self, domains: Domains, found: Ascent) -> Domains:
         """The domains with the slopes and multipliers that an ascent found, as they are stored."""
@@ -197,6 +207,7 @@ class Search:
         if not len(hopeful):
             return domains
         bounds = self._prove(domains.select(hopeful))
+        domains = self._lowered(domains, hopeful, bounds)
         # Cuts only say what holds where the margin is at most their target.
         bounds = torch.minimum(bounds, domains.select(hopeful).targets)
         if at_root:
@@ -211,6 +222,20 @@ class Search:
         left = torch.ones(len(domains), dtype=torch.bool)
         left[done] = False
         return domains.select(left.nonzero()[:, 0])
+
+    def _lowered(self, domains: Domains, rows: Tensor, proved: Tensor) -> Domains:
+        """Learn from proofs of some domains what rounding takes, and lower what it thought."""
+        thought, goals = domains.bounds[rows].double(), domains.goals[rows]
+        missing = (thought - proved).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
+        # A bound that is larger than was thought is no measure of rounding, nor one far below 0.
+        failed = (thought > 0) & (proved <= 0) | (self.visited == len(self.goals))
+        short = torch.where(failed, missing, 0.0) * AIM
+        self._taken = self._taken + torch.zeros_like(self._taken).scatter_reduce_(
+            0, goals, short, "amax"
+        )
+        bounds = domains.bounds.clone()
+        bounds[rows] = bounds[rows] - short.to(bounds)
+        return replace(domains, bounds=bounds)
 
     def take(self) -> Domains:
         """The domains to split next; none where some had no unit to split and were decided."""

@@ -11,7 +11,7 @@ whatever lies between them (convolutions, residual sums, normalisation): a handf
 matrices, usually a few per cent of the network's neurons, in which thousands of linear bounds are
 a few matrix products. `lost` bounds what rounding did to the coefficients, times the largest
 values that they multiply in the region, so that what is proved about the system is proved about
-the network.
+the network; and, where that is asked, what float32 runs lose between the units.
 """
 
 from dataclasses import dataclass, field, replace
@@ -25,6 +25,7 @@ from scipy.sparse import csr_array, issparse
 from torch import Tensor
 
 from evaluators.affine import AffineMap
+from evaluators.deployment import run_error
 from evaluators.deterministic._intervals import Interval
 from evaluators.elementwise import Elementwise, LeakyReLU
 from evaluators.errors import ContradictionError
@@ -116,12 +117,15 @@ class Unrolled:
         network: in float64 on the CPU; its pooling is rewritten.
         bounds: of every node so far, `[1, *shape]`.
         layers: of every elementwise node so far that has units.
+        deployed: whether all of it holds for the values of float32 runs, too.
     """
 
     network: Network
     bounds: list[Interval]
     layers: list[Layer] = field(default_factory=list)
+    deployed: bool = False
     _sizes: dict[int, float] = field(default_factory=dict)
+    _errors: dict[int, Array | None] = field(default_factory=dict)
 
     @property
     def inputs(self) -> int:
@@ -155,6 +159,17 @@ class Unrolled:
                 value = value + node.operation.bias.abs()
             self._sizes[position] = float(value.max()) * (1 + 1e-6)
         return self._sizes[position]
+
+    def run_error(self, position: int) -> Array | None:
+        """What a float32 run may do to a node's entries by itself, flat; None where nothing."""
+        if not self.deployed:
+            return None
+        if position not in self._errors:
+            node = self.network.nodes[position]
+            error = run_error(node.operation, [self.bounds[p].magnitude for p in node.parents])
+            spread = None if error is None else error.expand(1, *node.shape).flatten().numpy()
+            self._errors[position] = spread
+        return self._errors[position]
 
     def around(self, rows: Rows) -> "Neighbourhood":
         """What rows depend on: in convolutional networks a small part of the columns."""
@@ -233,6 +248,9 @@ class _Walk:
         """Replace rows at a node by rows at its parents and at units."""
         node = self.unrolled.network.nodes[position]
         operation = node.operation
+        error = self.unrolled.run_error(position)
+        if error is not None:
+            self.lost += abs(rows) @ error
         if isinstance(operation, Sum):
             for parent in node.parents:
                 self.deposit(parent, rows)

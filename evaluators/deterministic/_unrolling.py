@@ -63,6 +63,7 @@ class Unrolling:
         deadline: past it, the unrolling fails.
         evidence: of the bounds, by elementwise node; collected if it is not None.
         complete: whether the evidence has to prove every bound; else zonotopes may decide entries.
+        deployed: whether bounds hold for the values of float32 runs, too.
     """
 
     network: Network
@@ -72,6 +73,7 @@ class Unrolling:
     deadline: Deadline
     evidence: dict[int, LayerBounds] | None = None
     complete: bool = True
+    deployed: bool = False
     result: Unrolled = field(init=False)
     _final: set[int] = field(default_factory=lambda: {0})
 
@@ -83,13 +85,17 @@ class Unrolling:
         """
         if _products(self.network) > MOST_PRODUCTS:
             raise UnrollingError("network too large to be unrolled")
-        self.result = Unrolled(self.network, [Interval(*self.region.hull(self.x))])
+        first = [Interval(*self.region.hull(self.x))]
+        self.result = Unrolled(self.network, first, deployed=self.deployed)
         bounds = self.result.bounds
-        zonotopes = None if self.complete else Zonotopes.of(self.network, bounds[0])
+        zonotopes = None
+        if not self.complete:
+            zonotopes = Zonotopes.of(self.network, bounds[0], deployed=self.deployed)
         for position, node in enumerate(self.network.nodes[1:], start=1):
             if isinstance(node.operation, Elementwise):
                 self._bound(node.parents[0], position, node.operation, zonotopes)
-            bounds.append(propagate(node.operation, [bounds[p] for p in node.parents]))
+            parents = [bounds[p] for p in node.parents]
+            bounds.append(propagate(node.operation, parents, deployed=self.deployed))
             if zonotopes is not None:
                 zonotopes.step(position, bounds)
         return self.result

@@ -5,7 +5,7 @@ window through the backward pass does the same arithmetic as `_backward.py` on a
 memory. Where a window (see `_places.py`) reaches over the edge of a plane, there is nothing but
 padding: there, coefficients are made zero as soon as they meet values.
 
-The rounding slack is that of `_backward.py`.
+The slack, for rounding here and in float32 runs, is that of `_backward.py`.
 """
 
 from dataclasses import dataclass, field
@@ -62,6 +62,9 @@ def window_lower_bounds(
     walk = _WindowWalk(
         relaxed, plan, spot, examples, place // width, place % width, waiting, constant
     )
+    error = relaxed.run_error(start)
+    if at != start and error is not None:
+        walk.slack += error.flatten(1)[owner, entry]
     for position in range(at, 0, -1):
         if position in walk.waiting:
             walk.step(position, walk.waiting.pop(position))
@@ -156,6 +159,10 @@ class _WindowWalk:
         """Replace rows at a node by rows at its parents."""
         node = self.relaxed.network.nodes[position]
         operation = node.operation
+        error = self.relaxed.run_error(position)
+        if error is not None:
+            # Beyond the edge there is no value, and so no error.
+            self.slack += (current.rows.abs() * self.cut(position, error)).sum((1, 2, 3))
         if isinstance(operation, Elementwise):
             self.deposit(node.parents[0], position, self.elementwise(position, current))
         elif isinstance(operation, Sum):

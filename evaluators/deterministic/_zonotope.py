@@ -11,13 +11,14 @@ entries, where a backward pass is needed for each; its bounds are those of Fast-
 What they decide needs no backward pass. `lost` holds all rounding, and grows as intervals do.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import torch
 from torch import Tensor
 
 from evaluators.affine import AffineMap
+from evaluators.deployment import run_error
 from evaluators.deterministic._intervals import Interval
 from evaluators.elementwise import Elementwise, LeakyReLU
 from evaluators.network import Input, Network, Sum
@@ -131,14 +132,16 @@ class Zonotopes:
     Attributes:
         network: in float64 on the CPU.
         symbols: number of symbols so far.
+        deployed: whether they hold for the values of float32 runs, too.
     """
 
     network: Network
     symbols: int
     _known: dict[int, Zonotope] = field(default_factory=dict)
+    deployed: bool = False
 
     @classmethod
-    def of(cls, network: Network, box: Interval) -> "Zonotopes | None":
+    def of(cls, network: Network, box: Interval, *, deployed: bool = False) -> "Zonotopes | None":
         """Those of the input; None where they do not pay or do not cover the network."""
         inputs = box.lower.numel()
         covered = all(
@@ -147,7 +150,7 @@ class Zonotopes:
         )
         if inputs > FEW_INPUTS or not covered:
             return None
-        return cls(network, inputs, {0: Zonotope.of_box(box)})
+        return cls(network, inputs, {0: Zonotope.of_box(box)}, deployed)
 
     def interval(self, position: int) -> Interval | None:
         """Bounds of a node, if its zonotope is known."""
@@ -195,3 +198,8 @@ class Zonotopes:
             if (self.symbols + new) * prod(node.shape) <= MOST_COEFFICIENTS:
                 self._known[position] = first.bent(operation, within, self.symbols)
             self.symbols += new
+        if self.deployed and position in self._known:
+            error = run_error(operation, [bounds[p].magnitude for p in node.parents])
+            if error is not None:
+                known = self._known[position]
+                self._known[position] = replace(known, lost=up(known.lost + error))
