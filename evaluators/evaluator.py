@@ -21,7 +21,7 @@ from evaluators.errors import CatalogueError, ContradictionError
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.problem import Problem
 from evaluators.replay import why_not_replayed
-from evaluators.verdict import Status, Verdict
+from evaluators.verdict import Deployment, Status, Verdict
 
 PREDICTION = "prediction"
 """Stage of an example that is decided by running the network on it."""
@@ -155,6 +155,9 @@ class Evaluator(ABC):
         elif verdict.status is Status.FALSIFIED:
             reason = why_not_witness(problem, row, verdict.witness)
         if not reason:
+            if verdict.status is Status.CERTIFIED and self.accepts is Network:
+                kind = Deployment.FLOAT32 if problem.deployed else Deployment.REAL
+                return replace(verdict, deployment=kind)
             return verdict
         return Verdict(
             Status.UNKNOWN,

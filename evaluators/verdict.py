@@ -51,6 +51,15 @@ class Sampling:
     statistics: tuple[tuple[str, float], ...] = ()
 
 
+class Deployment(StrEnum):
+    """Which runs of a network a deterministic proof is about."""
+
+    FLOAT32 = "float32"
+    """Every run in float32, in whatever order it sums, and real arithmetic."""
+    REAL = "real"
+    """Real arithmetic alone; the rounding of a float32 run may be larger than the margin."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """One example's answer.
@@ -69,6 +78,7 @@ class Verdict:
         sampling: the evidence of a probabilistic certificate.
         certificate: the evidence of a proof, where the problem asked for it and the method can
             write one; no part of the stored rows.
+        deployment: of a deterministic proof, which runs of the network it is about.
     """
 
     status: Status
@@ -82,3 +92,4 @@ class Verdict:
     note: str = ""
     sampling: Sampling | None = None
     certificate: Certificate | None = None
+    deployment: Deployment | None = None

@@ -94,6 +94,14 @@ DESCRIBED = (
         least=-1e30,
         most=1e30,
     ),
+    Column(
+        "deployment",
+        "text",
+        "What the proof is about: float32, every float32 run of the network and real arithmetic; "
+        "real, real arithmetic alone, which does not count as certified.",
+        "nothing deterministic was proved",
+        3,
+    ),
     Column("seconds", "number", "Time spent on the example, in seconds."),
     Column("stage", "text", "The evaluator that decided, or prediction.", form=NAME),
     Column("note", "text", "Why an example is unknown, or what else is to be known."),

@@ -18,6 +18,13 @@ class InputError(Exception):
         return "\n".join(self.problems)
 
 
+class WithdrawnError(InputError):
+    """An evaluation is withdrawn: the deployed model is not what was proved something about.
+
+    What was computed beside it cannot be trusted and is not kept; the exit code is 1.
+    """
+
+
 class TimeUpError(Exception):
     """The time that was given is over; what was finished is kept, and the exit code is 4."""
 

@@ -13,13 +13,13 @@ import pandas as pd
 
 from leaderboard.data_files import sha256_of
 from leaderboard.dataset import find_dataset, load_split
-from leaderboard.errors import BugError, InputError, TimeUpError
+from leaderboard.errors import BugError, InputError, TimeUpError, WithdrawnError
 from leaderboard.evidence import beside, join
 from leaderboard.parts import folder_of
 from leaderboard.project import Project
 from leaderboard.provenance import describe
 from leaderboard.question import Question, Shard, combined_sha256
-from leaderboard.results import COLUMNS, Results, read, results_path, write
+from leaderboard.results import COLUMNS, Results, read, read_provenance, results_path, write
 from leaderboard.run import code_digest, cut, fingerprint
 from leaderboard.setting import Setting, SmoothingProtocol
 from leaderboard.split import Split, present
@@ -153,6 +153,8 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
     parts = folder_of(target) / f"{digest[:16]}-{code_digest()[:16]}"
     if request.evidence and question.sigma is None:
         question = replace(question, evidence=parts)
+    if not request.fresh:
+        question = replace(question, salt=_salt_of(parts) or question.salt)
     before = None if request.fresh or not target.exists() else _stored(target)
     if before is not None and before.provenance.fingerprint != digest:
         _refuse_fewer(before, question, len(examples))
@@ -186,6 +188,14 @@ def chosen(
         return examples, wanted.label, True
     count = request.examples
     return examples[:count], f"first {count} of {wanted.label}", False
+
+
+def _salt_of(parts: Path) -> str | None:
+    """The salt of the shards that are there already: an evaluation has one."""
+    for path in sorted(parts.glob("*.parquet")):
+        with suppress(InputError):
+            return read_provenance(path).salt
+    return None
 
 
 def _stored(target: Path) -> Results:
@@ -266,6 +276,7 @@ def execute(
         InputError: nothing can be written; what was finished stays.
         TimeUpError: there was no time for all of it; what was finished stays.
         BugError: evaluators contradict each other; nothing of this evaluation stays.
+        WithdrawnError: so do a proof and the deployed model; nothing stays either.
     """
     if fresh:
         plan.forget()
@@ -283,7 +294,7 @@ def execute(
                 found.append(rows.assign(submission=plan.submission, setting=plan.setting.id))
                 write(plan.part(shard), found[-1], provenance)
                 progress(rows, False)
-    except BugError:
+    except (BugError, WithdrawnError):
         plan.forget()
         raise
     if (count := sum(map(len, found))) < len(plan.examples):

@@ -1,4 +1,4 @@
-"""Evidence of verdicts: replayed and proved where they are made, rechecked elsewhere.
+"""Evidence of verdicts: proved where they are made, rechecked elsewhere.
 
 Each shard of an evaluation writes a part, and the parts are joined into one file
 (`evaluators.evidence_archive`).
@@ -27,33 +27,11 @@ from evaluators.onnx_runtime import Runtime
 from evaluators.problem import Ball, Problem
 from evaluators.proofs import Proof, find_proofs
 from evaluators.recheck_reader import CheckedModel, read_model
-from evaluators.replay import why_not_replayed
 from evaluators.verdict import Status, Verdict
 from leaderboard.data_files import sha256_of
 from leaderboard.dataset import load_split
 from leaderboard.errors import InputError
 from leaderboard.question import Question
-
-
-def replayed(question: Question, problem: Problem, verdicts: list[Verdict]) -> list[Verdict]:
-    """The verdicts; a witness that does not refute in onnxruntime, too, decides nothing."""
-    if not isinstance(problem.network, Network):
-        return verdicts
-    labels = problem.labels.tolist()
-    return [
-        _replayed(question, verdict, label) for verdict, label in zip(verdicts, labels, strict=True)
-    ]
-
-
-def _replayed(question: Question, verdict: Verdict, label: int) -> Verdict:
-    if verdict.status is not Status.FALSIFIED or verdict.witness is None:
-        return verdict
-    witness = verdict.witness.detach().cpu().float().numpy()
-    runtime = _runtime(question.model, question.model_sha256)
-    reason = why_not_replayed(runtime, witness, label)
-    if not reason:
-        return verdict
-    return replace(verdict, status=Status.UNKNOWN, witness=None, margin=None, note=reason)
 
 
 @lru_cache(maxsize=2)

@@ -36,9 +36,10 @@ def network_of(question: Question) -> Network | SmoothedNetwork:
     """
     smoothed = question.sigma is not None and question.distribution is not None
     if question.parts:
-        base = _compose(question.parts, question.rule, question.dataset)
+        base = _compose(question.parts, question.rule, question.dataset, question.salt)
     else:
-        base = _load(question.model, question.model_sha256, question.dataset, "member")
+        model, sha256 = question.model, question.model_sha256
+        base = _load(model, sha256, question.dataset, "member", question.salt)
     if not smoothed:
         if not isinstance(base, Network):
             raise InputError("An ensemble is certified by smoothing only: give it noise.")
@@ -49,9 +50,9 @@ def network_of(question: Question) -> Network | SmoothedNetwork:
 
 
 @lru_cache(maxsize=2)
-def _compose(parts: tuple[Part, ...], rule: str, dataset: str) -> Network | Ensemble:
+def _compose(parts: tuple[Part, ...], rule: str, dataset: str, salt: str) -> Network | Ensemble:
     """The base classifier made of these files."""
-    networks = {part: _load(part.path, part.sha256, dataset, part.role) for part in parts}
+    networks = {part: _load(part.path, part.sha256, dataset, part.role, salt) for part in parts}
     members = [networks[part] for part in parts if part.role == "member"]
     denoiser = next((networks[part] for part in parts if part.role == "denoiser"), None)
     try:
@@ -63,11 +64,11 @@ def _compose(parts: tuple[Part, ...], rule: str, dataset: str) -> Network | Ense
 
 
 @lru_cache(maxsize=_KEPT)
-def _load(path: Path, sha256: str, dataset: str, role: Role) -> Network:
+def _load(path: Path, sha256: str, dataset: str, role: Role, salt: str) -> Network:
     """A network, read once a process as long as few others come between."""
     data, samples = find_dataset(dataset), _samples(dataset)
     try:
-        network = read_model(path, data.shape, len(data.classes), role, samples)
+        network = read_model(path, data.shape, len(data.classes), role, samples, salt)
     except UnsupportedModelError as error:
         raise InputError(*error.problems) from error
     if sha256_of(path) != sha256:
@@ -90,6 +91,7 @@ def read_model(
     classes: int,
     role: Role = "member",
     samples: Any = None,
+    salt: str | None = None,
 ) -> Network:
     """An ONNX classifier of inputs of this shape into so many classes, or a denoiser of them.
 
@@ -97,15 +99,15 @@ def read_model(
         UnsupportedModelError: with every reason why it is none.
     """
     if role == "denoiser":
-        return _read_denoiser(path, shape, samples)
-    return import_onnx(path, samples, shape=shape, classes=classes)
+        return _read_denoiser(path, shape, samples, salt)
+    return import_onnx(path, samples, shape=shape, classes=classes, salt=salt)
 
 
-def _read_denoiser(path: Path, shape: tuple[int, ...], samples: Any) -> Network:
+def _read_denoiser(path: Path, shape: tuple[int, ...], samples: Any, salt: str | None) -> Network:
     """A network from images to images; its output is one row, in row-major order."""
     if samples is None:
         samples = np.zeros((1, *shape), dtype=np.float32)
-    network = import_free(read_bytes(path), path, samples.reshape(len(samples), -1))
+    network = import_free(read_bytes(path), path, samples.reshape(len(samples), -1), salt)
     problems = []
     if network.input_shape != tuple(shape):
         needed = f"{row_text(shape)} is needed"

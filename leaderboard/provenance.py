@@ -49,6 +49,7 @@ def describe(
         threads=torch.get_num_threads(),
         seed=str(question.seed),
         distribution=question.distribution,
+        salt=question.salt,
         parameters=parameters_of(_files(question)),
         fingerprint=fingerprint,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,8 +1,9 @@
 """What is asked about a model, and how the work is cut into shards."""
 
 import hashlib
+import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 from pathlib import Path
@@ -61,6 +62,8 @@ class Question:
         parts: where the base classifier is made of several files, all of them; `model` is then
             the first member, and `model_sha256` is `combined_sha256`.
         rule: how the members of an ensemble are combined.
+        salt: of the random numbers on which the imported network is compared with onnxruntime:
+            drawn when a question is asked, after the model was submitted. Rows do not depend on it.
         device: as `--device`: cpu, cuda, cuda:N or several.
         evidence: the folder for the parts of a file of evidence, one a shard; None writes none.
             Verdicts do not depend on it.
@@ -81,6 +84,7 @@ class Question:
     complete: bool = True
     parts: tuple[Part, ...] = ()
     rule: str = ""
+    salt: str = field(default_factory=lambda: secrets.token_hex(16))
 
     @property
     def seed(self) -> int:

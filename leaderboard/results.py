@@ -27,7 +27,7 @@ from leaderboard.project import Project
 from leaderboard.setting import load_settings
 from leaderboard.tally import NUMBERS, TEXTS, Columns, Tally, Texts, count
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 _TYPES = {
@@ -76,6 +76,9 @@ class Provenance(BaseModel):
     """Of a smoothed model's noise; files of version 1 do not say it, and are all Gaussian."""
     parameters: int | None = None
     """Floating-point numbers in the model's files together; older files do not say it."""
+    salt: str | None = None
+    """Of the random numbers on which the model was compared with onnxruntime; older files, and
+    files of models that are not deterministic, may not say it."""
     fingerprint: str = ""
     created: str
     unchecked: str = ""

@@ -21,18 +21,20 @@ import torch
 
 import evaluators
 from evaluators.cascade import Cascade, default_stages
+from evaluators.deterministic.crown_ibp import CrownIBP
 from evaluators.errors import ContradictionError
 from evaluators.evaluator import PREDICTION as PREDICTION
 from evaluators.evaluator import Evaluator, catalogue, clean_margins
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.probabilistic._cost import estimate
 from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Sampling, Verdict
+from evaluators.spot_check import disagreement
+from evaluators.verdict import Deployment, Sampling, Status, Verdict
 from leaderboard.columns import plain
 from leaderboard.dataset import load_split as load_split
 from leaderboard.devices import devices_of
-from leaderboard.errors import BugError, InputError, unknown_name
-from leaderboard.evidence import replayed, write_part
+from leaderboard.errors import BugError, InputError, WithdrawnError, unknown_name
+from leaderboard.evidence import write_part
 from leaderboard.networks import network_of
 from leaderboard.question import Question, Shard, shards
 from leaderboard.results import frame
@@ -41,6 +43,9 @@ from leaderboard.smoothing import make_smoothing
 
 AnyEvaluator = Evaluator | Cascade
 
+ROUNDING = "proved in real arithmetic only: the rounding of a float32 run may exceed the margin"
+"""The note of an example that is proved, but not as it is deployed."""
+
 
 def evaluate(shard: Shard) -> pd.DataFrame:
     """The rows of one shard, without the columns `submission` and `setting`.
@@ -48,6 +53,7 @@ def evaluate(shard: Shard) -> pd.DataFrame:
     Raises:
         InputError: the model or the data cannot be used.
         BugError: an evaluator contradicts another, or itself; nothing may be stored.
+        WithdrawnError: the deployed model contradicts a proof; nothing may be stored either.
     """
     question = shard.question
     split = load_split(question.dataset)
@@ -66,11 +72,35 @@ def evaluate(shard: Shard) -> pd.DataFrame:
     )
     evaluator = make_evaluator(question, network)
     try:
-        verdicts = replayed(question, problem, evaluator(problem))
+        verdicts = evaluator(problem)
     except ContradictionError as error:
         raise BugError(str(error)) from error
+    if found := disagreement(problem, verdicts, question.salt):
+        raise WithdrawnError(f"{question.model}: the evaluation is withdrawn: {found}.")
+    verdicts = in_real_arithmetic(problem, verdicts)
     write_part(question, problem, verdicts)
     return to_rows(problem, evaluator, verdicts)
+
+
+def in_real_arithmetic(problem: Problem, verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts; of unknown examples those are marked that cheap bounds prove, but for rounding.
+
+    A reader then sees that it is the deployed arithmetic, not the network, that is in doubt.
+    """
+    # Without a bound there was a failure, or an attack alone, and its note says more.
+    rows = [
+        row
+        for row, verdict in enumerate(verdicts)
+        if verdict.status is Status.UNKNOWN and verdict.margin is not None
+    ]
+    if not isinstance(problem.network, Network) or not rows:
+        return verdicts
+    asked = replace(problem.select(rows), deployed=False, evidence=False)
+    marked = list(verdicts)
+    for row, found in zip(rows, CrownIBP()(asked), strict=True):
+        if found.status is Status.CERTIFIED:
+            marked[row] = replace(verdicts[row], deployment=Deployment.REAL, note=ROUNDING)
+    return marked
 
 
 def make_evaluator(question: Question, network: Network | SmoothedNetwork) -> AnyEvaluator:
@@ -218,6 +248,7 @@ def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) 
                 "radius": exact_text(verdict.radius) if verdict.radius else None,
                 "confidence": verdict.confidence,
                 "margin": _finite(verdict.margin),
+                "deployment": verdict.deployment and verdict.deployment.value,
                 "seconds": round(verdict.seconds, 6),
                 "stage": verdict.stage,
                 "note": plain(verdict.note),

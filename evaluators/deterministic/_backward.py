@@ -64,17 +64,23 @@ def lower_bounds(
     """
     constant = rows.new_zeros(rows.shape[:2]) if constant is None else constant
     walk = _Walk(relaxed, examples, {start: _Waiting(rows)}, constant)
-    for position in range(start, 0, -1):
-        if position not in walk.waiting:
-            continue
-        current = walk.waiting.pop(position)
-        if stop(position) and position != start:
-            walk.concretize(position, current)
-        else:
-            walk.step(position, current)
+    walk.go(start, stop)
     if 0 in walk.waiting:
         walk.concretize(0, walk.waiting.pop(0))
     return settle(walk.constant, walk.slack)
+
+
+def at_the_input(relaxed: Relaxed, start: int, rows: Rows, examples: Tensor) -> Tensor:
+    """The coefficients `[groups, rows, *shape]` of the planes below functions of one node.
+
+    Args:
+        relaxed, start, rows, examples: as of `lower_bounds`.
+    """
+    walk = _Walk(relaxed, examples, {start: _Waiting(rows)}, rows.new_zeros(rows.shape[:2]))
+    walk.go(start, lambda _: False)
+    if 0 in walk.waiting:
+        return walk.waiting[0].rows
+    return rows.new_zeros(*rows.shape[:2], *relaxed.network.input_shape)
 
 
 def unit_rows(network: Network, position: int, index: Tensor) -> tuple[int, Rows, Values]:
@@ -123,6 +129,17 @@ class _Walk:
 
     def __post_init__(self) -> None:
         self.slack = torch.zeros_like(self.constant)
+
+    def go(self, start: int, stop: Callable[[int], bool]) -> None:
+        """Walk from a node to the input, and concretise where it is to stop before."""
+        for position in range(start, 0, -1):
+            if position not in self.waiting:
+                continue
+            current = self.waiting.pop(position)
+            if stop(position) and position != start:
+                self.concretize(position, current)
+            else:
+                self.step(position, current)
 
     def step(self, position: int, current: _Waiting) -> None:
         """Replace rows at a node by rows at its parents."""

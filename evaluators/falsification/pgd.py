@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from evaluators.evaluator import Evaluator
+from evaluators.float_region import FloatRegion
 from evaluators.network import Network
-from evaluators.problem import Box, Norm, Problem, Region
-from evaluators.rounding import float_below
+from evaluators.problem import Problem
 from evaluators.verdict import Status, Verdict
 
 
@@ -60,7 +60,7 @@ class PGD(Evaluator):
             if not left or time.perf_counter() - started > problem.seconds * len(problem):
                 break
             part = problem.select(left)
-            region = _Region(part.region, part.x)
+            region = FloatRegion(part.region, part.x)
             start = part.x if run == 0 else _starts(part, region, run)
             witnesses = self.descend(part, start)
             broken = [row for row, witness in enumerate(witnesses) if witness is not None]
@@ -75,7 +75,7 @@ class PGD(Evaluator):
         """One descent from a point for each example; a misclassified point, if one was met."""
         assert isinstance(problem.network, Network)
         network = problem.network.to(torch.float32, problem.x.device)
-        region = _Region(problem.region, problem.x)
+        region = FloatRegion(problem.region, problem.x)
         point = region.project(start)
         witnesses: list[Tensor | None] = [None] * len(problem)
         direction = torch.zeros_like(point)
@@ -109,7 +109,7 @@ def _unit(gradient: Tensor) -> Tensor:
     return gradient / sizes.reshape(-1, *(1,) * (gradient.dim() - 1))
 
 
-def _starts(problem: Problem, region: "_Region", run: int) -> Tensor:
+def _starts(problem: Problem, region: FloatRegion, run: int) -> Tensor:
     """A random point near each example, from a stream keyed by seed, example and run."""
     reach = torch.as_tensor(region.reach).expand(problem.x.shape)
     points = []
@@ -119,81 +119,3 @@ def _starts(problem: Problem, region: "_Region", run: int) -> Tensor:
         noise = torch.rand(x.shape, generator=generator) * 2 - 1
         points.append(x + radius * noise.to(x.device))
     return torch.stack(points)
-
-
-class _Region:
-    """The region in float32, rounded inward so that its points lie inside.
-
-    Attributes:
-        middle: around which runs start.
-        reach: how far a step of length one moves: the radius, or a box's half-widths.
-    """
-
-    def __init__(self, region: Region, x: Tensor) -> None:
-        self.region, self.x = region, x
-        self.middle, self.reach = x, torch.as_tensor(float(region.radius), device=x.device)
-        if isinstance(region, Box):
-            lower, upper = region.hull(x)
-            self.lower, self.upper = _inward(lower, torch.inf), _inward(upper, -torch.inf)
-            self.middle = ((lower + upper) / 2).float()
-            self.reach = ((upper - lower) / 2).float()
-            return
-        # Room for the float64 roundings of a projection; float32's are made towards x.
-        self.radius = float_below(region.radius) * (1 - 1e-9)
-        center = x.double()
-        radius = float_below(region.radius)
-        self.lower = _inward(center - radius, torch.inf).clamp(min=region.low)
-        self.upper = _inward(center + radius, -torch.inf).clamp(max=region.high)
-
-    def project(self, point: Tensor) -> Tensor:
-        """The nearest point of the ball, then of the pixel range; or of the box."""
-        if isinstance(self.region, Box) or self.region.norm is Norm.LINF:
-            return torch.minimum(torch.maximum(point, self.lower), self.upper)
-        shift = (point.double() - self.x.double()).flatten(1)
-        if self.region.norm is Norm.L2:
-            norm = shift.norm(dim=1, keepdim=True).clamp(min=1e-30)
-            shift = shift * (self.radius / norm).clamp(max=1.0)
-        else:
-            shift = _project_l1(shift, self.radius)
-        moved = _towards(self.x, self.x.double() + shift.reshape(self.x.shape))
-        return moved.clamp(self.region.low, self.region.high)
-
-    def descent(self, gradient: Tensor) -> Tensor:
-        """The step of length `reach` that lowers a linear function most."""
-        flat = gradient.flatten(1)
-        if self.region.norm is Norm.LINF:
-            step = -flat.sign()
-        elif self.region.norm is Norm.L2:
-            step = -flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-30)
-        else:
-            # One entry alone would soon leave the pixel range: share the step among a few.
-            count = max(1, flat.shape[1] // 50)
-            top = flat.abs().topk(count, dim=1).indices
-            step = torch.zeros_like(flat).scatter(1, top, -flat.sign().gather(1, top) / count)
-        return step.reshape(gradient.shape) * self.reach
-
-
-def _inward(value: Tensor, direction: float) -> Tensor:
-    """Float32 neighbour of a float64 value that is not beyond it, seen from `direction`."""
-    rounded = value.float()
-    beyond = rounded.double() < value if direction > 0 else rounded.double() > value
-    moved = torch.nextafter(rounded, torch.full_like(rounded, direction))
-    return torch.where(beyond, moved, rounded)
-
-
-def _towards(x: Tensor, value: Tensor) -> Tensor:
-    """Float32 neighbour of a float64 value that is not farther from x, entry by entry."""
-    rounded = value.float()
-    farther = (rounded.double() - x).abs() > (value - x).abs()
-    return torch.where(farther, torch.nextafter(rounded, x), rounded)
-
-
-def _project_l1(shift: Tensor, radius: float) -> Tensor:
-    """Euclidean projection of each row onto the l1 ball (Duchi et al. 2008, figure 1)."""
-    sizes = shift.abs()
-    ordered = sizes.sort(dim=1, descending=True).values
-    ranks = torch.arange(1, shift.shape[1] + 1, device=shift.device)
-    excess = (ordered.cumsum(1) - radius) / ranks
-    last = (ordered > excess).sum(1, keepdim=True).clamp(min=1) - 1
-    threshold = excess.gather(1, last).clamp(min=0)
-    return shift.sign() * (sizes - threshold).clamp(min=0)

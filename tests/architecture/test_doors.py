@@ -10,6 +10,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 DOORS = {
     "onnx": {
         "evaluators/onnx_checks.py",
+        "evaluators/onnx_compare.py",
         "evaluators/onnx_export.py",
         "evaluators/onnx_file.py",
         "evaluators/onnx_import.py",

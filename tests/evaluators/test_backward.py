@@ -106,7 +106,7 @@ def test_a_bound_by_hand() -> None:
     """
     x = torch.zeros(1, 2)
     region = Ball(Norm.LINF, Fraction(1), -1.0, 1.0)
-    problem = Problem(by_hand(), x, torch.tensor([0]), region)
+    problem = Problem(by_hand(), x, torch.tensor([0]), region, deployed=False)
     relaxed = linear_relaxation(problem)
     assert relaxed.bounds[1].lower[0].tolist() == pytest.approx([-2.0, -2.0])
     assert float(margins(relaxed, problem.labels, True)) == pytest.approx(1.0, abs=1e-12)
@@ -118,6 +118,7 @@ def test_a_bound_by_hand() -> None:
         torch.tensor([[0.5, 0.0]]),
         torch.tensor([0]),
         Ball(Norm.LINF, Fraction(1, 2), -1.0, 1.0),
+        deployed=False,
     )
     found = float(margins(linear_relaxation(moved), moved.labels, True))
     assert found == pytest.approx(1.75, abs=1e-12)
@@ -131,7 +132,7 @@ def test_a_linear_networks_bound_is_exact(norm: Norm) -> None:
     graph.dense(2, weight, torch.tensor([0.5, 0.25], dtype=torch.float64))
     x = torch.tensor([[0.5, 0.25, 0.75]])
     region = Ball(norm, Fraction(1, 8))
-    problem = Problem(graph.network(), x, torch.tensor([0]), region)
+    problem = Problem(graph.network(), x, torch.tensor([0]), region, deployed=False)
     difference = weight[0] - weight[1]
     center = float(difference @ x[0].double()) + 0.25
     dual = {Norm.LINF: 1, Norm.L2: 2, Norm.L1: torch.inf}[norm]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from evaluators.evaluator import catalogue, why_not_witness
-from evaluators.falsification.pgd import PGD, _Region
+from evaluators.falsification.pgd import PGD
+from evaluators.float_region import FloatRegion
 from evaluators.network import Network, SmoothedNetwork
 from evaluators.problem import Box, Problem
 from evaluators.verdict import Status
@@ -35,7 +36,7 @@ def boxes(network: Network, seed: int, count: int = 4) -> Problem:
     widths.reshape(count, -1)[::2, 0] = 0.0
     share = torch.rand(x.shape, generator=generator, dtype=torch.float64)
     region = Box(x.double() - widths * share, x.double() + widths * (1 - share))
-    return Problem(network, x, network.to(torch.float32)(x).argmax(1), region)
+    return Problem(network, x, network.to(torch.float32)(x).argmax(1), region, deployed=False)
 
 
 def grid(region: Box, steps: int) -> Tensor:
@@ -108,7 +109,9 @@ def test_a_witness_is_looked_for_in_its_own_box() -> None:
     """Of two examples, the second one's counterexample lies outside the first one's box."""
     network = linear([[1.0], [-1.0]], [0.0, 0.0])
     region = Box(doubles(0.5, -1.0)[:, None], doubles(2.0, 1.0)[:, None])
-    problem = Problem(network, torch.tensor([[1.0], [0.5]]), torch.tensor([0, 0]), region)
+    problem = Problem(
+        network, torch.tensor([[1.0], [0.5]]), torch.tensor([0, 0]), region, deployed=False
+    )
     witness = torch.tensor([-0.5])
     assert why_not_witness(problem, 0, witness) == "the witness lies outside the region"
     assert why_not_witness(problem, 1, witness) == ""
@@ -121,7 +124,7 @@ def test_the_attack_stays_inside_and_moves_by_each_entrys_width() -> None:
     lower = torch.rand(50, 3, generator=generator, dtype=torch.float64)
     upper = lower + torch.tensor([1e-6, 1.0, 100.0], dtype=torch.float64)
     box = Box(lower, upper)
-    region = _Region(box, ((lower + upper) / 2).float())
+    region = FloatRegion(box, ((lower + upper) / 2).float())
     moved = region.project(region.middle + 200 * torch.randn(50, 3, generator=generator))
     for row, point in enumerate(moved):
         assert box.select([row]).contains(point, point)

@@ -30,7 +30,7 @@ def test_a_margin_by_hand() -> None:
     """As in `test_backward`, 7/4, where IBP has 0 - 3/2 + 3."""
     region = Ball(Norm.LINF, Fraction(1, 2), -1.0, 1.0)
     x = torch.tensor([[0.5, 0.0]])
-    (verdict,) = CROWN()(Problem(by_hand(), x, torch.tensor([0]), region))
+    (verdict,) = CROWN()(Problem(by_hand(), x, torch.tensor([0]), region, deployed=False))
     assert verdict.status is Status.CERTIFIED
     assert verdict.margin == pytest.approx(1.75, abs=1e-12)
     assert verdict.stage == "crown"
@@ -84,6 +84,7 @@ def question(shared: Path, row: dict[str, str]) -> Problem | None:
         x.reshape(1, *network.input_shape),
         torch.tensor([int(row["label"])]),
         Ball(Norm.LINF, widths.pop() / 2, -1e6, 1e6),
+        deployed=False,
     )
 
 

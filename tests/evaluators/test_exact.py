@@ -46,7 +46,7 @@ def two_layers(first: Tensor, shift: Tensor, second: Tensor, bias: Tensor) -> Ne
 
 def check(network: Network, x: Tensor, region: Ball, label: int) -> dict[str, Status]:
     """That no proved margin exceeds the exact one; the statuses."""
-    problem = Problem(network, x[None], torch.tensor([label]), region)
+    problem = Problem(network, x[None], torch.tensor([label]), region, deployed=False)
     truth = least_margin(network, *box(region, x), label)
     statuses = {}
     for name, evaluator in PROVERS.items():
@@ -117,7 +117,9 @@ def test_coefficients_that_cancel_hide_no_counterexample(name: str, order: tuple
     second = torch.tensor([[-1.0] * 3, [0.0] * 3], dtype=torch.float64)
     graph.dense(2, second, torch.tensor([0.5, 0.0], dtype=torch.float64))
     region = Ball(Norm.LINF, Fraction(1))
-    problem = Problem(graph.network(), torch.tensor([[0.0]]), torch.tensor([0]), region)
+    problem = Problem(
+        graph.network(), torch.tensor([[0.0]]), torch.tensor([0]), region, deployed=False
+    )
     (verdict,) = PROVERS[name]()(problem)
     assert verdict.note == "bound too loose"
     assert verdict.margin is not None
@@ -211,7 +213,9 @@ def test_products_that_underflow_hide_no_counterexample(
     excess -= Fraction(shift)
     assert excess > 0
     x = torch.tensor([[0.5, 0.5]])
-    problem = Problem(scaled(factors, shift), x, torch.tensor([0]), Ball(norm, Fraction(1, 4)))
+    problem = Problem(
+        scaled(factors, shift), x, torch.tensor([0]), Ball(norm, Fraction(1, 4)), deployed=False
+    )
     (verdict,) = PROVERS[name]()(replace(problem, seconds=0.5))
     loose = ("bound too loose", "bound not finite", "numerically undecided", "timeout")
     assert verdict.note in loose
@@ -231,7 +235,9 @@ def test_a_sigmoid_too_small_for_floats_is_not_zero(name: str) -> None:
     weight = torch.tensor([[0.0], [1.0]], dtype=double)
     graph.dense(2, weight, torch.tensor([1.0, 0.0], dtype=double))
     region = Ball(Norm.LINF, Fraction(1, 9))
-    problem = Problem(graph.network(), torch.tensor([[0.5]]), torch.tensor([0]), region)
+    problem = Problem(
+        graph.network(), torch.tensor([[0.5]]), torch.tensor([0]), region, deployed=False
+    )
     (verdict,) = PROVERS[name]()(problem)
     assert verdict.note.startswith(("bound too loose", "bound not finite", "unsupported"))
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from evaluators.cascade import Cascade, default_stages
-from evaluators.falsification.pgd import PGD, _project_l1, _Region
+from evaluators.falsification.pgd import PGD
+from evaluators.float_region import FloatRegion, project_l1
 from evaluators.problem import Ball, Norm, Problem
 from evaluators.verdict import Status
 from tests.fixtures.networks import Graph, linear, of_every_kind
@@ -70,7 +71,7 @@ def test_projection_ends_inside_and_leaves_the_inside_alone(norm: Norm) -> None:
     generator = torch.Generator().manual_seed(3)
     ball = Ball(norm, Fraction(8, 255))
     x = torch.randint(0, 256, (200, 3, 4), generator=generator) / 255
-    region = _Region(ball, x)
+    region = FloatRegion(ball, x)
     moved = region.project(x + torch.randn(x.shape, generator=generator))
     assert all(ball.contains(a, b) for a, b in zip(x, moved, strict=True))
     assert torch.allclose(region.project(moved), moved, atol=1e-6)
@@ -79,9 +80,9 @@ def test_projection_ends_inside_and_leaves_the_inside_alone(norm: Norm) -> None:
 
 def test_the_l1_projection_is_the_nearest_point() -> None:
     """(3, 1, 0) onto the ball of radius 2 is (2, 0, 0); (1, 1) onto 1 is (1/2, 1/2)."""
-    assert _project_l1(torch.tensor([[3.0, -1.0, 0.0]]), 2.0).tolist() == [[2.0, 0.0, 0.0]]
-    assert _project_l1(torch.tensor([[1.0, 1.0]]), 1.0).tolist() == [[0.5, 0.5]]
-    assert _project_l1(torch.tensor([[0.25, -0.5]]), 1.0).tolist() == [[0.25, -0.5]]
+    assert project_l1(torch.tensor([[3.0, -1.0, 0.0]]), 2.0).tolist() == [[2.0, 0.0, 0.0]]
+    assert project_l1(torch.tensor([[1.0, 1.0]]), 1.0).tolist() == [[0.5, 0.5]]
+    assert project_l1(torch.tensor([[0.25, -0.5]]), 1.0).tolist() == [[0.25, -0.5]]
 
 
 def test_starts_belong_to_examples_not_to_batches() -> None:

@@ -33,7 +33,9 @@ def test_every_certificate_is_accepted(name: str, family: str, norm: Norm) -> No
     x = centers(network, 0, 3)[2:]
     for radius in RADII:
         labels = network(x.double()).argmax(1)
-        problem = Problem(network, x, labels, Ball(norm, radius), seconds=1.0, evidence=True)
+        problem = Problem(
+            network, x, labels, Ball(norm, radius), seconds=1.0, evidence=True, deployed=False
+        )
         for row, verdict in enumerate(catalogue()[name]()(problem)):
             made = verdict.certificate
             if verdict.status is not Status.CERTIFIED:

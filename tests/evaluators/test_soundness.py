@@ -136,7 +136,9 @@ def test_an_example_that_is_no_image_is_unknown(name: str, value: float) -> None
     problem, _ = cases("relu 2-4-4-3", "linf")[0]
     x = problem.x.clone()
     x[2, 0] = value
-    found = DETERMINISTIC[name]()(Problem(problem.network, x, problem.labels, problem.region))
+    found = DETERMINISTIC[name]()(
+        Problem(problem.network, x, problem.labels, problem.region, deployed=False)
+    )
     assert found[2].status is Status.UNKNOWN
     assert found[0].status is verdicts(name, "relu 2-4-4-3", "linf")[0][0].status
 
@@ -152,9 +154,11 @@ def test_a_network_that_leaves_the_numbers_is_never_certified(
     network = FAMILIES["relu 2-4-4-3"](0)
     weight = vars(network.nodes[layer].operation)["weight"]
     weight[0, 0] = value
-    found = DETERMINISTIC[name]()(Problem(network, problem.x, problem.labels, problem.region))
+    found = DETERMINISTIC[name]()(
+        Problem(network, problem.x, problem.labels, problem.region, deployed=False)
+    )
     if value == 1e300:  # finite, so only what the grid allows
-        changed = Problem(network, problem.x, problem.labels, problem.region)
+        changed = Problem(network, problem.x, problem.labels, problem.region, deployed=False)
         least = [float(margin.min()) for margin in grid_margins(changed)]
     else:
         least = [-1.0] * len(found)

@@ -143,6 +143,7 @@ def test_the_cascade_answers_it() -> None:
             ((lower + upper) / 2).float(),
             torch.tensor([0]),
             Box(lower, upper),
+            deployed=False,
         )
         found += Cascade(default_stages())(problem)
     assert [verdict.status for verdict in found] == [Status.FALSIFIED, Status.CERTIFIED]

@@ -80,7 +80,7 @@ def test_windows_and_planes_agree(
     x = torch.rand(2, 2, 11, 12, generator=torch.Generator().manual_seed(seed))
     x[0, 0, :3] = 0.0
     region = Ball(norm, Fraction(1, 10))
-    problem = Problem(network, x, torch.tensor([0, 1]), region)
+    problem = Problem(network, x, torch.tensor([0, 1]), region, deployed=False)
     on_windows = linear_relaxation(problem)
     on_planes = relaxed_without_windows(problem, pytest.MonkeyPatch())
     # They differ in the slack for rounding, which grows with the number of coefficients.
@@ -109,7 +109,9 @@ def test_values_stay_within_bounds_from_windows(seed: int, norm: Norm) -> None:
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(1, 2, 11, 12, generator=generator)
     region = Ball(norm, Fraction(1, 5) if norm is Norm.LINF else Fraction(2))
-    bounds = linear_relaxation(Problem(network, x, torch.tensor([0]), region)).bounds
+    bounds = linear_relaxation(
+        Problem(network, x, torch.tensor([0]), region, deployed=False)
+    ).bounds
     for position, node in enumerate(network.nodes):
         if len(node.shape) != 3:
             continue
