@@ -216,7 +216,8 @@ def test_products_that_underflow_hide_no_counterexample(
     problem = Problem(
         scaled(factors, shift), x, torch.tensor([0]), Ball(norm, Fraction(1, 4)), deployed=False
     )
-    (verdict,) = PROVERS[name]()(replace(problem, seconds=0.5))
+    # Asked by itself: at the center the logits tie, which is wrong already.
+    (verdict,) = PROVERS[name]().solve(replace(problem, seconds=0.5))
     loose = ("bound too loose", "bound not finite", "numerically undecided", "timeout")
     assert verdict.note in loose
 

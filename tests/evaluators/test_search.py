@@ -190,8 +190,27 @@ def test_a_bound_that_float32_alone_sees_closes_nothing(monkeypatch: pytest.Monk
         monkeypatch.setattr(
             search, "_prove", lambda some, bad=bad: torch.full((len(some),), bad).double()
         )
-        assert rows_of(search.closing(hopeful)) == rows_of(hopeful)
+        left = search.closing(hopeful)
+        assert rows_of(replace(left, bounds=hopeful.bounds)) == rows_of(hopeful)
+        # What was thought is corrected by what was proved, but for a number that is none.
+        assert bool((left.bounds <= hopeful.bounds).all())
     assert len(search.leaves) == before
+
+
+def test_the_search_aims_above_what_rounding_takes_from_a_proof(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    search = searching("relu 2-4-4-3", Fraction(1, 2))
+    start([search])
+    hopeful = replace(search.open, bounds=torch.ones(len(search.open)))
+    before = search.batch(hopeful).constant
+    monkeypatch.setattr(
+        search, "_prove", lambda some: torch.full((len(some),), -0.5, dtype=torch.float64)
+    )
+    left = search.closing(hopeful)
+    assert bool((left.bounds <= -0.5).all())
+    lowered = before - search.batch(hopeful).constant
+    assert bool((lowered >= 1.5).all())
 
 
 def test_of_two_proofs_the_worse_one_bounds_the_goal(monkeypatch: pytest.MonkeyPatch) -> None:
