@@ -113,7 +113,7 @@ def _import(
     path: Path,
     samples: NDArray[np.float32] | None,
     wanted: Wanted,
-    salt: str | None,
+    salt: str | None = None,
 ) -> Network:
     model = parse(data, path)
     problems = static_problems(model)

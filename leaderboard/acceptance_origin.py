@@ -35,6 +35,7 @@ FORMS = {
     "python": "[0-9A-Za-z.+]{1,30}",
     "torch": "[0-9A-Za-z.+]{1,40}",
     "device": "[A-Za-z0-9 .,:()/+@_-]{1,100}",
+    "salt": "[0-9a-f]{32}",
 }
 """Texts that only the evaluating machine knows."""
 _WORKERS = "[1-9][0-9]{0,3}|ray"

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from leaderboard.acceptance_known import Known
+from leaderboard.columns import FLOAT32, REAL
 from leaderboard.recheck_rows import recheck_all
 from leaderboard.recheck_splitting import NOISE as SPLITTING
 from leaderboard.recheck_splitting import STEPS
@@ -141,9 +142,11 @@ class _Rows:
         yield "its confidence is not 1", self._number("confidence") != 1
         yield "it is certified, but its margin is not positive", self.certified & ~(margin > 0)
         yield "it is falsified, but its margin is positive", self.falsified & (margin > 0)
-        if "deployment" in self.rows:
-            lost = ~(margin > self._number("deployment"))
-            yield "it is certified, but float32 may lose its margin", self.certified & lost
+        lost = self._is_not("deployment", FLOAT32)
+        yield "it is certified, but not for every float32 run", self.certified & lost
+        unknown = self._given("deployment") & ~self.certified
+        other = unknown & (self.falsified | self._is_not("deployment", REAL))
+        yield "its deployment is that of a certified one", other
         for name in (*_SAMPLED, "sigma", "seed"):
             yield f"it has a {name}, but the model is not smoothed", self._given(name)
         at_once = np.asarray(self._text("stage") == PREDICTION, bool)
@@ -159,8 +162,7 @@ class _Rows:
         assert question.sigma is not None
         yield "a smoothed model cannot be falsified", self.falsified
         for name in ("margin", "deployment"):
-            if name in self.rows:
-                yield f"it has a {name}, but the model is smoothed", self._given(name)
+            yield f"it has a {name}, but the model is smoothed", self._given(name)
         sigma = exact_text(question.sigma)
         yield f"its sigma is not {sigma}", self._is_not("sigma", sigma)
         yield (

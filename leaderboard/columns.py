@@ -42,6 +42,8 @@ class Column:
     longest: int = LONGEST
 
 
+FLOAT32, REAL = "float32", "real"
+"""What a deterministic proof is about, as of the evaluators' `Deployment`."""
 _CLASS, _SHARE, _EXACT = 1e6, 1, "[0-9]+([.][0-9]+|/[0-9]+)?"
 _PLAIN = "the model is not smoothed"
 
@@ -101,6 +103,7 @@ DESCRIBED = (
         "real, real arithmetic alone, which does not count as certified.",
         "nothing deterministic was proved",
         3,
+        form=f"{FLOAT32}|{REAL}",
     ),
     Column("seconds", "number", "Time spent on the example, in seconds."),
     Column("stage", "text", "The evaluator that decided, or prediction.", form=NAME),

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from evaluators import recheck_reader
+from evaluators.agreement import disagreement
 from evaluators.ensemble import Ensemble, chain
 from evaluators.errors import UnsupportedModelError
 from evaluators.network import Network, SmoothedNetwork
@@ -100,7 +102,21 @@ def read_model(
     """
     if role == "denoiser":
         return _read_denoiser(path, shape, samples, salt)
-    return import_onnx(path, samples, shape=shape, classes=classes, salt=salt)
+    network = import_onnx(path, samples, shape=shape, classes=classes, salt=salt)
+    if said := _other_reading(path, network, samples):
+        raise UnsupportedModelError(told(Rule.RUNTIME, f"{path.name}: {said}"))
+    return network
+
+
+def _other_reading(path: Path, network: Network, samples: Any) -> str:
+    """What the checker's own reader finds otherwise in a file; empty where it cannot read it."""
+    try:
+        checked = recheck_reader.read_model(read_bytes(path))
+    except UnsupportedModelError:
+        return ""  # Its certificates cannot be checked again, but it was compared with onnxruntime.
+    shown = np.zeros((1, *network.input_shape)) if samples is None else samples[:4]
+    found = disagreement(checked, network, shown)
+    return found and f"the checker reads it in another way than the evaluators: {found}"
 
 
 def _read_denoiser(path: Path, shape: tuple[int, ...], samples: Any, salt: str | None) -> Network:

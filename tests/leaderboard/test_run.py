@@ -14,8 +14,9 @@ from evaluators.evaluator import Evaluator
 from evaluators.network import Network
 from evaluators.onnx_export import export_onnx
 from evaluators.problem import Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.verdict import Deployment, Status, Verdict
 from leaderboard import run
+from leaderboard.columns import FLOAT32, REAL
 from leaderboard.data_files import sha256_of
 from leaderboard.errors import BugError, InputError
 from leaderboard.question import Question, Shard, shards
@@ -246,3 +247,7 @@ def test_exact_texts_are_decimals_where_these_are_short() -> None:
     assert exact_text(Fraction(1, 2**40)) == "1/1099511627776"
     assert exact_text(Fraction(-1, 8)) == "-0.125"
     assert exact_text(Fraction(98765432109876543210123, 10**12)) == "98765432109.876543210123"
+
+
+def test_the_columns_words_are_the_evaluators() -> None:
+    assert {FLOAT32, REAL} == {kind.value for kind in Deployment}
