@@ -1,5 +1,6 @@
 """Results from elsewhere: every change that makes a row claim more, or mislead, is refused."""
 
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -246,6 +247,8 @@ NOW = datetime.now(UTC)
         ("threads", 0),
         ("threads", 10**9),
     ],
+    # Not by value: what depends on the clock would be another test in each worker.
+    ids=itertools.count(),
 )
 def test_a_provenance_that_does_not_fit_is_refused(plain: Made, name: str, value: Any) -> None:
     told = plain.refusal(**{"created" if name == "time" else name: value})

@@ -113,10 +113,10 @@ def test_results_from_elsewhere_lack_what_the_data_lack_and_no_more(
     write(path, rows, measured.provenance)
     submission = load_submission(project, PLAIN)
     if told is None:
-        assert len(accepted(path, submission, setting).rows) == len(measured.rows)
+        assert len(accepted(path, project, submission, setting).rows) == len(measured.rows)
         return
     with pytest.raises(InputError, match=told):
-        accepted(path, submission, setting)
+        accepted(path, project, submission, setting)
 
 
 @pytest.mark.parametrize(
