@@ -44,8 +44,11 @@ UNIT32 = 2.0**-24
 """Largest relative error of one float32 operation."""
 FLUSHED = 2.0**-126
 """Largest magnitude that may be replaced by zero."""
-LARGEST = 1.5e38
-"""Sums of magnitudes from which a float32 sum may overflow."""
+MAX_WEIGHT = 2.0**40
+"""Magnitude of the largest weight of an imported network."""
+LARGEST = 2.0**83
+"""Sums of magnitudes from which a float32 sum may overflow: also where a runtime multiplies first
+what the file adds first, as when it folds a normalisation into what is before it."""
 FOLDED = 8
 """Roundings of one constant that the runtime works out itself."""
 ROOM = 1 + 1e-9

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from evaluators import deployment
 from evaluators._operators import OPERATORS, unbatched
 from evaluators._operators.builder import (
     Builder,
@@ -50,6 +51,7 @@ from evaluators.onnx_runtime import Runtime, cost
 
 MAX_FOLDED = 2**22
 """Entries of all constants that are worked out, beyond twice those in the file."""
+MAX_WEIGHT = deployment.MAX_WEIGHT
 MAX_FOLDS = 5_000
 """Constants that are worked out."""
 MAX_COST = 2**34
@@ -317,12 +319,14 @@ def _fold(builder: Builder, operator: Operator, declared: Declaration) -> None:
 
 def _finite_problems(network: Network) -> Iterator[str]:
     for node in network.nodes:
-        if not isinstance(node.operation, AffineMap):
-            continue
-        for value in vars(node.operation).values():
-            if isinstance(value, torch.Tensor) and not bool(torch.isfinite(value).all()):
-                said = f"node {quoted(node.name)} has weights that are not finite"
-                yield told(Rule.FINITE, said)
+        operation: object = node.operation
+        while isinstance(operation, AffineMap):
+            for value in vars(operation).values():
+                # NaN is not below anything.
+                if isinstance(value, torch.Tensor) and not bool((value.abs() <= MAX_WEIGHT).all()):
+                    most = f"not finite, or larger than {MAX_WEIGHT:.2g}"
+                    yield told(Rule.FINITE, f"node {quoted(node.name)} has weights that are {most}")
+            operation = getattr(operation, "inner", None)
 
 
 def _cost_problems(network: Network) -> Iterator[str]:

@@ -52,7 +52,7 @@ RULES = {
     Rule.EXTERNAL_DATA: "All data are in the file itself.",
     Rule.TYPES: "Tensors hold floating-point numbers, integers or truth values.",
     Rule.SHAPE: "A tensor holds as many numbers as its shape says.",
-    Rule.FINITE: "Weights, and what is computed from them alone, are finite.",
+    Rule.FINITE: "Weights, and what is computed from them alone, are finite and at most 2^40.",
     Rule.NAMES: "Every value is named and made once.",
     Rule.ORDER: "A node reads only what comes before it; so there is no cycle.",
     Rule.INPUT: "There is one input: float32, a batch dimension, then the dataset's fixed sizes.",

@@ -12,6 +12,7 @@ from evaluators._operators.builder import (
     tensor,
 )
 from evaluators._operators.declaration import (
+    MODEST,
     NOT_NEGATIVE,
     NUMBER,
     VALUE,
@@ -50,8 +51,8 @@ GEMM = Declaration(
     versions=(7, 9, 11, 13),
     inputs=(VALUE, weights("weight", 2), weights("bias", 0, 1, 2)),
     attributes={
-        "alpha": Attribute(NUMBER, default=1.0),
-        "beta": Attribute(NUMBER, default=1.0),
+        "alpha": Attribute(MODEST, default=1.0),
+        "beta": Attribute(MODEST, default=1.0),
         "transA": Attribute(exactly(0), default=0),
         "transB": Attribute(exactly(0, 1), default=0),
     },

@@ -94,7 +94,11 @@ def test_an_example_has_its_own_verdict_whatever_is_missing_before_it(
 
 @pytest.mark.parametrize(
     ("left_out", "told"),
-    [(60, "it has 20 of the 21 examples"), (None, None), (40, "not the setting's")],
+    [
+        (60, "has 20 rows, but 21 examples were asked about"),
+        (None, None),
+        (40, "not the setting's"),
+    ],
 )
 def test_results_from_elsewhere_lack_what_the_data_lack_and_no_more(
     measured: Results,
