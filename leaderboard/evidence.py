@@ -5,7 +5,6 @@ Each shard of an evaluation writes a part, and the parts are joined into one fil
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from evaluators.evidence_archive import (
     join_archives,
     write_archive,
 )
-from evaluators.network import Network
 from evaluators.onnx_import import import_onnx
 from evaluators.onnx_runtime import Runtime
 from evaluators.problem import Ball, Problem
