@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evaluators import evaluator
 from evaluators import proofs as making
 from evaluators.certificate import Certificate, Refutation
 from evaluators.evidence_archive import Archive, write_archive
@@ -299,14 +300,14 @@ def test_a_witness_that_onnxruntime_does_not_confirm_decides_nothing(
     certboard: Certboard, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reason = "onnxruntime classifies the witness as the label"
-    asked_for = [*certify(radius="0.3", examples="40"), "--json"]
+    asked_for = [*certify(radius="0.3", examples="40", evaluator="pgd"), "--json"]
     before = json.loads(certboard(*asked_for).out)
     assert before["counts"]["falsified"] > 0
-    monkeypatch.setattr(evidence, "why_not_replayed", lambda runtime, x, label: reason)
+    monkeypatch.setattr(evaluator, "why_not_replayed", lambda runtime, x, label: reason)
     after = json.loads(certboard(*asked_for).out)
     assert after["counts"]["falsified"] == 0
-    assert after["counts"]["certified"] == before["counts"]["certified"]
-    assert {row["note"] for row in after["rows"] if row["status"] == "unknown"} >= {reason}
+    notes = {row["note"] for row in after["rows"] if row["status"] == "unknown"}
+    assert f"refused: {reason}" in notes
 
 
 def test_onnxruntime_decides_about_a_witness_without_tolerance(project: Project) -> None:
