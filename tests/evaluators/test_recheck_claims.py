@@ -17,11 +17,11 @@ from scipy.sparse import csr_matrix
 from evaluators import _recheck_batch as batch
 from evaluators._recheck_arithmetic import Arithmetic
 from evaluators._recheck_batch import Intervals, least_margins
-from evaluators._recheck_claim import CheckedModel, affine
+from evaluators._recheck_claim import CheckedModel, Step, affine
 from evaluators.network import Network
 from evaluators.recheck import Checker, Recheck
 from evaluators.recheck_methods import METHODS, Balls, recheck_claims, select
-from tests.evaluators.test_recheck_rounding import wild_network
+from tests.evaluators.test_recheck_rounding import wild, wild_network
 from tests.fixtures.certificates import least_margin, region_of
 from tests.fixtures.checked import HASH, checked
 from tests.fixtures.exact import run
@@ -171,6 +171,30 @@ def test_no_rounding_raises_a_floor_of_a_node_or_a_margin(
         assert_below(bounds, true)
 
 
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 10**9), silent=st.sampled_from(["nothing", "weights", "biases"]))
+def test_the_end_of_a_pass_charges_its_roundings(seed: int, silent: str) -> None:
+    """Two affine nodes behind the input, whose products and biases cancel on the way back."""
+    random = np.random.default_rng(seed)
+    first, last = wild(random, 4, 3), wild(random, 3, 4)
+    shift, bias = wild(random, 4), wild(random, 3)
+    last[:, 1] = last[:, 0] * (1 + 1e-16 * random.integers(-4, 5, 3))
+    first[1], shift[1] = -first[0], -shift[0]
+    first[2], shift[2] = first[0] * random.normal(), shift[0] * random.normal()
+    first, shift = first * (silent != "weights"), shift * (silent != "biases")
+    steps = [Step(3, ()), affine((0,), csr_matrix(first), shift)]
+    steps.append(affine((1,), csr_matrix(last), bias * (silent != "biases")))
+    rounded, exact = (Intervals(steps, Arithmetic(kind)) for kind in (False, True))
+    lower = random.normal(size=(3, 8)) * (random.random((3, 8)) < 0.6)
+    hull = np.stack([lower, -lower - random.random((3, 8)) * 1e-12], 1)
+    floors = [hull, rounded._affine(rounded.layers[1], [hull])]
+    sizes = [np.abs(floor).max((0, 1)) for floor in (*floors, floors[0])]
+    for label in range(3):
+        bounds = rounded.bounds(label, {0: hull}, sizes)
+        alike = [exact.ar.array(size) for size in sizes]
+        assert_below(bounds, exact.bounds(label, {0: exact.ar.array(hull)}, alike))
+
+
 def _bends(step: Any, floors: list[Any], node: int) -> list[tuple[int, Fraction, float]]:
     """Side, floor before and floor after of every entry of a ReLU."""
     if step.leak is None:
@@ -264,6 +288,20 @@ def test_a_margin_by_hand(method: str) -> None:
         (found,) = proved(checked(line(1, -0.125)), ball(x=center), method, exact=True)
         assert found.accepted == (least > 0)
         assert found.margin == (least if least > 0 else None)
+
+
+@pytest.mark.parametrize("rounded", [1, 3])
+def test_a_weight_that_was_rounded_costs_a_margin_even_exactly(rounded: int) -> None:
+    """Of x, or of relu(x), and the constant 1/8: as many roundings as the reader tells."""
+    wide, shift = csr_matrix([[1.0], [0.0]]), np.array([-0.125, 0.0])
+    steps = [Step(1, ()), affine((0,), csr_matrix([[1.0]]), 0.0, 2 * (rounded == 1))]
+    steps.append(Step(1, (1,), 0.0))
+    steps.append(affine((2,), wide, shift, 2 * (rounded == 3)))
+    model = CheckedModel(tuple(steps), (1,), 2, HASH)
+    for method in METHODS:
+        (found,) = proved(model, ball(), method, exact=True)
+        assert found.margin is not None
+        assert 0.125 - 1e-14 < found.margin < 0.125
 
 
 def test_a_tie_is_not_proved() -> None:
