@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,8 @@ def test_what_is_proved_is_true_and_near_the_exact_bound(
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_methods_prove_more_the_more_they_cost(norm: str) -> None:
-    for seed in range(2):
+    strictly = [False, False]
+    for seed in range(4):
         network = FAMILIES["relu 2-4-4-3"](seed)
         model, x = checked(network), centers(network, seed, 3)[2:]
         reached = []
@@ -101,6 +102,8 @@ def test_the_methods_prove_more_the_more_they_cost(norm: str) -> None:
 
             reached.append(widest(proves))
         assert reached[0] <= reached[1] <= reached[2]
+        strictly = [now or a < b for now, (a, b) in zip(strictly, pairwise(reached), strict=True)]
+    assert strictly == [True, True]
 
 
 @settings(max_examples=25, deadline=None)
