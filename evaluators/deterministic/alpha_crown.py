@@ -30,8 +30,9 @@ class AlphaCROWN(Evaluator):
     sigmoid and tanh both lines are chosen, among the tangents and the chord of the function's
     convex hull between the neuron's bounds (`_curves.py`); max-pooling is written with ReLUs.
 
-    Guarantee: a certified example's label has the strictly largest logit, in real arithmetic on
-    the given weights, for every input of the region. The ascent runs in float32 and only chooses
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`). The ascent runs in float32 and only chooses
     slopes; the bounds are computed with them in float64 and lowered by their rounding error, and
     the intercept that a slope allows is computed, padded, with them. There are certificates for
     networks of (leaky) ReLU and max-pooling alone.
@@ -48,7 +49,7 @@ class AlphaCROWN(Evaluator):
     intermediate_steps: int = 8
 
     title: ClassVar[str] = "α-CROWN"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     accepts: ClassVar[type[Network]] = Network
 
     def solve(self, problem: Problem) -> list[Verdict]:

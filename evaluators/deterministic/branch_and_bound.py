@@ -38,8 +38,9 @@ class BranchAndBound(Evaluator):
     Boxes of few inputs are first split along the inputs. Minimisers of the relaxed domains are
     starting points of further attacks.
 
-    Guarantee: a certified example's label has the strictly largest logit, in real arithmetic on
-    the given weights, for every input of the region. The search runs in float32; every domain is
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`). The search runs in float32; every domain is
     closed by a bound in float64, lowered by its rounding error. On balls of l2 and l1, and on
     networks with other functions than (leaky) ReLU and max-pooling, it may end without an answer.
     Trusted: IEEE float64 and the sums of products of PyTorch and SciPy; not the ascent, the
@@ -59,7 +60,7 @@ class BranchAndBound(Evaluator):
     restarts: int = 5
 
     title: ClassVar[str] = "Branch and bound"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 50
     complete: ClassVar[bool] = True

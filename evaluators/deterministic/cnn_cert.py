@@ -86,8 +86,9 @@ class CNNCert(Evaluator):
     max-pooling are bounded by linear bounds too, not only through the ReLU before it. As lines
     depend on intervals, margins need not be the paper's; as a rule they are larger.
 
-    Guarantee: a certified example's label has the strictly largest logit, in real arithmetic on
-    the given weights, for every input of the region.
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`).
     Trusted: IEEE float64 and PyTorch's sums of products; rounding is bounded (`rounding.py`).
     Cost: that of CROWN.
 
@@ -96,7 +97,7 @@ class CNNCert(Evaluator):
     """
 
     title: ClassVar[str] = "CNN-Cert"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     accepts: ClassVar[type[Network]] = Network
 
     adaptive: bool = True

@@ -20,14 +20,15 @@ class CROWN(Evaluator):
     only entries about which the non-linearity is undecided are propagated. The lower line of a
     ReLU has slope 0 or 1, whichever loses the smaller area.
 
-    Guarantee: a certified example's label has the strictly largest logit, in real arithmetic on
-    the given weights, for every input of the region.
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`).
     Trusted: IEEE float64 and PyTorch's sums of products; rounding is bounded (`rounding.py`).
     Cost: one backward pass for each undecided neuron and margin.
     """
 
     title: ClassVar[str] = "CROWN"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 30
 

@@ -18,14 +18,15 @@ class CrownIBP(Evaluator):
     The inputs of non-linearities are bounded by interval propagation, and only the margins by
     propagating CROWN's lines back to the input; the better of that and IBP's margins counts.
 
-    Guarantee: a certified example's label has the strictly largest logit, in real arithmetic on
-    the given weights, for every input of the region.
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`).
     Trusted: IEEE float64 and PyTorch's sums of products; rounding is bounded (`rounding.py`).
     Cost: that of IBP and one backward pass for each margin.
     """
 
     title: ClassVar[str] = "CROWN-IBP"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 25
 

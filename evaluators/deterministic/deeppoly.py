@@ -49,14 +49,15 @@ class DeepPoly(Evaluator):
     the paper's; as a rule they are larger. Balls in l2 and l1 are allowed (the paper has boxes).
     A network with a function that is neither a ReLU nor S-shaped is unknown.
 
-    Guarantee: a certified example's label has the strictly largest logit, in real arithmetic on
-    the given weights, for every input of the region.
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`).
     Trusted: IEEE float64 and PyTorch's sums of products; rounding is bounded (`rounding.py`).
     Cost: that of CROWN.
     """
 
     title: ClassVar[str] = "DeepPoly"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 
     def solve(self, problem: Problem) -> list[Verdict]:

@@ -29,14 +29,15 @@ class FastLin(Evaluator):
     depend on intervals, margins need not be the paper's; as a rule they are larger. A network with
     another non-linearity is unknown: the paper has no lines for it.
 
-    Guarantee: a certified example's label has the strictly largest logit, in real arithmetic on
-    the given weights, for every input of the region.
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`).
     Trusted: IEEE float64 and PyTorch's sums of products; rounding is bounded (`rounding.py`).
     Cost: that of CROWN, which differs in the line below alone.
     """
 
     title: ClassVar[str] = "Fast-Lin"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 
     def solve(self, problem: Problem) -> list[Verdict]:

@@ -23,14 +23,15 @@ class IBP(Evaluator):
     (section 3, "elision of the last layer"). For l2 and l1 the first layer's box comes from the
     dual norm of its weights, which is exact for the ball.
 
-    Guarantee: a certified example's label has the strictly largest logit, in real arithmetic on
-    the given weights, for every input of the region.
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`).
     Trusted: IEEE float64 and PyTorch's sums of products; rounding is bounded (`rounding.py`).
     Cost: about two float64 forward passes.
     """
 
     title: ClassVar[str] = "Interval bound propagation"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 5
 
