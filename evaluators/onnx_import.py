@@ -322,11 +322,16 @@ def _finite_problems(network: Network) -> Iterator[str]:
         operation: object = node.operation
         while isinstance(operation, AffineMap):
             for value in vars(operation).values():
-                # NaN is not below anything.
-                if isinstance(value, torch.Tensor) and not bool((value.abs() <= MAX_WEIGHT).all()):
+                if isinstance(value, torch.Tensor) and not _modest(value):
                     most = f"not finite, or larger than {MAX_WEIGHT:.2g}"
                     yield told(Rule.FINITE, f"node {quoted(node.name)} has weights that are {most}")
             operation = getattr(operation, "inner", None)
+
+
+def _modest(weights: torch.Tensor) -> bool:
+    """Whether all are finite and not too large; NaN is the least and the largest, and neither."""
+    least, largest = torch.aminmax(weights)
+    return float(least) >= -MAX_WEIGHT and float(largest) <= MAX_WEIGHT
 
 
 def _cost_problems(network: Network) -> Iterator[str]:
