@@ -19,7 +19,7 @@ from leaderboard.page_plan import Files, PagePlan, View, code, drawn
 from leaderboard.page_settings import incomplete
 from leaderboard.publishing import places
 from leaderboard.ranking import Standing
-from leaderboard.rerun import command
+from leaderboard.rerun import command, recheck
 from leaderboard.submission import Submission
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class SubmissionPages:
             "download": download_of(result, subject.title),
             "provenance": provenance(result),
             "command": command(result),
+            "recheck": recheck(result),
             "commit": _commit(origin),
             # Whom one would compare it with: the leader, or the second where it leads itself.
             "rival": next(others, None),

@@ -1,4 +1,4 @@
-"""The one command that measures a stored evaluation again, from its provenance."""
+"""The commands that measure a stored evaluation again, and that check its proofs again."""
 
 import re
 import shlex
@@ -27,6 +27,12 @@ def command(result: "Results") -> str:
     words = ["certboard", "run", origin.submission, "--setting", origin.setting]
     words += _evaluator(result) + _examples(origin) + _seconds(origin) + _device(origin)
     return shlex.join([*words, "--fresh"])
+
+
+def recheck(result: "Results") -> str:
+    """`certboard recheck FILE` for the stored file, safe to paste into a shell."""
+    file = f"site/data/results/{result.provenance.setting}/{result.path.name}"
+    return shlex.join(["certboard", "recheck", file])
 
 
 def _evaluator(result: "Results") -> list[str]:

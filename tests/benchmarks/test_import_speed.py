@@ -1,6 +1,6 @@
 """Reading a file, with all that it is compared with, beside onnxruntime's loading and one run.
 
-    pytest tests/benchmarks/test_import_speed.py --override-ini addopts= --benchmark-only
+pytest tests/benchmarks/test_import_speed.py --override-ini addopts= --benchmark-only
 """
 
 import time

@@ -7,7 +7,7 @@ import pytest
 
 from leaderboard.evaluation import Request, execute, make_plan
 from leaderboard.project import Project, find_project
-from leaderboard.rerun import command
+from leaderboard.rerun import command, recheck
 from leaderboard.results import (
     Results,
     evaluator_named,
@@ -54,7 +54,13 @@ def test_what_differs_from_the_protocol_is_in_the_command(
     assert command(stored(name, **changed)) == f"{PLAINLY}{wanted} --fresh"
 
 
+def test_stored_verdicts_are_rechecked_by_their_file() -> None:
+    file = "site/data/results/mnist-linf-0.1/mnist-ibp.crown.parquet"
+    assert recheck(stored("mnist-ibp.crown.parquet")) == f"certboard recheck {file}"
+
+
 def test_foreign_names_cannot_leave_their_word() -> None:
+    assert len(shlex.split(recheck(stored("x.parquet", setting="$(x); y")))) == 3
     made = command(stored(submission="a; rm -rf ~", setting="$(x)"))
     assert shlex.split(made)[2:5] == ["a; rm -rf ~", "--setting", "$(x)"]
 
