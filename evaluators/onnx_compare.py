@@ -329,8 +329,10 @@ def _check(imported: Imported, traced: Traced, runs: Sequence[_Run]) -> None:
                     f" not float32 of shape {list(shape)}"
                 )
         other = np.stack([run.results[name].reshape(-1) for run in runs]).astype(np.float64)
-        ours = values[place].flatten(1).numpy()
-        error = errors[place].flatten(1).numpy() if place in errors else np.zeros_like(ours)
+        ours = values[place].reshape(len(runs), -1).numpy()
+        error = (
+            errors[place].reshape(len(runs), -1).numpy() if place in errors else np.zeros_like(ours)
+        )
         _same_values(title, ours, other, error, [run.where for run in runs])
 
 
@@ -385,7 +387,7 @@ def _carried(node: Node, values: list[Tensor], errors: list[Tensor]) -> Tensor:
 
 
 def _even(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return generator.random(shape, dtype=np.float32) * np.float32(4) - np.float32(2)
+    return np.asarray(generator.random(shape, dtype=np.float32) * np.float32(4) - np.float32(2))
 
 
 def _few(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -397,7 +399,8 @@ def _few(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.f
 def _wide(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Numbers of very different sizes, all negative: none that zeros around it do not exceed."""
     exponents = generator.integers(-80, 10, shape)
-    return -np.abs(np.ldexp(_even(generator, shape), exponents).astype(np.float32))
+    sizes = np.abs(np.ldexp(_even(generator, shape), exponents))
+    return np.asarray(-sizes, dtype=np.float32)
 
 
 _KINDS: tuple[Draw, ...] = (_even, _few, _wide)

@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from evaluators import deployment
 from evaluators._operators import OPERATORS, unbatched
 from evaluators._operators.builder import (
     Builder,
@@ -28,6 +27,7 @@ from evaluators._operators.builder import (
 )
 from evaluators._operators.declaration import Declaration
 from evaluators.affine import AffineMap, Reshape, Shape
+from evaluators.deployment import MAX_WEIGHT
 from evaluators.errors import UnsupportedModelError
 from evaluators.network import Network
 from evaluators.onnx_checks import (
@@ -51,7 +51,6 @@ from evaluators.onnx_runtime import Runtime, cost
 
 MAX_FOLDED = 2**22
 """Entries of all constants that are worked out, beyond twice those in the file."""
-MAX_WEIGHT = deployment.MAX_WEIGHT
 MAX_FOLDS = 5_000
 """Constants that are worked out."""
 MAX_COST = 2**34
@@ -127,6 +126,8 @@ def _import(
     runtime = network.runtime = Runtime(data)
     imported = Imported(network, runtime, builder, model, path, wanted.free)
     compare(imported, samples, salt or secrets.token_hex(16))
+    if problems := list(_large_problems(network)):
+        raise _refusal(path, problems)
     return network
 
 
@@ -317,21 +318,29 @@ def _fold(builder: Builder, operator: Operator, declared: Declaration) -> None:
     builder.constants[operator.outputs[0]] = result
 
 
-def _finite_problems(network: Network) -> Iterator[str]:
+def _weights(network: Network) -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors of affine maps, each with its node's name."""
     for node in network.nodes:
         operation: object = node.operation
         while isinstance(operation, AffineMap):
             for value in vars(operation).values():
-                if isinstance(value, torch.Tensor) and not _modest(value):
-                    most = f"not finite, or larger than {MAX_WEIGHT:.2g}"
-                    yield told(Rule.FINITE, f"node {quoted(node.name)} has weights that are {most}")
+                if isinstance(value, torch.Tensor):
+                    yield node.name, value
             operation = getattr(operation, "inner", None)
 
 
-def _modest(weights: torch.Tensor) -> bool:
-    """Whether all are finite and not too large; NaN is the least and the largest, and neither."""
-    least, largest = torch.aminmax(weights)
-    return float(least) >= -MAX_WEIGHT and float(largest) <= MAX_WEIGHT
+def _finite_problems(network: Network) -> Iterator[str]:
+    for name, weight in _weights(network):
+        if not bool(torch.isfinite(weight).all()):
+            yield told(Rule.FINITE, f"node {quoted(name)} has weights that are not finite")
+
+
+def _large_problems(network: Network) -> Iterator[str]:
+    """What leaves no room for a runtime that multiplies before it adds; of finite weights."""
+    for name, weight in _weights(network):
+        if max(map(abs, map(float, torch.aminmax(weight)))) > MAX_WEIGHT:
+            said = f"node {quoted(name)} has weights larger than {MAX_WEIGHT:.2g}"
+            yield told(Rule.FINITE, said)
 
 
 def _cost_problems(network: Network) -> Iterator[str]:

@@ -435,3 +435,15 @@ def test_the_shared_models_are_read(shared: Path) -> None:
     for path in [*shared.glob("models/*.onnx"), *shared.glob("soundness/onnx/*.onnx")]:
         network = import_onnx(path)
         assert network.classes >= 2
+
+
+def test_weights_that_leave_a_runtime_no_room_are_refused(tmp_path: Path) -> None:
+    """It may multiply first what the file adds first, and overflow where real numbers do not."""
+    for size, fits in ((2.0**40, True), (2.0**41, False)):
+        nodes = [node("Flatten", "x", "flat"), node("MatMul", "flat w", "y")]
+        weight = numbers(12, 3) * 0 + np.eye(12, 3, dtype=np.float32) * np.float32(size)
+        path = save(model(nodes, ("batch", 3, 2, 2), {"w": weight}), tmp_path / "m.onnx")
+        if fits:
+            import_onnx(path)
+        else:
+            assert "larger than 1.1e+12 (rule onnx-finite)" in refused(path)

@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor
 
 from evaluators.cascade import Cascade, default_stages
-from evaluators.evaluator import Evaluator, catalogue
+from evaluators.evaluator import PREDICTION, Evaluator, catalogue
 from evaluators.network import Network
 from evaluators.problem import Ball, Problem
 from evaluators.verdict import Status, Verdict
@@ -74,6 +74,9 @@ def test_crown_proves_all_that_ibp_proves(family: str, region: str) -> None:
     pairs = zip(verdicts("ibp", family, region), verdicts("crown", family, region), strict=True)
     for loose, tight in pairs:
         for before, after in zip(loose, tight, strict=True):
+            if before.stage == PREDICTION:  # A tie at the example itself: no method was asked.
+                assert after.stage == PREDICTION
+                continue
             assert before.margin is not None
             assert after.margin is not None
             assert after.margin >= before.margin - SLACK * max(1.0, abs(before.margin))

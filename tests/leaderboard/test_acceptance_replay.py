@@ -48,7 +48,9 @@ def test_a_prediction_is_the_models(plain: Made) -> None:
     example = int(rows["example"][wrong].iloc[0])
     told = plain.said(changed(rows, wrong, **as_right, status="unknown"))
     assert f"example {example}: its prediction is {label}, but the model's" in told
-    forged = changed(rows, wrong, **as_right, status="certified", radius="0.1", margin=0.1)
+    forged = changed(
+        rows, wrong, **as_right, status="certified", radius="0.1", margin=0.1, deployment="float32"
+    )
     assert f"example {example}: its prediction is {label}, but the model's" in plain.said(forged)
 
 
@@ -79,7 +81,14 @@ def test_a_witness_refutes_and_lies_in_the_ball(plain: Made) -> None:
     example = int(rows["example"][certified].iloc[0])
     center = plain.known().split.images([example])[0].tobytes()  # type: ignore[union-attr]
     forged = changed(
-        rows, certified, status="falsified", witness=center, radius=None, margin=None, stage="pgd"
+        rows,
+        certified,
+        status="falsified",
+        witness=center,
+        radius=None,
+        margin=None,
+        deployment=None,
+        stage="pgd",
     )
     assert "is classified as the label" in plain.said(forged)
 
@@ -122,7 +131,14 @@ def test_without_data_a_witness_is_run_all_the_same(
     example = int(rows["example"][certified].iloc[0])
     center = plain.known().split.images([example])[0].tobytes()  # type: ignore[union-attr]
     forged = changed(
-        rows, certified, status="falsified", witness=center, radius=None, margin=None, stage="pgd"
+        rows,
+        certified,
+        status="falsified",
+        witness=center,
+        radius=None,
+        margin=None,
+        deployment=None,
+        stage="pgd",
     )
     without_data(monkeypatch)
     assert not plain.said(rows)
@@ -134,8 +150,8 @@ def forged_certificate(plain: Made) -> pd.DataFrame:
     """An open example that is read rightly, said to be certified: no other column tells."""
     open_ = falsified(plain.rows)
     return changed(
-        plain.rows, open_, status="certified", radius="0.1", margin=1e-3, witness=None,
-        stage="crown",
+        plain.rows, open_, status="certified", radius="0.1", margin=1e-3, deployment="float32",
+        witness=None, stage="crown",
     )  # fmt: skip
 
 
