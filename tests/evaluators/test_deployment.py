@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from evaluators.affine import Dense
 from evaluators.deployment import run_error
 from evaluators.deterministic._intervals import interval_bounds
+from evaluators.deterministic._linear_bounds import linear_relaxation
 from evaluators.elementwise import Elementwise, LeakyReLU, Sigmoid, Tanh
 from evaluators.evaluator import Evaluator, catalogue
 from evaluators.network import Network, Sum
@@ -64,6 +65,35 @@ def test_no_order_of_summation_leaves_the_intervals(seed: int, width: int, leak:
         assert bool((torch.from_numpy(computed) <= bounds.upper[0]).all())
 
 
+def test_an_interval_has_room_for_the_rounding_of_a_bias() -> None:
+    """2^24 + 1/2 is 2^24 in float32."""
+    point = torch.tensor([[0.5]]).double()
+    bounds = interval_bounds(linear([[1.0]], [2.0**24]), point, point, deployed=True)[-1]
+    assert float(bounds.lower) <= 2.0**24 < float(bounds.upper)
+
+
+def test_linear_bounds_of_a_neuron_have_room_for_its_own_rounding() -> None:
+    """Also where the walk begins behind the neuron's own weights."""
+    seen = 0
+    for seed in range(10):
+        network = FAMILIES["relu 2-4-4-3"](seed)
+        x = torch.rand(3, 2, generator=torch.Generator().manual_seed(seed))
+        region = Ball(Norm.LINF, Fraction(1, 2), -9.0, 9.0)
+        problem = Problem(network, x, torch.zeros(3, dtype=torch.long), region)
+        float32, real = (
+            linear_relaxation(replace(problem, deployed=deployed)) for deployed in (True, False)
+        )
+        for position, step in enumerate(network.nodes):
+            error = float32.run_error(position)
+            if not isinstance(step.operation, Dense) or error is None:
+                continue
+            wide, narrow = float32.bounds[position], real.bounds[position]
+            assert bool((wide.lower <= narrow.lower - error / 2).all())
+            assert bool((wide.upper >= narrow.upper + error / 2).all())
+            seen += 1
+    assert seen == 30
+
+
 def large(bias: float) -> Network:
     """Logits x + bias and bias, at which float32 cannot see a small x."""
     return linear([[1.0], [0.0]], [bias, bias])
@@ -77,6 +107,26 @@ def test_a_constant_that_absorbs_the_margin_leaves_no_proof(name: str, norm: Nor
     evaluator = PROVERS[name]()
     (real,) = evaluator.solve(replace(problem, deployed=False, seconds=5.0))
     (float32,) = evaluator.solve(replace(problem, seconds=5.0))
+    assert real.status is Status.CERTIFIED, "the test is about rounding alone"
+    assert float32.status is not Status.CERTIFIED
+
+
+@pytest.mark.parametrize("name", PROVERS)
+@pytest.mark.parametrize("inputs", [1, 16])
+def test_a_constant_that_comes_and_goes_leaves_no_proof_either(name: str, inputs: int) -> None:
+    """Added before a ReLU and taken off behind it: the logits are of modest size."""
+    graph = Graph((inputs,))
+    one = torch.zeros(2, inputs).double()
+    one[0, 0] = 1.0
+    graph.dense(2, one, torch.full((2,), 2.0**24).double())
+    graph.relu()
+    graph.dense(2, torch.eye(2).double(), torch.full((2,), -(2.0**24)).double())
+    graph.relu(leak=0.5)
+    graph.dense(2, torch.eye(2).double(), torch.tensor([0.0, 0.125]).double())
+    x, region = torch.full((1, inputs), 0.5), Ball(Norm.LINF, Fraction(1, 8))
+    problem = Problem(graph.network(), x, torch.tensor([0]), region, seconds=5.0)
+    (real,) = PROVERS[name]().solve(replace(problem, deployed=False))
+    (float32,) = PROVERS[name]().solve(problem)
     assert real.status is Status.CERTIFIED, "the test is about rounding alone"
     assert float32.status is not Status.CERTIFIED
 

@@ -71,16 +71,16 @@ def relaxed_without_windows(problem: Problem, monkeypatch: pytest.MonkeyPatch) -
         return linear_relaxation(problem)
 
 
-@given(recipes(), st.booleans(), st.integers(0, 99), st.sampled_from(list(Norm)))
+@given(recipes(), st.booleans(), st.integers(0, 99), st.sampled_from(list(Norm)), st.booleans())
 @settings(max_examples=15, deadline=None)
 def test_windows_and_planes_agree(
-    layers: list[tuple[int, ...]], residual: bool, seed: int, norm: Norm
+    layers: list[tuple[int, ...]], residual: bool, seed: int, norm: Norm, deployed: bool
 ) -> None:
     network = network_of(layers, residual, seed)
     x = torch.rand(2, 2, 11, 12, generator=torch.Generator().manual_seed(seed))
     x[0, 0, :3] = 0.0
     region = Ball(norm, Fraction(1, 10))
-    problem = Problem(network, x, torch.tensor([0, 1]), region, deployed=False)
+    problem = Problem(network, x, torch.tensor([0, 1]), region, deployed=deployed)
     on_windows = linear_relaxation(problem)
     on_planes = relaxed_without_windows(problem, pytest.MonkeyPatch())
     # They differ in the slack for rounding, which grows with the number of coefficients.
