@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from evaluators.onnx_export import export_onnx
-from leaderboard import evaluation, question, workers
-from leaderboard.errors import InputError
+from evaluators.problem import Problem
+from leaderboard import evaluation, question, run, workers
+from leaderboard.errors import InputError, WithdrawnError
 from leaderboard.evaluation import Plan, Request, execute, make_plan
 from leaderboard.project import Project
 from leaderboard.question import Shard
@@ -283,3 +284,30 @@ def test_killed_between_the_result_and_the_cleaning_up(
     assert computed == []
     assert after.rows.equals(before.rows)
     assert files(project) == [f"{LINF}/{PLAIN}.parquet"]
+
+
+def test_one_disagreement_withdraws_the_whole_evaluation(
+    project: Project, computed: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the second shard; the first one's rows, which agreed, are not kept either."""
+    before = files(project)
+
+    def found(problem: Problem, verdicts: object, salt: str) -> str:
+        return "example 15: no" if 15 in problem.examples else ""
+
+    monkeypatch.setattr(run, "disagreement", found)
+    with pytest.raises(WithdrawnError, match="the evaluation is withdrawn: example 15: no"):
+        measure(project)
+    assert len(computed) == 2
+    assert files(project) == before
+
+
+def test_an_evaluation_that_goes_on_keeps_its_salt_and_a_fresh_one_draws_another(
+    project: Project, computed: list[tuple[int, ...]]
+) -> None:
+    interrupted(project, 1)
+    (part,) = project.results.rglob("*.parts/*/*.parquet")
+    begun = read(part).provenance.salt
+    assert begun
+    assert measure(project).provenance.salt == begun
+    assert measure(project, Request(examples=30, fresh=True)).provenance.salt != begun

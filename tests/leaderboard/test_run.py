@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from evaluators.evaluator import Evaluator
 from evaluators.network import Network
 from evaluators.onnx_export import export_onnx
-from evaluators.problem import Problem
+from evaluators.problem import Ball, Norm, Problem
 from evaluators.verdict import Deployment, Status, Verdict
 from leaderboard import run
 from leaderboard.columns import FLOAT32, REAL
@@ -22,6 +22,7 @@ from leaderboard.errors import BugError, InputError
 from leaderboard.question import Question, Shard, shards
 from leaderboard.run import evaluate, fingerprint
 from leaderboard.setting import exact_fraction, exact_text
+from tests.fixtures.networks import linear as two_logits
 from tests.fixtures.project import bent, digest, linear, question_about
 
 Solve = Callable[[Problem], list[Verdict]]
@@ -251,3 +252,17 @@ def test_exact_texts_are_decimals_where_these_are_short() -> None:
 
 def test_the_columns_words_are_the_evaluators() -> None:
     assert {FLOAT32, REAL} == {kind.value for kind in Deployment}
+
+
+def test_what_only_real_arithmetic_proves_is_marked_and_unknown() -> None:
+    """Logits x + 2^22 and 2^22, of which float32 keeps no more than halves; a failure keeps its note."""
+    network = two_logits([[1.0], [0.0]], [2.0**22, 2.0**22])
+    region = Ball(Norm.LINF, Fraction(1, 4))
+    x, labels = torch.full((2, 1), 0.5), torch.zeros(2, dtype=torch.long)
+    problem = Problem(network, x, labels, region)
+    bounded = Verdict(Status.UNKNOWN, 0, margin=-1.0, note="bound too loose")
+    failed = Verdict(Status.UNKNOWN, 0, note="failed: no memory")
+    marked, kept = run.in_real_arithmetic(problem, [bounded, failed])
+    assert (marked.status, marked.deployment) == (Status.UNKNOWN, Deployment.REAL)
+    assert marked.note == run.ROUNDING
+    assert kept == failed
