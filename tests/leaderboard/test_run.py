@@ -255,7 +255,7 @@ def test_the_columns_words_are_the_evaluators() -> None:
 
 
 def test_what_only_real_arithmetic_proves_is_marked_and_unknown() -> None:
-    """Logits x + 2^22 and 2^22, of which float32 keeps no more than halves; a failure keeps its note."""
+    """Logits x + 2^22 and 2^22, of which float32 keeps halves; a failure keeps its note."""
     network = two_logits([[1.0], [0.0]], [2.0**22, 2.0**22])
     region = Ball(Norm.LINF, Fraction(1, 4))
     x, labels = torch.full((2, 1), 0.5), torch.zeros(2, dtype=torch.long)
