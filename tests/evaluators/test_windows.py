@@ -15,6 +15,7 @@ from evaluators.deterministic._relaxed import Relaxed
 from evaluators.elementwise import LeakyReLU, Tanh
 from evaluators.network import Network
 from evaluators.problem import Ball, Norm, Problem
+from tests.evaluators.test_intervals import values
 from tests.fixtures.networks import Graph
 
 
@@ -103,8 +104,6 @@ def test_windows_are_used_where_they_pay() -> None:
 @settings(max_examples=25, deadline=None)
 def test_values_stay_within_bounds_from_windows(seed: int, norm: Norm) -> None:
     """Corners of the box that the coefficients point to, where violations would show first."""
-    from tests.evaluators.test_intervals import values
-
     network = network_of([(2, 3, 2, 1, 1, 1), (2, 2, 1, 0, 1, 1)], bool(seed % 2), seed)
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(1, 2, 11, 12, generator=generator)
