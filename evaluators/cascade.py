@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evaluators.evaluator import Evaluator, catalogue
-from evaluators.network import Network
-from evaluators.problem import Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.catalogue import catalogue
+from evaluators.evaluator import Evaluator
+from evaluators.network.network import Network
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Status, Verdict
 
 
 def default_stages(complete: bool = True) -> tuple[Evaluator, ...]:

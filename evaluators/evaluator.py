@@ -1,34 +1,27 @@
 """The one interface of every method, and the harness that no method can bypass."""
 
-import importlib
-import inspect
 import math
-import pkgutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from functools import cache
-from types import ModuleType
 from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
-from evaluators import deterministic, falsification, probabilistic
-from evaluators.errors import CatalogueError, ContradictionError
-from evaluators.network import Network, SmoothedNetwork
-from evaluators.problem import Problem
-from evaluators.replay import why_not_replayed
-from evaluators.verdict import Deployment, Status, Verdict
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.network.network import Network
+from evaluators.numerics.errors import ContradictionError
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Deployment, Status, Verdict
+from evaluators.recheck.replay import why_not_replayed
 
 PREDICTION = "prediction"
 """Stage of an example that is decided by running the network on it."""
 
 PREDICTED_AT_ONCE = 128
-
-FOLDERS: tuple[ModuleType, ...] = (falsification, deterministic, probabilistic)
 
 
 @dataclass(frozen=True)
@@ -253,41 +246,3 @@ def is_out_of_memory(error: Exception) -> bool:
     # PyTorch's words on the CPU: Windows, and elsewhere.
     told = ("not enough memory", "can't allocate memory")
     return isinstance(error, RuntimeError) and any(words in str(error) for words in told)
-
-
-@cache
-def catalogue() -> dict[str, type[Evaluator]]:
-    """All evaluators by name: the listing of the three folders.
-
-    Raises:
-        CatalogueError: a file that cannot be imported, or does not define exactly one evaluator,
-            or two files with the same name.
-    """
-    found: dict[str, type[Evaluator]] = {}
-    for folder in FOLDERS:
-        for module in pkgutil.iter_modules(folder.__path__):
-            if module.name.startswith("_") or module.ispkg:
-                continue
-            evaluator = _only_evaluator(f"{folder.__name__}.{module.name}")
-            if evaluator.name() in found:
-                raise CatalogueError(f"Two evaluators are called '{evaluator.name()}'.")
-            found[evaluator.name()] = evaluator
-    return dict(sorted(found.items()))
-
-
-def _only_evaluator(module_name: str) -> type[Evaluator]:
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise CatalogueError(f"'{module_name}' cannot be imported: {error}") from error
-    evaluators = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, Evaluator)
-        and not inspect.isabstract(value)
-        and value.__module__ == module_name
-    ]
-    if len(evaluators) != 1:
-        raise CatalogueError(f"'{module_name}' defines {len(evaluators)} evaluators, not one.")
-    return evaluators[0]

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluators.deterministic._backward import at_the_input
-from evaluators.deterministic._linear_bounds import interval_relaxation, margin_rows
 from evaluators.falsification.pgd import PGD
-from evaluators.float_region import FloatRegion
-from evaluators.network import Network
-from evaluators.problem import Problem
-from evaluators.verdict import Deployment, Status, Verdict
+from evaluators.network.network import Network
+from evaluators.propagation.backward import at_the_input
+from evaluators.propagation.linear_bounds import interval_relaxation, margin_rows
+from evaluators.question.float_region import FloatRegion
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Deployment, Status, Verdict
 
 RELAXED = 4
 """Examples of a batch whose relaxation is asked for its least point."""

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from leaderboard.errors import BugError, InputError, TimeUpError
+from leaderboard.common.errors import BugError, InputError, TimeUpError
 
 INPUT_PROBLEM, WRONG_USAGE, BUG, TIME_UP, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -80,7 +80,7 @@ def _run(arguments: Sequence[str]) -> int:
     from typer.exceptions import Abort, TyperException
 
     from leaderboard.commands import app
-    from leaderboard.memory import keep_freed_memory
+    from leaderboard.common.memory import keep_freed_memory
 
     keep_freed_memory()
     for name in COMMANDS:

@@ -6,17 +6,17 @@ from typing import ClassVar
 
 import torch
 
-from evaluators.deadline import Deadline
-from evaluators.deterministic._around import Around
-from evaluators.deterministic._ascent import Rates
-from evaluators.deterministic._margins import verdicts
-from evaluators.deterministic._rounds import start
-from evaluators.deterministic._search import Search
-from evaluators.deterministic._unrolling import UnrollingError
+from evaluators.branching.rounds import start
+from evaluators.branching.search import Search
 from evaluators.evaluator import Evaluator
-from evaluators.network import Network
-from evaluators.problem import Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
+from evaluators.propagation.margins import verdicts
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.unrolled.around import Around
+from evaluators.unrolled.ascent import Rates
+from evaluators.unrolled.unrolling import UnrollingError
 
 
 @dataclass(frozen=True)

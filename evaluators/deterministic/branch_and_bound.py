@@ -8,20 +8,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from evaluators.deadline import Deadline
-from evaluators.deterministic._around import Around
-from evaluators.deterministic._ascent import Rates
-from evaluators.deterministic._attack import falsify
-from evaluators.deterministic._input_splitting import LOW_DIMENSION, InputSearch
-from evaluators.deterministic._margins import verdicts
-from evaluators.deterministic._rounds import take_turns
-from evaluators.deterministic._search import Search
-from evaluators.deterministic._unrolling import UnrollingError
+from evaluators.branching.attack import falsify
+from evaluators.branching.input_splitting import LOW_DIMENSION, InputSearch
+from evaluators.branching.rounds import take_turns
+from evaluators.branching.search import Search
 from evaluators.evaluator import Evaluator, why_not_witness
 from evaluators.falsification.pgd import PGD
-from evaluators.network import Network
-from evaluators.problem import Norm, Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
+from evaluators.propagation.margins import verdicts
+from evaluators.question.problem import Norm, Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.unrolled.around import Around
+from evaluators.unrolled.ascent import Rates
+from evaluators.unrolled.unrolling import UnrollingError
 
 
 @dataclass(frozen=True)

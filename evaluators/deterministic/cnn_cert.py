@@ -6,20 +6,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from evaluators.deterministic._intervals import Interval
-from evaluators.deterministic._propagation import propagate_back
-from evaluators.deterministic._relaxation import (
+from evaluators.evaluator import Evaluator
+from evaluators.network.network import MaxPool, Network
+from evaluators.numerics.rounding import UNDERFLOW, down, gamma, up
+from evaluators.propagation.intervals import Interval
+from evaluators.propagation.propagation import propagate_back
+from evaluators.propagation.relaxation import (
     Planes,
     Relaxation,
     Windows,
     adaptive_slopes,
     parallel_slopes,
 )
-from evaluators.evaluator import Evaluator
-from evaluators.network import MaxPool, Network
-from evaluators.problem import Problem
-from evaluators.rounding import UNDERFLOW, down, gamma, up
-from evaluators.verdict import Verdict
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Verdict
 
 
 def balanced_planes(pool: MaxPool, interval: Interval) -> Planes:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evaluators.deterministic._propagation import propagate_back
-from evaluators.deterministic._relaxation import ADAPTIVE
 from evaluators.evaluator import Evaluator
-from evaluators.network import Network
-from evaluators.problem import Problem
-from evaluators.verdict import Verdict
+from evaluators.network.network import Network
+from evaluators.propagation.propagation import propagate_back
+from evaluators.propagation.relaxation import ADAPTIVE
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Verdict
 
 
 @dataclass(frozen=True)

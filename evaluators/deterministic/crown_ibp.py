@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evaluators.deterministic._linear_bounds import interval_relaxation, margins
-from evaluators.deterministic._margins import in_batches, verdicts
 from evaluators.evaluator import Evaluator
-from evaluators.network import Network
-from evaluators.problem import Problem
-from evaluators.verdict import Verdict
+from evaluators.network.network import Network
+from evaluators.propagation.linear_bounds import interval_relaxation, margins
+from evaluators.propagation.margins import in_batches, verdicts
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from typing import ClassVar
 
 import torch
 
-from evaluators.deterministic._intervals import Interval
-from evaluators.deterministic._propagation import propagate_back
-from evaluators.deterministic._relaxation import Relaxation, winner_planes
-from evaluators.elementwise import Elementwise, LeakyReLU, Slopes, SShaped
 from evaluators.evaluator import Evaluator
-from evaluators.network import MaxPool, Network
-from evaluators.problem import Problem
-from evaluators.verdict import Verdict
+from evaluators.network.elementwise import Elementwise, LeakyReLU, Slopes, SShaped
+from evaluators.network.network import MaxPool, Network
+from evaluators.propagation.intervals import Interval
+from evaluators.propagation.propagation import propagate_back
+from evaluators.propagation.relaxation import Relaxation, winner_planes
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Verdict
 
 
 def deeppoly_slopes(function: Elementwise, interval: Interval) -> Slopes:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evaluators.deterministic._propagation import propagate_back
-from evaluators.deterministic._relaxation import Relaxation, parallel_slopes, winner_planes
-from evaluators.elementwise import LeakyReLU
 from evaluators.evaluator import Evaluator
-from evaluators.network import Network
-from evaluators.problem import Problem
-from evaluators.verdict import Verdict
+from evaluators.network.elementwise import LeakyReLU
+from evaluators.network.network import Network
+from evaluators.propagation.propagation import propagate_back
+from evaluators.propagation.relaxation import Relaxation, parallel_slopes, winner_planes
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Verdict
 
 PARALLEL = Relaxation(parallel_slopes, winner_planes, covers=(LeakyReLU,))
 """Lines below and above with one slope; the paper knows ReLUs only, so there is no pooling."""

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from evaluators.deterministic._linear_bounds import interval_relaxation, margins
-from evaluators.deterministic._margins import in_batches, verdicts
 from evaluators.evaluator import Evaluator
-from evaluators.network import Network
-from evaluators.problem import Problem
-from evaluators.verdict import Verdict
+from evaluators.network.network import Network
+from evaluators.propagation.linear_bounds import interval_relaxation, margins
+from evaluators.propagation.margins import in_batches, verdicts
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Verdict
 
 CACHE_BYTES = 3 * 2**19
 """Size of a batch's largest tensor: past the caches, larger is not faster."""

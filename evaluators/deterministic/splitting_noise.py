@@ -47,11 +47,11 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from evaluators.evaluator import Evaluator
-from evaluators.network import SmoothedNetwork
-from evaluators.probabilistic._block import OvertimeError, block_size, winners
-from evaluators.probabilistic._forward import fast_forward, memory_format, plain_float32
-from evaluators.problem import Norm, Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.question.problem import Norm, Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.sampling.block import OvertimeError, block_size, winners
+from evaluators.sampling.forward import fast_forward, memory_format, plain_float32
 
 LEVELS = 255
 """Steps of the pixel grid from 0 to 1."""

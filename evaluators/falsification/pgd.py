@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from evaluators.evaluator import Evaluator
-from evaluators.float_region import FloatRegion
-from evaluators.network import Network
-from evaluators.problem import Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.network.network import Network
+from evaluators.question.float_region import FloatRegion
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Status, Verdict
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluators.probabilistic._certificate import Certificate
-from evaluators.probabilistic._distribution import SLACK, Distribution, Probabilities, Shift
-from evaluators.probabilistic._smoothing import Smoothing
 from evaluators.probabilistic.renyi import least_divergence
+from evaluators.sampling.distribution import SLACK, Distribution, Probabilities, Shift
+from evaluators.smoothing.certificate import Certificate
+from evaluators.smoothing.smoothing import Smoothing
 
 _ORDERS = np.array([0.5, 1.0, 2.0])
 

@@ -25,13 +25,13 @@ from fractions import Fraction
 from math import inf
 from typing import ClassVar
 
-from evaluators.probabilistic._certificate import Certificate, NeymanPearson, complement
-from evaluators.probabilistic._distribution import Distribution, Probabilities, Shift
-from evaluators.probabilistic._gradient import gradient_bound, least_given_gradient
-from evaluators.probabilistic._procedure import Asked, Estimate, Statistics
-from evaluators.probabilistic._smoothing import Smoothing
 from evaluators.probabilistic.smoothing_gaussian import Gaussian
-from evaluators.problem import Norm
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import Distribution, Probabilities, Shift
+from evaluators.smoothing.certificate import Certificate, NeymanPearson, complement
+from evaluators.smoothing.gradient import gradient_bound, least_given_gradient
+from evaluators.smoothing.procedure import Asked, Estimate, Statistics
+from evaluators.smoothing.smoothing import Smoothing
 
 
 @dataclass(frozen=True)

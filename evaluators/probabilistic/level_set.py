@@ -27,10 +27,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluators.probabilistic._certificate import Certificate
-from evaluators.probabilistic._distribution import Column, Distribution, Probabilities, Shift
-from evaluators.probabilistic._smoothing import Smoothing
-from evaluators.problem import Norm
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import Column, Distribution, Probabilities, Shift
+from evaluators.smoothing.certificate import Certificate
+from evaluators.smoothing.smoothing import Smoothing
 
 _CELLS, _OCTAVES = 2**16, 60
 """The mesh goes from 2^-61 to 1/2 in this many cells, _OCTAVES factors of two."""

@@ -23,9 +23,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluators.probabilistic._certificate import Certificate
-from evaluators.probabilistic._distribution import SLACK, Distribution, Probabilities, Shift
-from evaluators.probabilistic._smoothing import Smoothing
+from evaluators.sampling.distribution import SLACK, Distribution, Probabilities, Shift
+from evaluators.smoothing.certificate import Certificate
+from evaluators.smoothing.smoothing import Smoothing
 
 _EPSILONS = np.concatenate(([0.0], np.geomspace(1e-6, 0.1, 200), np.linspace(0.1, 0.9999, 1801)))
 """Any list is sound. Also ε = distance is tried, from where δ = 0 for noise that allows it."""

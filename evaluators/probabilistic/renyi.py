@@ -28,16 +28,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluators.probabilistic._certificate import Certificate
-from evaluators.probabilistic._distribution import (
+from evaluators.numerics.rounding import float_above
+from evaluators.sampling.distribution import (
     SLACK,
     Column,
     Distribution,
     Probabilities,
     Shift,
 )
-from evaluators.probabilistic._smoothing import Smoothing
-from evaluators.rounding import float_above
+from evaluators.smoothing.certificate import Certificate
+from evaluators.smoothing.smoothing import Smoothing
 
 _ORDERS = np.concatenate((np.linspace(0.1, 0.9, 9), 1 + np.geomspace(1e-3, 1e4, 1401)))
 """Any list is sound; differences from 1 are 1.2 % apart."""

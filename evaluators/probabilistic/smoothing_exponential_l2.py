@@ -26,12 +26,12 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.special import betainc, betaincc, betaincinv
 
-from evaluators.probabilistic._distribution import Column, Shift
-from evaluators.probabilistic._smoothing import Smoothing
 from evaluators.probabilistic.level_set import LevelSet
 from evaluators.probabilistic.smoothing_laplace import LogLipschitz
 from evaluators.probabilistic.smoothing_uniform_ball import BETA_ERROR, fill_directions
-from evaluators.problem import Norm
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import Column, Shift
+from evaluators.smoothing.smoothing import Smoothing
 
 
 class ExponentialL2(LogLipschitz):

@@ -28,11 +28,11 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float64
 
-from evaluators.probabilistic._distribution import SLACK, Column, Shift
-from evaluators.probabilistic._smoothing import Smoothing
 from evaluators.probabilistic.level_set import LevelSet
 from evaluators.probabilistic.smoothing_laplace import LogLipschitz
-from evaluators.problem import Norm
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import SLACK, Column, Shift
+from evaluators.smoothing.smoothing import Smoothing
 
 
 class ExponentialLinf(LogLipschitz):

@@ -31,10 +31,10 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.special import erf, ndtr, ndtri
 
-from evaluators.probabilistic._certificate import NeymanPearson
-from evaluators.probabilistic._distribution import SLACK, Column, Distribution, Shift
-from evaluators.probabilistic._smoothing import Smoothing
-from evaluators.problem import Norm
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import SLACK, Column, Distribution, Shift
+from evaluators.smoothing.certificate import NeymanPearson
+from evaluators.smoothing.smoothing import Smoothing
 
 _QUANTILE_ERROR = 1e-9
 """More than `ndtri` errs by anywhere in (1e-300, 1), which is the largest quantile it has there."""

@@ -25,10 +25,10 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float64
 
-from evaluators.probabilistic._certificate import NeymanPearson
-from evaluators.probabilistic._distribution import SLACK, Column, Distribution, Shift
-from evaluators.probabilistic._smoothing import Smoothing
-from evaluators.problem import Norm
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import SLACK, Column, Distribution, Shift
+from evaluators.smoothing.certificate import NeymanPearson
+from evaluators.smoothing.smoothing import Smoothing
 
 
 class LogLipschitz(Distribution):

@@ -24,9 +24,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluators.probabilistic._certificate import Certificate
-from evaluators.probabilistic._distribution import SLACK, Distribution, Probabilities, Shift
-from evaluators.probabilistic._smoothing import Smoothing
+from evaluators.sampling.distribution import SLACK, Distribution, Probabilities, Shift
+from evaluators.smoothing.certificate import Certificate
+from evaluators.smoothing.smoothing import Smoothing
 
 
 class Lipschitz(Certificate):

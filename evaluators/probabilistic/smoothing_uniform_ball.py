@@ -24,11 +24,11 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.special import betainc
 
-from evaluators.probabilistic._certificate import NeymanPearson
-from evaluators.probabilistic._distribution import Column, Shift
-from evaluators.probabilistic._smoothing import Smoothing
 from evaluators.probabilistic.smoothing_uniform import Flat
-from evaluators.problem import Norm
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import Column, Shift
+from evaluators.smoothing.certificate import NeymanPearson
+from evaluators.smoothing.smoothing import Smoothing
 
 BETA_ERROR = 1e-9
 """More than the relative error of `betainc`, and of differences of `lgamma`, up to d = 10⁶."""

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from evaluators.affine import Dense
-from evaluators.deterministic._intervals import Interval, interval_bounds
-from evaluators.network import Network
-from evaluators.training._recipe import Recipe
+from evaluators.learning.recipe import Recipe
+from evaluators.network.affine import Dense
+from evaluators.network.network import Network
+from evaluators.propagation.intervals import Interval, interval_bounds
 
 
 @dataclass(frozen=True)

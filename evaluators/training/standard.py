@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from evaluators.network import Network
-from evaluators.training._recipe import Recipe
+from evaluators.learning.recipe import Recipe
+from evaluators.network.network import Network
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pandas as pd
 import typer
 
 from leaderboard.commands import app
-from leaderboard.errors import InputError
-from leaderboard.progress import tell
-from leaderboard.project import find_project
+from leaderboard.common.errors import InputError
+from leaderboard.common.progress import tell
+from leaderboard.common.project import find_project
 
 DEMO_DATASET = "digits"
 
@@ -20,7 +20,7 @@ DEMO_DATASET = "digits"
 @app.command()
 def build() -> None:
     """Generate the pages and build the website into public/."""
-    from leaderboard import pages
+    from leaderboard.website import build as pages
 
     report = pages.build(find_project())
     for warning in report.warnings:
@@ -31,7 +31,7 @@ def build() -> None:
 @app.command()
 def serve(port: Annotated[int, typer.Option(help="Of the address on this machine")] = 8000) -> None:
     """Build the website, show it on this machine, and rebuild it when a page changes."""
-    from leaderboard import pages
+    from leaderboard.website import build as pages
 
     print(f"http://127.0.0.1:{port}/ (Ctrl-C stops)")
     pages.serve(find_project(), port)
@@ -44,12 +44,12 @@ def demo() -> None:
     The rows go to build/demo/, beside copies of the stored ones; the stored ones do not change,
     and every verdict is compared with them.
     """
-    from leaderboard import pages
-    from leaderboard.catalogue import load_submissions
     from leaderboard.commands.running import run_all
-    from leaderboard.evaluation import Request
-    from leaderboard.setting import load_settings
-    from leaderboard.submission import settings_for
+    from leaderboard.evaluation.plan import Request
+    from leaderboard.settings.setting import load_settings
+    from leaderboard.submissions.catalogue import load_submissions
+    from leaderboard.submissions.manifest import settings_for
+    from leaderboard.website import build as pages
 
     started = time.perf_counter()
     stored = find_project()
@@ -83,7 +83,7 @@ def demo() -> None:
 
 def _comparison(stored: Path, pairs: list[tuple[str, str]], tables: list[pd.DataFrame]) -> str:
     """How many of the verdicts are the stored ones."""
-    from leaderboard.results import read
+    from leaderboard.results.store import read
 
     same = total = 0
     for (slug, setting), rows in zip(pairs, tables, strict=True):

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leaderboard.commands import app
-from leaderboard.devices import check_device
-from leaderboard.errors import InputError, unknown_name
-from leaderboard.formatting import plural, rounded_down
-from leaderboard.formatting import seconds as seconds_text
-from leaderboard.progress import RunProgress, show_table, tell
+from leaderboard.common.devices import check_device
+from leaderboard.common.errors import InputError, unknown_name
+from leaderboard.common.formatting import plural, rounded_down
+from leaderboard.common.formatting import seconds as seconds_text
+from leaderboard.common.progress import RunProgress, show_table, tell
 
 if TYPE_CHECKING:
-    from leaderboard.question import Question
+    from leaderboard.settings.question import Question
 
 DeviceOption = Annotated[str, typer.Option(help="cpu; cuda, all of a kind; or cuda:0,cuda:1")]
 SandboxOption = Annotated[
@@ -31,7 +31,7 @@ LONG = 30.0
 
 def announce(title: str, question: "Question", examples: list[int], workers: str) -> None:
     """Say, before a long run of a smoothed model, how long it may be."""
-    from leaderboard.run import forecast
+    from leaderboard.evaluation.shard import forecast
 
     if question.sigma is None or (cost := forecast(question, examples)) is None:
         return
@@ -100,10 +100,10 @@ def certify(
     ] = None,
 ) -> None:
     """Evaluate any ONNX model without a submission."""
-    from leaderboard import certification
-    from leaderboard.evidence import told
-    from leaderboard.radius_search import largest_radii
-    from leaderboard.recheck_proofs import open_archive
+    from leaderboard.evaluation import certify as certification
+    from leaderboard.evaluation.evidence import told
+    from leaderboard.evaluation.radius_search import largest_radii
+    from leaderboard.recheck.proofs import open_archive
 
     check_device(device)
     wish = certification.Wish(
@@ -157,8 +157,8 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the initial weights and the batches")] = 0,
 ) -> None:
     """Train a small network by one of the project's recipes and write it as ONNX."""
-    from leaderboard.train import recipes
-    from leaderboard.train import train as train_model
+    from leaderboard.evaluation.train import recipes
+    from leaderboard.evaluation.train import train as train_model
 
     if recipe not in recipes():
         raise unknown_name("recipe", recipe, recipes())

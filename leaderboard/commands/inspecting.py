@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from leaderboard.catalogue import load_submissions
 from leaderboard.commands import app
-from leaderboard.formatting import plural
-from leaderboard.progress import tell
-from leaderboard.project import Project, find_project
-from leaderboard.submission import Submission, load_submission
+from leaderboard.common.formatting import plural
+from leaderboard.common.progress import tell
+from leaderboard.common.project import Project, find_project
+from leaderboard.submissions.catalogue import load_submissions
+from leaderboard.submissions.manifest import Submission, load_submission
 
 
 @app.command()
@@ -34,17 +34,16 @@ def inspect_one(project: Project, submission: Submission, again: bool = False) -
 
     It is then compared with those that are most like it; `again`, also if it was before.
     """
-    from leaderboard.fingerprints import VERSION, read_checks, store_checks
-    from leaderboard.inspection import inspect as look_at
-    from leaderboard.recognition import compared, question_about
-    from leaderboard.submission_models import model_hash
+    from leaderboard.board.fingerprints import VERSION, read_checks, store_checks
+    from leaderboard.evaluation.inspection import inspect as look_at
+    from leaderboard.evaluation.recognition import compared, question_about
 
     question = question_about(project, submission)
     if question is None:
         return
     path = project.checks / f"{submission.slug}.json"
     kept = read_checks(path) if path.exists() else None
-    same = kept is not None and kept.model_sha256 == model_hash(submission)
+    same = kept is not None and kept.model_sha256 == submission.model_hash
     current = kept is not None and same and kept.version == VERSION and kept.lookup is not None
     if current and not again:
         return
@@ -55,8 +54,8 @@ def inspect_one(project: Project, submission: Submission, again: bool = False) -
 
 def show_flags(project: Project, slugs: list[str]) -> int:
     """Print the flags of submissions; how many there are."""
-    from leaderboard.board_files import load_board
-    from leaderboard.flags import flags_of
+    from leaderboard.board.files import load_board
+    from leaderboard.board.flags import flags_of
 
     board, count = load_board(project), 0
     for slug in slugs:

@@ -10,13 +10,13 @@ import typer
 
 from leaderboard.commands import app
 from leaderboard.commands.evaluating import SandboxOption, check_sandbox
-from leaderboard.errors import BugError, InputError
-from leaderboard.formatting import plural
-from leaderboard.progress import tell
-from leaderboard.project import find_project
-from leaderboard.setting import find_setting, load_settings
-from leaderboard.submission import load_submission, settings_for
-from leaderboard.text import check_account
+from leaderboard.common.errors import BugError, InputError
+from leaderboard.common.formatting import plural
+from leaderboard.common.progress import tell
+from leaderboard.common.project import find_project
+from leaderboard.common.text import check_account
+from leaderboard.settings.setting import find_setting, load_settings
+from leaderboard.submissions.manifest import load_submission, settings_for
 
 intake = typer.Typer(help="Steps of the workflows that take in submissions.", no_args_is_help=True)
 app.add_typer(intake, name="intake")
@@ -47,8 +47,8 @@ def scope(
 
     A submission is changed by its owners only: by the accounts that the base's manifest names.
     """
-    from leaderboard.branches import changed_submission
-    from leaderboard.ownership import foreign
+    from leaderboard.submissions.branches import changed_submission
+    from leaderboard.submissions.ownership import foreign
 
     project = find_project()
     slug = changed_submission(project, base, head)
@@ -63,7 +63,7 @@ def scope(
 @intake.command()
 def take(commit: CommitArgument, slug: SlugArgument) -> None:
     """Put a submission's files, as they are in a commit, into its folder; nothing else of it."""
-    from leaderboard.branches import take as take_files
+    from leaderboard.submissions.branches import take as take_files
 
     project = find_project()
     folder = take_files(project, commit, slug)
@@ -76,12 +76,11 @@ def prepare(slug: SlugArgument) -> None:
 
     "no": the data cannot be had here, so that no first look can be taken at it.
     """
-    from leaderboard.dataset import fetch, find_dataset, load_split
-    from leaderboard.submission_models import parts_of
+    from leaderboard.datasets.catalogue import fetch, find_dataset, load_split
 
     project = find_project()
     submission = load_submission(project, slug)
-    parts_of(project, submission)
+    submission.parts(project)
     dataset = find_dataset(submission.model.dataset)
     if dataset.downloads:
         fetch(dataset.name)
@@ -107,8 +106,8 @@ def accept(
     sandbox: SandboxOption = "off",
 ) -> None:
     """Move results that were made elsewhere to their place, if every row of them fits."""
-    from leaderboard.acceptance import Arrival, accepted, keep
-    from leaderboard.results import results_path
+    from leaderboard.intake.acceptance import Arrival, accepted, keep
+    from leaderboard.results.store import results_path
 
     check_sandbox(sandbox)
     project = find_project()
@@ -164,7 +163,7 @@ def replay(
     again: AgainOption = 0.0,
 ) -> None:
     """Run a model on what results say of it; `accept` does it in a process behind walls."""
-    from leaderboard.acceptance_replay import replay as replay_all
+    from leaderboard.intake.acceptance_replay import replay as replay_all
 
     replay_all(find_project(), slug, folder, again)
 
@@ -176,7 +175,7 @@ def nightly(
     examples: Annotated[int, typer.Option(min=1, help="Examples of each")] = 20,
 ) -> None:
     """Measure a daily sample of stored verdicts again and compare."""
-    from leaderboard import nightly as sampling
+    from leaderboard.recheck import nightly as sampling
 
     project = find_project()
     differences = []

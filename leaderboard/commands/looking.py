@@ -8,9 +8,9 @@ import typer
 
 from leaderboard.commands import app
 from leaderboard.commands.evaluating import SandboxOption, check_sandbox
-from leaderboard.errors import InputError
-from leaderboard.formatting import plural
-from leaderboard.project import find_project
+from leaderboard.common.errors import InputError
+from leaderboard.common.formatting import plural
+from leaderboard.common.project import find_project
 
 
 class Catalogue(StrEnum):
@@ -31,15 +31,14 @@ def check(
 
     Without a slug, the board's own settings, taxonomy and published results as well.
     """
-    from leaderboard.board_files import problems_of
-    from leaderboard.catalogue import problems_between
-    from leaderboard.checking import check_board, check_stored
-    from leaderboard.confinement import check_confined
-    from leaderboard.flags import static_flags
-    from leaderboard.networks import check_model
-    from leaderboard.submission import Submission, load_submission
-    from leaderboard.submission_files import slugs as all_slugs
-    from leaderboard.submission_models import parts_of
+    from leaderboard.board.files import problems_of
+    from leaderboard.board.flags import static_flags
+    from leaderboard.commands.checking import check_board, check_stored
+    from leaderboard.evaluation.networks import check_model
+    from leaderboard.intake.confinement import check_confined
+    from leaderboard.submissions.catalogue import problems_between
+    from leaderboard.submissions.folder import slugs as all_slugs
+    from leaderboard.submissions.manifest import Submission, load_submission
 
     check_sandbox(sandbox)
     project = find_project()
@@ -52,7 +51,7 @@ def check(
                 check_confined(project, slug, sandbox)
                 continue
             loaded[slug] = submission = load_submission(project, slug)
-            parts = parts_of(project, submission)
+            parts = submission.parts(project)
         except InputError as error:
             problems += error.problems
         else:
@@ -85,7 +84,7 @@ def list_(
     if as_json:
         print(json.dumps(entries))
         return
-    from leaderboard.progress import show_table
+    from leaderboard.common.progress import show_table
 
     hidden = _HIDDEN.get(catalogue, ())
     show_table([{k: v for k, v in entry.items() if k not in hidden} for entry in entries])
@@ -95,13 +94,13 @@ Entry = dict[str, Any]
 
 
 def _evaluators() -> list[Entry]:
-    from leaderboard.run import evaluator_entries
+    from leaderboard.evaluation.shard import evaluator_entries
 
     return evaluator_entries()
 
 
 def _settings() -> list[Entry]:
-    from leaderboard.setting import load_settings
+    from leaderboard.settings.setting import load_settings
 
     return [
         {
@@ -119,7 +118,7 @@ def _settings() -> list[Entry]:
 
 
 def _datasets() -> list[Entry]:
-    from leaderboard.dataset import load_datasets
+    from leaderboard.datasets.catalogue import load_datasets
 
     return [
         {
@@ -135,7 +134,7 @@ def _datasets() -> list[Entry]:
 
 
 def _taxonomy() -> list[Entry]:
-    from leaderboard.taxonomy import load_taxonomy
+    from leaderboard.field.taxonomy import load_taxonomy
 
     return [{"node": path, "title": n.title} for path, n in load_taxonomy().nodes.items()]
 
@@ -157,6 +156,6 @@ app.add_typer(data, name="data")
 @data.command()
 def fetch(dataset: Annotated[str, typer.Argument(help="`certboard list datasets`")]) -> None:
     """Download a dataset into the cache and verify it."""
-    from leaderboard.dataset import fetch as fetch_dataset
+    from leaderboard.datasets.catalogue import fetch as fetch_dataset
 
     print(f"{dataset} is in {fetch_dataset(dataset)}")

@@ -9,14 +9,14 @@ import typer
 from typer import BadParameter
 
 from leaderboard.commands import app
-from leaderboard.devices import check_device
-from leaderboard.errors import InputError
-from leaderboard.formatting import plural
-from leaderboard.progress import show_table, tell
+from leaderboard.common.devices import check_device
+from leaderboard.common.errors import InputError
+from leaderboard.common.formatting import plural
+from leaderboard.common.progress import show_table, tell
 
 if TYPE_CHECKING:
-    from leaderboard.recheck_proofs import Finding
-    from leaderboard.results import Results
+    from leaderboard.recheck.proofs import Finding
+    from leaderboard.results.store import Results
 
 
 @app.command()
@@ -95,9 +95,9 @@ def recheck(
 
 def _stored(slug: str, settings: list[str] | None) -> list[Path]:
     """The result files of a submission."""
-    from leaderboard.project import find_project
-    from leaderboard.setting import find_setting
-    from leaderboard.submission import load_submission
+    from leaderboard.common.project import find_project
+    from leaderboard.settings.setting import find_setting
+    from leaderboard.submissions.manifest import load_submission
 
     project = find_project()
     load_submission(project, slug)
@@ -115,15 +115,15 @@ def _stored(slug: str, settings: list[str] | None) -> list[Path]:
 
 
 def _is_smoothed(path: Path) -> bool:
-    from leaderboard.metrics import is_smoothed
-    from leaderboard.results import read
+    from leaderboard.results.metrics import is_smoothed
+    from leaderboard.results.store import read
 
     return is_smoothed(read(path).rows)
 
 
 def _recheck_model(model: Path, evidence: Path, exact: bool | None, as_json: bool) -> None:
     """What evidence says by itself about a model."""
-    from leaderboard.recheck_proofs import Rechecker, claims_in, of_evidence, open_archive
+    from leaderboard.recheck.proofs import Rechecker, claims_in, of_evidence, open_archive
 
     archive = open_archive(evidence)
     question = of_evidence(archive, model)
@@ -143,9 +143,9 @@ def _recheck_plain(
     as_json: bool,
 ) -> None:
     """Whole evaluations of plain networks."""
-    from leaderboard import recheck_proofs as proofs
-    from leaderboard.evidence import beside, told
-    from leaderboard.results import read
+    from leaderboard.evaluation.evidence import beside, told
+    from leaderboard.recheck import proofs
+    from leaderboard.results.store import read
 
     found: list[tuple[str, list[Finding]]] = []
     for path in paths:
@@ -167,8 +167,8 @@ def _recheck_plain(
 
 def _model_of(result: "Results") -> Path:
     """The file of the submission that was measured."""
-    from leaderboard.project import find_project
-    from leaderboard.submission import load_submission, model_path
+    from leaderboard.common.project import find_project
+    from leaderboard.submissions.manifest import load_submission, model_path
 
     slug = result.provenance.submission
     try:
@@ -234,7 +234,7 @@ def summary(findings: list["Finding"]) -> str:
 def _recheck_smoothed(
     path: Path, redraw: int | None, model: Path | None, files: Any, as_json: bool
 ) -> None:
-    from leaderboard.recheck_rows import recheck_results
+    from leaderboard.recheck.rows import recheck_results
 
     found: dict[str, Any] = {"results": str(path), "rows": list(recheck_results(path))}
     if redraw is not None and model is not None:
@@ -253,9 +253,9 @@ def _redrawn(
     seed: int | None,
     device: str,
 ) -> dict[str, Any]:
-    from leaderboard import redraw
-    from leaderboard.provenance import describe
-    from leaderboard.results import read
+    from leaderboard.evaluation.provenance import describe
+    from leaderboard.recheck import redraw
+    from leaderboard.results.store import read
 
     check_device(device)
     result = read(path)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import pandas as pd
 import typer
 
-from leaderboard.catalogue import load_submissions
 from leaderboard.commands import app
 from leaderboard.commands.evaluating import (
     DeviceOption,
@@ -21,16 +20,17 @@ from leaderboard.commands.evaluating import (
     check_sandbox,
 )
 from leaderboard.commands.inspecting import inspect_one, show_flags
-from leaderboard.devices import check_device
-from leaderboard.errors import InputError, TimeUpError
-from leaderboard.formatting import plural
-from leaderboard.progress import RunProgress, show_table, tell
-from leaderboard.project import Project, find_project
-from leaderboard.setting import find_setting, load_settings
-from leaderboard.submission import Pair, load_submission, settings_for
+from leaderboard.common.devices import check_device
+from leaderboard.common.errors import InputError, TimeUpError
+from leaderboard.common.formatting import plural
+from leaderboard.common.progress import RunProgress, show_table, tell
+from leaderboard.common.project import Project, find_project
+from leaderboard.settings.setting import find_setting, load_settings
+from leaderboard.submissions.catalogue import load_submissions
+from leaderboard.submissions.manifest import Pair, load_submission, settings_for
 
 if TYPE_CHECKING:
-    from leaderboard.evaluation import Plan, Request
+    from leaderboard.evaluation.plan import Plan, Request
 
 QUICK_EXAMPLES, QUICK_SECONDS, QUICK_SAMPLES = 20, 5.0, 1000
 """What `--quick` spends: examples of a setting, seconds for each, samples of a smoothed model."""
@@ -71,8 +71,8 @@ def run(
     ] = None,
 ) -> None:
     """Evaluate submissions and store every example's verdict; goes on where it stopped."""
-    from leaderboard.evaluation import Request
-    from leaderboard.workers import check_workers
+    from leaderboard.evaluation.plan import Request
+    from leaderboard.evaluation.workers import check_workers
 
     check_device(device)
     check_workers(workers)
@@ -92,7 +92,7 @@ def run(
     if sandbox == "off":
         tables = run_all(project, pairs, request, workers, until)
     else:
-        from leaderboard.confinement import run_all_confined
+        from leaderboard.intake.confinement import run_all_confined
 
         tables = run_all_confined(project, pairs, request, workers, sandbox, until)
     if quick:
@@ -131,9 +131,9 @@ def _quick(request: "Request") -> "Request":
 
 def _show_quick(project: Project, pairs: list[Pair], evaluator: str | None) -> None:
     """What a first look found, beside what was claimed."""
-    from leaderboard.claims import judge
-    from leaderboard.dataset import find_dataset
-    from leaderboard.results import read, results_path
+    from leaderboard.datasets.catalogue import find_dataset
+    from leaderboard.results.claims import judge
+    from leaderboard.results.store import read, results_path
 
     table, sentences = [], []
     for submission, place in pairs:
@@ -192,7 +192,7 @@ def _count(
 
 def _unproved(plan: "Plan") -> str:
     """How evidence that is wanted is made of rows that are there already."""
-    from leaderboard.evidence import beside
+    from leaderboard.evaluation.evidence import beside
 
     if plan.question.evidence is None or beside(plan.target).exists():
         return ""
@@ -213,7 +213,7 @@ def run_all(
         InputError: of pairs that could not be evaluated.
         TimeUpError: `until`, on the monotonic clock, there was no time for all of them.
     """
-    from leaderboard.evaluation import execute, make_plan
+    from leaderboard.evaluation.plan import execute, make_plan
 
     problems: list[str] = []
     tables = []

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from leaderboard.commands import app
-from leaderboard.errors import InputError
-from leaderboard.project import find_project
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import find_project
 
 
 @app.command()
@@ -29,7 +29,7 @@ def new(
     ] = None,
 ) -> None:
     """Make a folder for a new submission; asks for what is not given, at a terminal."""
-    from leaderboard.scaffold import Answers, scaffold
+    from leaderboard.submissions.scaffold import Answers, scaffold
 
     answers = Answers(
         model, url, dataset, title, tuple(author or ()), licence, node, sigma, noise,
@@ -37,7 +37,7 @@ def new(
     )  # fmt: skip
     project = find_project()
     if sys.stdin.isatty():
-        from leaderboard.prompts import ask
+        from leaderboard.submissions.prompts import ask
 
         answers = ask(project, slug, answers)
     made = scaffold(project, slug, answers)
@@ -56,8 +56,8 @@ def export(
     std: Annotated[str | None, typer.Option(help="Normalise: deviations of the channels")] = None,
 ) -> None:
     """Export a PyTorch module of your own to ONNX, and check that the file fits."""
-    from leaderboard.dataset import find_dataset
-    from leaderboard.export import export as export_module
+    from leaderboard.datasets.catalogue import find_dataset
+    from leaderboard.evaluation.export import export as export_module
 
     made = export_module(
         source, dataset, output, weights, _numbers("--mean", mean), _numbers("--std", std)

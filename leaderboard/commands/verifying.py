@@ -10,11 +10,11 @@ import typer
 from typer import BadParameter
 
 from leaderboard.commands import app
-from leaderboard.deadline import Verifier
-from leaderboard.errors import InputError
-from leaderboard.instance import Answer, Instance, Word
-from leaderboard.instances import DEFAULT_SECONDS, ResultsFile, Row, read_instances
-from leaderboard.progress import tell
+from leaderboard.common.errors import InputError
+from leaderboard.common.progress import tell
+from leaderboard.vnncomp.deadline import Verifier
+from leaderboard.vnncomp.instance import Answer, Instance, Word
+from leaderboard.vnncomp.instances import DEFAULT_SECONDS, ResultsFile, Row, read_instances
 
 
 @app.command()

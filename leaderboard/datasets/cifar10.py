@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from leaderboard import data_files
-from leaderboard.data_files import DataFile, Download
-from leaderboard.dataset import Dataset, find_file, unknown_split
-from leaderboard.errors import InputError
-from leaderboard.split import ArraySplit, check_labels, without
+from leaderboard.common.errors import InputError
+from leaderboard.datasets import files
+from leaderboard.datasets.catalogue import Dataset, find_file, unknown_split
+from leaderboard.datasets.files import DataFile, Download
+from leaderboard.datasets.split import ArraySplit, check_labels, without
 
 _FOLDER = "cifar-10-batches-bin"
 _RECORD = 1 + 3 * 32 * 32
@@ -72,15 +72,15 @@ def load(split: str) -> ArraySplit:
                 return read_sheets([find_file(DATASET.name, (sheet,)) for sheet in _SHEETS])
             if (copies := _present(_JPEGS)) is not None:
                 return read_jpegs(copies)
-        batches = [data_files.read_verified(_find(file), file.sha256) for file in _TRAIN]
+        batches = [files.read_verified(_find(file), file.sha256) for file in _TRAIN]
         return decode(b"".join(batches), "The training batches")
     path = _find(_TEST)
     declaration = path.with_suffix(".csv")
     if not declaration.exists():
-        return decode(data_files.read_verified(path, _TEST.sha256), str(path))
-    content = data_files.read(path)
+        return decode(files.read_verified(path, _TEST.sha256), str(path))
+    content = files.read(path)
     found = decode(content, str(path))
-    if data_files.digest(content) == _TEST.sha256:
+    if files.digest(content) == _TEST.sha256:
         return found
     labels, numbers = _declared(declaration, "official_test_index", range(DATASET.test_size))
     if labels != found.labels.tolist():
@@ -112,7 +112,7 @@ def _places(file: DataFile) -> tuple[str, ...]:
 
 def _present(candidates: Iterable[str]) -> Path | None:
     """The first of `candidates` that lies in a folder of the dataset."""
-    places = (root / path for root in data_files.folders(DATASET.name) for path in candidates)
+    places = (root / path for root in files.folders(DATASET.name) for path in candidates)
     return next((place for place in places if place.exists()), None)
 
 
@@ -155,7 +155,7 @@ def read_sheets(sheets: list[Path]) -> ArraySplit:
 
 def _tiles(sheet: Path) -> NDArray[np.uint8]:
     """`[10000, 3, 32, 32]` of a sheet, row by row."""
-    content = data_files.read(sheet)
+    content = files.read(sheet)
     if content[12:16] != _LOSSLESS:
         raise InputError(f"{sheet} is not a lossless WebP file: its pixels may be inexact.")
     side = 32 * _TILES
@@ -195,7 +195,7 @@ def _jpegs(where: Path) -> Iterator[tuple[str, bytes]]:
     """Name (`train/<class>/<number>.jpg`) and content of each copy; other files are passed over."""
     if where.is_dir():
         for path in sorted(where.glob("*/*.jpg")):
-            yield path.relative_to(where.parent).as_posix(), data_files.read(path)
+            yield path.relative_to(where.parent).as_posix(), files.read(path)
         return
     try:
         with tarfile.open(where) as archive:

@@ -6,10 +6,10 @@ every example whose position modulo 4 is 3 is a test example (449), the others t
 
 import numpy as np
 
-from leaderboard.data_files import digest
-from leaderboard.dataset import Dataset, unknown_split
-from leaderboard.errors import InputError
-from leaderboard.split import ArraySplit
+from leaderboard.common.errors import InputError
+from leaderboard.datasets.catalogue import Dataset, unknown_split
+from leaderboard.datasets.files import digest
+from leaderboard.datasets.split import ArraySplit
 
 _PIXELS_SHA256 = "8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3b3"
 

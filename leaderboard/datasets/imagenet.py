@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from leaderboard.dataset import Dataset, find_file, unknown_split
-from leaderboard.errors import InputError
-from leaderboard.split import ImageFileSplit
+from leaderboard.common.errors import InputError
+from leaderboard.datasets.catalogue import Dataset, find_file, unknown_split
+from leaderboard.datasets.split import ImageFileSplit
 
 _SHORTER_SIDE, _SIDE = 256, 224
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.dataset import Dataset, find_file, unknown_split
-from leaderboard.errors import InputError
-from leaderboard.split import ArraySplit, check_labels
+from leaderboard.common.errors import InputError
+from leaderboard.datasets.catalogue import Dataset, find_file, unknown_split
+from leaderboard.datasets.split import ArraySplit, check_labels
 
 
 def load(split: str) -> ArraySplit:

@@ -4,10 +4,10 @@ import struct
 
 import numpy as np
 
-from leaderboard.data_files import DataFile, Download
-from leaderboard.dataset import Dataset, read_file, unknown_split
-from leaderboard.errors import InputError
-from leaderboard.split import ArraySplit, check_labels
+from leaderboard.common.errors import InputError
+from leaderboard.datasets.catalogue import Dataset, read_file, unknown_split
+from leaderboard.datasets.files import DataFile, Download
+from leaderboard.datasets.split import ArraySplit, check_labels
 
 _IMAGES_MAGIC, _LABELS_MAGIC = 0x803, 0x801
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from leaderboard.dataset import Dataset, find_file, unknown_split
+from leaderboard.common.errors import InputError
+from leaderboard.datasets.catalogue import Dataset, find_file, unknown_split
 from leaderboard.datasets.imagenet import read_wnids
-from leaderboard.errors import InputError
-from leaderboard.split import ImageFileSplit
+from leaderboard.datasets.split import ImageFileSplit
 
 
 def load(split: str) -> ImageFileSplit:

@@ -9,38 +9,38 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 DOORS = {
     "onnx": {
-        "evaluators/onnx_checks.py",
-        "evaluators/onnx_compare.py",
-        "evaluators/onnx_export.py",
-        "evaluators/onnx_file.py",
-        "evaluators/onnx_import.py",
-        "evaluators/onnx_schema.py",
-        "evaluators/onnx_wire.py",
-        "evaluators/recheck_reader.py",
+        "evaluators/onnx/checks.py",
+        "evaluators/onnx/compare.py",
+        "evaluators/onnx/writer.py",
+        "evaluators/onnx/file.py",
+        "evaluators/onnx/reader.py",
+        "evaluators/onnx/schema.py",
+        "evaluators/onnx/wire.py",
+        "evaluators/recheck/reader.py",
     },
-    "onnxruntime": {"evaluators/onnx_runtime.py"},
+    "onnxruntime": {"evaluators/onnx/runtime.py"},
     "pyarrow": {
-        "leaderboard/results.py",
-        "leaderboard/results_export.py",
-        "leaderboard/foreign_file.py",  # within bounds, before anything is unpacked
+        "leaderboard/results/store.py",
+        "leaderboard/results/export.py",
+        "leaderboard/intake/foreign_file.py",  # within bounds, before anything is unpacked
     },
-    "confusable_homoglyphs": {"leaderboard/lookalikes.py"},
-    "jinja2": {"leaderboard/pages.py"},
-    "latex2mathml": {"leaderboard/formula.py"},
+    "confusable_homoglyphs": {"leaderboard/common/lookalikes.py"},
+    "jinja2": {"leaderboard/website/build.py"},
+    "latex2mathml": {"leaderboard/field/formula.py"},
 }
 """Which files may import a library; a folder stands for all of its files."""
 
 MAY_ASK_EVALUATORS = {
-    "leaderboard/run.py",
-    "leaderboard/networks.py",  # reads the files of a model and puts them together
-    "leaderboard/inspection.py",  # asks a network about probe images, for its fingerprints
-    "leaderboard/smoothing.py",  # which noises, procedures and certificates there are
-    "leaderboard/train.py",
+    "leaderboard/evaluation/shard.py",
+    "leaderboard/evaluation/networks.py",  # reads the files of a model and puts them together
+    "leaderboard/evaluation/inspection.py",  # probes a network, for its fingerprints
+    "leaderboard/evaluation/smoothing.py",  # which noises, procedures and certificates there are
+    "leaderboard/evaluation/train.py",
     "leaderboard/__main__.py",
-    "leaderboard/verification.py",  # asks about the boxes of a property, not about a dataset
-    "leaderboard/acceptance_replay.py",  # runs a model on what rows from elsewhere say of it
-    "leaderboard/evidence.py",  # certificates and witnesses are the evaluators' own files
-    "leaderboard/recheck_proofs.py",  # asks the checker about rows, and for certificates
+    "leaderboard/vnncomp/verify.py",  # asks about the boxes of a property, not about a dataset
+    "leaderboard/intake/acceptance_replay.py",  # runs a model on what rows say of it
+    "leaderboard/evaluation/evidence.py",  # certificates are the evaluators' own files
+    "leaderboard/recheck/proofs.py",  # asks the checker about rows, and for certificates
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from evaluators.rounding import gamma
+from evaluators.numerics.rounding import gamma
 from tests.fixtures import shapes
 from tests.fixtures.networks import perceptron
 
@@ -29,4 +29,4 @@ def test_methods_and_properties_are_left_alone_too() -> None:
     for _ in range(2 * shapes.ENOUGH):
         assert network.classes == network.to(torch.float64).classes
     for name in ("Network.classes", "Network.to"):
-        assert shapes.checks["evaluators.network", name] <= shapes.ENOUGH + 1
+        assert shapes.checks["evaluators.network.network", name] <= shapes.ENOUGH + 1

@@ -12,8 +12,8 @@ from evaluators.deterministic.crown import CROWN
 from evaluators.deterministic.crown_ibp import CrownIBP
 from evaluators.deterministic.ibp import IBP
 from evaluators.evaluator import Evaluator
-from evaluators.network import Network
-from evaluators.problem import Ball, Norm, Problem
+from evaluators.network.network import Network
+from evaluators.question.problem import Ball, Norm, Problem
 from tests.fixtures.networks import perceptron, two_convolutions
 
 IMAGES = 1000

@@ -9,11 +9,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.crown import CROWN
-from evaluators.elementwise import Elementwise, Sigmoid, Tanh
 from evaluators.evaluator import Evaluator
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.training._architectures import parameters
-from leaderboard.dataset import load_split
+from evaluators.learning.architectures import parameters
+from evaluators.network.elementwise import Elementwise, Sigmoid, Tanh
+from evaluators.question.problem import Ball, Norm, Problem
+from leaderboard.datasets.catalogue import load_split
 from tests.fixtures.networks import Graph
 
 RADIUS = Fraction(1, 50)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from evaluators.onnx_import import import_onnx
-from evaluators.onnx_runtime import Runtime
+from evaluators.onnx.reader import import_onnx
+from evaluators.onnx.runtime import Runtime
 
 SUBMISSIONS = Path(__file__).resolve().parents[2] / "submissions"
 ROUNDS = 8

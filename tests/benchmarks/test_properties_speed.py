@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from leaderboard.instance import Answer, Instance, Word
-from leaderboard.instances import Row, read_instances
-from leaderboard.verification import verify
+from leaderboard.vnncomp.instance import Answer, Instance, Word
+from leaderboard.vnncomp.instances import Row, read_instances
+from leaderboard.vnncomp.verify import verify
 
 VARIABLE = "CERTBOARD_INSTANCES"
 KNOWN_COLUMN = 3

@@ -15,22 +15,22 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from evaluators.deadline import Deadline
-from evaluators.deterministic import _rounds
-from evaluators.deterministic._around import Around
-from evaluators.deterministic._ascent import Rates
-from evaluators.deterministic._rounds import Work, bound
-from evaluators.deterministic._search import Search
+from evaluators.branching import rounds as rounds_module
+from evaluators.branching.rounds import Work, bound
+from evaluators.branching.search import Search
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.deterministic.crown import CROWN
 from evaluators.evaluator import Evaluator
 from evaluators.falsification.pgd import PGD
-from evaluators.network import Network
-from evaluators.onnx_import import import_onnx
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status
-from leaderboard.run import load_split
+from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
+from evaluators.onnx.reader import import_onnx
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status
+from evaluators.unrolled.around import Around
+from evaluators.unrolled.ascent import Rates
+from leaderboard.evaluation.shard import load_split
 from tests.benchmarks.test_bounds_speed import seconds
 from tests.fixtures.checked import recheck
 
@@ -173,7 +173,7 @@ def test_domains_of_several_examples_in_one_batch(
 ) -> None:
     """The ascent over so many domains of each of eight: all together, or one by one."""
     # Larger matrices are not joined: here they are, to see why.
-    monkeypatch.setattr(_rounds, "COEFFICIENTS", 2**30)
+    monkeypatch.setattr(rounds_module, "COEFFICIENTS", 2**30)
     work = list[Work]()
     if model == "digits-standard":
         problem = embedded(list(range(8)))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from leaderboard.pages import BuildReport, build
+from leaderboard.website.build import BuildReport, build
 from tests.fixtures.browser import WIDE, chromium, needs_browser, served
 from tests.fixtures.thousand import thousand
 

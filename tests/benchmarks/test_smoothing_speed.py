@@ -19,11 +19,12 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from evaluators.affine import Convolution
-from evaluators.network import Network, SmoothedNetwork
-from evaluators.probabilistic._forward import fast_forward
+from evaluators.network.affine import Convolution
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.network.network import Network
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
-from evaluators.problem import Ball, Norm, Problem
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.sampling.forward import fast_forward
 from tests.fixtures.networks import Graph, perceptron, two_convolutions
 
 ROUNDS = 6

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evaluators.affine import (
+from evaluators.network.affine import (
     Adjoint,
     AffineMap,
     Convolution,

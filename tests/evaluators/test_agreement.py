@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from evaluators.agreement import disagreement
-from evaluators.errors import UnsupportedModelError
-from evaluators.evaluator import catalogue
-from evaluators.network import Network
-from evaluators.onnx_export import export_onnx
-from evaluators.onnx_import import import_onnx
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.recheck import recheck
-from evaluators.recheck_reader import CheckedModel, read_model
-from evaluators.verdict import Status
+from evaluators.catalogue import catalogue
+from evaluators.network.network import Network
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.reader import import_onnx
+from evaluators.onnx.writer import export_onnx
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status
+from evaluators.recheck.agreement import disagreement
+from evaluators.recheck.checker import recheck
+from evaluators.recheck.reader import CheckedModel, read_model
 from tests.evaluators.test_recheck_reader import GRAPHS, published
 from tests.fixtures.drawn_graphs import drawn
 from tests.fixtures.odd_graphs import built

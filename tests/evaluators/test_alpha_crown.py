@@ -8,16 +8,16 @@ from itertools import product
 import pytest
 import torch
 
-from evaluators.deterministic._domains import Domains
-from evaluators.deterministic._search import Search
+from evaluators.branching.search import Search
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.deterministic.crown import CROWN
 from evaluators.falsification.pgd import PGD
-from evaluators.maxima import without_max_pools
-from evaluators.network import Network
-from evaluators.problem import Ball, Box, Norm, Problem
-from evaluators.verdict import Status
+from evaluators.network.maxima import without_max_pools
+from evaluators.network.network import Network
+from evaluators.question.problem import Ball, Box, Norm, Problem
+from evaluators.question.verdict import Status
+from evaluators.unrolled.domains import Domains
 from tests.evaluators.test_branch_and_bound import truth, wide_network
 from tests.fixtures.checked import recheck
 from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of

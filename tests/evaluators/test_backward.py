@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.deterministic import _linear_bounds
-from evaluators.deterministic._backward import lower_bounds, unit_rows
-from evaluators.deterministic._concretization import dual_norm, least_over_ball, settle
-from evaluators.deterministic._intervals import Interval, interval_bounds
-from evaluators.deterministic._linear_bounds import (
+from evaluators.network.network import Network
+from evaluators.propagation import linear_bounds
+from evaluators.propagation.backward import lower_bounds, unit_rows
+from evaluators.propagation.concretization import dual_norm, least_over_ball, settle
+from evaluators.propagation.intervals import Interval, interval_bounds
+from evaluators.propagation.linear_bounds import (
     interval_relaxation,
     linear_relaxation,
     margin_rows,
     margins,
 )
-from evaluators.deterministic._relaxed import Relaxed
-from evaluators.network import Network
-from evaluators.problem import Ball, Norm, Problem
+from evaluators.propagation.relaxed import Relaxed
+from evaluators.question.problem import Ball, Norm, Problem
 from tests.evaluators.test_intervals import values
 from tests.fixtures.networks import Graph, of_every_kind
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers, least_margins, points_of
@@ -196,13 +196,13 @@ def test_single_entries_are_bounded_like_unit_vectors() -> None:
 def test_what_upper_bounds_decide_gets_no_lower_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """ReLUs that are never positive cost one backward pass, the others two."""
     asked: list[Tensor] = []
-    refine = _linear_bounds._refine_by_planes
+    refine = linear_bounds._refine_by_planes
 
     def counted(relaxed: Relaxed, position: int, undecided: Tensor, *rest: Any) -> None:
         asked.append(undecided)
         refine(relaxed, position, undecided, *rest)
 
-    monkeypatch.setattr(_linear_bounds, "_refine_by_planes", counted)
+    monkeypatch.setattr(linear_bounds, "_refine_by_planes", counted)
     graph = Graph((2,))
     graph.dense(2, torch.eye(2).double(), torch.zeros(2, dtype=torch.float64))
     graph.relu()
@@ -225,7 +225,7 @@ def test_the_size_of_chunks_changes_no_bound(chunk: int, monkeypatch: pytest.Mon
     problem = ask(network, x, Ball(Norm.LINF, Fraction(1, 50)))
     whole = linear_relaxation(problem)
     expected = margins(whole, problem.labels, True)
-    monkeypatch.setattr(_linear_bounds, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(linear_bounds, "CHUNK_BYTES", chunk)
     cut = linear_relaxation(problem)
     for one, other in zip(whole.bounds, cut.bounds, strict=True):
         assert torch.allclose(one.lower, other.lower, rtol=1e-9, atol=1e-11)

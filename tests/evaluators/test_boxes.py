@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.evaluator import catalogue, why_not_witness
+from evaluators.catalogue import catalogue
+from evaluators.evaluator import why_not_witness
 from evaluators.falsification.pgd import PGD
-from evaluators.float_region import FloatRegion
-from evaluators.network import Network, SmoothedNetwork
-from evaluators.problem import Box, Problem
-from evaluators.verdict import Status
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.network.network import Network
+from evaluators.question.float_region import FloatRegion
+from evaluators.question.problem import Box, Problem
+from evaluators.question.verdict import Status
 from tests.fixtures.networks import linear
 from tests.fixtures.tiny import FAMILIES, centers, least_margins
 

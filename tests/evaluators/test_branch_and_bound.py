@@ -15,16 +15,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.deadline import Deadline
-from evaluators.deterministic import _input_splitting, branch_and_bound
-from evaluators.deterministic._attack import falsify
-from evaluators.deterministic._input_splitting import InputSearch
+from evaluators.branching import input_splitting
+from evaluators.branching.attack import falsify
+from evaluators.branching.input_splitting import InputSearch
+from evaluators.deterministic import branch_and_bound
 from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.falsification.pgd import PGD
-from evaluators.maxima import without_max_pools
-from evaluators.network import Network
-from evaluators.problem import Ball, Box, Norm, Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.network.maxima import without_max_pools
+from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
+from evaluators.question.problem import Ball, Box, Norm, Problem
+from evaluators.question.verdict import Status, Verdict
 from tests.fixtures.certificates import least_margin
 from tests.fixtures.checked import recheck
 from tests.fixtures.exact import Vector
@@ -316,7 +317,7 @@ def test_the_parts_of_a_box_that_are_proved_make_up_the_box(
         return bounds
 
     monkeypatch.setattr(InputSearch, "_bound", bound)
-    monkeypatch.setattr(_input_splitting, "PARTS", at_once)
+    monkeypatch.setattr(input_splitting, "PARTS", at_once)
     search = InputSearch(problem, Deadline(20.0), lambda _: None)
     assert search() is None
     assert search.lower_bounds.tolist() == [0.5, 0.5]

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from evaluators.cascade import Cascade, default_stages
-from evaluators.evaluator import Evaluator, catalogue
-from evaluators.network import Network, SmoothedNetwork
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.catalogue import catalogue
+from evaluators.evaluator import Evaluator
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.network.network import Network
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status, Verdict
 from tests.fixtures.networks import linear
 
 RADIUS = Fraction(1, 100)

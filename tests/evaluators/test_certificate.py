@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluators import _evidence_file as module
-from evaluators.certificate import BOX, Certificate
-from evaluators.errors import CertificateError
+from evaluators.numerics.errors import CertificateError
+from evaluators.question import evidence_file as module
+from evaluators.question.certificate import BOX, Certificate
 from tests.fixtures.forgeries import THIRD, certificate
 
 Arrays = dict[str, Any]

@@ -14,18 +14,18 @@ from functools import cache
 import pytest
 import torch
 
-from evaluators.certificate import Certificate
-from evaluators.deadline import Deadline
-from evaluators.deterministic import _search
-from evaluators.deterministic._around import Around
-from evaluators.deterministic._ascent import Rates
-from evaluators.deterministic._domains import Cut, Domains
-from evaluators.deterministic._rounds import advance, finish, start
-from evaluators.deterministic._search import Search
-from evaluators.deterministic._unit_lines import Bounds
-from evaluators.maxima import without_max_pools
-from evaluators.network import Network
-from evaluators.problem import Ball, Norm, Problem
+from evaluators.branching import search as search_module
+from evaluators.branching.rounds import advance, finish, start
+from evaluators.branching.search import Search
+from evaluators.network.maxima import without_max_pools
+from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
+from evaluators.question.certificate import Certificate
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.unrolled.around import Around
+from evaluators.unrolled.ascent import Rates
+from evaluators.unrolled.domains import Cut, Domains
+from evaluators.unrolled.unit_lines import Bounds
 from tests.fixtures.certificates import least_margin
 from tests.fixtures.checked import recheck
 from tests.fixtures.searching import no_witness
@@ -42,7 +42,7 @@ RATES = Rates(2, slope=0.2)
 
 @pytest.fixture(autouse=True)
 def _every_domain_is_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_search, "PAYS", 0)
+    monkeypatch.setattr(search_module, "PAYS", 0)
 
 
 def question(name: str, radius: Fraction, seed: int) -> Problem:
@@ -128,7 +128,7 @@ def check_evidence(problem: Problem, made: Certificate, bound: float, least: Fra
 def test_no_bound_is_ever_above_the_true_margin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """After every round, and whatever the targets are."""
     for seed, target in ((0, 1e-3), (1, 0.05), (2, 0.5), (3, 1.0)):
-        monkeypatch.setattr(_search, "TARGET", target)
+        monkeypatch.setattr(search_module, "TARGET", target)
         for share in (Fraction(1, 2), Fraction(9, 10), Fraction(6, 5)):
             problem = near_the_threshold(name, seed, share)
             least, (_, search) = truth(problem), search_of(problem)

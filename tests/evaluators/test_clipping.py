@@ -7,17 +7,17 @@ from itertools import product
 import pytest
 import torch
 
-from evaluators.deadline import Deadline
-from evaluators.deterministic import _clipping
-from evaluators.deterministic._ascent import Rates
-from evaluators.deterministic._clipping import Clipping, UnitPlanes
-from evaluators.deterministic._domains import Cut, Domains
-from evaluators.deterministic._proof import Planes
-from evaluators.deterministic._relaxation import Lines
-from evaluators.deterministic._rounds import start
-from evaluators.deterministic._search import Search
-from evaluators.deterministic._unit_lines import Bounds, UnitLines
-from evaluators.problem import Ball, Box, Norm, Problem
+from evaluators.branching import clipping as clipping_module
+from evaluators.branching.clipping import Clipping, UnitPlanes
+from evaluators.branching.rounds import start
+from evaluators.branching.search import Search
+from evaluators.numerics.deadline import Deadline
+from evaluators.propagation.relaxation import Lines
+from evaluators.question.problem import Ball, Box, Norm, Problem
+from evaluators.unrolled.ascent import Rates
+from evaluators.unrolled.domains import Cut, Domains
+from evaluators.unrolled.proof import Planes
+from evaluators.unrolled.unit_lines import Bounds, UnitLines
 from tests.fixtures.exact import Vector, fractions
 from tests.fixtures.tiny import FAMILIES
 from tests.fixtures.unrolled import PIECEWISE, about, around, dot, node_values
@@ -305,14 +305,14 @@ def test_networks_that_are_too_large_or_smooth_are_not_clipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     search = asked("relu 2-4-4-3", "linf", 0)
-    monkeypatch.setattr(_clipping, "MOST_COEFFICIENTS", 4)
+    monkeypatch.setattr(clipping_module, "MOST_COEFFICIENTS", 4)
     assert UnitPlanes.of(search.unrolled, search.layers) is None
     assert asked("tanh 2-3-3-2", "linf", 0).clipping is None
 
 
 def test_the_rounding_of_combined_planes_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large coefficients cancel, and what is left is mostly rounding errors."""
-    monkeypatch.setattr(_clipping, "ROOM", 0.0)
+    monkeypatch.setattr(clipping_module, "ROOM", 0.0)
     search, generator = asked("leaky 2-4-3-3", "linf", 3), torch.Generator().manual_seed(0)
     assert search.clipping is not None
     lower, upper = (fractions(end) for end in search.unrolled.bounds[0])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from evaluators.probabilistic._confidence import (
+from evaluators.smoothing.confidence import (
     clopper_pearson_lower,
     sign_test,
     upper_tail,

@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from evaluators.cascade import Cascade, default_stages
-from evaluators.deterministic._linear_bounds import (
+from evaluators.deterministic.crown import CROWN
+from evaluators.onnx.reader import import_onnx
+from evaluators.propagation.linear_bounds import (
     interval_relaxation,
     linear_relaxation,
     margins,
 )
-from evaluators.deterministic.crown import CROWN
-from evaluators.onnx_import import import_onnx
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status
 from tests.evaluators.test_backward import by_hand
 from tests.fixtures.peer import RADII, peer
 

@@ -10,20 +10,20 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from evaluators.deadline import Deadline
-from evaluators.deterministic._ascent import Rates, ascend
-from evaluators.deterministic._curves import curves_of
-from evaluators.deterministic._rounds import start
-from evaluators.deterministic._search import Search
-from evaluators.deterministic._system import System
-from evaluators.deterministic._unit_lines import UnitLines
-from evaluators.deterministic._unrolled import Layer, Rows
+from evaluators.branching.rounds import start
+from evaluators.branching.search import Search
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.crown import CROWN
-from evaluators.elementwise import Elementwise, LeakyReLU, Sigmoid, Slopes, Tanh
-from evaluators.network import Network
-from evaluators.problem import Ball, Norm
-from evaluators.verdict import Status
+from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid, Slopes, Tanh
+from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
+from evaluators.question.problem import Ball, Norm
+from evaluators.question.verdict import Status
+from evaluators.unrolled.ascent import Rates, ascend
+from evaluators.unrolled.curves import curves_of
+from evaluators.unrolled.system import System
+from evaluators.unrolled.unit_lines import UnitLines
+from evaluators.unrolled.unrolled import Layer, Rows
 from tests.evaluators.test_elementwise import (
     TERMS,
     assert_lines_hold,

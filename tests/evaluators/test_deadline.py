@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from evaluators.deadline import Deadline, shared
+from evaluators.numerics.deadline import Deadline, shared
 
 
 def test_a_deadline_passes_when_its_seconds_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("evaluators.deadline.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("evaluators.numerics.deadline.time.perf_counter", lambda: now[0])
     end = Deadline(2.5)
     assert end.left == 2.5
     assert not end.passed
@@ -28,7 +28,7 @@ def test_a_halted_deadline_counts_its_turns_and_what_it_is_charged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("evaluators.deadline.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("evaluators.numerics.deadline.time.perf_counter", lambda: now[0])
     end = Deadline(2.0)
     now[0] = 100.5
     end.halt()
@@ -52,7 +52,7 @@ def test_a_halted_deadline_counts_its_turns_and_what_it_is_charged(
 
 def test_common_work_is_charged_in_equal_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("evaluators.deadline.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("evaluators.numerics.deadline.time.perf_counter", lambda: now[0])
     ends = [Deadline(3.0), Deadline(1.0)]
     for end in ends:
         end.halt()
@@ -71,7 +71,7 @@ def test_a_deadline_that_runs_goes_on_running_after_shared_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("evaluators.deadline.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("evaluators.numerics.deadline.time.perf_counter", lambda: now[0])
     end = Deadline(3.0)
     with shared([end]):
         now[0] = 1.0

@@ -9,10 +9,10 @@ import pytest
 from onnx import AttributeProto, defs, helper
 from onnx.defs import OpSchema, SchemaError
 
-from evaluators._operators import OPERATORS
-from evaluators._operators.builder import Builder, Operator, OperatorProblemError
-from evaluators.onnx_rules import Rule
-from evaluators.onnx_schema import OPSETS
+from evaluators.onnx.operators import OPERATORS
+from evaluators.onnx.operators.builder import Builder, Operator, OperatorProblemError
+from evaluators.onnx.rules import Rule
+from evaluators.onnx.schema import OPSETS
 
 NOT_READ = {
     ("Constant", "sparse_value"),

@@ -13,18 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from evaluators.affine import Dense
-from evaluators.deployment import run_error
-from evaluators.deterministic._intervals import interval_bounds
-from evaluators.deterministic._linear_bounds import linear_relaxation
-from evaluators.elementwise import Elementwise, LeakyReLU, Sigmoid, Tanh
-from evaluators.evaluator import Evaluator, catalogue
-from evaluators.network import Network, Sum
-from evaluators.onnx_export import export_onnx
-from evaluators.onnx_import import import_onnx
-from evaluators.onnx_runtime import Session
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Deployment, Status
+from evaluators.catalogue import catalogue
+from evaluators.evaluator import Evaluator
+from evaluators.network.affine import Dense
+from evaluators.network.deployment import run_error
+from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid, Tanh
+from evaluators.network.network import Network, Sum
+from evaluators.onnx.reader import import_onnx
+from evaluators.onnx.runtime import Session
+from evaluators.onnx.writer import export_onnx
+from evaluators.propagation.intervals import interval_bounds
+from evaluators.propagation.linear_bounds import linear_relaxation
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Deployment, Status
 from tests.fixtures.networks import Graph, linear
 from tests.fixtures.onnx_models import model, node
 from tests.fixtures.tiny import FAMILIES, chain, points_of

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluators.probabilistic._distribution import Shift, distributions
-from evaluators.problem import Norm
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import Shift, distributions
 from tests.fixtures.smoothing import NAMES, Array, draw, of, size
 
 

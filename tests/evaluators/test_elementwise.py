@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evaluators.elementwise import (
+from evaluators.network.elementwise import (
     Elementwise,
     LeakyReLU,
     Sigmoid,

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.affine import Convolution
-from evaluators.ensemble import Ensemble, Rule, chain, combine
-from evaluators.network import Network, SmoothedNetwork
-from evaluators.probabilistic._block import block_size
-from evaluators.probabilistic._forward import fast_forward, memory_format
+from evaluators.network.affine import Convolution
+from evaluators.network.ensemble import Ensemble, Rule, SmoothedNetwork, chain, combine
+from evaluators.network.network import Network
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status
+from evaluators.sampling.block import block_size
+from evaluators.sampling.forward import fast_forward, memory_format
 from tests.fixtures.networks import Graph, linear, perceptron, two_convolutions
 
 SHAPE = (3, 8, 8)

@@ -13,12 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators import evaluator as harness
-from evaluators.errors import CatalogueError, ContradictionError
-from evaluators.evaluator import PREDICTION, Evaluator, catalogue
-from evaluators.network import Network, SmoothedNetwork
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status, Verdict
+from evaluators import catalogue as listing
+from evaluators.catalogue import catalogue
+from evaluators.evaluator import PREDICTION, Evaluator
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.network.network import Network
+from evaluators.numerics.errors import CatalogueError, ContradictionError
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status, Verdict
 from tests.fixtures.networks import linear
 
 RADIUS = Fraction(1, 10)
@@ -278,7 +280,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     package = types.ModuleType("trial_evaluators")
     package.__path__ = [str(tmp_path)]
     monkeypatch.setitem(sys.modules, "trial_evaluators", package)
-    monkeypatch.setattr(harness, "FOLDERS", (package,))
+    monkeypatch.setattr(listing, "FOLDERS", (package,))
     catalogue.cache_clear()
     yield tmp_path
     catalogue.cache_clear()
@@ -290,7 +292,7 @@ GOOD = """
 from dataclasses import dataclass
 from typing import ClassVar
 from evaluators.evaluator import Evaluator
-from evaluators.network import Network
+from evaluators.network.network import Network
 
 @dataclass(frozen=True)
 class Trial(Evaluator):
@@ -327,7 +329,7 @@ def test_two_evaluators_of_one_name_are_told(folder: Path, monkeypatch: pytest.M
     (folder / "ibp.py").write_text(GOOD)
     from evaluators import deterministic
 
-    monkeypatch.setattr(harness, "FOLDERS", (*harness.FOLDERS, deterministic))
+    monkeypatch.setattr(listing, "FOLDERS", (*listing.FOLDERS, deterministic))
     with pytest.raises(CatalogueError, match="Two evaluators are called 'ibp'"):
         catalogue()
 

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluators import evidence_archive as module
-from evaluators.certificate import Certificate
-from evaluators.errors import CertificateError
-from evaluators.evidence_archive import About, Archive, Line, join_archives, write_archive
+from evaluators.evidence import archive as module
+from evaluators.evidence.archive import About, Archive, Line, join_archives, write_archive
+from evaluators.numerics.errors import CertificateError
+from evaluators.question.certificate import Certificate
 from tests.fixtures.forgeries import THIRD, certificate
 
 ABOUT = About("a" * 64, "digits", "b" * 64, "linf", Fraction(3, 10))

@@ -10,12 +10,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evaluators.affine import Diagonal
-from evaluators.elementwise import Sigmoid
-from evaluators.evaluator import catalogue
-from evaluators.network import Network
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status
+from evaluators.catalogue import catalogue
+from evaluators.network.affine import Diagonal
+from evaluators.network.elementwise import Sigmoid
+from evaluators.network.network import Network
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status
 from tests.fixtures.exact import Vector, fractions, least_margin, margin
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, ask, centers

@@ -10,7 +10,7 @@ import os
 import onnx
 from hypothesis import HealthCheck, event, given, settings
 
-from evaluators._operators import OPERATORS
+from evaluators.onnx.operators import OPERATORS
 from tests.fixtures.graph_runs import require_alike, require_exact
 from tests.fixtures.graph_spellings import FREE, constants, graphs
 from tests.fixtures.graphs import MAKERS

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluators.deterministic._linear_bounds import interval_relaxation, margins
 from evaluators.deterministic.ibp import IBP
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status
+from evaluators.propagation.linear_bounds import interval_relaxation, margins
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status
 from tests.evaluators.test_backward import by_hand
 from tests.fixtures.peer import RADII, peer
 

@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evaluators.deterministic._intervals import Interval, interval_bounds
-from evaluators.network import Network, apply
-from evaluators.problem import Ball, Norm
+from evaluators.network.network import Network, apply
+from evaluators.propagation.intervals import Interval, interval_bounds
+from evaluators.question.problem import Ball, Norm
 from tests.fixtures.networks import Graph, of_every_kind
 from tests.fixtures.tiny import FAMILIES, centers, points_of
 

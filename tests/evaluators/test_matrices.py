@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evaluators import affine as module
-from evaluators.affine import Adjoint, AffineMap, Convolution, Dense, Diagonal, Gather
+from evaluators.network import affine as module
+from evaluators.network.affine import Adjoint, AffineMap, Convolution, Dense, Diagonal, Gather
 from tests.evaluators.test_affine import Recipe, maps, matrix
 
 

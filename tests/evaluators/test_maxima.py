@@ -5,9 +5,9 @@ from fractions import Fraction
 import pytest
 import torch
 
-from evaluators.affine import Dense, Reshape
-from evaluators.maxima import without_max_pools
-from evaluators.network import Input, MaxPool, Network, Node
+from evaluators.network.affine import Dense, Reshape
+from evaluators.network.maxima import without_max_pools
+from evaluators.network.network import Input, MaxPool, Network, Node
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES
 from tests.fixtures.unrolled import node_values

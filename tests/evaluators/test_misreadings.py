@@ -14,8 +14,8 @@ import onnx
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from evaluators import onnx_import
-from evaluators.errors import UnsupportedModelError
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx import reader
 from tests.fixtures.graph_runs import require_alike, require_exact
 from tests.fixtures.onnx_models import Array, Dims, integers, model, node, numbers
 
@@ -270,10 +270,10 @@ GRAPHS: dict[str, Graph] = {
 
 def refused(proto: onnx.ModelProto) -> str:
     """The refusal, the comparison with onnxruntime left out; nothing if there is none."""
-    with patch.object(onnx_import, "compare"):
+    with patch.object(reader, "compare"):
         try:
             data = proto.SerializeToString()
-            onnx_import._import(data, Path("m.onnx"), None, onnx_import.Wanted())
+            reader._import(data, Path("m.onnx"), None, reader.Wanted())
         except UnsupportedModelError as error:
             return str(error)
     return ""

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from evaluators.affine import Reshape
-from evaluators.elementwise import LeakyReLU
-from evaluators.network import Input, MaxPool, Network, Node, Sum
+from evaluators.network.affine import Reshape
+from evaluators.network.elementwise import LeakyReLU
+from evaluators.network.network import Input, MaxPool, Network, Node, Sum
 from tests.fixtures.networks import Graph, of_every_kind
 from tests.fixtures.tiny import FAMILIES
 

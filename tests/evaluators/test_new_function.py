@@ -7,11 +7,12 @@ import onnx
 import pytest
 import torch
 
-from evaluators._operators import OPERATORS
+from evaluators.catalogue import catalogue
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.crown import CROWN
 from evaluators.deterministic.ibp import IBP
-from evaluators.elementwise import (
+from evaluators.evaluator import Evaluator
+from evaluators.network.elementwise import (
     Elementwise,
     Points,
     Slopes,
@@ -19,10 +20,10 @@ from evaluators.elementwise import (
     Values,
     elementwise_functions,
 )
-from evaluators.evaluator import Evaluator, catalogue
-from evaluators.network import Network
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status
+from evaluators.network.network import Network
+from evaluators.onnx.operators import OPERATORS
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status
 from tests.fixtures.tiny import ask, centers, chain, least_margins, points_of
 
 SLACK = 1e-7

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators import onnx_compare
-from evaluators._operators import OPERATORS
-from evaluators._operators.builder import Builder, Operator, rearrange, set_output
-from evaluators.errors import UnsupportedModelError
-from evaluators.onnx_import import import_onnx
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx import compare
+from evaluators.onnx.operators import OPERATORS
+from evaluators.onnx.operators.builder import Builder, Operator, rearrange, set_output
+from evaluators.onnx.reader import import_onnx
 from tests.fixtures.onnx_models import classifier, integers, model, node, numbers, save
 
 SHAPE = (2, 4, 4)
@@ -113,7 +113,7 @@ def test_a_misreading_behind_a_dead_unit_is_seen(
         import_onnx(path)
     assert "salt" in str(caught.value)
     # None of these reaches the logits.
-    monkeypatch.setattr(onnx_compare, "_operators", lambda *_: None)
+    monkeypatch.setattr(compare, "_operators", lambda *_: None)
     import_onnx(path)
 
 
@@ -145,13 +145,13 @@ def test_the_same_salt_draws_the_same_numbers_and_another_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[bytes] = []
-    honest = onnx_compare._generator
+    honest = compare._generator
 
     def seen(salt: str, purpose: str) -> np.random.Generator:
         drawn.append(honest(salt, purpose).random(4).tobytes())
         return honest(salt, purpose)
 
-    monkeypatch.setattr(onnx_compare, "_generator", seen)
+    monkeypatch.setattr(compare, "_generator", seen)
     path = classifier(tmp_path / "m.onnx")
     runs = []
     for salt in ("one", "one", "two", None, None):
@@ -183,14 +183,14 @@ def test_values_of_large_networks_are_looked_at_in_parts(
 ) -> None:
     path = save(MISREADINGS["Transpose"][0], tmp_path / "m.onnx")
     parts: list[int] = []
-    honest = onnx_compare._cut_apart
+    honest = compare._cut_apart
 
     def counted(imported: Any, part: Any, prefix: str) -> onnx.ModelProto:
         parts.append(len(part))
         return honest(imported, part, prefix)
 
-    monkeypatch.setattr(onnx_compare, "_cut_apart", counted)
-    monkeypatch.setattr(onnx_compare, "AT_ONCE", 100)
+    monkeypatch.setattr(compare, "_cut_apart", counted)
+    monkeypatch.setattr(compare, "AT_ONCE", 100)
     import_onnx(path)
     assert len(parts) > 2
     assert sum(parts) == 8

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluators.affine import Adjoint, Gather
-from evaluators.errors import UnsupportedModelError
-from evaluators.network import Network
-from evaluators.onnx_export import export_onnx
-from evaluators.onnx_import import import_onnx
+from evaluators.network.affine import Adjoint, Gather
+from evaluators.network.network import Network
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.reader import import_onnx
+from evaluators.onnx.writer import export_onnx
 from tests.fixtures.networks import Graph, of_every_kind, perceptron, two_convolutions
 from tests.fixtures.tiny import FAMILIES
 

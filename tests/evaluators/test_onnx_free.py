@@ -7,10 +7,10 @@ import pytest
 import torch
 from onnx import NodeProto
 
-from evaluators.errors import UnsupportedModelError
-from evaluators.network import Network
-from evaluators.onnx_import import import_free, import_onnx
-from evaluators.onnx_runtime import Runtime
+from evaluators.network.network import Network
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.reader import import_free, import_onnx
+from evaluators.onnx.runtime import Runtime
 from tests.fixtures.onnx_models import Array, Dims, integers, model, node, numbers, save
 
 WEIGHTS = {"w": numbers(4, 6, seed=1), "v": numbers(6, 4, seed=2), "b": numbers(4, seed=3)}

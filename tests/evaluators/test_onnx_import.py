@@ -13,8 +13,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from evaluators.errors import UnsupportedModelError
-from evaluators.onnx_import import import_onnx
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.reader import import_onnx
 from tests.fixtures.onnx_models import (
     classifier,
     classifier_model,
@@ -410,8 +410,8 @@ def test_a_network_that_is_not_the_files_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong translation: Relu read as Tanh."""
-    from evaluators._operators import arithmetic
-    from evaluators.elementwise import Tanh
+    from evaluators.network.elementwise import Tanh
+    from evaluators.onnx.operators import arithmetic
 
     monkeypatch.setattr(arithmetic, "elementwise_functions", lambda: {"Relu": Tanh})
     assert "differ from onnxruntime's by" in refused(classifier(tmp_path / "m.onnx"))

@@ -11,12 +11,12 @@ import pytest
 import torch
 from onnx import NodeProto
 
-from evaluators._operators import OPERATORS
-from evaluators.affine import Adjoint, AffineMap, Convolution, Dense, Diagonal
-from evaluators.elementwise import LeakyReLU, Sigmoid, Tanh
-from evaluators.errors import UnsupportedModelError
-from evaluators.network import Input, MaxPool, Network, Sum
-from evaluators.onnx_import import import_onnx
+from evaluators.network.affine import Adjoint, AffineMap, Convolution, Dense, Diagonal
+from evaluators.network.elementwise import LeakyReLU, Sigmoid, Tanh
+from evaluators.network.network import Input, MaxPool, Network, Sum
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.operators import OPERATORS
+from evaluators.onnx.reader import import_onnx
 from tests.fixtures.onnx_models import Array, Dims, integers, model, node, numbers, save
 
 KERNEL = numbers(4, 3, 3, 2)

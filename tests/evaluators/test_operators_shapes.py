@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluators.affine import Gather, Reshape
-from evaluators.errors import UnsupportedModelError
-from evaluators.network import Sum
+from evaluators.network.affine import Gather, Reshape
+from evaluators.network.network import Sum
+from evaluators.numerics.errors import UnsupportedModelError
 from tests.evaluators.test_operators import check, kinds
 from tests.fixtures.onnx_models import Array, integers, node, numbers
 

@@ -8,9 +8,9 @@ import torch
 
 from evaluators.cascade import Cascade, default_stages
 from evaluators.falsification.pgd import PGD
-from evaluators.float_region import FloatRegion, project_l1
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status
+from evaluators.question.float_region import FloatRegion, project_l1
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status
 from tests.fixtures.networks import Graph, linear, of_every_kind
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from evaluators.network import Network
-from evaluators.pieces import MOST_PIECES, in_pieces
-from evaluators.problem import Box, Problem
+from evaluators.branching.pieces import MOST_PIECES, in_pieces
+from evaluators.network.network import Network
+from evaluators.question.problem import Box, Problem
 from tests.fixtures.networks import Graph
 from tests.fixtures.unrolled import about
 

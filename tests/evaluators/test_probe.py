@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.elementwise import LeakyReLU
-from evaluators.ensemble import Ensemble
-from evaluators.network import Network, SmoothedNetwork
-from evaluators.probabilistic._probe import refusal
+from evaluators.network.elementwise import LeakyReLU
+from evaluators.network.ensemble import Ensemble, SmoothedNetwork
+from evaluators.network.network import Network
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.sampling.probe import refusal
 from tests.fixtures.networks import Graph, linear, of_every_kind, perceptron, two_convolutions
 
 SHAPE = (3, 8, 8)

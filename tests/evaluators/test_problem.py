@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evaluators.problem import Ball, Norm, Problem
+from evaluators.question.problem import Ball, Norm, Problem
 from tests.fixtures.tiny import FAMILIES
 
 RADIUS = Fraction(8, 255)

@@ -14,17 +14,20 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 from torch import Tensor
 
-from evaluators.probabilistic import _fixed, _sequential
-from evaluators.probabilistic._block import OvertimeError
-from evaluators.probabilistic._confidence import (
+from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
+from evaluators.question.problem import Norm
+from evaluators.sampling.block import OvertimeError
+from evaluators.sampling.distribution import Probabilities
+from evaluators.smoothing import fixed as fixed_module
+from evaluators.smoothing import sequential
+from evaluators.smoothing.confidence import (
     clopper_pearson_lower,
     clopper_pearson_upper,
 )
-from evaluators.probabilistic._curtailed import Curtailed
-from evaluators.probabilistic._distribution import Probabilities
-from evaluators.probabilistic._fixed import Fixed
-from evaluators.probabilistic._input_specific import InputSpecific
-from evaluators.probabilistic._procedure import (
+from evaluators.smoothing.curtailed import Curtailed
+from evaluators.smoothing.fixed import Fixed
+from evaluators.smoothing.input_specific import InputSpecific
+from evaluators.smoothing.procedure import (
     Asked,
     Estimate,
     Procedure,
@@ -34,10 +37,8 @@ from evaluators.probabilistic._procedure import (
     one_sided,
     two_sided,
 )
-from evaluators.probabilistic._sequential import Sequential
-from evaluators.probabilistic._smoothing import PROCEDURES
-from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
-from evaluators.problem import Norm
+from evaluators.smoothing.sequential import Sequential
+from evaluators.smoothing.smoothing import PROCEDURES
 
 
 class Simulated:
@@ -113,10 +114,10 @@ PROBABILITIES = (0.3, 0.6, 0.8, 0.83, 0.8413, 0.85, 0.86, 0.88, 0.92, 0.97, 0.99
 def _remembered_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each bound is computed once for all runs that meet its counts."""
     for module, name in (
-        (_sequential, "anytime_lower"),
-        (_sequential, "log_evidence"),
-        (_fixed, "clopper_pearson_lower"),
-        (_fixed, "clopper_pearson_upper"),
+        (sequential, "anytime_lower"),
+        (sequential, "log_evidence"),
+        (fixed_module, "clopper_pearson_lower"),
+        (fixed_module, "clopper_pearson_upper"),
     ):
         monkeypatch.setattr(module, name, cache(getattr(module, name)))
 

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evaluators.deterministic import _proof
-from evaluators.deterministic._around import Around
-from evaluators.deterministic._proof import prove, prove_at_once, stored
-from evaluators.deterministic._unit_lines import UnitLines
-from evaluators.deterministic._unrolled import Layer, Rows, Unrolled
-from evaluators.elementwise import LeakyReLU, Sigmoid, Slopes
-from evaluators.network import Network
-from evaluators.problem import Ball, Box, Norm
+from evaluators.network.elementwise import LeakyReLU, Sigmoid, Slopes
+from evaluators.network.network import Network
+from evaluators.question.problem import Ball, Box, Norm
+from evaluators.unrolled import proof
+from evaluators.unrolled.around import Around
+from evaluators.unrolled.proof import prove, prove_at_once, stored
+from evaluators.unrolled.unit_lines import UnitLines
+from evaluators.unrolled.unrolled import Layer, Rows, Unrolled
 from tests.fixtures.exact import Vector, fractions
 from tests.fixtures.networks import Graph
 from tests.fixtures.unrolled import (
@@ -264,7 +264,7 @@ def test_parts_of_the_rows_give_the_same_bounds(monkeypatch: pytest.MonkeyPatch)
     choice = choose(found, 0, 7)
     where = (found.unrolled, found.lines, rows, found.x, found.region)
     whole = prove(*where, *choice)
-    monkeypatch.setattr(_proof, "AT_ONCE", 2 * rows.weight.shape[1])
+    monkeypatch.setattr(proof, "AT_ONCE", 2 * rows.weight.shape[1])
     assert torch.allclose(prove(*where, *choice), whole, rtol=1e-9)
 
 

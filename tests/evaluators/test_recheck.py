@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from evaluators.affine import Adjoint, Convolution, Diagonal, Gather
-from evaluators.certificate import BOX, Certificate
-from evaluators.network import MaxPool, Network
-from evaluators.recheck import Recheck
-from evaluators.recheck import recheck as check
+from evaluators.network.affine import Adjoint, Convolution, Diagonal, Gather
+from evaluators.network.network import MaxPool, Network
+from evaluators.question.certificate import BOX, Certificate
+from evaluators.recheck.checker import Recheck
+from evaluators.recheck.checker import recheck as check
 from tests.fixtures.certificates import Claim, least_margin, region_of, widest
 from tests.fixtures.checked import checked, recheck, steps_of, weights_of
 from tests.fixtures.forgeries import FORGERIES, LEAF, THIRD, bent, certificate, loosened

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from numpy.random import Generator
 from scipy.sparse import csr_matrix
 
-from evaluators import _recheck_batch as batch
-from evaluators._recheck_arithmetic import Arithmetic
-from evaluators._recheck_batch import Intervals, least_margins
-from evaluators._recheck_claim import CheckedModel, Step, affine
-from evaluators.network import Network
-from evaluators.recheck import Checker, Recheck
-from evaluators.recheck_methods import METHODS, Balls, recheck_claims, select
+from evaluators.network.network import Network
+from evaluators.recheck import batch
+from evaluators.recheck.arithmetic import Arithmetic
+from evaluators.recheck.batch import Intervals, least_margins
+from evaluators.recheck.checker import Checker, Recheck
+from evaluators.recheck.claim import CheckedModel, Step, affine
+from evaluators.recheck.methods import METHODS, Balls, recheck_claims, select
 from tests.evaluators.test_recheck_rounding import wild, wild_network
 from tests.fixtures.certificates import least_margin, region_of
 from tests.fixtures.checked import HASH, checked

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from evaluators.errors import CertificateError
-from evaluators.recheck import Checker
+from evaluators.numerics.errors import CertificateError
+from evaluators.recheck.checker import Checker
 from tests.evaluators.test_recheck_rounding import claim, wild, wild_network
 from tests.fixtures.checked import checked
 from tests.fixtures.cuts import cuts_of

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluators.recheck import Checker
+from evaluators.recheck.checker import Checker
 from tests.fixtures.checked import recheck
 from tests.fixtures.cuts import (
     CUT_FORGERIES,
@@ -82,7 +82,7 @@ def test_a_lie_about_a_false_claim_would_be_a_proof(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is refused for its one lie alone: the numbers that follow from it would do."""
-    monkeypatch.setattr("evaluators.recheck.check_leaves", lambda _made: None)
+    monkeypatch.setattr("evaluators.recheck.checker.check_leaves", lambda _made: None)
     (network, forged), _ = CUT_FORGERIES[name]
     assert network is FALSE
     assert recheck(network, forged, exact=True).accepted
@@ -120,7 +120,7 @@ def test_a_second_bound_that_is_worse_changes_nothing() -> None:
 @pytest.mark.parametrize("at_once", [1, 2**22])
 def test_each_goal_needs_a_cut_of_its_own(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third class alike the second: both leaves need z >= 0."""
-    monkeypatch.setattr("evaluators.recheck.AT_ONCE", at_once)
+    monkeypatch.setattr("evaluators.recheck.checker.AT_ONCE", at_once)
     network = bent(1, -1, 0.25, other=0)
     leaves: list[LEAF] = [(1, [], 0.0), (2, [], 0.0)]
     rows: list[LEAF] = [(1, [], 0.0), (2, [], 0.0)]
@@ -139,7 +139,7 @@ def test_memory_is_bounded_whatever_the_number_of_leaves_and_cuts(
 ) -> None:
     """The lines of a part of the rows at a time, also where each row rests on its own cut."""
     held, walk = list[int](), Checker._walk
-    monkeypatch.setattr("evaluators.recheck.AT_ONCE", 12)
+    monkeypatch.setattr("evaluators.recheck.checker.AT_ONCE", 12)
 
     def watch(self: Checker, position: int, rows: Any, lines: Any) -> Any:
         held.append(max(rows.size, *(line.size for line in lines)))

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from evaluators.evaluator import catalogue
-from evaluators.network import Network
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status
+from evaluators.catalogue import catalogue
+from evaluators.network.network import Network
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status
 from tests.benchmarks.test_search_speed import question
 from tests.fixtures.checked import recheck
 from tests.fixtures.tiny import FAMILIES, centers

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from numpy.random import Generator
 
-from evaluators.affine import Dense
-from evaluators.certificate import BOX, Certificate
-from evaluators.network import Network
-from evaluators.problem import Norm
+from evaluators.network.affine import Dense
+from evaluators.network.network import Network
+from evaluators.question.certificate import BOX, Certificate
+from evaluators.question.problem import Norm
 from tests.fixtures import cuts as fixtures
 from tests.fixtures.certificates import Cheat, Claim, Maker, least_margin, region_of, widest
 from tests.fixtures.checked import recheck

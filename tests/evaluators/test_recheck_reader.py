@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
-from evaluators import _recheck_graph
-from evaluators._recheck_operators import OPERATORS
-from evaluators.errors import UnsupportedModelError
-from evaluators.onnx_runtime import Runtime
-from evaluators.recheck_reader import CheckedModel, read_model
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.runtime import Runtime
+from evaluators.recheck import graph
+from evaluators.recheck.operators import OPERATORS
+from evaluators.recheck.reader import CheckedModel, read_model
 from tests.fixtures.checked import logits
 from tests.fixtures.corpus import bombs, contract, graphs
 from tests.fixtures.corpus import numbers as corpus_numbers
@@ -260,7 +260,7 @@ def hostile() -> dict[str, Callable[[], bytes]]:
 def test_hostile_files_are_read_or_refused_in_a_sentence(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_recheck_graph, "MAX_ENTRIES", 2**20)
+    monkeypatch.setattr(graph, "MAX_ENTRIES", 2**20)
     try:
         model = read_model(hostile()[name]())
     except UnsupportedModelError as error:
@@ -279,7 +279,7 @@ def test_memory_is_counted_before_it_is_spent(monkeypatch: pytest.MonkeyPatch) -
     """Whatever a random graph makes, its matrices stay below the limit."""
     protos = [drawn(seed) for seed in range(40)]
     for limit in (200, 2_000, 20_000):
-        monkeypatch.setattr(_recheck_graph, "MAX_ENTRIES", limit)
+        monkeypatch.setattr(graph, "MAX_ENTRIES", limit)
         for proto in protos:
             try:
                 model = read(proto)

@@ -14,14 +14,14 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from evaluators._recheck_arithmetic import SIDES, Arithmetic, root_above
-from evaluators._recheck_claim import Region, Step
-from evaluators.certificate import BOX, Certificate, LayerBounds
-from evaluators.deterministic._intervals import interval_bounds
-from evaluators.elementwise import LeakyReLU
-from evaluators.errors import CertificateError
-from evaluators.network import Network
-from evaluators.recheck import Checker
+from evaluators.network.elementwise import LeakyReLU
+from evaluators.network.network import Network
+from evaluators.numerics.errors import CertificateError
+from evaluators.propagation.intervals import interval_bounds
+from evaluators.question.certificate import BOX, Certificate, LayerBounds
+from evaluators.recheck.arithmetic import SIDES, Arithmetic, root_above
+from evaluators.recheck.checker import Checker
+from evaluators.recheck.claim import Region, Step
 from tests.fixtures.checked import checked, recheck
 from tests.fixtures.forgeries import leaves_of, no_cuts
 from tests.fixtures.networks import Graph

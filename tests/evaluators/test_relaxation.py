@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evaluators.deterministic._intervals import Interval
-from evaluators.deterministic._linear_bounds import linear_relaxation, margins
-from evaluators.deterministic._relaxation import ADAPTIVE, Planes, Relaxation, winner_planes
 from evaluators.deterministic.cnn_cert import CNNCert, balanced_planes
 from evaluators.deterministic.crown import CROWN
 from evaluators.deterministic.deeppoly import DEEPPOLY, DeepPoly
 from evaluators.deterministic.fast_lin import PARALLEL, FastLin
 from evaluators.deterministic.ibp import IBP
-from evaluators.elementwise import Elementwise, LeakyReLU, Sigmoid, Tanh
 from evaluators.evaluator import Evaluator
-from evaluators.network import MaxPool
-from evaluators.problem import Ball, Norm
-from evaluators.verdict import Status, Verdict
+from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid, Tanh
+from evaluators.network.network import MaxPool
+from evaluators.propagation.intervals import Interval
+from evaluators.propagation.linear_bounds import linear_relaxation, margins
+from evaluators.propagation.relaxation import ADAPTIVE, Planes, Relaxation, winner_planes
+from evaluators.question.problem import Ball, Norm
+from evaluators.question.verdict import Status, Verdict
 from tests.evaluators.test_backward import by_hand
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers
 

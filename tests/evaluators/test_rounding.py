@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.rounding import UNIT, down, float_above, float_below, gamma, up
+from evaluators.numerics.rounding import UNIT, down, float_above, float_below, gamma, up
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -15,19 +15,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.deadline import Deadline
-from evaluators.deterministic import _branching, _rounds, branch_and_bound
-from evaluators.deterministic._ascent import Rates
-from evaluators.deterministic._batch import Batch, Joined
-from evaluators.deterministic._branching import losses, splits
-from evaluators.deterministic._rounds import advance, bound, finish, start, take_turns
-from evaluators.deterministic._search import Search
+from evaluators.branching import branching
+from evaluators.branching import rounds as rounds_module
+from evaluators.branching.batch import Batch, Joined
+from evaluators.branching.branching import losses, splits
+from evaluators.branching.rounds import advance, bound, finish, start, take_turns
+from evaluators.branching.search import Search
+from evaluators.deterministic import branch_and_bound
 from evaluators.deterministic.branch_and_bound import BranchAndBound
-from evaluators.elementwise import LeakyReLU
-from evaluators.maxima import without_max_pools
-from evaluators.network import Network
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status
+from evaluators.network.elementwise import LeakyReLU
+from evaluators.network.maxima import without_max_pools
+from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status
+from evaluators.unrolled.ascent import Rates
 from tests.evaluators.test_branch_and_bound import NETWORKS, truth, wide_network
 from tests.fixtures.checked import recheck
 from tests.fixtures.searching import no_witness
@@ -122,7 +124,7 @@ def test_a_unit_is_split_whatever_shares_the_batch(monkeypatch: pytest.MonkeyPat
         assert near.shape == (len(part), part.system.inputs)
         assert torch.equal(its, splits(part)[0])
     # So it is where a pass over all children would be too large.
-    monkeypatch.setattr(_branching, "COEFFICIENTS", 1)
+    monkeypatch.setattr(branching, "COEFFICIENTS", 1)
     assert torch.equal(splits(joined.batch)[0], units)
 
 
@@ -171,15 +173,15 @@ def test_several_examples_do_share_batches(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Joined, "of", watch)
     BranchAndBound(restarts=0)(questions("relu 2-4-4-3", Norm.LINF, 12))
     assert max(shared) > 3
-    assert max(shared) <= _rounds.TOGETHER
+    assert max(shared) <= rounds_module.TOGETHER
 
 
 def test_every_search_is_given_back_once_large_or_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_rounds, "TOGETHER", 3)
-    monkeypatch.setattr(_rounds, "LARGE", 2)
+    monkeypatch.setattr(rounds_module, "TOGETHER", 3)
+    monkeypatch.setattr(rounds_module, "LARGE", 2)
     problem = questions("relu 2-4-4-3", Norm.LINF, 7)
     for smallest in (0, 2**23):
-        monkeypatch.setattr("evaluators.deterministic._search.SMALL", smallest)
+        monkeypatch.setattr("evaluators.branching.search.SMALL", smallest)
         given = searches_of(problem)
         done = list(take_turns(iter(given), RATES, no_witness))
         assert sorted(map(id, done)) == sorted(map(id, given))
@@ -188,7 +190,7 @@ def test_every_search_is_given_back_once_large_or_small(monkeypatch: pytest.Monk
 
 def test_no_more_searches_are_made_than_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each holds its matrices."""
-    monkeypatch.setattr(_rounds, "TOGETHER", 2)
+    monkeypatch.setattr(rounds_module, "TOGETHER", 2)
     made, done = 0, 0
 
     def making() -> Iterator[Search]:
@@ -224,7 +226,7 @@ def test_a_round_that_is_broken_off_loses_no_domain(name: str) -> None:
 
 def test_each_example_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hard ones among easy ones: nobody's budget is used up by another."""
-    monkeypatch.setattr(_rounds, "LARGE", 10**9)
+    monkeypatch.setattr(rounds_module, "LARGE", 10**9)
     hard = wide_network()
     problem = replace(hard.select([0, 0, 0]), seconds=1.5)
     started = time.perf_counter()

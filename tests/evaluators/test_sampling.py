@@ -11,17 +11,18 @@ from scipy.stats import kstest
 from torch import Tensor
 
 from evaluators.deterministic.splitting_noise import SplittingNoise
-from evaluators.network import Network, SmoothedNetwork
-from evaluators.probabilistic import _replica
-from evaluators.probabilistic._block import OvertimeError, block_size, winners
-from evaluators.probabilistic._cost import Cost, estimate
-from evaluators.probabilistic._counter import Counter
-from evaluators.probabilistic._forward import fast_forward, memory_format, plain_float32
-from evaluators.probabilistic._noise import GRAIN, NoiseStream
-from evaluators.probabilistic._votes import NoisyVotes, count_votes
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.network.network import Network
 from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Verdict
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Verdict
+from evaluators.sampling import replica as replica_module
+from evaluators.sampling.block import OvertimeError, block_size, winners
+from evaluators.sampling.cost import Cost, estimate
+from evaluators.sampling.counter import Counter
+from evaluators.sampling.forward import fast_forward, memory_format, plain_float32
+from evaluators.sampling.noise import GRAIN, NoiseStream
+from evaluators.sampling.votes import NoisyVotes, count_votes
 from tests.fixtures.networks import linear, of_every_kind, perceptron, two_convolutions
 
 SHAPE = (3, 8, 8)
@@ -122,7 +123,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 
         return forward
 
-    monkeypatch.setattr(_replica, "fast_forward", spying)
+    monkeypatch.setattr(replica_module, "fast_forward", spying)
     return inputs
 
 
@@ -293,7 +294,7 @@ def test_noise_that_is_drawn_ahead_is_the_same_noise() -> None:
     plan = [(stream(), [0]), (stream(name="x"), [1, 0])]
     drawn = [
         [(work, work.noise.block(work.start, work.size)) for work in counter._plan(plan, 0, 2000)],
-        list(_replica._drawn_ahead(counter._plan(plan, 0, 2000))),
+        list(replica_module._drawn_ahead(counter._plan(plan, 0, 2000))),
     ]
     assert len(drawn[0]) >= 4
     for (one, first), (other, second) in zip(*drawn, strict=True):
@@ -354,7 +355,7 @@ def test_a_block_that_does_not_fit_is_halved_until_it_does(
 
         return forward
 
-    monkeypatch.setattr(_replica, "fast_forward", scarce)
+    monkeypatch.setattr(replica_module, "fast_forward", scarce)
     votes = count_votes(smoothed(), x, stream(), 1500)
     assert votes is not None
     assert expected is not None
@@ -367,7 +368,7 @@ def test_a_block_that_does_not_fit_is_halved_until_it_does(
 
         return forward
 
-    monkeypatch.setattr(_replica, "fast_forward", broken)
+    monkeypatch.setattr(replica_module, "fast_forward", broken)
     with pytest.raises(RuntimeError, match="not enough memory"):
         count_votes(smoothed(), x, stream(), 1500)
 

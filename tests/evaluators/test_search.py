@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.deadline import Deadline
-from evaluators.deterministic import _search
-from evaluators.deterministic._ascent import Rates
-from evaluators.deterministic._branching import splits
-from evaluators.deterministic._corners import solve_corner
-from evaluators.deterministic._domains import Cut, Domains, Leaf
-from evaluators.deterministic._proof import prove
-from evaluators.deterministic._rounds import advance, finish, start
-from evaluators.deterministic._search import Search
-from evaluators.deterministic._unit_lines import Bounds
-from evaluators.problem import Ball, Norm
+from evaluators.branching import search as search_module
+from evaluators.branching.branching import splits
+from evaluators.branching.corners import solve_corner
+from evaluators.branching.rounds import advance, finish, start
+from evaluators.branching.search import Search
+from evaluators.numerics.deadline import Deadline
+from evaluators.question.problem import Ball, Norm
+from evaluators.unrolled.ascent import Rates
+from evaluators.unrolled.domains import Cut, Domains, Leaf
+from evaluators.unrolled.proof import prove
+from evaluators.unrolled.unit_lines import Bounds
 from tests.fixtures.certificates import least_margin
 from tests.fixtures.searching import no_witness
 from tests.fixtures.unrolled import PIECEWISE, about, around
@@ -126,8 +126,8 @@ def test_closed_and_open_domains_together_cover_the_region(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After every round, also where batches leave some behind; for each goal."""
-    monkeypatch.setattr(_search, "SMALLEST", 2)
-    monkeypatch.setattr(_search, "LARGEST", 2)
+    monkeypatch.setattr(search_module, "SMALLEST", 2)
+    monkeypatch.setattr(search_module, "LARGEST", 2)
     rounds = 0
     for seed in range(4):
         search = searching(name, Fraction(1, 2), seed=seed)
@@ -241,7 +241,7 @@ def test_too_many_open_domains_are_not_proved(monkeypatch: pytest.MonkeyPatch) -
     search = searching("relu 2-4-4-3", Fraction(1, 2))
     start([search])
     roots = search._roots.clone()
-    monkeypatch.setattr(_search, "MOST_PROVED", 0)
+    monkeypatch.setattr(search_module, "MOST_PROVED", 0)
     search._closed[:] = torch.inf
     bounds = search.lower_bounds()
     for goal in search.open.goals.tolist():
@@ -263,7 +263,7 @@ def test_a_search_ends_with_its_time_or_its_memory(monkeypatch: pytest.MonkeyPat
     assert late.witness is None
     assert late.note == "timeout"
     full = searching("relu 2-4-4-3", Fraction(1, 2))
-    monkeypatch.setattr(_search, "MEGABYTES", 0)
+    monkeypatch.setattr(search_module, "MEGABYTES", 0)
     finish(full, Rates(2), no_witness)
     assert full.witness is None
     assert full.note == "out of memory for domains"

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from evaluators.probabilistic._confidence import (
+from evaluators.smoothing.confidence import (
     anytime_lower,
     clopper_pearson_lower,
     log_evidence,
 )
-from evaluators.probabilistic._procedure import Tally
-from evaluators.probabilistic._sequential import Sequential
+from evaluators.smoothing.procedure import Tally
+from evaluators.smoothing.sequential import Sequential
 from tests.evaluators.test_procedures import Simulated, asked, binary, certified, run
 
 RUNS, TRIALS, FAILURE = 1000, 300, 0.1

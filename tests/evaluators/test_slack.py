@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.affine import Dense
-from evaluators.deterministic import _backward, _windows
-from evaluators.deterministic._backward import lower_bounds
-from evaluators.deterministic._linear_bounds import linear_relaxation, margins
-from evaluators.deterministic._relaxation import Lines
-from evaluators.elementwise import Elementwise, LeakyReLU, Sigmoid, Tanh
-from evaluators.network import Network
-from evaluators.problem import Ball, Norm
+from evaluators.network.affine import Dense
+from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid, Tanh
+from evaluators.network.network import Network
+from evaluators.propagation import backward, windows
+from evaluators.propagation.backward import lower_bounds
+from evaluators.propagation.linear_bounds import linear_relaxation, margins
+from evaluators.propagation.relaxation import Lines
+from evaluators.question.problem import Ball, Norm
 from tests.evaluators.test_windows import network_of
 from tests.fixtures.networks import Graph, of_every_kind
 from tests.fixtures.tiny import FAMILIES, ask, centers, chain
@@ -60,8 +60,8 @@ def test_a_steps_slack_covers_its_rounding(function: Elementwise, width: int) ->
         for position, node in enumerate(relaxed.network.nodes[1:], start=1):
             rows = torch.randn(1, ROWS, *node.shape, generator=generator, dtype=torch.float64)
             start = rows.new_zeros(1, ROWS)
-            waiting = _backward._Waiting(rows)
-            walk = _backward._Walk(relaxed, torch.tensor([0]), {}, start)
+            waiting = backward._Waiting(rows)
+            walk = backward._Walk(relaxed, torch.tensor([0]), {}, start)
             walk.step(position, waiting)
             largest = Fraction(float(relaxed.largest(node.parents[0])[0]))
             for number in range(ROWS):
@@ -108,7 +108,7 @@ def test_norms_that_are_passed_on_are_not_too_small(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    for module in (_backward, _windows):
+    for module in (backward, windows):
         walk = getattr(module, "_WindowWalk", None) or getattr(module, "_Walk")  # noqa: B009
         step = walk.step
 

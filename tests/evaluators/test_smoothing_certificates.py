@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from evaluators.evaluator import catalogue
-from evaluators.probabilistic._confidence import clopper_pearson_lower
-from evaluators.probabilistic._distribution import (
+from evaluators.catalogue import catalogue
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import (
     RESOLUTION,
     Probabilities,
     inscribed,
     outer,
 )
-from evaluators.problem import Norm
+from evaluators.smoothing.confidence import clopper_pearson_lower
 from tests.fixtures.smoothing import CERTIFICATES, NAMES, one_sided, radius, supported
 
 STEP = Fraction(1, RESOLUTION)

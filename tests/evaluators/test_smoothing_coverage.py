@@ -18,12 +18,12 @@ import torch
 from scipy.stats import binom, norm
 from torch import Tensor
 
-from evaluators.evaluator import catalogue
-from evaluators.network import SmoothedNetwork
-from evaluators.probabilistic import _fixed, _input_specific, _sequential
-from evaluators.probabilistic._smoothing import PROCEDURES, Smoothing
-from evaluators.problem import Ball, Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.catalogue import catalogue
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.question.problem import Ball, Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.smoothing import fixed, input_specific, sequential
+from evaluators.smoothing.smoothing import PROCEDURES, Smoothing
 from tests.evaluators.test_procedures import Remembering
 from tests.fixtures.networks import linear
 from tests.fixtures.smoothing import NAMES, draw, of
@@ -78,7 +78,7 @@ class Thresholded:
 @pytest.fixture(autouse=True)
 def _remembered_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each bound is computed once for all runs that meet its counts."""
-    for module in (_fixed, _input_specific, _sequential):
+    for module in (fixed, input_specific, sequential):
         for bound in ("anytime_lower", "log_evidence", "clopper_pearson_lower"):
             if hasattr(module, bound):
                 monkeypatch.setattr(module, bound, cache(getattr(module, bound)))

@@ -11,11 +11,11 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from evaluators.evaluator import catalogue
-from evaluators.network import SmoothedNetwork
-from evaluators.probabilistic._smoothing import Smoothing
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.catalogue import catalogue
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.smoothing.smoothing import Smoothing
 from tests.fixtures.networks import linear
 from tests.fixtures.smoothing import NAMES, of
 

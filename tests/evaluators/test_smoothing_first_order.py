@@ -14,21 +14,22 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, vstack
 from scipy.stats import binom, norm
 
-from evaluators.network import Network, SmoothedNetwork
-from evaluators.probabilistic import _gradient
-from evaluators.probabilistic._certificate import NeymanPearson
-from evaluators.probabilistic._confidence import clopper_pearson_lower
-from evaluators.probabilistic._distribution import RESOLUTION, Probabilities, distributions
-from evaluators.probabilistic._gradient import (
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.network.network import Network
+from evaluators.probabilistic.first_order import FirstOrder, FirstOrderSmoothing
+from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status
+from evaluators.sampling.distribution import RESOLUTION, Probabilities, distributions
+from evaluators.smoothing import gradient as gradient_module
+from evaluators.smoothing.certificate import NeymanPearson
+from evaluators.smoothing.confidence import clopper_pearson_lower
+from evaluators.smoothing.gradient import (
     VARIANCE_PROXY,
     gradient_bound,
     least_given_gradient,
     solve,
 )
-from evaluators.probabilistic.first_order import FirstOrder, FirstOrderSmoothing
-from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status
 from tests.fixtures.networks import Graph, linear
 
 GAUSSIAN = distributions()["gaussian"]
@@ -105,9 +106,9 @@ def test_wrong_ends_of_the_slab_only_lose(
     for p, part, t in ((0.9, 0.5, 1.0), (0.7, 0.1, 0.6)):
         gradient = part * steepest(p)
         right = least_given_gradient(p, gradient, t)
-        start, end = _gradient._interval(p, gradient) or (0.0, 0.0)
+        start, end = gradient_module._interval(p, gradient) or (0.0, 0.0)
         moved = start + error[0], end + error[1]
-        monkeypatch.setattr(_gradient, "_interval", lambda *_, ends=moved: ends)
+        monkeypatch.setattr(gradient_module, "_interval", lambda *_, ends=moved: ends)
         assert least_given_gradient(p, gradient, t) < right
         monkeypatch.undo()
 

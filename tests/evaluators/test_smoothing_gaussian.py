@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from evaluators.evaluator import catalogue
-from evaluators.network import Network, SmoothedNetwork
+from evaluators.catalogue import catalogue
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.network.network import Network
 from evaluators.probabilistic import smoothing_gaussian
-from evaluators.probabilistic._certificate import NeymanPearson
-from evaluators.probabilistic._cohen import predict
-from evaluators.probabilistic._distribution import RESOLUTION, Probabilities, inscribed
 from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.sampling.distribution import RESOLUTION, Probabilities, inscribed
+from evaluators.smoothing.certificate import NeymanPearson
+from evaluators.smoothing.cohen import predict
 from tests.fixtures.networks import linear, two_convolutions
 
 WEIGHT = (3.0, -4.0)

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluators.probabilistic._certificate import NeymanPearson, complement, needed
-from evaluators.probabilistic._distribution import (
+from evaluators.probabilistic.renyi import least_divergence
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import (
     RESOLUTION,
     Distribution,
     Probabilities,
     Shift,
     distributions,
 )
-from evaluators.probabilistic.renyi import least_divergence
-from evaluators.problem import Norm
+from evaluators.smoothing.certificate import NeymanPearson, complement, needed
 from tests.fixtures.smoothing import CERTIFICATES, one_sided, radius, supported
 
 STEP = Fraction(1, RESOLUTION)

@@ -9,10 +9,11 @@ import pytest
 from torch import Tensor
 
 from evaluators.cascade import Cascade, default_stages
-from evaluators.evaluator import PREDICTION, Evaluator, catalogue
-from evaluators.network import Network
-from evaluators.problem import Ball, Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.catalogue import catalogue
+from evaluators.evaluator import PREDICTION, Evaluator
+from evaluators.network.network import Network
+from evaluators.question.problem import Ball, Problem
+from evaluators.question.verdict import Status, Verdict
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers, least_margins, points_of
 
 DETERMINISTIC = {name: e for name, e in catalogue().items() if e.accepts is Network}

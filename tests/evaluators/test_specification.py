@@ -8,13 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.affine import Gather
 from evaluators.cascade import Cascade, default_stages
-from evaluators.errors import UnsupportedSpecificationError
-from evaluators.network import Input, Network, Node
-from evaluators.problem import Box, Problem
-from evaluators.specification import Disjunct, Row, specified
-from evaluators.verdict import Status
+from evaluators.network.affine import Gather
+from evaluators.network.network import Input, Network, Node
+from evaluators.network.specification import Disjunct, Row, specified
+from evaluators.numerics.errors import UnsupportedSpecificationError
+from evaluators.question.problem import Box, Problem
+from evaluators.question.verdict import Status
 from tests.fixtures.exact import run
 from tests.fixtures.networks import linear
 from tests.fixtures.tiny import FAMILIES

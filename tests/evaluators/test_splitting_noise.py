@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from evaluators.catalogue import catalogue
 from evaluators.deterministic import splitting_noise
 from evaluators.deterministic.splitting_noise import (
     LEVELS,
@@ -25,10 +26,10 @@ from evaluators.deterministic.splitting_noise import (
     real_radius,
     robust_steps,
 )
-from evaluators.evaluator import catalogue
-from evaluators.network import Network, SmoothedNetwork
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Status, Verdict
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.network.network import Network
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status, Verdict
 from tests.fixtures.networks import Graph, linear, two_convolutions
 
 SPLITS = 12

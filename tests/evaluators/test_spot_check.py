@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from evaluators.deterministic.ibp import IBP
-from evaluators.network import Network
-from evaluators.onnx_export import export_onnx
-from evaluators.onnx_import import import_onnx
-from evaluators.problem import Ball, Norm, Problem
+from evaluators.network.network import Network
+from evaluators.onnx.reader import import_onnx
+from evaluators.onnx.writer import export_onnx
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Status, Verdict
 from evaluators.spot_check import _points, disagreement
-from evaluators.verdict import Status, Verdict
 from tests.fixtures.tiny import FAMILIES
 
 RADIUS = Fraction(1, 50)

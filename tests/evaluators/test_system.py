@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.deadline import Deadline
-from evaluators.deterministic._around import Around
-from evaluators.deterministic._ascent import Rates, ascend
-from evaluators.deterministic._proof import prove
-from evaluators.deterministic._system import Member, System
-from evaluators.problem import Ball, Norm
+from evaluators.numerics.deadline import Deadline
+from evaluators.question.problem import Ball, Norm
+from evaluators.unrolled.around import Around
+from evaluators.unrolled.ascent import Rates, ascend
+from evaluators.unrolled.proof import prove
+from evaluators.unrolled.system import Member, System
 from tests.fixtures.unrolled import PIECEWISE, WITH_SIGMOIDS, about, around
 
 NETWORKS = PIECEWISE | WITH_SIGMOIDS

@@ -8,24 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluators.affine import Convolution, Dense
+from evaluators.catalogue import recipes
 from evaluators.deterministic import ibp
-from evaluators.deterministic._intervals import Interval
-from evaluators.network import Network, SmoothedNetwork, Sum, apply
-from evaluators.onnx_export import export_onnx
-from evaluators.onnx_import import import_onnx
+from evaluators.learning.architectures import parameters, residual_cnn, small_cnn
+from evaluators.learning.augmentation import Augmentation
+from evaluators.learning.loop import Schedule, fit
+from evaluators.learning.recipe import Recipe
+from evaluators.network.affine import Convolution, Dense
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.network.network import Network, Sum, apply
+from evaluators.onnx.reader import import_onnx
+from evaluators.onnx.writer import export_onnx
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.training import (
-    Augmentation,
-    Recipe,
-    Schedule,
-    fit,
-    recipes,
-    residual_cnn,
-    small_cnn,
-)
-from evaluators.training._architectures import parameters
+from evaluators.propagation.intervals import Interval
+from evaluators.question.problem import Ball, Norm, Problem
 from evaluators.training.gaussian import Gaussian
 from evaluators.training.ibp import IBP, worst_logits
 from evaluators.training.standard import Standard

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluators import _transposed
-from evaluators._transposed import transposed_convolution
+from evaluators.network import transposed
+from evaluators.network.transposed import transposed_convolution
 
 
 @given(
@@ -37,6 +37,6 @@ def test_it_is_the_gradient_of_the_convolution(
     y = torch.randn(z.shape, dtype=torch.float64, generator=generator)
     (expected,) = torch.autograd.grad(z, x, y)
     with pytest.MonkeyPatch().context() as patch:
-        patch.setattr(_transposed, "FOLDED_BYTES", part)
+        patch.setattr(transposed, "FOLDED_BYTES", part)
         found = transposed_convolution(y, weight, size, (stride, padding, dilation), 1)
     assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)

@@ -8,18 +8,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluators.affine import Dense, Diagonal
-from evaluators.deadline import Deadline
-from evaluators.deterministic import _unrolled
-from evaluators.deterministic._around import Around
-from evaluators.deterministic._proof import prove
-from evaluators.deterministic._unit_lines import UnitLines
-from evaluators.deterministic._unrolled import Rows, Unrolled
-from evaluators.deterministic._unrolling import UnrollingError
-from evaluators.elementwise import Elementwise, LeakyReLU, Sigmoid
-from evaluators.errors import ContradictionError
-from evaluators.network import Network
-from evaluators.problem import Ball, Box, Norm
+from evaluators.network.affine import Dense, Diagonal
+from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid
+from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
+from evaluators.numerics.errors import ContradictionError
+from evaluators.question.problem import Ball, Box, Norm
+from evaluators.unrolled import unrolled as unrolled_module
+from evaluators.unrolled.around import Around
+from evaluators.unrolled.proof import prove
+from evaluators.unrolled.unit_lines import UnitLines
+from evaluators.unrolled.unrolled import Rows, Unrolled
+from evaluators.unrolled.unrolling import UnrollingError
 from tests.fixtures.exact import Vector, fractions
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES
@@ -175,7 +175,7 @@ def test_dense_and_sparse_rows_are_the_same(monkeypatch: pytest.MonkeyPatch) -> 
         network = PIECEWISE[name](0)
         problem = about(network, box(torch.Generator().manual_seed(5), network))
         before = around(problem).goals
-        monkeypatch.setattr(_unrolled, "DENSE", -1.0)
+        monkeypatch.setattr(unrolled_module, "DENSE", -1.0)
         after = around(problem).goals
         monkeypatch.undo()
         assert torch.allclose(before.weight, after.weight, rtol=1e-12, atol=1e-12)

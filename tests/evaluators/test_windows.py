@@ -7,14 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluators.affine import Convolution, Diagonal
-from evaluators.deterministic import _linear_bounds
-from evaluators.deterministic._linear_bounds import linear_relaxation
-from evaluators.deterministic._places import places
-from evaluators.deterministic._relaxed import Relaxed
-from evaluators.elementwise import LeakyReLU, Tanh
-from evaluators.network import Network
-from evaluators.problem import Ball, Norm, Problem
+from evaluators.network.affine import Convolution, Diagonal
+from evaluators.network.elementwise import LeakyReLU, Tanh
+from evaluators.network.network import Network
+from evaluators.propagation import linear_bounds
+from evaluators.propagation.linear_bounds import linear_relaxation
+from evaluators.propagation.places import places
+from evaluators.propagation.relaxed import Relaxed
+from evaluators.question.problem import Ball, Norm, Problem
 from tests.evaluators.test_intervals import values
 from tests.fixtures.networks import Graph
 
@@ -68,7 +68,7 @@ def network_of(layers: list[tuple[int, ...]], residual: bool, seed: int) -> Netw
 
 def relaxed_without_windows(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> Relaxed:
     with monkeypatch.context() as patch:
-        patch.setattr(_linear_bounds, "places", lambda network, position: None)
+        patch.setattr(linear_bounds, "places", lambda network, position: None)
         return linear_relaxation(problem)
 
 

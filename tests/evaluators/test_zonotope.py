@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from evaluators.deterministic._intervals import Interval, propagate
-from evaluators.deterministic._unrolled import Unrolled
-from evaluators.deterministic._zonotope import Zonotopes
-from evaluators.elementwise import Elementwise
-from evaluators.maxima import without_max_pools
-from evaluators.network import Network
-from evaluators.problem import Box
+from evaluators.network.elementwise import Elementwise
+from evaluators.network.maxima import without_max_pools
+from evaluators.network.network import Network
+from evaluators.propagation.intervals import Interval, propagate
+from evaluators.propagation.zonotope import Zonotopes
+from evaluators.question.problem import Box
+from evaluators.unrolled.unrolled import Unrolled
 from tests.fixtures.exact import fractions
 from tests.fixtures.networks import Graph
 from tests.fixtures.unrolled import (

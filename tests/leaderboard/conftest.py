@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import data_files
 from leaderboard.__main__ import run
-from leaderboard.project import Project
-from leaderboard.results import read, results_path
+from leaderboard.common.project import Project
+from leaderboard.datasets import files
+from leaderboard.results.store import read, results_path
 from tests.fixtures.browser import Browser, chromium, served
 from tests.fixtures.forged import SAMPLES, Made, Make
 from tests.fixtures.project import L2, LINF, NOISY, PLAIN, Outcome, new_project
@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is both CERTBOARD_DATA's and, in another place, the cache's."""
     monkeypatch.setenv("CERTBOARD_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(data_files, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
     return tmp_path / "data"
 
 

@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from leaderboard import acceptance_known, acceptance_origin
-from leaderboard.columns import DESCRIBED, PLAIN
-from leaderboard.columns import plain as plain_text
-from leaderboard.errors import InputError
-from leaderboard.results import Provenance
-from leaderboard.run import fingerprint
+from leaderboard.common.errors import InputError
+from leaderboard.evaluation.shard import fingerprint
+from leaderboard.intake import acceptance_known, acceptance_origin
+from leaderboard.results.columns import DESCRIBED, PLAIN
+from leaderboard.results.columns import plain as plain_text
+from leaderboard.results.store import Provenance
 from tests.fixtures.forged import Made, Make, changed, forge, table_of
 from tests.fixtures.project import L2, LINF, NOISY
 from tests.fixtures.project import PLAIN as SLUG
@@ -161,8 +161,8 @@ def test_only_the_certified_rows_are_refused_whatever_is_said_of_the_data(plain:
 def test_incomplete_data_are_accepted_where_they_are_incomplete_in_the_same_way(
     plain: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from leaderboard.dataset import load_split
-    from leaderboard.split import ArraySplit
+    from leaderboard.datasets.catalogue import load_split
+    from leaderboard.datasets.split import ArraySplit
 
     whole, some = load_split("digits"), tuple(range(0, 449, 3))
     assert isinstance(whole, ArraySplit)
@@ -286,9 +286,9 @@ def test_a_more_generous_protocol_is_refused(noisy: Made, options: dict[str, Any
 
 
 def test_samples_are_as_many_as_were_asked_for(noisy: Made) -> None:
-    from leaderboard.acceptance import accepted
-    from leaderboard.setting import find_setting
-    from leaderboard.submission import load_submission
+    from leaderboard.intake.acceptance import accepted
+    from leaderboard.settings.setting import find_setting
+    from leaderboard.submissions.manifest import load_submission
 
     submission = load_submission(noisy.project, NOISY)
     with pytest.raises(InputError, match="its option n is 100, not 10000"):

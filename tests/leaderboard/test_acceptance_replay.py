@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leaderboard import acceptance, acceptance_again, confinement
-from leaderboard.acceptance import Arrival, keep
-from leaderboard.acceptance_again import measure_again
-from leaderboard.acceptance_replay import contradictions
-from leaderboard.errors import InputError
-from leaderboard.fingerprints import read_checks
-from leaderboard.project import Project
-from leaderboard.results import Results, read, results_path, write
-from leaderboard.sandbox import Limits, Outcome
-from leaderboard.setting import find_setting
-from leaderboard.submission import load_submission
+from leaderboard.board.fingerprints import read_checks
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.intake import acceptance_again, acceptance_known, confinement
+from leaderboard.intake.acceptance import Arrival, keep
+from leaderboard.intake.acceptance_again import measure_again
+from leaderboard.intake.acceptance_replay import contradictions
+from leaderboard.intake.sandbox import Limits, Outcome
+from leaderboard.results.store import Results, read, results_path, write
+from leaderboard.settings.setting import find_setting
+from leaderboard.submissions.manifest import load_submission
 from tests.fixtures.forged import Made, changed
 from tests.fixtures.project import L2, LINF, NOISY, PLAIN
 from tests.leaderboard.conftest import Certboard
@@ -387,7 +387,7 @@ def test_a_process_with_the_model_that_is_stopped_accepts_nothing(
 
     def answering(outcome: Outcome, answer: str) -> None:
         def run(arguments: list[str], limits: Limits, writable: Path) -> Outcome:
-            (writable / acceptance.LEFT).write_text(answer)
+            (writable / acceptance_known.LEFT).write_text(answer)
             return outcome
 
         monkeypatch.setattr(acceptance, "run_confined", run)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from leaderboard.errors import InputError
-from leaderboard.publishing import places
-from leaderboard.setting import load_settings
-from leaderboard.taxonomy import load_taxonomy
+from leaderboard.common.errors import InputError
+from leaderboard.field.taxonomy import load_taxonomy
+from leaderboard.settings.setting import load_settings
+from leaderboard.website.publishing import places
 from tests.fixtures.board import HOSTILE, submissions
 
 STAYING = (

@@ -13,8 +13,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from leaderboard.project import Project
-from leaderboard.run import load_split
+from leaderboard.common.project import Project
+from leaderboard.evaluation.shard import load_split
 from tests.fixtures.project import MODEL, NOISY, PLAIN, certify, digest, other_network
 from tests.leaderboard.conftest import Certboard
 
@@ -152,7 +152,7 @@ def test_a_model_that_cannot_be_downloaded_hides_no_other_problem(
     manifest.write_text(manifest.read_text().replace('file = "model.onnx"', address))
     (manifest.parent / "model.onnx").unlink()
     (project.submissions / PLAIN / "model.onnx").write_bytes(b"<html>")
-    monkeypatch.setattr("leaderboard.data_files.cache_folder", lambda: project.root / "cache")
+    monkeypatch.setattr("leaderboard.datasets.files.cache_folder", lambda: project.root / "cache")
     outcome = certboard("check")
     assert outcome.code == 1
     first, second = outcome.err.splitlines()

@@ -4,10 +4,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from leaderboard import badge as badges
-from leaderboard.badge import badge, badge_text
-from leaderboard.board import Board, assemble
-from leaderboard.page_submission import SubmissionPages, history
+from leaderboard.board.board import Board, assemble
+from leaderboard.website import badge as badges
+from leaderboard.website.badge import badge, badge_text
+from leaderboard.website.pages.submission import SubmissionPages, history
 from tests.fixtures.board import HOSTILE, board
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import branches
-from leaderboard.branches import changed_submission, check_commit, take
-from leaderboard.errors import InputError
-from leaderboard.project import Project
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.submissions import branches
+from leaderboard.submissions.branches import changed_submission, check_commit, take
 from tests.fixtures.project import OWNER, PLAIN, Outcome, linear, submit
 from tests.fixtures.repository import Repository, repository
 from tests.leaderboard.conftest import Certboard
@@ -105,7 +105,7 @@ def attributes(repo: Repository, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("smuggle", "told"),
     [
-        (other_file, "leaderboard/run.py"),
+        (other_file, "leaderboard/evaluation/shard.py"),
         (results, "site/data/results"),
         (workflow, ".github/workflows/check.yml"),
         (second_submission, "one submission at a time"),
@@ -280,7 +280,7 @@ def crafted(repo: Repository, base: str, entries: list[tuple[str, str]], folder:
         ".g\u200cit",
         "newcomer/extra.onnx",
         "submissions/newcomer/extra.onnx",
-        "../../leaderboard/run.py",
+        "../../leaderboard/evaluation/shard.py",
         "model.onnx:stream",
         "model.onnx ",
         "CON\\model.onnx",

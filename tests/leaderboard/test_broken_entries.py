@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from leaderboard import pages
-from leaderboard.board import Board
-from leaderboard.board_files import read_sources
-from leaderboard.page_plan import PagePlan
-from leaderboard.project import Project, find_project
-from leaderboard.results import results_path, write
+from leaderboard.board.board import Board
+from leaderboard.board.files import read_sources
+from leaderboard.common.project import Project, find_project
+from leaderboard.results.store import results_path, write
+from leaderboard.website import build
+from leaderboard.website.plan import PagePlan
 from tests.fixtures.board import provenance, rows, smoothed_rows
 from tests.fixtures.project import L2, LINF, digest, linear, submit
 from tests.leaderboard.conftest import Certboard
@@ -40,7 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     # What MkDocs makes of the pages is another matter, and takes seconds.
-    monkeypatch.setattr(pages, "run_mkdocs", lambda project, _: project.public.mkdir())
+    monkeypatch.setattr(build, "run_mkdocs", lambda project, _: project.public.mkdir())
     for slug, sigma in ((HONEST, None), (NOISY, "0.25")):
         enter(project, slug, sigma)
     return project
@@ -278,15 +278,15 @@ def test_what_nobody_foresaw_is_found_by_leaving_out(
     """Whatever goes wrong with the pages of one submission costs the others nothing."""
     for number in range(3):
         enter(place, f"entry-{number}")
-    real = pages.plan
+    real = build.plan
 
     def stumbles(board: Board) -> list[PagePlan]:
         if {"entry-0", "entry-2"} & set(board.submissions):
             raise ZeroDivisionError("somewhere deep")
         return real(board)
 
-    monkeypatch.setattr(pages, "plan", stumbles)
-    report = pages.build(place)
+    monkeypatch.setattr(build, "plan", stumbles)
+    report = build.build(place)
     assert [warning.split(":")[0] for warning in report.warnings] == [
         "submissions/entry-0",
         "submissions/entry-2",
@@ -301,16 +301,16 @@ def test_a_mistake_of_our_own_still_ends_the_build(
     def fails(_: object) -> list[PagePlan]:
         raise ZeroDivisionError("in every page")
 
-    monkeypatch.setattr(pages, "plan", fails)
+    monkeypatch.setattr(build, "plan", fails)
     with pytest.raises(ZeroDivisionError):
-        pages.build(place)
+        build.build(place)
 
 
 def test_who_is_superseded_by_a_broken_one_keeps_its_page(place: Project) -> None:
     enter(place, "old")
     manifest(TITLE, f'superseded_by = "new"\n{TITLE}')(place.submissions / "old", Path())
     UNREADABLE["m-syntax"](*enter(place, "new"))
-    pages.build(place)
+    build.build(place)
     text = page(place, "old")
     assert "Superseded</strong> by new." in text
 

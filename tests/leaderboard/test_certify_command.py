@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluators.onnx_export import export_onnx
+from evaluators.onnx.writer import export_onnx
 from leaderboard.commands import evaluating
-from leaderboard.dataset import find_dataset
-from leaderboard.project import Project
-from leaderboard.radius_bracket import GRID
-from leaderboard.results import read
+from leaderboard.common.project import Project
+from leaderboard.datasets.catalogue import find_dataset
+from leaderboard.evaluation.radius_bracket import GRID
+from leaderboard.results.store import read
 from tests.fixtures.project import PLAIN, finish, linear, start
 from tests.leaderboard.conftest import Certboard
 

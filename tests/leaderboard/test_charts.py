@@ -6,12 +6,12 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from leaderboard.board import Board
-from leaderboard.charts import Chart, Drawing, catalogue
-from leaderboard.charts.progress import Point, points, state_of_the_art
-from leaderboard.charts.radius_curve import MAX_STEPS
-from leaderboard.metrics import certified_at
-from leaderboard.smoothed import steps
+from leaderboard.board.board import Board
+from leaderboard.board.smoothed import steps
+from leaderboard.results.metrics import certified_at
+from leaderboard.website.charts import Chart, Drawing, catalogue
+from leaderboard.website.charts.progress import Point, points, state_of_the_art
+from leaderboard.website.charts.radius_curve import MAX_STEPS
 from tests.fixtures.board import board, smoothed_rows, tally
 
 SUBJECTS = {

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import literature, setting, taxonomy
-from leaderboard.checking import check_board
+from leaderboard.commands.checking import check_board
+from leaderboard.field import literature, taxonomy
+from leaderboard.settings import setting
 from tests.leaderboard.conftest import Certboard
 
 

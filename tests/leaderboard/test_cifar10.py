@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leaderboard.dataset import find_dataset
+from leaderboard.common.errors import InputError
 from leaderboard.datasets import cifar10
-from leaderboard.errors import InputError
-from leaderboard.split import Split
+from leaderboard.datasets.catalogue import find_dataset
+from leaderboard.datasets.split import Split
 
 NOTE = "JPEG copies of the 50,000 training images, near CIFAR-10's own but not equal to them"
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.citation import bibtex, bibtex_board, bibtex_reported, load_citation
-from leaderboard.errors import InputError
-from leaderboard.literature import Reported, load_literature
-from leaderboard.publishing.tex import tex
-from leaderboard.submission import Paper
+from leaderboard.common.errors import InputError
+from leaderboard.field.literature import Reported, load_literature
+from leaderboard.submissions.manifest import Paper
+from leaderboard.website.citation import bibtex, bibtex_board, bibtex_reported, load_citation
+from leaderboard.website.publishing.tex import tex
 from tests.fixtures.board import HOSTILE, submission
 
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.claims import judge
-from leaderboard.submission import Claim
-from leaderboard.tally import Tally
+from leaderboard.results.claims import judge
+from leaderboard.results.tally import Tally
+from leaderboard.submissions.manifest import Claim
 
 SETTING, RADIUS = "mnist-linf-0.1", Fraction(1, 10)
 

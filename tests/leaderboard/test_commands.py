@@ -7,18 +7,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evaluators.evaluator import catalogue
-from leaderboard import evaluation, workers
+from evaluators.catalogue import catalogue
 from leaderboard.__main__ import run
-from leaderboard.dataset import load_datasets
-from leaderboard.errors import BugError
-from leaderboard.progress import RunProgress
-from leaderboard.project import Project
-from leaderboard.question import Shard
-from leaderboard.results import read
-from leaderboard.run import evaluate
-from leaderboard.setting import load_settings
-from leaderboard.taxonomy import load_taxonomy
+from leaderboard.common.errors import BugError
+from leaderboard.common.progress import RunProgress
+from leaderboard.common.project import Project
+from leaderboard.datasets.catalogue import load_datasets
+from leaderboard.evaluation import plan, workers
+from leaderboard.evaluation.shard import evaluate
+from leaderboard.field.taxonomy import load_taxonomy
+from leaderboard.results.store import read
+from leaderboard.settings.question import Shard
+from leaderboard.settings.setting import load_settings
 from tests.fixtures.project import L2, LINF, NOISY, PLAIN
 from tests.leaderboard.conftest import Certboard
 
@@ -165,7 +165,7 @@ def test_fetching_without_a_network_is_one_sentence(
 def test_fetching_tells_where_the_data_are(
     certboard: Certboard, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leaderboard.data_files.present", lambda *_: True)
+    monkeypatch.setattr("leaderboard.datasets.files.present", lambda *_: True)
     outcome = certboard("data", "fetch", "mnist")
     assert (outcome.code, outcome.out) == (0, f"mnist is in {data / 'mnist'}\n")
 
@@ -187,7 +187,7 @@ def test_a_reader_that_goes_away_is_no_error(project: Project, unbuffered: str) 
 def test_a_bug_is_told_without_a_traceback_unless_it_is_asked_for(
     certboard: Certboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leaderboard.setting.load_settings", lambda: 1 / 0)
+    monkeypatch.setattr("leaderboard.settings.setting.load_settings", lambda: 1 / 0)
     outcome = certboard("list", "settings")
     assert outcome.code == 3
     assert outcome.sentence.startswith("bug (ZeroDivisionError): division by zero. No result was")
@@ -245,7 +245,7 @@ def test_a_contradiction_leaves_nothing_and_exits_with_3(
 def test_a_bug_writes_no_result_and_exits_with_3(
     project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "describe", lambda *_: 1 / 0)
+    monkeypatch.setattr(plan, "describe", lambda *_: 1 / 0)
     outcome = certboard("run", PLAIN, "--setting", LINF)
     assert outcome.code == 3
     assert "certboard: bug (ZeroDivisionError): division by zero. No result was" in outcome.err

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from leaderboard.board import Board
-from leaderboard.formatting import p_value
-from leaderboard.highlights import Highlights
-from leaderboard.page_compare import plans, worked
-from leaderboard.paired import mcnemar, paired
+from leaderboard.board.board import Board
+from leaderboard.common.formatting import p_value
+from leaderboard.results.highlights import Highlights
+from leaderboard.results.paired import mcnemar, paired
+from leaderboard.website.pages.compare import plans, worked
 from tests.fixtures.board import board
 
 
@@ -125,10 +125,10 @@ def test_a_small_chance_is_told_by_its_power(chance: float, text: str) -> None:
 
 
 def test_a_page_is_planned_where_nothing_was_evaluated(tmp_path: Path) -> None:
-    from leaderboard.board import assemble
-    from leaderboard.dataset import load_datasets
-    from leaderboard.setting import load_settings
-    from leaderboard.taxonomy import load_taxonomy
+    from leaderboard.board.board import assemble
+    from leaderboard.datasets.catalogue import load_datasets
+    from leaderboard.field.taxonomy import load_taxonomy
+    from leaderboard.settings.setting import load_settings
 
     empty = assemble(load_settings(), load_datasets(), {}, [], [], load_taxonomy())
     [page] = plans(empty)

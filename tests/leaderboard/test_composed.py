@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from evaluators.onnx_export import export_onnx
-from leaderboard.networks import check_model
-from leaderboard.project import Project
-from leaderboard.question import Part, combined_sha256
-from leaderboard.results import read
+from evaluators.onnx.writer import export_onnx
+from leaderboard.common.project import Project
+from leaderboard.evaluation.networks import check_model
+from leaderboard.results.store import read
+from leaderboard.settings.question import Part, combined_sha256
 from tests.fixtures.networks import Graph
 from tests.fixtures.project import L2, NOISY, bent, digest, other_network
 from tests.leaderboard.conftest import Certboard

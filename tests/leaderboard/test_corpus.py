@@ -11,9 +11,10 @@ from collections import Counter
 
 import pytest
 
-from leaderboard.flags import RULES
-from leaderboard.project import Project
-from leaderboard.rules import catalogue
+from leaderboard.board.flags import RULES
+from leaderboard.common.project import Project
+from leaderboard.common.rules import REFUSALS
+from leaderboard.evaluation.networks import model_rules
 from tests.fixtures.corpus import bombs, contract, folders, graphs, manifests, masking, numbers
 from tests.fixtures.corpus.case import Case
 from tests.fixtures.onnx_models import save
@@ -21,6 +22,8 @@ from tests.fixtures.project import CHECKOUT, certify
 from tests.leaderboard.conftest import Certboard
 
 SECONDS, MEGABYTES = 10.0, 600
+
+REFUSING = {**REFUSALS, **model_rules()}
 
 CASES = [
     case
@@ -77,13 +80,13 @@ def test_the_corpus_is_wide() -> None:
 
 
 def test_every_rule_that_the_corpus_names_is_in_the_catalogue() -> None:
-    assert {case.rule for case in CASES if case.rule} <= catalogue().keys()
+    assert {case.rule for case in CASES if case.rule} <= REFUSING.keys()
 
 
 def test_the_guide_lists_every_rule_and_no_other() -> None:
     guide = (CHECKOUT / "site" / "pages" / "guides" / "safety.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([a-z0-9-]+)` \| (.*) \|$", guide, re.MULTILINE)
-    assert rows == [*catalogue().items(), *RULES.items()]
+    assert rows == [*REFUSING.items(), *RULES.items()]
 
 
 def _peak() -> float:

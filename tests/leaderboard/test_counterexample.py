@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from leaderboard.counterexample import Counterexample, decimal, float32_between, replay
-from leaderboard.vnnlib import Case, InputBox
-from leaderboard.vnnlib_formula import Constraint
+from leaderboard.vnncomp.counterexample import Counterexample, decimal, float32_between, replay
+from leaderboard.vnncomp.formula import Constraint
+from leaderboard.vnncomp.property import Case, InputBox
 
 
 def at_most(limit: Fraction, strict: bool = False) -> Constraint:

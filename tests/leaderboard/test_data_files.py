@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import data_files, dataset
-from leaderboard.data_files import DataFile, Download, digest
-from leaderboard.dataset import find_dataset
-from leaderboard.errors import InputError
+from leaderboard.common.errors import InputError
+from leaderboard.datasets import catalogue
+from leaderboard.datasets import files as data_files
+from leaderboard.datasets.catalogue import find_dataset
+from leaderboard.datasets.files import DataFile, Download, digest
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 def offer(monkeypatch: pytest.MonkeyPatch, *downloads: Download) -> None:
     """Let the catalogue's MNIST come from other places."""
     changed = replace(find_dataset("mnist"), downloads=downloads)
-    monkeypatch.setattr(dataset, "load_datasets", lambda: {"mnist": changed})
+    monkeypatch.setattr(catalogue, "load_datasets", lambda: {"mnist": changed})
 
 
 def test_fetch_passes_over_a_broken_and_a_wrong_mirror(
@@ -49,7 +50,7 @@ def test_fetch_passes_over_a_broken_and_a_wrong_mirror(
     mirrors = ("http://127.0.0.1:9", f"{address}/absent", f"{address}/wrong", f"{address}/right")
     file = DataFile("a", digest(b"the file"))
     offer(monkeypatch, Download(tuple(f"{mirror}/a.gz" for mirror in mirrors), (file,)))
-    folder = dataset.fetch("mnist")
+    folder = catalogue.fetch("mnist")
     assert folder == data / "mnist"
     assert [path.name for path in folder.iterdir()] == ["a"]
     assert (folder / "a").read_bytes() == b"the file"
@@ -67,14 +68,14 @@ def test_fetch_takes_the_files_of_an_archive_and_checks_each(
     files = (DataFile("sub/a.bin", digest(b"abc")), DataFile("sub/b.bin", digest(b"abc")))
     urls = (f"{address}/all.tar.gz",)
     offer(monkeypatch, Download(urls, files))
-    folder = dataset.fetch("mnist")
+    folder = catalogue.fetch("mnist")
     assert sorted(path.name for path in folder.rglob("*.bin")) == ["a.bin", "b.bin"]
     offer(monkeypatch, Download(urls, (*files, DataFile("sub/d.bin", digest(b"abc")))))
     with pytest.raises(InputError, match="wrong content"):
-        dataset.fetch("mnist")
+        catalogue.fetch("mnist")
     offer(monkeypatch, Download(urls, (files[0], DataFile("sub/b.bin", digest(b"abd")))))
     with pytest.raises(InputError, match=r"wrong content of sub/b\.bin"):
-        dataset.fetch("mnist")
+        catalogue.fetch("mnist")
 
 
 def test_without_a_network_fetch_says_so_in_one_sentence(
@@ -84,7 +85,7 @@ def test_without_a_network_fetch_says_so_in_one_sentence(
     urls = ("http://127.0.0.1:9/a", "http://no-such-host.invalid/a")
     offer(monkeypatch, Download(urls, (file,)))
     with pytest.raises(InputError) as raised:
-        dataset.fetch("mnist")
+        catalogue.fetch("mnist")
     (sentence,) = raised.value.problems
     assert sentence.startswith("a could not be downloaded from http://127.0.0.1:9/a (no answer")
     assert "nor from http://no-such-host.invalid/a (no answer" in sentence
@@ -95,13 +96,13 @@ def test_fetch_leaves_what_is_already_right(data: Path, monkeypatch: pytest.Monk
     (data / "mnist").mkdir(parents=True)
     (data / "mnist" / "a.gz").write_bytes(gzip.compress(b"x"))
     offer(monkeypatch, Download(("http://127.0.0.1:9/a",), (DataFile("a", digest(b"x")),)))
-    assert dataset.fetch("mnist") == data / "mnist"
+    assert catalogue.fetch("mnist") == data / "mnist"
 
 
 @pytest.mark.parametrize("name", ["imagenet", "imagenet64", "tinyimagenet", "digits"])
 def test_what_cannot_be_downloaded_is_told_with_what_to_do(name: str) -> None:
     with pytest.raises(InputError) as raised:
-        dataset.fetch(name)
+        catalogue.fetch(name)
     assert find_dataset(name).obtain in str(raised.value)
 
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from leaderboard import datasets
-from leaderboard.dataset import Dataset, find_dataset, load_datasets
+from leaderboard.common.errors import InputError
 from leaderboard.datasets import cifar10, mnist
+from leaderboard.datasets.catalogue import Dataset, find_dataset, load_datasets
 from leaderboard.datasets.imagenet import prepare
-from leaderboard.errors import InputError
 
 
 @pytest.fixture

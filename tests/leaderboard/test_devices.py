@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import torch
 
-from leaderboard.devices import check_device, devices_of
-from leaderboard.errors import InputError
-from leaderboard.project import Project
-from leaderboard.results import read
+from leaderboard.common.devices import check_device, devices_of
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.results.store import read
 from tests.fixtures.project import NOISY
 from tests.leaderboard.conftest import Certboard
 

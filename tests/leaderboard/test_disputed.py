@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.board import Board, assemble
-from leaderboard.board_files import read_sources
-from leaderboard.charts import progress, trade_off
-from leaderboard.decisions import Decision, unfounded
-from leaderboard.page_home import home, newest_results, place
-from leaderboard.page_settings import leader
-from leaderboard.page_submissions import submissions_index
-from leaderboard.pages import generate
-from leaderboard.project import Project, find_project
-from leaderboard.publishing.feed import feed
-from leaderboard.publishing.stored import stored_files, unranked_files
-from leaderboard.publishing.tables import bibliography, latex, spreadsheet
-from leaderboard.smoothed import curves
-from leaderboard.taxonomy_rows import below, rows_below
+from leaderboard.board.board import Board, assemble
+from leaderboard.board.decisions import Decision
+from leaderboard.board.files import read_sources
+from leaderboard.board.flags import unfounded
+from leaderboard.board.smoothed import curves
+from leaderboard.board.taxonomy_rows import below, rows_below
+from leaderboard.common.project import Project, find_project
+from leaderboard.website.build import generate
+from leaderboard.website.charts import progress, trade_off
+from leaderboard.website.pages.home import home, newest_results, place
+from leaderboard.website.pages.settings import leader
+from leaderboard.website.pages.submissions import submissions_index
+from leaderboard.website.publishing.feed import feed
+from leaderboard.website.publishing.stored import stored_files, unranked_files
+from leaderboard.website.publishing.tables import bibliography, latex, spreadsheet
 from tests.fixtures.board import board
 from tests.fixtures.project import LINF, PLAIN
 from tests.leaderboard.conftest import Certboard

@@ -5,17 +5,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evaluators.onnx_export import export_onnx
-from evaluators.problem import Problem
-from leaderboard import evaluation, question, run, workers
-from leaderboard.errors import InputError, WithdrawnError
-from leaderboard.evaluation import Plan, Request, execute, make_plan
-from leaderboard.project import Project
-from leaderboard.question import Shard
-from leaderboard.results import Results, read
-from leaderboard.run import evaluate
-from leaderboard.setting import find_setting
-from leaderboard.submission import load_submission
+from evaluators.onnx.writer import export_onnx
+from evaluators.question.problem import Problem
+from leaderboard.common.errors import InputError, WithdrawnError
+from leaderboard.common.project import Project
+from leaderboard.evaluation import plan as evaluation
+from leaderboard.evaluation import shard as run
+from leaderboard.evaluation import workers
+from leaderboard.evaluation.plan import Plan, Request, execute, make_plan
+from leaderboard.evaluation.shard import evaluate
+from leaderboard.results.store import Results, read
+from leaderboard.settings import question
+from leaderboard.settings.question import Shard
+from leaderboard.settings.setting import find_setting
+from leaderboard.submissions.manifest import load_submission
 from tests.fixtures.project import LINF, PLAIN, digest, linear
 from tests.leaderboard.conftest import Certboard
 

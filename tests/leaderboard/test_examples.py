@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from leaderboard.dataset import Dataset, load_datasets, load_split
-from leaderboard.errors import InputError
-from leaderboard.example_pictures import Gallery, amplified, png
-from leaderboard.highlights import MOST, Group, Shown
-from leaderboard.results import Provenance, Results, read, scan, write
-from leaderboard.setting import load_settings
-from leaderboard.split import Split
+from leaderboard.common.errors import InputError
+from leaderboard.datasets.catalogue import Dataset, load_datasets, load_split
+from leaderboard.datasets.split import Split
+from leaderboard.results.highlights import MOST, Group, Shown
+from leaderboard.results.store import Provenance, Results, read, scan, write
+from leaderboard.settings.setting import load_settings
+from leaderboard.website.example_pictures import Gallery, amplified, png
 from tests.fixtures.board import provenance, rows, smoothed_rows
 
 SETTING = "digits-linf-0.1"

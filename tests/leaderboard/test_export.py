@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from leaderboard.project import Project
+from leaderboard.common.project import Project
 from tests.leaderboard.conftest import Certboard
 
 SOURCE = '''
@@ -63,8 +63,8 @@ def source(project: Project) -> Path:
 def test_a_class_with_weights_becomes_a_file_that_answers_the_same(
     source: Path, certboard: Certboard
 ) -> None:
-    from leaderboard.export import _module
-    from leaderboard.networks import check_model
+    from leaderboard.evaluation.export import _module
+    from leaderboard.evaluation.networks import check_model
 
     network = _module(f"{source}:Net")
     state = {f"module.{name}": value for name, value in network.state_dict().items()}

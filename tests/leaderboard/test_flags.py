@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluators.network import Network
-from leaderboard.decisions import Decision, read_decisions
-from leaderboard.errors import InputError
-from leaderboard.fingerprints import Checks, Twin, read_checks, sketch, store_checks, twins
-from leaderboard.flags import RULES, Flag, flags_of, static_flags
-from leaderboard.inspection import EXAMPLES, answers, inspect, observe, probes
-from leaderboard.project import Project
+from evaluators.network.network import Network
+from leaderboard.board.decisions import Decision, read_decisions
+from leaderboard.board.fingerprints import Checks, Twin, read_checks, sketch, store_checks, twins
+from leaderboard.board.flags import RULES, Flag, flags_of, static_flags
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.evaluation.inspection import EXAMPLES, answers, inspect, observe, probes
 from tests.fixtures.board import assemble_with, submission
 from tests.fixtures.networks import Graph
 from tests.fixtures.project import bent, linear, question_about
@@ -137,7 +137,7 @@ def by_heart(count: int) -> Network:
 
     A unit is 1 at its image and 0 wherever any pixel differs by more than a thousandth in sum.
     """
-    from leaderboard.dataset import load_split
+    from leaderboard.datasets.catalogue import load_split
 
     split = load_split("digits")
     images = torch.from_numpy(split.images(range(count))).double().flatten(1)

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leaderboard.errors import InputError
-from leaderboard.foreign_file import read_foreign
-from leaderboard.parquet_pages import Page, pages
-from leaderboard.results import COLUMNS, SCHEMA
+from leaderboard.common.errors import InputError
+from leaderboard.intake.foreign_file import read_foreign
+from leaderboard.intake.parquet_pages import Page, pages
+from leaderboard.results.store import COLUMNS, SCHEMA
 from tests.fixtures.forged import Made, forge, table_of
 
 ROWS, PIXELS = 449, 64

@@ -3,8 +3,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from leaderboard.errors import InputError
-from leaderboard.formula import mathml, with_formulas
+from leaderboard.common.errors import InputError
+from leaderboard.field.formula import mathml, with_formulas
 
 NAMESPACE = "{http://www.w3.org/1998/Math/MathML}"
 

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evaluators.errors import UnsupportedModelError
-from evaluators.onnx_import import import_onnx
-from evaluators.onnx_wire import too_much
-from leaderboard import text
-from leaderboard.errors import InputError
-from leaderboard.lookalikes import alike, skeleton
-from leaderboard.project import Project
-from leaderboard.strict_toml import read_toml
-from leaderboard.submission import check_submission
-from leaderboard.text import check_line
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.reader import import_onnx
+from evaluators.onnx.wire import too_much
+from leaderboard.common import text
+from leaderboard.common.errors import InputError
+from leaderboard.common.lookalikes import alike, skeleton
+from leaderboard.common.project import Project
+from leaderboard.common.strict_toml import read_toml
+from leaderboard.common.text import check_line
+from leaderboard.submissions.manifest import check_submission
 from tests.fixtures.corpus.case import SLUG, good, submit
 
 FEW = settings(

@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leaderboard import dataset
-from leaderboard.acceptance import accepted
-from leaderboard.dataset import find_dataset, load_datasets, load_split
-from leaderboard.errors import InputError
-from leaderboard.evaluation import Plan, Request, execute, make_plan
-from leaderboard.project import Project
-from leaderboard.results import Results, write
-from leaderboard.setting import Selection, Setting, find_setting
-from leaderboard.split import ArraySplit, without
-from leaderboard.submission import load_submission
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.datasets import catalogue
+from leaderboard.datasets.catalogue import find_dataset, load_datasets, load_split
+from leaderboard.datasets.split import ArraySplit, without
+from leaderboard.evaluation.plan import Plan, Request, execute, make_plan
+from leaderboard.intake.acceptance import accepted
+from leaderboard.results.store import Results, write
+from leaderboard.settings.setting import Selection, Setting, find_setting
+from leaderboard.submissions.manifest import load_submission
 from tests.fixtures.project import LINF, PLAIN, certify
 from tests.leaderboard.conftest import Certboard
 
@@ -45,7 +45,7 @@ WHOLE = load_datasets()["digits"]
 def gaps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Makes the gapped digits the ones that there are."""
     known = {**load_datasets(), "digits": dataclasses.replace(WHOLE, load=gapped)}
-    monkeypatch.setattr(dataset, "load_datasets", lambda: known)
+    monkeypatch.setattr(catalogue, "load_datasets", lambda: known)
     load_split.cache_clear()
     yield
     load_split.cache_clear()

@@ -19,12 +19,13 @@ from typer.main import get_command
 
 from evaluators.deterministic.ibp import IBP
 from evaluators.evaluator import Evaluator
-from leaderboard import literature, setting, taxonomy
 from leaderboard.__main__ import COMMANDS
-from leaderboard.charts import Chart
 from leaderboard.commands import app
-from leaderboard.dataset import Dataset
-from leaderboard.metrics import Metric
+from leaderboard.datasets.catalogue import Dataset
+from leaderboard.field import literature, taxonomy
+from leaderboard.results.metrics import Metric
+from leaderboard.settings import setting
+from leaderboard.website.charts import Chart
 from tests.evaluators.test_soundness import SLACK, cases
 from tests.fixtures.board import MNIST, REST, board, rows, tally
 from tests.fixtures.guides import PAGES, blocks, commands, titled
@@ -161,7 +162,7 @@ def test_the_dataset_has_images_that_fit_it(load: Loader) -> None:
 
 
 def test_the_chart_is_drawn(load: Loader, tmp_path: Path) -> None:
-    chart: Chart = load("leaderboard/charts/left_open.py").CHART
+    chart: Chart = load("leaderboard/website/charts/left_open.py").CHART
     drawing = chart.draw(board(tmp_path), "mnist-linf-0.1")
     assert drawing is not None
     assert drawing.table == [
@@ -172,8 +173,8 @@ def test_the_chart_is_drawn(load: Loader, tmp_path: Path) -> None:
 
 
 def test_the_metric_is_computed() -> None:
-    tree = ast.parse(titled("leaderboard/metrics.py"))
-    namespace = vars(importlib.import_module("leaderboard.metrics")).copy()
+    tree = ast.parse(titled("leaderboard/results/metrics.py"))
+    namespace = vars(importlib.import_module("leaderboard.results.metrics")).copy()
     *definitions, entry = tree.body
     exec(compile(ast.Module(definitions, []), "add-metric.md", "exec"), namespace)
     assert isinstance(entry, ast.Expr)
@@ -186,7 +187,7 @@ def test_the_metric_is_computed() -> None:
 def test_the_node_joins_the_tree(tmp_path: Path) -> None:
     path = tmp_path / "taxonomy.toml"
     text = taxonomy.FILE.read_text(encoding="utf-8")
-    path.write_text(f"{text}\n{titled('leaderboard/taxonomy.toml')}", encoding="utf-8")
+    path.write_text(f"{text}\n{titled('leaderboard/field/taxonomy.toml')}", encoding="utf-8")
     read = taxonomy.read_taxonomy(path)
     (new,) = set(read.nodes) - set(taxonomy.read_taxonomy(taxonomy.FILE).nodes)
     assert new.endswith("/taylor")
@@ -195,7 +196,7 @@ def test_the_node_joins_the_tree(tmp_path: Path) -> None:
 def test_the_published_number_joins_the_literature(tmp_path: Path) -> None:
     path = tmp_path / "literature.csv"
     text = literature.FILE.read_text(encoding="utf-8")
-    path.write_text(text + titled("leaderboard/literature.csv"), encoding="utf-8")
+    path.write_text(text + titled("leaderboard/field/literature.csv"), encoding="utf-8")
     *before, added = literature.read_literature(path)
     assert before == literature.read_literature(literature.FILE)
     assert (added.certified, added.clean, added.attack) == (93.1, 98.5, None)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.errors import InputError
-from leaderboard.instances import ResultsFile, Row, read_instances
+from leaderboard.common.errors import InputError
+from leaderboard.vnncomp.instances import ResultsFile, Row, read_instances
 
 ROW = Row("onnx/a.onnx", "vnnlib/p.vnnlib", 30.0)
 

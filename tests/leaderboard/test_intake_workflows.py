@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.project import Project
-from leaderboard.results import read, results_path
-from leaderboard.sandbox import walls
+from leaderboard.common.project import Project
+from leaderboard.intake.sandbox import walls
+from leaderboard.results.store import read, results_path
 from tests.fixtures.project import CHECKOUT, OWNER, PLAIN, linear, new_project, submit
 from tests.fixtures.repository import AUTHOR, Repository, repository
 from tests.fixtures.workflow import Runner, Step

@@ -10,11 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.elementwise import Elementwise, Sigmoid, Tanh
-from evaluators.network import Network
-from evaluators.onnx_import import import_onnx
-from leaderboard.data_files import sha256_of
-from leaderboard.fingerprints import (
+from evaluators.network.elementwise import Elementwise, Sigmoid, Tanh
+from evaluators.network.network import Network
+from evaluators.onnx.reader import import_onnx
+from leaderboard.board.fingerprints import (
     AGREED,
     CLOSEST,
     SAME_UNITS,
@@ -25,9 +24,10 @@ from leaderboard.fingerprints import (
     sketch,
     twins,
 )
-from leaderboard.inspection import answers, fresh_images, observe, probes
-from leaderboard.likeness import Observed, same_answers, same_units
-from leaderboard.project import Project
+from leaderboard.board.likeness import Observed, same_answers, same_units
+from leaderboard.common.project import Project
+from leaderboard.datasets.files import sha256_of
+from leaderboard.evaluation.inspection import answers, fresh_images, observe, probes
 from tests.fixtures.networks import Graph
 from tests.fixtures.project import CHECKOUT, bent, submit
 from tests.leaderboard.conftest import Certboard

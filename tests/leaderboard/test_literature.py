@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
-from leaderboard.dataset import load_datasets
-from leaderboard.errors import InputError
-from leaderboard.literature import (
+from leaderboard.common.errors import InputError
+from leaderboard.datasets.catalogue import load_datasets
+from leaderboard.field.literature import (
     COLLECTIONS,
     ELSEWHERE,
     FILE,

@@ -9,8 +9,8 @@ from confusable_homoglyphs.confusables import confusables_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.lookalikes import alike, mixed_word, skeleton
-from leaderboard.text import check_line
+from leaderboard.common.lookalikes import alike, mixed_word, skeleton
+from leaderboard.common.text import check_line
 
 HONEST = [
     *("Łukasz Kaiser", "José Müller", "Søren Ørsted", "Þórr", "Đặng Nguyễn Văn An", "İlker Şahin"),

@@ -3,7 +3,7 @@ from fractions import Fraction
 import pandas as pd
 import pytest
 
-from leaderboard.metrics import METRICS, certified_at, certified_interval, correct
+from leaderboard.results.metrics import METRICS, certified_at, certified_interval, correct
 from tests.fixtures.board import rows, smoothed_rows, tally
 
 DECIDED = {

@@ -12,14 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard import confinement, question, workers
 from leaderboard.commands import running
-from leaderboard.project import Project
-from leaderboard.question import Shard
-from leaderboard.results import read, results_path
-from leaderboard.run import evaluate
-from leaderboard.sandbox import Limits, Outcome
-from leaderboard.workers import run_shards
+from leaderboard.common.project import Project
+from leaderboard.evaluation import workers
+from leaderboard.evaluation.shard import evaluate
+from leaderboard.evaluation.workers import run_shards
+from leaderboard.intake import confinement
+from leaderboard.intake.sandbox import Limits, Outcome
+from leaderboard.results.store import read, results_path
+from leaderboard.settings import question
+from leaderboard.settings.question import Shard
 from tests.fixtures.project import LINF, PLAIN
 from tests.leaderboard.conftest import Certboard
 

@@ -9,12 +9,12 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.errors import InputError
-from leaderboard.placeholders import EXAMPLES
-from leaderboard.project import Project
-from leaderboard.prompts import ask
-from leaderboard.scaffold import Answers, scaffold
-from leaderboard.submission import load_submission
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.submissions.manifest import load_submission
+from leaderboard.submissions.placeholders import EXAMPLES
+from leaderboard.submissions.prompts import ask
+from leaderboard.submissions.scaffold import Answers, scaffold
 from tests.fixtures.project import MODEL, digest
 from tests.leaderboard.conftest import Certboard
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import nightly
 from leaderboard.__main__ import run
-from leaderboard.nightly import compare, draw, measure_again
-from leaderboard.project import Project
-from leaderboard.results import read, results_path, write
+from leaderboard.common.project import Project
+from leaderboard.recheck import nightly
+from leaderboard.recheck.nightly import compare, draw, measure_again
+from leaderboard.results.store import read, results_path, write
 from tests.fixtures.project import L2, LINF, NOISY, PLAIN, new_project
 from tests.leaderboard.conftest import Certboard
 

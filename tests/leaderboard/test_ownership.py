@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.catalogue import problems_between, read_catalogue
-from leaderboard.errors import InputError
-from leaderboard.ownership import owned_together
-from leaderboard.project import Project
-from leaderboard.results import results_path
-from leaderboard.text import check_account
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.common.text import check_account
+from leaderboard.results.store import results_path
+from leaderboard.submissions.catalogue import problems_between, read_catalogue
+from leaderboard.submissions.ownership import owned_together
 from tests.fixtures.project import LINF, OWNER, PLAIN, Outcome, bent, linear, submit
 from tests.fixtures.repository import Repository, repository
 from tests.leaderboard.conftest import Certboard

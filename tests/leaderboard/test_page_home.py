@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.board import Board
-from leaderboard.page_home import home, how_sure, newest_papers, newest_results, place
-from leaderboard.results import Results
+from leaderboard.board.board import Board
+from leaderboard.results.store import Results
+from leaderboard.website.pages.home import home, how_sure, newest_papers, newest_results, place
 from tests.fixtures.board import board
 from tests.fixtures.website import generated
 

@@ -6,15 +6,15 @@ import pandas as pd
 import pytest
 from jinja2 import Environment
 
-from leaderboard.board import Board
-from leaderboard.downloads import inert
-from leaderboard.formatting import percent, safe, safe_url, seconds, whole_percent
-from leaderboard.page_submissions import submissions_index
-from leaderboard.pages import generate, plan
-from leaderboard.project import Project
-from leaderboard.results import Results, load, write
-from leaderboard.results_export import csv as csv_of
-from leaderboard.site_build import BELOW, write_page
+from leaderboard.board.board import Board
+from leaderboard.common.formatting import percent, safe, safe_url, seconds, whole_percent
+from leaderboard.common.project import Project
+from leaderboard.results.export import csv as csv_of
+from leaderboard.results.store import Results, load, write
+from leaderboard.website.build import generate, plan
+from leaderboard.website.downloads import inert
+from leaderboard.website.mkdocs import BELOW, write_page
+from leaderboard.website.pages.submissions import submissions_index
 from tests.fixtures.board import HOSTILE, board, provenance, rows
 from tests.fixtures.website import generated, whole
 

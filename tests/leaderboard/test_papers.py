@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.board import Board
-from leaderboard.literature import load_literature
-from leaderboard.page_literature import literature, venue_family, where
-from leaderboard.papers import papers
+from leaderboard.board.board import Board
+from leaderboard.field.literature import load_literature
+from leaderboard.website.pages.literature import literature, venue_family, where
+from leaderboard.website.papers import papers
 from tests.fixtures.board import board
 from tests.leaderboard.test_literature import BOARD, PROGRESS, reported
 

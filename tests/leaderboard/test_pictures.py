@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.stats import beta
 
-from leaderboard.errors import InputError
-from leaderboard.pictures import catalogue, picture_named
-from leaderboard.pictures._svg import KINDS, Drawing, Picture, between, number, steps
-from leaderboard.pictures.lipschitz import fall
-from leaderboard.pictures.relaxations import chord, relu, sdp_upper
-from leaderboard.pictures.smoothing import (
+from leaderboard.common.errors import InputError
+from leaderboard.field.pictures import catalogue, picture_named
+from leaderboard.field.pictures._svg import KINDS, Drawing, Picture, between, number, steps
+from leaderboard.field.pictures.lipschitz import fall
+from leaderboard.field.pictures.relaxations import chord, relu, sdp_upper
+from leaderboard.field.pictures.smoothing import (
     SCALE,
     jagged,
     label_probability,
     slab_radius,
     smoothed_boundary,
 )
-from leaderboard.pictures.training import A, B, fitted, separating
-from leaderboard.pictures.verifiers import MARGIN, boundary
+from leaderboard.field.pictures.training import A, B, fitted, separating
+from leaderboard.field.pictures.verifiers import MARGIN, boundary
 
 SVG = "{http://www.w3.org/2000/svg}"
 PICTURES = list(catalogue().values())

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from leaderboard.radius_bracket import GRID, MOST_STEPS, Bracket
+from leaderboard.evaluation.radius_bracket import GRID, MOST_STEPS, Bracket
 
 
 def steps_to(edge: int, margins: dict[int, float | None]) -> int:

@@ -9,16 +9,17 @@ import pytest
 
 from evaluators.evaluator import Evaluator
 from evaluators.falsification.pgd import PGD
-from evaluators.network import Network
-from evaluators.problem import Problem
-from evaluators.verdict import Status, Verdict
-from leaderboard import run, workers
-from leaderboard.errors import BugError
-from leaderboard.progress import RunProgress
-from leaderboard.question import Question, Shard
-from leaderboard.radius_bracket import GRID
-from leaderboard.radius_search import largest_radii
-from leaderboard.run import evaluate
+from evaluators.network.network import Network
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Status, Verdict
+from leaderboard.common.errors import BugError
+from leaderboard.common.progress import RunProgress
+from leaderboard.evaluation import shard as run
+from leaderboard.evaluation import workers
+from leaderboard.evaluation.radius_bracket import GRID
+from leaderboard.evaluation.radius_search import largest_radii
+from leaderboard.evaluation.shard import evaluate
+from leaderboard.settings.question import Question, Shard
 from tests.fixtures.project import bent, question_about
 
 Solve = Callable[[Problem], list[Verdict]]

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.literature import Reported
-from leaderboard.ranking import Standing, standings
-from leaderboard.results import Results
-from leaderboard.submission import Submission
+from leaderboard.board.ranking import Standing, standings
+from leaderboard.field.literature import Reported
+from leaderboard.results.store import Results
+from leaderboard.submissions.manifest import Submission
 from tests.fixtures.board import provenance, rows, setting_named, smoothed_rows, submission
 
 SETTING = "mnist-linf-0.1"

@@ -6,7 +6,7 @@ from math import comb
 import pytest
 from mpmath import mpf
 
-from leaderboard.recheck_bounds import (
+from leaderboard.recheck.bounds import (
     anytime_lower_bound,
     binomial_tail,
     lower_bound,

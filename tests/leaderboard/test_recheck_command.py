@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from evaluators import evaluator
-from evaluators import proofs as making
-from evaluators.certificate import Certificate, Refutation
-from evaluators.evidence_archive import Archive, write_archive
-from evaluators.onnx_runtime import Runtime
-from evaluators.recheck import Recheck
-from evaluators.recheck_methods import recheck_claims
-from evaluators.replay import why_not_replayed
-from leaderboard import evidence
-from leaderboard.dataset import load_split
-from leaderboard.project import Project
+from evaluators.evidence import proofs as making
+from evaluators.evidence.archive import Archive, write_archive
+from evaluators.onnx.runtime import Runtime
+from evaluators.question.certificate import Certificate, Refutation
+from evaluators.recheck.checker import Recheck
+from evaluators.recheck.methods import recheck_claims
+from evaluators.recheck.replay import why_not_replayed
+from leaderboard.common.project import Project
+from leaderboard.datasets.catalogue import load_split
+from leaderboard.evaluation import evidence
 from tests.fixtures.project import MODEL, certify
 from tests.leaderboard.conftest import Certboard
 
@@ -118,7 +118,7 @@ def test_the_evidence_is_the_same_on_any_number_of_workers(
     certboard: Certboard, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certboard(*certify(radius="0.05", examples="6", evidence=EVIDENCE))
-    monkeypatch.setattr("leaderboard.question.LARGEST_SHARD", 2)
+    monkeypatch.setattr("leaderboard.settings.question.LARGEST_SHARD", 2)
     certboard(*certify(radius="0.05", examples="6", evidence="parts.evidence"))
     assert Path(EVIDENCE).read_bytes() == Path("parts.evidence").read_bytes()
 

@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluators.evidence_archive import Archive, Line, write_archive
-from evaluators.onnx_export import export_onnx
-from leaderboard import evaluation, recheck_proofs
-from leaderboard.errors import InputError
-from leaderboard.project import Project
-from leaderboard.recheck_proofs import claims_of
-from leaderboard.results import read, write
-from leaderboard.workers import run_shards
+from evaluators.evidence.archive import Archive, Line, write_archive
+from evaluators.onnx.writer import export_onnx
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.evaluation import plan
+from leaderboard.evaluation.workers import run_shards
+from leaderboard.recheck import proofs
+from leaderboard.recheck.proofs import claims_of
+from leaderboard.results.store import read, write
 from tests.fixtures.project import LINF, MODEL, NOISY, PLAIN, linear
 from tests.leaderboard.conftest import Certboard
 
@@ -35,7 +36,7 @@ def made() -> dict[str, bytes]:
 
 @pytest.fixture
 def stored(certboard: Certboard, project: Project, made: dict[str, bytes]) -> Path:
-    """The rows of an evaluation, with all that proves them beside."""
+    """The rows of an plan, with all that proves them beside."""
     if not made:
         outcome = certboard(*RUN, "--evidence")
         assert outcome.code == 0, outcome.err
@@ -172,7 +173,7 @@ def test_a_forged_row_is_refused(
     forged(stored, change)
     if evidence == "found again":
         Path(BESIDE).unlink()
-        monkeypatch.setattr(recheck_proofs, "MOST_SECONDS", 0.2)
+        monkeypatch.setattr(proofs, "MOST_SECONDS", 0.2)
     (said,) = refused(rows_of(certboard, RESULTS, code=1)).values()
     assert any(part in said for part in reason.split("|")), said
 
@@ -266,13 +267,13 @@ def test_the_evidence_of_an_interrupted_evaluation_is_joined_when_it_goes_on(
     certboard: Certboard, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, kept = Path(BESIDE).read_bytes(), read(stored).rows
-    monkeypatch.setattr("leaderboard.question.LARGEST_SHARD", 7)
+    monkeypatch.setattr("leaderboard.settings.question.LARGEST_SHARD", 7)
 
     def broken(*_: Any, **__: Any) -> None:
         raise InputError("The disk is full.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "join", broken)
+        patch.setattr(plan, "join", broken)
         assert certboard(*RUN, "--fresh", "--evidence").code == 1
     parts = sorted(stored.with_suffix(".parts").rglob("*.evidence"))
     assert len(parts) == 5
@@ -283,7 +284,7 @@ def test_the_evidence_of_an_interrupted_evaluation_is_joined_when_it_goes_on(
         asked.extend(shards)
         return shards_of(shards, *arguments)
 
-    monkeypatch.setattr(evaluation, "run_shards", watch)
+    monkeypatch.setattr(plan, "run_shards", watch)
     assert certboard(*RUN, "--evidence").code == 0
     assert [shard.examples[0] for shard in asked] == [14]
     assert Path(BESIDE).read_bytes() == before

@@ -8,12 +8,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from mpmath import mpf
 
-from evaluators.probabilistic._distribution import Probabilities
 from evaluators.probabilistic.first_order import FirstOrder
-from evaluators.problem import Norm
-from leaderboard.recheck_families import FAMILIES, laplace_divergence, radius, tie
-from leaderboard.recheck_gradient import gradient_bound, slab_radius
-from leaderboard.recheck_noises import NOISES, height, inner, reach
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import Probabilities
+from leaderboard.recheck.families import FAMILIES, laplace_divergence, radius, tie
+from leaderboard.recheck.gradient import gradient_bound, slab_radius
+from leaderboard.recheck.noises import NOISES, height, inner, reach
 from tests.fixtures.smoothing import CERTIFICATES, of, supported
 from tests.fixtures.smoothing import radius as evaluators_radius
 

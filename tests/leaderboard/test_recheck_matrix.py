@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from evaluators.evaluator import catalogue
-from evaluators.network import SmoothedNetwork
-from leaderboard.project import Project
-from leaderboard.recheck_claims import family_of
-from leaderboard.recheck_rows import recheck_results
-from leaderboard.results import Results, read, write
-from leaderboard.smoothing import _fitting, noises
+from evaluators.catalogue import catalogue
+from evaluators.network.ensemble import SmoothedNetwork
+from leaderboard.common.project import Project
+from leaderboard.evaluation.smoothing import _fitting, noises
+from leaderboard.recheck.claims import family_of
+from leaderboard.recheck.rows import recheck_results
+from leaderboard.results.store import Results, read, write
 from tests.fixtures.project import NOISY
 from tests.leaderboard.conftest import Certboard
 

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from leaderboard.errors import InputError
-from leaderboard.project import Project
-from leaderboard.recheck_rows import recheck_results
-from leaderboard.results import read, write
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.recheck.rows import recheck_results
+from leaderboard.results.store import read, write
 from tests.fixtures.project import NOISY
 from tests.leaderboard.conftest import Certboard
 

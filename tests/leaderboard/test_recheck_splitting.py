@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluators.deterministic.splitting_noise import real_radius
-from evaluators.problem import Norm
-from leaderboard.recheck_claims import RefusedError, UnknownError
-from leaderboard.recheck_splitting import check_splitting
-from leaderboard.setting import exact_text
+from evaluators.question.problem import Norm
+from leaderboard.recheck.claims import RefusedError, UnknownError
+from leaderboard.recheck.splitting import check_splitting
+from leaderboard.settings.setting import exact_text
 
 STEPS = 40
 

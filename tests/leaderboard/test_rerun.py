@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.evaluation import Request, execute, make_plan
-from leaderboard.project import Project, find_project
-from leaderboard.rerun import command, recheck
-from leaderboard.results import (
+from leaderboard.common.project import Project, find_project
+from leaderboard.evaluation.plan import Request, execute, make_plan
+from leaderboard.results.rerun import command, recheck
+from leaderboard.results.store import (
     Results,
     evaluator_named,
     read,
@@ -16,8 +16,8 @@ from leaderboard.results import (
     read_named,
     results_path,
 )
-from leaderboard.setting import find_setting
-from leaderboard.submission import load_submission
+from leaderboard.settings.setting import find_setting
+from leaderboard.submissions.manifest import load_submission
 from tests.fixtures.board import provenance, rows
 from tests.fixtures.project import LINF, NOISY, PLAIN
 from tests.leaderboard.conftest import Certboard

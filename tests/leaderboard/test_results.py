@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from leaderboard.errors import InputError
-from leaderboard.project import Project
-from leaderboard.results import (
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.results.store import (
     COLUMNS,
     SCHEMA_VERSION,
     frame,

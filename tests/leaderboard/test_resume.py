@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import question
-from leaderboard.errors import InputError
-from leaderboard.project import Project
-from leaderboard.results import read
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.results.store import read
+from leaderboard.settings import question
 from tests.fixtures.project import LINF, PLAIN, finish, new_project, start
 from tests.leaderboard.conftest import Certboard
 

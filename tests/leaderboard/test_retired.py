@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.board import Board, assemble
-from leaderboard.catalogue import problems_between, read_catalogue
-from leaderboard.page_home import newest_results
-from leaderboard.page_submissions import submissions_index
-from leaderboard.pages import generate
-from leaderboard.project import Project, find_project
-from leaderboard.publishing.feed import feed
-from leaderboard.results import Results
-from leaderboard.submission import read_submission
+from leaderboard.board.board import Board, assemble
+from leaderboard.common.project import Project, find_project
+from leaderboard.results.store import Results
+from leaderboard.submissions.catalogue import problems_between, read_catalogue
+from leaderboard.submissions.manifest import read_submission
+from leaderboard.website.build import generate
+from leaderboard.website.pages.home import newest_results
+from leaderboard.website.pages.submissions import submissions_index
+from leaderboard.website.publishing.feed import feed
 from tests.fixtures.board import board
 from tests.fixtures.project import PLAIN, linear, submit
 

@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluators.evaluator import Evaluator
-from evaluators.network import Network
-from evaluators.onnx_export import export_onnx
-from evaluators.problem import Ball, Norm, Problem
-from evaluators.verdict import Deployment, Status, Verdict
-from leaderboard import run
-from leaderboard.columns import FLOAT32, REAL
-from leaderboard.data_files import sha256_of
-from leaderboard.errors import BugError, InputError
-from leaderboard.question import Question, Shard, shards
-from leaderboard.run import evaluate, fingerprint
-from leaderboard.setting import exact_fraction, exact_text
+from evaluators.network.network import Network
+from evaluators.onnx.writer import export_onnx
+from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.verdict import Deployment, Status, Verdict
+from leaderboard.common.errors import BugError, InputError
+from leaderboard.datasets.files import sha256_of
+from leaderboard.evaluation import shard as run
+from leaderboard.evaluation.shard import evaluate, fingerprint
+from leaderboard.results.columns import FLOAT32, REAL
+from leaderboard.settings.question import Question, Shard, shards
+from leaderboard.settings.setting import exact_fraction, exact_text
 from tests.fixtures.networks import linear as two_logits
 from tests.fixtures.project import bent, digest, linear, question_about
 

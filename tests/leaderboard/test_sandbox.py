@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import sandbox
-from leaderboard.errors import InputError
-from leaderboard.project import Project
-from leaderboard.results import read, results_path
-from leaderboard.sandbox import Limits, Walls, require_walls, run_confined, walls
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.intake import sandbox
+from leaderboard.intake.sandbox import Limits, Walls, require_walls, run_confined, walls
+from leaderboard.results.store import read, results_path
 from tests.fixtures.project import CHECKOUT, LINF, PLAIN, digest
 from tests.leaderboard.conftest import Certboard
 
@@ -26,7 +26,7 @@ def inside(
     code: str, writable: Path, limits: Limits | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run Python behind the walls, and within limits if some are given."""
-    told = f"from leaderboard.sandbox import *; confine({limits!r})\n" if limits else ""
+    told = f"from leaderboard.intake.sandbox import *; confine({limits!r})\n" if limits else ""
     command = [sys.executable, "-c", told + code]
     return subprocess.run(
         walls().command(command, writable),
@@ -104,7 +104,9 @@ def test_too_much_memory_is_told_as_such(tmp_path: Path, command: str) -> None:
 
 
 def test_a_contradiction_behind_the_walls_has_its_own_exit_code(tmp_path: Path) -> None:
-    command = "from leaderboard.errors import BugError; raise BugError('one says yes, one no')"
+    command = (
+        "from leaderboard.common.errors import BugError; raise BugError('one says yes, one no')"
+    )
     found = confined(command, tmp_path)
     assert found.returncode == 3
     assert "contradiction: one says yes, one no" in found.stderr
@@ -119,7 +121,7 @@ def test_a_confined_process_sees_no_token(tmp_path: Path, monkeypatch: pytest.Mo
     program = tmp_path / "python"
     program.write_text(f"#!/bin/sh\nenv > {seen}\n")
     program.chmod(0o755)
-    monkeypatch.setattr("leaderboard.sandbox.sys.executable", str(program))
+    monkeypatch.setattr("leaderboard.intake.sandbox.sys.executable", str(program))
     monkeypatch.setattr(sandbox, "walls", lambda: Walls("limits only", ()))
     assert run_confined(["list"], Limits(), tmp_path).code == 0
     told = seen.read_text()

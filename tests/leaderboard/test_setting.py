@@ -5,8 +5,9 @@ from typing import get_args
 
 import pytest
 
-from leaderboard.errors import InputError
-from leaderboard.setting import (
+from leaderboard.common.errors import InputError
+from leaderboard.evaluation.smoothing import procedures
+from leaderboard.settings.setting import (
     FOLDER,
     Procedure,
     Selection,
@@ -17,7 +18,6 @@ from leaderboard.setting import (
     parse_radius,
     read_settings,
 )
-from leaderboard.smoothing import procedures
 
 GOOD = 'dataset = "mnist"\nnorm = "linf"\nradius = "0.3"\nexamples = "all"\nseconds = 60\n'
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leaderboard.pages import build
+from leaderboard.website.build import build
 from tests.fixtures.browser import PHONE, WIDE, Visit, needs_browser, served
 from tests.fixtures.thousand import thousand
 

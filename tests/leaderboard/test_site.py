@@ -7,10 +7,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from leaderboard.errors import InputError
-from leaderboard.pages import generate, newest_result
-from leaderboard.project import Project, find_project
-from leaderboard.site_build import place_files, run_mkdocs, write_file
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project, find_project
+from leaderboard.website.build import generate, newest_result
+from leaderboard.website.mkdocs import place_files, run_mkdocs, write_file
 from tests.fixtures.board import board
 from tests.fixtures.website import built
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leaderboard.paired import mcnemar
+from leaderboard.results.paired import mcnemar
 from tests.fixtures.browser import PAGES, WIDE, Visit, needs_browser
 
 pytestmark = needs_browser

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from leaderboard import pages, results
-from leaderboard.board_files import load_board
+from leaderboard.board.files import load_board
+from leaderboard.results import store
+from leaderboard.website import build as pages
 from tests.fixtures.thousand import Made, thousand
 from tests.fixtures.website import whole
 
@@ -48,7 +49,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(module, name, count)
 
-    counting(results, "_read")
+    counting(store, "_read")
     counting(pages, "_render")
     return counts
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import page_smoothing
-from leaderboard.board import Board
-from leaderboard.charts.radius_histogram import bins
-from leaderboard.charts.samples_limit import limit
-from leaderboard.metrics import certified_at
-from leaderboard.results import Results
-from leaderboard.smoothed import columns, curves, envelope, steps, sureness
+from leaderboard.board.board import Board
+from leaderboard.board.smoothed import columns, curves, envelope, steps, sureness
+from leaderboard.results.metrics import certified_at
+from leaderboard.results.store import Results
+from leaderboard.website.charts.radius_histogram import bins
+from leaderboard.website.charts.samples_limit import limit
+from leaderboard.website.pages import smoothing
 from tests.fixtures.board import board, provenance, smoothed_rows
 
 SETTING = "digits-l2-0.25"
@@ -57,7 +57,7 @@ def test_the_envelope_is_the_best_curve_at_every_radius(example: Board) -> None:
 
 
 def test_the_table_has_the_radii_of_the_settings_and_marks_the_best(example: Board) -> None:
-    found = page_smoothing.table(example, SETTING)
+    found = smoothing.table(example, SETTING)
     assert found is not None
     assert {"0", "0.25", "0.5", "1"} <= set(found.radii)
     assert [r for r, asked in zip(found.radii, found.asked, strict=True) if asked] == ["0.25"]
@@ -103,10 +103,10 @@ def test_without_the_option_the_stored_confidence_counts_rounded_up() -> None:
 
 
 def test_the_sentence_claims_no_independence() -> None:
-    told = page_smoothing.how_sure([result(500, 0.001)])
+    told = smoothing.how_sure([result(500, 0.001)])
     assert "at most 0.5 wrong certificates are expected altogether, and at most 9 with 95 %" in told
     assert "not independent" in told
-    assert page_smoothing.how_sure([]) == ""
+    assert smoothing.how_sure([]) == ""
 
 
 def test_summed_noise_is_smoothed_but_not_probabilistic() -> None:

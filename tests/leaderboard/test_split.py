@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.dataset import find_dataset
-from leaderboard.errors import InputError
-from leaderboard.split import ArraySplit, places_of, present, without
+from leaderboard.common.errors import InputError
+from leaderboard.datasets.catalogue import find_dataset
+from leaderboard.datasets.split import ArraySplit, places_of, present, without
 
 
 @pytest.mark.parametrize("scale", [255, 16])

@@ -9,22 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard import submission_files, weights
-from leaderboard.catalogue import read_catalogue
-from leaderboard.errors import InputError
-from leaderboard.placeholders import EXAMPLES
-from leaderboard.project import Project
-from leaderboard.question import combined_sha256
-from leaderboard.scaffold import scaffold
-from leaderboard.setting import load_settings
-from leaderboard.smoothing import noises
-from leaderboard.submission import (
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.evaluation.smoothing import noises, rules
+from leaderboard.settings.question import combined_sha256
+from leaderboard.settings.setting import load_settings
+from leaderboard.submissions import folder as submission_files
+from leaderboard.submissions import weights
+from leaderboard.submissions.catalogue import read_catalogue
+from leaderboard.submissions.manifest import (
     check_submission,
     load_submission,
     model_path,
     settings_for,
 )
-from leaderboard.submission_models import parts_of
+from leaderboard.submissions.noises import NOISES, RULES
+from leaderboard.submissions.placeholders import EXAMPLES
+from leaderboard.submissions.scaffold import scaffold
 
 NETWORK = b"the bytes of a network"
 SHA256 = hashlib.sha256(NETWORK).hexdigest()
@@ -116,7 +117,7 @@ def test_an_ensemble_and_a_denoiser_are_read_in_order(project: Project) -> None:
     folder = submit(project, HEAD + MODEL + TRAINING + NOISE + MEMBER + RULE + DENOISER)
     (folder / "second.onnx").write_bytes(SECOND)
     submission = load_submission(project, "my-net")
-    parts = parts_of(project, submission)
+    parts = submission.parts(project)
     assert [(part.role, part.path.name) for part in parts] == [
         ("denoiser", "second.onnx"), ("member", "model.onnx"), ("member", "second.onnx"),
     ]  # fmt: skip
@@ -392,3 +393,8 @@ def test_the_explained_optional_keys_are_right_when_uncommented(project: Project
     manifest.write_text("\n".join(optional), encoding="utf-8")
     assert check_submission(project, "my-net") == []
     assert len(load_submission(project, "my-net").claims) == 1
+
+
+def test_what_a_manifest_may_ask_of_noise_is_what_the_evaluators_have() -> None:
+    assert noises() == NOISES
+    assert rules() == RULES

@@ -4,13 +4,13 @@ from typing import Any
 import pytest
 import yaml
 
-from evaluators.evaluator import catalogue as evaluators
-from leaderboard.errors import InputError
-from leaderboard.formula import mathml, with_formulas
-from leaderboard.literature import load_literature
-from leaderboard.pictures import catalogue
-from leaderboard.project import find_project
-from leaderboard.taxonomy import Node, key_of, load_taxonomy, read_taxonomy
+from evaluators.catalogue import catalogue as evaluators
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import find_project
+from leaderboard.field.formula import mathml, with_formulas
+from leaderboard.field.literature import load_literature
+from leaderboard.field.pictures import catalogue
+from leaderboard.field.taxonomy import Node, key_of, load_taxonomy, read_taxonomy
 
 POLYHEDRA = "verification/deterministic/incomplete/linear-relaxation/linear-inequality/polyhedra"
 

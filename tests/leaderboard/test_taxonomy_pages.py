@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.evaluator import catalogue
-from leaderboard.board import Board, assemble
-from leaderboard.page_taxonomy import plans, source_of
-from leaderboard.pages import generate
-from leaderboard.project import Project, find_project
-from leaderboard.taxonomy import load_taxonomy, read_taxonomy
-from leaderboard.taxonomy_rows import below, rows_below, upwards
+from evaluators.catalogue import catalogue
+from leaderboard.board.board import Board, assemble
+from leaderboard.board.taxonomy_rows import below, rows_below, upwards
+from leaderboard.common.project import Project, find_project
+from leaderboard.field.taxonomy import load_taxonomy, read_taxonomy
+from leaderboard.website.build import generate
+from leaderboard.website.pages.taxonomy import plans, source_of
 from tests.fixtures.board import HOSTILE, board
 
 INCOMPLETE = "verification/deterministic/incomplete"

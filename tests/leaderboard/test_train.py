@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluators.onnx_import import import_onnx
-from evaluators.training import Schedule
-from leaderboard import train as training
-from leaderboard.dataset import find_dataset, load_datasets
-from leaderboard.errors import InputError
-from leaderboard.train import PLANS, recipes, train
+from evaluators.learning.loop import Schedule
+from evaluators.onnx.reader import import_onnx
+from leaderboard.common.errors import InputError
+from leaderboard.datasets.catalogue import find_dataset, load_datasets
+from leaderboard.evaluation import train as training
+from leaderboard.evaluation.train import PLANS, recipes, train
 
 
 def test_a_trained_model_can_be_read_again_and_has_learned(tmp_path: Path) -> None:

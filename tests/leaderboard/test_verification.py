@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from evaluators.evaluator import Evaluator
-from evaluators.network import Network
-from evaluators.onnx_runtime import Runtime
-from evaluators.problem import Box, Problem
-from evaluators.verdict import Status, Verdict
-from leaderboard import verification
-from leaderboard.errors import BugError, InputError
-from leaderboard.instance import Answer, Instance, Word
-from leaderboard.verification import verify
-from leaderboard.vnnlib import read_vnnlib
+from evaluators.network.network import Network
+from evaluators.onnx.runtime import Runtime
+from evaluators.question.problem import Box, Problem
+from evaluators.question.verdict import Status, Verdict
+from leaderboard.common.errors import BugError, InputError
+from leaderboard.vnncomp import verify as verification
+from leaderboard.vnncomp.instance import Answer, Instance, Word
+from leaderboard.vnncomp.property import read_vnnlib
+from leaderboard.vnncomp.verify import verify
 from tests.fixtures.networks import Graph, linear
 from tests.fixtures.properties import UNIT, box, difference, model_file, tent
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluators.onnx_runtime import Runtime
-from leaderboard import deadline
-from leaderboard.deadline import Verifier
-from leaderboard.instance import Instance, Word
-from leaderboard.project import Project
+from evaluators.onnx.runtime import Runtime
+from leaderboard.common.project import Project
+from leaderboard.vnncomp import deadline
+from leaderboard.vnncomp.deadline import Verifier
+from leaderboard.vnncomp.instance import Instance, Word
 from tests.fixtures.project import finish, start
 from tests.fixtures.properties import UNIT, difference, model_file, tent
 from tests.leaderboard.conftest import Certboard

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.errors import InputError
-from leaderboard.vnnlib import InputBox, Specification, parse_vnnlib, read_vnnlib
+from leaderboard.common.errors import InputError
+from leaderboard.vnncomp.property import InputBox, Specification, parse_vnnlib, read_vnnlib
 
 DECLARED = """
 (declare-const X_0 Real) ; the input

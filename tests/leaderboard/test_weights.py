@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from leaderboard import data_files, weights
-from leaderboard.errors import InputError
+from leaderboard.common.errors import InputError
+from leaderboard.datasets import files
+from leaderboard.submissions import weights
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -60,7 +61,7 @@ class Server(BaseHTTPRequestHandler):
 def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server on this machine, which is let through; the cache is the test's own."""
     Server.asked, Server.hosts, Server.sent = [], [], 0
-    monkeypatch.setattr(data_files, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()

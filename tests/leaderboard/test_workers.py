@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from leaderboard import workers
-from leaderboard.errors import InputError
-from leaderboard.project import Project
-from leaderboard.results import read
-from leaderboard.workers import check_workers
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.evaluation import workers
+from leaderboard.evaluation.workers import check_workers
+from leaderboard.results.store import read
 from tests.fixtures.project import L2, LINF, NOISY, PLAIN, finish, start
 from tests.leaderboard.conftest import Certboard
 
@@ -144,7 +144,7 @@ def test_a_killed_worker_is_one_sentence(project: Project) -> None:
 
 def test_a_bad_file_is_told_in_all_its_sentences_by_a_worker() -> None:
     """Errors cross the border of a process whole."""
-    code = "import pickle, sys; from leaderboard.errors import InputError\n"
+    code = "import pickle, sys; from leaderboard.common.errors import InputError\n"
     code += "sys.stdout.buffer.write(pickle.dumps(InputError('one', 'two')))"
     import pickle
 

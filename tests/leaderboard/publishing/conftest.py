@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.board import Board
-from leaderboard.publishing import shelf
-from leaderboard.publishing.stored import StoredFile, stored_files
-from leaderboard.results import Results, write
+from leaderboard.board.board import Board
+from leaderboard.results.store import Results, write
+from leaderboard.website.publishing import shelf
+from leaderboard.website.publishing.stored import StoredFile, stored_files
 from tests.fixtures.board import board, provenance, rows
 
 Taken = dict[str, bytes]

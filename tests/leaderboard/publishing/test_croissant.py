@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from leaderboard.board import Board
-from leaderboard.columns import DESCRIBED
-from leaderboard.publishing import places
-from leaderboard.publishing.croissant import croissant
-from leaderboard.publishing.stored import StoredFile
+from leaderboard.board.board import Board
+from leaderboard.results.columns import DESCRIBED
+from leaderboard.website.publishing import places
+from leaderboard.website.publishing.croissant import croissant
+from leaderboard.website.publishing.stored import StoredFile
 from tests.leaderboard.publishing.conftest import Taken
 
 REQUIRED = {

@@ -7,9 +7,9 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
-from leaderboard.board import Board
-from leaderboard.publishing import places
-from leaderboard.publishing.feed import ATOM, feed, identity
+from leaderboard.board.board import Board
+from leaderboard.website.publishing import places
+from leaderboard.website.publishing.feed import ATOM, feed, identity
 from tests.fixtures.board import HOSTILE
 from tests.leaderboard.publishing.conftest import Taken
 

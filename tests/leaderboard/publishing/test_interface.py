@@ -7,11 +7,11 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from leaderboard.board import Board
-from leaderboard.publishing import interface, shelf
-from leaderboard.publishing.interface import DOCUMENTS
-from leaderboard.publishing.places import API
-from leaderboard.publishing.stored import StoredFile
+from leaderboard.board.board import Board
+from leaderboard.website.publishing import interface, shelf
+from leaderboard.website.publishing.interface import DOCUMENTS
+from leaderboard.website.publishing.places import API
+from leaderboard.website.publishing.stored import StoredFile
 from tests.fixtures.board import HOSTILE
 from tests.leaderboard.publishing.conftest import Taken
 

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from pyarrow.parquet import ParquetFile
 
-from leaderboard import page_data
-from leaderboard.board import Board
-from leaderboard.columns import DESCRIBED
-from leaderboard.publishing import places, shelf
-from leaderboard.publishing.snippets import SNIPPETS
-from leaderboard.publishing.stored import StoredFile, stored_files, unranked_files
+from leaderboard.board.board import Board
+from leaderboard.results.columns import DESCRIBED
+from leaderboard.website.pages import data
+from leaderboard.website.publishing import places, shelf
+from leaderboard.website.publishing.snippets import SNIPPETS
+from leaderboard.website.publishing.stored import StoredFile, stored_files, unranked_files
 from tests.leaderboard.publishing.conftest import Taken
 
 
@@ -103,7 +103,7 @@ def test_records_stay_when_a_model_leaves_the_tables(example: Board) -> None:
         told = json.loads(taken[f"api/v1/results/mnist-linf-0.1/{slug}.json"])
         assert (told["rank"], told["unranked"]) == (None, why)
     assert places.all_rows("mnist-linf-0.1") not in taken
-    page = page_data.setting(board, "mnist-linf-0.1", stored_files(board), unranked_files(board))
+    page = data.setting(board, "mnist-linf-0.1", stored_files(board), unranked_files(board))
     assert {file["why"] for file in cast("list[dict[str, str]]", page["files"])} == {
         "withdrawn",
         "of an earlier model",

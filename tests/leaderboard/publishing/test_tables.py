@@ -5,8 +5,8 @@ import io
 import re
 from dataclasses import replace
 
-from leaderboard.board import Board
-from leaderboard.publishing import places, tables
+from leaderboard.board.board import Board
+from leaderboard.website.publishing import places, tables
 from tests.fixtures.board import HOSTILE
 from tests.leaderboard.publishing.conftest import Taken
 

@@ -1,0 +1,1 @@
+"""Branch and bound: domains, branching, clipping, splitting of inputs, attacks."""

@@ -1,0 +1,214 @@
+"""Domains as rows for the search's arithmetic: those of one example, or of several in one batch.
+
+Every example has matrices of its own, since its network is unrolled around it. To share a pass they
+are padded with zeros to common sizes; an example's rows meet its own matrices, and all elementwise
+work, which is what small batches spend their time on, is done once for all rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, zip_longest
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from evaluators.propagation.relaxation import Lines
+from evaluators.unrolled.domains import Domains
+from evaluators.unrolled.system import Member, System
+from evaluators.unrolled.unit_lines import Bounds, Choice, UnitLines
+from evaluators.unrolled.unrolled import Rows
+
+SIZES = 32
+"""Padded sizes are multiples of this: others joining or leaving then seldom changes them."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows about domains, in float32.
+
+    Attributes:
+        system, lines: the networks.
+        columns, constant: the goals, `[rows, inputs + units]` and `[rows]`.
+        slopes, betas: where an ascent goes on, `[rows, units]`.
+        signs: of the splits, int8 `[rows, units]`.
+        within: narrower bounds of the units, or None.
+    """
+
+    system: System
+    lines: UnitLines
+    columns: Tensor
+    constant: Tensor
+    slopes: Tensor
+    betas: Tensor
+    signs: Tensor
+    within: Bounds | None
+
+    @classmethod
+    def of(cls, system: System, lines: UnitLines, goals: Rows, domains: Domains) -> "Batch":
+        """Domains of one example; the goals are in float32."""
+        return cls(
+            system,
+            lines,
+            goals.weight[domains.goals],
+            goals.bias[domains.goals],
+            domains.slopes.float(),
+            domains.betas.float(),
+            domains.signs,
+            domains.within(lines),
+        )
+
+    def __len__(self) -> int:
+        return len(self.constant)
+
+    def choice(self) -> Choice:
+        """The lines of every row."""
+        return self.lines.choice(self.slopes, self.signs, self.betas, self.within)
+
+
+class Joined(NamedTuple):
+    """Batches of several examples as one.
+
+    Attributes:
+        batch: all rows, of each example as many.
+        counts: how many of them are each example's; the others repeat its last one.
+        units: the place of each example's units among the batch's, increasing.
+    """
+
+    batch: Batch
+    counts: list[int]
+    units: list[Tensor]
+
+    @classmethod
+    def of(cls, parts: Sequence[Batch]) -> "Joined":
+        """Of batches of different examples, with inputs and a region of the same kind."""
+        counts = [len(part) for part in parts]
+        if len(parts) == 1:
+            return cls(parts[0], counts, [torch.arange(parts[0].system.units)])
+        padding = _Padding.of(parts)
+        of_inputs = padding.rows([part.columns[:, : padding.inputs] for part in parts])
+        of_units = padding([part.columns[:, padding.inputs :] for part in parts])
+        batch = Batch(
+            padding.system([part.system for part in parts]),
+            padding.lines([part.lines for part in parts]),
+            torch.cat((of_inputs, of_units), 1),
+            padding.rows([part.constant for part in parts]),
+            padding([part.slopes for part in parts]),
+            padding([part.betas for part in parts]),
+            padding([part.signs for part in parts]),
+            padding.within(parts),
+        )
+        return cls(batch, counts, padding.units)
+
+    def own_rows(self, found: Tensor) -> list[Tensor]:
+        """What was found for each row, for each example's own."""
+        parts = self.batch.system.by_member(found)
+        return [part[:count] for part, count in zip(parts, self.counts, strict=True)]
+
+    def own_units(self, found: Tensor) -> list[Tensor]:
+        """What was found for `[rows, units]` of the batch, for each example's own."""
+        if len(self.counts) == 1:
+            return [found]
+        parts = zip(self.own_rows(found), self.units, strict=True)
+        return [its[:, index] for its, index in parts]
+
+    def own_places(self, found: Tensor) -> list[Tensor]:
+        """Units of the batch found for each row, `[rows]`, as each example's own."""
+        parts = zip(self.own_rows(found), self.units, strict=True)
+        return [torch.searchsorted(index, its) for its, index in parts]
+
+
+class _Padding(NamedTuple):
+    """Where each example's rows and units go.
+
+    Attributes:
+        inputs: number of input entries.
+        sizes: units of each layer.
+        most: rows of each example.
+        units: the place of each example's units.
+    """
+
+    inputs: int
+    sizes: tuple[int, ...]
+    most: int
+    units: list[Tensor]
+
+    @classmethod
+    def of(cls, parts: Sequence[Batch]) -> "_Padding":
+        own = [part.system.sizes for part in parts]
+        largest = [max(sizes) for sizes in zip_longest(*own, fillvalue=0)]
+        common = tuple(-(-size // SIZES) * SIZES for size in largest)
+        firsts = list(accumulate(common, initial=0))
+        units = []
+        for sizes in own:
+            layers = zip(firsts, sizes, strict=False)
+            spans = [torch.arange(at, at + count) for at, count in layers]
+            # An example may have no units at all.
+            units.append(torch.cat([torch.arange(0), *spans]))
+        return cls(parts[0].system.inputs, common, max(len(part) for part in parts), units)
+
+    def rows(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Tensors `[rows, ...]`, one for each example, as one with as many rows for each."""
+        return torch.cat([self._filled(tensor) for tensor in tensors])
+
+    def __call__(self, tensors: Sequence[Tensor], fill: float = 0.0) -> Tensor:
+        """Tensors `[rows, units]` or `[units]`, one for each example, as one for all."""
+        padded = tensors[0].new_full((len(tensors), self.most, sum(self.sizes)), fill)
+        for into, units, tensor in zip(padded, self.units, tensors, strict=True):
+            into.index_copy_(1, units, self._filled(tensor if tensor.dim() == 2 else tensor[None]))
+        return padded.flatten(0, 1)
+
+    def _filled(self, rows: Tensor) -> Tensor:
+        """An example's rows, and its last one as often as others have more."""
+        return rows[torch.arange(self.most).clamp(max=len(rows) - 1)]
+
+    def lines(self, lines: Sequence[UnitLines]) -> UnitLines:
+        """Lines of each row; places without a unit have none to choose, and are zero."""
+        parts = zip(*(its.lines for its in lines), strict=True)
+        return UnitLines(
+            Lines(*(self([part.float() for part in its]) for its in parts)),
+            self([its.leak.float() for its in lines], torch.nan),
+            self([its.lower for its in lines]),
+            self([its.upper for its in lines]),
+        )
+
+    def within(self, parts: Sequence[Batch]) -> Bounds | None:
+        """Bounds of each row's units; None where all have their region's."""
+        if all(part.within is None for part in parts):
+            return None
+        found = [part.within or Bounds(part.lines.lower, part.lines.upper) for part in parts]
+        return Bounds(self([its.lower for its in found]), self([its.upper for its in found]))
+
+    def system(self, systems: Sequence[System]) -> System:
+        """One system with a member for each example."""
+        members = []
+        for system, units in zip(systems, self.units, strict=True):
+            if self.sizes not in system.padded:
+                system.padded.clear()
+                system.padded[self.sizes] = self._padded(system.members[0], units)
+            members.append(system.padded[self.sizes])
+        return replace(
+            systems[0],
+            sizes=self.sizes,
+            members=tuple(members),
+            middle=torch.cat([system.middle for system in systems]),
+            reach=torch.cat([system.reach for system in systems]),
+            x=torch.cat([system.x for system in systems]),
+            padded={},
+        )
+
+    def _padded(self, member: Member, units: Tensor) -> Member:
+        """The example's matrices with rows and columns of zeros; layers without units, too."""
+        weights, biases, first = [], [], 0
+        for layer, size in enumerate(self.sizes):
+            weight, bias = torch.zeros(size, self.inputs + first), torch.zeros(size)
+            if layer < len(member.weights):
+                own = member.weights[layer]
+                before = units[: own.shape[1] - self.inputs] + self.inputs
+                columns = torch.cat((torch.arange(self.inputs), before))
+                weight[: len(own)].index_copy_(1, columns, own)
+                bias[: len(own)] = member.biases[layer]
+            weights.append(weight)
+            biases.append(bias)
+            first += size
+        return Member(tuple(weights), tuple(biases))

@@ -1,0 +1,218 @@
+"""Narrower bounds of units in a domain, where only counterexamples matter.
+
+A counterexample of a domain has margin <= 0, and the domain's own bound is a plane below the
+margin: it lies in the half-space c·x + d <= 0. (A small positive target takes the place of 0, so
+that a closed domain has a margin above it; d is then the plane's constant less the target.) Over
+the part of the region in that half-space a unit with a plane A·x + b below its pre-activation is,
+for every gamma >= 0, at least
+
+    min over x of (A + gamma·c)·x + b + gamma·d,
+
+which is concave in gamma. Narrower bounds give tighter lines, a better plane, and so on; a domain
+is closed when its margin cannot be <= 0 any more. This is clipping of domains by linear constraints
+(Clip-and-Verify, Zhou et al. 2025, arXiv 2512.11087, section 3), with the output's constraint.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from evaluators.numerics.rounding import UNDERFLOW, UNIT, down
+from evaluators.question.certificate import LayerBounds
+from evaluators.question.problem import Region
+from evaluators.unrolled.domains import Cut, Domains
+from evaluators.unrolled.proof import ROOM, Planes, betas_of, least, planes
+from evaluators.unrolled.system import System
+from evaluators.unrolled.unit_lines import Bounds, UnitLines
+from evaluators.unrolled.unrolled import Rows, Unrolled
+
+MOST_COEFFICIENTS = 2**25
+"""Of the planes of all units (256 MB in float64); larger networks are not clipped."""
+
+UNITS = 60
+"""Units of a domain whose bounds are narrowed: those that its bound loses most at."""
+
+GUESSES, REFINED = (0.15, 0.5, 1.2, 3.0), (0.7, 1.4)
+"""Gammas that are tried, in units of what makes gamma·c as large as A; then around the best."""
+
+AT_ONCE = 2**22
+"""Coefficients of one pass."""
+
+SLACK = 8 * UNIT
+"""Relative error of a sum of two products, and of what is taken off for it."""
+
+
+@dataclass(frozen=True)
+class UnitPlanes:
+    """Planes below z and below -z of every unit, over the whole region.
+
+    Attributes:
+        planes: first those below z, then those below -z, units in order.
+        known: whether there is one, `[2, units]`.
+        weight32, bias32: the same for the search.
+    """
+
+    planes: Planes
+    known: Tensor
+    weight32: Tensor
+    bias32: Tensor
+
+    @classmethod
+    def of(cls, unrolled: Unrolled, layers: dict[int, LayerBounds]) -> "UnitPlanes | None":
+        """From the slopes that proved the units' bounds; None where they would be too many."""
+        units = unrolled.columns - unrolled.inputs
+        if not units or 2 * units * unrolled.inputs > MOST_COEFFICIENTS:
+            return None
+        weight = torch.zeros(2, units, unrolled.inputs, dtype=torch.float64)
+        bias = torch.zeros(2, units, dtype=torch.float64)
+        known = torch.zeros(2, units, dtype=torch.bool)
+        first = 0
+        for number, layer in enumerate(unrolled.layers):
+            lines = UnitLines.of(unrolled.layers[:number])
+            claims = layers[layer.position]
+            for side, sign in enumerate((1.0, -1.0)):
+                mine = torch.from_numpy(claims.signs == sign).nonzero()[:, 0]
+                entries = torch.from_numpy(claims.rows)[mine]
+                place = torch.searchsorted(layer.entries, entries)
+                found = place < len(layer)
+                found[found.clone()] &= layer.entries[place[found]] == entries[found]
+                place, mine = place[found], mine[found]
+                slopes = torch.from_numpy(claims.slopes)[mine].double()
+                rows = layer.rows.select(place).times(sign)
+                below = planes(unrolled, rows, lines.choice(slopes))
+                weight[side, first + place], bias[side, first + place] = below
+                known[side, first + place] = True
+            first += len(layer)
+        flat = Planes(weight.flatten(0, 1), bias.flatten())
+        return cls(flat, known, flat.weight.float(), flat.bias.float())
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """Makes cuts: combines planes of units with planes of margins.
+
+    Attributes:
+        unrolled, system, lines: the network.
+        goals: the margins.
+        targets: where a margin is larger, its cuts need not hold, float64 `[goals]`.
+        x, region: the example and its region.
+        units: planes of the units.
+    """
+
+    unrolled: Unrolled
+    system: System
+    lines: UnitLines
+    goals: Rows
+    targets: Tensor
+    x: Tensor
+    region: Region
+    units: UnitPlanes
+
+    def __call__(self, domains: Domains, scores: Tensor) -> Domains:
+        """The domains with cuts made from their slopes and multipliers.
+
+        Args:
+            scores: how much each unit's bounds matter, `[domains, units]`.
+        """
+        within = domains.within(self.lines)
+        betas = betas_of(domains.betas, slice(None))
+        choice = self.lines.choice(domains.slopes.double(), domains.signs, betas, within)
+        margin = planes(self.unrolled, self.goals.select(domains.goals), choice)
+        targets = self.targets[domains.goals]
+        below = Planes(margin.weight, down(margin.bias - targets))
+        region = Bounds(self.lines.lower, self.lines.upper)
+        before = within or Bounds(*(end.expand(len(domains), -1) for end in region))
+        bounds, used = self._narrowed(below, scores, before)
+        rows = zip(domains.leaves(), targets.tolist(), used, *bounds, strict=True)
+        cuts: list[Cut | None] = [
+            Cut(leaf.cut, leaf, target, *parts, Bounds(lower, upper))
+            for leaf, target, parts, lower, upper in rows
+        ]
+        return replace(domains, cuts=cuts)
+
+    def _narrowed(
+        self, margin: Planes, scores: Tensor, bounds: Bounds
+    ) -> tuple[Bounds, list[tuple[Tensor, Tensor, Tensor]]]:
+        """Narrower bounds `[domains, units]`, and for each domain the units, signs and gammas used.
+
+        Args:
+            margin: a plane below the margin of each domain.
+            scores: how much each unit's bounds matter, `[domains, units]`.
+            bounds: so far.
+        """
+        count = min(UNITS, scores.shape[1])
+        chosen = scores.topk(count, dim=1).indices
+        lower, upper = bounds.lower.clone(), bounds.upper.clone()
+        used: list[tuple[Tensor, Tensor, Tensor]] = []
+        step = max(1, AT_ONCE // (count * self.system.inputs))
+        for first in range(0, len(chosen), step):
+            rows = slice(first, first + step)
+            part = Planes(margin.weight[rows], margin.bias[rows])
+            sides = []
+            for side, ends in enumerate((lower, upper)):
+                sign = 1 - 2 * side
+                index = side * scores.shape[1] + chosen[rows]
+                gammas = self._gammas(part, index)
+                found = sign * self._combined(part, index, gammas)
+                before = ends[rows].gather(1, chosen[rows])
+                better = self.units.known[side][chosen[rows]] & (sign * found > sign * before)
+                ends[rows] = ends[rows].scatter(1, chosen[rows], torch.where(better, found, before))
+                sides.append((better, gammas))
+            used += self._used(chosen[rows], sides)
+        return Bounds(lower, upper), used
+
+    def _used(
+        self, chosen: Tensor, sides: list[tuple[Tensor, Tensor]]
+    ) -> list[tuple[Tensor, Tensor, Tensor]]:
+        used = []
+        for row, units in enumerate(chosen):
+            parts = [(units[b[row]], g[row][b[row]]) for b, g in sides]
+            signs = [torch.full((len(u),), 1 - 2 * side) for side, (u, _) in enumerate(parts)]
+            used.append(
+                (
+                    torch.cat([u for u, _ in parts]),
+                    torch.cat(signs),
+                    torch.cat([g for _, g in parts]),
+                )
+            )
+        return used
+
+    def _gammas(self, margin: Planes, index: Tensor) -> Tensor:
+        """The best gamma that is tried for each unit, float32 `[domains, chosen]`."""
+        weight, bias = self.units.weight32[index], self.units.bias32[index]
+        own, constant = margin.weight.float()[:, None], margin.bias.float()[:, None]
+        reach = self.system.reach[0]
+        scale = (weight.abs() @ reach) / (own.abs() @ reach).clamp(min=1e-30)
+
+        def value(gamma: Tensor) -> Tensor:
+            rows = torch.addcmul(weight, gamma[..., None], own).flatten(0, 1)
+            return bias + gamma * constant + self.system.least(rows).reshape(gamma.shape)
+
+        best = torch.full_like(scale, -torch.inf)
+        gammas = torch.zeros_like(scale)
+        for tried in (GUESSES, REFINED):
+            center = scale if tried is GUESSES else gammas
+            for factor in tried:
+                gamma = center * factor
+                found = value(gamma)
+                gammas = torch.where(found > best, gamma, gammas)
+                best = torch.maximum(best, found)
+        return gammas.nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
+
+    def _combined(self, margin: Planes, index: Tensor, gammas: Tensor) -> Tensor:
+        """Proved lower bounds of the planes plus gamma times the margin's, float64."""
+        gamma = gammas.double()
+        weight, bias = self.units.planes.weight[index], self.units.planes.bias[index]
+        own, constant = margin.weight[:, None], margin.bias[:, None]
+        rows = torch.addcmul(weight, gamma[..., None], own)
+        # Each of these sums is rounded twice.
+        magnitude = self.unrolled.bounds[0].magnitude.flatten()
+        size = weight.abs() @ magnitude + gamma * (own.abs() @ magnitude)
+        size = size + bias.abs() + gamma * constant.abs()
+        shift = bias + gamma * constant
+        shift = shift - size * SLACK - UNDERFLOW * (1 + magnitude.sum())
+        found = least(
+            self.unrolled, Planes(rows.flatten(0, 1), shift.flatten()), self.x, self.region
+        ).reshape(gamma.shape)
+        return (found - (1 + found.abs()) * ROOM).nan_to_num(-torch.inf, -torch.inf, -torch.inf)

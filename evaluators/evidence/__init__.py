@@ -1,0 +1,1 @@
+"""Evidence of a whole evaluation: making, keeping and proving certificates."""

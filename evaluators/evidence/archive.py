@@ -1,0 +1,233 @@
+"""The evidence of one evaluation in one file: what proves each certified example.
+
+A zip file of
+
+- `meta.json`: what all of it is about, the attributes of `About`;
+- `examples.csv`: a line `example,label,method` for each example, by example. A method of
+  `recheck_methods.METHODS` needs nothing else: the checker derives the proof;
+- `<example>.npz` for each line with the method `certificate` or `witness`: a `Certificate` or
+  `Refutation` as `save` writes it.
+
+`none` says that an example was certified and nothing that the checker accepts was found. Inputs are
+those of the dataset, which must be at hand. The same content has the same bytes.
+"""
+
+import io
+import json
+import math
+import os
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from evaluators.numerics.errors import CertificateError
+from evaluators.question.evidence_file import EPOCH, MAX_BYTES, Evidence, exact_radius, unpacked
+from evaluators.recheck.methods import METHODS
+
+SUFFIX = ".evidence"
+CERTIFICATE, WITNESS, NONE = "certificate", "witness", "none"
+_FILES = (CERTIFICATE, WITNESS)
+_KNOWN = (*METHODS, *_FILES, NONE)
+_FORMAT = 1
+_META, _TABLE = "meta.json", "examples.csv"
+_MAX_META, _MAX_TABLE = 2**16, 2**24
+_HEADER = "example,label,method"
+_LINE = re.compile(r"(0|[1-9][0-9]{0,8}),(0|[1-9][0-9]{0,8}),([a-z-]{1,20})")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Kind = TypeVar("Kind", bound=Evidence)
+
+
+@dataclass(frozen=True)
+class About:
+    """What all evidence of a file is about.
+
+    Attributes:
+        model_sha256, data_sha256: of the model's file and of the dataset's split.
+        dataset: its name.
+        norm, radius: the ball around each example.
+        low, high: what each entry of an input is limited to.
+    """
+
+    model_sha256: str
+    dataset: str
+    data_sha256: str
+    norm: str
+    radius: Fraction
+    low: float = 0.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True, order=True)
+class Line:
+    """What is said of one example."""
+
+    example: int
+    label: int
+    method: str
+
+
+class Archive:
+    """A file of anybody's, opened; single certificates are read when they are asked for.
+
+    Raises:
+        CertificateError: it is not such a file, or a part of it is missing, additional or wrong;
+            what certificates say may still be wrong.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._sizes = self._listed()
+        self.about = _about(self._read(_META, _MAX_META))
+        self.lines = {line.example: line for line in _lines(self._read(_TABLE, _MAX_TABLE))}
+        needed = {f"{line.example}.npz" for line in self.lines.values() if line.method in _FILES}
+        for name in sorted((needed | {_META, _TABLE}) ^ self._sizes.keys()):
+            what = "is missing" if name in needed else "has no place in it"
+            raise self._error(f"'{name[:40]}' {what}.")
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """How many lines have each method."""
+        return Counter(line.method for line in self.lines.values())
+
+    def content(self, example: int) -> bytes:
+        """The bytes of an example's own certificate or witness."""
+        return self._read(f"{example}.npz", MAX_BYTES)
+
+    def evidence(self, kind: type[Kind], example: int) -> Kind:
+        """An example's own certificate or witness.
+
+        Raises:
+            CertificateError: it is none.
+        """
+        return kind.load(io.BytesIO(self.content(example)))
+
+    def _error(self, reason: str) -> CertificateError:
+        return CertificateError(f"{self.path}: {reason}")
+
+    def _listed(self) -> dict[str, int]:
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                members = archive.infolist()
+        except OSError as error:
+            raise self._error(f"it cannot be read ({error.strerror or error}).") from error
+        except Exception as error:  # a damaged archive breaks the reader in many ways
+            raise self._error("it is not a file of evidence, or is damaged.") from error
+        sizes = {member.filename: member.file_size for member in members}
+        if len(sizes) < len(members):
+            raise self._error("two of its parts have the same name.")
+        return sizes
+
+    def _read(self, name: str, most: int) -> bytes:
+        size = self._sizes.get(name)
+        if size is None:
+            raise self._error(f"it is not a file of evidence: '{name}' is missing.")
+        if size > most:
+            raise self._error(f"'{name}' unpacks to more than {most:,} bytes.")
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return unpacked(archive, archive.getinfo(name))
+        except Exception as error:  # as above
+            raise self._error(f"'{name}' is damaged.") from error
+
+
+def write_archive(
+    path: Path, about: About, lines: Sequence[Line], contents: Iterable[tuple[int, bytes]]
+) -> None:
+    """Write a file beside its place, then rename it.
+
+    Args:
+        path: the place.
+        about: what all of it is about.
+        lines: one for each example.
+        contents: the bytes of the certificates and witnesses, by example in the order of lines.
+    """
+    table = "".join(f"{x.example},{x.label},{x.method}\n" for x in sorted(lines))
+    meta = {"format": _FORMAT, **asdict(about), "radius": str(about.radius)}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with zipfile.ZipFile(temporary, "w") as archive:
+            _add(archive, _META, json.dumps(meta).encode(), zipfile.ZIP_DEFLATED)
+            _add(archive, _TABLE, f"{_HEADER}\n{table}".encode(), zipfile.ZIP_DEFLATED)
+            for example, content in contents:  # packed already
+                _add(archive, f"{example}.npz", content, zipfile.ZIP_STORED)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def join_archives(
+    path: Path, about: About, parts: Sequence[Path], witnesses: bool = True
+) -> Archive:
+    """One file of the evidence in several, about the same, perhaps without `witnesses`.
+
+    Raises:
+        CertificateError: one of them is about something else, or damaged.
+    """
+    archives = [Archive(part) for part in parts]
+    for archive in archives:
+        if archive.about != about:
+            raise CertificateError(f"{archive.path}: it is about something else.")
+    where = {example: archive for archive in archives for example in archive.lines}
+    lines = [archive.lines[example] for example, archive in sorted(where.items())]
+    lines = [line for line in lines if witnesses or line.method != WITNESS]
+    kept = (line.example for line in lines if line.method in _FILES)
+    write_archive(path, about, lines, ((x, where[x].content(x)) for x in kept))
+    return Archive(path)
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes, compression: int) -> None:
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.compress_type, info.create_system = compression, 3
+    archive.writestr(info, content)
+
+
+def _about(content: bytes) -> About:
+    try:
+        meta: Any = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise CertificateError(f"'{_META}' is not JSON.") from error
+    keys = {"format", *About.__dataclass_fields__}
+    if not isinstance(meta, dict) or meta.keys() != keys:
+        raise CertificateError(f"'{_META}' must have exactly the keys {', '.join(sorted(keys))}.")
+    if type(meta["format"]) is not int or meta.pop("format") != _FORMAT:
+        raise CertificateError(f"'{_META}' is of another format than {_FORMAT}.")
+    for key in ("model_sha256", "data_sha256"):
+        if not isinstance(meta[key], str) or not _SHA256.fullmatch(meta[key]):
+            raise CertificateError(f"'{key}' in '{_META}' is not a SHA-256.")
+    for key in ("dataset", "norm"):
+        if not isinstance(meta[key], str) or len(meta[key]) > 100:
+            raise CertificateError(f"'{key}' in '{_META}' is not a name.")
+    for key in ("low", "high"):
+        if type(meta[key]) is not float or not math.isfinite(meta[key]):
+            raise CertificateError(f"'{key}' in '{_META}' is not a finite number.")
+    return About(**{**meta, "radius": exact_radius(meta["radius"])})
+
+
+def _lines(content: bytes) -> list[Line]:
+    header, *rest = content.decode("ascii", "replace").split("\n")
+    if header != _HEADER or not rest or rest.pop():
+        raise CertificateError(f"'{_TABLE}' does not begin with {_HEADER}, or is cut off.")
+    found, last = list[Line](), -1
+    for number, text in enumerate(rest, start=2):
+        match = _LINE.fullmatch(text)
+        if match is None or match[3] not in _KNOWN:
+            raise CertificateError(
+                f"line {number} of '{_TABLE}' is not an example, its label and one of"
+                f" {', '.join(_KNOWN)}."
+            )
+        line = Line(int(match[1]), int(match[2]), match[3])
+        if line.example <= last:
+            raise CertificateError(f"line {number} of '{_TABLE}' is not in order, or repeated.")
+        last = line.example
+        found.append(line)
+    return found

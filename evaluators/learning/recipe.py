@@ -1,0 +1,45 @@
+"""What a training recipe is: a loss, and the folder listing that finds it."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from evaluators.network.network import Network
+
+
+@dataclass(frozen=True)
+class Recipe(ABC):
+    """A way to train. One file with one subclass, whose fields are its options; named by the file.
+
+    Attributes:
+        title: its name in the literature.
+        for_intervals: whether weights start where interval bounds neither grow nor vanish.
+    """
+
+    title: ClassVar[str]
+    for_intervals: ClassVar[bool] = False
+
+    @classmethod
+    def name(cls) -> str:
+        """The recipe's name on the command line: its file's name with hyphens."""
+        return cls.__module__.rsplit(".", 1)[-1].replace("_", "-")
+
+    @abstractmethod
+    def loss(
+        self,
+        network: Network,
+        x: Float32[Tensor, "batch ..."],
+        labels: Int64[Tensor, " batch"],
+        progress: float,
+        generator: torch.Generator,
+    ) -> Float32[Tensor, ""]:
+        """What to minimise on one batch.
+
+        Arguments:
+            progress: how much of the training is done, from 0 to 1.
+            generator: the only source of randomness.
+        """

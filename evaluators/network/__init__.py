@@ -1,0 +1,1 @@
+"""Networks: affine maps, elementwise functions, maxima, ensembles, specifications."""

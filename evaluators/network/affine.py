@@ -1,0 +1,376 @@
+"""Affine maps: every linear operator of a network, reduced to three fast actions.
+
+A bound-propagation method needs of a linear operator only x -> Wx, y -> Wᵀy and x -> |W|x, and the
+number of products that each sums, which bounds its rounding error. A new linear operator is a new
+subclass here (or a composition of these) and needs no change in any method.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from scipy.sparse import csr_array, diags_array, eye_array, kron, vstack
+from torch import Tensor
+
+from evaluators.network.transposed import transposed_convolution
+
+Shape = tuple[int, ...]
+
+PROBES = 256
+"""Unit vectors that a matrix is read off with at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class AffineMap(ABC):
+    """The map x -> Wx + bias on tensors `[rows, *shape]`, W independent of the row.
+
+    Attributes:
+        input_shape: shape of x without the row dimension.
+        output_shape: shape of Wx without the row dimension.
+        bias: tensor broadcastable to `output_shape`, or None for zero.
+    """
+
+    input_shape: Shape
+    output_shape: Shape
+    bias: Float[Tensor, "..."] | None
+
+    def __call__(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """Wx + bias."""
+        y = self.linear(x)
+        return y if self.bias is None else y + self.bias
+
+    @abstractmethod
+    def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """Wx: `[rows, *input_shape]` to `[rows, *output_shape]`."""
+
+    @abstractmethod
+    def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """Wᵀy: `[rows, *output_shape]` to `[rows, *input_shape]`."""
+
+    @abstractmethod
+    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """|W|x, entrywise absolute value: `[rows, *input_shape]` to `[rows, *output_shape]`."""
+
+    @property
+    @abstractmethod
+    def fan_in(self) -> int:
+        """Most products summed into one entry of Wx; 0 when Wx is exact (a rearrangement).
+
+        Weights that were themselves rounded (1/9 of an average) count as further products.
+        """
+
+    @property
+    @abstractmethod
+    def fan_out(self) -> int:
+        """Most products summed into one entry of Wᵀy; 0 when it is exact."""
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """W as a sparse float64 matrix `[outputs, inputs]` of flat entries, exact.
+
+        Read off by applying the map to unit vectors, unless a subclass knows better.
+        """
+        size, weights = prod(self.input_shape), self.to(torch.float64, torch.device("cpu"))
+        columns = []
+        for first in range(0, size, PROBES):
+            units = torch.eye(size, dtype=torch.float64)[first : first + PROBES]
+            images = weights.linear(units.reshape(-1, *self.input_shape))
+            columns.append(csr_array(images.flatten(1).numpy()))
+        return csr_array(vstack(columns).T)
+
+    def to(self, dtype: torch.dtype, device: torch.device) -> "AffineMap":
+        """A copy whose floating-point tensors have this type and place."""
+        changed: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, AffineMap):
+                changed[field.name] = value.to(dtype, device)
+            elif isinstance(value, Tensor):
+                kind = dtype if value.is_floating_point() else value.dtype
+                changed[field.name] = value.to(device=device, dtype=kind)
+        return replace(self, **changed) if changed else self
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(AffineMap):
+    """A matrix applied to the last dimension: Gemm, MatMul."""
+
+    weight: Float[Tensor, "out in"]
+
+    def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """x Wᵀ."""
+        return F.linear(x, self.weight)
+
+    def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """y W."""
+        return y @ self.weight
+
+    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """x |W|ᵀ."""
+        return F.linear(x, self.weight.abs())
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """The weight once for each position that it is applied at."""
+        weight = csr_array(self.weight.double().cpu().numpy())
+        return csr_array(kron(eye_array(prod(self.input_shape[:-1])), weight))
+
+    @property
+    def fan_in(self) -> int:
+        """Number of columns."""
+        return self.weight.shape[1]
+
+    @property
+    def fan_out(self) -> int:
+        """Number of rows."""
+        return self.weight.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(AffineMap):
+    """A one- or two-dimensional convolution with symmetric zero padding.
+
+    `rounded` says that the weights are themselves within one rounding of the true ones.
+    """
+
+    weight: Float[Tensor, "out in *kernel"]
+    stride: Shape
+    padding: Shape
+    dilation: Shape
+    groups: int = 1
+    rounded: bool = False
+
+    def _apply(self, x: Tensor, weight: Tensor) -> Tensor:
+        convolve = F.conv1d if len(self.stride) == 1 else F.conv2d
+        return convolve(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+    def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """The convolution without its bias."""
+        return self._apply(x, self.weight)
+
+    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """The convolution with absolute weights."""
+        return self._apply(x, self.weight.abs())
+
+    def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """The transposed convolution, completed with zeros where no window reaches."""
+        return self.spread(y, self.padding, self.input_shape[1:])
+
+    def spread(
+        self, y: Float[Tensor, "rows *_"], padding: Shape, size: Shape
+    ) -> Float[Tensor, "rows *_"]:
+        """The adjoint for another padding and input size than this layer's: of a part of it."""
+        layout = (self.stride, padding, self.dilation)
+        return transposed_convolution(y, self.weight, size, layout, self.groups)
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """Each tap of each window at the input entry that it meets."""
+        outputs, inputs, *kernel = self.weight.shape
+        taps = self._taps()
+        channel, place, tap = np.nonzero(np.broadcast_to(taps >= 0, (inputs, *taps.shape)))
+        weight = self.weight.double().cpu().numpy().reshape(outputs, inputs, prod(kernel))
+        first = np.arange(outputs) // (outputs // self.groups) * inputs
+        columns = (first[:, None] + channel) * prod(self.input_shape[1:]) + taps[place, tap]
+        rows = np.arange(outputs)[:, None] * len(taps) + place
+        entries = (weight[:, channel, tap].ravel(), (rows.ravel(), columns.ravel()))
+        return csr_array(entries, shape=(prod(self.output_shape), prod(self.input_shape)))
+
+    def _taps(self) -> np.ndarray:
+        """`[places of a plane, taps]`: flat place of the input that each tap meets, or -1."""
+        pads = [(pad, pad) for pad in self.padding]
+        plane = np.arange(prod(self.input_shape[1:])).reshape(self.input_shape[1:])
+        plane = np.pad(plane, pads, constant_values=-1)
+        reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.weight.shape[2:], strict=True)]
+        views = np.lib.stride_tricks.sliding_window_view(plane, reach)
+        steps = tuple(slice(None, None, stride) for stride in self.stride)
+        inside = tuple(slice(None, None, dilation) for dilation in self.dilation)
+        return views[steps + inside].reshape(prod(self.output_shape[1:]), -1)
+
+    @property
+    def fan_in(self) -> int:
+        """Input channels of a group times the kernel."""
+        return prod(self.weight.shape[1:]) + int(self.rounded)
+
+    @property
+    def fan_out(self) -> int:
+        """Output channels of a group times the kernel."""
+        return self.weight.shape[0] // self.groups * prod(self.weight.shape[2:]) + int(self.rounded)
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal(AffineMap):
+    """Entrywise scaling, shape kept: Mul, Div, Neg, Add and Sub of constants, normalisation.
+
+    `scale` broadcasts to the shape; None means one, so that a mere shift is exact but for its
+    addition. `roundings` counts the roundings in which the scale itself was computed.
+    """
+
+    scale: Float[Tensor, "..."] | None
+    roundings: int = 0
+
+    @property
+    def largest(self) -> float:
+        """Largest factor, in magnitude."""
+        return 1.0 if self.scale is None else float(self.scale.abs().max())
+
+    def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """scale · x."""
+        return x if self.scale is None else x * self.scale
+
+    def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """scale · y."""
+        return self.linear(y)
+
+    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """|scale| · x."""
+        return x if self.scale is None else x * self.scale.abs()
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """The scale on the diagonal."""
+        scale = torch.ones(()) if self.scale is None else self.scale
+        entries = scale.double().cpu().expand(self.input_shape).reshape(-1)
+        return csr_array(diags_array(entries.numpy()))
+
+    @property
+    def fan_in(self) -> int:
+        """One product, and the roundings of the scale."""
+        return 0 if self.scale is None else 1 + self.roundings
+
+    @property
+    def fan_out(self) -> int:
+        """As `fan_in`."""
+        return self.fan_in
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(AffineMap):
+    """The same entries in the same order: Reshape, Flatten, Squeeze, Unsqueeze, Identity."""
+
+    def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """A view where possible."""
+        return x.reshape(x.shape[0], *self.output_shape)
+
+    def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """The view back."""
+        return y.reshape(y.shape[0], *self.input_shape)
+
+    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """As `linear`."""
+        return self.linear(x)
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """The identity."""
+        return csr_array(eye_array(prod(self.input_shape)))
+
+    @property
+    def fan_in(self) -> int:
+        """Exact."""
+        return 0
+
+    @property
+    def fan_out(self) -> int:
+        """Exact."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
+class Gather(AffineMap):
+    """Each output entry is one input entry, or zero: Transpose, Slice, Pad, Split, upsampling.
+
+    `index[i]` is the flat position in the input of the flat output entry i, or -1 for zero.
+    """
+
+    index: Int64[Tensor, " outputs"]
+
+    def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """Pick the entries."""
+        rows = x.shape[0]
+        picked = x.reshape(rows, -1).index_select(1, self.index.clamp(min=0))
+        return (picked * (self.index >= 0)).reshape(rows, *self.output_shape)
+
+    def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """Add each entry to where it came from."""
+        rows = y.shape[0]
+        kept = self.index >= 0
+        total = y.new_zeros(rows, prod(self.input_shape))
+        total.index_add_(1, self.index[kept], y.reshape(rows, -1)[:, kept])
+        return total.reshape(rows, *self.input_shape)
+
+    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """As `linear`."""
+        return self.linear(x)
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """A one where an entry is picked."""
+        index = self.index.cpu().numpy()
+        rows = np.flatnonzero(index >= 0)
+        shape = (len(index), prod(self.input_shape))
+        return csr_array((np.ones(len(rows)), (rows, index[rows])), shape=shape)
+
+    @property
+    def fan_in(self) -> int:
+        """Exact."""
+        return 0
+
+    @property
+    def fan_out(self) -> int:
+        """How often the most used input entry is picked; exact when that is once."""
+        used = self.index[self.index >= 0]
+        most = int(torch.bincount(used).max()) if used.numel() else 0
+        return 0 if most <= 1 else most
+
+
+@dataclass(frozen=True, eq=False)
+class Adjoint(AffineMap):
+    """The adjoint of another map as a map of its own: ConvTranspose, ReduceSum."""
+
+    inner: AffineMap
+
+    def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """The inner map's adjoint."""
+        return self.inner.adjoint(x)
+
+    def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """The inner map."""
+        return self.inner.linear(y)
+
+    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """The adjoint of the inner map's absolute value."""
+        return absolute_of(self.inner).adjoint(x)
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """The inner map's, transposed."""
+        return csr_array(self.inner.matrix.T)
+
+    @property
+    def fan_in(self) -> int:
+        """The inner map's `fan_out`."""
+        return self.inner.fan_out
+
+    @property
+    def fan_out(self) -> int:
+        """The inner map's `fan_in`."""
+        return self.inner.fan_in
+
+
+def absolute_of(affine: AffineMap) -> AffineMap:
+    """The map with absolute weights and no bias."""
+    changed: dict[str, Any] = {"bias": None}
+    for field in fields(affine):
+        value = getattr(affine, field.name)
+        if field.name in ("weight", "scale") and value is not None:
+            changed[field.name] = value.abs()
+        elif field.name == "inner":
+            changed[field.name] = absolute_of(value)
+    return replace(affine, **changed)

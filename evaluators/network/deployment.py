@@ -1,0 +1,116 @@
+"""What a deployed float32 run may compute otherwise than real arithmetic, operation by operation.
+
+A certificate about real arithmetic alone says nothing of the program that people run: where a
+network absorbs its input in a large constant, all float32 logits tie, whatever the real ones are.
+So every bounding method charges, at each node it passes, the `run_error` of that node: it then
+bounds the values that float32 runs compute (and those of real arithmetic, whose error is zero) and
+a margin that it proves holds in all of them.
+
+Guarantee: let u = 2^-24, gamma(k) = k·u / (1 - k·u), and let the values that a run computed for a
+node's parents be at most m in magnitude. Then what it computes for the node differs from the
+operation in real arithmetic on those same values by at most
+
+- gamma(k + 1 + 8)·(|W|m + |b|) for an affine map of k products to an entry, summed in any order,
+  blocked or not, with or without fused multiply-add (Higham, Accuracy and Stability, 2nd ed.,
+  section 3.1). The 8 cover constants that a runtime rounds itself: a normalisation folded into the
+  convolution before it, a mean taken as a sum and a quotient, a quotient for a product;
+- gamma(n)·Σm for a sum of n branches;
+- nothing for a ReLU and for max-pooling, u·leak·m for a leaky ReLU;
+- `Elementwise.run_error` for a sigmoid or tanh, which libraries approximate.
+
+Products and sums that are flushed to zero are covered. What could overflow is given an infinite
+error: nothing is proved about it.
+
+Not covered: bfloat16, float16 and TensorFloat-32, on which accelerators fall back unless told not
+to; integer quantization; Winograd and Fourier convolutions, which are not sums of these products;
+an input that is not in the region because preprocessing outside the model rounds, too.
+
+Trusted: that the runtime's float32 operations round to nearest (to zero, subnormal ones), and that
+it computes the operators of the file, but for the folding above.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from evaluators.network.affine import AffineMap
+from evaluators.network.elementwise import Elementwise, LeakyReLU
+from evaluators.network.network import Operation, Sum
+
+UNIT32 = 2.0**-24
+"""Largest relative error of one float32 operation."""
+FLUSHED = 2.0**-126
+"""Largest magnitude that may be replaced by zero."""
+MAX_WEIGHT = 2.0**40
+"""Magnitude of the largest weight of an imported network."""
+LARGEST = 2.0**83
+"""Sums of magnitudes from which a float32 sum may overflow: also where a runtime multiplies first
+what the file adds first, as when it folds a normalisation into what is before it."""
+FOLDED = 8
+"""Roundings of one constant that the runtime works out itself."""
+ROOM = 1 + 1e-9
+"""Covers the float64 roundings of these formulas: all terms are >= 0."""
+
+
+def gamma32(terms: int) -> float:
+    """The relative error of a float32 sum of so many products; infinite where there is no bound."""
+    error = terms * UNIT32
+    return error / (1 - error) * ROOM if error < 0.5 else math.inf
+
+
+def products_error(operation: AffineMap) -> float:
+    """The share of |W|m + |b| by which a run of an affine map may be wrong; 0 where it is exact."""
+    exact = operation.fan_in == 0 and operation.bias is None
+    return 0.0 if exact else gamma32(operation.fan_in + 1 + FOLDED)
+
+
+def flushed_error(operation: AffineMap) -> float:
+    """What the flushed products and sums of one entry of an affine map may lose, at most."""
+    return (2 * operation.fan_in + 2 + FOLDED) * FLUSHED
+
+
+def run_error(
+    operation: Operation, magnitudes: Sequence[Float[Tensor, "batch *_"]]
+) -> Float[Tensor, "batch *_"] | None:
+    """A bound on |computed - real| of one operation's result, on the same inputs.
+
+    Args:
+        operation: its weights in float64.
+        magnitudes: float64 bounds on the values that a run computed for its parents.
+
+    Returns:
+        float64, of the result's shape; None where it is exact.
+    """
+    if isinstance(operation, AffineMap):
+        return _affine(operation, magnitudes[0])
+    if isinstance(operation, Sum):
+        reached = sum(magnitudes[1:], magnitudes[0])
+        count = len(magnitudes)
+        return _finite(gamma32(count) * reached + count * FLUSHED, reached)
+    if isinstance(operation, LeakyReLU):
+        return (
+            (UNIT32 * operation.leak) * magnitudes[0] * ROOM + FLUSHED if operation.leak else None
+        )
+    if isinstance(operation, Elementwise):
+        return torch.full_like(magnitudes[0], operation.run_error)
+    return None
+
+
+def _affine(operation: AffineMap, magnitude: Tensor) -> Tensor | None:
+    share = products_error(operation)
+    if not share:
+        return None
+    # What a ReLU or a product before it flushed to zero arrives times the weights.
+    carried = operation.absolute(magnitude * share + FLUSHED)
+    if operation.bias is not None:
+        carried = carried + operation.bias.abs() * share
+    error = (carried + flushed_error(operation)) * ROOM
+    return _finite(error, error / share)
+
+
+def _finite(error: Tensor, reached: Tensor) -> Tensor:
+    """The error, infinite where a partial sum may overflow; NaN counts as that, too."""
+    return torch.where(reached < LARGEST, error, math.inf)

@@ -1,0 +1,393 @@
+"""Elementwise functions: what a method may ask of a non-linearity.
+
+A new function is one subclass here, and works in every method: its value, where its difference
+to a line can be extreme (which makes any slope usable: the safe intercept follows), and the slopes
+CROWN would choose. If it also says between which slopes a choice makes sense, methods that optimise
+lines optimise its.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from evaluators.numerics.rounding import UNDERFLOW, UNIT, down, up
+
+Values = Float[Tensor, "*shape"]
+Ends = Float[Tensor, "..."]
+"""Of intervals, of the slopes' shape or one that is expanded to it."""
+Points = tuple[Tensor, ...]
+
+TIE = 1e-6
+"""Gaps that differ by no more than float32 does count as equal in a search."""
+
+
+class Slopes(NamedTuple):
+    """Slopes of a line below and a line above a function."""
+
+    lower: Tensor
+    upper: Tensor
+
+
+class Family(NamedTuple):
+    """Lines to choose from: one parameter in [0, 1] for each entry gives the slopes of both.
+
+    The slope of either line goes from its first to its last value in proportion to the parameter.
+
+    Attributes:
+        first, last: slopes at 0 and at 1.
+        start: the parameter of CROWN's lines, as far as there is one.
+    """
+
+    first: Slopes
+    last: Slopes
+    start: Tensor
+
+    def slopes(self, parameter: Tensor) -> Slopes:
+        """The slopes at a parameter `[..., *shape]`."""
+        pairs = zip(self.first, self.last, strict=True)
+        return Slopes(*(torch.lerp(*pair, parameter) for pair in pairs))
+
+    @property
+    def spreads(self) -> Slopes:
+        """What a parameter's step of 1 changes in the slopes."""
+        return Slopes(*(last - first for first, last in zip(self.first, self.last, strict=True)))
+
+
+class Supports(NamedTuple):
+    """The best lines of given slopes, up to rounding: their intercepts, and where they touch f."""
+
+    intercepts: Slopes
+    points: Slopes
+
+
+class Elementwise(ABC):
+    """A continuous, non-decreasing function applied to every entry.
+
+    Attributes:
+        leak: f(x) / x below zero, of functions that are x above it; NaN of all others.
+        run_error: bound on the absolute error of a float32 run, which libraries approximate as they
+            like; infinite where nothing is known. (`deployment.py` has that of leaky ReLUs.)
+    """
+
+    leak: float = math.nan
+    run_error: ClassVar[float] = math.inf
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Its ONNX operator."""
+
+    @property
+    @abstractmethod
+    def roundings(self) -> int:
+        """Bound, in units of `UNIT`, on the relative error of a computed float64 value."""
+
+    @property
+    def flushed(self) -> float:
+        """Largest true value that may be computed as zero."""
+        return 0.0
+
+    @abstractmethod
+    def __call__(self, x: Values) -> Values:
+        """The value at every entry."""
+
+    @abstractmethod
+    def valleys(self, slope: Values) -> Points:
+        """All points where f(x) - slope·x can be least inside an interval, and perhaps others.
+
+        For a piecewise linear function kinks; for a smooth one where the derivative is the slope
+        and increases. Entries may be NaN where there is no such point.
+        """
+
+    @abstractmethod
+    def peaks(self, slope: Values) -> Points:
+        """Likewise where it can be largest."""
+
+    @abstractmethod
+    def slopes(self, lower: Values, upper: Values) -> Slopes:
+        """CROWN's slopes on [lower, upper] (Zhang et al. 2018, table 2)."""
+
+    @abstractmethod
+    def undecided(self, lower: Values, upper: Values) -> Tensor:
+        """Where the function is not already a line on [lower, upper], so tighter bounds help."""
+
+    def family(self, lower: Values, upper: Values) -> Family:
+        """The lines on [lower, upper] that are worth a choice; here CROWN's alone.
+
+        Of functions with a `leak` they are known: the slope below is any from it to 1.
+        """
+        slopes = self.slopes(lower, upper)
+        return Family(slopes, slopes, torch.ones_like(lower))
+
+    def bounds(self, lower: Values, upper: Values) -> tuple[Values, Values]:
+        """Smallest and largest value on [lower, upper], rounded outward."""
+        below, above = self(lower), self(upper)
+        if not self.roundings:
+            return below, above
+        error = self.roundings * UNIT
+        return (
+            down(below - up(below.abs() * error + self.flushed)),
+            up(above + up(above.abs() * error + self.flushed)),
+        )
+
+    def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Values, Values]:
+        """Safe intercepts of lines with these slopes below and above f on [lower, upper].
+
+        Rounded outward: slope·x + intercept is on the stated side of f(x) in real arithmetic.
+        """
+        lowest = [
+            gap - error for gap, error in self._gaps(slopes.lower, self.valleys, lower, upper)
+        ]
+        highest = [gap + error for gap, error in self._gaps(slopes.upper, self.peaks, lower, upper)]
+        return reduce(torch.minimum, lowest), reduce(torch.maximum, highest)
+
+    def supports(self, slopes: Slopes, lower: Ends, upper: Ends) -> Supports:
+        """The best lines with these slopes, for a search: not rounded to the safe side."""
+        found = []
+        for slope, inner, sign in zip(slopes, (self.valleys, self.peaks), (1, -1), strict=True):
+            first, *others = _inside(inner(slope), lower, upper)
+            point, gap = first.expand_as(slope), self(first) - slope * first
+            for other in others:
+                value = self(other) - slope * other
+                # Of lines that touch twice, the first point: a tangent goes on from there.
+                better = (value - gap) * sign < -TIE * (1 + gap.abs())
+                point = torch.where(better, other, point)
+                gap = torch.where(better, value, gap)
+            found.append((gap, point))
+        (below, low), (above, high) = found
+        return Supports(Slopes(below, above), Slopes(low, high))
+
+    def _gaps(
+        self, slope: Tensor, inner: Callable[[Tensor], Points], lower: Tensor, upper: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """f(x) - slope·x and its error bound at all points where it may be extreme."""
+        for point in _inside(inner(slope), lower, upper):
+            value, line = self(point), slope * point
+            # Rounding of the product, of the difference, and of the function itself; a stationary
+            # point that is a few ulps off changes the gap only to second order.
+            error = (value.abs() + line.abs()) * ((4 + self.roundings) * UNIT) + self.flushed
+            yield value - line, up(error)
+
+
+def _inside(points: Points, lower: Tensor, upper: Tensor) -> list[Tensor]:
+    """Points moved into [lower, upper], and its ends."""
+    moved = (torch.minimum(torch.maximum(point, lower), upper) for point in points)
+    return [*(torch.where(torch.isnan(point), lower, point) for point in moved), lower, upper]
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Elementwise):
+    """max(x, slope·x) with 0 <= slope < 1; the plain ReLU at slope 0."""
+
+    leak: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.leak < 1:
+            raise ValueError(f"A leak must lie in [0, 1), not {self.leak}.")
+
+    @property
+    def name(self) -> str:
+        """ONNX operator."""
+        return "LeakyRelu" if self.leak else "Relu"
+
+    @property
+    def roundings(self) -> int:
+        """The ReLU is exact, a leak costs one product."""
+        return 2 if self.leak else 0
+
+    def __call__(self, x: Values) -> Values:
+        """max(x, leak·x)."""
+        return x.clamp(min=0) + self.leak * x.clamp(max=0) if self.leak else x.clamp(min=0)
+
+    def valleys(self, slope: Values) -> Points:
+        """The kink."""
+        return (torch.zeros_like(slope),)
+
+    def peaks(self, slope: Values) -> Points:  # noqa: ARG002
+        """None: it is convex."""
+        return ()
+
+    def slopes(self, lower: Values, upper: Values) -> Slopes:
+        """Chord above; below the side that loses the smaller area (adaptive CROWN)."""
+        positive, negative = lower >= 0, upper <= 0
+        width = torch.where(positive | negative, 1.0, upper - lower)
+        chord = (upper - self.leak * lower) / width
+        leak = torch.full_like(lower, self.leak)
+        one = torch.ones_like(lower)
+        above = torch.where(positive, one, torch.where(negative, leak, chord))
+        below = torch.where(negative | (~positive & (upper <= -lower)), leak, one)
+        return Slopes(below, above)
+
+    def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Values, Values]:
+        """Zero where the line passes through the kink and is known to be on its side."""
+        below, above = super().intercepts(slopes, lower, upper)
+        supports = (slopes.lower >= self.leak) & (slopes.lower <= 1)
+        identical = ((lower >= 0) & (slopes.upper == 1)) | (
+            (upper <= 0) & (slopes.upper == self.leak)
+        )
+        zero = torch.zeros_like(below)
+        return torch.where(supports, zero, below), torch.where(identical, zero, above)
+
+    def undecided(self, lower: Values, upper: Values) -> Tensor:
+        """Where the interval straddles the kink."""
+        return (lower < 0) & (upper > 0)
+
+
+class SShaped(Elementwise):
+    """Convex below zero, concave above, with values between two asymptotes.
+
+    Runtimes compute them by rational approximations; a test compares onnxruntime's with `run_error`
+    on a dense grid.
+    """
+
+    run_error: ClassVar[float] = 2.0**-19
+
+    @property
+    def roundings(self) -> int:
+        """Libraries stay within two units in the last place; twice that for safety."""
+        return 8
+
+    @property
+    def flushed(self) -> float:
+        """exp overflows before its reciprocal leaves the range of floats."""
+        return UNDERFLOW
+
+    @abstractmethod
+    def derivative(self, x: Values) -> Values:
+        """f'(x)."""
+
+    @abstractmethod
+    def inverse_derivative(self, slope: Values) -> Values:
+        """The x >= 0 with f'(x) = slope; NaN outside the derivative's range."""
+
+    def valleys(self, slope: Values) -> Points:
+        """Where the derivative is the slope, on the convex side (f' is even)."""
+        return (-self.inverse_derivative(slope),)
+
+    def peaks(self, slope: Values) -> Points:
+        """Where the derivative is the slope, on the concave side."""
+        return (self.inverse_derivative(slope),)
+
+    def slopes(self, lower: Values, upper: Values) -> Slopes:
+        """Chord on the side where f bends towards it, else the tangent through the far end."""
+        chord = self.chord(lower, upper)
+        middle = self.derivative(lower / 2 + upper / 2)
+        # From the far end the tangent, or the chord when the tangent point lies outside.
+        from_lower = self._far_slope(lower, upper, chord)
+        above = torch.where(upper <= 0, chord, torch.where(lower >= 0, middle, from_lower))
+        # The line below on [l, u] mirrors the line above on [-u, -l], with the same slope.
+        from_upper = self._far_slope(-upper, -lower, chord)
+        below = torch.where(lower >= 0, chord, torch.where(upper <= 0, middle, from_upper))
+        return Slopes(below, above)
+
+    def family(self, lower: Values, upper: Values) -> Family:
+        """The tangents of f's convex hull on [lower, upper], between those at its two ends.
+
+        Below, from the tangent at `lower` (or the chord, if f bends away from it there) to the
+        tangent through (upper, f(upper)), or at `upper` itself where f is convex; above likewise,
+        from the other end. No other line is better than all of these anywhere on [lower, upper].
+        """
+        below, above = self.slopes(lower, upper)
+        chord = self.chord(lower, upper)
+        at_lower, at_upper = self.derivative(lower), self.derivative(upper)
+        first = Slopes(
+            torch.where(lower >= 0, chord, torch.minimum(at_lower, chord)),
+            torch.where(upper <= 0, chord, torch.minimum(at_upper, chord)),
+        )
+        last = Slopes(
+            torch.where(upper <= 0, torch.maximum(at_upper, chord), below),
+            torch.where(lower >= 0, torch.maximum(at_lower, chord), above),
+        )
+        # CROWN chooses the far end's tangent, and the middle's where f bends one way only.
+        convex, concave = below - first.lower, above - first.upper
+        share = torch.where(upper <= 0, convex / (last.lower - first.lower), 1.0)
+        share = torch.where(lower >= 0, concave / (last.upper - first.upper), share)
+        return Family(first, last, share.nan_to_num(1.0, 1.0, 1.0).clamp(0, 1))
+
+    def chord(self, lower: Values, upper: Values) -> Values:
+        """Slope of the line through both ends, of a point the derivative."""
+        width = upper - lower
+        rise = self(upper) - self(lower)
+        return torch.where(width > 0, rise / width.clamp(min=1e-300), self.derivative(lower))
+
+    def _far_slope(self, start: Tensor, end: Tensor, chord: Tensor) -> Tensor:
+        """Slope of the lowest line from (start, f(start)), start < 0, above f on [start, end]."""
+        touch = self._touch(start, end)
+        return torch.where(touch < end, torch.maximum(self.derivative(touch), chord), chord)
+
+    def _touch(self, start: Tensor, end: Tensor) -> Tensor:
+        """d in [0, end] whose tangent passes through (start, f(start)), start < 0; else end.
+
+        f is a sigmoid shifted to be odd, which changes no slope.
+        """
+        low, high = torch.zeros_like(start), end.clamp(min=0)
+        value = self(start)
+        for _ in range(60):
+            middle = (low + high) / 2
+            # The tangent at d lies above f(start) once d is far enough.
+            reached = self(middle) + self.derivative(middle) * (start - middle) >= value
+            high = torch.where(reached, middle, high)
+            low = torch.where(reached, low, middle)
+        return high
+
+    def undecided(self, lower: Values, upper: Values) -> Tensor:
+        """Everywhere but at points."""
+        return upper > lower
+
+
+@dataclass(frozen=True)
+class Sigmoid(SShaped):
+    """1 / (1 + exp(-x))."""
+
+    @property
+    def name(self) -> str:
+        """ONNX operator."""
+        return "Sigmoid"
+
+    def __call__(self, x: Values) -> Values:
+        """The logistic function."""
+        return torch.sigmoid(x)
+
+    def derivative(self, x: Values) -> Values:
+        """σ(x) σ(-x)."""
+        return torch.sigmoid(x) * torch.sigmoid(-x)
+
+    def inverse_derivative(self, slope: Values) -> Values:
+        """From σ(1 - σ) = slope: x = log(σ / (1 - σ)) with the larger root σ."""
+        root = torch.sqrt(1 - 4 * slope)
+        return torch.log((1 + root) * (1 + root) / (4 * slope))
+
+
+@dataclass(frozen=True)
+class Tanh(SShaped):
+    """The hyperbolic tangent."""
+
+    @property
+    def name(self) -> str:
+        """ONNX operator."""
+        return "Tanh"
+
+    def __call__(self, x: Values) -> Values:
+        """tanh(x)."""
+        return torch.tanh(x)
+
+    def derivative(self, x: Values) -> Values:
+        """1 - tanh², without cancellation."""
+        return 4 * torch.sigmoid(2 * x) * torch.sigmoid(-2 * x)
+
+    def inverse_derivative(self, slope: Values) -> Values:
+        """From 1 - tanh² = slope: x = artanh(√(1 - slope))."""
+        root = torch.sqrt(1 - slope)
+        return torch.log((1 + root) * (1 + root) / slope) / 2
+
+
+def elementwise_functions() -> dict[str, type[Elementwise]]:
+    """The functions by their ONNX operator."""
+    return {"Relu": LeakyReLU, "LeakyRelu": LeakyReLU, "Sigmoid": Sigmoid, "Tanh": Tanh}

@@ -1,0 +1,186 @@
+"""The canonical graph: a network as four kinds of node in topological order.
+
+On import every linear operator becomes an affine map; what remains is elementwise functions, sums
+of branches and max-pooling. Bound-propagation methods are written for these four kinds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evaluators.network.affine import AffineMap, Shape
+from evaluators.network.elementwise import Elementwise
+
+
+@dataclass(frozen=True)
+class Input:
+    """The network's input; always node 0."""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of all parents, which have the same shape: residuals, concatenation of embeddings."""
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """The largest entry of each window of a `[channel, height, width]` tensor; padding never wins.
+
+    Attributes:
+        kernel, stride: of both dimensions.
+        padding: at the beginning and at the end of both.
+        ceil: whether a last, partial window counts.
+    """
+
+    input_shape: Shape
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    ceil: bool = False
+
+    def __call__(self, x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows c h2 w2"]:
+        """The maxima."""
+        return F.max_pool2d(x, self.kernel, self.stride, self.padding, ceil_mode=self.ceil)
+
+    @cached_property
+    def windows(self) -> Int64[Tensor, "outputs size"]:
+        """Flat input positions seen by each flat output entry, -1 where there is only padding."""
+        channels, height, width = self.input_shape
+        _, rows, columns = self.output_shape
+        tall = (rows - 1) * self.stride[0] + self.kernel[0] - height - self.padding[0]
+        wide = (columns - 1) * self.stride[1] + self.kernel[1] - width - self.padding[1]
+        places = torch.arange(prod(self.input_shape)).reshape(self.input_shape)
+        places = F.pad(
+            places,
+            (self.padding[1], max(wide, 0), self.padding[0], max(tall, 0)),
+            value=-1,
+        )
+        views = places.unfold(1, self.kernel[0], self.stride[0])
+        views = views.unfold(2, self.kernel[1], self.stride[1])[:, :rows, :columns]
+        return views.reshape(channels * rows * columns, prod(self.kernel))
+
+    @cached_property
+    def output_shape(self) -> Shape:
+        """Shape of the result without the row dimension."""
+        return tuple(self(torch.zeros(1, *self.input_shape)).shape[1:])
+
+
+Runtime = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+Operation = Input | AffineMap | Elementwise | Sum | MaxPool
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation of a network.
+
+    Attributes:
+        name: as in the model's file, for messages.
+        operation: what it computes.
+        parents: positions of its inputs, all smaller than its own.
+        shape: of its result, without the row dimension.
+    """
+
+    name: str
+    operation: Operation
+    parents: tuple[int, ...]
+    shape: Shape
+
+
+class Network:
+    """A deterministic classifier: the last node's entries are the logits.
+
+    Weights are held in float64, into which float32 weights convert exactly; `to` gives copies.
+
+    Attributes:
+        nodes: in topological order, the input first.
+        runtime: the file that it was read from, as a deployed runtime runs it: logits of one input
+            in row-major order. None where there is no file.
+    """
+
+    def __init__(self, nodes: tuple[Node, ...], runtime: Runtime | None = None) -> None:
+        if not nodes or not isinstance(nodes[0].operation, Input):
+            raise ValueError("A network begins with its input.")
+        for position, node in enumerate(nodes):
+            if any(not 0 <= parent < position for parent in node.parents):
+                raise ValueError(f"Node '{node.name}' does not come after its inputs.")
+        if len(nodes[-1].shape) != 1:
+            raise ValueError(f"The output has shape {nodes[-1].shape}, not one logit per class.")
+        self.nodes = nodes
+        self.runtime = runtime
+        self._copies: dict[tuple[torch.dtype, torch.device], Network] = {}
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one input."""
+        return self.nodes[0].shape
+
+    @property
+    def classes(self) -> int:
+        """Number of logits."""
+        return self.nodes[-1].shape[0]
+
+    @cached_property
+    def last_use(self) -> tuple[int, ...]:
+        """For each node the position of the last node that reads it (itself when none does)."""
+        last = list(range(len(self.nodes)))
+        for position, node in enumerate(self.nodes):
+            for parent in node.parents:
+                last[parent] = position
+        return tuple(last)
+
+    def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Network":
+        """This network with weights of another type or on another device, made once."""
+        key = (dtype, torch.device(device))
+        if key not in self._copies:
+            # The copy outlives its first use: made in inference mode it could never be attacked.
+            with torch.inference_mode(False):
+                nodes = tuple(
+                    Node(node.name, node.operation.to(*key), node.parents, node.shape)
+                    if isinstance(node.operation, AffineMap)
+                    else node
+                    for node in self.nodes
+                )
+            self._copies[key] = Network(nodes)
+        return self._copies[key]
+
+    def __call__(self, x: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows classes"]:
+        """The logits; `x` has this network's type and device."""
+        values: dict[int, Tensor] = {0: x}
+        for position, node in enumerate(self.nodes[1:], start=1):
+            values[position] = apply(node.operation, [values[parent] for parent in node.parents])
+            for parent in set(node.parents):
+                if self.last_use[parent] == position:
+                    del values[parent]
+        return values[len(self.nodes) - 1]
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        tensors = (
+            getattr(node.operation, name, None)
+            for node in self.nodes
+            for name in ("weight", "scale", "bias")
+        )
+        return sum(tensor.numel() for tensor in tensors if isinstance(tensor, Tensor))
+
+
+def apply(operation: Operation, inputs: list[Tensor]) -> Tensor:
+    """The value of one operation."""
+    if isinstance(operation, Sum):
+        total = inputs[0]
+        for value in inputs[1:]:
+            total = total + value
+        return total
+    if isinstance(operation, Input):
+        raise TypeError("The input is not computed.")
+    result: Tensor = operation(inputs[0])
+    return result

@@ -1,0 +1,1 @@
+"""Numerics that every room rests on: errors, outward rounding, deadlines."""

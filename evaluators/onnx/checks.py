@@ -1,0 +1,248 @@
+"""What is refused in a parsed ONNX model before any of its operators is looked at by itself."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from math import prod
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from evaluators.onnx.operators import OPERATORS
+from evaluators.onnx.rules import Rule, quoted, told
+from evaluators.onnx.schema import OPSETS, schema_problem
+
+MAX_NODES = 20_000
+MAX_TENSORS = 50_000
+MAX_NAME = 1_000
+MAX_TEXT = 10_000_000
+"""Characters of all descriptions and metadata; exporters write a few kilobytes a node."""
+IR_VERSIONS = range(3, 15)
+
+CONTROL_FLOW = frozenset(("If", "Loop", "Scan", "SequenceMap"))
+RANDOM = frozenset(
+    ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform")
+) | {"RandomUniformLike"}
+
+_FLOAT_TYPES = ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16")
+_WHOLE_TYPES = [f"{sign}INT{width}" for sign in ("", "U") for width in (8, 16, 32, 64)]
+_TYPES = (*_FLOAT_TYPES, *_WHOLE_TYPES, "BOOL")
+_FLOATS = frozenset(int(getattr(TensorProto, name)) for name in _FLOAT_TYPES)
+NUMERIC = frozenset(int(getattr(TensorProto, name)) for name in _TYPES)
+"""The types of tensors that are read."""
+
+_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+
+
+def static_problems(model: onnx.ModelProto) -> list[str]:
+    """Everything that can be refused without looking at shapes, a sentence each."""
+    sizes = list(_size_problems(model))
+    # What is too much is not looked at one by one, and names that are no text cannot be shown.
+    if sizes:
+        return sizes
+    return [*_model_problems(model), *_graph_problems(model.graph)]
+
+
+def _size_problems(model: onnx.ModelProto) -> Iterable[str]:
+    graph = model.graph
+    if len(graph.node) > MAX_NODES:
+        yield told(Rule.NODES, f"{len(graph.node):,} nodes are too many (at most {MAX_NODES:,})")
+    tensors = max(len(graph.initializer), len(graph.input), len(graph.value_info))
+    if tensors > MAX_TENSORS:
+        yield told(Rule.NODES, f"{tensors:,} tensors are too many (at most {MAX_TENSORS:,})")
+        return
+    text = len(graph.doc_string) + len(model.doc_string)
+    texts = [*model.metadata_props, *graph.metadata_props]
+    for node in graph.node:
+        text += len(node.doc_string)
+        texts += node.metadata_props
+    text += sum(len(entry.key) + len(entry.value) for entry in texts)
+    if text > MAX_TEXT:
+        said = f"its descriptions and metadata have {text:,} characters (at most {MAX_TEXT:,})"
+        yield told(Rule.TEXT, said)
+    names = list(_names(graph))
+    if not all(isinstance(name, str) for name in names):
+        # protobuf hands over as bytes what is not UTF-8
+        yield told(Rule.TEXT, "some names are not text; the file is damaged")
+    elif (longest := max(map(len, names), default=0)) > MAX_NAME:
+        yield told(Rule.TEXT, f"a name has {longest:,} characters (at most {MAX_NAME:,})")
+
+
+def _names(graph: onnx.GraphProto) -> Iterable[str]:
+    yield graph.name
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        yield value.name
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+
+
+def _model_problems(model: onnx.ModelProto) -> Iterable[str]:
+    if model.ir_version not in IR_VERSIONS:
+        known = f"{IR_VERSIONS[0]} to {IR_VERSIONS[-1]} are"
+        yield told(Rule.IR, f"IR version {model.ir_version} is not supported ({known})")
+    versions = [e.version for e in model.opset_import if e.domain in ("", "ai.onnx")]
+    if len(set(versions)) > 1:
+        yield told(Rule.OPSET, f"it names several opsets: {versions[:5]}")
+    elif not versions or versions[0] not in OPSETS:
+        found = versions[0] if versions else "None"
+        known = f"{OPSETS[0]} to {OPSETS[-1]} are"
+        yield told(Rule.OPSET, f"opset {found} is not supported ({known})")
+    if model.functions:
+        yield told(Rule.FUNCTIONS, "model-local functions are not supported")
+    if model.training_info:
+        yield told(Rule.TRAINING, "it has training information")
+
+
+def _graph_problems(graph: onnx.GraphProto) -> Iterable[str]:
+    if graph.sparse_initializer:
+        yield told(Rule.SPARSE, "sparse initializers are not supported")
+    if graph.quantization_annotation:
+        yield told(Rule.QUANTIZATION, "annotations of quantization are not supported")
+    for tensor in graph.initializer:
+        yield from tensor_problems(tensor, f"initializer {quoted(tensor.name)}")
+    for node in graph.node:
+        yield from _node_problems(node)
+    names = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in names]
+    if len(inputs) != 1:
+        outputs = f"{len(graph.output)} outputs"
+        yield told(Rule.INPUT, f"it has {len(inputs)} inputs and {outputs}; one each is needed")
+    if len(graph.output) != 1:
+        said = f"it has {len(inputs)} inputs and {len(graph.output)} outputs; one each is needed"
+        yield told(Rule.OUTPUT, said)
+    made = [tensor.name for tensor in graph.initializer] + [value.name for value in inputs]
+    made += [name for node in graph.node for name in node.output if name]
+    repeated = [name for name, count in Counter(made).items() if count > 1]
+    for name in repeated:
+        yield told(Rule.NAMES, f"the value {quoted(name)} is made more than once")
+
+
+def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[str]:
+    """Why a tensor cannot be read, before memory is spent on it."""
+    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+        yield told(Rule.EXTERNAL_DATA, f"{title} keeps its data in another file")
+        return
+    if tensor.data_type == TensorProto.STRING:
+        yield told(Rule.TYPES, f"{title} holds strings")
+        return
+    if tensor.data_type not in NUMERIC:
+        known = ", ".join(_TYPES).lower()
+        said = f"{title} is of a type that is not read (number {tensor.data_type}; {known} are)"
+        yield told(Rule.TYPES, said)
+        return
+    entries = prod(tensor.dims)
+    kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    lists = [getattr(tensor, name) for name in _FIELDS if getattr(tensor, name)]
+    held = len(tensor.raw_data) // kind.itemsize if tensor.raw_data else sum(map(len, lists))
+    whole = len(tensor.raw_data) % kind.itemsize == 0 and len(lists) + bool(tensor.raw_data) <= 1
+    narrow = all(0 <= size < 2**31 for size in tensor.dims)
+    if entries != held or not whole or not narrow or tensor.HasField("segment"):
+        yield told(Rule.SHAPE, f"{title} does not hold what its shape says")
+    elif not _fits(tensor):
+        yield told(Rule.TYPES, f"{title} holds numbers that its type does not have")
+    elif tensor.data_type in _FLOATS and not np.isfinite(numpy_helper.to_array(tensor)).all():
+        yield told(Rule.FINITE, f"{title} has weights that are not finite")
+
+
+_RANGES = {
+    TensorProto.BOOL: range(2),
+    TensorProto.INT8: range(-(2**7), 2**7),
+    TensorProto.UINT8: range(2**8),
+    TensorProto.INT16: range(-(2**15), 2**15),
+    TensorProto.UINT16: range(2**16),
+    TensorProto.FLOAT16: range(2**16),
+    TensorProto.BFLOAT16: range(2**16),
+    TensorProto.UINT32: range(2**32),
+}
+"""What is kept in wider fields than its type, of which one reader takes some bits, another none."""
+
+
+def _fits(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor's numbers are of its type; a truth value is 0 or 1 in raw bytes, too."""
+    if tensor.data_type not in _RANGES:
+        return True
+    allowed = _RANGES[TensorProto.DataType.ValueType(tensor.data_type)]
+    kept = [value for field in (tensor.int32_data, tensor.uint64_data) for value in field]
+    if tensor.data_type == TensorProto.BOOL:
+        kept += set(tensor.raw_data)
+    return all(value in allowed for value in kept)
+
+
+def _node_problems(node: onnx.NodeProto) -> Iterable[str]:
+    title = title_of(node)
+    graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
+    if node.domain not in ("", "ai.onnx"):
+        yield told(Rule.DOMAIN, f"{title} is of the custom domain {quoted(node.domain)}")
+    elif graphs or node.op_type in CONTROL_FLOW:
+        yield told(Rule.SUBGRAPH, f"{title} contains a subgraph")
+        return
+    elif node.op_type in RANDOM:
+        yield told(Rule.RANDOM, f"{title} draws random numbers")
+    elif node.op_type not in OPERATORS:
+        hint = ". Leave it out: only the order of the logits matters"
+        final = node.op_type in ("Softmax", "LogSoftmax", "ArgMax")
+        yield told(Rule.OPERATOR, f"{title} is not supported{hint if final else ''}")
+    repeated = Counter(attribute.name for attribute in node.attribute)
+    for attribute in node.attribute:
+        if repeated[attribute.name] > 1:
+            said = f"{title} has the attribute {quoted(attribute.name)} more than once"
+            yield told(Rule.ATTRIBUTES, said)
+            return
+        for tensor in (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors):
+            yield from tensor_problems(tensor, title)
+        if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
+            yield told(Rule.SPARSE, f"{title} has a sparse tensor")
+        if not np.isfinite([attribute.f, *attribute.floats]).all():
+            yield told(Rule.FINITE, f"{title} has an attribute that is not finite")
+
+
+def usage_problems(model: onnx.ModelProto, opset: int) -> list[str]:
+    """Nodes whose inputs, outputs or attributes are not those that ONNX defines."""
+    return [
+        told(Rule.ATTRIBUTES, f"{title_of(node)} {problem}")
+        for node in model.graph.node
+        if (problem := schema_problem(node, opset, OPERATORS[node.op_type].versions)) is not None
+    ]
+
+
+def contradictions(
+    graph: onnx.GraphProto, known: Mapping[str, tuple[int, tuple[int, ...]]]
+) -> Iterable[str]:
+    """Types and shapes that a file declares of its values, and that these do not have.
+
+    A runtime believes them: onnxruntime works a Shape out from what is declared of a value with a
+    free batch dimension, before it has run anything.
+
+    Args:
+        graph: of the file.
+        known: ONNX's number of each value's type, and its whole shape at batch size 1.
+    """
+    for value in (*graph.input, *graph.value_info):
+        if value.name not in known or not value.HasField("type"):
+            continue
+        kind, shape = known[value.name]
+        declared, title = value.type.tensor_type, f"the value {quoted(value.name)}"
+        if value.type.WhichOneof("value") != "tensor_type" or declared.elem_type != kind:
+            yield told(Rule.TYPES, f"{title} is declared as another type than it has")
+        elif declared.HasField("shape") and not _declares(declared.shape, shape):
+            shown = [d.dim_param or d.dim_value for d in declared.shape.dim][:8]
+            yield told(Rule.SHAPE, f"{title} is declared as {shown}, but has shape {list(shape)}")
+
+
+def _declares(declared: onnx.TensorShapeProto, shape: tuple[int, ...]) -> bool:
+    """Whether a declaration says this shape; sizes may be free, or -1, which is the same."""
+    sizes = [d.dim_value if d.HasField("dim_value") else -1 for d in declared.dim]
+    return len(sizes) == len(shape) and all(
+        said in (-1, size) for said, size in zip(sizes, shape, strict=True)
+    )
+
+
+def title_of(node: onnx.NodeProto) -> str:
+    """An operator in a message."""
+    return f"operator {node.op_type} (node {quoted(name_of(node))})"
+
+
+def name_of(node: onnx.NodeProto) -> str:
+    """A node's name, or its result's."""
+    return node.name or next(iter(node.output), "without a name")

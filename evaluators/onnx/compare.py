@@ -1,0 +1,407 @@
+"""The imported network, compared with onnxruntime operator by operator.
+
+That a file's logits agree on some inputs shows little: behind a unit that no probe wakes, a file
+may mean one thing here and another there. So, besides the logits,
+
+- every constant that was worked out is equal to onnxruntime's, bit for bit;
+- every operator is run *alone*: each of its inputs that the network computes is cut off and
+  replaced by random numbers of several kinds and scales, so that nothing before it can hide it;
+- every operator is run on the values that onnxruntime computes for its inputs on images.
+
+An operator's result may differ by what rounding in float32 can do to it (`deployment.run_error`),
+which no honest one exceeds and which no constant elsewhere makes larger. The random numbers come of
+a salt that is drawn when a file is read, after it was written.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from torch import Tensor
+
+from evaluators.network.affine import AffineMap
+from evaluators.network.deployment import run_error
+from evaluators.network.elementwise import Elementwise
+from evaluators.network.network import MaxPool, Network, Node, apply
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.checks import title_of
+from evaluators.onnx.operators.builder import Builder, Traced
+from evaluators.onnx.rules import Rule, printable, told
+from evaluators.onnx.runtime import Runtime, Session, cost
+
+Array = NDArray[Any]
+Values = dict[str, Array]
+"""Of the file, by their names, in their own shapes."""
+Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float32]]
+
+AT_ONCE = 2**25
+"""Entries of all values that are looked at in one run."""
+TOGETHER = 2**27
+"""Steps of all inputs on which a network is run at once."""
+IMAGES = 1
+"""How many images every operator is looked at on; the logits are on all."""
+DEAR = 2**28
+"""Steps of a run from which a network is compared on fewer inputs."""
+LOGITS = 1e-4
+"""How far logits may differ, as a share of their spread over the classes; of a file that is free of
+the contract, of their size."""
+FLAT = 1e-6
+"""The same as a share of their size where all classes have one and the same logit."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A file, and what it was read as.
+
+    Attributes:
+        network: as it will be used.
+        runtime: the file as it is deployed.
+        builder: how it came about.
+        model: the file's.
+        path: for messages.
+        free: whether its shapes are free of the contract of classifiers.
+    """
+
+    network: Network
+    runtime: Runtime
+    builder: Builder
+    model: onnx.ModelProto
+    path: Path
+    free: bool
+
+    @property
+    def dear(self) -> bool:
+        """Whether one run takes long."""
+        return cost(self.network) >= DEAR
+
+
+class _DifferenceError(Exception):
+    """onnxruntime computes something else; the message says what."""
+
+
+def compare(imported: Imported, samples: NDArray[np.float32] | None, salt: str) -> None:
+    """Refuse a network that is not what onnxruntime computes.
+
+    Args:
+        imported: the network and its file.
+        samples: real inputs `[n, *shape]`, besides random ones.
+        salt: of all that is drawn at random; the same salt, the same numbers.
+
+    Raises:
+        UnsupportedModelError: onnxruntime cannot run the file, or computes something else.
+    """
+    inputs = _inputs(imported, samples, salt)
+    try:
+        _logits(imported, inputs)
+        _operators(imported, inputs, salt)
+    except _DifferenceError as error:
+        said = f"{imported.path.name}: {error} (salt {salt})"
+        raise UnsupportedModelError(told(Rule.RUNTIME, said)) from error
+
+
+def _generator(salt: str, purpose: str) -> np.random.Generator:
+    key = hashlib.sha256(f"{salt} {purpose}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
+
+
+def _inputs(
+    imported: Imported, samples: NDArray[np.float32] | None, salt: str
+) -> NDArray[np.float32]:
+    """The inputs on which to compare: random ones in [0, 1] unless free, and those given."""
+    shape = imported.network.input_shape
+    count = 1 if imported.dear else 2
+    random = _generator(salt, "inputs").random((count, *shape), dtype=np.float32)
+    if samples is None or (imported.free and samples[0].size != prod(shape)):
+        return random  # whoever asks about other sizes will notice
+    given = samples[:8].reshape(-1, *shape)
+    return given if imported.free else np.concatenate((random, given))
+
+
+def _session(data: bytes, *, plain: bool = False) -> Session:
+    try:
+        return Session(data, plain=plain)
+    except Exception as error:
+        raise _DifferenceError(f"onnxruntime cannot run it ({_words(error)})") from error
+
+
+def _run(session: Session, feeds: Values) -> Values:
+    try:
+        return session(feeds)
+    except Exception as error:
+        raise _DifferenceError(f"onnxruntime cannot run it ({_words(error)})") from error
+
+
+def _words(error: Exception) -> str:
+    return printable(" ".join(str(error).split())[:160])
+
+
+def _logits(imported: Imported, inputs: NDArray[np.float32]) -> None:
+    """The file as it is deployed, with all that the runtime makes of it."""
+    network, runtime = imported.network, imported.runtime
+    try:
+        outputs = [runtime(x) for x in inputs]
+    except Exception as error:
+        raise _DifferenceError(f"onnxruntime cannot run it ({_words(error)})") from error
+    try:
+        parts = torch.split(torch.from_numpy(inputs), max(1, TOGETHER // cost(network)))
+        rows = [network(part.double()) for part in parts]
+    except RuntimeError as error:
+        raise _DifferenceError(f"its operators' shapes do not fit ({_words(error)})") from error
+    where = "on inputs of the region" if imported.free else "on inputs in [0, 1]"
+    logits = torch.cat(rows).numpy()
+    allowed = _allowed(logits, free=imported.free)
+    for theirs, ours in zip(outputs, logits, strict=True):
+        other = theirs.astype(np.float64).reshape(-1)
+        fits = other.shape == ours.shape if imported.free else theirs.shape == (1, len(ours))
+        if not fits:
+            raise _DifferenceError(
+                f"onnxruntime gives logits of shape {theirs.shape}, not {(1, len(ours))}"
+            )
+        if not np.isfinite(other).all() or not np.isfinite(ours).all():
+            raise _DifferenceError(f"its logits are not finite {where}")
+        worst = float(np.abs(other - ours).max())
+        if not worst <= allowed:
+            raise _DifferenceError(
+                f"the imported network's logits differ from onnxruntime's by {worst:.2g}"
+                f" (allowed {allowed:.2g})"
+            )
+
+
+def _allowed(logits: NDArray[np.float64], *, free: bool) -> float:
+    """How far logits `[inputs, classes]` may differ; a constant added to all allows no more."""
+    size, spread = float(np.abs(logits).max()), float(np.ptp(logits, axis=1).max())
+    if free:
+        return LOGITS * (1 + size)
+    return LOGITS * spread if spread > LOGITS * FLAT * size else FLAT * size
+
+
+def _operators(imported: Imported, inputs: NDArray[np.float32], salt: str) -> None:
+    """Every operator alone, and on what the runtime computes before it."""
+    for number, part in enumerate(_parts(imported)):
+        runs = list(_runs(imported, part, inputs, f"{salt} {number}"))
+        for place, traced in enumerate(part):
+            _check(imported, traced, [run(place) for run in runs])
+
+
+class _Run(NamedTuple):
+    """What operators were given and what they gave, each by the names of the file's values.
+
+    Attributes:
+        given: the same for all operators, or for each its own.
+        results: of them all.
+        where: the numbers came from.
+    """
+
+    given: Values | list[Values]
+    results: Values
+    where: str
+
+    def __call__(self, place: int) -> "_Run":
+        """The run of one operator."""
+        given = self.given[place] if isinstance(self.given, list) else self.given
+        return _Run(given, self.results, self.where)
+
+
+def _parts(imported: Imported) -> Iterator[list[Traced]]:
+    """The operators in groups whose values fit into memory together."""
+    part, entries = list[Traced](), 0
+    for traced in imported.builder.trace:
+        places = (*traced.inputs.values(), *traced.outputs.values())
+        size = sum(prod(imported.builder.nodes[place].shape) for place in places)
+        if part and entries + size > AT_ONCE:
+            yield part
+            part, entries = [], 0
+        part.append(traced)
+        entries += size
+    yield part
+
+
+def _runs(
+    imported: Imported, part: Sequence[Traced], inputs: NDArray[np.float32], salt: str
+) -> Iterator[_Run]:
+    """The operators on images, with all constants, and on random numbers, in one session."""
+    known, source = imported.builder, imported.builder.nodes[0].name
+    # No name in the file can have been foreseen to be one of these.
+    prefix = hashlib.sha256(salt.encode()).hexdigest()
+    session = _session(_cut_apart(imported, part, prefix).SerializeToString(), plain=True)
+    kinds = _KINDS[:2] if imported.dear else _KINDS
+    for number, (draw, x) in enumerate(zip(kinds, cycle(inputs[::-1]), strict=False)):
+        image = x.reshape(known.whole_shape(source))
+        given = _drawn(imported, part, draw, _generator(salt, f"probe {number}"))
+        feeds = {
+            f"{prefix}/{traced.node}/{name}": value
+            for traced, own in zip(part, given, strict=True)
+            for name, value in own.items()
+        }
+        results = _run(session, {source: image, **feeds})
+        for name in sorted(known.folded_names):
+            _same_constant(name, known.constants[name], results[name])
+        if number < IMAGES:
+            values = {source: image, **results}
+            yield _Run(values, values, "on an image")
+        alone = {
+            name: results[f"{prefix}/{traced.node}/{name}"]
+            for traced in part
+            for name in traced.outputs
+        }
+        yield _Run(given, alone, "alone, on random numbers")
+
+
+def _drawn(
+    imported: Imported, part: Sequence[Traced], draw: Draw, generator: np.random.Generator
+) -> list[Values]:
+    """Random numbers for all that the network computes of each operator's inputs."""
+    known, given = imported.builder, list[Values]()
+    for traced in part:
+        # Two names of one value are one value.
+        places = sorted(set(traced.inputs.values()))
+        drawn = {place: draw(generator, known.nodes[place].shape) for place in places}
+        given.append(
+            {
+                name: drawn[place].reshape(known.whole_shape(name))
+                for name, place in traced.inputs.items()
+            }
+        )
+    return given
+
+
+def _same_constant(name: str, ours: Array, theirs: Array) -> None:
+    same = ours.dtype == theirs.dtype and ours.shape == theirs.shape
+    if not same or ours.tobytes() != theirs.tobytes():
+        raise _DifferenceError(f"the constant {name!r} is worked out otherwise by onnxruntime")
+
+
+def _cut_apart(imported: Imported, part: Sequence[Traced], prefix: str) -> onnx.ModelProto:
+    """The file, and each of these operators once more with inputs and results of its own."""
+    model, known = onnx.ModelProto(), imported.builder
+    model.CopyFrom(imported.model)
+    graph = model.graph
+    del graph.output[:]
+    wanted = {name for traced in part for name in (*traced.inputs, *traced.outputs)}
+    wanted = (wanted | known.folded_names) - {known.nodes[0].name}
+    outputs = sorted(wanted)
+    for traced in part:
+        copy = graph.node.add()
+        copy.CopyFrom(imported.model.graph.node[traced.node])
+        own = f"{prefix}/{traced.node}/"
+        copy.name = own
+        copy.input[:] = [own + name if name in traced.inputs else name for name in copy.input]
+        copy.output[:] = [own + name if name else name for name in copy.output]
+        for name in traced.inputs:
+            kind = helper.make_tensor_type_proto(TensorProto.FLOAT, known.whole_shape(name))
+            graph.input.append(helper.make_value_info(own + name, kind))
+        outputs += [own + name for name in traced.outputs]
+    graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    return model
+
+
+def _check(imported: Imported, traced: Traced, runs: Sequence[_Run]) -> None:
+    """That an operator's results in all runs are those of the nodes that it became."""
+    nodes, title = imported.builder.nodes, title_of(imported.model.graph.node[traced.node])
+    values = {
+        place: torch.from_numpy(
+            np.stack([np.asarray(run.given[name], dtype=np.float64) for run in runs])  # type: ignore[call-overload]
+        ).reshape(len(runs), *nodes[place].shape)
+        for name, place in traced.inputs.items()
+    }
+    errors: dict[int, Tensor] = {}
+    try:
+        for place in range(traced.first, traced.last):
+            _append(nodes[place], place, values, errors)
+    except RuntimeError as problem:
+        raise _DifferenceError(f"{title}: its shapes do not fit ({_words(problem)})") from problem
+    for name, place in traced.outputs.items():
+        shape = imported.builder.whole_shape(name)
+        for run in runs:
+            theirs = run.results[name]
+            if theirs.dtype != np.float32 or theirs.shape != shape:
+                raise _DifferenceError(
+                    f"{title} gives {theirs.dtype} of shape {list(theirs.shape)} in onnxruntime,"
+                    f" not float32 of shape {list(shape)}"
+                )
+        other = np.stack([run.results[name].reshape(-1) for run in runs]).astype(np.float64)
+        ours = values[place].reshape(len(runs), -1).numpy()
+        error = (
+            errors[place].reshape(len(runs), -1).numpy() if place in errors else np.zeros_like(ours)
+        )
+        _same_values(title, ours, other, error, [run.where for run in runs])
+
+
+def _same_values(
+    title: str,
+    ours: NDArray[np.float64],
+    theirs: NDArray[np.float64],
+    error: NDArray[np.float64],
+    where: list[str],
+) -> None:
+    """Refuse a result that differs by more than its error, or says nothing in any run."""
+    sure = np.isfinite(error)
+    with np.errstate(invalid="ignore"):
+        wrong = sure & ~(np.abs(ours - theirs) <= error)
+    if wrong.any():
+        run, at = (int(index[0]) for index in np.nonzero(wrong))
+        raise _DifferenceError(
+            f"{title}, run {where[run]}: entry {at} of its result is {theirs[run, at]:.9g} in"
+            f" onnxruntime and {ours[run, at]:.9g} as imported (allowed {error[run, at]:.2g})"
+        )
+    if not sure.any(0).all():
+        raise _DifferenceError(f"{title} overflows whatever it is given")
+
+
+def _append(node: Node, place: int, values: dict[int, Tensor], errors: dict[int, Tensor]) -> None:
+    """The value of a node, and how far a float32 run's may be from it, where it may be."""
+    own = [values[parent] for parent in node.parents]
+    values[place] = apply(node.operation, own)
+    if any(parent in errors for parent in node.parents):
+        before = [errors.get(p, torch.zeros_like(values[p])) for p in node.parents]
+        errors[place] = _carried(node, own, before)
+        reached = [value.abs() + error for value, error in zip(own, before, strict=True)]
+    else:
+        reached = [value.abs() for value in own]
+    rounded = run_error(node.operation, reached)
+    if rounded is not None:
+        errors[place] = errors[place] + rounded if place in errors else rounded
+
+
+def _carried(node: Node, values: list[Tensor], errors: list[Tensor]) -> Tensor:
+    """What errors of a node's inputs become in its result."""
+    operation = node.operation
+    if isinstance(operation, AffineMap):
+        return operation.absolute(errors[0])
+    if isinstance(operation, MaxPool):
+        return operation(errors[0])
+    if isinstance(operation, Elementwise):
+        value = operation(values[0])
+        lower, upper = operation.bounds(values[0] - errors[0], values[0] + errors[0])
+        return torch.maximum(upper - value, value - lower)
+    return sum(errors[1:], errors[0])
+
+
+def _even(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.asarray(generator.random(shape, dtype=np.float32) * np.float32(4) - np.float32(2))
+
+
+def _few(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Large numbers in a few places: a small weight is seen where a large one meets a zero."""
+    kept = generator.random(shape, dtype=np.float32) < 0.3
+    return np.where(kept, _even(generator, shape) * np.float32(2**20), np.float32(0))
+
+
+def _wide(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Numbers of very different sizes, all negative: none that zeros around it do not exceed."""
+    exponents = generator.integers(-80, 10, shape)
+    sizes = np.abs(np.ldexp(_even(generator, shape), exponents))
+    return np.asarray(-sizes, dtype=np.float32)
+
+
+_KINDS: tuple[Draw, ...] = (_even, _few, _wide)
+"""Of random numbers; the first two where a run takes long."""

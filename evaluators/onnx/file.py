@@ -1,0 +1,166 @@
+"""An ONNX file's bytes, model, tensors and shapes, as far as they go without its operators."""
+
+from math import prod
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.operators.builder import MAX_ENTRIES, Array
+from evaluators.onnx.rules import Rule, quoted, told
+from evaluators.onnx.wire import too_much
+
+MAX_BYTES = 500 * 2**20
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes, if there are not too many.
+
+    Raises:
+        UnsupportedModelError: the file cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= MAX_BYTES else b""
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise _refusal(Rule.FILE, path, f"cannot be read ({reason})") from error
+    if size > MAX_BYTES:
+        most = f"at most {MAX_BYTES // 2**20} MB are read"
+        raise _refusal(Rule.FILE, path, f"has {size / 2**20:.0f} MB; {most}")
+    return data
+
+
+def parse(data: bytes, path: Path) -> onnx.ModelProto:
+    """The model of a file's bytes; external data are never followed.
+
+    Raises:
+        UnsupportedModelError: they are not an ONNX model, and what they are instead.
+    """
+    kinds = {
+        b"\x80": "a Python pickle, not an ONNX model; export the network to ONNX",
+        b"PK": "a zip archive (a PyTorch checkpoint?), not an ONNX model; export it to ONNX",
+        b"<": "HTML or XML, not an ONNX model (was an error page downloaded?)",
+        b"\x89HDF": "an HDF5 file, not an ONNX model; export the network to ONNX",
+        b"version https://git-lfs": "a Git LFS pointer, not an ONNX model; fetch the file itself",
+    }
+    if not data:
+        raise _refusal(Rule.FILE, path, "the file is empty")
+    for start, kind in kinds.items():
+        if data[:100].lstrip().startswith(start) or data.startswith(start):
+            raise _refusal(Rule.FILE, path, f"this is {kind}")
+    try:
+        if (problem := too_much(data)) is not None:
+            raise _refusal(Rule.FIELDS, path, f"it has {problem}, which no classifier needs")
+        model = onnx.load_model_from_string(data)
+    except UnsupportedModelError:
+        raise
+    except Exception as error:
+        damaged = "not a readable ONNX model; the file is damaged or truncated"
+        raise _refusal(Rule.FILE, path, damaged) from error
+    if not model.graph.node or not model.graph.output:
+        damaged = "not an ONNX model with a graph; the file is damaged or of another kind"
+        raise _refusal(Rule.FILE, path, damaged)
+    return model
+
+
+def _refusal(rule: Rule, path: Path, sentence: str) -> UnsupportedModelError:
+    return UnsupportedModelError(told(rule, f"{path}: {sentence}"))
+
+
+def array_of(tensor: onnx.TensorProto, path: Path) -> Array:
+    """The value of an initializer."""
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception as error:
+        title = f"initializer {quoted(tensor.name)}"
+        raise _named(Rule.SHAPE, path, f"{title} does not hold what its shape says") from error
+
+
+def _named(rule: Rule, path: Path, sentence: str) -> UnsupportedModelError:
+    return UnsupportedModelError(told(rule, f"{path.name}: {sentence}"))
+
+
+def _sizes(value: onnx.ValueInfoProto, path: Path) -> tuple[list[int | None], list[object]]:
+    """The input's sizes, None where they are free, and as they are shown in messages."""
+    kind = value.type.tensor_type
+    dimensions = kind.shape.dim
+    sizes = [d.dim_value if d.HasField("dim_value") else None for d in dimensions]
+    shown = [
+        d.dim_param or "?" if size is None else size
+        for d, size in zip(dimensions, sizes, strict=True)
+    ]
+    if kind.elem_type != TensorProto.FLOAT:
+        raise _named(Rule.INPUT, path, f"its input {quoted(value.name)} is not float32")
+    return sizes, shown
+
+
+def whole_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
+    """Any fixed shape; a free first size is a batch of 1."""
+    sizes, shown = _sizes(value, path)
+    whole = [size or 0 for size in sizes]
+    if whole and not sizes[0]:
+        whole[0] = 1
+    if not whole or min(whole) < 1:
+        has = f"its input {quoted(value.name)} has shape {shown}"
+        raise _named(Rule.INPUT, path, f"{has}; fixed sizes are needed")
+    _require_small(prod(whole), path)
+    return tuple(whole)
+
+
+def row_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
+    """The fixed sizes behind a batch dimension."""
+    sizes, shown = _sizes(value, path)
+    fixed = [size for size in sizes[1:] if size and size > 0]
+    if not fixed or sizes[0] not in (None, 0, 1) or len(fixed) < len(sizes) - 1:
+        needed = "needed is a batch dimension (free or 1) and then fixed sizes"
+        raise _named(
+            Rule.INPUT, path, f"its input {quoted(value.name)} has shape {shown}; {needed}"
+        )
+    _require_small(prod(fixed), path)
+    return tuple(fixed)
+
+
+def _require_small(entries: int, path: Path) -> None:
+    if entries > MAX_ENTRIES:
+        most = f"at most {MAX_ENTRIES:.3g} are read"
+        raise _named(Rule.INPUT, path, f"its input has {entries:.3g} entries; {most}")
+
+
+def output_problem(value: onnx.ValueInfoProto, classes: int) -> str | None:
+    """How what a file declares of its output contradicts one logit per class; None if it fits."""
+    kind = value.type.tensor_type
+    name = f"its output {quoted(value.name)}"
+    if value.HasField("type") and kind.elem_type != TensorProto.FLOAT:
+        return told(Rule.OUTPUT, f"{name} is not declared as float32")
+    if not kind.HasField("shape"):
+        return None
+    sizes = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
+    if len(sizes) == 2 and sizes[0] in (None, 0, 1) and sizes[1] in (None, 0, classes):
+        return None
+    shown = [d.dim_param or d.dim_value for d in kind.shape.dim][:8]
+    return told(Rule.OUTPUT, f"{name} is declared as {shown}, but has shape ['batch', {classes}]")
+
+
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+def count_parameters(path: Path) -> int:
+    """How many floating-point numbers the file holds: weights, biases, statistics, constants.
+
+    Shapes, indices and other whole numbers do not count; a tensor that is used twice counts once.
+
+    Raises:
+        UnsupportedModelError: the file is not an ONNX model.
+    """
+    graph = parse(read_bytes(path), path).graph
+    constants = (
+        attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.HasField("t")
+    )
+    tensors = (*graph.initializer, *constants)
+    return sum(prod(tensor.dims) for tensor in tensors if tensor.data_type in _FLOATS)

@@ -1,0 +1,261 @@
+"""Sums, products by constants, elementwise functions, and casts."""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluators.network.affine import Diagonal, Shape
+from evaluators.network.elementwise import LeakyReLU, elementwise_functions
+from evaluators.network.network import Operation, Sum
+from evaluators.onnx.operators.builder import (
+    Array,
+    Builder,
+    Operator,
+    OperatorProblemError,
+    set_output,
+    tensor,
+)
+from evaluators.onnx.operators.declaration import (
+    ANY,
+    ARITHMETIC,
+    SLOPE,
+    VALUE,
+    VALUES,
+    Attribute,
+    Declaration,
+    Parameter,
+    exactly,
+)
+from evaluators.onnx.rules import Rule
+
+
+def add(builder: Builder, operator: Operator) -> None:
+    """Add, Sub and Sum of constants and of branches."""
+    sign = -1.0 if operator.kind == "Sub" else 1.0
+    branches = [
+        (name, 1.0 if i == 0 else sign)
+        for i, name in enumerate(operator.inputs)
+        if name not in builder.constants
+    ]
+    parts = [
+        _scaled(builder, builder.values[name], factor, operator.name) for name, factor in branches
+    ]
+    shapes = {builder.nodes[part].shape for part in parts}
+    if len(shapes) > 1:
+        raise OperatorProblemError(f"it broadcasts branches of shapes {sorted(shapes)}")
+    shape = shapes.pop()
+    position = builder.add(Sum(), parts, shape, operator.name) if len(parts) > 1 else parts[0]
+    for i, name in enumerate(operator.inputs):
+        if name in builder.constants:
+            shift = row_constant(builder.constants[name], shape) * (1.0 if i == 0 else sign)
+            shifted = Diagonal(shape, shape, shift, None)
+            position = builder.affine(shifted, position, operator.name)
+    set_output(builder, operator, position)
+
+
+def _scaled(builder: Builder, source: int, factor: float, name: str) -> int:
+    if factor == 1.0:
+        return source
+    shape = builder.nodes[source].shape
+    scale = torch.tensor(factor, dtype=torch.float64)
+    return builder.affine(Diagonal(shape, shape, None, scale), source, name)
+
+
+def row_constant(array: Array, shape: Shape) -> Tensor:
+    """A constant that broadcasts to a row of this shape without changing it."""
+    value = tensor(array)
+    if value.ndim == len(shape) + 1 and value.shape[0] == 1:
+        value = value[0]
+    try:
+        fits = np.broadcast_shapes(tuple(value.shape), shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise OperatorProblemError(f"a constant of shape {array.shape} meets a value of {shape}")
+    return value
+
+
+def multiply(builder: Builder, operator: Operator) -> None:
+    """Mul and Div by a constant, Neg."""
+    if operator.kind == "Neg":
+        source, _ = builder.source(operator)
+        set_output(builder, operator, _scaled(builder, source, -1.0, operator.name))
+        return
+    first_is_constant = operator.inputs[0] in builder.constants
+    if not first_is_constant and operator.inputs[1] not in builder.constants:
+        raise OperatorProblemError("both factors depend on the input")
+    if operator.kind == "Div" and first_is_constant:
+        raise OperatorProblemError("it divides by a value that depends on the input")
+    source, shape = builder.source(operator, int(first_is_constant))
+    scale = row_constant(builder.constants[operator.inputs[1 - int(first_is_constant)]], shape)
+    roundings = 0
+    if operator.kind == "Div":
+        scale, roundings = 1.0 / scale, 1
+    diagonal = Diagonal(shape, shape, None, scale, roundings)
+    set_output(builder, operator, builder.affine(diagonal, source, operator.name))
+
+
+MAX_WHOLE = 2**31
+"""Whole numbers that are worked out stay below it, so that no product leaves int64."""
+
+
+def _worked_out(function: Callable[..., Any]) -> Callable[[Builder, Operator], Array]:
+    """A function of one or two constants: floats rounded once, whole numbers exact."""
+
+    def fold(builder: Builder, operator: Operator) -> Array:
+        arrays = [builder.constants[name] for name in operator.inputs]
+        kind = arrays[0].dtype
+        if kind.kind == "f":
+            with np.errstate(all="ignore"):  # what is not finite is refused
+                return np.asarray(function(*arrays), dtype=kind)
+        for array in arrays:
+            _require_whole(array)
+        if operator.kind == "Div" and (np.any(arrays[0] < 0) or np.any(arrays[1] <= 0)):
+            said = "it divides whole numbers; only those from 0 by those from 1 are divided"
+            raise OperatorProblemError(said)
+        wide = [array.astype(np.int64) for array in arrays]
+        result = np.asarray(wide[0] // wide[1] if operator.kind == "Div" else function(*wide))
+        _require_whole(result)
+        return result.astype(kind)
+
+    return fold
+
+
+def _require_whole(array: Array) -> None:
+    if array.size and not -MAX_WHOLE < array.min() <= array.max() < MAX_WHOLE:
+        raise OperatorProblemError("it works out whole numbers that are not below 2^31")
+
+
+def _broadcast_size(builder: Builder, operator: Operator) -> int:
+    return prod(np.broadcast_shapes(*(builder.constants[n].shape for n in operator.inputs)))
+
+
+def _binary(translate: Callable[[Builder, Operator], None], function: Any) -> Declaration:
+    return Declaration(
+        versions=(7, 13, 14),
+        inputs=(VALUE, VALUE),
+        translate=translate,
+        fold=_worked_out(function),
+        folds=ARITHMETIC,
+        size=_broadcast_size,
+        bare=True,
+    )
+
+
+ADD = _binary(add, np.add)
+SUB = _binary(add, np.subtract)
+MUL = _binary(multiply, np.multiply)
+DIV = _binary(multiply, np.divide)
+SUM = Declaration(versions=(6, 8, 13), inputs=(VALUES,), translate=add, bare=True)
+NEG = Declaration(
+    versions=(6, 13), translate=multiply, fold=_worked_out(np.negative), folds=ARITHMETIC, bare=True
+)
+
+
+def elementwise(builder: Builder, operator: Operator) -> None:
+    source, shape = builder.source(operator)
+    if operator.kind == "LeakyRelu":
+        function: Operation = LeakyReLU(float(operator.attributes["alpha"]))
+    else:
+        function = elementwise_functions()[operator.kind]()
+    set_output(builder, operator, builder.add(function, [source], shape, operator.name))
+
+
+ELEMENTWISE = Declaration(versions=None, translate=elementwise, bare=True)
+LEAKY_RELU = Declaration(
+    versions=(6, 16),
+    attributes={"alpha": Attribute(SLOPE, default=float(np.float32(0.01)))},
+    translate=elementwise,
+    bare=True,
+)
+
+
+def identity(builder: Builder, operator: Operator) -> None:
+    set_output(builder, operator, builder.source(operator)[0])
+
+
+IDENTITY = Declaration(
+    versions=(1, 13, 14, 16, 19, 21, 23, 24, 25),
+    translate=identity,
+    fold=lambda builder, operator: builder.constants[operator.inputs[0]],
+    bare=True,
+)
+
+
+def dropout(builder: Builder, operator: Operator) -> None:
+    training = builder.optional(operator, 2)
+    if training is not None and training.any():
+        raise OperatorProblemError("it is in training mode", Rule.TRAINING)
+    identity(builder, operator)
+
+
+DROPOUT = Declaration(
+    versions=(7, 10, 12, 13, 22),
+    inputs=(
+        VALUE,
+        Parameter("ratio", ("float16", "float32", "float64"), (0,), since=12),
+        Parameter("training mode", ("bool",), (0,), since=12),
+    ),
+    attributes={
+        "ratio": Attribute(ANY, default=0.5, until=11),
+        "seed": Attribute(ANY, since=12),
+    },
+    translate=dropout,
+    bare=True,
+    more_outputs=("its mask is used, as in training", Rule.TRAINING),
+)
+
+_CASTS = {1: np.float32, 6: np.int32, 7: np.int64, 11: np.float64}
+"""Types that constants are cast to, by ONNX's numbers."""
+_EXACT = {1: 2**24, 6: 2**31 - 1, 7: 2**53 - 1, 11: 2**53 - 1}
+"""Up to here each holds all whole numbers, and float64, in which they are compared, too."""
+
+
+def cast(builder: Builder, operator: Operator) -> None:
+    """A value of the network is float32, and stays so."""
+    if operator.attributes["to"] != 1:
+        raise OperatorProblemError("it casts to a type other than float32")
+    identity(builder, operator)
+
+
+def _fold_cast(builder: Builder, operator: Operator) -> Array:
+    """A cast of constants that every runtime makes alike.
+
+    A float may become a wider one, and float64 the nearest normal float32; whole numbers, and
+    floats that are, become what holds them exactly. Narrower floats are no target: a float64 may be
+    rounded once or twice on the way to float16.
+    """
+    array, to = builder.constants[operator.inputs[0]], int(operator.attributes["to"])
+    kind = np.dtype(_CASTS[to])
+    if array.dtype == kind:
+        return array
+    if array.dtype.kind not in "iub" and kind.kind == "f":
+        with np.errstate(all="ignore"):
+            result = array.astype(kind)
+        small = np.abs(result) < np.finfo(np.float32).tiny
+        if np.any(small & (array != result)):
+            said = "it casts constants that are too small for float32"
+            raise OperatorProblemError(said, Rule.TYPES)
+        return result
+    wide = array.astype(np.float64)
+    if np.any(wide != np.trunc(wide)) or np.any(np.abs(wide) > _EXACT[to]):
+        said = f"it casts constants that {kind} does not hold exactly"
+        raise OperatorProblemError(said, Rule.TYPES)
+    return array.astype(kind)
+
+
+CAST = Declaration(
+    versions=(6, 9, 13, 19, 21, 23, 24, 25),
+    attributes={
+        "to": Attribute(exactly(*_CASTS), rule=Rule.TYPES),
+        "saturate": Attribute(exactly(1), default=1, since=19),
+        "round_mode": Attribute(exactly("up"), default="up", since=24),
+    },
+    translate=cast,
+    fold=_fold_cast,
+    bare=True,
+)

@@ -1,0 +1,243 @@
+"""The canonical graph while it is being made from ONNX operators.
+
+Nothing here imports onnx: an operator arrives as names, plain attributes and NumPy constants.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evaluators.network.affine import AffineMap, Gather, Reshape, Shape
+from evaluators.network.network import Input, Node, Operation
+from evaluators.onnx.rules import Rule
+
+Array = NDArray[Any]
+
+MAX_ENTRIES = 2**23
+"""Entries of the largest value of one row; ImageNet classifiers stay below half of it."""
+MAX_TOTAL = 2**28
+"""Entries of all values of one row together."""
+MAX_WINDOWS = 2**25
+"""Entries of one value laid out in windows, as convolutions do; VGG on ImageNet needs 2**24.8."""
+MAX_KEPT = 2**28
+"""Bytes of all affine maps together, beyond what their weights in the file account for."""
+
+
+class OperatorProblemError(Exception):
+    """One operator is used in a way that the canonical graph does not cover."""
+
+    def __init__(self, sentence: str, rule: Rule = Rule.USE) -> None:
+        super().__init__(sentence)
+        self.rule = rule
+
+
+def require_size(entries: int, limit: int = MAX_ENTRIES, what: str = "entries") -> None:
+    """Refuse what no classifier needs, before memory is spent on it."""
+    if entries > limit:
+        raise OperatorProblemError(
+            f"it makes {entries:.3g} {what}; at most {limit:.3g} are read", Rule.SIZE
+        )
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One ONNX node: its kind, the names of its values, and its attributes."""
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+    opset: int
+
+
+@dataclass(frozen=True)
+class Traced:
+    """An operator of the file and the nodes that it became.
+
+    Attributes:
+        node: its place in the file's graph.
+        first, last: positions of the nodes that it made, the last one excluded.
+        inputs, outputs: positions of the nodes that compute its values, by their names in the file;
+            constants are not among them.
+    """
+
+    node: int
+    first: int
+    last: int
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+
+
+@dataclass
+class Builder:
+    """The canonical graph while it is being made.
+
+    Attributes:
+        nodes: the nodes so far.
+        values: position of the node that computes each ONNX value.
+        constants: values known without running the network.
+        spent: entries of all values and intermediate layouts so far.
+        weights: entries of all tensors in the file.
+        kept: bytes of all affine maps so far.
+        folded, folds: entries of all constants worked out so far, and how many they are.
+        bare: positions of values that have no batch dimension (`unbatched.py`).
+        trace: what each operator of the file became, in its order.
+        folded_names: the constants that were worked out.
+    """
+
+    nodes: list[Node]
+    values: dict[str, int] = field(default_factory=dict)
+    constants: dict[str, Array] = field(default_factory=dict)
+    spent: int = 0
+    weights: int = 0
+    kept: int = 0
+    folded: int = 0
+    folds: int = 0
+    bare: set[int] = field(default_factory=set)
+    trace: list[Traced] = field(default_factory=list)
+    folded_names: set[str] = field(default_factory=set)
+
+    @classmethod
+    def begin(cls, name: str, shape: Shape) -> "Builder":
+        """A graph with nothing but its input."""
+        return cls([Node(name, Input(), (), shape)], {name: 0})
+
+    def shape(self, name: str) -> Shape:
+        """Shape of a value without its batch dimension."""
+        return self.nodes[self.values[name]].shape
+
+    def is_bare(self, name: str) -> bool:
+        """Whether a value has no batch dimension."""
+        return self.values[name] in self.bare
+
+    def whole_shape(self, name: str) -> Shape:
+        """A value's shape in the file, at batch size 1."""
+        return self.shape(name) if self.is_bare(name) else (1, *self.shape(name))
+
+    def spend(self, entries: int) -> None:
+        """Count entries that are about to be made."""
+        require_size(entries)
+        self.spent += entries
+        require_size(self.spent, MAX_TOTAL)
+
+    def places(self, shape: Shape) -> Tensor:
+        """Flat positions laid out in a shape."""
+        self.spend(prod(shape))
+        return places_of(shape)
+
+    def add(self, operation: Operation, parents: Sequence[int], shape: Shape, name: str) -> int:
+        """Append a node and return its position."""
+        if any(size < 1 for size in shape):
+            raise OperatorProblemError(f"its result has shape {shape}")
+        self.spend(prod(shape))
+        self.nodes.append(Node(name, operation, tuple(parents), shape))
+        return len(self.nodes) - 1
+
+    def affine(self, operation: AffineMap, parent: int, name: str) -> int:
+        """Append an affine map."""
+        # One weight may be used by many layers, and each holds it in its own layout.
+        self.kept += held_bytes(operation)
+        require_size(self.kept, MAX_KEPT + 16 * self.weights, "bytes")
+        return self.add(operation, [parent], operation.output_shape, name)
+
+    def constant(self, operator: Operator, index: int, what: str) -> Array:
+        """An input that must be a constant."""
+        name = operator.inputs[index]
+        if name not in self.constants:
+            raise OperatorProblemError(f"its {what} is not a constant")
+        return self.constants[name]
+
+    def optional(self, operator: Operator, index: int) -> Array | None:
+        """A constant input that may be left out."""
+        if index >= len(operator.inputs) or not operator.inputs[index]:
+            return None
+        return self.constant(operator, index, f"input {index}")
+
+    def source(self, operator: Operator, index: int = 0) -> tuple[int, Shape]:
+        """Position and shape of an input that the network computes."""
+        name = operator.inputs[index]
+        if name not in self.values:
+            raise OperatorProblemError(f"its input {index} is a constant")
+        return self.values[name], self.shape(name)
+
+    def integers(self, operator: Operator, attribute: str, index: int) -> list[int] | None:
+        """A list of integers that is an attribute in old opsets and an input in new ones."""
+        given = operator.attributes.get(attribute)
+        if given is not None:
+            return [int(value) for value in given]
+        array = self.optional(operator, index)
+        return None if array is None else [int(value) for value in array]
+
+
+def held_bytes(operation: object) -> int:
+    """The memory of an affine map's tensors."""
+    total = 0
+    for value in vars(operation).values():
+        if isinstance(value, Tensor):
+            total += value.untyped_storage().nbytes()
+        elif isinstance(value, AffineMap):
+            total += held_bytes(value)
+    return total
+
+
+def tensor(array: Array) -> Tensor:
+    """A weight in float64, exactly."""
+    return torch.from_numpy(np.array(array, dtype=np.float64))
+
+
+def axes_of(axes: Sequence[int], rank: int) -> list[int]:
+    """Axes of a whole value, counted from its first; none of them twice."""
+    for axis in axes:
+        if not -rank <= axis < rank:
+            raise OperatorProblemError(f"its axis {axis} is not one of {rank} dimensions")
+    places = [axis + rank if axis < 0 else axis for axis in axes]
+    if len(set(places)) < len(places):
+        raise OperatorProblemError(f"its axes {list(axes)} name a dimension twice")
+    return places
+
+
+def row_axes(axes: Sequence[int], rank: int) -> list[int]:
+    """A row's axes for ONNX axes, which count the batch dimension as 0; none of them twice."""
+    places = axes_of(axes, rank + 1)
+    if 0 in places:
+        raise OperatorProblemError("it works on the batch dimension")
+    return [place - 1 for place in places]
+
+
+def rearrange(shape: Shape, places: Tensor) -> AffineMap:
+    """The map that picks `places` (flat positions, -1 for zero); a view where order is kept."""
+    index = places.reshape(-1)
+    target = tuple(places.shape)
+    if index.numel() == prod(shape) and torch.equal(index, torch.arange(prod(shape))):
+        return Reshape(shape, target, None)
+    return Gather(shape, target, None, index)
+
+
+def places_of(shape: Shape) -> Tensor:
+    """Flat positions laid out in a shape."""
+    return torch.arange(prod(shape)).reshape(shape)
+
+
+def pad_places(places: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
+    """Positions with -1 around (or cut off where a pad is negative)."""
+    pairs = list(zip(places.shape, pads, strict=True))
+    sizes = [size + begin + end for size, (begin, end) in pairs]
+    # What is cut off first must leave something to be padded.
+    left = [size + min(begin, 0) + min(end, 0) for size, (begin, end) in pairs]
+    if min([*sizes, *left], default=1) < 1:
+        raise OperatorProblemError(f"padding by {list(pads)} leaves a shape of {sizes}")
+    require_size(prod(sizes))
+    flat = [amount for pair in reversed(pads) for amount in pair]
+    return torch.nn.functional.pad(places, flat, value=-1)
+
+
+def set_output(builder: Builder, operator: Operator, position: int) -> None:
+    """Say which node computes an operator's first output."""
+    builder.values[operator.outputs[0]] = position

@@ -1,0 +1,252 @@
+"""What is read of an ONNX node: the declaration that stands beside each operator's translation.
+
+ONNX's schema only says that an input or attribute exists; a declaration says that it is understood
+here, and with which values. Whatever else a node carries is refused, were it at its default: a file
+must not mean one thing here and another to a runtime. The same holds of a node that is translated
+and of one that is worked out between constants.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from evaluators.onnx.operators.builder import Array, Builder, Operator, OperatorProblemError
+from evaluators.onnx.rules import Rule
+
+LATEST = 2**31
+"""Later than every opset."""
+LARGEST = 2**31
+"""Sizes, pads, steps and other whole numbers of windows are below it; axes and ends may be any."""
+
+Translation = Callable[[Builder, Operator], None]
+Fold = Callable[[Builder, Operator], Array]
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Which values of an attribute are read, as a test and in words."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def exactly(*values: Any) -> Allowed:
+    """One of these values."""
+    *others, last = map(repr, values)
+    words = f"{', '.join(others)} or {last}" if others else last
+    return Allowed(words, lambda value: value in values)
+
+
+def whole(least: int) -> Allowed:
+    """A whole number from `least`."""
+    return Allowed(
+        f"a whole number from {least} below 2^31", lambda value: least <= value < LARGEST
+    )
+
+
+def wholes(least: int) -> Allowed:
+    """A list of whole numbers from `least`."""
+    return Allowed(
+        f"whole numbers from {least} below 2^31",
+        lambda values: all(least <= v < LARGEST for v in values),
+    )
+
+
+ANY = Allowed("anything of its type", lambda _: True)
+ONES = Allowed("a one for each dimension", lambda values: all(value == 1 for value in values))
+NUMBER = Allowed("a finite number", math.isfinite)
+# A runtime multiplies by it after a product that it must neither overflow nor lose.
+MODEST = Allowed("of a size from 2^-20 to 2^20", lambda value: 2**-20 <= abs(value) <= 2**20)
+NOT_NEGATIVE = Allowed("a number from 0", lambda value: 0 <= value < math.inf)
+SLOPE = Allowed("a number in [0, 1)", lambda value: 0 <= value < 1)
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute that is read.
+
+    Attributes:
+        allowed: the values that are read.
+        default: what it is where a node does not give it, as in ONNX's schema; None for nothing.
+        since, until: the first and the last opset that have it.
+        rule: what another value breaks.
+    """
+
+    allowed: Allowed
+    default: Any = None
+    since: int = 1
+    until: int = LATEST
+    rule: Rule = Rule.USE
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An input that is read.
+
+    Attributes:
+        name: as messages call it.
+        types: NumPy's names of the types that a constant may have.
+        ranks: the numbers of dimensions that a constant may have; None for any.
+        since, until: the first and the last opset that have it.
+        data: whether it may be computed by the network; of a node between constants it has one of
+            the types that its declaration folds.
+        many: whether it stands for any number of inputs.
+    """
+
+    name: str
+    types: tuple[str, ...] = ("float32",)
+    ranks: tuple[int, ...] | None = None
+    since: int = 1
+    until: int = LATEST
+    data: bool = False
+    many: bool = False
+
+
+VALUE = Parameter("value", data=True)
+VALUES = Parameter("value", data=True, many=True)
+
+
+def weights(name: str, *ranks: int, since: int = 1) -> Parameter:
+    """A constant in float32 of these ranks."""
+    return Parameter(name, ranks=ranks, since=since)
+
+
+def integers(name: str, since: int = 1, types: tuple[str, ...] = ("int64",)) -> Parameter:
+    """A constant list of whole numbers."""
+    return Parameter(name, types, (1,), since)
+
+
+FLOATS = ("float32", "float64")
+INTEGERS = ("int32", "int64")
+ARITHMETIC = (*FLOATS, *INTEGERS)
+"""Types in which constants are worked out: narrower ones are rounded as each runtime likes."""
+EVERY_TYPE = (
+    *("bool", *ARITHMETIC, "float16", "bfloat16"),
+    *("int8", "int16", "uint8", "uint16", "uint32", "uint64"),
+)
+"""Types that can be rearranged, and cast where nothing is lost."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """All that is read of one ONNX operator, and what becomes of it.
+
+    Attributes:
+        versions: the versions of its definition in ONNX that were read when this was written; None
+            for a function of one value without attributes, which has no other meaning to change.
+        inputs: by position.
+        attributes: by name.
+        translate: makes nodes of the canonical graph; None if it is only read between constants.
+        fold: works a constant out from constants; None if it is not read between them. Its result
+            has at most `size` entries.
+        folds: types of the data that it is worked out in.
+        size: most entries of the constant that `fold` makes; None for as many as it reads.
+        bare: whether `translate` is right for values without a batch dimension (`unbatched.py`).
+        outputs: how many outputs are read.
+        more_outputs: why more are refused, and by which rule.
+    """
+
+    versions: tuple[int, ...] | None
+    inputs: tuple[Parameter, ...] = (VALUE,)
+    attributes: dict[str, Attribute] = field(default_factory=dict)
+    translate: Translation | None = None
+    fold: Fold | None = None
+    folds: tuple[str, ...] = EVERY_TYPE
+    size: Callable[[Builder, Operator], int] | None = None
+    bare: bool = False
+    outputs: int = 1
+    more_outputs: tuple[str, Rule] = ("only the first is read", Rule.ATTRIBUTES)
+
+    def parameter(self, position: int, opset: int) -> Parameter | None:
+        """What is read at a position."""
+        if position >= len(self.inputs) and self.inputs and self.inputs[-1].many:
+            return self.inputs[-1]
+        found = self.inputs[position] if position < len(self.inputs) else None
+        return found if found and found.since <= opset <= found.until else None
+
+    def known(self, opset: int) -> dict[str, Attribute]:
+        """The attributes that are read in an opset."""
+        return {n: a for n, a in self.attributes.items() if a.since <= opset <= a.until}
+
+    def read(self, operator: Operator, builder: Builder) -> Operator:
+        """The operator with the defaults of attributes that it leaves out.
+
+        Raises:
+            OperatorProblemError: it carries what is not read, or values that are not.
+        """
+        known = self.known(operator.opset)
+        self._require_attributes(operator, known)
+        if len(operator.outputs) > self.outputs:
+            why, rule = self.more_outputs
+            raise OperatorProblemError(f"it has {len(operator.outputs)} outputs; {why}", rule)
+        self._require_inputs(operator, builder)
+        defaults = {name: attribute.default for name, attribute in known.items()}
+        return replace(operator, attributes={**defaults, **operator.attributes})
+
+    def _require_attributes(self, operator: Operator, known: dict[str, Attribute]) -> None:
+        for name, value in operator.attributes.items():
+            if name not in known:
+                raise OperatorProblemError(
+                    f"its attribute {name!r} ({_shown(value)}) is not read; {_listed(known)}",
+                    Rule.ATTRIBUTES,
+                )
+            allowed = known[name].allowed
+            if not allowed.holds(value):
+                raise OperatorProblemError(
+                    f"its attribute {name!r} is {_shown(value)}; only {allowed.words} can be read",
+                    known[name].rule,
+                )
+
+    def _require_inputs(self, operator: Operator, builder: Builder) -> None:
+        given = [name for name in operator.inputs if name]
+        folded = all(name in builder.constants for name in given)
+        kinds: set[str] = set()
+        for position, name in enumerate(operator.inputs):
+            parameter = self.parameter(position, operator.opset)
+            if not name:
+                continue
+            if parameter is None:
+                names = dict.fromkeys(p.name for p in self._parameters(operator.opset))
+                raise OperatorProblemError(
+                    f"its input {position} ({name[:60]!r}) is not read; {_listed(names)}",
+                    Rule.ATTRIBUTES,
+                )
+            if name in builder.constants:
+                types = self.folds if parameter.data and folded else parameter.types
+                _require_constant(builder.constants[name], parameter, types)
+                kinds |= {builder.constants[name].dtype.name} if parameter.data else set()
+            elif not parameter.data:
+                raise OperatorProblemError(f"its {parameter.name} is not a constant")
+        if len(kinds) > 1:
+            raise OperatorProblemError(f"its inputs are of the types {sorted(kinds)}", Rule.TYPES)
+
+    def _parameters(self, opset: int) -> Iterator[Parameter]:
+        return (p for p in self.inputs if p.since <= opset <= p.until)
+
+
+def _require_constant(array: Array, parameter: Parameter, types: tuple[str, ...]) -> None:
+    if array.dtype.name not in types:
+        raise OperatorProblemError(
+            f"its {parameter.name} is a constant of type {array.dtype.name}; only"
+            f" {' and '.join(types)} can be read there",
+            Rule.TYPES,
+        )
+    if parameter.ranks is not None and array.ndim not in parameter.ranks:
+        most = " or ".join(map(str, parameter.ranks))
+        raise OperatorProblemError(
+            f"its {parameter.name} has shape {array.shape}; {most} dimensions are needed"
+        )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"a tensor of shape {value.shape}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _listed(names: dict[str, Any]) -> str:
+    return f"{', '.join(names)} can be" if names else "none is"

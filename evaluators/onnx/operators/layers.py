@@ -1,0 +1,123 @@
+"""Matrices, and normalisation by stored statistics."""
+
+import torch
+
+from evaluators.network.affine import Dense, Diagonal
+from evaluators.onnx.operators.builder import (
+    Builder,
+    Operator,
+    OperatorProblemError,
+    places_of,
+    rearrange,
+    set_output,
+    tensor,
+)
+from evaluators.onnx.operators.declaration import (
+    MODEST,
+    NOT_NEGATIVE,
+    NUMBER,
+    VALUE,
+    Attribute,
+    Declaration,
+    exactly,
+    weights,
+)
+from evaluators.onnx.rules import Rule
+
+
+def gemm(builder: Builder, operator: Operator) -> None:
+    source, shape = builder.source(operator)
+    if len(shape) != 1:
+        raise OperatorProblemError(f"its input has shape {shape}; flatten it first")
+    weight = tensor(builder.constant(operator, 1, "weight"))
+    if not operator.attributes["transB"]:
+        weight = weight.T
+    if (factor := float(operator.attributes["alpha"])) != 1.0:
+        weight = weight * factor
+    outputs, inputs = weight.shape
+    if inputs != shape[0]:
+        raise OperatorProblemError(f"its weight takes {inputs} inputs, not {shape[0]}")
+    bias = builder.optional(operator, 2)
+    shift = None
+    if bias is not None:
+        if bias.shape not in ((), (1,), (outputs,), (1, 1), (1, outputs)):
+            raise OperatorProblemError(f"its bias has shape {bias.shape}, not ({outputs},)")
+        shift = tensor(bias).reshape(-1) * float(operator.attributes["beta"])
+    dense = Dense(shape, (outputs,), shift, weight.contiguous())
+    set_output(builder, operator, builder.affine(dense, source, operator.name))
+
+
+GEMM = Declaration(
+    versions=(7, 9, 11, 13),
+    inputs=(VALUE, weights("weight", 2), weights("bias", 0, 1, 2)),
+    attributes={
+        "alpha": Attribute(MODEST, default=1.0),
+        "beta": Attribute(MODEST, default=1.0),
+        "transA": Attribute(exactly(0), default=0),
+        "transB": Attribute(exactly(0, 1), default=0),
+    },
+    translate=gemm,
+)
+
+
+def matmul(builder: Builder, operator: Operator) -> None:
+    if operator.inputs[0] in builder.constants:
+        _matmul_left(builder, operator)
+        return
+    source, shape = builder.source(operator)
+    weight = tensor(builder.constant(operator, 1, "second factor"))
+    if weight.ndim != 2 or weight.shape[0] != shape[-1]:
+        raise OperatorProblemError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
+    dense = Dense(shape, (*shape[:-1], weight.shape[1]), None, weight.T.contiguous())
+    set_output(builder, operator, builder.affine(dense, source, operator.name))
+
+
+def _matmul_left(builder: Builder, operator: Operator) -> None:
+    """Constant · column vectors: transpose, apply to the last dimension, transpose back."""
+    source, shape = builder.source(operator, 1)
+    weight = tensor(builder.constants[operator.inputs[0]])
+    if weight.ndim != 2 or len(shape) != 2 or weight.shape[1] != shape[0]:
+        raise OperatorProblemError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
+    source = builder.affine(rearrange(shape, places_of(shape).T), source, operator.name)
+    middle = (shape[1], weight.shape[0])
+    source = builder.affine(
+        Dense((shape[1], shape[0]), middle, None, weight), source, operator.name
+    )
+    back = rearrange(middle, places_of(middle).T)
+    set_output(builder, operator, builder.affine(back, source, operator.name))
+
+
+MATMUL = Declaration(versions=(1, 9, 13), inputs=(VALUE, VALUE), translate=matmul, bare=True)
+
+
+def batch_normalization(builder: Builder, operator: Operator) -> None:
+    source, shape = builder.source(operator)
+    names = ("scale", "bias", "mean", "variance")
+    arrays = [builder.constant(operator, i + 1, what) for i, what in enumerate(names)]
+    for array, name in zip(arrays, names, strict=True):
+        if array.shape != shape[:1]:
+            raise OperatorProblemError(f"its {name} has shape {array.shape}, not {shape[:1]}")
+    each = (-1, *[1] * (len(shape) - 1))
+    scale, bias, mean, variance = (tensor(array).reshape(each) for array in arrays)
+    if bool((variance < 0).any()):
+        raise OperatorProblemError("its variance is negative", Rule.FINITE)
+    deviation = torch.sqrt(variance + float(operator.attributes["epsilon"]))
+    # Centred first: folding the mean into the bias would round twice where they cancel.
+    position = builder.affine(Diagonal(shape, shape, -mean, None), source, operator.name)
+    normal = Diagonal(shape, shape, bias, scale / deviation, 4)
+    set_output(builder, operator, builder.affine(normal, position, operator.name))
+
+
+BATCH_NORMALIZATION = Declaration(
+    versions=(7, 9, 14, 15),
+    inputs=(VALUE, *(weights(name, 1) for name in ("scale", "bias", "mean", "variance"))),
+    attributes={
+        "epsilon": Attribute(NOT_NEGATIVE, default=9.999999747378752e-06),
+        # How fast statistics move, in training only.
+        "momentum": Attribute(NUMBER, default=0.8999999761581421),
+        "spatial": Attribute(exactly(1), default=1, until=8),
+        "training_mode": Attribute(exactly(0), default=0, since=14, rule=Rule.TRAINING),
+    },
+    translate=batch_normalization,
+    more_outputs=("it is in training mode", Rule.TRAINING),
+)

@@ -1,0 +1,309 @@
+"""Parts of a value, parts put together, and sums over dimensions."""
+
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluators.network.affine import Adjoint, Diagonal, Gather, Reshape, Shape
+from evaluators.network.network import Sum
+from evaluators.onnx.operators.builder import (
+    Array,
+    Builder,
+    Operator,
+    OperatorProblemError,
+    axes_of,
+    pad_places,
+    rearrange,
+    require_size,
+    row_axes,
+    set_output,
+    tensor,
+)
+from evaluators.onnx.operators.declaration import (
+    ANY,
+    INTEGERS,
+    VALUE,
+    VALUES,
+    Attribute,
+    Declaration,
+    Parameter,
+    exactly,
+    integers,
+    weights,
+    whole,
+)
+
+
+def _rearranged(builder: Builder, operator: Operator, places: Tensor) -> None:
+    source, shape = builder.source(operator)
+    set_output(builder, operator, builder.affine(rearrange(shape, places), source, operator.name))
+
+
+def pad(builder: Builder, operator: Operator) -> None:
+    _, shape = builder.source(operator)
+    pads = builder.integers(operator, "pads", 1) or []
+    value = builder.optional(operator, 2)
+    if value is not None and value.size != 1:
+        raise OperatorProblemError(f"its constant value has shape {value.shape}, not one number")
+    filler = operator.attributes.get("value", 0.0) if value is None else value.reshape(-1)[0]
+    if filler != 0:
+        raise OperatorProblemError("only padding with zeros is supported")
+    axes = builder.integers(operator, "", 3)
+    places = axes_of(range(len(shape) + 1) if axes is None else axes, len(shape) + 1)
+    half = len(places)
+    pairs = [(0, 0)] * (len(shape) + 1)
+    if len(pads) != 2 * half:
+        raise OperatorProblemError(f"its pads {pads} do not fit an input of shape {shape}")
+    for place, begin, end in zip(places, pads[:half], pads[half:], strict=True):
+        pairs[place] = (begin, end)
+    if pairs[0] != (0, 0):
+        raise OperatorProblemError(f"its pads {pads} reach into the batch dimension")
+    _rearranged(builder, operator, pad_places(builder.places(shape), pairs[1:]))
+
+
+PAD = Declaration(
+    versions=(2, 11, 13, 18, 19, 21, 23, 24, 25),
+    inputs=(
+        VALUE,
+        integers("pads", since=11),
+        weights("constant value", 0, 1, since=11),
+        integers("axes", since=18, types=INTEGERS),
+    ),
+    attributes={
+        "mode": Attribute(exactly("constant"), default="constant"),
+        "pads": Attribute(ANY, until=10),
+        "value": Attribute(exactly(0.0), default=0.0, until=10),
+    },
+    translate=pad,
+)
+
+
+def _window(builder: Builder, operator: Operator, rank: int) -> tuple[slice, ...]:
+    """What a Slice takes of a whole value: bounds beyond its ends are moved to them, as in Python.
+
+    A bound of -1 is the last place, also behind a negative step; what is below -size is before the
+    first.
+    """
+    starts = builder.integers(operator, "starts", 1) or []
+    ends = builder.integers(operator, "ends", 2) or []
+    axes = builder.integers(operator, "axes", 3)
+    steps = builder.integers(operator, "steps", 4)
+    places = axes_of(range(len(starts)) if axes is None else axes, rank)
+    steps = [1] * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(places) == len(steps):
+        raise OperatorProblemError("its starts, ends, axes and steps are not equally many")
+    window = [slice(None)] * rank
+    for place, start, end, step in zip(places, starts, ends, steps, strict=True):
+        if step == 0 or abs(step) >= 2**31:
+            raise OperatorProblemError(f"its step is {step}")
+        if step < 0 and end >= 2**31 - 1:  # nothing as ONNX has it, everything to onnxruntime
+            raise OperatorProblemError(f"its end is {end} behind a step of {step}")
+        window[place] = slice(start, end, step)
+    return tuple(window)
+
+
+def strided_slice(builder: Builder, operator: Operator) -> None:
+    _, shape = builder.source(operator)
+    batch, *window = _window(builder, operator, len(shape) + 1)
+    if batch != slice(None):
+        raise OperatorProblemError("it works on the batch dimension")
+    places = builder.places(shape).numpy()[tuple(window)]
+    _rearranged(builder, operator, torch.from_numpy(places.copy()))
+
+
+def _fold_slice(builder: Builder, operator: Operator) -> Array:
+    array = builder.constants[operator.inputs[0]]
+    return array[_window(builder, operator, array.ndim)]
+
+
+_BOUNDS = ("starts", "ends", "axes", "steps")
+SLICE = Declaration(
+    versions=(1, 10, 11, 13),
+    inputs=(VALUE, *(integers(name, since=10, types=INTEGERS) for name in _BOUNDS)),
+    attributes={name: Attribute(ANY, until=9) for name in _BOUNDS[:3]},
+    translate=strided_slice,
+    fold=_fold_slice,
+)
+
+
+def _index(builder: Builder, operator: Operator, size: int) -> Array:
+    """What a Gather picks; -1 is the last."""
+    index = builder.constant(operator, 1, "index")
+    if index.size and not -size <= index.min() <= index.max() < size:
+        raise OperatorProblemError(f"its indices leave a dimension of {size}")
+    return index.astype(np.int64)
+
+
+def gather(builder: Builder, operator: Operator) -> None:
+    _, shape = builder.source(operator)
+    (axis,) = row_axes([int(operator.attributes["axis"])], len(shape))
+    index = _index(builder, operator, shape[axis])
+    require_size(prod(shape) // shape[axis] * index.size)
+    places = np.take(builder.places(shape).numpy(), index, axis=axis)
+    _rearranged(builder, operator, torch.from_numpy(np.array(places)))
+
+
+def _gather_axis(builder: Builder, operator: Operator) -> tuple[Array, int]:
+    array = builder.constants[operator.inputs[0]]
+    return array, axes_of([int(operator.attributes["axis"])], array.ndim)[0]
+
+
+def _fold_gather(builder: Builder, operator: Operator) -> Array:
+    array, axis = _gather_axis(builder, operator)
+    return np.asarray(np.take(array, _index(builder, operator, array.shape[axis]), axis=axis))
+
+
+def _gathered_size(builder: Builder, operator: Operator) -> int:
+    array, axis = _gather_axis(builder, operator)
+    indices = builder.constants[operator.inputs[1]].size
+    return int(array.size // max(array.shape[axis], 1) * indices)
+
+
+GATHER = Declaration(
+    versions=(1, 11, 13),
+    inputs=(VALUE, Parameter("index", INTEGERS)),
+    attributes={"axis": Attribute(ANY, default=0)},
+    translate=gather,
+    fold=_fold_gather,
+    size=_gathered_size,
+)
+
+
+def split(builder: Builder, operator: Operator) -> None:
+    source, shape = builder.source(operator)
+    (axis,) = row_axes([int(operator.attributes["axis"])], len(shape))
+    sizes, count = builder.integers(operator, "split", 1), len(operator.outputs)
+    number = operator.attributes.get("num_outputs")
+    if operator.opset >= 18 and (sizes is None) == (number is None):
+        raise OperatorProblemError("it needs either its sizes or their number")
+    if number not in (None, count):
+        raise OperatorProblemError(f"it has {count} outputs, not {number}")
+    if sizes is None and shape[axis] % count:
+        raise OperatorProblemError(f"{shape[axis]} do not divide into {count} equal parts")
+    sizes = [shape[axis] // count] * count if sizes is None else sizes
+    if len(sizes) != count or sum(sizes) != shape[axis] or min(sizes) < 1:
+        raise OperatorProblemError(f"it splits {shape[axis]} into {sizes}, for {count} outputs")
+    for name, offset, size in zip(operator.outputs, np.cumsum([0, *sizes]), sizes, strict=False):
+        if not name:
+            raise OperatorProblemError("it leaves out one of its outputs")
+        places = builder.places(shape).narrow(axis, int(offset), size)
+        part = rearrange(shape, places.contiguous())
+        builder.values[name] = builder.affine(part, source, operator.name)
+
+
+SPLIT = Declaration(
+    versions=(2, 11, 13, 18),
+    inputs=(VALUE, integers("sizes", since=13)),
+    attributes={
+        "axis": Attribute(ANY, default=0),
+        "split": Attribute(ANY, until=12),
+        "num_outputs": Attribute(whole(1), since=18),
+    },
+    translate=split,
+    outputs=2**31,
+)
+
+
+def concat(builder: Builder, operator: Operator) -> None:
+    """Concatenation is the sum of each part embedded among zeros."""
+    shapes = [_row_shape(builder, name) for name in operator.inputs]
+    (axis,) = row_axes([int(operator.attributes["axis"])], len(shapes[0]))
+    if len({(len(shape), shape[:axis], shape[axis + 1 :]) for shape in shapes}) > 1:
+        raise OperatorProblemError(f"its inputs of shapes {shapes[:5]} do not fit together")
+    total = sum(shape[axis] for shape in shapes)
+    parts, offset, known = [], 0, None
+    for name, shape in zip(operator.inputs, shapes, strict=True):
+        pads = [(0, 0)] * len(shape)
+        pads[axis] = (offset, total - offset - shape[axis])
+        places = pad_places(builder.places(shape), pads)
+        builder.spend(places.numel())
+        embed = Gather(tuple(shape), tuple(places.shape), None, places.reshape(-1))
+        offset += shape[axis]
+        if name in builder.constants:
+            value = embed.linear(tensor(builder.constants[name]))[0]
+            known = value if known is None else known + value
+        else:
+            parts.append(builder.affine(embed, builder.values[name], operator.name))
+    target = builder.nodes[parts[0]].shape
+    position = builder.add(Sum(), parts, target, operator.name) if len(parts) > 1 else parts[0]
+    if known is not None:
+        shift = Diagonal(target, target, known, None)
+        position = builder.affine(shift, position, operator.name)
+    set_output(builder, operator, position)
+
+
+def _row_shape(builder: Builder, name: str) -> Shape:
+    """The shape of a part behind its batch dimension, which a constant must have, too."""
+    if name not in builder.constants:
+        return builder.shape(name)
+    batch, *row = builder.constants[name].shape or (0,)
+    if batch != 1:
+        raise OperatorProblemError("it puts a constant without a batch dimension beside values")
+    return tuple(row)
+
+
+def _fold_concat(builder: Builder, operator: Operator) -> Array:
+    arrays = [builder.constants[name] for name in operator.inputs]
+    (axis,) = axes_of([int(operator.attributes["axis"])], arrays[0].ndim)
+    return np.concatenate(arrays, axis=axis)
+
+
+CONCAT = Declaration(
+    versions=(4, 11, 13),
+    inputs=(VALUES,),
+    attributes={"axis": Attribute(ANY)},
+    translate=concat,
+    fold=_fold_concat,
+)
+
+
+def reduce(builder: Builder, operator: Operator) -> None:
+    """ReduceSum and ReduceMean over named dimensions."""
+    _, shape = builder.source(operator)
+    axes = builder.integers(operator, "axes", 1)
+    if not axes:
+        raise OperatorProblemError("it names no axes, and so works on the batch dimension")
+    _reduce(builder, operator, row_axes(axes, len(shape)), bool(operator.attributes["keepdims"]))
+
+
+def global_average_pool(builder: Builder, operator: Operator) -> None:
+    _, shape = builder.source(operator)
+    if len(shape) < 2:
+        raise OperatorProblemError(f"its input of shape {shape} has nothing but channels")
+    _reduce(builder, operator, list(range(1, len(shape))), keep=True)
+
+
+def _reduce(builder: Builder, operator: Operator, axes: list[int], keep: bool) -> None:
+    """A sum is the adjoint of repeating an entry; a mean scales it."""
+    source, shape = builder.source(operator)
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+    repeat = Gather(kept, shape, None, builder.places(kept).expand(shape).reshape(-1))
+    position = builder.affine(Adjoint(shape, kept, None, repeat), source, operator.name)
+    if operator.kind != "ReduceSum":
+        share = torch.tensor(1.0 / prod(shape[axis] for axis in axes), dtype=torch.float64)
+        position = builder.affine(Diagonal(kept, kept, None, share, 1), position, operator.name)
+    if not keep:
+        left = tuple(size for axis, size in enumerate(shape) if axis not in axes)
+        position = builder.affine(Reshape(kept, left, None), position, operator.name)
+    set_output(builder, operator, position)
+
+
+def _reduction(versions: tuple[int, ...], since: int) -> Declaration:
+    return Declaration(
+        versions,
+        inputs=(VALUE, integers("axes", since=since)),
+        attributes={
+            "axes": Attribute(ANY, until=since - 1),
+            "keepdims": Attribute(exactly(0, 1), default=1),
+            # What it says of axes that are none is never read: they must be named.
+            "noop_with_empty_axes": Attribute(exactly(0, 1), default=0, since=since),
+        },
+        translate=reduce,
+    )
+
+
+REDUCE_MEAN = _reduction((1, 11, 13, 18), since=18)
+REDUCE_SUM = _reduction((1, 11, 13), since=13)
+GLOBAL_AVERAGE_POOL = Declaration(versions=(1, 22), translate=global_average_pool)

@@ -1,0 +1,87 @@
+"""Values without a batch dimension, as in files that were made to be verified, not deployed.
+
+In the canonical graph a value's batch dimension, always 1, is left out. A value whose ONNX shape
+does not begin with 1 is kept whole and called bare here; as soon as its first dimension is 1, that
+becomes the batch dimension. What the file computes is the same: only one input is ever run.
+"""
+
+from evaluators.network.affine import Dense, Reshape
+from evaluators.onnx.operators.builder import (
+    Builder,
+    Operator,
+    OperatorProblemError,
+    rearrange,
+    set_output,
+    tensor,
+)
+from evaluators.onnx.operators.declaration import Declaration, Translation
+from evaluators.onnx.operators.views import order_of, resolve_shape, shape_of
+
+RESHAPING = frozenset(("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"))
+"""Operators that may give or take a batch dimension."""
+
+
+def translate(builder: Builder, operator: Operator, declared: Declaration) -> None:
+    """Translate an operator that reshapes, or that reads a bare value."""
+    if operator.kind in RESHAPING:
+        _reshape(builder, operator)
+    elif operator.kind == "Shape":
+        shape_of(builder, operator)
+    elif declared.translate is None or not declared.bare:
+        raise OperatorProblemError("it is only supported behind a batch dimension of 1")
+    elif not all(builder.is_bare(name) for name in operator.inputs if name in builder.values):
+        raise OperatorProblemError("it joins values with and without a batch dimension")
+    else:
+        _keep(builder, operator, declared.translate)
+
+
+def _reshape(builder: Builder, operator: Operator) -> None:
+    name = operator.inputs[0]
+    source, shape = builder.source(operator)
+    whole = builder.whole_shape(name)
+    if operator.kind == "Transpose":
+        places = builder.places(whole).permute(order_of(operator, len(whole)))
+        moved = rearrange(shape, places.reshape(-1))
+        source, target = builder.affine(moved, source, operator.name), tuple(places.shape)
+    else:
+        target = resolve_shape(builder, operator, whole)
+    _settle(builder, operator, source, target)
+
+
+def _keep(builder: Builder, operator: Operator, translation: Translation) -> None:
+    """An operator that works alike with and without a batch dimension."""
+    names = [name for name in operator.inputs if name in builder.constants]
+    rank = max(len(builder.shape(n)) for n in operator.inputs if n in builder.values)
+    if operator.kind == "MatMul" and names == [operator.inputs[0]] and rank == 1:
+        _matrix_times_vector(builder, operator)
+    else:
+        translation(builder, operator)
+    position = builder.values[operator.outputs[0]]
+    shape = builder.nodes[position].shape
+    # A constant of a higher rank gives the result its leading 1.
+    grown = operator.kind != "MatMul" and any(builder.constants[n].ndim > rank for n in names)
+    if grown or (len(shape) > 1 and shape[0] == 1):
+        _settle(builder, operator, position, (1, *shape) if grown else shape)
+    else:
+        builder.bare.add(position)
+
+
+def _matrix_times_vector(builder: Builder, operator: Operator) -> None:
+    source, shape = builder.source(operator, 1)
+    weight = tensor(builder.constants[operator.inputs[0]])
+    if weight.ndim != 2 or weight.shape[1] != shape[0]:
+        raise OperatorProblemError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
+    dense = Dense(shape, (weight.shape[0],), None, weight)
+    set_output(builder, operator, builder.affine(dense, source, operator.name))
+
+
+def _settle(builder: Builder, operator: Operator, source: int, whole: tuple[int, ...]) -> None:
+    """Give a result its whole ONNX shape: behind a batch dimension if that begins with 1."""
+    batched = len(whole) > 1 and whole[0] == 1
+    row = whole[1:] if batched else whole
+    shape = builder.nodes[source].shape
+    # A node of its own: whether a position is bare must not depend on who reads it.
+    position = builder.affine(Reshape(shape, row, None), source, operator.name)
+    if not batched:
+        builder.bare.add(position)
+    set_output(builder, operator, position)

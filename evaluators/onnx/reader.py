@@ -1,0 +1,352 @@
+"""ONNX → the canonical graph. Untrusted input: nothing in the file is executed but the operators
+of `evaluators.onnx.operators`, and every reason for a refusal is listed at once.
+
+Trusted: the onnx and protobuf parsers; onnxruntime, against which the result is compared.
+"""
+
+import math
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from evaluators.network.affine import AffineMap, Reshape, Shape
+from evaluators.network.deployment import MAX_WEIGHT
+from evaluators.network.network import Network
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.checks import (
+    contradictions,
+    name_of,
+    static_problems,
+    title_of,
+    usage_problems,
+)
+from evaluators.onnx.compare import Imported, compare
+from evaluators.onnx.file import (
+    array_of,
+    output_problem,
+    parse,
+    read_bytes,
+    row_shape,
+    whole_shape,
+)
+from evaluators.onnx.operators import OPERATORS, unbatched
+from evaluators.onnx.operators.builder import (
+    Builder,
+    Operator,
+    OperatorProblemError,
+    Traced,
+    require_size,
+)
+from evaluators.onnx.operators.declaration import Declaration
+from evaluators.onnx.rules import Rule, first, printable, quoted, told
+from evaluators.onnx.runtime import Runtime, cost
+
+MAX_FOLDED = 2**22
+"""Entries of all constants that are worked out, beyond twice those in the file."""
+MAX_FOLDS = 5_000
+"""Constants that are worked out."""
+MAX_COST = 2**34
+"""Products and other steps of one run of the network; ResNet-152 on ImageNet needs two thirds."""
+
+
+def import_onnx(
+    path: Path,
+    samples: NDArray[np.float32] | None = None,
+    *,
+    shape: Shape | None = None,
+    classes: int | None = None,
+    salt: str | None = None,
+) -> Network:
+    """Read a classifier.
+
+    Args:
+        path: an ONNX file with one input `[batch, *shape]` and one output `[batch, classes]`.
+        samples: real inputs `[n, *shape]` on which to compare with onnxruntime, besides random
+            ones in [0, 1].
+        shape, classes: of the inputs and the logits, if only these will do.
+        salt: of the random numbers on which to compare; drawn here and now if None.
+
+    Raises:
+        UnsupportedModelError: with every problem found, one sentence each.
+    """
+    return _import(read_bytes(path), path, samples, Wanted(shape, classes), salt)
+
+
+def import_free(
+    data: bytes, path: Path, samples: NDArray[np.float32], salt: str | None = None
+) -> Network:
+    """Read a network that was made to be verified: any shapes, in row-major order.
+
+    Its input may have any fixed shape, with or without a batch dimension; outputs are one row of
+    numbers, whatever their shape in the file.
+
+    Args:
+        data: the file's bytes.
+        path: for messages.
+        samples: inputs `[n, entries]` on which to compare with onnxruntime.
+        salt: as of `import_onnx`.
+
+    Raises:
+        UnsupportedModelError: with every problem found, one sentence each.
+    """
+    return _import(data, path, samples, Wanted(free=True), salt)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a network must be: of which input and how many classes, or free of the contract."""
+
+    shape: Shape | None = None
+    classes: int | None = None
+    free: bool = False
+
+
+def _import(
+    data: bytes,
+    path: Path,
+    samples: NDArray[np.float32] | None,
+    wanted: Wanted,
+    salt: str | None = None,
+) -> Network:
+    model = parse(data, path)
+    problems = static_problems(model)
+    if not problems:
+        problems = usage_problems(model, _opset(model))
+    if problems:
+        raise _refusal(path, problems)
+    builder, network = _translate(model, path, wanted)
+    runtime = network.runtime = Runtime(data)
+    imported = Imported(network, runtime, builder, model, path, wanted.free)
+    compare(imported, samples, salt or secrets.token_hex(16))
+    if problems := list(_large_problems(network)):
+        raise _refusal(path, problems)
+    return network
+
+
+def _refusal(path: Path, problems: list[str]) -> UnsupportedModelError:
+    return UnsupportedModelError(*(f"{path.name}: {problem}" for problem in first(problems)))
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    versions = (e.version for e in model.opset_import if e.domain in ("", "ai.onnx"))
+    return int(next(versions))
+
+
+def _translate(model: onnx.ModelProto, path: Path, wanted: Wanted) -> tuple[Builder, Network]:
+    builder = _begin(model.graph, path, wanted)
+    problems = _input_problems(builder.nodes[0].shape, wanted)
+    opset = _opset(model)
+    for number in range(len(model.graph.node)):
+        if not _traced(builder, model.graph, number, opset, problems, free=wanted.free):
+            break
+    problems += contradictions(model.graph, _known(builder))
+    value = model.graph.output[0]
+    # A classifier is never the identity; a file to be verified may be.
+    known = value.name in builder.values and (wanted.free or builder.values[value.name] > 0)
+    if not problems and not known:
+        said = f"its output {quoted(value.name)} does not depend on its input"
+        problems.append(told(Rule.OUTPUT, said))
+    if value.name not in builder.values:
+        raise _refusal(path, problems)
+    position = builder.values[value.name]
+    shape = builder.nodes[position].shape
+    if wanted.free and len(shape) != 1:
+        flat = Reshape(shape, (prod(shape),), None)
+        position = builder.affine(flat, position, f"{printable(value.name)} flattened")
+    elif not wanted.free:
+        problems += _output_problems(value, shape, wanted)
+    if not problems:
+        network = Network(tuple(builder.nodes[: position + 1]))
+        problems = [*_finite_problems(network), *_cost_problems(network)]
+    if problems:
+        raise _refusal(path, problems)
+    return builder, network
+
+
+def _known(builder: Builder) -> dict[str, tuple[int, Shape]]:
+    """ONNX's number of each value's type, and its shape at batch size 1; the network's are float32.
+
+    Files declare constants, too.
+    """
+    known = {
+        name: (int(helper.np_dtype_to_tensor_dtype(array.dtype)), array.shape)
+        for name, array in builder.constants.items()
+    }
+    for name in builder.values:
+        known[name] = (int(onnx.TensorProto.FLOAT), builder.whole_shape(name))
+    return known
+
+
+def _begin(graph: onnx.GraphProto, path: Path, wanted: Wanted) -> Builder:
+    """The input and the constants."""
+    constants = {tensor.name: array_of(tensor, path) for tensor in graph.initializer}
+    source = next(value for value in graph.input if value.name not in constants)
+    shape = whole_shape(source, path) if wanted.free else (1, *row_shape(source, path))
+    batched = len(shape) > 1 and shape[0] == 1
+    builder = Builder.begin(source.name, shape[1:] if batched else shape)
+    builder.bare = set() if batched else {0}
+    builder.constants.update(constants)
+    builder.weights = sum(array.size for array in constants.values())
+    return builder
+
+
+def _input_problems(shape: Shape, wanted: Wanted) -> list[str]:
+    if wanted.shape is None or shape == tuple(wanted.shape):
+        return []
+    needed = f"{row_text(wanted.shape)} is needed"
+    return [told(Rule.INPUT, f"its input has shape {row_text(shape)}; {needed}")]
+
+
+def _output_problems(value: onnx.ValueInfoProto, shape: Shape, wanted: Wanted) -> list[str]:
+    if len(shape) != 1:
+        said = f"its output has shape {row_text(shape)}; one logit per class is needed"
+        return [told(Rule.OUTPUT, said)]
+    problems = []
+    if wanted.classes not in (None, shape[0]):
+        said = f"it has {shape[0]} classes; {wanted.classes} are needed"
+        problems.append(told(Rule.OUTPUT, said))
+    declared = output_problem(value, shape[0])
+    return [*problems, declared] if declared is not None else problems
+
+
+def row_text(shape: Shape) -> str:
+    """A value's shape in a message."""
+    return "[" + ", ".join(["batch", *map(str, shape)]) + "]"
+
+
+def _traced(
+    builder: Builder,
+    graph: onnx.GraphProto,
+    number: int,
+    opset: int,
+    problems: list[str],
+    *,
+    free: bool,
+) -> bool:
+    """Take one node, and note what it became; whether to go on."""
+    node, first = graph.node[number], len(builder.nodes)
+    goes_on = _step(builder, node, opset, problems, free=free)
+    inputs, outputs = (
+        {name: builder.values[name] for name in names if name in builder.values}
+        for names in (node.input, node.output)
+    )
+    if outputs:
+        last = len(builder.nodes)
+        builder.trace.append(Traced(number, first, last, inputs, outputs))
+    builder.folded_names |= {name for name in node.output if name in builder.constants}
+    return goes_on
+
+
+def _step(
+    builder: Builder, node: onnx.NodeProto, opset: int, problems: list[str], *, free: bool
+) -> bool:
+    """Translate or fold one node; what depends on a refused node is passed over.
+
+    Returns whether to go on: what is too large is not made larger to find further problems.
+    """
+    names = [name for name in node.input if name]
+    missing = [n for n in names if n not in builder.values and n not in builder.constants]
+    title = title_of(node)
+    if missing:
+        if not problems:
+            said = f"{title} reads {quoted(missing[0])}, which nothing computes before it"
+            problems.append(told(Rule.ORDER, said))
+        return True
+    try:
+        declared = OPERATORS[node.op_type]
+        operator = declared.read(_operator(node, opset), builder)
+        if all(name in builder.constants for name in names):
+            _fold(builder, operator, declared)
+        elif declared.translate is None:
+            raise OperatorProblemError("it is only supported between constants")
+        else:
+            bare = any(builder.is_bare(name) for name in names if name in builder.values)
+            if bare or (free and node.op_type in unbatched.RESHAPING):
+                unbatched.translate(builder, operator, declared)
+            else:
+                declared.translate(builder, operator)
+    except OperatorProblemError as error:
+        problems.append(told(error.rule, f"{title}: {error}"))
+        return error.rule != Rule.SIZE
+    except Exception as error:  # a file from a stranger may break any rule of its operators
+        reason = " ".join(str(error).split())[:120]
+        said = f"{title}: its shapes or attributes do not fit ({reason})"
+        problems.append(told(Rule.USE, said))
+    return True
+
+
+def _operator(node: onnx.NodeProto, opset: int) -> Operator:
+    attributes: dict[str, Any] = {}
+    for attribute in node.attribute:
+        value = helper.get_attribute_value(attribute)
+        if isinstance(value, onnx.TensorProto):
+            value = numpy_helper.to_array(value)
+        attributes[attribute.name] = value.decode() if isinstance(value, bytes) else value
+    return Operator(
+        printable(name_of(node))[:100],
+        node.op_type,
+        tuple(node.input),
+        tuple(node.output),
+        attributes,
+        opset,
+    )
+
+
+def _fold(builder: Builder, operator: Operator, declared: Declaration) -> None:
+    """Work out a node whose inputs are all constants."""
+    if declared.fold is None:
+        raise OperatorProblemError("it is not supported between constants")
+    builder.folds += 1
+    require_size(builder.folds, MAX_FOLDS, "constants")
+    if declared.size is not None:
+        size = declared.size(builder, operator)
+    else:
+        size = sum(builder.constants[name].size for name in operator.inputs if name)
+    builder.folded += size
+    require_size(builder.folded, MAX_FOLDED + 2 * builder.weights)
+    result = declared.fold(builder, operator)
+    if result.dtype.kind == "f" and not np.isfinite(result).all():
+        raise OperatorProblemError("its result is not finite", Rule.FINITE)
+    builder.constants[operator.outputs[0]] = result
+
+
+def _weights(network: Network) -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors of affine maps, each with its node's name."""
+    for node in network.nodes:
+        operation: object = node.operation
+        while isinstance(operation, AffineMap):
+            for value in vars(operation).values():
+                if isinstance(value, torch.Tensor):
+                    yield node.name, value
+            operation = getattr(operation, "inner", None)
+
+
+def _finite_problems(network: Network) -> Iterator[str]:
+    for name, weight in _weights(network):
+        # NaN is the least and the largest of all.
+        if not all(map(math.isfinite, map(float, torch.aminmax(weight)))):
+            yield told(Rule.FINITE, f"node {quoted(name)} has weights that are not finite")
+
+
+def _large_problems(network: Network) -> Iterator[str]:
+    """What leaves no room for a runtime that multiplies before it adds; of finite weights."""
+    for name, weight in _weights(network):
+        if max(map(abs, map(float, torch.aminmax(weight)))) > MAX_WEIGHT:
+            said = f"node {quoted(name)} has weights larger than {MAX_WEIGHT:.2g}"
+            yield told(Rule.FINITE, said)
+
+
+def _cost_problems(network: Network) -> Iterator[str]:
+    needed = cost(network)
+    if needed > MAX_COST:
+        most = f"at most {MAX_COST:.2g} are read"
+        yield told(Rule.SIZE, f"one run of it takes {needed:.2g} steps; {most}")

@@ -1,0 +1,1 @@
+"""Bound propagation: intervals, zonotopes, linear relaxations and the backward walk."""

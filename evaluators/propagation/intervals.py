@@ -1,0 +1,138 @@
+"""Interval arithmetic over the canonical graph (IBP, Gowal et al. 2018, arXiv 1810.12715).
+
+With `rounding`, every interval contains the true values in real arithmetic, and `deployed` ones
+also what any float32 run computes (`evaluators/network/deployment.py`); without, the formulas are
+plain and differentiable, for training.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from evaluators.network.affine import AffineMap
+from evaluators.network.deployment import (
+    FLUSHED,
+    LARGEST,
+    ROOM,
+    flushed_error,
+    products_error,
+    run_error,
+)
+from evaluators.network.elementwise import Elementwise
+from evaluators.network.network import Input, MaxPool, Network, Operation, Sum
+from evaluators.numerics.rounding import UNDERFLOW, UNIT, down, gamma, up
+
+
+class Interval(NamedTuple):
+    """All values between two tensors of shape `[batch, *shape]`, entry by entry."""
+
+    lower: Tensor
+    upper: Tensor
+
+    @property
+    def magnitude(self) -> Tensor:
+        """Largest absolute value, entry by entry."""
+        return torch.maximum(self.lower.abs(), self.upper.abs())
+
+    def widened(self, error: Tensor) -> "Interval":
+        """With room for an error on both sides, entry by entry."""
+        return Interval(down(self.lower - error), up(self.upper + error))
+
+    def meet(self, other: "Interval") -> "Interval":
+        """The better bound of two valid intervals, entry by entry; NaN stays NaN."""
+        return Interval(
+            torch.maximum(self.lower, other.lower), torch.minimum(self.upper, other.upper)
+        )
+
+
+def interval_bounds(
+    network: Network,
+    lower: Float[Tensor, "batch *shape"],
+    upper: Float[Tensor, "batch *shape"],
+    rounding: bool = True,
+    deployed: bool = False,
+) -> list[Interval]:
+    """Bounds of every node over the box [lower, upper], in the order of `network.nodes`.
+
+    With `rounding` the network and the box must be float64.
+    """
+    bounds = [Interval(lower, upper)]
+    for node in network.nodes[1:]:
+        parents = [bounds[parent] for parent in node.parents]
+        bounds.append(propagate(node.operation, parents, rounding, deployed=deployed))
+    return bounds
+
+
+def propagate(
+    operation: Operation,
+    parents: list[Interval],
+    rounding: bool = True,
+    *,
+    deployed: bool = False,
+) -> Interval:
+    """Bounds of one operation's result from bounds of its inputs."""
+    if isinstance(operation, AffineMap):
+        return _affine(operation, parents[0], rounding, deployed)
+    result = _propagate(operation, parents, rounding)
+    if not deployed:
+        return result
+    error = run_error(operation, [parent.magnitude for parent in parents])
+    return result if error is None else result.widened(error)
+
+
+def _propagate(operation: Operation, parents: list[Interval], rounding: bool) -> Interval:
+    if isinstance(operation, Elementwise):
+        if rounding:
+            return Interval(*operation.bounds(*parents[0]))
+        return Interval(operation(parents[0].lower), operation(parents[0].upper))
+    if isinstance(operation, MaxPool):
+        return Interval(operation(parents[0].lower), operation(parents[0].upper))
+    if isinstance(operation, Sum):
+        return _sum(parents, rounding)
+    assert isinstance(operation, Input)
+    raise TypeError("The input's bounds are given, not propagated.")
+
+
+def _sum(parents: list[Interval], rounding: bool) -> Interval:
+    lower, upper = parents[0]
+    for other in parents[1:]:
+        lower, upper = lower + other.lower, upper + other.upper
+        if rounding:
+            lower, upper = down(lower), up(upper)
+    return Interval(lower, upper)
+
+
+def _affine(operation: AffineMap, x: Interval, rounding: bool, deployed: bool) -> Interval:
+    if operation.fan_in == 0:
+        lower, upper = operation(x.lower), operation(x.upper)
+        if rounding and operation.bias is not None:
+            lower, upper = down(lower), up(upper)
+        moved = Interval(lower, upper)
+        lost = run_error(operation, [x.magnitude]) if deployed else None
+        return moved if lost is None else moved.widened(lost)
+    middle = (x.lower + x.upper) / 2
+    if not rounding:
+        spread = operation.absolute((x.upper - x.lower) / 2)
+        center = operation(middle)
+        return Interval(center - spread, center + spread)
+    # One product with |W| bounds both what the inputs may vary and what rounding may do to W·middle
+    # and to this product itself: 2γ covers γ with the roundings of these lines to spare. In place,
+    # for the passes over memory cost as much as the products.
+    # What a float32 run may lose is such a share of the same products, and is bounded with them.
+    share = products_error(operation) if deployed else 0.0
+    error = 2 * gamma(operation.fan_in + 4) + share
+    reach = (x.upper - x.lower).mul_((1 + error) / 2).add_(middle.abs(), alpha=error)
+    if deployed:
+        reach.add_(FLUSHED)
+    spread = operation.absolute(reach)
+    center = operation(middle)
+    spread = spread.mul_(1 + error).add_(UNDERFLOW).add_(center.abs(), alpha=8 * UNIT)
+    if deployed:
+        spread.add_(flushed_error(operation))
+        if operation.bias is not None:
+            spread.add_(operation.bias.abs(), alpha=share * ROOM)
+        # `spread` is at least that share of all magnitudes that are summed up.
+        spread = torch.where(spread < share * LARGEST, spread, torch.inf)
+    return Interval(center - spread, center + spread)

@@ -1,0 +1,230 @@
+"""Bounds of a network's nodes and margins, put together from intervals and backward passes."""
+
+from collections.abc import Callable, Iterator
+from math import prod
+
+import torch
+from torch import Tensor
+
+from evaluators.network.affine import AffineMap, Diagonal
+from evaluators.network.elementwise import Elementwise
+from evaluators.network.network import MaxPool, Network, Sum
+from evaluators.numerics.errors import ContradictionError
+from evaluators.propagation.backward import lower_bounds, unit_rows
+from evaluators.propagation.concretization import settle
+from evaluators.propagation.intervals import Interval, propagate
+from evaluators.propagation.places import Place, places
+from evaluators.propagation.relaxation import ADAPTIVE, Relaxation
+from evaluators.propagation.relaxed import Relaxed
+from evaluators.propagation.windows import window_lower_bounds
+from evaluators.question.problem import Norm, Problem
+
+Wanted = Callable[[Network, int], bool]
+"""Whether a node that feeds a non-linearity is bounded by a backward pass too."""
+
+CHUNK_BYTES = 6 * 2**20
+"""Size of the largest tensor of a backward pass: past the caches, larger is not faster."""
+
+
+def interval_relaxation(problem: Problem, relaxation: Relaxation = ADAPTIVE) -> Relaxed:
+    """Intervals of every node (IBP); for l2 and l1 the first layer's by the dual norm."""
+    return _relaxed(problem, relaxation, _first_layer(problem.region.norm))
+
+
+def linear_relaxation(problem: Problem, relaxation: Relaxation = ADAPTIVE) -> Relaxed:
+    """Intervals of every node, those that feed non-linearities tightened by backward passes."""
+    return _relaxed(problem, relaxation, _everywhere)
+
+
+def margins(relaxed: Relaxed, labels: Tensor, to_input: bool) -> Tensor:
+    """Lower bounds of label's logit minus each other's, `[batch, classes - 1]`, classes in order.
+
+    With `to_input` rows are walked to the input; else only to the nearest non-linearity, which
+    is interval propagation with the last linear layers merged.
+    """
+    network, last = relaxed.network, len(relaxed.network.nodes) - 1
+    rows = margin_rows(labels, network.classes)
+    bounds = torch.empty(rows.shape[:2], dtype=rows.dtype, device=rows.device)
+    group = max(1, _row_capacity(network, last) // rows.shape[1])
+
+    def nearest(position: int) -> bool:
+        return not isinstance(network.nodes[position].operation, AffineMap | Sum)
+
+    for first in range(0, len(rows), group):
+        chunk = torch.arange(first, min(first + group, len(rows)), device=rows.device)
+        found = lower_bounds(relaxed, last, rows[chunk], chunk, nearest)
+        if to_input:
+            walked = lower_bounds(relaxed, last, rows[chunk], chunk)
+            found = torch.maximum(found, walked)
+        bounds[chunk] = found
+    return bounds
+
+
+def margin_rows(labels: Tensor, classes: int) -> Tensor:
+    """`[batch, classes - 1, classes]`: +1 at the label, -1 at each other class in turn."""
+    unit = torch.eye(classes, dtype=torch.float64, device=labels.device)
+    others = torch.ones(len(labels), classes, dtype=torch.bool, device=labels.device)
+    others.scatter_(1, labels[:, None], False)
+    rows = unit[labels][:, None] - unit
+    return rows[others].reshape(len(labels), classes - 1, classes)
+
+
+def _everywhere(_network: Network, _position: int) -> bool:
+    """Every node is bounded by a backward pass."""
+    return True
+
+
+def _first_layer(norm: Norm) -> Wanted:
+    """Which nodes IBP bounds by a backward pass: none for a box, else affine ones of the input."""
+
+    def wanted(network: Network, position: int) -> bool:
+        if norm is Norm.LINF:
+            return False
+        while position and isinstance(network.nodes[position].operation, AffineMap):
+            position = network.nodes[position].parents[0]
+        return position == 0
+
+    return wanted
+
+
+def _relaxed(problem: Problem, relaxation: Relaxation, wanted: Wanted) -> Relaxed:
+    assert isinstance(problem.network, Network)
+    network = problem.network.to(torch.float64, problem.x.device)
+    hull = Interval(*problem.region.hull(problem.x))
+    deployed = problem.deployed
+    relaxed = Relaxed(network, problem.x.double(), problem.region, [hull], relaxation, deployed)
+    refinable = _nonlinear_parents(network)
+    for position, node in enumerate(network.nodes[1:], start=1):
+        parents = [relaxed.bounds[parent] for parent in node.parents]
+        relaxed.bounds.append(propagate(node.operation, parents, deployed=deployed))
+        if position in refinable and wanted(network, position):
+            if problem.region.norm is Norm.LINF and _interval_is_exact(network, position):
+                continue
+            relaxed.bounds[position] = _refine(relaxed, position, refinable[position])
+    return relaxed
+
+
+def _nonlinear_parents(network: Network) -> dict[int, Elementwise | MaxPool]:
+    """The nodes whose bounds a relaxation reads, with one of the operations that reads them."""
+    return {
+        node.parents[0]: node.operation
+        for node in network.nodes
+        if isinstance(node.operation, Elementwise | MaxPool)
+    }
+
+
+def _interval_is_exact(network: Network, position: int) -> bool:
+    """Whether interval propagation over a box is already the best bound of a node.
+
+    So it is when only one map between the node and the input mixes entries.
+    """
+    mixing = 0
+    while position:
+        operation = network.nodes[position].operation
+        if not isinstance(operation, AffineMap):
+            return False
+        mixing += (
+            not isinstance(operation, Diagonal) and max(operation.fan_in, operation.fan_out) > 1
+        )
+        position = network.nodes[position].parents[0]
+    return mixing <= 1
+
+
+def _refine(relaxed: Relaxed, position: int, reader: Elementwise | MaxPool) -> Interval:
+    """Tighten the entries of a node about which the operation that reads it is undecided.
+
+    Upper bounds come first: an entry that they decide, such as a ReLU's that is never positive,
+    needs no lower bound of its own.
+    """
+    interval = relaxed.bounds[position]
+    lower, upper = interval.lower.flatten(1).clone(), interval.upper.flatten(1).clone()
+    plan = places(relaxed.network, position)
+    for sign, bound in ((-1.0, upper), (1.0, lower)):
+        if isinstance(reader, MaxPool):
+            undecided = torch.ones_like(lower, dtype=torch.bool)
+        else:
+            undecided = reader.undecided(lower, upper)
+        if plan is None:
+            _refine_by_planes(relaxed, position, undecided, bound, sign)
+        else:
+            _refine_by_windows(relaxed, position, plan, undecided, bound, sign)
+    if bool((lower > upper).any()):
+        name = relaxed.network.nodes[position].name
+        raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
+    return Interval(lower.reshape_as(interval.lower), upper.reshape_as(interval.upper))
+
+
+def _tighten(bound: Tensor, owner: Tensor, entry: Tensor, found: Tensor, sign: float) -> None:
+    """Take lower bounds of `sign` times some entries into account; NaN stays NaN."""
+    better = torch.maximum if sign > 0 else torch.minimum
+    bound[owner, entry] = better(bound[owner, entry], sign * found)
+
+
+def _refine_by_windows(
+    relaxed: Relaxed,
+    position: int,
+    plan: dict[int, Place],
+    undecided: Tensor,
+    bound: Tensor,
+    sign: float,
+) -> None:
+    """Tighten `bound` in place where `undecided`, both `[batch, entries]`."""
+    nodes = relaxed.network.nodes
+    # Rows of one place after another, whose windows see the same lines.
+    channels = nodes[position].shape[0]
+    places_first = undecided.reshape(len(undecided), channels, -1).transpose(1, 2)
+    owner, place, channel = places_first.nonzero(as_tuple=True)
+    entry = channel * places_first.shape[1] + place
+    widest = max(nodes[p].shape[0] * prod(there.size) for p, there in plan.items())
+    step = max(1, CHUNK_BYTES // (8 * widest))
+    for first in range(0, len(owner), step):
+        own, at = owner[first : first + step], entry[first : first + step]
+        found = window_lower_bounds(relaxed, position, plan, own, at, sign)
+        _tighten(bound, own, at, found, sign)
+
+
+def _refine_by_planes(
+    relaxed: Relaxed, position: int, undecided: Tensor, bound: Tensor, sign: float
+) -> None:
+    """Tighten `bound` in place where `undecided`, both `[batch, entries]`."""
+    for examples, index, real in _groups(undecided, _row_capacity(relaxed.network, position)):
+        start, rows, constant = unit_rows(relaxed.network, position, index)
+        found = lower_bounds(relaxed, start, sign * rows, examples, constant=sign * constant)
+        error = relaxed.run_error(position)
+        if start != position and error is not None:
+            found = settle(found, error.flatten(1)[examples[:, None], index])
+        owner = examples[:, None].expand_as(index)[real]
+        _tighten(bound, owner, index[real], found[real], sign)
+
+
+def _groups(undecided: Tensor, capacity: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Cut the undecided entries `[batch, entries]` into groups of examples with equal row counts.
+
+    Yields `(examples [g], index [g, k], real [g, k])`; examples with similar counts go together,
+    and rows that only fill up are not `real`.
+    """
+    counts = undecided.sum(1)
+    order = torch.argsort(counts, descending=True).tolist()
+    counts_list = counts.tolist()
+    order = [example for example in order if counts_list[example]]
+    while order:
+        most = counts_list[order[0]]
+        if most > capacity:
+            example = order.pop(0)
+            places = undecided[example].nonzero()[:, 0]
+            for first in range(0, most, capacity):
+                index = places[None, first : first + capacity]
+                yield (index.new_tensor([example]), index, torch.ones_like(index, dtype=torch.bool))
+            continue
+        size = max(1, capacity // most)
+        members, order = order[:size], order[size:]
+        examples = torch.tensor(members, device=undecided.device)
+        ranks = undecided[examples].to(torch.int8).argsort(dim=1, descending=True, stable=True)
+        real = torch.arange(most, device=undecided.device) < counts[examples, None]
+        yield examples, ranks[:, :most], real
+
+
+def _row_capacity(network: Network, position: int) -> int:
+    """How many rows fit into a chunk on their way from a node to the input."""
+    largest = max(prod(node.shape) for node in network.nodes[: position + 1])
+    return max(2, CHUNK_BYTES // (8 * largest))

@@ -1,0 +1,53 @@
+"""From margins to verdicts: the last step that all bounding methods share."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Status, Verdict
+
+
+def verdicts(problem: Problem, margins: Float64[Tensor, "batch others"]) -> list[Verdict]:
+    """Certified where every margin's proved lower bound is finite and positive, else unknown.
+
+    A margin of exactly zero would allow a tie and is not enough.
+    """
+    least = margins.amin(1)
+    finite = torch.isfinite(margins).all(1)
+    proved = finite & (least > 0)
+    result = []
+    answers = zip(
+        problem.labels.tolist(), least.tolist(), finite.tolist(), proved.tolist(), strict=True
+    )
+    for label, bound, is_finite, is_proved in answers:
+        margin = bound if is_finite else None
+        if is_proved:
+            verdict = Verdict(Status.CERTIFIED, label, problem.region.radius, margin=margin)
+        else:
+            note = "bound too loose" if margin is not None else "bound not finite"
+            verdict = Verdict(Status.UNKNOWN, None, margin=margin, note=note)
+        result.append(verdict)
+    return result
+
+
+def in_batches(
+    problem: Problem, size: int, bound: Callable[[Problem], list[Verdict]]
+) -> list[Verdict]:
+    """Answer a problem in batches that keep the working set near the caches.
+
+    Each example's seconds are its share of its batch's; examples that the time budget of the
+    whole problem no longer allows to begin are unknown.
+    """
+    started, result = time.perf_counter(), []
+    for first in range(0, len(problem), size):
+        part = problem.select(range(first, min(first + size, len(problem))))
+        if time.perf_counter() - started > problem.seconds * len(problem):
+            result += [Verdict(Status.UNKNOWN, None, note="timeout")] * len(part)
+            continue
+        with torch.inference_mode():
+            result += bound(part)
+    return result

@@ -1,0 +1,1 @@
+"""The independent checker: its own arithmetic and its own reader of ONNX files."""

@@ -1,0 +1,1 @@
+"""Drawing noise and counting votes."""

@@ -1,0 +1,117 @@
+"""Votes of the examples of a problem, as procedures ask for them.
+
+Shared noise is drawn once for all examples of a batch; an example's own noise is drawn from a
+stream of its dataset index.
+"""
+
+from collections.abc import Sequence
+from typing import overload
+
+import torch
+from jaxtyping import Float32, Float64, Int64
+from torch import Tensor
+
+from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.question.problem import Problem
+from evaluators.sampling.block import OvertimeError
+from evaluators.sampling.counter import Counter
+from evaluators.sampling.distribution import Distribution
+from evaluators.sampling.noise import ESTIMATION, NoiseStream
+from evaluators.sampling.replica import Moments
+
+
+class NoisyVotes:
+    """The counts of a problem's examples, as a procedure asks for them.
+
+    Arguments:
+        distribution: of the noise.
+        own: whether each example has its own noise, keyed by its index in the dataset.
+        deadline: on the clock `time.perf_counter`.
+    """
+
+    def __init__(
+        self, problem: Problem, distribution: Distribution, own: bool, deadline: float
+    ) -> None:
+        assert isinstance(problem.network, SmoothedNetwork)
+        self._problem, self._distribution, self._own = problem, distribution, own
+        self._counter = Counter(problem.network, problem.x, deadline, problem.devices)
+        self.classes, self.block = problem.classes, self._counter.block
+
+    def __len__(self) -> int:
+        return len(self._problem)
+
+    def count(
+        self, stream: str, rows: Sequence[int], start: int, samples: int
+    ) -> Int64[Tensor, "rows classes"]:
+        """As `Votes.count`."""
+        votes = self._counter.count(self._streams(stream, rows), start, samples).votes
+        return votes.cpu()[list(rows)]
+
+    def moments(
+        self, rows: Sequence[int], given: Int64[Tensor, " rows"], samples: int
+    ) -> tuple[Int64[Tensor, "rows classes"], Float64[Tensor, "2 rows entries"]]:
+        """As `Votes.moments`."""
+        device = self._problem.x.device
+        of_all = torch.zeros(len(self), dtype=torch.int64, device=device)
+        of_all[list(rows)] = given.to(device)
+        streams = self._streams(ESTIMATION, rows)
+        votes, sums = self._counter.count(streams, 0, samples, of_all)
+        return votes.cpu()[list(rows)], sums.cpu()[:, list(rows)]
+
+    def _streams(self, name: str, rows: Sequence[int]) -> list[tuple[NoiseStream, Sequence[int]]]:
+        shape, seed = self._problem.network.input_shape, self._problem.seed
+        if not self._own:
+            return [(NoiseStream(self._distribution, shape, seed, name), rows)]
+        examples = self._problem.examples
+        return [
+            (
+                NoiseStream(self._distribution, shape, seed, f"{name}, example {examples[row]}"),
+                [row],
+            )
+            for row in rows
+        ]
+
+
+@overload
+def count_votes(
+    network: SmoothedNetwork,
+    x: Float32[Tensor, "batch *shape"],
+    noise: NoiseStream,
+    samples: int,
+    deadline: float = ...,
+) -> Int64[Tensor, "batch classes"] | None: ...
+
+
+@overload
+def count_votes(
+    network: SmoothedNetwork,
+    x: Float32[Tensor, "batch *shape"],
+    noise: NoiseStream,
+    samples: int,
+    deadline: float = ...,
+    *,
+    given: Int64[Tensor, " batch"],
+) -> Moments | None: ...
+
+
+def count_votes(
+    network: SmoothedNetwork,
+    x: Float32[Tensor, "batch *shape"],
+    noise: NoiseStream,
+    samples: int,
+    deadline: float = float("inf"),
+    *,
+    given: Int64[Tensor, " batch"] | None = None,
+) -> Int64[Tensor, "batch classes"] | Moments | None:
+    """How often each class wins among `samples` noisy copies of each example.
+
+    Rows sum to less than `samples` where some copies have no winner. With a `given` class for each
+    example the sums of the noise where it wins are returned beside the counts. None when the clock
+    passed `deadline` before all samples were drawn.
+    """
+    try:
+        counter = Counter(network, x, deadline)
+        moments = counter.count([(noise, range(len(x)))], 0, samples, given)
+    except OvertimeError:
+        return None
+    return moments.votes if given is None else moments

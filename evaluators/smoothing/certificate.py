@@ -1,0 +1,171 @@
+"""What a certificate is: a proof, from bounds of class probabilities, that a shift changes nothing.
+
+A certificate asks a distribution for a formula and never knows which one it has before it. Its one
+method decides whether no shift of at most some distance changes the top class; the radius is found
+by bisection over the radii that can be stated, so that every radius returned was itself decided.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from fractions import Fraction
+from typing import ClassVar, final
+
+from evaluators.numerics.rounding import float_above
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import (
+    RESOLUTION,
+    Distribution,
+    Probabilities,
+    Shift,
+    inscribed,
+    outer,
+)
+
+_MOST_STEPS = 10**15
+"""A radius of so many steps is no radius: all noise here has light tails or a bounded support."""
+
+
+class Certificate(ABC):
+    """A way to turn bounds of probabilities into a radius.
+
+    Attributes:
+        name: for notes and records.
+        asks: the formulas of a distribution any one of which it can use.
+        first_order: whether it can use an estimate of the gradient besides probabilities.
+    """
+
+    name: ClassVar[str]
+    asks: ClassVar[tuple[str, ...]]
+    first_order: ClassVar[bool] = False
+
+    @abstractmethod
+    def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
+        """Whether it is proved that none of the shifts changes the top class.
+
+        The noise has scale one and the shift's norm is one of the distribution's own. Rounding
+        never makes this true.
+        """
+
+    def supports(self, distribution: Distribution, norm: Norm) -> bool:
+        """Whether there is a certificate at all for balls of `norm`."""
+        return norm in distribution.norms and any(map(distribution.has, self.asks))
+
+    @final
+    def radius(
+        self,
+        distribution: Distribution,
+        probabilities: Probabilities,
+        scale: Fraction,
+        norm: Norm,
+        dimension: int,
+    ) -> Fraction:
+        """A radius within which the top class cannot change, rounded down; 0 for none.
+
+        Arguments:
+            probabilities: bounds under the noise.
+            scale: of the noise.
+            norm: of the ball.
+            dimension: number of entries of an input.
+        """
+        lower, upper = probabilities
+        # NaN fails; so do 0 and 1, which only rounding can give.
+        if not (0 < upper < lower < 1) or scale <= 0:
+            return Fraction(0)
+        radii = [
+            inscribed(
+                self._own_radius(distribution, probabilities, scale, own, dimension),
+                norm,
+                dimension,
+                own,
+            )
+            for own in distribution.own
+        ]
+        return max(radii)
+
+    def _own_radius(
+        self,
+        distribution: Distribution,
+        probabilities: Probabilities,
+        scale: Fraction,
+        own: Norm,
+        dimension: int,
+    ) -> Fraction:
+        """The largest radius in an own norm that bisection finds to be kept."""
+
+        def kept(steps: int) -> bool:
+            distance = float_above(Fraction(steps, RESOLUTION) / scale)
+            shift = Shift(distance, own, dimension)
+            return self.keeps(distribution, probabilities, shift)
+
+        low, high = 0, max(1, math.floor(scale * RESOLUTION))
+        while high <= _MOST_STEPS and kept(high):
+            low, high = high, 2 * high
+        if high > _MOST_STEPS:
+            return Fraction(0)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if kept(middle) else (low, middle)
+        return Fraction(low, RESOLUTION)
+
+
+class NeymanPearson(Certificate):
+    """The least probability that any base classifier could keep (Cohen et al. 2019, theorem 1).
+
+    The top class has at least `least(p_A)` after the shift, any other at most 1 - `least(1 - p_B)`.
+    Where the distribution's trade-off function is exact this is the best that follows from p_A and
+    p_B alone.
+    """
+
+    name = "neyman-pearson"
+    asks = ("least",)
+
+    def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
+        """Whether the top class's least exceeds any other's most."""
+        top = distribution.least(probabilities.lower, shift)
+        rest = distribution.least(complement(probabilities.upper), shift)
+        # A sum above 1 cannot come of rounding: 1 is a float, and rounding is monotone.
+        return top + rest > 1
+
+
+def complement(p: float) -> float:
+    """1 - p, rounded down, and below 1 unless p is 0."""
+    value = 1.0 - p
+    return math.nextafter(value, 0.0) if Fraction(value) > 1 - Fraction(p) else value
+
+
+def needed(
+    certificate: Certificate,
+    distribution: Distribution,
+    scale: Fraction,
+    norm: Norm,
+    dimension: int,
+    radius: Fraction,
+) -> float:
+    """The least one-sided lower bound, rounded up, that reaches `radius`; inf if none does.
+
+    A bound of at least this gives at least `radius`, up to the float next to it.
+    """
+    shifts = [
+        Shift(float_above(outer(radius, norm, dimension, own) / scale), own, dimension)
+        for own in distribution.own
+    ]
+
+    def bounds(lower: float) -> Probabilities:
+        # The difference is exact: `lower` is at least 1/2.
+        return Probabilities(lower, 1.0 - lower)
+
+    def kept(lower: float) -> bool:
+        return any(certificate.keeps(distribution, bounds(lower), shift) for shift in shifts)
+
+    low, high = 0.5, math.nextafter(1.0, 0.0)
+    if not kept(high):
+        return math.inf
+    while (middle := (low + high) / 2) not in (low, high):
+        low, high = (low, middle) if kept(middle) else (middle, high)
+    # The radius is found by another search; make sure that it sees this too.
+    step = 2.0**-53
+    while high < 1:
+        if certificate.radius(distribution, bounds(high), scale, norm, dimension) >= radius:
+            return high
+        high, step = high + step, 2 * step
+    return math.inf

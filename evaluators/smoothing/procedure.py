@@ -1,0 +1,246 @@
+"""What a sampling procedure is: how many samples to draw, and what the counts then prove.
+
+A procedure sees counts of classes only, never the network: where the counts come from (`Votes`) and
+what radius they give (`Asked`) are others' business. So the same code runs on simulated counts.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from math import ceil, nextafter
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
+
+from evaluators.question.problem import Norm
+from evaluators.sampling.block import OvertimeError
+from evaluators.sampling.distribution import Distribution, Probabilities
+from evaluators.sampling.noise import ESTIMATION, SELECTION
+from evaluators.smoothing.certificate import Certificate, needed
+from evaluators.smoothing.confidence import check_trials
+
+Statistics = tuple[tuple[str, float], ...]
+
+
+@runtime_checkable
+class Votes(Protocol):
+    """Counts of classes among noisy copies of the examples of a batch."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+
+    @property
+    def block(self) -> int:
+        """Samples that are drawn at once: looks at the counts lie at multiples of this."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def count(
+        self, stream: str, rows: Sequence[int], start: int, samples: int
+    ) -> Int64[Tensor, "rows classes"]:
+        """How often each class wins in samples `start` to `start + samples`, on the CPU.
+
+        Raises:
+            OvertimeError: the time budget is used up.
+        """
+
+    def moments(
+        self, rows: Sequence[int], given: Int64[Tensor, " rows"], samples: int
+    ) -> tuple[Int64[Tensor, "rows classes"], Float64[Tensor, "2 rows entries"]]:
+        """Counts of the first `samples` of the estimation stream, and sums of noise.
+
+        The sums are of the noise, of scale one, over the samples where each example's `given`
+        class wins; over samples of even number first, over those of odd number second.
+        """
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What probabilities are good for: the radius they give, and the one that was asked about."""
+
+    certificate: Certificate
+    distribution: Distribution
+    scale: Fraction
+    norm: Norm
+    dimension: int
+    radius: Fraction
+
+    @cached_property
+    def needed(self) -> float:
+        """The least one-sided bound that gives the radius asked about; inf if none does."""
+        return needed(
+            self.certificate,
+            self.distribution,
+            self.scale,
+            self.norm,
+            self.dimension,
+            self.radius,
+        )
+
+    def certified(self, probabilities: Probabilities) -> Fraction:
+        """The radius of a pair of bounds; 0 for none."""
+        return self.certificate.radius(
+            self.distribution, probabilities, self.scale, self.norm, self.dimension
+        )
+
+    def reached(self, probabilities: Probabilities) -> bool:
+        """Whether a pair of bounds gives the radius asked about."""
+        return self.certified(probabilities) >= self.radius
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What is known about one example's class probabilities.
+
+    Attributes:
+        prediction: the class that the selection samples chose.
+        n: estimation samples that the bounds refer to.
+        count: those that gave the prediction.
+        runner_up: the largest count of another class.
+        probabilities: bounds that hold together, except with the failure probability.
+        statistics: what else the bounds were computed from.
+        note: why sampling ended before the radius was decided, else empty.
+        moments: sums of noise, `[2, entries]`, where the certificate asks for them.
+    """
+
+    prediction: int
+    n: int
+    count: int
+    runner_up: int
+    probabilities: Probabilities
+    statistics: Statistics = ()
+    note: str = ""
+    moments: Float64[Tensor, "2 entries"] | None = None
+
+
+@dataclass(frozen=True)
+class Procedure(ABC):
+    """A way to spend samples.
+
+    Attributes:
+        n0: samples that select the class.
+        n: the most further samples that bound its probability.
+        failure_probability: chance that an example's bounds are wrong.
+        sides: 1 bounds the class's probability; 2 bounds those of the other classes too.
+        moments: whether sums of noise come with the counts, as first-order certificates need; their
+            bounds are about a number of samples that none of the samples has chosen.
+    """
+
+    moments: ClassVar[bool] = False
+
+    n0: int
+    n: int
+    failure_probability: float
+    sides: int = 1
+
+    def __post_init__(self) -> None:
+        check_trials(0, self.n0, self.failure_probability)
+        check_trials(0, self.n, self.failure_probability)
+        if self.sides not in (1, 2):
+            raise ValueError(f"Bounds have 1 or 2 sides, not {self.sides}.")
+
+    @abstractmethod
+    def __call__(self, votes: Votes, asked: Asked, moments: bool = False) -> list[Estimate | None]:
+        """An estimate of each example, in order; None where time ran out.
+
+        Raises:
+            ValueError: `moments` were asked for and this procedure has none.
+        """
+
+    @property
+    def own_share(self) -> float:
+        """Failure probability of the bound of the selected class."""
+        return self.failure_probability / self.sides
+
+    def other_share(self, classes: int) -> float:
+        """Failure probability of the bound of each other class (Bonferroni)."""
+        return self.failure_probability / 2 / max(1, classes - 1)
+
+
+class Tally(NamedTuple):
+    """What has been counted of one example so far.
+
+    Attributes:
+        prediction: the class that the selection samples chose.
+        selected: selection samples that gave it.
+        drawn: estimation samples so far.
+        won: those that gave the prediction.
+        runner_up: the largest count of another class among them.
+    """
+
+    prediction: int
+    selected: int
+    drawn: int
+    won: int
+    runner_up: int
+
+
+Look = Callable[[Tally], Estimate | None]
+"""Whether the counts of one example are enough: its estimate, or None to go on."""
+
+
+@dataclass(frozen=True)
+class Stepwise(Procedure):
+    """A procedure that looks at the counts at times fixed in advance, and may stop at each."""
+
+    @abstractmethod
+    def look(self, asked: Asked, votes: Votes) -> Look:
+        """The rule by which an example stops; at `n` samples it always does."""
+
+    def __call__(self, votes: Votes, asked: Asked, moments: bool = False) -> list[Estimate | None]:
+        """Bounds from as many samples as each example needs; examples do not meet each other."""
+        if moments:
+            raise ValueError("This procedure has no sums of noise for a first-order certificate.")
+        estimates: list[Estimate | None] = [None] * len(votes)
+        look, active, start = self.look(asked, votes), list(range(len(votes))), 0
+        try:
+            chosen = votes.count(SELECTION, active, 0, self.n0)
+            top = chosen.argmax(1)
+            selected = chosen.gather(1, top[:, None])[:, 0]
+            counts = torch.zeros_like(chosen)
+            for end in looks(self.n, votes.block):
+                counts[active] += votes.count(ESTIMATION, active, start, end - start)
+                won, others = counts.gather(1, top[:, None])[:, 0], largest_other(counts, top)
+                for row in active:
+                    of_row = (int(values[row]) for values in (won, others))
+                    tally = Tally(int(top[row]), int(selected[row]), end, *of_row)
+                    estimates[row] = look(tally)
+                active = [row for row in active if estimates[row] is None]
+                start = end
+                if not active:
+                    break
+        except OvertimeError:
+            pass  # those that have stopped keep what they have; the others have None
+        return estimates
+
+
+def looks(n: int, block: int) -> Iterator[int]:
+    """Numbers of samples at which to look: multiples of `block` that grow by a tenth, then `n`."""
+    end = min(block, n)
+    while end < n:
+        yield end
+        end = min(max(end + block, ceil(end * 11 / 10 / block) * block), n)
+    yield n
+
+
+def one_sided(lower: float) -> Probabilities:
+    """What a lower bound of the class says about any other: at most one minus it, rounded up."""
+    # From 1/2 on the difference is exact; below, its rounding is made good.
+    upper = 1.0 - lower
+    return Probabilities(lower, upper if lower >= 0.5 else min(1.0, nextafter(upper, 2.0)))
+
+
+def two_sided(lower: float, other: float) -> Probabilities:
+    """Both bounds; the probabilities sum to at most one, so the better of two upper bounds."""
+    return Probabilities(lower, min(other, one_sided(lower).upper))
+
+
+def largest_other(counts: Int64[Tensor, "rows classes"], chosen: Int64[Tensor, " rows"]) -> Tensor:
+    """The largest count of a class that was not chosen, `[rows]`; 0 if there is one class."""
+    return counts.scatter(1, chosen[:, None], 0).amax(1)

@@ -1,0 +1,94 @@
+"""One example at a time: its network unrolled, and what is asked of it as rows."""
+
+from dataclasses import dataclass
+
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from evaluators.network.maxima import without_max_pools
+from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
+from evaluators.propagation.linear_bounds import margin_rows
+from evaluators.question.certificate import Certificate, LayerBounds
+from evaluators.question.problem import Ball, Box, Problem, Region
+from evaluators.unrolled.ascent import Rates
+from evaluators.unrolled.domains import Leaf
+from evaluators.unrolled.evidence import tables
+from evaluators.unrolled.unit_lines import UnitLines
+from evaluators.unrolled.unrolled import Rows, Unrolled
+from evaluators.unrolled.unrolling import Unrolling
+
+TOLERANCE = 2e-3
+"""Of the ascents on intermediate bounds: most of what they gain, they gain in the first steps."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """The unrolled network around the only example of a problem.
+
+    Attributes:
+        problem: the question.
+        x: the example in float64, `[1, *shape]`.
+        unrolled, lines: the network around it.
+        goals: margins of the label over each other class, classes in order.
+        layers: the bounds of all elementwise nodes, by position, and what proves them.
+    """
+
+    problem: Problem
+    x: Tensor
+    unrolled: Unrolled
+    lines: UnitLines
+    goals: Rows
+    layers: dict[int, LayerBounds]
+
+    @classmethod
+    def of(cls, problem: Problem, steps: int, deadline: Deadline) -> "Around":
+        """Unroll; intermediate bounds by an ascent of at most so many steps.
+
+        Raises:
+            UnrollingError: it cannot be unrolled within time and memory.
+        """
+        assert isinstance(problem.network, Network)
+        network = without_max_pools(problem.network).to(torch.float64, "cpu")
+        x = problem.x.double().cpu()
+        layers: dict[int, LayerBounds] = {}
+        rates = Rates(steps, tolerance=TOLERANCE)
+        complete = problem.evidence
+        unrolling = Unrolling(
+            network, x, problem.region, rates, deadline, layers, complete, problem.deployed
+        )
+        unrolled = unrolling()
+        margins = margin_rows(problem.labels.cpu(), network.classes)[0]
+        goals = unrolled.express(len(network.nodes) - 1, csr_array(margins.numpy()))
+        return cls(problem, x, unrolled, UnitLines.of(unrolled.layers), goals, layers)
+
+    @property
+    def region(self) -> Region:
+        """What may be perturbed."""
+        return self.problem.region
+
+    def certificate(self, leaves: list[Leaf]) -> Certificate | None:
+        """The evidence of a proof by these leaves.
+
+        None where none is wanted, or where the network is not piecewise linear.
+        """
+        if not self.problem.evidence or not bool(self.lines.optimizable.all()):
+            return None
+        label, region = int(self.problem.labels[0]), self.region
+        ball = isinstance(region, Ball)
+        return Certificate(
+            norm=region.norm.value if ball else "box",
+            radius=region.radius,
+            low=region.low if isinstance(region, Ball) else 0.0,
+            high=region.high if isinstance(region, Ball) else 1.0,
+            label=label,
+            classes=self.problem.classes,
+            x=self.problem.x[0].float().cpu().numpy() if ball else None,
+            box_lower=region.lower[0].cpu().numpy() if isinstance(region, Box) else None,
+            box_upper=region.upper[0].cpu().numpy() if isinstance(region, Box) else None,
+            layers=tuple(bounds for _, bounds in sorted(self.layers.items())),
+            **tables(
+                leaves, [c for c in range(self.problem.classes) if c != label], len(self.lines.leak)
+            ),
+        )

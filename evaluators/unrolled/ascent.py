@@ -1,0 +1,140 @@
+"""Projected gradient ascent on slopes and multipliers, in float32: it only searches.
+
+What it returns is a choice of slopes and multipliers; any choice gives a bound, and `_proof.py`
+computes the one that counts.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from evaluators.numerics.deadline import Deadline
+from evaluators.unrolled.system import System
+from evaluators.unrolled.unit_lines import Bounds, UnitLines
+
+FIRST, SECOND = 0.9, 0.999
+"""Decay of Adam's two moments (Kingma and Ba 2015, arXiv 1412.6980)."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Steps of the ascent, and their lengths.
+
+    Attributes:
+        steps: gradient steps; the bound is computed once more than that.
+        slope, beta: first step of slopes and of multipliers.
+        decay: of the steps.
+        tolerance: share of the bounds' mean size; a step that gains less on average is the last.
+    """
+
+    steps: int
+    slope: float = 0.25
+    beta: float = 0.1
+    decay: float = 0.85
+    tolerance: float = 0.0
+
+
+class Ascent(NamedTuple):
+    """The best that was met for each row.
+
+    Attributes:
+        bounds: `[rows]`.
+        slopes, betas: what gave them, `[rows, units]`; betas is None without splits.
+    """
+
+    bounds: Tensor
+    slopes: Tensor
+    betas: Tensor | None
+
+
+class _Adam:
+    """Adam's step for one tensor."""
+
+    def __init__(self, like: Tensor) -> None:
+        self.mean, self.square = torch.zeros_like(like), torch.zeros_like(like)
+        self.count = 0
+
+    def step(self, gradient: Tensor) -> Tensor:
+        """The direction, about one in size."""
+        self.count += 1
+        self.mean.mul_(FIRST).add_(gradient, alpha=1 - FIRST)
+        self.square.mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
+        scale = (1 - SECOND**self.count) ** 0.5 / (1 - FIRST**self.count)
+        direction: Tensor = self.mean / (self.square.sqrt() + 1e-8) * scale
+        return direction
+
+
+def ascend(
+    system: System,
+    lines: UnitLines,
+    columns: Tensor,
+    constant: Tensor,
+    slopes: Tensor,
+    rates: Rates,
+    deadline: Deadline,
+    signs: Tensor | None = None,
+    betas: Tensor | None = None,
+    within: Bounds | None = None,
+) -> Ascent:
+    """Raise the bounds of rows; stops early when the time is up or all are positive.
+
+    Args:
+        system, lines: the network.
+        columns, constant: the rows `[rows, inputs + units]` and `[rows]`, kept.
+        slopes: to start from, `[rows, units]`; of curves the parameters of lines.
+        rates: how far.
+        deadline: when to stop.
+        signs, betas: splits and multipliers to start from, `[rows, units]`, or neither.
+        within: narrower bounds of the units.
+    """
+    choice = lines.choice(slopes, signs, betas, within)
+    leak, curved = lines.leak.nan_to_num(0.0).to(slopes), lines.curved
+    slopes = torch.where(curved, slopes, choice.slopes) if lines.curves else choice.slopes
+    choice = lines.follow(choice, slopes, choice.pulls)
+    movable = (choice.free > 0) | curved
+    best = Ascent(constant.new_full(constant.shape, -torch.inf), slopes, betas)
+    adam, adam_beta = _Adam(slopes), _Adam(slopes)
+    length = 1.0
+    for step in range(rates.steps + 1):
+        work = columns.clone()
+        bounds, used = system.backward(work, constant, choice)
+        before, best = best, _better(best, Ascent(bounds, slopes, betas))
+        if step == rates.steps or deadline.passed or _finished(before, best, rates.tolerance):
+            break
+        z, _ = system.forward(work, used, choice)
+        gradient = choice.gradient(work[:, system.inputs :], z)
+        slopes = slopes + adam.step(gradient) * (rates.slope * length)
+        slopes = torch.where(movable, torch.maximum(slopes, leak).clamp_(max=1), slopes)
+        pulls = choice.pulls
+        if signs is not None and betas is not None:
+            move = adam_beta.step(z.mul_(signs).neg_()) * (rates.beta * length)
+            betas = (betas + move).clamp_(min=0)
+            pulls = betas * signs
+        choice = lines.follow(choice, slopes, pulls)
+        length *= rates.decay
+    return best
+
+
+def _finished(before: Ascent, best: Ascent, tolerance: float) -> bool:
+    """Whether all rows are positive, or the last step hardly raised them."""
+    if bool((best.bounds > 0).all()):
+        return True
+    gain = float((best.bounds - before.bounds).mean())
+    return bool(tolerance) and gain < tolerance * float(best.bounds.abs().mean())
+
+
+def _better(best: Ascent, now: Ascent) -> Ascent:
+    """Row by row the better of two; NaN is never better."""
+    won = now.bounds > best.bounds
+    if bool(won.all()):
+        return now
+    betas = best.betas
+    if betas is not None and now.betas is not None:
+        betas = torch.where(won[:, None], now.betas, betas)
+    return Ascent(
+        torch.where(won, now.bounds, best.bounds),
+        torch.where(won[:, None], now.slopes, best.slopes),
+        betas,
+    )

@@ -1,0 +1,147 @@
+"""The bound that counts: float64, lowered by all that rounding may have done to it.
+
+Write v for the true inputs and units at any point of the region, M_j for the largest |v_j|, and
+size_i = Σ_j |W_ij| M_j + |b_i| for a unit's pre-activation. The pass keeps a computed linear
+function r·v + c; replacing a layer's units changes its value, besides what relaxing them
+lowers it by, by at most
+
+- `lost_i` times |through_i| (the rows themselves are that inexact, see `_unrolled.py`),
+- 2u (|a_i·line_i| + |beta_i|) size_i for the products `through_i`,
+- γ times (|r|·M + |c| + Σ |through_i| size_i + Σ |a_i||offset_i|) for the matrix product, in any
+  order of summation.
+
+|r|·M + |c| is at most its first value plus all Σ |through_i| size_i + Σ |a_i||offset_i| before, so
+that one sum S over all layers, times γ of the number of all terms, bounds everything.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from evaluators.numerics.rounding import UNDERFLOW, gamma
+from evaluators.propagation.concretization import least_over_ball, least_over_box, settle
+from evaluators.propagation.intervals import Interval
+from evaluators.question.problem import Region
+from evaluators.unrolled.unit_lines import Bounds, Choice, UnitLines
+from evaluators.unrolled.unrolled import Rows, Unrolled
+
+ROOM = 1e-9
+"""Bounds are widened by this share, so that another order of summation can prove them too."""
+
+AT_ONCE = 2**24
+"""Largest number of coefficients in one pass."""
+
+
+def stored(slopes: Tensor, lines: UnitLines) -> Tensor:
+    """Slopes rounded to float16, the precision of certificates, inside what is allowed.
+
+    A proof uses these, so that its certificate is about the same numbers.
+    """
+    # In float64: the float32 next to a leak may lie below it, and the line then crosses the kink.
+    leak = lines.leak.nan_to_num(0.0).to(slopes.device)
+    short = torch.maximum(slopes.double().clamp(max=1), leak).half()
+    raised = torch.nextafter(short, torch.ones_like(short))
+    return torch.where(short.double() < leak, raised, short)
+
+
+def prove(
+    unrolled: Unrolled,
+    lines: UnitLines,
+    rows: Rows,
+    x: Tensor,
+    region: Region,
+    slopes: Tensor,
+    signs: Tensor | None = None,
+    betas: Tensor | None = None,
+    within: Bounds | None = None,
+) -> Tensor:
+    """Lower bounds `[rows]` of rows over the region and the rows' splits, in real arithmetic.
+
+    Args:
+        unrolled: the network's layers that the rows reach over: as many as they have columns for.
+        lines: of those layers' units.
+        rows: about the network, with what rounding lost in them.
+        x, region: float64 example `[1, *shape]` and its region.
+        slopes, signs, betas: float16 or more, `[rows, units]`, slopes also `[1, units]` for all
+            rows; see `UnitLines.choice`.
+        within: narrower bounds of the units, valid on each row's part of the region.
+    """
+    count, result = max(1, AT_ONCE // rows.weight.shape[1]), []
+    for first in range(0, len(rows), count):
+        part = slice(first, first + count)
+        split = None if signs is None else signs[part]
+        inside = None if within is None else Bounds(*(bound[part] for bound in within))
+        its = slopes if len(slopes) == 1 else slopes[part]
+        choice = lines.choice(its.double(), split, betas_of(betas, part), inside)
+        found = planes(unrolled, rows.select(part), choice)
+        result.append(least(unrolled, found, x, region))
+    return torch.cat(result) if result else rows.bias
+
+
+class Planes(NamedTuple):
+    """Linear functions of the input: weight · x + bias.
+
+    Attributes:
+        weight: float64 `[rows, inputs]`.
+        bias: float64 `[rows]`.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+
+def least(unrolled: Unrolled, found: Planes, x: Tensor, region: Region) -> Tensor:
+    """Lower bounds `[rows]` of planes over the region."""
+    shaped = found.weight.reshape(1, -1, *x.shape[1:])
+    value, slack = least_over_ball(shaped, x, region, unrolled.bounds[0])
+    return settle(found.bias + value[0], slack[0])
+
+
+def betas_of(betas: Tensor | None, part: slice) -> Tensor | None:
+    """Some rows' multipliers in float64; negative ones, which would prove nothing, are none."""
+    return None if betas is None else betas[part].double().clamp(min=0)
+
+
+def prove_at_once(unrolled: Unrolled, rows: Rows) -> Tensor:
+    """Lower bounds `[rows]` by the range of each unit alone: better where lines are loose."""
+    ranges = [Interval(*(bound.flatten() for bound in unrolled.bounds[0]))]
+    ranges += [Interval(*la.function.bounds(la.lower, la.upper)) for la in unrolled.layers]
+    box = Interval(*(torch.cat(ends)[None] for ends in zip(*ranges, strict=True)))
+    value, slack = least_over_box(rows.weight[None], box)
+    return settle(rows.bias + value[0], slack[0] + rows.lost)
+
+
+def planes(unrolled: Unrolled, rows: Rows, choice: Choice) -> Planes:
+    """Planes below rows over the region and their splits, as exact as they are written."""
+    columns, constant = rows.weight.clone(), rows.bias
+    magnitudes = unrolled.magnitudes()[: columns.shape[1]]
+    total = columns.abs() @ magnitudes + constant.abs()
+    lost, terms = rows.lost.clone(), 8
+    n = unrolled.inputs
+    layers = [layer for layer in unrolled.layers if layer.first < columns.shape[1]]
+    largest = magnitudes.max()
+    for layer in reversed(layers):
+        first, last = layer.first, layer.first + len(layer)
+        here = slice(first - n, last - n)
+        a = columns[:, first:last]
+        line = torch.where(a >= 0, choice.slopes[:, here], choice.chords[..., here])
+        offset = choice.offsets[..., here].expand_as(a)
+        if choice.floors is not None:
+            offset = torch.where(a >= 0, choice.floors[..., here], offset)
+        else:
+            offset = torch.where(a >= 0, 0.0, offset)
+        through = a * line
+        reach = through.abs()
+        if choice.pulls is not None:
+            reach = reach + choice.pulls[:, here].abs()
+            through = through - choice.pulls[:, here]
+        size = layer.sizes(magnitudes)
+        total = total + reach @ size + (a * offset).abs().sum(1)
+        lost = lost + reach @ layer.rows.lost
+        constant = constant + through @ layer.rows.bias + (a * offset).sum(1)
+        columns[:, :first].addmm_(through, layer.rows.weight)
+        largest = torch.maximum(largest, size.max())
+        terms += len(layer) + 16
+    slack = lost + total * (4 * gamma(terms + n))
+    return Planes(columns[:, :n], settle(constant, slack + UNDERFLOW * largest * terms))

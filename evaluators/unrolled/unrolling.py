@@ -1,0 +1,293 @@
+"""Unrolling a network around an example: bounds and units of every layer, from the input up.
+
+Entries that intervals leave undecided (and zonotopes, where inputs are few and no evidence is
+wanted: it has no place for them) are written out as rows over the earlier units; their bounds are
+CROWN's, then those of optimised slopes (α-CROWN, Xu et al. 2021, arXiv 2011.13824), the better of
+all. What is still undecided becomes units.
+"""
+
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from evaluators.network.affine import AffineMap
+from evaluators.network.elementwise import Elementwise
+from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
+from evaluators.numerics.errors import ContradictionError
+from evaluators.propagation.intervals import Interval, propagate
+from evaluators.propagation.zonotope import Zonotopes
+from evaluators.question.certificate import LayerBounds
+from evaluators.question.problem import Region
+from evaluators.unrolled.ascent import Rates, ascend
+from evaluators.unrolled.proof import ROOM, prove, stored
+from evaluators.unrolled.system import System
+from evaluators.unrolled.unit_lines import UnitLines
+from evaluators.unrolled.unrolled import Layer, Rows, Unrolled
+
+ROWS_AT_ONCE = 512
+"""Rows whose bounds are computed together."""
+
+NEAR = 64
+"""Rows of one neighbourhood: more share more, fewer depend on less."""
+
+LOCAL = 0.5
+"""Share of nonzero coefficients below which rows have neighbourhoods."""
+
+PATIENCE = 0.25
+"""Share of the tolerance for an ascent with curves, whose first steps gain less than later ones."""
+
+MOST_COEFFICIENTS = 2**27
+"""Largest number of coefficients of an unrolled network (1 GB in float64)."""
+
+MOST_PRODUCTS = 2**26
+"""Largest number of products of a network whose matrices are written out (1 GB as sparse ones)."""
+
+
+class UnrollingError(Exception):
+    """The network cannot be unrolled within time and memory; the message says why."""
+
+
+@dataclass
+class Unrolling:
+    """The work of unrolling one network around one example.
+
+    Attributes:
+        network: in float64 on the CPU, without max-pooling.
+        x, region: the example `[1, *shape]` in float64, and its region.
+        rates: of the ascent on intermediate bounds.
+        deadline: past it, the unrolling fails.
+        evidence: of the bounds, by elementwise node; collected if it is not None.
+        complete: whether the evidence has to prove every bound; else zonotopes may decide entries.
+        deployed: whether bounds hold for the values of float32 runs, too.
+    """
+
+    network: Network
+    x: Tensor
+    region: Region
+    rates: Rates
+    deadline: Deadline
+    evidence: dict[int, LayerBounds] | None = None
+    complete: bool = True
+    deployed: bool = False
+    result: Unrolled = field(init=False)
+    _final: set[int] = field(default_factory=lambda: {0})
+
+    def __call__(self) -> Unrolled:
+        """Bounds of every node, and all layers.
+
+        Raises:
+            UnrollingError: it is too large, too many neurons are undecided, or the time is up.
+        """
+        if _products(self.network) > MOST_PRODUCTS:
+            raise UnrollingError("network too large to be unrolled")
+        first = [Interval(*self.region.hull(self.x))]
+        self.result = Unrolled(self.network, first, deployed=self.deployed)
+        bounds = self.result.bounds
+        zonotopes = None
+        if not self.complete:
+            zonotopes = Zonotopes.of(self.network, bounds[0], deployed=self.deployed)
+        for position, node in enumerate(self.network.nodes[1:], start=1):
+            if isinstance(node.operation, Elementwise):
+                self._bound(node.parents[0], position, node.operation, zonotopes)
+            parents = [bounds[p] for p in node.parents]
+            bounds.append(propagate(node.operation, parents, deployed=self.deployed))
+            if zonotopes is not None:
+                zonotopes.step(position, bounds)
+        return self.result
+
+    def _bound(
+        self, position: int, reader: int, function: Elementwise, zonotopes: Zonotopes | None
+    ) -> None:
+        """Tighten a pre-activation's bounds and make its layer.
+
+        The input's bounds are exact, and those that an earlier function's layer was made with
+        stay: every function that reads a node is undecided about the entries that its layer has.
+        """
+        interval = self.result.bounds[position]
+        cheap = zonotopes.interval(position) if zonotopes else None
+        if cheap is not None and position not in self._final:
+            interval = interval.meet(cheap)
+        task = _Task(self, position, function, *(bound.flatten() for bound in interval))
+        if position in self._final:
+            task.keep()
+        else:
+            task.run()
+            self._final.add(position)
+        shape = interval.lower.shape
+        self.result.bounds[position] = Interval(
+            task.lower.reshape(shape), task.upper.reshape(shape)
+        )
+        if self.evidence is not None:
+            self.evidence[reader] = task.evidence()
+        entries = function.undecided(task.lower, task.upper).nonzero()[:, 0]
+        if len(entries):
+            rows = task.rows_of(entries)
+            lower, upper = task.lower[entries], task.upper[entries]
+            self.result.layers.append(Layer(reader, function, entries, rows, lower, upper))
+
+
+class _Task:
+    """Bounds of the entries of one node."""
+
+    def __init__(
+        self, work: Unrolling, position: int, function: Elementwise, lower: Tensor, upper: Tensor
+    ) -> None:
+        self.work, self.position, self.function = work, position, function
+        self.lower, self.upper = lower, upper
+        self.lines = UnitLines.of(work.result.layers)
+        self.kept: list[tuple[Tensor, Rows]] = []
+        self.proofs: list[tuple[Tensor, float, Tensor]] = []
+
+    def run(self) -> None:
+        """Bound all undecided entries, a part at a time."""
+        self.lower = self.lower - (1 + self.lower.abs()) * ROOM
+        self.upper = self.upper + (1 + self.upper.abs()) * ROOM
+        entries = self.function.undecided(self.lower, self.upper).nonzero()[:, 0]
+        self._require_modest(0)
+        for part in torch.split(entries, ROWS_AT_ONCE):
+            if self.work.deadline.passed:
+                raise UnrollingError("timeout")
+            rows = self._express(part)
+            if self.work.result.layers or not self._interval_is_exact():
+                part, rows = self._tighten(part, rows, None)
+                if len(part) and len(self.lines.leak):
+                    part, rows = self._tighten(part, rows, self.work.rates)
+            self.kept.append((part, rows))
+            self._require_modest(sum(len(kept) for kept, _ in self.kept))
+
+    def keep(self) -> None:
+        """Write out all undecided entries; their bounds stay."""
+        entries = self.function.undecided(self.lower, self.upper).nonzero()[:, 0]
+        for part in torch.split(entries, ROWS_AT_ONCE):
+            if self.work.deadline.passed:
+                raise UnrollingError("timeout")
+            self.kept.append((part, self._express(part)))
+            self._require_modest(sum(len(kept) for kept, _ in self.kept))
+
+    def _interval_is_exact(self) -> bool:
+        """Over a box, intervals through one affine map lose nothing."""
+        node = self.work.network.nodes[self.position]
+        first = isinstance(node.operation, AffineMap) and node.parents[0] == 0
+        return first and self.work.region.norm == "linf"
+
+    def _require_modest(self, rows: int) -> None:
+        result = self.work.result
+        size = sum(len(la) * la.first for la in result.layers) + rows * result.columns
+        if size > MOST_COEFFICIENTS:
+            raise UnrollingError("too many undecided neurons")
+
+    def _express(self, entries: Tensor) -> Rows:
+        """Rows for single entries."""
+        count = len(entries)
+        units = (np.ones(count), (np.arange(count), entries.numpy()))
+        return self.work.result.express(
+            self.position, csr_array(units, shape=(count, len(self.lower)))
+        )
+
+    def _tighten(self, entries: Tensor, rows: Rows, rates: Rates | None) -> tuple[Tensor, Rows]:
+        """Improve the bounds of entries; what is still undecided goes on."""
+        local = bool((rows.weight != 0).double().mean() < LOCAL)
+        size = NEAR if local else ROWS_AT_ONCE
+        for near in torch.split(_by_place(rows, self.work.result.inputs), size):
+            self._tighten_near(entries[near], rows.select(near), rates)
+        if bool((self.lower > self.upper).any()):
+            name = self.work.network.nodes[self.position].name
+            raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
+        left = self.function.undecided(self.lower[entries], self.upper[entries])
+        return entries[left], rows.select(left)
+
+    def _tighten_near(self, entries: Tensor, rows: Rows, rates: Rates | None) -> None:
+        """Improve the bounds of entries that depend on much the same."""
+        part = self.work.result.around(rows)
+        x = self.work.x.flatten()[None, part.inputs]
+        lines = self.lines.select(part.units)
+        for sign in (1.0, -1.0):
+            signed = part.rows.times(sign)
+            slopes = self._slopes(part.unrolled, lines, signed, x, rates)
+            found = prove(part.unrolled, lines, signed, x, self.work.region, slopes)
+            found = found - (1 + found.abs()) * ROOM
+            bound = self.lower if sign > 0 else -self.upper
+            better = found > bound[entries]
+            places = entries[better]
+            if sign > 0:
+                self.lower[places] = found[better]
+            else:
+                self.upper[places] = -found[better]
+            if self.work.evidence is not None:
+                every = stored(self.lines.start.expand(len(places), -1), self.lines)
+                every = every.clone()
+                every[:, part.units] = slopes.expand(len(found), -1)[better]
+                self.proofs.append((places, sign, every))
+
+    def _slopes(
+        self, unrolled: Unrolled, lines: UnitLines, rows: Rows, x: Tensor, rates: Rates | None
+    ) -> Tensor:
+        """CROWN's slopes `[1, units]`, or the best that an ascent finds, `[rows, units]`."""
+        if rates is None or self.work.deadline.passed:
+            return stored(lines.start[None], lines)
+        if lines.curves:
+            rates = replace(rates, tolerance=PATIENCE * rates.tolerance)
+        found = ascend(
+            System.of(unrolled, x, self.work.region),
+            lines,
+            rows.weight.float(),
+            rows.bias.float(),
+            lines.start.float().expand(len(rows), -1),
+            rates,
+            self.work.deadline,
+        )
+        return stored(found.slopes, lines)
+
+    def rows_of(self, entries: Tensor) -> Rows:
+        """The rows of those entries that stayed undecided, all of them kept."""
+        parts = [rows for _, rows in self.kept]
+        known = torch.cat([part for part, _ in self.kept])
+        place = torch.searchsorted(known, entries)
+        joined = Rows(
+            torch.cat([rows.weight for rows in parts]),
+            torch.cat([rows.bias for rows in parts]),
+            torch.cat([rows.lost for rows in parts]),
+        )
+        return joined if len(known) == len(entries) else joined.select(place)
+
+    def evidence(self) -> LayerBounds:
+        """The bounds, and the last proof of each that has one."""
+        units = len(self.lines.leak)
+        latest: dict[tuple[int, float], Tensor] = {}
+        if not units:
+            # Exact already, and rows all the same: clipping starts from them.
+            entries = self.function.undecided(self.lower, self.upper).nonzero()[:, 0]
+            none = torch.zeros(len(entries), 0).half()
+            self.proofs += [(entries, sign, none) for sign in (1.0, -1.0)]
+        for entries, sign, slopes in self.proofs:
+            for entry, row in zip(entries.tolist(), slopes, strict=True):
+                latest[entry, sign] = row
+        rows = torch.stack(list(latest.values())) if latest else torch.zeros(0, units).half()
+        return LayerBounds(
+            lower=self.lower.numpy(),
+            upper=self.upper.numpy(),
+            rows=np.array([entry for entry, _ in latest], dtype=np.int64),
+            signs=np.array([sign for _, sign in latest], dtype=np.int8),
+            slopes=rows.numpy(),
+        )
+
+
+def _products(network: Network) -> int:
+    """Nonzero entries of all affine maps, at most."""
+    return sum(
+        max(1, node.operation.fan_in) * prod(node.shape)
+        for node in network.nodes
+        if isinstance(node.operation, AffineMap)
+    )
+
+
+def _by_place(rows: Rows, inputs: int) -> Tensor:
+    """An order of rows in which neighbours depend on much the same inputs."""
+    weight = rows.weight[:, :inputs].abs()
+    place = torch.arange(inputs, dtype=weight.dtype)
+    return torch.argsort(weight @ place / weight.sum(1).clamp(min=1e-300), stable=True)

@@ -1,0 +1,1 @@
+"""The board: evaluations ranked, flagged and decided upon."""

@@ -1,0 +1,156 @@
+"""The board from the files of a checkout, each read by itself: what is broken costs itself only.
+
+A submission's manifest, results, fingerprints and the decisions about it are left out when they
+cannot be read, with a sentence that names them; the rest of the board is made without them.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from leaderboard.board.board import Board, assemble
+from leaderboard.board.decisions import Decisions, read_decisions
+from leaderboard.board.fingerprints import Checks, read_checks
+from leaderboard.board.flags import unfounded
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.datasets.catalogue import load_datasets
+from leaderboard.field.literature import load_literature
+from leaderboard.field.taxonomy import load_taxonomy
+from leaderboard.settings.setting import load_settings
+from leaderboard.submissions.catalogue import Catalogue, read_catalogue
+
+if TYPE_CHECKING:
+    from leaderboard.results.store import Results
+
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a checkout says of submissions, and a sentence for everything that was left out."""
+
+    project: Project
+    catalogue: Catalogue
+    results: Sequence["Results"]
+    named: Sequence["Results"]
+    checks: dict[str, Checks]
+    decisions: Decisions
+    broken: tuple[str, ...]
+
+    def board(self, without: Collection[str] = ()) -> Board:
+        """The board, without some submissions and all that is about them."""
+        kept = {
+            slug: one for slug, one in self.catalogue.submissions.items() if slug not in without
+        }
+        return assemble(
+            load_settings(),
+            load_datasets(),
+            kept,
+            self.results,
+            load_literature(),
+            load_taxonomy(),
+            self.named,
+            self.checks,
+            self.decisions.decisions,
+        )
+
+    def problems(self) -> list[str]:
+        """Everything that is wrong with the files, a sentence each."""
+        found = [*self.catalogue.problems, *self.broken, *self.decisions.problems]
+        if self.decisions.decisions:
+            found += unfounded(self.board())
+        return list(dict.fromkeys(found))
+
+
+def read_sources(project: Project) -> Sources:
+    """Read every file about submissions.
+
+    Raises:
+        InputError: `decisions.toml` cannot be read as a whole.
+    """
+    from leaderboard.results.store import evaluator_named, stored_paths
+
+    broken: list[str] = []
+    results = list(_each(stored_paths(project), _read_result, broken))
+    kept = _each(sorted(project.checks.glob("*.json")), _read_checks, broken)
+    return Sources(
+        project,
+        read_catalogue(project),
+        [one for one in results if evaluator_named(one.path) is None],
+        [one for one in results if evaluator_named(one.path) is not None],
+        dict(kept),
+        read_decisions(project),
+        tuple(broken),
+    )
+
+
+def load_board(project: Project) -> Board:
+    """The board of one checkout, without what is broken."""
+    return read_sources(project).board()
+
+
+def problems_of(project: Project, slug: str) -> list[str]:
+    """What is wrong with the stored results and fingerprints of one submission."""
+    from leaderboard.results.store import stored_paths
+
+    broken: list[str] = []
+    own = [path for path in stored_paths(project) if path.name.split(".")[0] == slug]
+    list(_each(own, _read_result, broken))
+    list(_each(project.checks.glob(f"{slug}.json"), _read_checks, broken))
+    return broken
+
+
+def _each(
+    paths: Collection[Path] | Iterator[Path], reader: Callable[[Path], Read], broken: list[str]
+) -> Iterator[Read]:
+    """What is read from each path; of those that cannot be read, the sentences go to `broken`."""
+    for path in paths:
+        try:
+            yield reader(path)
+        except InputError as error:
+            broken += error.problems
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # Values that no evaluation writes, on which counting stumbled.
+            broken.append(f"{path}: is damaged ({type(error).__name__}).")
+
+
+def _read_checks(path: Path) -> tuple[str, Checks]:
+    return path.stem, read_checks(path)
+
+
+_WHEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T.*")
+_LARGEST_TEST_SET = 10**9
+_STATUSES = {"certified", "falsified", "unknown"}
+
+
+def _read_result(path: Path) -> "Results":
+    """A stored evaluation that says what its place says, and counts what can be counted.
+
+    Raises:
+        InputError: it does not.
+    """
+    from leaderboard.results.rerun import command
+    from leaderboard.results.store import evaluator_named, scan
+
+    result = scan(path)
+    origin, tally = result.provenance, result.tally
+    place = (path.parent.name, path.name.split(".")[0])
+    if (origin.setting, origin.submission) != place:
+        told = f"{origin.setting}/{origin.submission}"
+        raise InputError(f"{path}: says that it is the result of {told[:150]!r}.")
+    named = evaluator_named(path)
+    if named is not None and origin.evaluator != named:
+        raise InputError(f"{path}: says that its evaluator is {origin.evaluator[:80]!r}.")
+    if not _WHEN.fullmatch(origin.created) or datetime.fromisoformat(origin.created).tzinfo is None:
+        raise InputError(f"{path}: says no day on which it was made: {origin.created[:80]!r}.")
+    if not 0 < tally.examples <= origin.total <= _LARGEST_TEST_SET:
+        counted = f"{tally.examples:,} examples of a test set of {origin.total:,}"
+        raise InputError(f"{path}: has {counted}.")
+    if unknown := {status for status, _ in tally.decided} - _STATUSES:
+        raise InputError(f"{path}: has the status {min(unknown)[:80]!r}.")
+    command(result)  # is published too, and made from what the provenance says
+    return result

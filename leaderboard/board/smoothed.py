@@ -1,0 +1,175 @@
+"""What rows of smoothed models say together: curves, their envelope, and how sure a page is."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from typing import TYPE_CHECKING
+
+from leaderboard.board.board import Board
+from leaderboard.results.tally import Tally
+
+if TYPE_CHECKING:
+    from leaderboard.results.store import Results
+
+DOUBT = Fraction(1, 20)
+"""How unlikely it is that a page has more wrong certificates than it says."""
+
+_MOST_COLUMNS = 8
+_STEPS = (Fraction(1), Fraction(2), Fraction(5, 2), Fraction(5))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One smoothed model, with all its radii.
+
+    `sigma` is the scale of its noise as stored; `own` tells whether it was measured in the
+    setting that is looked at, or in another of the same dataset and norm.
+    """
+
+    slug: str
+    title: str
+    noise: str
+    sigma: str
+    own: bool
+    result: "Results"
+
+    @property
+    def label(self) -> str:
+        """`Digits, Gaussian noise · gaussian, σ = 0.25`."""
+        return f"{self.title} · {self.noise}, σ = {self.sigma}"
+
+    def certified(self, radius: Fraction) -> float:
+        """The share of examples that are certified at `radius`; at 0, those rightly predicted."""
+        tally = self.result.tally
+        return (tally.reaching(radius) if radius else tally.correct) / tally.examples
+
+
+def curves(board: Board, setting: str) -> list[Curve]:
+    """The smoothed models of a setting's dataset and norm, by scale and title; each one once."""
+    place = board.settings[setting]
+    chosen: dict[str, Results] = {}
+    disputed = {line.slug for line in board.disputed.get(setting, ())}
+    for result in filter(board.in_table, board.results):
+        origin = result.provenance
+        if origin.submission in disputed:
+            continue  # nor does its curve from another radius of this norm stand here
+        other = board.settings[origin.setting]
+        same = (other.dataset, other.norm) == (place.dataset, place.norm)
+        known = chosen.get(origin.submission)
+        if same and result.tally.smoothed and (known is None or origin.setting == setting):
+            chosen[origin.submission] = result
+    found = [_curve(board, setting, result) for result in chosen.values()]
+    return sorted(found, key=lambda curve: (Fraction(curve.sigma), curve.title, curve.slug))
+
+
+def _curve(board: Board, setting: str, result: "Results") -> Curve:
+    origin = result.provenance
+    title, noise = board.submissions[origin.submission].title, origin.distribution or "gaussian"
+    return Curve(
+        origin.submission, title, noise, result.tally.sigma, origin.setting == setting, result
+    )
+
+
+def foremost(found: Sequence[Curve], radius: Fraction, most: int) -> list[Curve]:
+    """The `most` models that certify most examples at `radius`, in the order they came."""
+    best = sorted(found, key=lambda curve: -curve.certified(radius))[:most]
+    chosen = {curve.slug for curve in best}
+    return [curve for curve in found if curve.slug in chosen]
+
+
+def steps(tally: Tally, most: int) -> list[tuple[Fraction, float]]:
+    """Where a curve falls: (radius, share certified at that radius), at most about `most` of them.
+
+    Leaving some out moves no step upwards.
+    """
+    counts = zip(tally.reached, tally.reaching_each, strict=True)
+    falls = [(radius, count / tally.examples) for radius, count in counts]
+    return thinned(falls, most)
+
+
+def thinned(falls: list[tuple[Fraction, float]], most: int) -> list[tuple[Fraction, float]]:
+    """About `most` of the steps, the first and the last among them."""
+    kept = falls[:: -(-len(falls) // most) if falls else 1]
+    return kept if not falls or kept[-1] == falls[-1] else [*kept, falls[-1]]
+
+
+def envelope(
+    falls: Sequence[Sequence[tuple[Fraction, float]]],
+) -> list[tuple[Fraction, float]]:
+    """The best of several curves at every radius, at the steps where it falls."""
+    # From the largest radius down: what a curve has there, it has at every smaller one.
+    best: list[tuple[Fraction, float]] = []
+    for radius, share in sorted((step for curve in falls for step in curve), reverse=True):
+        if share > (best[-1][1] if best else 0.0):
+            best.append((radius, share))
+    return best[::-1]
+
+
+def columns(board: Board, setting: str, found: Sequence[Curve]) -> list[Fraction]:
+    """Radii for a table: 0, round ones up to the largest proved, and those of the settings."""
+    place = board.settings[setting]
+    asked = {
+        other.radius
+        for other in board.settings.values()
+        if (other.dataset, other.norm) == (place.dataset, place.norm)
+    }
+    reached = [radii[-1] for curve in found if (radii := curve.result.tally.reached)]
+    largest = max(reached, default=Fraction(0))
+    step = _round_step(largest)
+    grid = {step * number for number in range(1, _MOST_COLUMNS + 1) if step * number <= largest}
+    return sorted({Fraction(0), *grid, *asked})
+
+
+def _round_step(largest: Fraction) -> Fraction:
+    """The least of 1, 2, 2.5, 5 times a power of ten of which few steps reach `largest`."""
+    power = Fraction(1, 10**9)
+    while True:
+        for factor in _STEPS:
+            if factor * power * _MOST_COLUMNS >= largest:
+                return factor * power
+        power *= 10
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """How many certificates of a page may be wrong.
+
+    Attributes:
+        statements: examples about which a smoothed model's evaluation might have stated a radius.
+        expected: upper bound of the expected number of wrong ones, the sum of all their failure
+            probabilities; it needs no independence.
+        most: a number that is exceeded with probability at most `DOUBT`, by Markov's inequality,
+            which needs no independence either.
+    """
+
+    statements: int
+    expected: Fraction
+    most: int
+
+
+def sureness(results: Iterable["Results"]) -> Sureness | None:
+    """What can be said about all smoothed results of a page together; None where there is none.
+
+    Every example of a sampled model counts, certified or not and even if time ran out before its
+    samples were drawn: choosing some of them afterwards would change their chance of being wrong.
+    """
+    statements, expected = 0, Fraction(0)
+    for result in results:
+        tally = result.tally
+        if not tally.probabilistic:
+            continue
+        statements += tally.examples
+        expected += tally.examples * _failure_probability(result)
+    if not statements:
+        return None
+    return Sureness(statements, expected, max(0, ceil(expected / DOUBT) - 1))
+
+
+def _failure_probability(result: "Results") -> Fraction:
+    """Of one example, as it was asked for; else one minus the confidence stored, rounded up."""
+    told = result.provenance.options.get("failure_probability")
+    if told is not None:
+        return Fraction(str(told))
+    least = result.tally.least_confidence
+    return Fraction(ceil((1 - Fraction(least)) * 10**12), 10**12)

@@ -1,0 +1,99 @@
+"""What `certboard check` reads besides submissions: the board's own settings, tree and numbers."""
+
+import re
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from leaderboard.board.files import read_sources
+from leaderboard.common.errors import InputError
+from leaderboard.common.formatting import plural
+from leaderboard.common.project import Project
+from leaderboard.datasets.catalogue import load_datasets
+from leaderboard.field import literature, taxonomy
+from leaderboard.settings import setting
+
+Read = TypeVar("Read", bound=Sized)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was read, in words, and every problem found."""
+
+    told: list[str]
+    problems: list[str]
+
+    def read(self, noun: str, reader: Callable[[], Read]) -> Read | None:
+        """What `reader` gives, counted under `noun`; None, and its problems noted, if it cannot."""
+        try:
+            found = reader()
+        except InputError as error:
+            self.problems.extend(_with_line(problem) for problem in error.problems)
+        except TypeError as error:
+            self.problems.append(f"{error}.")
+        else:
+            self.told.append(plural(len(found), noun))
+            return found
+        return None
+
+
+def check_board() -> Checked:
+    """Read every file of the board that is data, all of them whatever is wrong with one."""
+    checked = Checked([], [])
+    checked.read("dataset", load_datasets)
+    checked.read("setting", lambda: setting.read_settings(setting.FOLDER))
+    tree = checked.read("taxonomy node", lambda: taxonomy.read_taxonomy(taxonomy.FILE))
+    rows = checked.read("published result", lambda: literature.read_literature(literature.FILE))
+    if tree is not None and rows is not None and not checked.problems:
+        checked.problems.extend(_unplaced(tree, rows))
+    return checked
+
+
+def _unplaced(tree: taxonomy.Taxonomy, rows: Iterable[literature.Reported]) -> list[str]:
+    """A sentence for each paper whose numbers no node of the tree says it certified or attacked."""
+    outside = {taxonomy.key_of(title) for title in tree.outside}
+    lost: dict[str, None] = {}
+    for row in rows:
+        places = tree.places(row.approach, row.title, empirical=row.kind == "empirical")
+        trained_only = all(path.startswith("training") for path in places)
+        if trained_only and taxonomy.key_of(row.title) not in outside:
+            lost[row.title] = None
+    return [
+        f"{literature.FILE.name}: '{title}' has no place in the taxonomy. Add the title, or the"
+        f" approach, to 'approaches' of a node in {taxonomy.FILE.name} that tells how it was"
+        " certified or attacked."
+        for title in lost
+    ]
+
+
+def check_stored(project: Project) -> list[str]:
+    """What a build of the website would leave out, and why, a sentence each.
+
+    Manifests, results, fingerprints, and the maintainers' decisions about flags and rows.
+    """
+    try:
+        return read_sources(project).problems()
+    except InputError as error:
+        return list(error.problems)
+
+
+def _with_line(problem: str) -> str:
+    """The problem of the tree's n-th entry, with the line where that entry begins."""
+    name = taxonomy.FILE.name
+    counted = re.match(rf"{re.escape(name)}: .*?\bnode #([0-9]+)", problem)
+    named = re.match(rf"{re.escape(name)}: .*?'([a-z0-9/-]+)'", problem)
+    line = None
+    if counted:
+        line = _line_of(taxonomy.FILE, r"\[\[node\]\]", int(counted[1]))
+    elif named:
+        line = _line_of(taxonomy.FILE, rf'path *= *"{re.escape(named[1])}"', -1)
+    return problem if line is None else problem.replace(name, f"{name}, line {line}", 1)
+
+
+def _line_of(path: Path, pattern: str, position: int) -> int | None:
+    """The line of the n-th match from 1 on, or of the last one for -1."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = [number for number, line in enumerate(lines, start=1) if re.match(pattern, line)]
+    at = position - 1 if position > 0 else position
+    return found[at] if -len(found) <= at < len(found) else None

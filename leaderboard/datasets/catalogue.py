@@ -1,0 +1,130 @@
+"""The catalogue of datasets: one file in `leaderboard/datasets/` each."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from leaderboard import datasets
+from leaderboard.common.errors import InputError, unknown_name
+from leaderboard.datasets import files
+from leaderboard.datasets.files import DataFile, Download
+from leaderboard.datasets.split import Split
+
+__all__ = [
+    "Dataset",
+    "Split",
+    "fetch",
+    "find_dataset",
+    "find_file",
+    "load_datasets",
+    "load_split",
+    "read_file",
+]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a dataset is, where it comes from, and how its splits are loaded.
+
+    `shape` is one image's `(channel, height, width)`; `load("test")` and, where there is one,
+    `load("train")` return a split or raise `InputError`. `downloads` is where certboard gets the
+    files; where it cannot, `obtain` tells a user what to do, as part of a sentence. `may_be_shown`
+    is whether its terms let the website show some of its images.
+    """
+
+    name: str
+    title: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    test_size: int
+    source: str
+    licence: str
+    citation: str
+    load: Callable[[str], Split]
+    obtain: str = ""
+    downloads: tuple[Download, ...] = ()
+    may_be_shown: bool = True
+
+
+NO_DATASETS = {"catalogue", "files", "split"}
+"""The files of the folder that are about all datasets; each of the others is one."""
+
+
+@cache
+def load_datasets() -> dict[str, Dataset]:
+    """The datasets by name, in alphabetical order.
+
+    Raises:
+        TypeError: a file of the folder does not define a `DATASET` with the file's name.
+    """
+    found: dict[str, Dataset] = {}
+    files = {module.name for module in pkgutil.iter_modules(datasets.__path__)}
+    for name in sorted(files - NO_DATASETS):
+        module = importlib.import_module(f"{datasets.__name__}.{name}")
+        dataset = getattr(module, "DATASET", None)
+        if not isinstance(dataset, Dataset) or dataset.name != name:
+            raise TypeError(f"leaderboard/datasets/{name}.py must define DATASET, named '{name}'")
+        found[name] = dataset
+    return found
+
+
+def find_dataset(name: str) -> Dataset:
+    """The dataset called `name`.
+
+    Raises:
+        InputError: there is none; the message names the nearest.
+    """
+    if name not in load_datasets():
+        raise unknown_name("dataset", name, load_datasets())
+    return load_datasets()[name]
+
+
+@cache
+def load_split(name: str) -> Split:
+    """The test split of a dataset, once a process."""
+    return find_dataset(name).load("test")
+
+
+def unknown_split(dataset: str, split: str, known: str) -> InputError:
+    """The error for a split that a dataset does not have."""
+    return InputError(f"There is no split '{split}' of {dataset}. Known: {known}.")
+
+
+def find_file(name: str, candidates: tuple[str, ...]) -> Path:
+    """The first of `candidates` in the folders of the dataset `name`.
+
+    Raises:
+        InputError: none is there, and what to do.
+    """
+    how = find_dataset(name).obtain or f"get it with `certboard data fetch {name}`"
+    advice = f"{how}, or set {files.VARIABLE} to the folder that has {name}/."
+    return files.find(name, candidates, advice)
+
+
+def read_file(name: str, file: DataFile) -> bytes:
+    """The verified content of a dataset's file, which may lie there packed or plain.
+
+    Raises:
+        InputError: it is missing, broken, or another file.
+    """
+    path = find_file(name, (file.path, f"{file.path}.gz"))
+    return files.read_verified(path, file.sha256)
+
+
+def fetch(name: str) -> Path:
+    """Download what is missing of the dataset `name`; returns its folder.
+
+    Raises:
+        InputError: it cannot be downloaded at all, or no mirror answers with the right files.
+    """
+    dataset = find_dataset(name)
+    if not dataset.downloads:
+        raise InputError(f"{dataset.title} cannot be downloaded by certboard: {dataset.obtain}.")
+    folder = files.folders(name)[0]
+    for source in dataset.downloads:
+        if not all(files.present(folder, file) for file in source.files):
+            files.download(source, folder)
+    return folder

@@ -1,0 +1,192 @@
+"""Files of datasets and models: where they lie, whether they are the right ones, how to get them.
+
+Checksums are of the unpacked content, so that a file may lie there packed or plain.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+
+from leaderboard.common.errors import InputError
+
+VARIABLE = "CERTBOARD_DATA"
+_SECONDS_OF_SILENCE = 30
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a dataset: its path in the dataset's folder and the SHA-256 of its content."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Download:
+    """Files that come together: `urls` are mirrors, tried in turn, of one file or tar archive."""
+
+    urls: tuple[str, ...]
+    files: tuple[DataFile, ...]
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept when `CERTBOARD_DATA` is not set."""
+    return Path(pooch.os_cache("certboard"))
+
+
+def folders(name: str) -> list[Path]:
+    """Where the files of `name` may lie: under `CERTBOARD_DATA`, then in the cache."""
+    chosen = os.environ.get(VARIABLE)
+    return [Path(root) / name for root in (chosen, cache_folder()) if root]
+
+
+def find(name: str, candidates: Iterable[str], advice: str) -> Path:
+    """The first of `candidates` (paths in the folder of `name`) that exists.
+
+    Raises:
+        InputError: none exists; the message ends with `advice`.
+    """
+    listed = list(candidates)
+    for folder in folders(name):
+        for candidate in listed:
+            if (path := folder / candidate).exists():
+                return path
+    places = " or ".join(str(folder) for folder in folders(name))
+    raise InputError(f"There is no {listed[0]} in {places}: {advice}")
+
+
+def read(path: Path) -> bytes:
+    """The content of `path`, unpacked if it is a gzip file.
+
+    Raises:
+        InputError: the file cannot be read, or is a broken gzip file.
+    """
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path} is a broken gzip file: {error}.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def digest(content: bytes) -> str:
+    """The SHA-256 of `content` in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of the file at `path` as it lies there, in hexadecimal.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def read_verified(path: Path, sha256: str) -> bytes:
+    """The unpacked content of `path`.
+
+    Raises:
+        InputError: it cannot be read, or its SHA-256 is another.
+    """
+    content = read(path)
+    if (found := digest(content)) != sha256:
+        raise InputError(
+            f"{path} is not the official file: the SHA-256 of its content is {found}, not {sha256}."
+        )
+    return content
+
+
+def present(folder: Path, file: DataFile) -> bool:
+    """Whether the right content already lies in `folder`, packed or plain."""
+    for path in (folder / file.path, folder / f"{file.path}.gz"):
+        with suppress(InputError):
+            if path.is_file() and digest(read(path)) == file.sha256:
+                return True
+    return False
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write `content` beside `path`, then rename it: nobody ever sees half a file.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as partial:
+            partial.write(content)
+        # A temporary file is its owner's alone; a cache may be shared.
+        Path(partial.name).chmod(0o644)
+        Path(partial.name).replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def download(source: Download, folder: Path) -> None:
+    """Get the files of `source` into `folder`, from the first mirror that has the right ones.
+
+    Raises:
+        InputError: no mirror has; the message tells what went wrong at each.
+    """
+    failures: list[str] = []
+    for url in source.urls:
+        try:
+            contents = _unpack(_get(url), source.files)
+        except InputError as error:
+            failures.append(f"{url} ({error})")
+            continue
+        for file, content in zip(source.files, contents, strict=True):
+            write(folder / file.path, content)
+        return
+    names = ", ".join(file.path for file in source.files)
+    raise InputError(f"{names} could not be downloaded from {'; nor from '.join(failures)}.")
+
+
+def _get(url: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "download"
+        try:
+            pooch.HTTPDownloader(timeout=_SECONDS_OF_SILENCE)(url, str(path), None)
+        except (OSError, ValueError) as error:  # requests raises kinds of OSError
+            raise InputError(_reason(error)) from None
+        return read(path)
+
+
+def _reason(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server answered {response.status_code}"
+    return f"no answer: {type(error).__name__}"
+
+
+def _unpack(content: bytes, files: tuple[DataFile, ...]) -> list[bytes]:
+    """The verified contents of `files` in `content`, a tar archive or the only file itself."""
+    if len(files) == 1 and digest(content) == files[0].sha256:
+        return [content]
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            members = {Path(member.name).name: member for member in archive if member.isfile()}
+            streams = [archive.extractfile(members[Path(file.path).name]) for file in files]
+            contents = [stream.read() if stream else b"" for stream in streams]
+    except (tarfile.TarError, KeyError, EOFError):
+        raise InputError("wrong content") from None
+    for file, unpacked in zip(files, contents, strict=True):
+        if digest(unpacked) != file.sha256:
+            raise InputError(f"wrong content of {file.path}")
+    return contents

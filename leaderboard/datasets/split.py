@@ -1,0 +1,220 @@
+"""Splits of a dataset: labelled images, read when asked for."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from leaderboard.common.errors import InputError
+
+_MOST_RUNS = 60
+"""Of missing examples, in one sentence."""
+
+
+class Split(Protocol):
+    """The labelled examples of one split, each called by its number: its official index.
+
+    `examples` are the numbers of those that are there; where some are missing, the others keep
+    theirs. `labels` is `[n]`, in the order of `examples`; `shape` is one image's
+    `(channel, height, width)`; `sha256` identifies the content; `complete` says whether this is
+    the whole official split, and `note` what it is where it is not.
+    """
+
+    @property
+    def examples(self) -> Sequence[int]:
+        """The numbers of the examples that are there, ascending, `[n]`."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The true classes of `examples`, `[n]`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """One image's `(channel, height, width)`."""
+
+    @property
+    def sha256(self) -> str:
+        """A digest of the content."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every official example is there."""
+
+    @property
+    def note(self) -> str:
+        """What is missing; empty for a complete split."""
+
+    def __len__(self) -> int: ...
+
+    def images(self, examples: Sequence[int]) -> NDArray[np.float32]:
+        """The images of the examples of these numbers, `[k, channel, height, width]` in [0, 1].
+
+        Raises:
+            InputError: an example is not in the split, or an image cannot be read.
+        """
+
+    def labels_of(self, examples: Sequence[int]) -> NDArray[np.int64]:
+        """The true classes of the examples of these numbers, `[k]`.
+
+        Raises:
+            InputError: an example is not in the split.
+        """
+
+
+def present(examples: Iterable[int], split: Split) -> list[int]:
+    """Those of `examples` that are in the split, in their order."""
+    there = set(split.examples)
+    return [example for example in examples if example in there]
+
+
+def places_of(examples: Sequence[int], numbers: Sequence[int], note: str) -> NDArray[np.int64]:
+    """The position among the ascending `numbers` of each example.
+
+    Raises:
+        InputError: an example is not there; `note` says what is missing of the split.
+    """
+    known, wanted = np.asarray(numbers, np.int64), np.asarray(examples, np.int64)
+    places = np.searchsorted(known, wanted)
+    found = places < len(known)
+    found[found] = known[places[found]] == wanted[found]
+    for example in wanted[~found][:1].tolist():
+        if known.size and known[0] < example < known[-1]:
+            raise InputError(f"Example {example} is missing: here are {note}.")
+        last = known[-1] if known.size else -1
+        raise InputError(
+            f"There is no example {example}: the examples here are numbered 0 to {last}."
+        )
+    return places.astype(np.int64)
+
+
+def without(numbers: Sequence[int], total: int) -> str:
+    """`without 3, 7 to 9`: which of `0 … total - 1` are not among the ascending `numbers`."""
+    missing = np.setdiff1d(np.arange(total), np.asarray(numbers, np.int64))
+    starts = np.flatnonzero(np.diff(missing, prepend=-2) > 1)
+    runs = np.split(missing, starts[1:])
+    told = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs[:_MOST_RUNS]]
+    more = sum(len(run) for run in runs[_MOST_RUNS:])
+    return f"without {', '.join(told)}" + (f" and {more:,} others" if more else "")
+
+
+def check_labels(labels: NDArray[np.int64], classes: int, where: str) -> None:
+    """Refuse labels that are not a class."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if wrong.size:
+        raise InputError(
+            f"{where}: record {wrong[0]} has the label {labels[wrong[0]]}, but labels go from 0 to"
+            f" {classes - 1}."
+        )
+
+
+@dataclass(frozen=True)
+class ArraySplit:
+    """A split held in memory: `pixels` `[n, channel, height, width]` from 0 to `scale`.
+
+    `numbers` are the official indices of the images, ascending; None for 0 to n - 1.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    scale: int = 255
+    complete: bool = True
+    note: str = ""
+    numbers: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def examples(self) -> Sequence[int]:
+        """The numbers of the images, ascending."""
+        return range(len(self.labels)) if self.numbers is None else self.numbers
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """One image's `(channel, height, width)`."""
+        _, channels, height, width = self.pixels.shape
+        return channels, height, width
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the pixel bytes, the labels and, where given, the numbers.
+
+        Labels and numbers as little-endian int64.
+        """
+        content = hashlib.sha256(self.pixels.tobytes())
+        content.update(self.labels.astype("<i8").tobytes())
+        if self.numbers is not None:
+            content.update(np.asarray(self.numbers, "<i8").tobytes())
+        return content.hexdigest()
+
+    def images(self, examples: Sequence[int]) -> NDArray[np.float32]:
+        """Pixel / scale, correctly rounded (IEEE 754 division of two exact numbers)."""
+        chosen = self.pixels[places_of(examples, self.examples, self.note)]
+        return chosen.astype(np.float32) / np.float32(self.scale)
+
+    def labels_of(self, examples: Sequence[int]) -> NDArray[np.int64]:
+        """The true classes of these examples."""
+        return self.labels[places_of(examples, self.examples, self.note)]
+
+
+@dataclass(frozen=True)
+class ImageFileSplit:
+    """A split whose images lie in one file each and are opened only when asked for.
+
+    `prepare` turns an RGB image into one of `shape`.
+    """
+
+    paths: tuple[Path, ...]
+    labels: NDArray[np.int64]
+    shape: tuple[int, int, int]
+    prepare: Callable[[Image.Image], Image.Image]
+    complete: bool = True
+    note: str = ""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def examples(self) -> Sequence[int]:
+        """The positions of the files: their names do not tell an official order."""
+        return range(len(self.paths))
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the listing: folder, name, size and label of every file, in order.
+
+        The content of the images is not read: a split of 50,000 photographs would take minutes.
+        """
+        listing = hashlib.sha256()
+        for path, label in zip(self.paths, self.labels, strict=True):
+            line = f"{path.parent.name}/{path.name}\t{path.stat().st_size}\t{label}\n"
+            listing.update(line.encode())
+        return listing.hexdigest()
+
+    def images(self, examples: Sequence[int]) -> NDArray[np.float32]:
+        """Pixel / 255, correctly rounded, of the prepared RGB images."""
+        places = places_of(examples, self.examples, self.note)
+        pixels = np.empty((len(places), *self.shape), dtype=np.uint8)
+        for row, place in enumerate(places):
+            pixels[row] = self._open(self.paths[place])
+        return pixels.astype(np.float32) / np.float32(255)
+
+    def labels_of(self, examples: Sequence[int]) -> NDArray[np.int64]:
+        """The true classes of these examples."""
+        return self.labels[places_of(examples, self.examples, self.note)]
+
+    def _open(self, path: Path) -> NDArray[np.uint8]:
+        try:
+            with Image.open(path) as image:
+                prepared = self.prepare(image.convert("RGB"))
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            raise InputError(f"The image {path} cannot be read: {error}.") from None
+        pixels = np.asarray(prepared, dtype=np.uint8).transpose(2, 0, 1)
+        if pixels.shape != self.shape:
+            raise InputError(f"The image {path} has the shape {pixels.shape}, not {self.shape}.")
+        return pixels

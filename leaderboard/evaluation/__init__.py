@@ -1,0 +1,1 @@
+"""Evaluating models: plans, shards, workers, provenance."""

@@ -1,0 +1,194 @@
+"""Evidence of verdicts: proved where they are made, rechecked elsewhere.
+
+Each shard of an evaluation writes a part, and the parts are joined into one file
+(`evaluators.evidence.archive`).
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from evaluators.evidence.archive import (
+    NONE,
+    SUFFIX,
+    WITNESS,
+    About,
+    Archive,
+    Line,
+    join_archives,
+    write_archive,
+)
+from evaluators.evidence.proofs import Proof, find_proofs
+from evaluators.numerics.errors import CertificateError, UnsupportedModelError
+from evaluators.onnx.reader import import_onnx
+from evaluators.onnx.runtime import Runtime
+from evaluators.question.certificate import Refutation
+from evaluators.question.problem import Ball, Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.recheck.reader import CheckedModel, read_model
+from leaderboard.common.errors import InputError
+from leaderboard.datasets.catalogue import load_split
+from leaderboard.datasets.files import sha256_of
+from leaderboard.settings.question import Question
+
+
+@lru_cache(maxsize=2)
+def _runtime(path: Path, sha256: str) -> Runtime:
+    runtime = Runtime(path.read_bytes())
+    if sha256_of(path) != sha256:
+        raise InputError(f"{path}: the file was changed while it was being evaluated; run again.")
+    return runtime
+
+
+@lru_cache(maxsize=2)
+def guarded_runtime(path: Path, sha256: str) -> Runtime:
+    """onnxruntime, for a file that the importer has found harmless.
+
+    Raises:
+        InputError: it has not, or the file is another one.
+    """
+    try:
+        import_onnx(path)
+    except UnsupportedModelError as error:
+        raise InputError(*error.problems) from error
+    return _runtime(path, sha256)
+
+
+@lru_cache(maxsize=2)
+def checked_model(path: Path, sha256: str) -> CheckedModel:
+    """The file of this SHA-256 as the checker reads it.
+
+    Raises:
+        InputError: the checker does not read it, or it is another one.
+    """
+    try:
+        model = read_model(path.read_bytes())
+    except UnsupportedModelError as error:
+        raise InputError(f"{path}: {error}") from error
+    if model.sha256 != sha256:
+        raise InputError(f"{path}: the file was changed while it was read; run again.")
+    return model
+
+
+def about(question: Question) -> About:
+    """What the evidence of a question's answers is about."""
+    data = load_split(question.dataset).sha256
+    return About(question.model_sha256, question.dataset, data, question.norm, question.radius)
+
+
+def beside(results: Path) -> Path:
+    """Where the evidence of an evaluation is kept."""
+    return results.with_suffix(SUFFIX)
+
+
+def part_of(folder: Path, examples: Sequence[int]) -> Path:
+    """Where the evidence of a shard is kept until it is joined with that of the others."""
+    return folder / f"{examples[0]:08d}-{examples[-1]:08d}{SUFFIX}"
+
+
+def write_part(question: Question, problem: Problem, verdicts: Sequence[Verdict]) -> None:
+    """Find out what proves each certified example, and write it with the witnesses of others.
+
+    Raises:
+        InputError: the disk is full or the place cannot be written.
+    """
+    if question.evidence is None or question.sigma is not None:
+        return
+    labels = problem.labels.tolist()
+    lines, contents = list[Line](), dict[int, bytes]()
+    proofs = _proofs(question, problem, verdicts)
+    for row, (example, verdict) in enumerate(zip(problem.examples, verdicts, strict=True)):
+        if verdict.status is Status.CERTIFIED:
+            proof = proofs.get(row)
+            lines.append(Line(example, labels[row], proof.method if proof else NONE))
+            if proof is not None and proof.certificate is not None:
+                contents[example] = proof.certificate.content()
+        elif verdict.status is Status.FALSIFIED:
+            lines.append(Line(example, labels[row], WITNESS))
+            contents[example] = _refutation(question, problem, row, verdict).content()
+    place = part_of(question.evidence, problem.examples)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_archive(place, about(question), lines, sorted(contents.items()))
+    except OSError as error:
+        raise _unwritten(place, error) from error
+
+
+def _proofs(question: Question, problem: Problem, verdicts: Sequence[Verdict]) -> dict[int, Proof]:
+    """What proves each certified row; none of a model that the checker does not read."""
+    rows = [row for row, one in enumerate(verdicts) if one.status is Status.CERTIFIED]
+    if not rows:
+        return {}
+    try:
+        model = checked_model(question.model, question.model_sha256)
+    except InputError:
+        return {}
+    stages = [verdicts[row].stage for row in rows]
+    given = [verdicts[row].certificate for row in rows]
+    found = find_proofs(model, problem.select(rows), stages, given)
+    return dict(zip(rows, found, strict=True))
+
+
+def _refutation(question: Question, problem: Problem, row: int, verdict: Verdict) -> Refutation:
+    region = problem.region
+    assert isinstance(region, Ball)
+    assert verdict.witness is not None
+    return Refutation(
+        norm=region.norm.value,
+        radius=region.radius,
+        low=region.low,
+        high=region.high,
+        label=int(problem.labels[row]),
+        classes=problem.classes,
+        x=problem.x[row].cpu().float().numpy(),
+        witness=verdict.witness.detach().cpu().float().numpy(),
+        model_sha256=question.model_sha256,
+    )
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place for evidence that cannot be meant.
+
+    Raises:
+        InputError: it is refused.
+    """
+    if path.suffix != SUFFIX:
+        raise InputError(f"--evidence is {path}; its name must end in {SUFFIX}.")
+    if path.exists():
+        raise InputError(f"--evidence: {path} is there already; name a new file.")
+    if not path.parent.is_dir():
+        raise InputError(f"--evidence: there is no folder {path.parent}.")
+
+
+def join(
+    question: Question, stretches: Sequence[Sequence[int]], place: Path, witnesses: bool = True
+) -> Archive:
+    """The parts of these stretches of examples as one file.
+
+    Perhaps without the `witnesses`, which rows have, too.
+
+    Raises:
+        InputError: the place cannot be written, or a part is missing or of another question.
+    """
+    assert question.evidence is not None
+    parts = [part_of(question.evidence, examples) for examples in stretches]
+    try:
+        return join_archives(place, about(question), parts, witnesses)
+    except CertificateError as error:
+        raise InputError(str(error)) from error
+    except OSError as error:
+        raise _unwritten(place, error) from error
+
+
+def _unwritten(place: Path, error: OSError) -> InputError:
+    return InputError(f"{place} cannot be written ({error.strerror or error}).")
+
+
+def told(archive: Archive) -> str:
+    """`39 of 39 certified examples have evidence: 38 ibp, 1 certificate`, as a sentence's part."""
+    counts = {name: n for name, n in archive.counts.items() if name not in (WITNESS, NONE)}
+    total, without = sum(counts.values()), archive.counts[NONE]
+    kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
+    return f"{total:,} of {total + without:,} certified examples have evidence" + (
+        f": {kinds}" if kinds else ""
+    )

@@ -1,0 +1,175 @@
+"""The networks that are asked about: read from ONNX files, checked, put together.
+
+A base classifier of a smoothed model may be an ensemble of several networks, and may have a
+denoiser before it. Each file is checked by itself and against the dataset.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from evaluators.network.ensemble import Ensemble, SmoothedNetwork, chain
+from evaluators.network.network import Network
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.file import count_parameters, read_bytes
+from evaluators.onnx.reader import import_free, import_onnx, row_text
+from evaluators.onnx.rules import RULES, Rule, told
+from evaluators.recheck import reader
+from evaluators.recheck.agreement import disagreement
+from leaderboard.common.errors import InputError
+from leaderboard.datasets.catalogue import Dataset, find_dataset, load_split
+from leaderboard.datasets.files import sha256_of
+from leaderboard.settings.question import Part, Question, Role
+
+_KEPT = 16
+"""Networks that a process keeps; the members of an ensemble must fit."""
+
+
+def network_of(question: Question) -> Network | SmoothedNetwork:
+    """The model of a question, checked against its dataset and against onnxruntime.
+
+    Raises:
+        InputError: every reason why it cannot be used.
+    """
+    smoothed = question.sigma is not None and question.distribution is not None
+    if question.parts:
+        base = _compose(question.parts, question.rule, question.dataset, question.salt)
+    else:
+        model, sha256 = question.model, question.model_sha256
+        base = _load(model, sha256, question.dataset, "member", question.salt)
+    if not smoothed:
+        if not isinstance(base, Network):
+            raise InputError("An ensemble is certified by smoothing only: give it noise.")
+        return base
+    assert question.distribution is not None
+    assert question.sigma is not None
+    return SmoothedNetwork(base, question.distribution, question.sigma)
+
+
+@lru_cache(maxsize=2)
+def _compose(parts: tuple[Part, ...], rule: str, dataset: str, salt: str) -> Network | Ensemble:
+    """The base classifier made of these files."""
+    networks = {part: _load(part.path, part.sha256, dataset, part.role, salt) for part in parts}
+    members = [networks[part] for part in parts if part.role == "member"]
+    denoiser = next((networks[part] for part in parts if part.role == "denoiser"), None)
+    try:
+        if len(members) == 1:
+            return members[0] if denoiser is None else chain(denoiser, members[0])
+        return Ensemble(tuple(members), rule, denoiser)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+@lru_cache(maxsize=_KEPT)
+def _load(path: Path, sha256: str, dataset: str, role: Role, salt: str) -> Network:
+    """A network, read once a process as long as few others come between."""
+    data, samples = find_dataset(dataset), _samples(dataset)
+    try:
+        network = read_model(path, data.shape, len(data.classes), role, samples, salt)
+    except UnsupportedModelError as error:
+        raise InputError(*error.problems) from error
+    if sha256_of(path) != sha256:
+        raise InputError(f"{path}: the file was changed while it was being evaluated; run again.")
+    return network
+
+
+def _samples(dataset: str) -> Any:
+    """A few test images; None without data, for the files of a model can be read all the same."""
+    try:
+        split = load_split(dataset)
+    except InputError:
+        return None
+    return split.images(split.examples[:4])
+
+
+def read_model(
+    path: Path,
+    shape: tuple[int, ...],
+    classes: int,
+    role: Role = "member",
+    samples: Any = None,
+    salt: str | None = None,
+) -> Network:
+    """An ONNX classifier of inputs of this shape into so many classes, or a denoiser of them.
+
+    Raises:
+        UnsupportedModelError: with every reason why it is none.
+    """
+    if role == "denoiser":
+        return _read_denoiser(path, shape, samples, salt)
+    network = import_onnx(path, samples, shape=shape, classes=classes, salt=salt)
+    if said := _other_reading(path, network, samples):
+        raise UnsupportedModelError(told(Rule.RUNTIME, f"{path.name}: {said}"))
+    return network
+
+
+def _other_reading(path: Path, network: Network, samples: Any) -> str:
+    """What the checker's own reader finds otherwise in a file; empty where it cannot read it."""
+    try:
+        checked = reader.read_model(read_bytes(path))
+    except UnsupportedModelError:
+        return ""  # Its certificates cannot be checked again, but it was compared with onnxruntime.
+    shown = np.zeros((1, *network.input_shape)) if samples is None else samples[:4]
+    found = disagreement(checked, network, shown)
+    return found and f"the checker reads it in another way than the evaluators: {found}"
+
+
+def _read_denoiser(path: Path, shape: tuple[int, ...], samples: Any, salt: str | None) -> Network:
+    """A network from images to images; its output is one row, in row-major order."""
+    if samples is None:
+        samples = np.zeros((1, *shape), dtype=np.float32)
+    network = import_free(read_bytes(path), path, samples.reshape(len(samples), -1), salt)
+    problems = []
+    if network.input_shape != tuple(shape):
+        needed = f"{row_text(shape)} is needed"
+        said = f"{path.name}: its input has shape {row_text(network.input_shape)}; {needed}"
+        problems.append(told(Rule.INPUT, said))
+    if network.classes != prod(shape):
+        wanted = f"a denoiser gives an image back, {prod(shape)} numbers"
+        problems.append(told(Rule.OUTPUT, f"{path.name}: {wanted}, not {network.classes}"))
+    if problems:
+        raise UnsupportedModelError(*problems)
+    return network
+
+
+def parameters_of(paths: Iterable[Path]) -> int:
+    """How many floating-point numbers the files of a base classifier hold together.
+
+    Raises:
+        InputError: one of them is not an ONNX model.
+    """
+    try:
+        return sum(map(count_parameters, paths))
+    except UnsupportedModelError as error:
+        raise InputError(*error.problems) from error
+
+
+def check_model(path: Path, dataset: str, role: Role = "member") -> list[str]:
+    """Every reason, a sentence each, why a model cannot be evaluated on a dataset."""
+    data = find_dataset(dataset)
+    try:
+        read_model(path, data.shape, len(data.classes), role)
+    except UnsupportedModelError as error:
+        return list(error.problems)
+    return []
+
+
+def logits_of(path: Path, data: Dataset, images: Any) -> Any:
+    """What a model's file answers to images `[n, channel, height, width]`: logits `[n, classes]`.
+
+    Raises:
+        UnsupportedModelError: it is no classifier of these images.
+    """
+    network = read_model(path, data.shape, len(data.classes), samples=images[:4])
+    with torch.no_grad():
+        return network.to(torch.float32, "cpu")(torch.from_numpy(images)).numpy()
+
+
+def model_rules() -> dict[str, str]:
+    """What every rule about networks asks, by its name."""
+    return {str(rule): asks for rule, asks in RULES.items()}

@@ -1,0 +1,310 @@
+"""One submission in one setting: plan it, resume it, store it."""
+
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from itertools import groupby
+from math import inf
+from pathlib import Path
+
+import pandas as pd
+
+from leaderboard.common.errors import BugError, InputError, TimeUpError, WithdrawnError
+from leaderboard.common.project import Project
+from leaderboard.datasets.catalogue import find_dataset, load_split
+from leaderboard.datasets.files import sha256_of
+from leaderboard.datasets.split import Split, present
+from leaderboard.evaluation.evidence import beside, join
+from leaderboard.evaluation.parts import folder_of
+from leaderboard.evaluation.provenance import describe
+from leaderboard.evaluation.shard import code_digest, cut, fingerprint
+from leaderboard.evaluation.workers import run_shards
+from leaderboard.results.store import COLUMNS, Results, read, read_provenance, results_path, write
+from leaderboard.settings.question import Question, Shard, combined_sha256
+from leaderboard.settings.setting import Setting, SmoothingProtocol
+from leaderboard.submissions.manifest import Submission, model_path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An evaluation that is to be made.
+
+    Attributes:
+        target: the result file.
+        parts: the folder of finished shards, named by all that they depend on.
+        selection: in words, which examples.
+        whole: whether these are all examples of the setting.
+        stored: the result that already answers exactly this question, if it need not be repeated.
+    """
+
+    submission: str
+    setting: Setting
+    question: Question
+    target: Path
+    parts: Path
+    fingerprint: str
+    examples: list[int]
+    selection: str
+    whole: bool
+    stored: Results | None
+
+    def part(self, shard: Shard) -> Path:
+        """Where a shard's rows are kept until the evaluation is complete."""
+        return self.parts / f"{shard.examples[0]:08d}-{shard.examples[-1]:08d}.parquet"
+
+    def finished(self) -> Iterator[pd.DataFrame]:
+        """The rows of the shards that are there, whole, and of this evaluation; none twice.
+
+        Where evidence is wanted, a shard is whole with its evidence only.
+        """
+        taken: set[int] = set()
+        for path in sorted(self.parts.glob("*.parquet")):
+            rows = self._rows_of(path)
+            if rows is not None and taken.isdisjoint(rows["example"]):
+                taken.update(rows["example"])
+                yield rows
+
+    def _rows_of(self, path: Path) -> pd.DataFrame | None:
+        if self.question.evidence is not None and not beside(path).exists():
+            return None
+        try:
+            part = read(path)
+        except InputError:
+            return None
+        same = part.provenance.fingerprint == self.fingerprint
+        span = span_of(path, self.examples)
+        return part.rows if same and span and part.rows["example"].tolist() == span else None
+
+    def missing(self, done: Collection[int] = ()) -> list[Shard]:
+        """The shards that are still to be computed, in order: each a stretch of the examples."""
+        stretches = groupby(self.examples, key=lambda example: example in done)
+        return [
+            shard
+            for there, examples in stretches
+            if not there
+            for shard in cut(self.question, [*examples])
+        ]
+
+    def waiting(self, fresh: bool) -> list[int]:
+        """The examples that have no rows yet; all where it begins afresh."""
+        done = set() if fresh else {e for rows in self.finished() for e in rows["example"]}
+        return [example for example in self.examples if example not in done]
+
+    def forget(self) -> None:
+        """Remove the finished shards of this evaluation."""
+        # Renamed first: shards beside a complete result mean that `--fresh` was interrupted.
+        removed = self.parts.with_suffix(".removed")
+        with suppress(OSError):
+            self.parts.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
+
+    def clear(self) -> None:
+        """Remove all that the result file replaces, and what killed runs left half-written."""
+        self.forget()
+        # Not after a run on a few examples: an evaluation of all may be under way.
+        if self.whole:
+            shutil.rmtree(self.parts.parent, ignore_errors=True)
+        with suppress(OSError):
+            self.parts.parent.rmdir()
+        for stale in self.target.parent.glob(f".{self.target.name}.*.tmp"):
+            stale.unlink(missing_ok=True)
+
+
+def span_of(part: Path, examples: list[int]) -> list[int]:
+    """Those of the examples that a finished shard's name says; none if it is no such name."""
+    if not (told := re.fullmatch(r"([0-9]{8})-([0-9]{8})[.]parquet", part.name)):
+        return []
+    first, last = int(told[1]), int(told[2])
+    return [example for example in examples if first <= example <= last]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line may ask of an evaluation besides submission and setting."""
+
+    evaluator: str | None = None
+    examples: int | None = None
+    seconds: float | None = None
+    device: str = "cpu"
+    fresh: bool = False
+    samples: int | None = None
+    """Of a smoothed model, at most; None for the setting's number."""
+    evidence: bool = False
+    """Whether a plain network's evidence is kept, too."""
+
+
+def make_plan(project: Project, submission: Submission, setting: Setting, request: Request) -> Plan:
+    """Work out what is to be computed.
+
+    The setting's examples are chosen by official index; those that the data here lack are left
+    out, and count neither way.
+
+    Raises:
+        InputError: the model, the data or the request cannot be used.
+    """
+    split = load_split(setting.dataset)
+    examples, selection, whole = chosen(submission, setting, request, split)
+    question = make_question(project, submission, setting, request)
+    digest = fingerprint(question, examples, split.sha256)
+    target = results_path(project, setting.id, submission.slug, request.evaluator)
+    parts = folder_of(target) / f"{digest[:16]}-{code_digest()[:16]}"
+    if request.evidence and question.sigma is None:
+        question = replace(question, evidence=parts)
+    if not request.fresh:
+        question = replace(question, salt=_salt_of(parts) or question.salt)
+    before = None if request.fresh or not target.exists() else _stored(target)
+    if before is not None and before.provenance.fingerprint != digest:
+        _refuse_fewer(before, question, len(examples))
+        before = None
+    return Plan(
+        submission.slug,
+        setting,
+        question,
+        target,
+        parts,
+        digest,
+        examples,
+        selection,
+        whole,
+        None if parts.exists() else before,
+    )
+
+
+def chosen(
+    submission: Submission, setting: Setting, request: Request, split: Split | None
+) -> tuple[list[int], str, bool]:
+    """The examples asked about, in words which they are, and whether they are all of the setting's.
+
+    `split` None stands for a whole one that is not at hand.
+    """
+    wanted = setting.selection(submission.smoothing is not None)
+    total = find_dataset(setting.dataset).test_size
+    examples = wanted.indices(total)
+    examples = examples if split is None else present(examples, split)
+    if request.examples is None or request.examples >= len(examples):
+        return examples, wanted.label, True
+    count = request.examples
+    return examples[:count], f"first {count} of {wanted.label}", False
+
+
+def _salt_of(parts: Path) -> str | None:
+    """The salt of the shards that are there already: an evaluation has one."""
+    for path in sorted(parts.glob("*.parquet")):
+        with suppress(InputError):
+            return read_provenance(path).salt
+    return None
+
+
+def _stored(target: Path) -> Results:
+    try:
+        return read(target)
+    except InputError as error:
+        raise InputError(*error.problems, "To measure it again, add --fresh.") from error
+
+
+def _refuse_fewer(before: Results, question: Question, count: int) -> None:
+    """A quick look at a few examples must not replace hours of work on all of them."""
+    if before.provenance.model_sha256 == question.model_sha256 and len(before.rows) > count:
+        raise InputError(
+            f"{before.path}: has {len(before.rows):,} examples, and this run on {count:,} would"
+            " replace them. To do that, add --fresh; to only look, use `certboard certify`."
+        )
+
+
+def make_question(
+    project: Project, submission: Submission, setting: Setting, request: Request
+) -> Question:
+    """What is asked about a submission in a setting.
+
+    Raises:
+        InputError: its model cannot be had, or it does not compete there.
+    """
+    path = model_path(project, submission)
+    parts = submission.parts(project) if submission.composed else ()
+    rule = submission.ensemble.rule if submission.ensemble else ""
+    smoothing, protocol = submission.smoothing, setting.smoothing
+    if smoothing is not None and protocol is None:
+        raise InputError(
+            f"Smoothed models such as '{submission.slug}' are not part of {setting.id}."
+        )
+    return Question(
+        dataset=setting.dataset,
+        norm=setting.norm,
+        radius=setting.radius,
+        seconds=request.seconds or setting.seconds,
+        evaluator=request.evaluator,
+        complete=setting.complete,
+        options=_options(protocol, request),
+        distribution=smoothing.distribution if smoothing else None,
+        sigma=smoothing.scale if smoothing else None,
+        model=path,
+        model_sha256=combined_sha256(parts, rule) if parts else sha256_of(path),
+        device=request.device,
+        parts=parts,
+        rule=rule,
+    )
+
+
+def _options(
+    protocol: SmoothingProtocol | None, request: Request
+) -> tuple[tuple[str, int | float | str], ...]:
+    """What a smoothed model's evaluator is told."""
+    if protocol is None:
+        return ()
+    told = protocol.options
+    if request.samples is not None:
+        told["n"] = min(protocol.n, request.samples)
+    return tuple(sorted(told.items()))
+
+
+def execute(
+    plan: Plan,
+    workers: str,
+    fresh: bool,
+    progress: Callable[[pd.DataFrame, bool], None],
+    until: float = inf,
+) -> Results:
+    """Compute what is missing, then join the shards into the result file.
+
+    `progress` is called with the rows of every shard, and whether they were already there;
+    `until` is a time on the monotonic clock.
+
+    Raises:
+        InputError: nothing can be written; what was finished stays.
+        TimeUpError: there was no time for all of it; what was finished stays.
+        BugError: evaluators contradict each other; nothing of this evaluation stays.
+        WithdrawnError: so do a proof and the deployed model; nothing stays either.
+    """
+    if fresh:
+        plan.forget()
+    found: list[pd.DataFrame] = []
+    for rows in plan.finished():
+        found.append(rows)
+        progress(rows, True)
+    provenance = describe(
+        plan.question, plan.submission, plan.setting.id, plan.selection, plan.fingerprint, workers
+    )
+    missing = plan.missing({example for rows in found for example in rows["example"]})
+    try:
+        with closing(run_shards(missing, workers, until)) as finished:
+            for shard, rows in finished:
+                found.append(rows.assign(submission=plan.submission, setting=plan.setting.id))
+                write(plan.part(shard), found[-1], provenance)
+                progress(rows, False)
+    except (BugError, WithdrawnError):
+        plan.forget()
+        raise
+    if (count := sum(map(len, found))) < len(plan.examples):
+        raise TimeUpError(f"{count:,} of {len(plan.examples):,} examples are measured")
+    found.sort(key=lambda rows: int(rows["example"].iloc[0]))
+    rows = pd.concat(found, ignore_index=True)
+    # What proved other rows would leave some of these without a proof.
+    beside(plan.target).unlink(missing_ok=True)
+    write(plan.target, rows, provenance)
+    if plan.question.evidence is not None:
+        stretches = [part["example"].tolist() for part in found]
+        join(plan.question, stretches, beside(plan.target), witnesses=False)
+    plan.clear()
+    return Results(plan.target, rows[list(COLUMNS)], provenance)

@@ -1,0 +1,97 @@
+"""The record of how rows were made: versions, machine, hashes, options."""
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from leaderboard.common.devices import devices_of
+from leaderboard.datasets.catalogue import find_dataset, load_split
+from leaderboard.evaluation.networks import network_of, parameters_of
+from leaderboard.evaluation.shard import make_evaluator
+from leaderboard.results.store import Provenance
+from leaderboard.settings.question import Question
+
+
+def describe(
+    question: Question,
+    submission: str,
+    setting: str,
+    selection: str,
+    fingerprint: str,
+    workers: str,
+) -> Provenance:
+    """The provenance of rows that answer `question`, measured now, here."""
+    split = load_split(question.dataset)
+    evaluator = make_evaluator(question, network_of(question))
+    options = {**evaluator.options(), "seconds": question.seconds, "workers": workers}
+    return Provenance(
+        submission=submission,
+        setting=setting,
+        evaluator=evaluator.name(),
+        evaluator_version=evaluator.version,
+        model_sha256=question.model_sha256,
+        data_sha256=split.sha256,
+        data_complete=split.complete,
+        data_note=split.note,
+        examples=selection,
+        total=find_dataset(question.dataset).test_size,
+        code_version=version("certboard"),
+        commit=commit_of(Path(__file__).resolve().parents[2]),
+        options=options,
+        machine=f"{platform.system()} {platform.machine()}, {_processor()}",
+        python=platform.python_version(),
+        torch=torch.__version__,
+        device=_device_name(question.device),
+        threads=torch.get_num_threads(),
+        seed=str(question.seed),
+        distribution=question.distribution,
+        salt=question.salt,
+        parameters=parameters_of(_files(question)),
+        fingerprint=fingerprint,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _files(question: Question) -> list[Path]:
+    return [part.path for part in question.parts] or [question.model]
+
+
+CODE = ("evaluators", "leaderboard", "pyproject.toml", "requirements.lock")
+"""What rows depend on besides the model, which has a hash of its own: not the results themselves,
+or only the first of several evaluations would be one of a clean commit."""
+
+
+def commit_of(folder: Path) -> str:
+    """The commit of the code in a checkout, marked when that was changed since."""
+    # Without locks: it must not disturb a commit that is being made.
+    git = ["git", "--no-optional-locks", "-C", str(folder)]
+    try:
+        commit, changed = (
+            subprocess.run(
+                [*git, *what], capture_output=True, text=True, check=True, timeout=10
+            ).stdout.strip()
+            for what in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", *CODE))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return f"{commit}-dirty" if changed else commit
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
+
+
+def _device_name(device: str) -> str:
+    first = devices_of(device)[0]
+    if torch.device(first).type == "cuda":
+        return str(torch.cuda.get_device_name(first))
+    return "cpu"

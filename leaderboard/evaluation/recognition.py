@@ -1,0 +1,51 @@
+"""Which other submissions a network is compared with: the few that are most like it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from leaderboard.board.fingerprints import CLOSEST, Checks, closest, read_checks
+from leaderboard.common.errors import InputError
+from leaderboard.common.progress import tell
+from leaderboard.common.project import Project
+from leaderboard.evaluation.inspection import compare
+from leaderboard.evaluation.plan import Request, make_question
+from leaderboard.settings.question import Question
+from leaderboard.settings.setting import load_settings
+from leaderboard.submissions.manifest import Submission, load_submission, settings_for
+
+
+def question_about(project: Project, submission: Submission) -> Question | None:
+    """What is asked about a submission in its first setting; None where it has none."""
+    places = settings_for(submission, load_settings())
+    return make_question(project, submission, places[0], Request()) if places else None
+
+
+def compared(project: Project, submission: Submission, question: Question, found: Checks) -> Checks:
+    """What is kept of a network, with what it has in common with those most like it.
+
+    Raises:
+        InputError: its model cannot be used. Others that cannot are told.
+    """
+    nearest: dict[str, Question] = {}
+    for slug in closest(found, dict(_others(project, submission.slug))):
+        if len(nearest) == CLOSEST:
+            break
+        try:
+            other = load_submission(project, slug)
+            if other.model.dataset == submission.model.dataset:
+                asked = question_about(project, other)
+                nearest |= {} if asked is None else {slug: asked}
+        except InputError as error:
+            tell(f"{slug}: was not compared: {error}")
+    return found.model_copy(update={"compared": compare(question, nearest)})
+
+
+def _others(project: Project, slug: str) -> Iterator[tuple[str, Checks]]:
+    """What is kept of others on the website, wherever this one's own results are kept."""
+    for path in sorted(replace(project, results_folder=None).checks.glob("*.json")):
+        if path.stem == slug:
+            continue
+        try:
+            yield path.stem, read_checks(path)
+        except InputError as error:
+            tell(str(error))

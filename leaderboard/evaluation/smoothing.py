@@ -1,0 +1,129 @@
+"""What may be asked of a smoothed model: the evaluators' own lists, and which of them fit together.
+
+Nothing is listed here a second time. Reading the lists imports PyTorch, so this module is imported
+where a smoothed model is at hand, and not before.
+"""
+
+from dataclasses import fields
+from functools import cache
+from typing import Any, get_args
+
+from evaluators.catalogue import catalogue
+from evaluators.evaluator import Evaluator
+from evaluators.network.ensemble import Rule, SmoothedNetwork
+from evaluators.question.problem import Norm
+from evaluators.sampling.distribution import distributions
+from evaluators.smoothing.smoothing import PROCEDURES, Smoothing
+from leaderboard.common.errors import InputError, unknown_name
+from leaderboard.settings.question import Question
+
+
+@cache
+def noises() -> dict[str, tuple[str, ...]]:
+    """The norms in which each noise certifies, its own first, by the name of the noise."""
+    found = {name: tuple(map(str, one.norms)) for name, one in distributions().items()}
+    for kind in _kinds().values():
+        if not issubclass(kind, Smoothing):
+            # An exact evaluator, which samples nothing, and its noise are one.
+            found[_only(kind) or ""] = tuple(map(str, getattr(kind, "norms", ())))
+    return dict(sorted(found.items()))
+
+
+def _kinds() -> dict[str, type[Evaluator]]:
+    return {name: kind for name, kind in catalogue().items() if kind.accepts is SmoothedNetwork}
+
+
+def _only(kind: type[Evaluator]) -> str | None:
+    """The one noise that an evaluator is for; None for any that its certificate supports."""
+    name = getattr(kind, "only", None)
+    return None if name is None else str(name)
+
+
+def rules() -> tuple[str, ...]:
+    """The ways to combine the answers of an ensemble."""
+    return get_args(Rule)
+
+
+def procedures() -> list[str]:
+    """The ways to spend samples."""
+    return list(PROCEDURES)
+
+
+def make_smoothing(question: Question) -> Evaluator:
+    """The evaluator of a question about a smoothed model.
+
+    Raises:
+        InputError: there is none of this name, or it has no certificate for this noise and norm,
+            or no such procedure, or one that does not give what this evaluator needs.
+    """
+    noise, norm = str(question.distribution), question.norm
+    if noise not in noises():
+        raise unknown_name("noise", noise, noises())
+    if norm not in noises()[noise]:
+        raise InputError(
+            f"No certificate is known for {noise} noise in {norm}; its norms are"
+            f" {', '.join(noises()[noise])}."
+        )
+    kind = _kind(question, noise, norm)
+    options = _options(kind, question)
+    if (procedure := options.get("procedure", "fixed")) not in PROCEDURES:
+        raise unknown_name("procedure", str(procedure), PROCEDURES)
+    first_order = issubclass(kind, Smoothing) and kind.certificate.first_order
+    if first_order and not PROCEDURES[str(procedure)].moments:
+        able = " or ".join(f"'{name}'" for name, one in PROCEDURES.items() if one.moments)
+        raise InputError(
+            f"The evaluator '{kind.name()}' needs the procedure {able}, not '{procedure}': its"
+            " bound of the gradient is about a number of samples that is fixed beforehand."
+        )
+    return kind(**options)
+
+
+def _kind(question: Question, noise: str, norm: str) -> type[Evaluator]:
+    """The class of the evaluator that is named, or is the noise's own."""
+    fitting = _fitting(noise, norm)
+    if question.evaluator is None:
+        own = [kind for kind in fitting.values() if _only(kind) == noise]
+        if not own:
+            raise InputError(
+                f"No evaluator is made for {noise} noise alone; name one of {', '.join(fitting)}."
+            )
+        return own[0]
+    if question.evaluator not in catalogue():
+        raise unknown_name("evaluator", question.evaluator, catalogue())
+    if question.evaluator in fitting:
+        return fitting[question.evaluator]
+    kind = catalogue()[question.evaluator]
+    if kind.accepts is not SmoothedNetwork:
+        reason = "needs a plain network (no --sigma)"
+    else:
+        reason = f"has no certificate for {noise} noise in {norm}"
+    raise InputError(
+        f"The evaluator '{question.evaluator}' {reason}; for this model: {', '.join(fitting)}."
+    )
+
+
+def _fitting(noise: str, norm: str) -> dict[str, type[Evaluator]]:
+    """The evaluators that have a certificate for this noise and norm."""
+    return {name: kind for name, kind in _kinds().items() if _fits(kind, noise, norm)}
+
+
+def _fits(kind: type[Evaluator], noise: str, norm: str) -> bool:
+    if _only(kind) not in (None, noise):
+        return False
+    if not issubclass(kind, Smoothing):
+        return norm in noises()[noise]
+    if noise not in distributions():
+        return False
+    return kind.certificate.supports(distributions()[noise], Norm(norm))
+
+
+def _options(kind: type[Evaluator], question: Question) -> dict[str, Any]:
+    """Those of the options that this evaluator has; an exact one has no samples to count."""
+    known = {field.name for field in fields(kind)}
+    return {name: value for name, value in question.options if name in known}
+
+
+def strange_options(question: Question) -> list[str]:
+    """The options that the evaluator of a question does not have."""
+    known = {field.name for field in fields(make_smoothing(question))}
+    return [name for name, _ in question.options if name not in known]

@@ -1,0 +1,1 @@
+"""The field's knowledge: taxonomy, literature, formulas, drawings."""

@@ -1,0 +1,1 @@
+"""Accepting what comes from elsewhere: sandbox, confinement, acceptance."""

@@ -1,0 +1,105 @@
+"""Certificates from elsewhere, measured again as far as there is time: in an order nobody foresees.
+
+A bound that was never proved looks like one that was. So certified examples are evaluated once
+more, by the evaluator that is said to have decided them, chosen at random; of a smoothed model all
+that are read rightly, for its accuracy and its radii are sampled, too. Whoever forged one in ten is
+found out by twenty of them with probability 0.88. Time that runs out decides nothing.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from leaderboard.evaluation.shard import cut, evaluate, uses_time
+from leaderboard.intake.acceptance_known import Known
+from leaderboard.results.store import Results
+from leaderboard.settings.question import Question
+
+_BATCH = 100
+_MOST_TOLD = 20
+_ROUNDED = 1e-4
+"""Relative and absolute: margins are sums in float64, in another order on another machine, and
+their bounds may have been improved by many small steps."""
+_CHANGED, _RANDOM = 0.005, 0.05
+"""Part of the noisy samples that another machine may read differently; the same where a procedure
+ended elsewhere for that."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of it: how many certificates were not measured again, and what was not found."""
+
+    left: int
+    problems: list[str]
+
+
+def measure_again(found: Results, known: Known, seconds: float) -> Measured:
+    """Measure certified examples of a result again until the time is used up.
+
+    Some at least, unless there are no seconds at all, or no data.
+    """
+    rows = found.rows.set_index("example", drop=False)
+    right = (rows["prediction"] == rows["label"]).fillna(False).astype(bool)
+    certified = rows[right if known.smoothed else rows["status"] == "certified"]
+    if seconds <= 0 or known.split is None:
+        return Measured(len(certified), [])
+    ends = time.perf_counter() + seconds
+    problems: list[str] = []
+    tried = done = 0
+    for question, examples in _batches(certified, known):
+        if problems or (tried and time.perf_counter() > ends):
+            break
+        tried += len(examples)
+        for shard in cut(question, examples):
+            for row in evaluate(shard).to_dict("records"):
+                late = row["status"] == "unknown" and "timeout" in row["note"]
+                done += not late
+                before = certified.loc[row["example"]]
+                if not late and (reason := _other(before, row, uses_time(question))):
+                    problems.append(f"example {row['example']}: {reason}.")
+    return Measured(len(certified) - done, problems[:_MOST_TOLD])
+
+
+def _batches(certified: pd.DataFrame, known: Known) -> Iterator[tuple[Question, Sequence[int]]]:
+    """Examples at random, a few at a time, each with the evaluator that decided it."""
+    asked = {
+        str(stage): known.question
+        if known.smoothed
+        else replace(known.question, evaluator=str(stage), complete=True)
+        for stage in certified["stage"].unique()
+    }
+    waiting = {
+        stage: [int(one) for one in certified["example"][certified["stage"] == stage]]
+        for stage in asked
+    }
+    chance = secrets.SystemRandom()
+    for examples in waiting.values():
+        chance.shuffle(examples)
+    while left := {stage: examples for stage, examples in waiting.items() if examples}:
+        for stage, examples in left.items():
+            slow = known.smoothed or uses_time(asked[stage])
+            count = 1 if slow else _BATCH
+            yield asked[stage], sorted(examples[:count])
+            del examples[:count]
+
+
+def _other(before: "pd.Series[Any]", now: dict[Any, Any], slow: bool) -> str:
+    """What was measured otherwise; empty if nothing was."""
+    if before["status"] == "certified" and now["status"] != "certified":
+        return f"it is certified, but measured again here it is {now['status']} ({now['note']})"
+    if pd.isna(before["n"]):
+        margin, again = before["margin"], now["margin"]
+        if slow or pd.isna(margin) or margin <= again + _ROUNDED * (1 + abs(again)):
+            return ""
+        return f"its margin is {margin:.6g}, but measured again here {again:.6g}"
+    if pd.isna(now["n"]):
+        return f"it has counts, but measured again here none ({now['note']})"
+    allowed = _CHANGED if before["n"] == now["n"] else _RANDOM
+    if abs(before["count"] / before["n"] - now["count"] / now["n"]) > allowed:
+        counts = f"{now['count']:,} of {now['n']:,} samples"
+        return f"its count is {before['count']:,}, but measured again here {counts}"
+    return ""

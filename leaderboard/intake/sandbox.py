@@ -1,0 +1,220 @@
+"""Commands about foreign models, run in a process that can do little harm.
+
+A model is data, and none of it is executed as code; but the libraries that parse and run it are
+large. So its evaluation gets a process of its own: limits of memory, time, files and processes
+from the system (`setrlimit`), and, where the machine offers it, no network, no view of other
+processes and a file system that can only be read, from bubblewrap, or the first two from
+`unshare`. What a machine does not offer is told (`Walls.missing`).
+"""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from leaderboard.common.errors import InputError
+
+_PROBE_SECONDS = 10
+_KILLED = (signal.SIGKILL, signal.SIGXCPU, signal.SIGXFSZ)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a confined process may use.
+
+    Attributes:
+        megabytes: of memory.
+        seconds: of the clock; of processor time as much on every core.
+        file_megabytes: of the largest file it writes.
+        processes: and threads, beside those that its user has.
+    """
+
+    megabytes: int = 16_000
+    seconds: float = 6 * 3600
+    file_megabytes: int = 1_000
+    processes: int = 1_000
+
+
+@dataclass(frozen=True)
+class Walls:
+    """What keeps a process from the rest of the machine: a command's prefix, and what is missing.
+
+    `prefix` is without the folder that may be written to, which `command` adds.
+    """
+
+    name: str
+    missing: tuple[str, ...]
+
+    def command(self, inner: Sequence[str], writable: Path) -> list[str]:
+        """The command that runs `inner` behind these walls."""
+        if self.name == "bubblewrap":
+            place = str(writable.resolve())
+            return [
+                *("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
+                *("--tmpfs", tempfile.gettempdir()),
+                *_seen(tempfile.gettempdir()),
+                *("--bind", place, place),
+                *("--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
+                *("--die-with-parent", "--new-session", "--", *inner),
+            ]
+        if self.name == "unshare":
+            alone = ("--map-root-user", "--net", "--pid", "--ipc", "--fork", "--kill-child")
+            return ["unshare", *alone, "--", *inner]
+        return list(inner)
+
+
+_ALL = ("the network", "other processes", "files that it may write")
+_CANDIDATES = (Walls("bubblewrap", ()), Walls("unshare", _ALL[2:]))
+_OPEN = Walls("limits only", _ALL)
+
+
+def _seen(hidden: str) -> tuple[str, ...]:
+    """What is needed of a folder that is covered: the checkout, the interpreter, the data."""
+    needed = [str(Path.cwd()), str(Path(__file__).parents[2]), sys.prefix, sys.base_prefix]
+    needed += [value for name in ("CERTBOARD_DATA",) if (value := os.environ.get(name))]
+    below = sorted({str(Path(one).resolve()) for one in needed if _is_below(one, hidden)})
+    return tuple(part for one in below for part in ("--ro-bind", one, one))
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return Path(path).resolve().is_relative_to(Path(folder).resolve())
+
+
+@cache
+def walls() -> Walls:
+    """The strongest walls that work on this machine, tried once."""
+    for candidate in _CANDIDATES:
+        command = candidate.command([sys.executable, "-c", ""], Path(tempfile.gettempdir()))
+        if shutil.which(command[0]) is None:
+            continue
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=_PROBE_SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if done.returncode == 0:
+            return candidate
+    return _OPEN
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a confined command ended.
+
+    Attributes:
+        code: its exit code; None where it was ended.
+        problem: why it was ended, in a few words; empty where it was not.
+    """
+
+    code: int | None
+    problem: str
+
+
+def run_confined(arguments: Sequence[str], limits: Limits, writable: Path) -> Outcome:
+    """Run `certboard` with these arguments behind the walls, within the limits.
+
+    Args:
+        arguments: of the command line.
+        limits: beyond which the process is ended.
+        writable: the only folder that it may change, where the walls hold that.
+    """
+    told = [str(limits.megabytes), str(limits.seconds), str(limits.file_megabytes)]
+    told.append(str(limits.processes))
+    inner = [sys.executable, "-m", "leaderboard.confined", *told, *arguments]
+    process = subprocess.Popen(
+        walls().command(inner, writable),
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        process.wait(timeout=limits.seconds)
+    except subprocess.TimeoutExpired:
+        _end(process)
+        return Outcome(None, f"it took more than {limits.seconds:g} seconds")
+    except BaseException:
+        _end(process)
+        raise
+    return _outcome(process.returncode)
+
+
+_KEPT = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "TERM", "COLUMNS", "NO_COLOR", "VIRTUAL_ENV")
+_KEPT_STARTS = ("CERTBOARD_", "PYTHON", "LC_", "OMP_", "MKL_", "CUDA_", "NVIDIA_", "RAY_", "XDG_")
+
+
+def environment() -> dict[str, str]:
+    """The variables that a confined process sees: what it needs, and no token of anybody's."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or name.startswith(_KEPT_STARTS)
+    }
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _outcome(code: int) -> Outcome:
+    # A shell and the walls report a signal as 128 more than its number.
+    number = -code if code < 0 else code - 128
+    if number in {int(one) for one in signal.Signals}:
+        name = signal.Signals(number).name
+        why = "a limit of the sandbox" if number in _KILLED else "a crash"
+        return Outcome(None, f"it was ended by {name}: {why}")
+    return Outcome(code, "")
+
+
+def confine(limits: Limits) -> None:
+    """Put the limits on this process and all that it will start."""
+    bounds = {
+        # Not the address space: libraries map far more than they use.
+        resource.RLIMIT_DATA: limits.megabytes * 2**20,
+        resource.RLIMIT_CPU: int(limits.seconds * (os.cpu_count() or 1)) + 1,
+        resource.RLIMIT_FSIZE: limits.file_megabytes * 2**20,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: 1024,
+        resource.RLIMIT_NPROC: limits.processes + _threads_of_user(),
+    }
+    for kind, bound in bounds.items():
+        _, hard = resource.getrlimit(kind)
+        most = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        resource.setrlimit(kind, (most, most))
+
+
+def _threads_of_user() -> int:
+    """Threads that this user has now: the system counts them all against the limit."""
+    total = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if folder.stat().st_uid == os.getuid():
+                total += len(list((folder / "task").iterdir()))
+        except OSError:
+            continue
+    return total
+
+
+def require_walls(wanted: str) -> Walls:
+    """The walls for the option `--sandbox`.
+
+    Raises:
+        InputError: `wanted` is `required`, and this machine has only some of them.
+    """
+    found = walls()
+    if wanted == "required" and found.missing:
+        raise InputError(
+            f"--sandbox required: this machine has {found.name}, which does not protect"
+            f" {', '.join(found.missing)}. Install bubblewrap, or use --sandbox best."
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Proving stored rows again, independently of what made them."""

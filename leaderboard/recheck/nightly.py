@@ -1,0 +1,121 @@
+"""A sample of stored verdicts, another one every day, measured again and compared.
+
+Every stored evaluation comes up in turn, and on each of its days other examples of it.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+
+import pandas as pd
+
+from leaderboard.board.files import read_sources
+from leaderboard.common.progress import tell
+from leaderboard.common.project import Project
+from leaderboard.evaluation.plan import Request, make_question
+from leaderboard.evaluation.shard import cut
+from leaderboard.evaluation.workers import run_shards
+from leaderboard.results.store import Results
+from leaderboard.settings.setting import Setting, load_settings
+from leaderboard.submissions.manifest import Submission
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Some examples of a stored evaluation."""
+
+    submission: Submission
+    setting: Setting
+    stored: Results
+    examples: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An example whose verdict is another than the stored one.
+
+    Attributes:
+        kind: "contradiction" where one is certified and the other falsified; "lost" where a
+            certificate or counterexample was not found again, "late" if time ran out on it,
+            "found" where there is one now.
+    """
+
+    submission: str
+    setting: str
+    example: int
+    before: str
+    now: str
+    kind: str
+
+    @property
+    def sentence(self) -> str:
+        """What differs, where."""
+        return (
+            f"{self.submission} · {self.setting} · example {self.example}: stored {self.before},"
+            f" now {self.now} ({self.kind})."
+        )
+
+
+def draw(project: Project, day: date, evaluations: int, examples: int) -> list[Drawn]:
+    """The sample of a day: so many stored evaluations, and of each so many examples."""
+    sources = read_sources(project)
+    for problem in sources.catalogue.problems + sources.broken:
+        tell(f"warning: {problem}")
+    submissions, settings = sources.catalogue.submissions, load_settings()
+    stored = [
+        result
+        for result in sources.results
+        if result.provenance.submission in submissions and result.provenance.setting in settings
+    ]
+    if not stored:
+        return []
+    count = min(evaluations, len(stored))
+    first = day.toordinal() * count
+    chosen = [stored[(first + step) % len(stored)] for step in range(count)]
+    return [
+        Drawn(
+            submissions[result.provenance.submission],
+            settings[result.provenance.setting],
+            result,
+            _examples(result, day, examples),
+        )
+        for result in chosen
+    ]
+
+
+def _examples(result: Results, day: date, count: int) -> tuple[int, ...]:
+    """Examples in an order that is another every day, as if at random."""
+
+    def key(example: int) -> bytes:
+        return hashlib.sha256(f"{day.isoformat()} {example}".encode()).digest()
+
+    return tuple(sorted(sorted(result.rows["example"].tolist(), key=key)[:count]))
+
+
+def measure_again(project: Project, drawn: Drawn) -> pd.DataFrame:
+    """The rows of the drawn examples, by this machine and this code."""
+    question = make_question(project, drawn.submission, drawn.setting, Request())
+    # Those of the stored rows, should the setting have been changed since.
+    question = replace(question, seconds=drawn.stored.provenance.options["seconds"])
+    found = [rows for _, rows in run_shards(cut(question, drawn.examples), "1")]
+    return pd.concat(found, ignore_index=True)
+
+
+def compare(drawn: Drawn, rows: pd.DataFrame) -> Iterator[Difference]:
+    """Every example whose verdict differs from the stored one."""
+    before = drawn.stored.rows.set_index("example")["status"]
+    for row in rows.to_dict("records"):
+        old, new = str(before.loc[row["example"]]), str(row["status"])
+        if old != new:
+            kind = _kind(old, new, str(row["note"]))
+            place = drawn.submission.slug, drawn.setting.id
+            yield Difference(*place, int(row["example"]), old, new, kind)
+
+
+def _kind(old: str, new: str, note: str) -> str:
+    if "unknown" not in (old, new):
+        return "contradiction"
+    if old == "unknown":
+        return "found"
+    return "late" if "timeout" in note else "lost"

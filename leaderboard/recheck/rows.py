@@ -1,0 +1,227 @@
+"""Stored rows of smoothed models, checked again: every radius from its counts, none of it trusted.
+
+What is believed is what was counted. The rest, the bounds of the probability, the radius and the
+verdict, is derived again (`recheck_claims`), and what is stored must not claim more. A stored value
+far below what its counts give is refused, too: then one of them was changed.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import mpmath
+import pandas as pd
+from mpmath import mpf
+
+from leaderboard.common.errors import InputError
+from leaderboard.datasets.catalogue import find_dataset
+from leaderboard.recheck import bounds, splitting
+from leaderboard.recheck.claims import (
+    SLACK,
+    Claims,
+    RefusedError,
+    UnknownError,
+    family_of,
+    require,
+    statistics,
+)
+from leaderboard.recheck.splitting import check_splitting
+from leaderboard.results.metrics import is_smoothed
+from leaderboard.results.store import Provenance, Results, read
+from leaderboard.settings.question import seed_of
+from leaderboard.settings.setting import exact_fraction
+
+
+class Asked(NamedTuple):
+    """What a file is about, as its provenance says."""
+
+    dataset: str
+    norm: str
+    radius: Fraction
+    dimension: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one row.
+
+    `accepted` is None where the row cannot be rechecked; `recomputed` is the radius from the
+    counts, None where no radius was stored or none is known for this row.
+    """
+
+    accepted: bool | None
+    reason: str = ""
+    recomputed: mpf | None = None
+
+
+def recheck_results(path: Path) -> Iterator[dict[str, Any]]:
+    """Check every row of a result file again; what came of each, as it is known.
+
+    Raises:
+        InputError: the file cannot be read, or holds no rows of a smoothed model.
+    """
+    result = read(path)
+    if not is_smoothed(result.rows):
+        raise InputError(
+            f"{path}: has no rows of a smoothed model; proofs are rechecked with --model FILE.onnx."
+        )
+    for row, found, seconds in recheck_all(result):
+        yield {
+            **{name: row[name] for name in ("example", "status", "radius", "count", "n")},
+            "accepted": found.accepted,
+            "recomputed": _short(found.recomputed),
+            "reason": found.reason,
+            "seconds": round(seconds, 4),
+        }
+
+
+def recheck_all(result: Results) -> Iterator[tuple[dict[str, Any], Finding, float]]:
+    """Each row of a smoothed model, what came of it, and the seconds that it took.
+
+    Raises:
+        InputError: the file is not about a setting.
+    """
+    checker = _Checker(result.provenance, asked_by(result.provenance, result.path), result.rows)
+    table = result.rows.astype(object)
+    for record in table.where(table.notna(), None).to_dict("records"):
+        row = {str(name): value for name, value in record.items()}
+        began = time.perf_counter()
+        found = checker.check(row)
+        yield row, found, time.perf_counter() - began
+
+
+def asked_by(provenance: Provenance, path: Path) -> Asked:
+    """Dataset, norm and radius from the name of the setting.
+
+    Raises:
+        InputError: it is not the name of one.
+    """
+    try:
+        dataset, norm, text = provenance.setting.rsplit("-", 2)
+        radius = exact_fraction(text.replace("_", "/"))
+        return Asked(dataset, norm, radius, prod(find_dataset(dataset).shape))
+    except ValueError as error:
+        raise InputError(f"{path}: '{provenance.setting}' is not the name of a setting.") from error
+
+
+def noise_of(provenance: Provenance) -> str:
+    """The noise; files of version 1 do not tell it, and have none but Gaussian noise."""
+    return provenance.distribution or "gaussian"
+
+
+def _short(value: mpf | None) -> str | None:
+    return None if value is None else mpmath.nstr(value, 8)
+
+
+class _Checker:
+    def __init__(self, provenance: Provenance, asked: Asked, rows: pd.DataFrame) -> None:
+        self.asked, self.noise = asked, noise_of(provenance)
+        self.options, self.evaluator = provenance.options, provenance.evaluator
+        self.seed = str(seed_of(provenance.model_sha256, *asked[:3]))
+        self.sigma = str(rows["sigma"].mode().iloc[0])
+        self.seen: set[int] = set()
+        self.numbers: dict[int, int] = {}
+        self.claims = self._claims()
+
+    def _claims(self) -> Claims | None:
+        """What all rows have in common; None where it is not known here."""
+        family = family_of(self.evaluator, self.noise)
+        told = self.options.get("failure_probability")
+        if family is None or told is None:
+            return None
+        return Claims(
+            family,
+            self.noise,
+            self.asked.norm,
+            self.asked.radius,
+            self.asked.dimension,
+            Fraction(self.sigma),
+            mpf(str(told)),
+            int(self.options.get("sides", 1)),
+            self.options.get("n"),
+        )
+
+    def check(self, row: dict[str, Any]) -> Finding:
+        """One row."""
+        with mpmath.workdps(bounds.DIGITS):
+            try:
+                return Finding(True, "", self._check(row))
+            except RefusedError as error:
+                return Finding(False, str(error))
+            except UnknownError as error:
+                return Finding(None, str(error))
+            except (ArithmeticError, AttributeError, TypeError, ValueError):
+                return Finding(False, "it holds what is no number of its kind.")
+
+    def _check(self, row: dict[str, Any]) -> mpf | None:
+        self._plain(row)
+        if self.evaluator == splitting.EVALUATOR:
+            check_splitting(row, self.asked.norm, self.asked.radius, self.asked.dimension)
+        if self.claims is None:
+            self._not_known()
+        assert self.claims is not None
+        claims = row["radius"] is not None or row["status"] == "certified"
+        if row["n"] is None:
+            require(not claims, "it has a radius but no counts.")
+            return None
+        self._counts(row, self.claims)
+        lower, upper = self.claims.bounds(row)
+        if not claims:
+            return None
+        require(row["radius"] is not None, "it is certified without a radius.")
+        return self.claims.radius(row, lower, upper)
+
+    def _not_known(self) -> NoReturn:
+        if family_of(self.evaluator, self.noise) is None:
+            raise UnknownError(
+                f"the certificate of '{self.evaluator}' for {self.noise} noise is not rechecked"
+                " here."
+            )
+        raise UnknownError("the file does not tell the failure probability.")
+
+    def _plain(self, row: dict[str, Any]) -> None:
+        """What needs no arithmetic."""
+        require(row["example"] not in self.seen, "its example is there twice.")
+        self.seen.add(row["example"])
+        require(row["evaluator"] == self.evaluator, "its evaluator is not that of the file.")
+        require(row["status"] != "falsified", "a smoothed model cannot be falsified.")
+        require(row["sigma"] == self.sigma, f"its sigma is not {self.sigma}, as of other rows.")
+        require(row["seed"] == self.seed, "its seed is not that of the model and the setting.")
+        if row["status"] == "certified":
+            require(row["prediction"] == row["label"], "it is certified for a wrong class.")
+
+    def _counts(self, row: dict[str, Any], claims: Claims) -> None:
+        require(0 < claims.failure < 1, "its failure probability is none.")
+        n, count, other = row["n"], row["count"], row["runner_up"]
+        most = self.options.get("n", n)
+        require(0 < n <= most, f"n is {n:,}, but at most {most:,} samples were asked for.")
+        procedure = row["procedure"] or "fixed"
+        require(
+            procedure == self.options.get("procedure", "fixed"),
+            f"its procedure is {procedure}, not the one of the file.",
+        )
+        if procedure in ("fixed", "curtailed"):
+            require(n == most, f"n is {n:,} instead of {most:,}.")
+        require(row["n0"] == self.options.get("n0", row["n0"]), "n0 is not that of the file.")
+        require(count is not None and 0 <= count <= n, "its count is none of n samples.")
+        require(other is None or 0 <= other <= n - count, "its counts are more than n.")
+        if procedure == "input-specific":
+            self._number_was_chosen_before(row)
+        stated = mpf(1) - mpf(row["confidence"])
+        require(stated >= claims.failure * (1 - SLACK), "its confidence is more than it can be.")
+
+    def _number_was_chosen_before(self, row: dict[str, Any]) -> None:
+        """The number of samples is a function of how many selection samples gave the class."""
+        selected = statistics(row).get("selected")
+        if selected is None:
+            return
+        require(0 <= selected <= row["n0"], "it was selected by more than n0 samples.")
+        before = self.numbers.setdefault(selected, row["n"])
+        require(
+            before == row["n"],
+            f"n is {row['n']:,}, but {before:,} of another example selected by as many samples.",
+        )

@@ -1,0 +1,1 @@
+"""Result files and what is counted from their rows."""

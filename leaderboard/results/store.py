@@ -1,0 +1,332 @@
+"""The store of verdicts: one Parquet file an evaluation, one row a test example.
+
+Path: `site/data/results/<setting>/<slug>.parquet`; the evaluation by a named evaluator instead of
+the setting's own protocol is `<slug>.<evaluator>.parquet` beside it and is not ranked. Reading
+never writes; writing goes to a file beside the place and is renamed.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.results.columns import DESCRIBED
+from leaderboard.results.highlights import Highlights, highlight
+from leaderboard.results.tally import NUMBERS, TEXTS, Columns, Tally, Texts, count
+from leaderboard.settings.setting import load_settings
+
+SCHEMA_VERSION = 3
+
+
+_TYPES = {
+    "text": pa.string(),
+    "fraction": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "bytes": pa.binary(),
+}
+
+SCHEMA = pa.schema([pa.field(one.name, _TYPES[one.kind], bool(one.null)) for one in DESCRIBED])
+
+COLUMNS = tuple(SCHEMA.names)
+
+_SINCE = {one.name: one.since for one in DESCRIBED}
+
+PROVENANCE_KEY = b"certboard"
+
+
+class Provenance(BaseModel):
+    """Where the rows of one file come from; everything needed to measure them again."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: int = SCHEMA_VERSION
+    submission: str
+    setting: str
+    evaluator: str
+    evaluator_version: str
+    model_sha256: str
+    data_sha256: str
+    data_complete: bool
+    data_note: str = ""
+    examples: str
+    total: int
+    code_version: str
+    commit: str
+    options: dict[str, Any]
+    machine: str
+    python: str
+    torch: str
+    device: str
+    threads: int
+    seed: str | None = None
+    distribution: str | None = None
+    """Of a smoothed model's noise; files of version 1 do not say it, and are all Gaussian."""
+    parameters: int | None = None
+    """Floating-point numbers in the model's files together; older files do not say it."""
+    salt: str | None = None
+    """Of the random numbers on which the model was compared with onnxruntime; older files, and
+    files of models that are not deterministic, may not say it."""
+    fingerprint: str = ""
+    created: str
+    unchecked: str = ""
+    """What the machine that accepted the rows from elsewhere could not compare with what it knows;
+    written by that machine, whatever the file said."""
+
+
+class Results:
+    """One stored evaluation: where it lies, its rows, and where they come from.
+
+    Without `rows` they are read from the file when they are asked for; `tally` has what most pages
+    need, and is much smaller.
+    """
+
+    def __init__(self, path: Path, rows: pd.DataFrame | None, provenance: Provenance) -> None:
+        self.path = path
+        self.provenance = provenance
+        self._rows = rows
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """All rows, in the columns `COLUMNS`.
+
+        Raises:
+            InputError: the file was changed since, and cannot be read any more.
+        """
+        return self._rows if self._rows is not None else _rows_of(self)
+
+    @cached_property
+    def tally(self) -> Tally:
+        """The counts of the rows."""
+        return count(_columns_of(self.rows))
+
+    @cached_property
+    def highlights(self) -> Highlights:
+        """The verdict of each example, and a few that are worth a look."""
+        rows = self.rows
+        return _highlights(_columns_of(rows), lambda at: rows["witness"].iloc[at], self.provenance)
+
+
+def results_path(project: Project, setting: str, slug: str, evaluator: str | None = None) -> Path:
+    """Where an evaluation is kept; `evaluator` None is the setting's own protocol."""
+    name = f"{slug}.parquet" if evaluator is None else f"{slug}.{evaluator}.parquet"
+    return project.results / setting / name
+
+
+def frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Records of some of the columns as a table of the types that `read` gives.
+
+    Numbers stay what they are beside missing ones, which pandas alone would turn into floats.
+    """
+    fields = [field for field in SCHEMA if records and field.name in records[0]]
+    return to_pandas(pa.Table.from_pylist(list(records), pa.schema(fields)))
+
+
+def to_pandas(table: pa.Table) -> pd.DataFrame:
+    """A table of the types of `SCHEMA` as `read` gives it."""
+    kinds = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
+    rows: pd.DataFrame = table.to_pandas(types_mapper=kinds.get)
+    return rows
+
+
+def write(path: Path, rows: pd.DataFrame, provenance: Provenance) -> None:
+    """Store rows, all or nothing.
+
+    Raises:
+        InputError: the disk is full or the place cannot be written.
+    """
+    table = pa.Table.from_pandas(rows[list(COLUMNS)], schema=SCHEMA, preserve_index=False)
+    table = table.replace_schema_metadata({PROVENANCE_KEY: provenance.model_dump_json().encode()})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        # On a read-only disk, removing what is not there fails too.
+        with suppress(OSError):
+            temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
+        reason = error.strerror or str(error)
+        raise InputError(f"{path}: cannot be written ({reason}); nothing was changed.") from error
+
+
+def read(path: Path) -> Results:
+    """A stored evaluation.
+
+    Raises:
+        InputError: the file is not one, is damaged, or is of a newer version than this program.
+    """
+    table, provenance = _read(path, COLUMNS)
+    return Results(path, to_pandas(table), provenance)
+
+
+def scan(path: Path) -> Results:
+    """A stored evaluation, of which tally and highlights are read now; the rows when asked for.
+
+    Raises:
+        InputError: as for `read`, as far as it can be seen now.
+    """
+    # All columns: one that is damaged and not counted would be found when pages ask for it.
+    table, provenance = _read(path, COLUMNS)
+    result, columns = Results(path, None, provenance), _columns_of(table)
+    witnesses = table["witness"]
+    result.__dict__["tally"] = count(columns)
+    result.__dict__["highlights"] = _highlights(
+        columns, lambda at: witnesses[at].as_py(), provenance
+    )
+    return result
+
+
+def _highlights(
+    columns: Columns, witness: Callable[[int], object], provenance: Provenance
+) -> Highlights:
+    def bytes_at(place: int) -> bytes | None:
+        found = witness(place)
+        return found if isinstance(found, bytes) else None
+
+    setting = load_settings().get(provenance.setting)
+    return highlight(columns, bytes_at, setting.radius if setting else Fraction(0))
+
+
+def _read(path: Path, names: Sequence[str]) -> tuple[pa.Table, Provenance]:
+    """Some columns of a file, in the types of `SCHEMA`."""
+    with _opened(path) as file:
+        provenance = _provenance(path, file)
+        there = set(file.schema_arrow.names)
+        missing = [name for name in COLUMNS if name not in there]
+        for name in missing:
+            if _SINCE[name] <= provenance.schema_version:
+                raise InputError(f"{path}: the column '{name}' is missing.")
+        # One thread: for files this small, starting more takes longer than reading.
+        table = file.read([name for name in names if name not in missing], use_threads=False)
+        for name in set(names).intersection(missing):
+            nothing = pa.nulls(table.num_rows, SCHEMA.field(name).type)
+            table = table.append_column(name, nothing)
+        wanted = pa.schema([SCHEMA.field(name) for name in names])
+        return table.select(list(names)).cast(wanted), provenance
+
+
+@lru_cache(maxsize=32)
+def _rows_of(result: Results) -> pd.DataFrame:
+    """Rows that a page asks for, kept as long as few others come between."""
+    return read(result.path).rows
+
+
+def _columns_of(rows: pd.DataFrame | pa.Table) -> Columns:
+    """What is counted of some rows."""
+    if isinstance(rows, pd.DataFrame):
+        numbers = {name: rows[name].to_numpy(float, na_value=np.nan) for name in NUMBERS}
+        coded = {name: pd.factorize(rows[name].astype(object)) for name in TEXTS}
+        texts = {name: Texts(codes, list(values)) for name, (codes, values) in coded.items()}
+        return Columns(numbers, texts)
+    numbers = {
+        name: rows[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in NUMBERS
+    }
+    return Columns(numbers, {name: _texts(rows[name]) for name in TEXTS})
+
+
+def _texts(column: pa.ChunkedArray) -> Texts:
+    coded = column.combine_chunks().dictionary_encode()
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return Texts(codes.astype(np.int64), coded.dictionary.to_pylist())
+
+
+def load(result: Results) -> pa.Table:
+    """All rows of a stored evaluation as they lie there, for `results_export`.
+
+    Raises:
+        InputError: as for `read`.
+    """
+    return _read(result.path, COLUMNS)[0]
+
+
+def read_provenance(path: Path) -> Provenance:
+    """The provenance alone, without reading the rows.
+
+    Raises:
+        InputError: as for `read`.
+    """
+    with _opened(path) as file:
+        return _provenance(path, file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """The open file; whatever is wrong with its bytes becomes one sentence."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file.") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path}: is not a result file, or is damaged.") from error
+
+
+def _provenance(path: Path, file: pq.ParquetFile) -> Provenance:
+    return parse_provenance(path, (file.schema_arrow.metadata or {}).get(PROVENANCE_KEY))
+
+
+def parse_provenance(path: Path, text: bytes | None) -> Provenance:
+    """The provenance that a result file at `path` carries.
+
+    Raises:
+        InputError: there is none, it is damaged, or of a newer version than this program.
+        ValueError: it is not JSON.
+    """
+    if text is None:
+        raise InputError(f"{path}: is not a certboard result file (it has no provenance).")
+    # First of all: what a newer version means by its other keys is not known here.
+    record = json.loads(text)
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: has schema version {version}; this program reads up to {SCHEMA_VERSION}."
+            " Update certboard."
+        )
+    try:
+        return Provenance.model_validate_json(text)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise InputError(f"{path}: its provenance is damaged at '{where}'.") from error
+
+
+def read_all(project: Project) -> list[Results]:
+    """Every ranked evaluation in the project, by setting and submission."""
+    return [scan(path) for path in stored_paths(project) if evaluator_named(path) is None]
+
+
+def read_named(project: Project) -> list[Results]:
+    """Every evaluation by a named evaluator, which is not ranked, in the same order."""
+    return [scan(path) for path in stored_paths(project) if evaluator_named(path) is not None]
+
+
+def evaluator_named(path: Path) -> str | None:
+    """The evaluator in the name of a result file; None for the setting's own protocol."""
+    parts = path.name.split(".")
+    return parts[1] if len(parts) == 3 else None
+
+
+def stored_paths(project: Project) -> list[Path]:
+    """Every stored evaluation's file, by setting and submission."""
+    # One or two dots: what is hidden, half-written or a copy has another number of them.
+    paths = sorted(project.results.glob("*/*.parquet"))
+    return [path for path in paths if path.name[0] != "." and path.name.count(".") in (1, 2)]

@@ -1,0 +1,1 @@
+"""Settings and the questions they ask."""

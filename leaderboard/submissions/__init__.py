@@ -1,0 +1,1 @@
+"""Submissions: manifest, folder, models, weights, owners."""

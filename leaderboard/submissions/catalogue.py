@@ -1,0 +1,172 @@
+"""All submissions of a checkout, each read by itself: a broken one costs itself and no other.
+
+What is wrong between two of them, such as titles alike or a successor that is none, is found here
+too; `certboard check SLUG` asks for what concerns that one.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from leaderboard.common.errors import InputError, nearest
+from leaderboard.common.lookalikes import alike
+from leaderboard.common.progress import tell
+from leaderboard.common.project import Project
+from leaderboard.common.rules import told
+from leaderboard.common.strict_toml import read_toml, shown
+from leaderboard.submissions.folder import MANIFEST, confusable, folder_problems, slugs
+from leaderboard.submissions.manifest import Submission, read_submission
+from leaderboard.submissions.ownership import owned_together
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Submissions by slug in alphabetical order, and every problem found, a sentence each.
+
+    Left out are those that cannot be read or shown; problems that only two of them together have,
+    such as titles alike, leave out none.
+    """
+
+    submissions: Mapping[str, Submission]
+    problems: tuple[str, ...]
+
+
+class _Facts(NamedTuple):
+    """What of a manifest others may be at odds with; read even where the rest is broken."""
+
+    title: str
+    authors: tuple[str, ...]
+    owners: tuple[str, ...]
+    dataset: str
+    superseded_by: str | None
+
+    @classmethod
+    def of(cls, one: Submission) -> "_Facts":
+        return cls(one.title, one.authors, one.owners, one.model.dataset, one.superseded_by)
+
+
+class _Clash(NamedTuple):
+    """A problem that `slug` has with another.
+
+    `fatal` if its page cannot be made for it; `mutual` if the other one may have brought it about.
+    """
+
+    slug: str
+    other: str
+    sentence: str
+    fatal: bool = False
+    mutual: bool = True
+
+
+def read_catalogue(project: Project) -> Catalogue:
+    """Every submission that can be read, and what is wrong with them and the others."""
+    found: dict[str, Submission] = {}
+    problems: list[str] = []
+    names = slugs(project.submissions)
+    for slug in names:
+        try:
+            found[slug] = read_submission(project, slug)
+        except InputError as error:
+            problems += error.problems
+    for slug, other in alike({name: name for name in names}):
+        problems += confusable(slug, [other])
+    facts = {slug: _Facts.of(one) for slug, one in found.items()}
+    clashes = [*_titles_alike(facts), *_successors(facts, names)]
+    problems += [clash.sentence for clash in clashes]
+    broken = {clash.slug for clash in clashes if clash.fatal}
+    kept = {slug: one for slug, one in found.items() if slug not in broken}
+    return Catalogue(kept, tuple(problems))
+
+
+def load_submissions(project: Project) -> dict[str, Submission]:
+    """Every submission that can be read, by slug; what is wrong with others is told."""
+    found = read_catalogue(project)
+    for problem in found.problems:
+        tell(f"warning: {problem}")
+    return dict(found.submissions)
+
+
+def problems_between(project: Project, submissions: Mapping[str, Submission]) -> list[str]:
+    """What is wrong between `submissions` and any others in the project, a sentence each.
+
+    Of the others little is read; what else is wrong with them is not told here.
+    """
+    names = slugs(project.submissions)
+    facts = {slug: one for slug in names if (one := _facts(project, slug)) is not None}
+    facts |= {slug: _Facts.of(one) for slug, one in submissions.items()}
+    return [
+        clash.sentence
+        for clash in (*_titles_alike(facts), *_successors(facts, names))
+        if clash.slug in submissions or (clash.mutual and clash.other in submissions)
+    ]
+
+
+def _facts(project: Project, slug: str) -> _Facts | None:
+    folder = project.submissions / slug
+    try:
+        if folder_problems(folder, slug):
+            return None
+        table = read_toml(folder / MANIFEST, slug)
+        authors, owners = (tuple(map(str, table.get(key, ()))) for key in ("authors", "owners"))
+        model, successor = table.get("model", {}), table.get("superseded_by")
+        dataset = model.get("dataset", "") if isinstance(model, dict) else ""
+        told_of = successor if isinstance(successor, str) else None
+        return _Facts(str(table["title"]), authors, owners, str(dataset), told_of)
+    except (InputError, KeyError, TypeError, OSError):
+        return None
+
+
+def _titles_alike(facts: Mapping[str, _Facts]) -> Iterator[_Clash]:
+    """Each title that can be mistaken for an earlier one of others.
+
+    Of others: of other authors, or of other owners, since anybody can write down the same authors.
+    """
+    for slug, other in alike({slug: one.title for slug, one in facts.items()}):
+        one, earlier = facts[slug], facts[other]
+        if one.authors != earlier.authors or not owned_together(one.owners, earlier.owners):
+            mistaken = f"can be mistaken for that of submissions/{other}"
+            where = f"submissions/{slug}/{MANIFEST}"
+            sentence = f"{where}: the title {shown(one.title)} {mistaken}."
+            yield _Clash(slug, other, told("title-confusable", sentence))
+
+
+def _successors(facts: Mapping[str, _Facts], names: Collection[str]) -> Iterator[_Clash]:
+    """Submissions that are said to be replaced by none, or by one that cannot replace them.
+
+    Who points at one that was itself replaced since has a page: that was not its own doing.
+    """
+    for slug, one in facts.items():
+        successor = one.superseded_by
+        if successor is None:
+            continue
+        where = f"submissions/{slug}/{MANIFEST}: 'superseded_by' is {shown(successor)}, but"
+        if successor not in names:
+            sentence = f"{where} there is no such submission.{nearest(successor, names)}"
+            yield _Clash(slug, successor, sentence, fatal=True)
+            continue
+        if successor not in facts:
+            yield _Clash(slug, successor, f"{where} that one cannot be read.")
+            continue
+        other = facts[successor]
+        # Whoever points at a stranger's submission must not stand in that one's way.
+        same = owned_together(other.owners, one.owners)
+        if other.superseded_by is not None or successor == slug:
+            circle = slug in _chain(facts, successor)
+            sentence = f"{where} that one is itself superseded."
+            yield _Clash(slug, successor, sentence, fatal=circle, mutual=same)
+        elif other.dataset != one.dataset:
+            sentence = f"{where} that one is for another dataset."
+            yield _Clash(slug, successor, sentence, fatal=True, mutual=same)
+        elif not same:
+            sentence = f"{where} that one has other owners."
+            yield _Clash(slug, successor, sentence, fatal=True, mutual=False)
+
+
+def _chain(facts: Mapping[str, _Facts], start: str) -> set[str]:
+    """A submission and all that replaced it, one after the other."""
+    seen: set[str] = set()
+    at: str | None = start
+    while at is not None and at in facts and at not in seen:
+        seen.add(at)
+        at = facts[at].superseded_by
+    return seen

@@ -1,0 +1,158 @@
+"""Weights that a submission only gives an address of: fetched with limits, kept by their hash.
+
+The address is a stranger's. No more than the announced size is read, within a time; addresses of
+this machine and of private networks are refused, also after redirections; what comes is kept only
+if it has the announced hash. A host's name is looked up once: what was found to be public is what
+is connected to, whatever the name says a moment later.
+"""
+
+import hashlib
+import ipaddress
+import socket
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from leaderboard.common.errors import InputError
+from leaderboard.datasets import files
+
+SILENCE, LONGEST = 30.0, 1800.0
+"""Seconds without an answer, and in all."""
+
+_REDIRECTIONS = 5
+_CHUNK = 2**18
+
+
+def fetch(url: str, sha256: str, size: int) -> Path:
+    """The file at an address, from the cache if it was fetched before.
+
+    Args:
+        url: an http or https address.
+        sha256, size: of its content, in hexadecimal and in bytes.
+
+    Raises:
+        InputError: it cannot be had, or is not what was announced; nothing is kept then.
+    """
+    path = files.cache_folder() / "models" / f"{sha256}.onnx"
+    if path.is_file() and files.sha256_of(path) == sha256:
+        return path
+    content = _read(url, size)
+    if len(content) != size:
+        raise InputError(f"{url}: has {len(content):,} bytes, not {size:,}.")
+    if (found := hashlib.sha256(content).hexdigest()) != sha256:
+        raise InputError(f"{url}: its SHA-256 is {found}, not {sha256}.")
+    files.write(path, content)
+    return path
+
+
+def _read(url: str, size: int) -> bytes:
+    """At most one byte more than `size`, as it is sent."""
+    started, content = time.monotonic(), bytearray()
+    try:
+        with _open(url) as reply:
+            if reply.status_code != requests.codes.ok:
+                raise InputError(f"{url}: the server answered {reply.status_code}.")
+            # Not unpacked on the way: a short answer could become an endless one.
+            while chunk := reply.raw.read(min(_CHUNK, size + 1 - len(content))):
+                content += chunk
+                if len(content) > size:
+                    raise InputError(f"{url}: has more than the announced {size:,} bytes.")
+                if time.monotonic() - started > LONGEST:
+                    raise InputError(f"{url}: took more than {LONGEST:g} seconds.")
+    except (requests.RequestException, OSError, ValueError) as error:
+        raise InputError(f"{url}: no answer ({type(error).__name__}).") from error
+    return bytes(content)
+
+
+def _open(url: str) -> requests.Response:
+    """The answer, after redirections to other public addresses."""
+    for _ in range(_REDIRECTIONS + 1):
+        reply = _ask(url)
+        if not reply.is_redirect:
+            return reply
+        url = urljoin(url, reply.headers["Location"])
+        reply.close()
+    raise InputError(f"{url}: is behind more than {_REDIRECTIONS} redirections.")
+
+
+def _ask(url: str) -> requests.Response:
+    """The answer of the one public address that the host's name leads to now."""
+    # What is checked is the address as the library reads it.
+    prepared = requests.Request("GET", url).prepare().url or "" if _is_web(url) else ""
+    parts = urlsplit(prepared)
+    if not parts.hostname:
+        raise InputError(f"{url}: is not a web address.")
+    headers = {
+        "Accept-Encoding": "identity",
+        "User-Agent": "certboard",
+        "Host": parts.netloc.rpartition("@")[2],
+    }
+    with requests.Session() as session:
+        # No proxy, which would look the name up again, and no password from this machine's files.
+        session.trust_env = False
+        adapter = _Pinned(_public_address(url, parts.hostname, parts.port or 443))
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        return session.get(
+            prepared, stream=True, timeout=SILENCE, allow_redirects=False, headers=headers
+        )
+
+
+def _is_web(url: str) -> bool:
+    return urlsplit(url).scheme in ("http", "https")
+
+
+class _Pinned(HTTPAdapter):
+    """Connects to one address; the certificate must still be that of the name that was asked."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.address = address
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Where requests connects to, and how: another host, the same name in TLS."""
+        place, how = super().build_connection_pool_key_attributes(request, verify, cert)
+        if place["scheme"] == "https":
+            how["server_hostname"] = how["assert_hostname"] = place["host"].strip("[]")
+        return {**place, "host": self.address}, how
+
+
+def _public_address(url: str, host: str, port: int) -> str:
+    """The first address of a host, all of which are public; looked up once.
+
+    Raises:
+        InputError: there is no such host, or one of its addresses is this machine's or of a private
+            network.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise InputError(f"{url}: there is no host {host}.") from None
+    addresses = [str(address[0]) for *_, address in found]
+    if not addresses or not all(map(_is_public, addresses)):
+        raise InputError(f"{url}: {host} is not a public address.")
+    return addresses[0]
+
+
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+"""IPv4 addresses as networks without IPv4 write them (RFC 6052)."""
+
+
+def _is_public(text: str) -> bool:
+    """Whether an address is reached over the internet, also one that is wrapped in another."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _TRANSLATED:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return _is_public(str(inner))
+        if address.teredo is not None:
+            return False
+    return address.is_global and not address.is_multicast

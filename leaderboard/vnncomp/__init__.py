@@ -1,0 +1,1 @@
+"""VNN-LIB and VNN-COMP's formats: properties, instances, counterexamples."""

@@ -1,0 +1,117 @@
+"""VNN-LIB properties: where in which boxes of inputs which outputs are counterexamples.
+
+A file asks for an input and its output that meet all of its assertions. Its normal form is a list
+of cases: a box of inputs, and the disjuncts of which each is a conjunction of linear constraints on
+the outputs. There is a counterexample where one case has an input in its box whose output meets one
+of its disjuncts. Everything is exact.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from leaderboard.common.errors import InputError
+from leaderboard.common.packed import read_packed
+from leaderboard.vnncomp.formula import Bound, Conjunction, Constraint, Formula
+from leaderboard.vnncomp.syntax import parse
+
+MAX_BYTES = 2**28
+
+Disjunct = tuple[Constraint, ...]
+
+
+@dataclass(frozen=True)
+class InputBox:
+    """All inputs between `lower` and `upper`, entry by entry, both included."""
+
+    lower: tuple[Fraction, ...]
+    upper: tuple[Fraction, ...]
+
+    def contains(self, point: Sequence[Fraction]) -> bool:
+        """Whether a point lies in the box, exactly."""
+        triples = zip(self.lower, point, self.upper, strict=True)
+        return all(lower <= value <= upper for lower, value, upper in triples)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A box and the disjuncts that are asked about in it."""
+
+    box: InputBox
+    disjuncts: tuple[Disjunct, ...]
+
+
+@dataclass(frozen=True)
+class Specification:
+    """A file's normal form, of so many inputs and outputs."""
+
+    inputs: int
+    outputs: int
+    cases: tuple[Case, ...]
+
+
+def read_vnnlib(path: Path) -> Specification:
+    """Read a `.vnnlib` file, packed (`.gz`) or not.
+
+    Raises:
+        InputError: the file cannot be read, or is not VNN-LIB as far as it is read here.
+    """
+    return parse_vnnlib(_text(path), path.name)
+
+
+def parse_vnnlib(text: str, title: str) -> Specification:
+    """Read the text of a file.
+
+    Raises:
+        InputError: what is wrong, in which line, and what is allowed.
+    """
+    formula = parse(text, title)
+    for index, (lower, upper) in formula.common.bounds.items():
+        if lower is not None and upper is not None and lower > upper:
+            raise InputError(
+                f"{title}: no input X_{index} is at least {lower} and at most {upper}."
+            )
+    found: dict[tuple[tuple[int, Bound], ...], list[Disjunct]] = {}
+    for one in formula.alternatives:
+        key = tuple(sorted(one.bounds.items()))
+        disjunct = (*formula.common.rows, *one.rows)
+        found.setdefault(key, []).append(disjunct)
+    cases: dict[InputBox, list[Disjunct]] = {}
+    for key, disjuncts in found.items():
+        box = _box(formula, dict(key), title)
+        if box is not None:
+            cases.setdefault(box, []).extend(disjuncts)
+    if not cases:
+        raise InputError(f"{title}: no input meets the conditions on inputs.")
+    return Specification(
+        formula.inputs,
+        formula.outputs,
+        tuple(Case(box, tuple(disjuncts)) for box, disjuncts in cases.items()),
+    )
+
+
+def _box(formula: Formula, own: dict[int, Bound], title: str) -> InputBox | None:
+    """The box of what always holds and of one alternative's own bounds; None when it is empty."""
+    bounds = formula.common.joined(Conjunction(own)).bounds if own else formula.common.bounds
+    lower, upper = [], []
+    for index in range(formula.inputs):
+        least, most = bounds.get(index, (None, None))
+        if least is None or most is None:
+            side = "lower" if least is None else "upper"
+            raise InputError(
+                f"{title}: the input X_{index} has no {side} bound; every input needs both, such as"
+                f" (assert (<= X_{index} 1.0))."
+            )
+        if least > most:
+            return None
+        lower.append(least)
+        upper.append(most)
+    return InputBox(tuple(lower), tuple(upper))
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_packed(path, MAX_BYTES).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file; a VNN-LIB property is needed.") from None

@@ -1,0 +1,1 @@
+"""The website, generated from stored rows."""

@@ -1,0 +1,207 @@
+"""How far are we: certified and empirical accuracy by month, with the state of the art as steps."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from leaderboard.board.board import Board
+from leaderboard.board.ranking import Standing
+from leaderboard.website import plot
+from leaderboard.website.charts import MARKER, SERIES, Chart, Drawing, figure, plain
+
+# The collection whose settings the home page follows.
+FOLLOWED = "SoK leaderboard, progress"
+
+TIERS = ("reported", "re-evaluated")
+CLOSE = 6
+"""A line with another one's end at most so many percent above has its name below."""
+
+NARROW = "\u00a0"
+"""Keeps a name clear of the mark at the end of its line."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One result on the time axis, dated to the month or the day; accuracy in percent."""
+
+    date: str
+    accuracy: float
+    title: str
+    tier: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """The dated results of one setting and kind, oldest first."""
+
+    setting: str
+    kind: str
+    label: str
+    colour: str
+    points: Sequence[Point]
+
+    def of(self, tier: str) -> list[Point]:
+        """Those of one tier: what papers claim and what was measured are never one line."""
+        return [point for point in self.points if point.tier == tier]
+
+
+def points(lines: Iterable[Standing], *, empirical: bool) -> list[Point]:
+    """The dated results of one setting, oldest first; certified ones, or those under attack."""
+    found = []
+    for line in lines:
+        accuracy = line.attack if empirical else line.certified
+        date = line.reported.month if line.reported else line.date
+        if accuracy is None or not date or (line.kind == "empirical") != empirical:
+            continue
+        found.append(Point(date, round(100 * accuracy, 2), line.title, line.tier))
+    return sorted(found, key=lambda point: (point.date, point.accuracy, point.title))
+
+
+def state_of_the_art(dated: Iterable[Point]) -> list[Point]:
+    """The points that were better than everything before them."""
+    best: list[Point] = []
+    for point in dated:
+        if not best or point.accuracy > best[-1].accuracy:
+            best.append(point)
+    return best
+
+
+def _settings(board: Board, subject: str) -> list[str]:
+    if subject:
+        return [subject]
+    return [
+        name
+        for name, lines in board.standings.items()
+        if any(line.reported and line.reported.source == FOLLOWED for line in lines)
+    ]
+
+
+def _series(board: Board, subject: str) -> list[Series]:
+    found = []
+    for position, name in enumerate(_settings(board, subject)):
+        title, lines = board.settings[name].title, board.standings[name]
+        for kind in ("certified", "empirical"):
+            dated = points(lines, empirical=kind == "empirical")
+            label = kind if subject else f"{title}, {kind}"
+            if dated:
+                found.append(Series(title, kind, label, SERIES[position % len(SERIES)], dated))
+    return found
+
+
+def _steps(series: Series, tier: str, until: str) -> plot.Trace:
+    """The state of the art of one tier, up to the newest date of the whole chart."""
+    best = state_of_the_art(series.of(tier))
+    measured = tier == "re-evaluated"
+    return plot.scatter(
+        x=[point.date for point in best] + [until],
+        y=[point.accuracy for point in best] + [best[-1].accuracy],
+        mode="lines",
+        line={
+            "shape": "hv",
+            "color": series.colour,
+            "dash": "dot" if series.kind == "empirical" else "solid",
+            "width": 4 if measured else 1.8,
+        },
+        name=series.label,
+        legendgroup=series.label,
+        showlegend=not measured or not series.of("reported"),
+        hoverinfo="skip",
+    )
+
+
+def _marks(series: Series, tier: str) -> plot.Trace:
+    """Every result of one tier; those that moved the state of the art stand out."""
+    dated = series.of(tier)
+    best = state_of_the_art(dated)
+    measured = tier == "re-evaluated"
+    return plot.scatter(
+        x=[point.date for point in dated],
+        y=[point.accuracy for point in dated],
+        mode="markers",
+        marker={
+            "symbol": [MARKER[tier]] * len(dated),
+            "size": [12 if measured else 8 if point in best else 5 for point in dated],
+            "opacity": [1 if measured or point in best else 0.45 for point in dated],
+            "color": series.colour,
+        },
+        text=[f"{plain(point.title)} ({tier})" for point in dated],
+        hovertemplate="%{y:.2f} % · %{x|%b %Y}<br>%{text}<extra></extra>",
+        name=series.label,
+        legendgroup=series.label,
+        showlegend=False,
+    )
+
+
+def _names(drawn: Sequence[Series], until: str) -> plot.Trace:
+    """The settings' names at the ends of their certified lines, where no other line ends."""
+    ends = [(state_of_the_art(one.of("reported") or one.points)[-1].accuracy, one) for one in drawn]
+    named = [(accuracy, one) for accuracy, one in ends if one.kind == "certified"]
+    crowded = [
+        any(one is not other and 0 <= at - accuracy < CLOSE for at, other in ends)
+        for accuracy, one in named
+    ]
+    return plot.scatter(
+        x=[until] * len(named),
+        y=[accuracy for accuracy, _ in named],
+        mode="text",
+        text=[one.setting + NARROW * 8 for _, one in named],
+        textposition=["bottom left" if near else "top left" for near in crowded],
+        textfont={"color": [one.colour for _, one in named], "size": 12},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def _key(tier: str) -> plot.Trace:
+    """An entry of the legend that says what a mark means."""
+    told = {"reported": "reported by a paper", "re-evaluated": "re-evaluated by certboard"}
+    return plot.scatter(
+        x=[None],
+        y=[None],
+        mode="markers",
+        marker={"symbol": MARKER[tier], "size": 10, "color": "#8a8a80"},
+        name=told[tier],
+        hoverinfo="skip",
+    )
+
+
+def draw(board: Board, subject: str) -> Drawing | None:
+    """The settings that the literature followed over time, or one setting with several dates."""
+    drawn = _series(board, subject)
+    dates = {point.date for one in drawn for point in one.points}
+    if len(dates) < 2:  # progress needs a before and an after
+        return None
+    until = max(dates)
+    chart = figure(
+        {
+            "yaxis": {"title": {"text": "Accuracy (%)"}, "range": [0, 106]},
+            "xaxis": {"type": "date"},
+            "height": 340 if subject else 500,
+        }
+    )
+    present = [(one, tier) for one in drawn for tier in TIERS if one.of(tier)]
+    chart.data.extend(_steps(one, tier, until) for one, tier in present)
+    chart.data.extend(_marks(one, tier) for one, tier in present)
+    if not subject:
+        chart.add_trace(_names(drawn, until))
+    used = {tier for _, tier in present}
+    chart.data.extend(_key(tier) for tier in TIERS if tier in used)
+    table = [
+        [one.setting, one.kind, point.date, f"{point.accuracy:.2f}", point.tier, point.title]
+        for one, tier in present
+        for point in state_of_the_art(one.of(tier))
+    ]
+    return Drawing(chart, ("Setting", "Kind", "Date", "Accuracy (%)", "Tier", "Title"), table)
+
+
+CHART = Chart(
+    name="progress",
+    title="Progress",
+    caption="Steps are the state of the art: certified accuracy (solid) and accuracy under the "
+    "strongest attack tried (dotted). Open circles are numbers reported by papers, and thin lines "
+    "their steps; filled diamonds and thick lines were re-evaluated by certboard. The two never "
+    "share a line. Small circles did not move it. A paper is dated by month where the collection "
+    "or its preprint tells it, else it stands at its year's start.",
+    pages=("home", "setting"),
+    draw=draw,
+    order=10,
+)

@@ -1,0 +1,119 @@
+"""Accuracy against robustness in one setting, with what nothing else beats in both."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from leaderboard.board.board import Board
+from leaderboard.board.ranking import Standing
+from leaderboard.website import plot
+from leaderboard.website.charts import MARKER, SERIES, Chart, Drawing, figure, plain
+
+KIND_COLOURS = {"deterministic": SERIES[0], "probabilistic": SERIES[1]}
+SYMBOLS = {
+    ("re-evaluated", "deterministic"): MARKER["re-evaluated"],
+    ("re-evaluated", "probabilistic"): "triangle-up",
+    ("reported", "deterministic"): MARKER["reported"],
+    ("reported", "probabilistic"): "triangle-up-open",
+}
+"""Filled for what was measured here; no kind is told by its colour alone."""
+DASHES = {"re-evaluated": "solid", "reported": "dot"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One result; clean and certified accuracy in percent."""
+
+    clean: float
+    certified: float
+    title: str
+
+
+def points(lines: Iterable[Standing], tier: str, kind: str) -> list[Point]:
+    """The results of a tier and kind that have both numbers, and prove something."""
+    return [
+        Point(round(100 * line.clean, 2), round(100 * line.certified, 2), line.title)
+        for line in lines
+        if line.tier == tier and line.kind == kind and line.clean is not None and line.certified
+    ]
+
+
+def pareto_front(found: Iterable[Point]) -> list[Point]:
+    """Those that none surpasses in one number without losing in the other, by clean accuracy."""
+    front: list[Point] = []
+    for point in sorted(found, key=lambda one: (-one.clean, -one.certified, one.title)):
+        if not front or point.certified > front[-1].certified:
+            front.append(point)
+    return front[::-1]
+
+
+def _marks(found: Sequence[Point], tier: str, kind: str) -> plot.Trace:
+    return plot.scatter(
+        x=[point.clean for point in found],
+        y=[point.certified for point in found],
+        mode="markers",
+        marker={
+            "symbol": SYMBOLS[tier, kind],
+            "size": 11 if tier == "re-evaluated" else 8,
+            "color": KIND_COLOURS[kind],
+        },
+        text=[plain(point.title) for point in found],
+        hovertemplate="%{text}<br>clean %{x:.2f} %, certified %{y:.2f} %<extra></extra>",
+        name=f"{tier}, {kind}",
+    )
+
+
+def _front(front: Sequence[Point], tier: str) -> plot.Trace:
+    # Between two of its points nothing is promised: the line goes by the worse of each number.
+    return plot.scatter(
+        x=[point.clean for point in front],
+        y=[point.certified for point in front],
+        mode="lines",
+        line={"shape": "vh", "color": "#8a8f8c", "dash": DASHES[tier], "width": 1.5},
+        name=f"Pareto front, {tier}",
+        hoverinfo="skip",
+    )
+
+
+def draw(board: Board, subject: str) -> Drawing | None:
+    """A mark a result, a front a tier; a front of one is no line."""
+    lines = board.standings[subject]
+    drawn = figure(
+        {
+            "xaxis": {"title": {"text": "Clean accuracy (%)"}},
+            "yaxis": {"title": {"text": "Certified accuracy (%)"}},
+            "height": 420,
+            "showlegend": True,
+        }
+    )
+    table: list[list[str]] = []
+    total = 0
+    for tier in MARKER:
+        everyone: list[Point] = []
+        for kind in KIND_COLOURS:
+            if found := points(lines, tier, kind):
+                drawn.add_trace(_marks(found, tier, kind))
+                everyone += found
+        front = pareto_front(everyone)
+        if len(front) > 1:
+            drawn.add_trace(_front(front, tier))
+        total += len(everyone)
+        table += [
+            [tier, point.title, f"{point.clean:.2f}", f"{point.certified:.2f}"]
+            for point in reversed(front)
+        ]
+    columns = ("Pareto front of", "Title", "Clean (%)", "Certified (%)")
+    return Drawing(drawn, columns, table) if total > 1 else None
+
+
+CHART = Chart(
+    name="trade-off",
+    title="Accuracy against robustness",
+    caption="Up and right is better. A line joins the results that no other of its tier surpasses "
+    "in one accuracy without losing in the other: the Pareto front, which is also the table below. "
+    "Filled marks were re-evaluated by certboard, open ones are numbers reported by papers; "
+    "triangles are probabilistic certificates. Results that give one of the two numbers only are "
+    "left out.",
+    pages=("setting",),
+    draw=draw,
+    order=5,
+)

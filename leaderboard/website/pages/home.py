@@ -1,0 +1,142 @@
+"""The home page: how far the field is, who leads, what is new, and the ways in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leaderboard.board.board import Board
+from leaderboard.board.ranking import Standing
+from leaderboard.settings.setting import NORM_SIGNS, Setting
+from leaderboard.website.papers import Paper, papers
+from leaderboard.website.plan import PagePlan, View, drawn
+
+if TYPE_CHECKING:
+    from leaderboard.results.store import Results
+
+NEWEST = 5
+"""How many of the newest results and papers the page names."""
+
+
+def plans(board: Board) -> list[PagePlan]:
+    """The home page."""
+    return [PagePlan("index", "home", home(board), drawn(board, "home"))]
+
+
+@dataclass(frozen=True)
+class Lead:
+    """Who leads one setting in one tier.
+
+    `plain` is the best proof without chance and without extra data, where the leader's is not one,
+    and `plain_told` what is known of its data; `sure` tells in words what the number rests on.
+    """
+
+    line: Standing
+    plain: Standing | None
+    plain_told: str
+    sure: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """One setting at a glance: the leaders of both tiers, None where there is none."""
+
+    setting: Setting
+    norm_sign: str
+    ours: Lead | None
+    paper: Lead | None
+
+
+@dataclass(frozen=True)
+class New:
+    """A submission's newest evaluation: the day, its settings, and the first one's line."""
+
+    day: str
+    line: Standing
+    setting: Setting
+    others: int
+
+
+def home(board: Board) -> View:
+    """Leaders of every setting, what is new, counts, and the taxonomy's roots."""
+    results = board.results
+    places = [place(board, name) for name in board.settings]
+    return {
+        "measured": sorted((one for one in places if one.ours), key=lambda one: one.paper is None),
+        "open": [one for one in places if one.ours is None],
+        "new": newest_results(board)[:NEWEST],
+        "papers": newest_papers(board)[:NEWEST],
+        "facts": {
+            "submissions": len(board.results_of),
+            "verdicts": sum(result.tally.examples for result in results),
+            "certified": sum(_certified(r) for r in results if not board.line_of(r).disputed),
+            "settings": len(board.settings),
+            "literature": len(board.literature),
+        },
+        "roots": [
+            {"node": node, "children": board.taxonomy.children(node.path)}
+            for node in board.taxonomy.children()
+        ],
+    }
+
+
+def place(board: Board, name: str) -> Place:
+    """The setting called `name` at a glance."""
+    setting = board.settings[name]
+    ours, paper = board.re_evaluated(name), board.reported(name)
+    return Place(setting, NORM_SIGNS[setting.norm], _lead(ours), _lead(paper))
+
+
+def _lead(lines: Sequence[Standing]) -> Lead | None:
+    ranked = [line for line in lines if line.certified is not None]
+    if not ranked:
+        return None
+    first = ranked[0]
+    plain = next((line for line in ranked if _is_plain(line)), None)
+    if plain is None or plain is first:
+        return Lead(first, None, "", how_sure(first))
+    unknown = plain.reported is not None and not plain.reported.extra_data
+    told = "no extra data told" if unknown else "no extra data"
+    return Lead(first, plain, told, how_sure(first))
+
+
+def _is_plain(line: Standing) -> bool:
+    return line.kind == "deterministic" and not line.extra_data
+
+
+def how_sure(line: Standing) -> str:
+    """What a number rests on: proof or samples, and how many examples; what is
+    known of a reported one's protocol, and what its reader must know."""
+    if line.result is None:
+        told = line.reported
+        return "; ".join(filter(None, (told.protocol, told.note))) if told else ""
+    tally, total = line.result.tally, line.result.provenance.total
+    seen = f"all {total:,}" if tally.examples >= total else f"{tally.examples:,} of {total:,}"
+    if line.kind == "deterministic":
+        return f"proved by {line.how or 'nothing'}; {seen} examples"
+    failure = 1 - tally.least_confidence
+    return f"sampled, each wrong with probability ≤ {failure:.2g}; {seen} examples"
+
+
+def newest_results(board: Board) -> list[New]:
+    """Each submission's newest day of evaluation, the newest submission first."""
+    found = []
+    for slug, stored in board.results_of.items():
+        results = [result for result in stored if board.in_table(result)]
+        if not results:
+            continue
+        day = max(result.provenance.created[:10] for result in results)
+        made = [result for result in results if result.provenance.created[:10] == day]
+        best = max(made, key=lambda result: board.line_of(result).certified or 0)
+        setting = board.settings[best.provenance.setting]
+        found.append((day, slug, New(day, board.line_of(best), setting, len(made) - 1)))
+    found.sort(key=lambda one: one[1])
+    return [new for _, _, new in sorted(found, key=lambda one: one[0], reverse=True)]
+
+
+def newest_papers(board: Board) -> list[Paper]:
+    """Papers of the literature, the newest first."""
+    return sorted(papers(board.literature), key=lambda paper: paper.month, reverse=True)
+
+
+def _certified(result: "Results") -> int:
+    return result.tally.of_status("certified")

@@ -1,0 +1,192 @@
+"""The pages of settings: their index and one table each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from leaderboard.board.board import Board
+from leaderboard.board.ranking import Standing
+from leaderboard.results.metrics import METRICS
+from leaderboard.settings.setting import NORM_SIGNS, Setting
+from leaderboard.website.pages import smoothing
+from leaderboard.website.plan import PagePlan, View, drawn
+from leaderboard.website.publishing import places
+from leaderboard.website.setting_table import Row, leaders, rows
+
+if TYPE_CHECKING:
+    from leaderboard.results.store import Results
+
+
+def plans(board: Board) -> list[PagePlan]:
+    """The index, and a page for each setting."""
+    return [
+        PagePlan("settings/index", "settings", settings_index(board)),
+        *(
+            PagePlan(
+                f"settings/{name}", "setting", setting(board, name), drawn(board, "setting", name)
+            )
+            for name in board.settings
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class Leader:
+    """One setting at a glance: the best line of each tier, or None, and how many there are."""
+
+    setting: Setting
+    norm_sign: str
+    ours: Standing | None
+    paper: Standing | None
+    n_ours: int
+    n_paper: int
+
+
+def leader(board: Board, name: str) -> Leader:
+    """The setting called `name` at a glance."""
+    ours, paper = board.re_evaluated(name), board.reported(name)
+    ranked = [line for line in paper if line.rank]
+    place = board.settings[name]
+    return Leader(
+        setting=place,
+        norm_sign=NORM_SIGNS[place.norm],
+        ours=ours[0] if ours else None,
+        paper=ranked[0] if ranked else None,
+        n_ours=len(ours),
+        n_paper=len(ranked),
+    )
+
+
+def settings_index(board: Board) -> View:
+    """Settings by dataset; datasets with re-evaluated results first."""
+    groups: dict[str, list[Leader]] = {}
+    for name, setting in board.settings.items():
+        groups.setdefault(setting.dataset, []).append(leader(board, name))
+    ordered = sorted(groups.items(), key=lambda group: -sum(row.n_ours for row in group[1]))
+    return {"groups": [(board.datasets[name], rows) for name, rows in ordered]}
+
+
+def setting(board: Board, name: str) -> View:
+    """One setting's table, both tiers, and what is missing from it."""
+    subject = board.settings[name]
+    ours, paper = rows(board, board.re_evaluated(name)), rows(board, board.reported(name))
+    disputed = rows(board, board.disputed.get(name, ()))
+    results = [row.line.result for row in ours if row.line.result]
+    return {
+        "setting": subject,
+        "norm_sign": NORM_SIGNS[subject.norm],
+        "selection": _selection(subject),
+        "siblings": _siblings(board, subject),
+        "ours": ours,
+        "paper": paper,
+        "disputed": disputed,
+        "leaders": leaders(ours, paper),
+        "columns": COLUMNS,
+        "notes": shortened(incomplete(board, results)),
+        "missing": missing(subject, ours, paper),
+        "smoothed": smoothing.table(board, name),
+        "how_sure": smoothing.how_sure(results),
+        "places": places,
+    }
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: its key in addresses, its heading, and how it is sorted.
+
+    `shown` tells whether it is there before a reader chooses columns; `about` explains it.
+    """
+
+    key: str
+    title: str
+    sort: str
+    about: str = ""
+    shown: bool = True
+
+
+COLUMNS = (
+    Column("certified", "Certified %", "number", METRICS["certified"].description),
+    Column("bar", "", "", "Certified, unknown and falsified"),
+    Column("clean", "Clean %", "number", METRICS["clean"].description),
+    Column("attack", "Attack % ≤", "number", METRICS["attack"].description),
+    Column("unknown", "Unknown %", "number", METRICS["unknown"].description),
+    Column("kind", "Kind", "text", "Proved, or sampled with a stated failure probability."),
+    Column("how", "How certified", "text", "What proved the certificates, most productive first."),
+    Column("extra", "Extra data", "text", "Whether more than the training set was learned from."),
+    Column(
+        "parameters",
+        "Parameters",
+        "number",
+        "Floating-point numbers in the model's ONNX files.",
+    ),
+    Column("seconds", "Time each", "number", METRICS["median-seconds"].description),
+    Column("total", "Time in all", "number", METRICS["total-seconds"].description, shown=False),
+    Column("date", "Date", "text", "Of the evaluation, or of the paper.", shown=False),
+)
+"""The columns behind rank and name, in the order of the template's cells."""
+
+
+def _siblings(board: Board, place: Setting) -> list[Setting]:
+    """The settings of the same dataset and norm, by radius; this one among them."""
+    return [
+        other
+        for other in board.settings.values()
+        if (other.dataset, other.norm) == (place.dataset, place.norm)
+    ]
+
+
+def missing(place: Setting, ours: Sequence[Row], paper: Sequence[Row]) -> list[str]:
+    """What one might look for on a setting's page and not find, a sentence each."""
+    lines = [row.line for row in (*ours, *paper)]
+    measured = {row.line.kind for row in ours}
+    kinds = ("deterministic", "probabilistic") if place.smoothing else ("deterministic",)
+    told = [
+        f"No {kind} certificate has been re-evaluated here."
+        for kind in kinds
+        if ours and kind not in measured
+    ]
+    if place.smoothing is None:
+        told.append("Smoothed models do not compete here: the setting has no sampling protocol.")
+    if ours and not paper:
+        told.append("No published number for exactly this dataset, norm and radius is known.")
+    if lines and sum(line.clean is not None and bool(line.certified) for line in lines) < 2:
+        told.append("Fewer than two results give a clean and a certified accuracy to plot.")
+    if lines and len({line.date for line in lines if line.date}) < 2:
+        told.append("There is no progress to draw yet: all results are of one date.")
+    return told
+
+
+def _selection(place: Setting) -> str:
+    """Which examples are measured, as the beginning of a sentence."""
+    plain, noisy = place.selection(False).label, place.selection(True).label
+    text = "All test examples" if plain == "all" else f"{plain.capitalize()} of the test set"
+    return text if noisy == plain else f"{text} ({noisy} for smoothed models)"
+
+
+MOST_NOTES = 4
+
+
+def shortened(notes: list[str]) -> list[str]:
+    """The first few of many sentences, and how many more there are."""
+    if len(notes) <= MOST_NOTES:
+        return notes
+    more = len(notes) - MOST_NOTES
+    return [*notes[:MOST_NOTES], f"And {more:,} more like these; each row's details say it."]
+
+
+def incomplete(board: Board, results: "list[Results]") -> list[str]:
+    """What a reader must know of results that cover or show less than their setting asks for."""
+    notes = []
+    for result in results:
+        origin = result.provenance
+        title = board.submissions[origin.submission].title
+        place = board.settings[origin.setting]
+        wanted = place.selection(result.tally.smoothed).size(origin.total)
+        if not origin.data_complete:
+            notes.append(f"{title}, {place.title}: the data were incomplete. {origin.data_note}")
+        if origin.unchecked:
+            notes.append(f"{title}, {place.title}: not checked here: {origin.unchecked}.")
+        if result.tally.examples < wanted:
+            seen = f"{result.tally.examples:,} of {wanted:,} examples are evaluated"
+            notes.append(f"{title}, {place.title}: {seen}.")
+    return notes

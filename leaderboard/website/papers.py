@@ -1,0 +1,68 @@
+"""The papers of the literature: its rows, each paper's together."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from leaderboard.field.literature import Reported
+from leaderboard.website.citation import bibtex_reported
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One paper with its rows, best first within each question; `month` is its earliest date.
+
+    `anchor` is its place on the page of the literature, made of the title alone, so that links to
+    it stay when rows come and go.
+    """
+
+    anchor: str
+    title: str
+    venue: str
+    month: str
+    url: str
+    rows: Sequence[Reported]
+    bibtex: str
+
+
+def papers(rows: Iterable[Reported]) -> list[Paper]:
+    """One entry a paper, in the order of their titles."""
+    grouped: dict[str, list[Reported]] = {}
+    for row in rows:
+        grouped.setdefault(row.paper, []).append(row)
+    taken: set[str] = set()
+    found = []
+    for key in sorted(grouped):
+        anchor = _anchor(grouped[key][0].title, taken)
+        found.append(_paper(anchor, grouped[key]))
+    return found
+
+
+def _paper(anchor: str, rows: Sequence[Reported]) -> Paper:
+    # The row that knows most: dated to the month, then with an arXiv address, then the first.
+    best = max(rows, key=lambda row: (len(row.month), "arxiv.org" in row.url, bool(row.url)))
+    months = [row.month for row in rows if len(row.month) == len(best.month)]
+    ordered = sorted(
+        rows, key=lambda row: (row.dataset, row.norm, row.radius, -(row.certified or 0))
+    )
+    return Paper(
+        anchor=anchor,
+        title=best.title,
+        venue=next((row.venue for row in rows if row.venue), ""),
+        month=min(months),
+        url=best.url,
+        rows=ordered,
+        bibtex=bibtex_reported(best),
+    )
+
+
+def _anchor(title: str, taken: set[str]) -> str:
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    words = re.findall("[a-z0-9]+", plain)[:8] or ["paper"]
+    anchor, number = "-".join(words), 1
+    while anchor in taken:
+        number += 1
+        anchor = f"{'-'.join(words)}-{number}"
+    taken.add(anchor)
+    return anchor

@@ -1,0 +1,79 @@
+"""What a section of the website plans: its pages, the charts on them, and files beside them."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from leaderboard.board.board import Board
+from leaderboard.common.formatting import safe
+from leaderboard.website.charts import Chart, Page, catalogue
+
+View = dict[str, object]
+"""What a page shows, as plain values for its template: chosen here, escaped there."""
+
+Files = Iterable[tuple[str, bytes]]
+"""Paths below the website's root, and what is written there."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A chart on a page: where its JSON lies, its height in pixels and its data as a table."""
+
+    chart: Chart
+    heading: str
+    path: str
+    height: int
+    json: str
+    columns: tuple[str, ...]
+    table: tuple[tuple[str, ...], ...]
+
+
+def drawn(board: Board, page: Page, subject: str = "") -> tuple[Drawn, ...]:
+    """All charts of one page that have something to show."""
+    found = []
+    for chart in catalogue().values():
+        drawing = chart.draw(board, subject) if page in chart.pages else None
+        if drawing is None:
+            continue
+        found.append(
+            Drawn(
+                chart=chart,
+                heading="How far are we?" if page == "home" and chart.name == "progress" else "",
+                path=f"charts/{page}/{f'{subject}/' if subject else ''}{chart.name}.json",
+                height=int(str(drawing.figure.layout.get("height", 360))),
+                json=drawing.json(),
+                columns=tuple(drawing.columns),
+                table=tuple(tuple(row) for row in drawing.table),
+            )
+        )
+    return tuple(found)
+
+
+def code(lines: Sequence[str]) -> Markup:
+    """Lines for a block of code, indented as they are, with nothing alive in them."""
+    indents = (len(line) - len(line.lstrip(" ")) for line in lines)
+    return Markup("\n").join(
+        Markup(" " * indent + (safe(line) or " "))
+        for indent, line in zip(indents, lines, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class PagePlan:
+    """One page to generate: its path without suffix, its template and what to show.
+
+    `beside` gives further files, made only when they are written.
+    """
+
+    path: str
+    template: str
+    view: View
+    charts: tuple[Drawn, ...] = ()
+    beside: Callable[[], Files] = tuple
+
+    def files(self) -> Files:
+        """The figures of its charts, and what else lies beside it."""
+        for item in self.charts:
+            yield item.path, item.json.encode()
+        yield from self.beside()
