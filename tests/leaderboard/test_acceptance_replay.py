@@ -12,7 +12,7 @@ import pytest
 from leaderboard.board.fingerprints import read_checks
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
-from leaderboard.intake import acceptance_again, acceptance_known, confinement
+from leaderboard.intake import acceptance, acceptance_again, acceptance_known, confinement
 from leaderboard.intake.acceptance import Arrival, keep
 from leaderboard.intake.acceptance_again import measure_again
 from leaderboard.intake.acceptance_replay import contradictions
