@@ -23,9 +23,9 @@ from evaluators.unrolled.unrolling import UnrollingError
 class AlphaCROWN(Evaluator):
     """α-CROWN (Xu et al. 2021, arXiv 2011.13824, section 3.1).
 
-    CROWN with the slope of every undecided ReLU's lower line chosen by projected gradient ascent,
-    separately for each margin and for each bound of each neuron that stays undecided. Around each
-    example the network is unrolled to its undecided neurons (`_unrolled.py`), in which gradients
+    CROWN with the slope of every unstable ReLU's lower line chosen by projected gradient ascent,
+    separately for each margin and for each bound of each neuron that stays unstable. Around each
+    example the network is unrolled to its unstable neurons (`_unrolled.py`), in which gradients
     have a closed form and all rows of a layer are bounded by the same few matrix products. Of
     sigmoid and tanh both lines are chosen, among the tangents and the chord of the function's
     convex hull between the neuron's bounds (`_curves.py`); max-pooling is written with ReLUs.
@@ -38,7 +38,7 @@ class AlphaCROWN(Evaluator):
     networks of (leaky) ReLU and max-pooling alone.
     Trusted: IEEE float64, the sums of products of PyTorch and SciPy, and values of sigmoid and tanh
     to four units in the last place.
-    Cost: two small matrix products for each layer, step and batch of undecided neurons.
+    Cost: two small matrix products for each layer, step and batch of unstable neurons.
 
     Attributes:
         steps: of the ascent for the margins.

@@ -29,11 +29,11 @@ class BranchAndBound(Evaluator):
     """β-CROWN branch and bound (Wang et al. 2021, arXiv 2103.06624).
 
     All examples are attacked together, in one batch. What is left is bounded by α-CROWN; margins
-    still open are split at undecided ReLUs (filtered smart branching, De Palma et al. 2021, arXiv
+    still open are split at unstable ReLUs (filtered smart branching, De Palma et al. 2021, arXiv
     2104.06718), all open domains of all margins of an example in common batches, and those of
     several examples, too, while they are few. Domains near a proof are clipped: the half-space in
     which their counterexamples lie narrows the bounds of the units that matter (Clip-and-Verify,
-    Zhou et al. 2025, arXiv 2512.11087), for them and their parts. A domain without undecided ReLUs
+    Zhou et al. 2025, arXiv 2512.11087), for them and their parts. A domain without unstable ReLUs
     is decided by a linear program.
     Boxes of few inputs are first split along the inputs. Minimisers of the relaxed domains are
     starting points of further attacks.

@@ -17,14 +17,14 @@ class CROWN(Evaluator):
 
     The inputs of every non-linearity are bounded by propagating linear bounds back to the input,
     elementwise the better of that and interval propagation (CROWN alone is not always tighter);
-    only entries about which the non-linearity is undecided are propagated. The lower line of a
+    only entries at which the non-linearity is unstable are propagated. The lower line of a
     ReLU has slope 0 or 1, whichever loses the smaller area.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
     every float32 run (`deployment.py`).
     Trusted: IEEE float64 and PyTorch's sums of products; rounding is bounded (`rounding.py`).
-    Cost: one backward pass for each undecided neuron and margin.
+    Cost: one backward pass for each unstable neuron and margin.
     """
 
     title: ClassVar[str] = "CROWN"

@@ -115,7 +115,7 @@ class Elementwise(ABC):
         """CROWN's slopes on [lower, upper] (Zhang et al. 2018, table 2)."""
 
     @abstractmethod
-    def undecided(self, lower: Values, upper: Values) -> Tensor:
+    def unstable(self, lower: Values, upper: Values) -> Tensor:
         """Where the function is not already a line on [lower, upper], so tighter bounds help."""
 
     def family(self, lower: Values, upper: Values) -> Family:
@@ -235,7 +235,7 @@ class LeakyReLU(Elementwise):
         zero = torch.zeros_like(below)
         return torch.where(supports, zero, below), torch.where(identical, zero, above)
 
-    def undecided(self, lower: Values, upper: Values) -> Tensor:
+    def unstable(self, lower: Values, upper: Values) -> Tensor:
         """Where the interval straddles the kink."""
         return (lower < 0) & (upper > 0)
 
@@ -337,7 +337,7 @@ class SShaped(Elementwise):
             low = torch.where(reached, low, middle)
         return high
 
-    def undecided(self, lower: Values, upper: Values) -> Tensor:
+    def unstable(self, lower: Values, upper: Values) -> Tensor:
         """Everywhere but at points."""
         return upper > lower
 

@@ -131,7 +131,7 @@ def _interval_is_exact(network: Network, position: int) -> bool:
 
 
 def _refine(relaxed: Relaxed, position: int, reader: Elementwise | MaxPool) -> Interval:
-    """Tighten the entries of a node about which the operation that reads it is undecided.
+    """Tighten the entries of a node at which the operation that reads it is unstable.
 
     Upper bounds come first: an entry that they decide, such as a ReLU's that is never positive,
     needs no lower bound of its own.
@@ -141,13 +141,13 @@ def _refine(relaxed: Relaxed, position: int, reader: Elementwise | MaxPool) -> I
     plan = places(relaxed.network, position)
     for sign, bound in ((-1.0, upper), (1.0, lower)):
         if isinstance(reader, MaxPool):
-            undecided = torch.ones_like(lower, dtype=torch.bool)
+            unstable = torch.ones_like(lower, dtype=torch.bool)
         else:
-            undecided = reader.undecided(lower, upper)
+            unstable = reader.unstable(lower, upper)
         if plan is None:
-            _refine_by_planes(relaxed, position, undecided, bound, sign)
+            _refine_by_planes(relaxed, position, unstable, bound, sign)
         else:
-            _refine_by_windows(relaxed, position, plan, undecided, bound, sign)
+            _refine_by_windows(relaxed, position, plan, unstable, bound, sign)
     if bool((lower > upper).any()):
         name = relaxed.network.nodes[position].name
         raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
@@ -164,15 +164,15 @@ def _refine_by_windows(
     relaxed: Relaxed,
     position: int,
     plan: dict[int, Place],
-    undecided: Tensor,
+    unstable: Tensor,
     bound: Tensor,
     sign: float,
 ) -> None:
-    """Tighten `bound` in place where `undecided`, both `[batch, entries]`."""
+    """Tighten `bound` in place where `unstable`, both `[batch, entries]`."""
     nodes = relaxed.network.nodes
     # Rows of one place after another, whose windows see the same lines.
     channels = nodes[position].shape[0]
-    places_first = undecided.reshape(len(undecided), channels, -1).transpose(1, 2)
+    places_first = unstable.reshape(len(unstable), channels, -1).transpose(1, 2)
     owner, place, channel = places_first.nonzero(as_tuple=True)
     entry = channel * places_first.shape[1] + place
     widest = max(nodes[p].shape[0] * prod(there.size) for p, there in plan.items())
@@ -184,10 +184,10 @@ def _refine_by_windows(
 
 
 def _refine_by_planes(
-    relaxed: Relaxed, position: int, undecided: Tensor, bound: Tensor, sign: float
+    relaxed: Relaxed, position: int, unstable: Tensor, bound: Tensor, sign: float
 ) -> None:
-    """Tighten `bound` in place where `undecided`, both `[batch, entries]`."""
-    for examples, index, real in _groups(undecided, _row_capacity(relaxed.network, position)):
+    """Tighten `bound` in place where `unstable`, both `[batch, entries]`."""
+    for examples, index, real in _groups(unstable, _row_capacity(relaxed.network, position)):
         start, rows, constant = unit_rows(relaxed.network, position, index)
         found = lower_bounds(relaxed, start, sign * rows, examples, constant=sign * constant)
         error = relaxed.run_error(position)
@@ -197,13 +197,13 @@ def _refine_by_planes(
         _tighten(bound, owner, index[real], found[real], sign)
 
 
-def _groups(undecided: Tensor, capacity: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Cut the undecided entries `[batch, entries]` into groups of examples with equal row counts.
+def _groups(unstable: Tensor, capacity: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Cut the unstable entries `[batch, entries]` into groups of examples with equal row counts.
 
     Yields `(examples [g], index [g, k], real [g, k])`; examples with similar counts go together,
     and rows that only fill up are not `real`.
     """
-    counts = undecided.sum(1)
+    counts = unstable.sum(1)
     order = torch.argsort(counts, descending=True).tolist()
     counts_list = counts.tolist()
     order = [example for example in order if counts_list[example]]
@@ -211,16 +211,16 @@ def _groups(undecided: Tensor, capacity: int) -> Iterator[tuple[Tensor, Tensor, 
         most = counts_list[order[0]]
         if most > capacity:
             example = order.pop(0)
-            places = undecided[example].nonzero()[:, 0]
+            places = unstable[example].nonzero()[:, 0]
             for first in range(0, most, capacity):
                 index = places[None, first : first + capacity]
                 yield (index.new_tensor([example]), index, torch.ones_like(index, dtype=torch.bool))
             continue
         size = max(1, capacity // most)
         members, order = order[:size], order[size:]
-        examples = torch.tensor(members, device=undecided.device)
-        ranks = undecided[examples].to(torch.int8).argsort(dim=1, descending=True, stable=True)
-        real = torch.arange(most, device=undecided.device) < counts[examples, None]
+        examples = torch.tensor(members, device=unstable.device)
+        ranks = unstable[examples].to(torch.int8).argsort(dim=1, descending=True, stable=True)
+        real = torch.arange(most, device=unstable.device) < counts[examples, None]
         yield examples, ranks[:, :most], real
 
 

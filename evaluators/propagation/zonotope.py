@@ -4,7 +4,7 @@ A node's entries are written as
 
     center + sum over j of generators_j · e_j + error,    e_j in [-1, 1],    |error| <= lost,
 
-with one symbol e_j for each input and, from where it is made, for each undecided (leaky) ReLU: on
+with one symbol e_j for each input and, from where it is made, for each unstable (leaky) ReLU: on
 [l, u] its value is slope · z plus an interval, which becomes the new symbol (DeepZ, Singh et al.
 2018, "Fast and Effective Robustness Certification", theorem 3.1). One pass forward bounds all
 entries, where a backward pass is needed for each; its bounds are those of Fast-Lin's relaxation.
@@ -101,22 +101,22 @@ class Zonotope:
             symbols: number of all symbols so far, which other nodes may have more of than this.
         """
         lower, upper = within
-        undecided = function.undecided(lower, upper)
-        width = torch.where(undecided, upper - lower, 1.0)
+        unstable = function.unstable(lower, upper)
+        width = torch.where(unstable, upper - lower, 1.0)
         slope = ((upper - function.leak * lower) / width).clamp(function.leak, 1.0)
         # Of two numbers `where` would make a float32 tensor.
         decided = torch.where(lower >= 0, 1.0, torch.full_like(lower, function.leak))
-        slope = torch.where(undecided, slope, decided)
+        slope = torch.where(unstable, slope, decided)
         # On [l, u] the function less slope·z is convex: least at 0, where it is 0, and greatest
         # at an end. Half of that is the distance of a line in the middle.
         top = torch.maximum((slope - function.leak) * -lower, (1 - slope) * upper)
-        half = torch.where(undecided, top * (0.5 + 8 * UNIT) + UNDERFLOW, 0.0)
+        half = torch.where(unstable, top * (0.5 + 8 * UNIT) + UNDERFLOW, 0.0)
         center = slope * self.center + half
         size = slope * (self.center.abs() + self.reach) + half
         lost = (slope * self.lost + size * (4 * UNIT)) * (1 + 8 * UNIT)
         lost = lost + UNDERFLOW * (len(self.generators) + 2)
         reach = (slope * self.reach + half) * (1 + 8 * UNIT)
-        entries = undecided.flatten().nonzero()[:, 0]
+        entries = unstable.flatten().nonzero()[:, 0]
         count = len(self.generators)
         generators = slope.new_zeros(symbols + len(entries), *center.shape[1:])
         torch.mul(self.generators, slope, out=generators[:count])
@@ -194,7 +194,7 @@ class Zonotopes:
             assert isinstance(operation, Elementwise)
             assert isinstance(operation, LeakyReLU)
             within = bounds[node.parents[0]]
-            new = int(operation.undecided(*within).sum())
+            new = int(operation.unstable(*within).sum())
             if (self.symbols + new) * prod(node.shape) <= MOST_COEFFICIENTS:
                 self._known[position] = first.bent(operation, within, self.symbols)
             self.symbols += new

@@ -1,8 +1,8 @@
-"""A network around one example as a block-triangular system of its undecided neurons.
+"""A network around one example as a block-triangular system of its unstable neurons.
 
 Inside a region most ReLUs are on one side of their kink for every input, and act as affine maps.
 What remains of the network are its *units*, the entries of elementwise functions that are
-undecided. Each unit's pre-activation is written out as an affine function of the inputs and of the
+unstable. Each unit's pre-activation is written out as an affine function of the inputs and of the
 units of earlier layers,
 
     z_k = W_k [x, a_1, ..., a_(k-1)] + b_k + e,    |e| <= lost_k,    a_k = f(z_k),
@@ -285,8 +285,8 @@ class _Walk:
         unrolled = self.unrolled
         node = unrolled.network.nodes[position]
         interval = unrolled.bounds[node.parents[0]]
-        undecided = operation.undecided(*interval).flatten().numpy()
-        missing = int(undecided.sum())
+        unstable = operation.unstable(*interval).flatten().numpy()
+        missing = int(unstable.sum())
         for layer in unrolled.layers:
             if layer.position == position:
                 entries = layer.entries.numpy()
@@ -294,23 +294,23 @@ class _Walk:
                 self.columns[:, layer.first : last] = _dense(rows[:, entries])
                 missing -= len(layer)
         if missing:
-            raise ContradictionError(f"Undecided entries of node '{node.name}' are no units.")
+            raise ContradictionError(f"Unstable entries of node '{node.name}' are no units.")
         if not isinstance(operation, LeakyReLU):
-            return self.points(operation, interval, rows, undecided)
+            return self.points(operation, interval, rows, unstable)
         positive = (interval.lower >= 0).flatten().numpy()
-        slope = np.where(undecided, 0.0, np.where(positive, 1.0, operation.leak))
+        slope = np.where(unstable, 0.0, np.where(positive, 1.0, operation.leak))
         if operation.leak:
             size = unrolled.largest(node.parents[0])
             self.lost += (_one_norm(rows) * (2 * UNIT) + UNDERFLOW) * size
         return _scaled(rows, slope)
 
     def points(
-        self, operation: Elementwise, interval: Interval, rows: Matrix, undecided: NDArray[np.bool_]
+        self, operation: Elementwise, interval: Interval, rows: Matrix, unstable: NDArray[np.bool_]
     ) -> Matrix:
         """Entries of a smooth function whose input is known exactly are constants."""
         low, high = (value.flatten().numpy() for value in operation.bounds(*interval))
-        middle = np.where(undecided, 0.0, low / 2 + high / 2)
-        spread = np.where(undecided, 0.0, high - low)
+        middle = np.where(unstable, 0.0, low / 2 + high / 2)
+        spread = np.where(unstable, 0.0, high - low)
         self.bias += rows @ middle
         error = 2 * gamma(rows.shape[1] + 4)
         self.lost += abs(rows) @ (np.abs(middle) * error + spread) + np.abs(self.bias) * 2 * UNIT

@@ -1,9 +1,9 @@
 """Unrolling a network around an example: bounds and units of every layer, from the input up.
 
-Entries that intervals leave undecided (and zonotopes, where inputs are few and no evidence is
+Entries that intervals leave unstable (and zonotopes, where inputs are few and no evidence is
 wanted: it has no place for them) are written out as rows over the earlier units; their bounds are
 CROWN's, then those of optimised slopes (α-CROWN, Xu et al. 2021, arXiv 2011.13824), the better of
-all. What is still undecided becomes units.
+all. What is still unstable becomes units.
 """
 
 from dataclasses import dataclass, field, replace
@@ -81,7 +81,7 @@ class Unrolling:
         """Bounds of every node, and all layers.
 
         Raises:
-            UnrollingError: it is too large, too many neurons are undecided, or the time is up.
+            UnrollingError: it is too large, too many neurons are unstable, or the time is up.
         """
         if _products(self.network) > MOST_PRODUCTS:
             raise UnrollingError("network too large to be unrolled")
@@ -106,7 +106,7 @@ class Unrolling:
         """Tighten a pre-activation's bounds and make its layer.
 
         The input's bounds are exact, and those that an earlier function's layer was made with
-        stay: every function that reads a node is undecided about the entries that its layer has.
+        stay: the entries that its layer has are unstable for every function that reads the node.
         """
         interval = self.result.bounds[position]
         cheap = zonotopes.interval(position) if zonotopes else None
@@ -124,7 +124,7 @@ class Unrolling:
         )
         if self.evidence is not None:
             self.evidence[reader] = task.evidence()
-        entries = function.undecided(task.lower, task.upper).nonzero()[:, 0]
+        entries = function.unstable(task.lower, task.upper).nonzero()[:, 0]
         if len(entries):
             rows = task.rows_of(entries)
             lower, upper = task.lower[entries], task.upper[entries]
@@ -144,10 +144,10 @@ class _Task:
         self.proofs: list[tuple[Tensor, float, Tensor]] = []
 
     def run(self) -> None:
-        """Bound all undecided entries, a part at a time."""
+        """Bound all unstable entries, a part at a time."""
         self.lower = self.lower - (1 + self.lower.abs()) * ROOM
         self.upper = self.upper + (1 + self.upper.abs()) * ROOM
-        entries = self.function.undecided(self.lower, self.upper).nonzero()[:, 0]
+        entries = self.function.unstable(self.lower, self.upper).nonzero()[:, 0]
         self._require_modest(0)
         for part in torch.split(entries, ROWS_AT_ONCE):
             if self.work.deadline.passed:
@@ -161,8 +161,8 @@ class _Task:
             self._require_modest(sum(len(kept) for kept, _ in self.kept))
 
     def keep(self) -> None:
-        """Write out all undecided entries; their bounds stay."""
-        entries = self.function.undecided(self.lower, self.upper).nonzero()[:, 0]
+        """Write out all unstable entries; their bounds stay."""
+        entries = self.function.unstable(self.lower, self.upper).nonzero()[:, 0]
         for part in torch.split(entries, ROWS_AT_ONCE):
             if self.work.deadline.passed:
                 raise UnrollingError("timeout")
@@ -179,7 +179,7 @@ class _Task:
         result = self.work.result
         size = sum(len(la) * la.first for la in result.layers) + rows * result.columns
         if size > MOST_COEFFICIENTS:
-            raise UnrollingError("too many undecided neurons")
+            raise UnrollingError("too many unstable neurons")
 
     def _express(self, entries: Tensor) -> Rows:
         """Rows for single entries."""
@@ -190,7 +190,7 @@ class _Task:
         )
 
     def _tighten(self, entries: Tensor, rows: Rows, rates: Rates | None) -> tuple[Tensor, Rows]:
-        """Improve the bounds of entries; what is still undecided goes on."""
+        """Improve the bounds of entries; what is still unstable goes on."""
         local = bool((rows.weight != 0).double().mean() < LOCAL)
         size = NEAR if local else ROWS_AT_ONCE
         for near in torch.split(_by_place(rows, self.work.result.inputs), size):
@@ -198,7 +198,7 @@ class _Task:
         if bool((self.lower > self.upper).any()):
             name = self.work.network.nodes[self.position].name
             raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
-        left = self.function.undecided(self.lower[entries], self.upper[entries])
+        left = self.function.unstable(self.lower[entries], self.upper[entries])
         return entries[left], rows.select(left)
 
     def _tighten_near(self, entries: Tensor, rows: Rows, rates: Rates | None) -> None:
@@ -244,7 +244,7 @@ class _Task:
         return stored(found.slopes, lines)
 
     def rows_of(self, entries: Tensor) -> Rows:
-        """The rows of those entries that stayed undecided, all of them kept."""
+        """The rows of those entries that stayed unstable, all of them kept."""
         parts = [rows for _, rows in self.kept]
         known = torch.cat([part for part, _ in self.kept])
         place = torch.searchsorted(known, entries)
@@ -261,7 +261,7 @@ class _Task:
         latest: dict[tuple[int, float], Tensor] = {}
         if not units:
             # Exact already, and rows all the same: clipping starts from them.
-            entries = self.function.undecided(self.lower, self.upper).nonzero()[:, 0]
+            entries = self.function.unstable(self.lower, self.upper).nonzero()[:, 0]
             none = torch.zeros(len(entries), 0).half()
             self.proofs += [(entries, sign, none) for sign in (1.0, -1.0)]
         for entries, sign, slopes in self.proofs:

@@ -97,7 +97,7 @@ def test_sigmoids_of_the_input_and_relus_hold_on_a_grid() -> None:
 
 @pytest.mark.parametrize("name", ["skipped", "read twice"])
 def test_functions_of_the_input_and_second_functions_are_not_forgotten(name: str) -> None:
-    """Left out, their undecided entries would count as zeros."""
+    """Left out, their unstable entries would count as zeros."""
     low, high = (torch.full((1, 2), end, dtype=torch.float64) for end in (-2.0, 2.0))
     for seed in range(5):
         for label in range(2):

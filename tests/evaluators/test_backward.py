@@ -198,9 +198,9 @@ def test_what_upper_bounds_decide_gets_no_lower_bounds(monkeypatch: pytest.Monke
     asked: list[Tensor] = []
     refine = linear_bounds._refine_by_planes
 
-    def counted(relaxed: Relaxed, position: int, undecided: Tensor, *rest: Any) -> None:
-        asked.append(undecided)
-        refine(relaxed, position, undecided, *rest)
+    def counted(relaxed: Relaxed, position: int, unstable: Tensor, *rest: Any) -> None:
+        asked.append(unstable)
+        refine(relaxed, position, unstable, *rest)
 
     monkeypatch.setattr(linear_bounds, "_refine_by_planes", counted)
     graph = Graph((2,))
@@ -215,7 +215,7 @@ def test_what_upper_bounds_decide_gets_no_lower_bounds(monkeypatch: pytest.Monke
     graph.dense(2)
     region = Ball(Norm.LINF, Fraction(1, 4))
     linear_relaxation(ask(graph.network(), torch.tensor([[0.25, 0.25]]), region))
-    assert [undecided.tolist() for undecided in asked] == [[[True, True]], [[False, True]]]
+    assert [unstable.tolist() for unstable in asked] == [[[True, True]], [[False, True]]]
 
 
 @pytest.mark.parametrize("chunk", [1, 2000, 100_000])

@@ -245,7 +245,7 @@ def test_a_convolution_with_pooling_is_decided_by_its_units() -> None:
 
 
 def wide_network() -> Problem:
-    """Far more undecided neurons than can be split, and a region in which nothing is proved."""
+    """Far more unstable neurons than can be split, and a region in which nothing is proved."""
     graph = Graph((20,), 0)
     for _ in range(3):
         graph.dense(150, 3 * graph.random(150, graph.nodes[-1].shape[0]))

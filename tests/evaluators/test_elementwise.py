@@ -151,7 +151,7 @@ def test_decided_neurons_are_passed_on_exactly(function: LeakyReLU) -> None:
         below, above = function.intercepts(slopes, *tensors(lower, upper))
         assert (float(slopes.lower), float(slopes.upper)) == (slope, slope)
         assert (float(below), float(above)) == (0.0, 0.0)
-        assert not bool(function.undecided(*tensors(lower, upper)))
+        assert not bool(function.unstable(*tensors(lower, upper)))
 
 
 @pytest.mark.parametrize("function", [Sigmoid(), Tanh()], ids=repr)

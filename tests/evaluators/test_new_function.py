@@ -78,7 +78,7 @@ class Softplus(Elementwise):
         chord = (self(upper) - self(lower)) / width.clamp(min=1e-300)
         return Slopes(middle, torch.where(width > 0, chord, middle))
 
-    def undecided(self, lower: Values, upper: Values) -> torch.Tensor:
+    def unstable(self, lower: Values, upper: Values) -> torch.Tensor:
         return upper > lower
 
 

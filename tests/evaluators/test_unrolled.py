@@ -183,7 +183,7 @@ def test_dense_and_sparse_rows_are_the_same(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("function", [LeakyReLU(), LeakyReLU(0.125), Sigmoid()], ids=repr)
-def test_a_function_of_the_input_is_undecided_there(function: LeakyReLU | Sigmoid) -> None:
+def test_a_function_of_the_input_is_unstable_there(function: LeakyReLU | Sigmoid) -> None:
     graph = Graph((2,))
     graph.add(function, (2,))
     graph.dense(2, torch.eye(2, dtype=torch.float64))
@@ -206,14 +206,14 @@ def test_every_function_of_a_node_has_a_layer_of_its_own() -> None:
 
 
 def test_entries_that_would_be_forgotten_are_refused() -> None:
-    """Undecided entries without units would count as zeros."""
+    """Unstable entries without units would count as zeros."""
     network = PIECEWISE["relu 2-3-2"](0)
     ends = torch.tensor([[-2.0, -2.0], [2.0, 2.0]], dtype=torch.float64)
     unrolled = around(about(network, Box(ends[:1], ends[1:]))).unrolled
     bare = Unrolled(unrolled.network, unrolled.bounds)
     margins = unrolled.express(3, torch.ones(1, 2, dtype=torch.float64).numpy())
     assert len(margins) == 1
-    with pytest.raises(ContradictionError, match="Undecided entries of node 'node 2'"):
+    with pytest.raises(ContradictionError, match="Unstable entries of node 'node 2'"):
         bare.express(3, torch.ones(1, 2, dtype=torch.float64).numpy())
 
 
