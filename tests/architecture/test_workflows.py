@@ -167,4 +167,11 @@ def test_every_command_of_a_script_exists(capsys: pytest.CaptureFixture[str]) ->
 
 def test_ci_runs_the_script_of_the_project() -> None:
     assert any("bash .ci/run" in step.get("run", "") for name, _, step in steps() if name == "ci")
-    assert (CHECKOUT / ".ci" / "run").exists()
+    assert "make test-all" in (CHECKOUT / ".ci" / "run").read_text()
+
+
+def test_every_test_runs_every_night_and_what_make_test_leaves_out_is_marked_slow() -> None:
+    assert any(step.get("run") == "make test-all" for name, _, step in steps() if name == "nightly")
+    makefile = (CHECKOUT / "Makefile").read_text()
+    recipes = dict(re.findall(r"^(test[a-z-]*):.*\n\t(.*)", makefile, re.MULTILINE))
+    assert recipes == {"test": '$(PYTEST) -m "not slow"', "test-all": "$(PYTEST)"}

@@ -4,7 +4,6 @@ The peer's seconds are facts from elsewhere (two idle cores, see PERFORMANCE.md)
 same run: what counts is that the ratio does not drift. Needs the shared models.
 """
 
-import csv
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,6 +32,7 @@ from evaluators.unrolled.ascent import Rates
 from leaderboard.evaluation.shard import load_split
 from tests.benchmarks.test_bounds_speed import seconds
 from tests.fixtures.checked import recheck
+from tests.fixtures.published import question
 
 DECIDED = {1: 4.3, 2: 14.2, 3: 2.5, 4: 3.2, 9: 2.7, 11: 12.4, 15: 8.6, 19: 7.8}
 """Positions in the list of examples, and the seconds that tuned α,β-CROWN takes for each."""
@@ -48,21 +48,6 @@ PEER: dict[tuple[str, type[Evaluator]], float] = {
 """Seconds of auto_LiRPA for ten examples; with slopes: 20 iterations."""
 
 ROUNDS = 3
-
-RADII = {"mnist_cnn_a_adv": "3/10", "cifar_cnn_a_adv": "2/255", "mnist_6_100": "0.026"}
-
-
-def question(shared: Path, model: str, positions: list[int]) -> Problem:
-    dataset, column = ("mnist", "mnist_test_index")
-    if model.startswith("cifar"):
-        dataset, column = ("cifar10", "cifar10_official_index")
-    with (shared / "models" / "sdp_examples.csv").open() as file:
-        listed = [int(row[column]) for row in csv.DictReader(file)]
-    indices = positions if model == "mnist_6_100" else [listed[p] for p in positions]
-    split = load_split(dataset)
-    x, labels = torch.from_numpy(split.images(indices)), torch.from_numpy(split.labels_of(indices))
-    network = import_onnx(shared / "models" / f"{model}.onnx")
-    return Problem(network, x, labels, Ball(Norm.LINF, Fraction(RADII[model])))
 
 
 @pytest.mark.parametrize(("model", "method"), list(PEER), ids=[f"{m} {e.name()}" for m, e in PEER])

@@ -12,8 +12,8 @@ from evaluators.catalogue import catalogue
 from evaluators.network.network import Network
 from evaluators.question.problem import Ball, Norm, Problem
 from evaluators.question.verdict import Status
-from tests.benchmarks.test_search_speed import question
 from tests.fixtures.checked import recheck
+from tests.fixtures.published import question
 from tests.fixtures.tiny import FAMILIES, centers
 
 PIECEWISE = ("relu 2-3-2", "relu 2-4-4-3", "leaky 2-4-3-3", "residual", "convolutional", "pooled")
