@@ -25,10 +25,10 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from evaluators.numerics.errors import CertificateError
-from evaluators.question.evidence_file import EPOCH, MAX_BYTES, Evidence, exact_radius, unpacked
+from evaluators.question.evidence_file import EPOCH, MAX_BYTES, EvidenceKind, exact_radius, unpacked
 from evaluators.recheck.methods import METHODS
 
 SUFFIX = ".evidence"
@@ -41,8 +41,6 @@ _MAX_META, _MAX_TABLE = 2**16, 2**24
 _HEADER = "example,label,method"
 _LINE = re.compile(r"(0|[1-9][0-9]{0,8}),(0|[1-9][0-9]{0,8}),([a-z-]{1,20})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-Kind = TypeVar("Kind", bound=Evidence)
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class About:
 
 
 @dataclass(frozen=True, order=True)
-class Line:
+class EvidenceLine:
     """What is said of one example."""
 
     example: int
@@ -101,7 +99,7 @@ class Archive:
         """The bytes of an example's own certificate or witness."""
         return self._read(f"{example}.npz", MAX_BYTES)
 
-    def evidence(self, kind: type[Kind], example: int) -> Kind:
+    def evidence(self, kind: type[EvidenceKind], example: int) -> EvidenceKind:
         """An example's own certificate or witness.
 
         Raises:
@@ -139,7 +137,7 @@ class Archive:
 
 
 def write_archive(
-    path: Path, about: About, lines: Sequence[Line], contents: Iterable[tuple[int, bytes]]
+    path: Path, about: About, lines: Sequence[EvidenceLine], contents: Iterable[tuple[int, bytes]]
 ) -> None:
     """Write a file beside its place, then rename it.
 
@@ -213,11 +211,11 @@ def _about(content: bytes) -> About:
     return About(**{**meta, "radius": exact_radius(meta["radius"])})
 
 
-def _lines(content: bytes) -> list[Line]:
+def _lines(content: bytes) -> list[EvidenceLine]:
     header, *rest = content.decode("ascii", "replace").split("\n")
     if header != _HEADER or not rest or rest.pop():
         raise CertificateError(f"'{_TABLE}' does not begin with {_HEADER}, or is cut off.")
-    found, last = list[Line](), -1
+    found, last = list[EvidenceLine](), -1
     for number, text in enumerate(rest, start=2):
         match = _LINE.fullmatch(text)
         if match is None or match[3] not in _KNOWN:
@@ -225,7 +223,7 @@ def _lines(content: bytes) -> list[Line]:
                 f"line {number} of '{_TABLE}' is not an example, its label and one of"
                 f" {', '.join(_KNOWN)}."
             )
-        line = Line(int(match[1]), int(match[2]), match[3])
+        line = EvidenceLine(int(match[1]), int(match[2]), match[3])
         if line.example <= last:
             raise CertificateError(f"line {number} of '{_TABLE}' is not in order, or repeated.")
         last = line.example

@@ -16,7 +16,7 @@ from torch import Tensor
 from evaluators.network.affine import Reshape, Shape
 from evaluators.network.network import Network, Node
 
-Rule = Literal["mean-logits", "mean-softmax", "max-margin"]
+Combination = Literal["mean-logits", "mean-softmax", "max-margin"]
 """How members become one classifier.
 
     mean-logits    the mean of the logits (Horvath et al., ICLR 2022, arXiv 2106.06946)
@@ -41,14 +41,14 @@ class Ensemble:
     """
 
     members: tuple[Network, ...]
-    rule: Rule
+    rule: Combination
     denoiser: Network | None = None
 
     def __post_init__(self) -> None:
         if not self.members:
             raise ValueError("An ensemble needs at least one member.")
-        if self.rule not in get_args(Rule):
-            known = ", ".join(get_args(Rule))
+        if self.rule not in get_args(Combination):
+            known = ", ".join(get_args(Combination))
             raise ValueError(f"No rule of ensembles is called '{self.rule}'; there are {known}.")
         first = self.members[0]
         for position, member in enumerate(self.members[1:], start=2):
@@ -107,7 +107,7 @@ def _check_denoiser(denoiser: Network, shape: Shape) -> None:
 
 
 def combine(
-    logits: Float[Tensor, "members rows classes"], rule: Rule
+    logits: Float[Tensor, "members rows classes"], rule: Combination
 ) -> Float[Tensor, "rows classes"]:
     """One row of answers from each member's logits; each row by itself."""
     finite = logits.isfinite().all(2).all(0)[:, None]

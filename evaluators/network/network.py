@@ -73,7 +73,7 @@ class MaxPool:
         return tuple(self(torch.zeros(1, *self.input_shape)).shape[1:])
 
 
-Runtime = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+FileRun = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 Operation = Input | AffineMap | Elementwise | Sum | MaxPool
 
@@ -106,7 +106,7 @@ class Network:
             in row-major order. None where there is no file.
     """
 
-    def __init__(self, nodes: tuple[Node, ...], runtime: Runtime | None = None) -> None:
+    def __init__(self, nodes: tuple[Node, ...], runtime: FileRun | None = None) -> None:
         if not nodes or not isinstance(nodes[0].operation, Input):
             raise ValueError("A network begins with its input.")
         for position, node in enumerate(nodes):

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from evaluators.onnx.operators import OPERATORS
-from evaluators.onnx.rules import Rule, quoted, told
+from evaluators.onnx.rules import ModelRule, quoted, told
 from evaluators.onnx.schema import OPSETS, schema_problem
 
 MAX_NODES = 20_000
@@ -46,10 +46,12 @@ def static_problems(model: onnx.ModelProto) -> list[str]:
 def _size_problems(model: onnx.ModelProto) -> Iterable[str]:
     graph = model.graph
     if len(graph.node) > MAX_NODES:
-        yield told(Rule.NODES, f"{len(graph.node):,} nodes are too many (at most {MAX_NODES:,})")
+        yield told(
+            ModelRule.NODES, f"{len(graph.node):,} nodes are too many (at most {MAX_NODES:,})"
+        )
     tensors = max(len(graph.initializer), len(graph.input), len(graph.value_info))
     if tensors > MAX_TENSORS:
-        yield told(Rule.NODES, f"{tensors:,} tensors are too many (at most {MAX_TENSORS:,})")
+        yield told(ModelRule.NODES, f"{tensors:,} tensors are too many (at most {MAX_TENSORS:,})")
         return
     text = len(graph.doc_string) + len(model.doc_string)
     texts = [*model.metadata_props, *graph.metadata_props]
@@ -59,13 +61,13 @@ def _size_problems(model: onnx.ModelProto) -> Iterable[str]:
     text += sum(len(entry.key) + len(entry.value) for entry in texts)
     if text > MAX_TEXT:
         said = f"its descriptions and metadata have {text:,} characters (at most {MAX_TEXT:,})"
-        yield told(Rule.TEXT, said)
+        yield told(ModelRule.TEXT, said)
     names = list(_names(graph))
     if not all(isinstance(name, str) for name in names):
         # protobuf hands over as bytes what is not UTF-8
-        yield told(Rule.TEXT, "some names are not text; the file is damaged")
+        yield told(ModelRule.TEXT, "some names are not text; the file is damaged")
     elif (longest := max(map(len, names), default=0)) > MAX_NAME:
-        yield told(Rule.TEXT, f"a name has {longest:,} characters (at most {MAX_NAME:,})")
+        yield told(ModelRule.TEXT, f"a name has {longest:,} characters (at most {MAX_NAME:,})")
 
 
 def _names(graph: onnx.GraphProto) -> Iterable[str]:
@@ -80,25 +82,25 @@ def _names(graph: onnx.GraphProto) -> Iterable[str]:
 def _model_problems(model: onnx.ModelProto) -> Iterable[str]:
     if model.ir_version not in IR_VERSIONS:
         known = f"{IR_VERSIONS[0]} to {IR_VERSIONS[-1]} are"
-        yield told(Rule.IR, f"IR version {model.ir_version} is not supported ({known})")
+        yield told(ModelRule.IR, f"IR version {model.ir_version} is not supported ({known})")
     versions = [e.version for e in model.opset_import if e.domain in ("", "ai.onnx")]
     if len(set(versions)) > 1:
-        yield told(Rule.OPSET, f"it names several opsets: {versions[:5]}")
+        yield told(ModelRule.OPSET, f"it names several opsets: {versions[:5]}")
     elif not versions or versions[0] not in OPSETS:
         found = versions[0] if versions else "None"
         known = f"{OPSETS[0]} to {OPSETS[-1]} are"
-        yield told(Rule.OPSET, f"opset {found} is not supported ({known})")
+        yield told(ModelRule.OPSET, f"opset {found} is not supported ({known})")
     if model.functions:
-        yield told(Rule.FUNCTIONS, "model-local functions are not supported")
+        yield told(ModelRule.FUNCTIONS, "model-local functions are not supported")
     if model.training_info:
-        yield told(Rule.TRAINING, "it has training information")
+        yield told(ModelRule.TRAINING, "it has training information")
 
 
 def _graph_problems(graph: onnx.GraphProto) -> Iterable[str]:
     if graph.sparse_initializer:
-        yield told(Rule.SPARSE, "sparse initializers are not supported")
+        yield told(ModelRule.SPARSE, "sparse initializers are not supported")
     if graph.quantization_annotation:
-        yield told(Rule.QUANTIZATION, "annotations of quantization are not supported")
+        yield told(ModelRule.QUANTIZATION, "annotations of quantization are not supported")
     for tensor in graph.initializer:
         yield from tensor_problems(tensor, f"initializer {quoted(tensor.name)}")
     for node in graph.node:
@@ -107,29 +109,31 @@ def _graph_problems(graph: onnx.GraphProto) -> Iterable[str]:
     inputs = [value for value in graph.input if value.name not in names]
     if len(inputs) != 1:
         outputs = f"{len(graph.output)} outputs"
-        yield told(Rule.INPUT, f"it has {len(inputs)} inputs and {outputs}; one each is needed")
+        yield told(
+            ModelRule.INPUT, f"it has {len(inputs)} inputs and {outputs}; one each is needed"
+        )
     if len(graph.output) != 1:
         said = f"it has {len(inputs)} inputs and {len(graph.output)} outputs; one each is needed"
-        yield told(Rule.OUTPUT, said)
+        yield told(ModelRule.OUTPUT, said)
     made = [tensor.name for tensor in graph.initializer] + [value.name for value in inputs]
     made += [name for node in graph.node for name in node.output if name]
     repeated = [name for name, count in Counter(made).items() if count > 1]
     for name in repeated:
-        yield told(Rule.NAMES, f"the value {quoted(name)} is made more than once")
+        yield told(ModelRule.NAMES, f"the value {quoted(name)} is made more than once")
 
 
 def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[str]:
     """Why a tensor cannot be read, before memory is spent on it."""
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        yield told(Rule.EXTERNAL_DATA, f"{title} keeps its data in another file")
+        yield told(ModelRule.EXTERNAL_DATA, f"{title} keeps its data in another file")
         return
     if tensor.data_type == TensorProto.STRING:
-        yield told(Rule.TYPES, f"{title} holds strings")
+        yield told(ModelRule.TYPES, f"{title} holds strings")
         return
     if tensor.data_type not in NUMERIC:
         known = ", ".join(_TYPES).lower()
         said = f"{title} is of a type that is not read (number {tensor.data_type}; {known} are)"
-        yield told(Rule.TYPES, said)
+        yield told(ModelRule.TYPES, said)
         return
     entries = prod(tensor.dims)
     kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
@@ -138,11 +142,11 @@ def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[str]:
     whole = len(tensor.raw_data) % kind.itemsize == 0 and len(lists) + bool(tensor.raw_data) <= 1
     narrow = all(0 <= size < 2**31 for size in tensor.dims)
     if entries != held or not whole or not narrow or tensor.HasField("segment"):
-        yield told(Rule.SHAPE, f"{title} does not hold what its shape says")
+        yield told(ModelRule.SHAPE, f"{title} does not hold what its shape says")
     elif not _fits(tensor):
-        yield told(Rule.TYPES, f"{title} holds numbers that its type does not have")
+        yield told(ModelRule.TYPES, f"{title} holds numbers that its type does not have")
     elif tensor.data_type in _FLOATS and not np.isfinite(numpy_helper.to_array(tensor)).all():
-        yield told(Rule.FINITE, f"{title} has weights that are not finite")
+        yield told(ModelRule.FINITE, f"{title} has weights that are not finite")
 
 
 _RANGES = {
@@ -173,34 +177,34 @@ def _node_problems(node: onnx.NodeProto) -> Iterable[str]:
     title = title_of(node)
     graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
     if node.domain not in ("", "ai.onnx"):
-        yield told(Rule.DOMAIN, f"{title} is of the custom domain {quoted(node.domain)}")
+        yield told(ModelRule.DOMAIN, f"{title} is of the custom domain {quoted(node.domain)}")
     elif graphs or node.op_type in CONTROL_FLOW:
-        yield told(Rule.SUBGRAPH, f"{title} contains a subgraph")
+        yield told(ModelRule.SUBGRAPH, f"{title} contains a subgraph")
         return
     elif node.op_type in RANDOM:
-        yield told(Rule.RANDOM, f"{title} draws random numbers")
+        yield told(ModelRule.RANDOM, f"{title} draws random numbers")
     elif node.op_type not in OPERATORS:
         hint = ". Leave it out: only the order of the logits matters"
         final = node.op_type in ("Softmax", "LogSoftmax", "ArgMax")
-        yield told(Rule.OPERATOR, f"{title} is not supported{hint if final else ''}")
+        yield told(ModelRule.OPERATOR, f"{title} is not supported{hint if final else ''}")
     repeated = Counter(attribute.name for attribute in node.attribute)
     for attribute in node.attribute:
         if repeated[attribute.name] > 1:
             said = f"{title} has the attribute {quoted(attribute.name)} more than once"
-            yield told(Rule.ATTRIBUTES, said)
+            yield told(ModelRule.ATTRIBUTES, said)
             return
         for tensor in (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors):
             yield from tensor_problems(tensor, title)
         if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
-            yield told(Rule.SPARSE, f"{title} has a sparse tensor")
+            yield told(ModelRule.SPARSE, f"{title} has a sparse tensor")
         if not np.isfinite([attribute.f, *attribute.floats]).all():
-            yield told(Rule.FINITE, f"{title} has an attribute that is not finite")
+            yield told(ModelRule.FINITE, f"{title} has an attribute that is not finite")
 
 
 def usage_problems(model: onnx.ModelProto, opset: int) -> list[str]:
     """Nodes whose inputs, outputs or attributes are not those that ONNX defines."""
     return [
-        told(Rule.ATTRIBUTES, f"{title_of(node)} {problem}")
+        told(ModelRule.ATTRIBUTES, f"{title_of(node)} {problem}")
         for node in model.graph.node
         if (problem := schema_problem(node, opset, OPERATORS[node.op_type].versions)) is not None
     ]
@@ -224,10 +228,12 @@ def contradictions(
         kind, shape = known[value.name]
         declared, title = value.type.tensor_type, f"the value {quoted(value.name)}"
         if value.type.WhichOneof("value") != "tensor_type" or declared.elem_type != kind:
-            yield told(Rule.TYPES, f"{title} is declared as another type than it has")
+            yield told(ModelRule.TYPES, f"{title} is declared as another type than it has")
         elif declared.HasField("shape") and not _declares(declared.shape, shape):
             shown = [d.dim_param or d.dim_value for d in declared.shape.dim][:8]
-            yield told(Rule.SHAPE, f"{title} is declared as {shown}, but has shape {list(shape)}")
+            yield told(
+                ModelRule.SHAPE, f"{title} is declared as {shown}, but has shape {list(shape)}"
+            )
 
 
 def _declares(declared: onnx.TensorShapeProto, shape: tuple[int, ...]) -> bool:

@@ -35,11 +35,11 @@ from evaluators.network.network import MaxPool, Network, Node, apply
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.checks import title_of
 from evaluators.onnx.operators.builder import Builder, Traced
-from evaluators.onnx.rules import Rule, printable, told
+from evaluators.onnx.rules import ModelRule, printable, told
 from evaluators.onnx.runtime import Runtime, Session, cost
 
 Array = NDArray[Any]
-Values = dict[str, Array]
+NamedArrays = dict[str, Array]
 """Of the file, by their names, in their own shapes."""
 Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float32]]
 
@@ -105,7 +105,7 @@ def compare(imported: Imported, samples: NDArray[np.float32] | None, salt: str) 
         _operators(imported, inputs, salt)
     except _DifferenceError as error:
         said = f"{imported.path.name}: {error} (salt {salt})"
-        raise UnsupportedModelError(told(Rule.RUNTIME, said)) from error
+        raise UnsupportedModelError(told(ModelRule.RUNTIME, said)) from error
 
 
 def _generator(salt: str, purpose: str) -> np.random.Generator:
@@ -133,7 +133,7 @@ def _session(data: bytes, *, plain: bool = False) -> Session:
         raise _DifferenceError(f"onnxruntime cannot run it ({_words(error)})") from error
 
 
-def _run(session: Session, feeds: Values) -> Values:
+def _run(session: Session, feeds: NamedArrays) -> NamedArrays:
     try:
         return session(feeds)
     except Exception as error:
@@ -201,8 +201,8 @@ class _Run(NamedTuple):
         where: the numbers came from.
     """
 
-    given: Values | list[Values]
-    results: Values
+    given: NamedArrays | list[NamedArrays]
+    results: NamedArrays
     where: str
 
     def __call__(self, place: int) -> "_Run":
@@ -258,9 +258,9 @@ def _runs(
 
 def _drawn(
     imported: Imported, part: Sequence[Traced], draw: Draw, generator: np.random.Generator
-) -> list[Values]:
+) -> list[NamedArrays]:
     """Random numbers for all that the network computes of each operator's inputs."""
-    known, given = imported.builder, list[Values]()
+    known, given = imported.builder, list[NamedArrays]()
     for traced in part:
         # Two names of one value are one value.
         places = sorted(set(traced.inputs.values()))

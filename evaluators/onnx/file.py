@@ -8,7 +8,7 @@ from onnx import TensorProto, numpy_helper
 
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.operators.builder import MAX_ENTRIES, Array
-from evaluators.onnx.rules import Rule, quoted, told
+from evaluators.onnx.rules import ModelRule, quoted, told
 from evaluators.onnx.wire import too_much
 
 MAX_BYTES = 500 * 2**20
@@ -25,10 +25,10 @@ def read_bytes(path: Path) -> bytes:
         data = path.read_bytes() if size <= MAX_BYTES else b""
     except OSError as error:
         reason = error.strerror or str(error)
-        raise _refusal(Rule.FILE, path, f"cannot be read ({reason})") from error
+        raise _refusal(ModelRule.FILE, path, f"cannot be read ({reason})") from error
     if size > MAX_BYTES:
         most = f"at most {MAX_BYTES // 2**20} MB are read"
-        raise _refusal(Rule.FILE, path, f"has {size / 2**20:.0f} MB; {most}")
+        raise _refusal(ModelRule.FILE, path, f"has {size / 2**20:.0f} MB; {most}")
     return data
 
 
@@ -46,26 +46,26 @@ def parse(data: bytes, path: Path) -> onnx.ModelProto:
         b"version https://git-lfs": "a Git LFS pointer, not an ONNX model; fetch the file itself",
     }
     if not data:
-        raise _refusal(Rule.FILE, path, "the file is empty")
+        raise _refusal(ModelRule.FILE, path, "the file is empty")
     for start, kind in kinds.items():
         if data[:100].lstrip().startswith(start) or data.startswith(start):
-            raise _refusal(Rule.FILE, path, f"this is {kind}")
+            raise _refusal(ModelRule.FILE, path, f"this is {kind}")
     try:
         if (problem := too_much(data)) is not None:
-            raise _refusal(Rule.FIELDS, path, f"it has {problem}, which no classifier needs")
+            raise _refusal(ModelRule.FIELDS, path, f"it has {problem}, which no classifier needs")
         model = onnx.load_model_from_string(data)
     except UnsupportedModelError:
         raise
     except Exception as error:
         damaged = "not a readable ONNX model; the file is damaged or truncated"
-        raise _refusal(Rule.FILE, path, damaged) from error
+        raise _refusal(ModelRule.FILE, path, damaged) from error
     if not model.graph.node or not model.graph.output:
         damaged = "not an ONNX model with a graph; the file is damaged or of another kind"
-        raise _refusal(Rule.FILE, path, damaged)
+        raise _refusal(ModelRule.FILE, path, damaged)
     return model
 
 
-def _refusal(rule: Rule, path: Path, sentence: str) -> UnsupportedModelError:
+def _refusal(rule: ModelRule, path: Path, sentence: str) -> UnsupportedModelError:
     return UnsupportedModelError(told(rule, f"{path}: {sentence}"))
 
 
@@ -75,10 +75,10 @@ def array_of(tensor: onnx.TensorProto, path: Path) -> Array:
         return numpy_helper.to_array(tensor)
     except Exception as error:
         title = f"initializer {quoted(tensor.name)}"
-        raise _named(Rule.SHAPE, path, f"{title} does not hold what its shape says") from error
+        raise _named(ModelRule.SHAPE, path, f"{title} does not hold what its shape says") from error
 
 
-def _named(rule: Rule, path: Path, sentence: str) -> UnsupportedModelError:
+def _named(rule: ModelRule, path: Path, sentence: str) -> UnsupportedModelError:
     return UnsupportedModelError(told(rule, f"{path.name}: {sentence}"))
 
 
@@ -92,7 +92,7 @@ def _sizes(value: onnx.ValueInfoProto, path: Path) -> tuple[list[int | None], li
         for d, size in zip(dimensions, sizes, strict=True)
     ]
     if kind.elem_type != TensorProto.FLOAT:
-        raise _named(Rule.INPUT, path, f"its input {quoted(value.name)} is not float32")
+        raise _named(ModelRule.INPUT, path, f"its input {quoted(value.name)} is not float32")
     return sizes, shown
 
 
@@ -104,7 +104,7 @@ def whole_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
         whole[0] = 1
     if not whole or min(whole) < 1:
         has = f"its input {quoted(value.name)} has shape {shown}"
-        raise _named(Rule.INPUT, path, f"{has}; fixed sizes are needed")
+        raise _named(ModelRule.INPUT, path, f"{has}; fixed sizes are needed")
     _require_small(prod(whole), path)
     return tuple(whole)
 
@@ -116,7 +116,7 @@ def row_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
     if not fixed or sizes[0] not in (None, 0, 1) or len(fixed) < len(sizes) - 1:
         needed = "needed is a batch dimension (free or 1) and then fixed sizes"
         raise _named(
-            Rule.INPUT, path, f"its input {quoted(value.name)} has shape {shown}; {needed}"
+            ModelRule.INPUT, path, f"its input {quoted(value.name)} has shape {shown}; {needed}"
         )
     _require_small(prod(fixed), path)
     return tuple(fixed)
@@ -125,7 +125,7 @@ def row_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
 def _require_small(entries: int, path: Path) -> None:
     if entries > MAX_ENTRIES:
         most = f"at most {MAX_ENTRIES:.3g} are read"
-        raise _named(Rule.INPUT, path, f"its input has {entries:.3g} entries; {most}")
+        raise _named(ModelRule.INPUT, path, f"its input has {entries:.3g} entries; {most}")
 
 
 def output_problem(value: onnx.ValueInfoProto, classes: int) -> str | None:
@@ -133,14 +133,16 @@ def output_problem(value: onnx.ValueInfoProto, classes: int) -> str | None:
     kind = value.type.tensor_type
     name = f"its output {quoted(value.name)}"
     if value.HasField("type") and kind.elem_type != TensorProto.FLOAT:
-        return told(Rule.OUTPUT, f"{name} is not declared as float32")
+        return told(ModelRule.OUTPUT, f"{name} is not declared as float32")
     if not kind.HasField("shape"):
         return None
     sizes = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
     if len(sizes) == 2 and sizes[0] in (None, 0, 1) and sizes[1] in (None, 0, classes):
         return None
     shown = [d.dim_param or d.dim_value for d in kind.shape.dim][:8]
-    return told(Rule.OUTPUT, f"{name} is declared as {shown}, but has shape ['batch', {classes}]")
+    return told(
+        ModelRule.OUTPUT, f"{name} is declared as {shown}, but has shape ['batch', {classes}]"
+    )
 
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)

@@ -47,7 +47,7 @@ from evaluators.onnx.operators.builder import (
     require_size,
 )
 from evaluators.onnx.operators.declaration import Declaration
-from evaluators.onnx.rules import Rule, first, printable, quoted, told
+from evaluators.onnx.rules import ModelRule, first, printable, quoted, told
 from evaluators.onnx.runtime import Runtime, cost
 
 MAX_FOLDED = 2**22
@@ -78,7 +78,7 @@ def import_onnx(
     Raises:
         UnsupportedModelError: with every problem found, one sentence each.
     """
-    return _import(read_bytes(path), path, samples, Wanted(shape, classes), salt)
+    return _import(read_bytes(path), path, samples, Contract(shape, classes), salt)
 
 
 def import_free(
@@ -98,11 +98,11 @@ def import_free(
     Raises:
         UnsupportedModelError: with every problem found, one sentence each.
     """
-    return _import(data, path, samples, Wanted(free=True), salt)
+    return _import(data, path, samples, Contract(free=True), salt)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Contract:
     """What a network must be: of which input and how many classes, or free of the contract."""
 
     shape: Shape | None = None
@@ -114,7 +114,7 @@ def _import(
     data: bytes,
     path: Path,
     samples: NDArray[np.float32] | None,
-    wanted: Wanted,
+    wanted: Contract,
     salt: str | None = None,
 ) -> Network:
     model = parse(data, path)
@@ -141,7 +141,7 @@ def _opset(model: onnx.ModelProto) -> int:
     return int(next(versions))
 
 
-def _translate(model: onnx.ModelProto, path: Path, wanted: Wanted) -> tuple[Builder, Network]:
+def _translate(model: onnx.ModelProto, path: Path, wanted: Contract) -> tuple[Builder, Network]:
     builder = _begin(model.graph, path, wanted)
     problems = _input_problems(builder.nodes[0].shape, wanted)
     opset = _opset(model)
@@ -154,7 +154,7 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Wanted) -> tuple[Buil
     known = value.name in builder.values and (wanted.free or builder.values[value.name] > 0)
     if not problems and not known:
         said = f"its output {quoted(value.name)} does not depend on its input"
-        problems.append(told(Rule.OUTPUT, said))
+        problems.append(told(ModelRule.OUTPUT, said))
     if value.name not in builder.values:
         raise _refusal(path, problems)
     position = builder.values[value.name]
@@ -186,7 +186,7 @@ def _known(builder: Builder) -> dict[str, tuple[int, Shape]]:
     return known
 
 
-def _begin(graph: onnx.GraphProto, path: Path, wanted: Wanted) -> Builder:
+def _begin(graph: onnx.GraphProto, path: Path, wanted: Contract) -> Builder:
     """The input and the constants."""
     constants = {tensor.name: array_of(tensor, path) for tensor in graph.initializer}
     source = next(value for value in graph.input if value.name not in constants)
@@ -199,21 +199,21 @@ def _begin(graph: onnx.GraphProto, path: Path, wanted: Wanted) -> Builder:
     return builder
 
 
-def _input_problems(shape: Shape, wanted: Wanted) -> list[str]:
+def _input_problems(shape: Shape, wanted: Contract) -> list[str]:
     if wanted.shape is None or shape == tuple(wanted.shape):
         return []
     needed = f"{row_text(wanted.shape)} is needed"
-    return [told(Rule.INPUT, f"its input has shape {row_text(shape)}; {needed}")]
+    return [told(ModelRule.INPUT, f"its input has shape {row_text(shape)}; {needed}")]
 
 
-def _output_problems(value: onnx.ValueInfoProto, shape: Shape, wanted: Wanted) -> list[str]:
+def _output_problems(value: onnx.ValueInfoProto, shape: Shape, wanted: Contract) -> list[str]:
     if len(shape) != 1:
         said = f"its output has shape {row_text(shape)}; one logit per class is needed"
-        return [told(Rule.OUTPUT, said)]
+        return [told(ModelRule.OUTPUT, said)]
     problems = []
     if wanted.classes not in (None, shape[0]):
         said = f"it has {shape[0]} classes; {wanted.classes} are needed"
-        problems.append(told(Rule.OUTPUT, said))
+        problems.append(told(ModelRule.OUTPUT, said))
     declared = output_problem(value, shape[0])
     return [*problems, declared] if declared is not None else problems
 
@@ -259,7 +259,7 @@ def _step(
     if missing:
         if not problems:
             said = f"{title} reads {quoted(missing[0])}, which nothing computes before it"
-            problems.append(told(Rule.ORDER, said))
+            problems.append(told(ModelRule.ORDER, said))
         return True
     try:
         declared = OPERATORS[node.op_type]
@@ -276,11 +276,11 @@ def _step(
                 declared.translate(builder, operator)
     except OperatorProblemError as error:
         problems.append(told(error.rule, f"{title}: {error}"))
-        return error.rule != Rule.SIZE
+        return error.rule != ModelRule.SIZE
     except Exception as error:  # a file from a stranger may break any rule of its operators
         reason = " ".join(str(error).split())[:120]
         said = f"{title}: its shapes or attributes do not fit ({reason})"
-        problems.append(told(Rule.USE, said))
+        problems.append(told(ModelRule.USE, said))
     return True
 
 
@@ -315,7 +315,7 @@ def _fold(builder: Builder, operator: Operator, declared: Declaration) -> None:
     require_size(builder.folded, MAX_FOLDED + 2 * builder.weights)
     result = declared.fold(builder, operator)
     if result.dtype.kind == "f" and not np.isfinite(result).all():
-        raise OperatorProblemError("its result is not finite", Rule.FINITE)
+        raise OperatorProblemError("its result is not finite", ModelRule.FINITE)
     builder.constants[operator.outputs[0]] = result
 
 
@@ -334,7 +334,7 @@ def _finite_problems(network: Network) -> Iterator[str]:
     for name, weight in _weights(network):
         # NaN is the least and the largest of all.
         if not all(map(math.isfinite, map(float, torch.aminmax(weight)))):
-            yield told(Rule.FINITE, f"node {quoted(name)} has weights that are not finite")
+            yield told(ModelRule.FINITE, f"node {quoted(name)} has weights that are not finite")
 
 
 def _large_problems(network: Network) -> Iterator[str]:
@@ -342,11 +342,11 @@ def _large_problems(network: Network) -> Iterator[str]:
     for name, weight in _weights(network):
         if max(map(abs, map(float, torch.aminmax(weight)))) > MAX_WEIGHT:
             said = f"node {quoted(name)} has weights larger than {MAX_WEIGHT:.2g}"
-            yield told(Rule.FINITE, said)
+            yield told(ModelRule.FINITE, said)
 
 
 def _cost_problems(network: Network) -> Iterator[str]:
     needed = cost(network)
     if needed > MAX_COST:
         most = f"at most {MAX_COST:.2g} are read"
-        yield told(Rule.SIZE, f"one run of it takes {needed:.2g} steps; {most}")
+        yield told(ModelRule.SIZE, f"one run of it takes {needed:.2g} steps; {most}")

@@ -6,7 +6,7 @@ _LONGEST = 500
 _MOST = 40
 
 
-class Rule(StrEnum):
+class ModelRule(StrEnum):
     """A rule that a model's file can break; `RULES` says what each asks."""
 
     FILE = "onnx-file"
@@ -38,37 +38,37 @@ class Rule(StrEnum):
 
 
 RULES = {
-    Rule.FILE: "The file is an ONNX model that can be read, and not too large.",
-    Rule.FIELDS: "It has no more fields, packed numbers and nesting than a model needs.",
-    Rule.TEXT: "Names are text and short; descriptions and metadata are of modest length.",
-    Rule.IR: "The IR version is one of those supported.",
-    Rule.OPSET: "There is one version of ONNX's own operators, one of those supported.",
-    Rule.NODES: "The graph has no more nodes than a classifier needs.",
-    Rule.FUNCTIONS: "There are no functions of the model's own.",
-    Rule.DOMAIN: "Operators are ONNX's own.",
-    Rule.SUBGRAPH: "There is no control flow, and no graph within a graph.",
-    Rule.SPARSE: "There are no sparse tensors.",
-    Rule.QUANTIZATION: "There are no annotations of quantization.",
-    Rule.EXTERNAL_DATA: "All data are in the file itself.",
-    Rule.TYPES: "Tensors hold floating-point numbers, integers or truth values.",
-    Rule.SHAPE: "A tensor holds as many numbers as its shape says.",
-    Rule.FINITE: "Weights, and what is computed from them alone, are finite and at most 2^40.",
-    Rule.NAMES: "Every value is named and made once.",
-    Rule.ORDER: "A node reads only what comes before it; so there is no cycle.",
-    Rule.INPUT: "There is one input: float32, a batch dimension, then the dataset's fixed sizes.",
-    Rule.OUTPUT: "There is one output that depends on the input: float32, one logit per class.",
-    Rule.TRAINING: "Nothing is in training mode, and there is no training information.",
-    Rule.RANDOM: "No operator draws random numbers.",
-    Rule.OPERATOR: "Operators are on the list of those that are read.",
-    Rule.ATTRIBUTES: "Inputs, outputs and attributes of a node exist in ONNX and are read.",
-    Rule.USE: "Operators are used in a way that the canonical graph covers.",
-    Rule.SIZE: "No value, weight or computation is larger than a classifier needs.",
-    Rule.RUNTIME: "onnxruntime runs the file, and its logits are finite and the same.",
+    ModelRule.FILE: "The file is an ONNX model that can be read, and not too large.",
+    ModelRule.FIELDS: "It has no more fields, packed numbers and nesting than a model needs.",
+    ModelRule.TEXT: "Names are text and short; descriptions and metadata are of modest length.",
+    ModelRule.IR: "The IR version is one of those supported.",
+    ModelRule.OPSET: "There is one version of ONNX's own operators, one of those supported.",
+    ModelRule.NODES: "The graph has no more nodes than a classifier needs.",
+    ModelRule.FUNCTIONS: "There are no functions of the model's own.",
+    ModelRule.DOMAIN: "Operators are ONNX's own.",
+    ModelRule.SUBGRAPH: "There is no control flow, and no graph within a graph.",
+    ModelRule.SPARSE: "There are no sparse tensors.",
+    ModelRule.QUANTIZATION: "There are no annotations of quantization.",
+    ModelRule.EXTERNAL_DATA: "All data are in the file itself.",
+    ModelRule.TYPES: "Tensors hold floating-point numbers, integers or truth values.",
+    ModelRule.SHAPE: "A tensor holds as many numbers as its shape says.",
+    ModelRule.FINITE: "Weights, and what is computed from them alone, are finite and at most 2^40.",
+    ModelRule.NAMES: "Every value is named and made once.",
+    ModelRule.ORDER: "A node reads only what comes before it; so there is no cycle.",
+    ModelRule.INPUT: "There is one input: float32, a batch dimension, then the dataset's sizes.",
+    ModelRule.OUTPUT: "There is one output, a function of the input: float32, a logit per class.",
+    ModelRule.TRAINING: "Nothing is in training mode, and there is no training information.",
+    ModelRule.RANDOM: "No operator draws random numbers.",
+    ModelRule.OPERATOR: "Operators are on the list of those that are read.",
+    ModelRule.ATTRIBUTES: "Inputs, outputs and attributes of a node exist in ONNX and are read.",
+    ModelRule.USE: "Operators are used in a way that the canonical graph covers.",
+    ModelRule.SIZE: "No value, weight or computation is larger than a classifier needs.",
+    ModelRule.RUNTIME: "onnxruntime runs the file, and its logits are finite and the same.",
 }
 """What each rule asks, in a sentence."""
 
 
-def told(rule: Rule, sentence: str) -> str:
+def told(rule: ModelRule, sentence: str) -> str:
     """A sentence about a broken rule: printable, of one line, its end names the rule."""
     shown = printable(sentence.removesuffix("."))
     return f"{shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + '…'} (rule {rule})."

@@ -29,15 +29,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from evaluators.noises.distribution import SLACK, Distribution, Probabilities, Shift
 from evaluators.probabilistic.renyi import least_divergence
-from evaluators.sampling.distribution import SLACK, Distribution, Probabilities, Shift
-from evaluators.smoothing.certificate import Certificate
-from evaluators.smoothing.smoothing import Smoothing
+from evaluators.smoothing.evaluator import SmoothingEvaluator
+from evaluators.smoothing.radius import RadiusCertificate
 
 _ORDERS = np.array([0.5, 1.0, 2.0])
 
 
-class FDivergence(Certificate):
+class FDivergence(RadiusCertificate):
     """One of five divergences of the noise is less than a tie at the top would need."""
 
     name = "f-divergence"
@@ -64,7 +64,7 @@ def _reversed(probabilities: Probabilities) -> float:
 
 
 @dataclass(frozen=True)
-class FDivergenceSmoothing(Smoothing):
+class FDivergenceSmoothing(SmoothingEvaluator):
     """The f-divergence certificate, for any noise with known divergences."""
 
     title: ClassVar[str] = "f-divergences"

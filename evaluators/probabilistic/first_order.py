@@ -25,17 +25,18 @@ from fractions import Fraction
 from math import inf
 from typing import ClassVar
 
-from evaluators.probabilistic.smoothing_gaussian import Gaussian
+from evaluators.noises.distribution import Distribution, Probabilities, Shift
+from evaluators.noises.gaussian import GaussianNoise
 from evaluators.question.problem import Norm
-from evaluators.sampling.distribution import Distribution, Probabilities, Shift
-from evaluators.smoothing.certificate import Certificate, NeymanPearson, complement
+from evaluators.smoothing.evaluator import SmoothingEvaluator
 from evaluators.smoothing.gradient import gradient_bound, least_given_gradient
-from evaluators.smoothing.procedure import Asked, Estimate, Statistics
-from evaluators.smoothing.smoothing import Smoothing
+from evaluators.smoothing.neyman_pearson import NeymanPearson, complement
+from evaluators.smoothing.procedure import Estimate, RadiusTarget, Statistics
+from evaluators.smoothing.radius import RadiusCertificate
 
 
 @dataclass(frozen=True)
-class FirstOrder(Certificate):
+class FirstOrder(RadiusCertificate):
     """Zeroth order, or better with a bound of the gradient.
 
     Attributes:
@@ -50,7 +51,7 @@ class FirstOrder(Certificate):
 
     def supports(self, distribution: Distribution, norm: Norm) -> bool:
         """Gaussian noise only."""
-        return isinstance(distribution, Gaussian) and norm in distribution.norms
+        return isinstance(distribution, GaussianNoise) and norm in distribution.norms
 
     def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
         """As the class says."""
@@ -61,7 +62,7 @@ class FirstOrder(Certificate):
 
 
 @dataclass(frozen=True)
-class FirstOrderSmoothing(Smoothing):
+class FirstOrderSmoothing(SmoothingEvaluator):
     """The first-order certificate, for Gaussian noise."""
 
     title: ClassVar[str] = "First order (class probability and gradient)"
@@ -69,7 +70,7 @@ class FirstOrderSmoothing(Smoothing):
     certificate: ClassVar[FirstOrder] = FirstOrder()
     share: ClassVar[float] = 0.5
 
-    def certify(self, asked: Asked, estimate: Estimate) -> tuple[Fraction, Statistics]:
+    def certify(self, asked: RadiusTarget, estimate: Estimate) -> tuple[Fraction, Statistics]:
         """The radius with the gradient's bound, and what that was computed from."""
         if estimate.moments is None:
             return asked.certified(estimate.probabilities), ()

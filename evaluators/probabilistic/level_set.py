@@ -27,10 +27,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from evaluators.noises.distribution import Distribution, Probabilities, Shift, Vector
 from evaluators.question.problem import Norm
-from evaluators.sampling.distribution import Column, Distribution, Probabilities, Shift
-from evaluators.smoothing.certificate import Certificate
-from evaluators.smoothing.smoothing import Smoothing
+from evaluators.smoothing.evaluator import SmoothingEvaluator
+from evaluators.smoothing.radius import RadiusCertificate
 
 _CELLS, _OCTAVES = 2**16, 60
 """The mesh goes from 2^-61 to 1/2 in this many cells, _OCTAVES factors of two."""
@@ -50,7 +50,7 @@ class _Mesh:
         self._sums = np.concatenate(([0.0], np.cumsum(parts)))
         self._error = _SUM_ERROR * float(self._sums[-1])
 
-    def _growth(self, q: Column) -> Column:
+    def _growth(self, q: Vector) -> Vector:
         distribution, norm, dimension = self._of
         return distribution.growth(q, norm, dimension)
 
@@ -78,7 +78,7 @@ def _mesh(distribution: Distribution, norm: Norm, dimension: int) -> _Mesh:
     return _Mesh(distribution, norm, dimension)
 
 
-class LevelSet(Certificate):
+class LevelSet(RadiusCertificate):
     """The integral of 1/Φ between the two probabilities is at least twice the distance."""
 
     name = "level-set"
@@ -99,7 +99,7 @@ class LevelSet(Certificate):
 
 
 @dataclass(frozen=True)
-class LevelSetSmoothing(Smoothing):
+class LevelSetSmoothing(SmoothingEvaluator):
     """The level set certificate, for any noise that has growth rates."""
 
     title: ClassVar[str] = "Level sets (differential method)"

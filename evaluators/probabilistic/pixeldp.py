@@ -23,15 +23,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluators.sampling.distribution import SLACK, Distribution, Probabilities, Shift
-from evaluators.smoothing.certificate import Certificate
-from evaluators.smoothing.smoothing import Smoothing
+from evaluators.noises.distribution import SLACK, Distribution, Probabilities, Shift
+from evaluators.smoothing.evaluator import SmoothingEvaluator
+from evaluators.smoothing.radius import RadiusCertificate
 
 _EPSILONS = np.concatenate(([0.0], np.geomspace(1e-6, 0.1, 200), np.linspace(0.1, 0.9999, 1801)))
 """Any list is sound. Also ε = distance is tried, from where δ = 0 for noise that allows it."""
 
 
-class PixelDP(Certificate):
+class PixelDP(RadiusCertificate):
     """For some ε: p_A > exp(2ε) p_B + (1 + exp(ε)) δ."""
 
     name = "pixeldp"
@@ -46,7 +46,7 @@ class PixelDP(Certificate):
 
 
 @dataclass(frozen=True)
-class PixelDPSmoothing(Smoothing):
+class PixelDPSmoothing(SmoothingEvaluator):
     """PixelDP's certificate, for any noise that is differentially private."""
 
     title: ClassVar[str] = "PixelDP"

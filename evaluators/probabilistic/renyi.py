@@ -28,22 +28,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from evaluators.noises.distribution import SLACK, Distribution, Probabilities, Shift, Vector
 from evaluators.numerics.rounding import float_above
-from evaluators.sampling.distribution import (
-    SLACK,
-    Column,
-    Distribution,
-    Probabilities,
-    Shift,
-)
-from evaluators.smoothing.certificate import Certificate
-from evaluators.smoothing.smoothing import Smoothing
+from evaluators.smoothing.evaluator import SmoothingEvaluator
+from evaluators.smoothing.radius import RadiusCertificate
 
 _ORDERS = np.concatenate((np.linspace(0.1, 0.9, 9), 1 + np.geomspace(1e-3, 1e4, 1401)))
 """Any list is sound; differences from 1 are 1.2 % apart."""
 
 
-def least_divergence(order: Column, probabilities: Probabilities) -> Column:
+def least_divergence(order: Vector, probabilities: Probabilities) -> Vector:
     """Least Rényi divergence of each order at which the top class is tied, rounded down."""
     lower, upper = probabilities
     rest = float_above(max(1 - Fraction(lower) - Fraction(upper), Fraction(0)))
@@ -57,7 +51,7 @@ def least_divergence(order: Column, probabilities: Probabilities) -> Column:
     return np.asarray(-np.log(rest + 2 * np.exp(mean + error)) - error)
 
 
-class Renyi(Certificate):
+class Renyi(RadiusCertificate):
     """For some order the noise's divergence is less than a tie at the top would need."""
 
     name = "renyi"
@@ -70,7 +64,7 @@ class Renyi(Certificate):
 
 
 @dataclass(frozen=True)
-class RenyiSmoothing(Smoothing):
+class RenyiSmoothing(SmoothingEvaluator):
     """The Rényi certificate, for any noise with known Rényi divergences."""
 
     title: ClassVar[str] = "Rényi divergence"

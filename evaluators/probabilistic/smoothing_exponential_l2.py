@@ -1,14 +1,8 @@
 """Randomised smoothing with exponential noise of balls (Yang et al. 2020, arXiv 2002.08118,
 section 5): density proportional to exp(-‖z‖₂/λ), radii in ℓ2.
 
-Along a shift of direction v an event of probability q loses at most Φ(q) per unit of length, the
-largest mean of the slope u = ⟨z, v⟩/‖z‖₂ over events of that probability: over {u >= a} where
-P(u >= a) = q. In d > 1 dimensions u has density proportional to (1 - u²)^((d-3)/2), so that with
-m = (d - 1)/2 and the regularised incomplete beta function I
-    q = I(1 - a²; m, 1/2)/2  and  Φ(q) = (1 - a²)^m Γ(d/2) / (2 √π Γ((d+1)/2))  for a >= 0.
-Along the shift a changes by (1 - a²)/(d - 1) per unit, so arctanh(a) by 1/(d - 1): the answer
-cannot change for ‖δ‖₂ < λ (d - 1) arctanh(a(1 - p)), which is table 1's formula. In one dimension
-u = ±1, and the noise is Laplace's.
+With a(q) the slope where an event of probability q is cut (`noises/exponential_l2.py`), the answer
+cannot change for ‖δ‖₂ < λ (d - 1) arctanh(a(1 - p)), which is table 1's formula.
 
 Guarantee: as for `smoothing-gaussian`, with ℓ2 balls of that radius, and ℓ1 balls of radius r and
 ℓ∞ balls of radius r/√d inside of them.
@@ -19,89 +13,18 @@ Cost: at most n0 + n forward passes for each example.
 """
 
 from dataclasses import dataclass
-from math import atanh, cosh, exp, inf, isfinite, lgamma, log, log1p, pi, sqrt, tanh
 from typing import ClassVar
 
-import numpy as np
-from jaxtyping import Float64
-from scipy.special import betainc, betaincc, betaincinv
-
+from evaluators.noises.exponential_l2 import ExponentialL2Noise
 from evaluators.probabilistic.level_set import LevelSet
-from evaluators.probabilistic.smoothing_laplace import LogLipschitz
-from evaluators.probabilistic.smoothing_uniform_ball import BETA_ERROR, fill_directions
-from evaluators.question.problem import Norm
-from evaluators.sampling.distribution import Column, Shift
-from evaluators.smoothing.smoothing import Smoothing
-
-
-class ExponentialL2(LogLipschitz):
-    """Density proportional to exp(-‖z‖₂/λ); its scale is λ, and ‖z‖₂ has mean λ d."""
-
-    name = "exponential-l2"
-    own = (Norm.L2,)
-
-    def fill(
-        self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
-    ) -> None:
-        """A direction, and a length of density r^(d-1) exp(-r)."""
-        fill_directions(generator, out)
-        out *= generator.standard_gamma(out.shape[1], (len(out), 1))
-
-    def least(self, p: float, shift: Shift) -> float:
-        """What is left when arctanh(a) has moved by t/(d - 1): level sets, not the exact worst."""
-        if shift.dimension == 1 or not 0 < p < 1:
-            return super().least(p, shift)
-        # The difference is exact.
-        place = _place(1 - p if p >= 0.5 else p, shift.dimension)
-        if not isfinite(place):
-            return 0.0
-        moved = (place if p >= 0.5 else -place) - shift.distance / (shift.dimension - 1)
-        beyond = _beyond(abs(moved), shift.dimension)
-        value = 1 - beyond if moved > 0 else beyond
-        # A relative error of q in the inverse is one of at most Φ(1/2) q/Φ(q) <= 1/2 here.
-        return max(value - BETA_ERROR, 0.0)
-
-    def total_variation(self, shift: Shift) -> float:
-        """Of the event {u >= 0} seen from half of the way."""
-        if shift.dimension == 1:
-            return super().total_variation(shift)
-        half = 0.5 * shift.distance / (shift.dimension - 1)
-        return 1 - 2 * _beyond(half, shift.dimension) + BETA_ERROR
-
-    def growth(self, q: Column, norm: Norm, dimension: int) -> Column:
-        """By the tangent at the exact q of the float a; Φ has slope a."""
-        if dimension == 1:
-            return super().growth(q, norm, dimension)
-        m = (dimension - 1) / 2
-        rest = betaincinv(m, 0.5, np.minimum(2 * q, 1.0))
-        off = np.abs(q - 0.5 * betainc(m, 0.5, rest)) + BETA_ERROR * q
-        ratio = exp(lgamma(dimension / 2) - lgamma((dimension + 1) / 2)) / (2 * sqrt(pi))
-        value = ratio * np.exp(m * np.log(rest)) + np.sqrt(1 - rest) * off
-        return np.asarray(value * (1 + BETA_ERROR))
-
-
-def _place(tail: float, dimension: int) -> float:
-    """arctanh(a) with P(u >= a) = tail <= 1/2: by a² or by 1 - a², whichever is small."""
-    m = (dimension - 1) / 2
-    if tail > 0.25:
-        return atanh(sqrt(float(betaincinv(0.5, m, 1 - 2 * tail))))
-    rest = float(betaincinv(m, 0.5, 2 * tail))
-    return log1p(sqrt(1 - rest)) - 0.5 * log(rest) if rest > 0 else inf
-
-
-def _beyond(place: float, dimension: int) -> float:
-    """P(arctanh(u) >= place) for place >= 0, by tanh² or by 1/cosh², whichever is small."""
-    m = (dimension - 1) / 2
-    if place < 1:
-        return 0.5 * float(betaincc(0.5, m, tanh(place) ** 2))
-    return 0.5 * float(betainc(m, 0.5, cosh(min(place, 300.0)) ** -2))
+from evaluators.smoothing.evaluator import SmoothingEvaluator
 
 
 @dataclass(frozen=True)
-class SmoothingExponentialL2(Smoothing):
+class SmoothingExponentialL2(SmoothingEvaluator):
     """Randomised smoothing with exponential noise of balls."""
 
     title: ClassVar[str] = "Randomised smoothing, exponential noise of balls"
     version: ClassVar[str] = "1"
     certificate: ClassVar[LevelSet] = LevelSet()
-    only: ClassVar[str | None] = ExponentialL2.name
+    only: ClassVar[str | None] = ExponentialL2Noise.name

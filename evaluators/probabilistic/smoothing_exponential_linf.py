@@ -1,16 +1,11 @@
 """Randomised smoothing with exponential noise of cubes (Yang et al. 2020, arXiv 2002.08118,
 section 5): density proportional to exp(-‖z‖∞/λ), radii in ℓ∞ and in ℓ1.
 
-Along a shift of direction v an event of probability q loses at most Φ(q) per unit of length, the
-largest mean of the slope ∂ᵥ‖z‖∞ over events of that probability (level sets of it).
+By the growth rates Φ of `noises/exponential_linf.py` the answer cannot change
 
-ℓ∞: slopes lie in [-1, 1], so Φ(q) <= min(q, 1 - q), as for Laplace noise in ℓ1, and the answer
-cannot change for ‖δ‖∞ < λ ln(1 / (2 (1 - p))). For v = (1, ..., 1) the slopes are ±1, each half of
-the time; (max z + min z)/2 is a Laplace variate that the shift moves: the worst case is exact.
+ℓ∞: for ‖δ‖∞ < λ ln(1 / (2 (1 - p))), the exact worst case;
 
-ℓ1: the worst direction is an axis, since Φ is convex in v. The slope along it is ±1 where that
-entry is the largest in size, with probability 1/(2d) each, else 0: Φ(q) = min(q, 1 - q, 1/(2d)).
-Then the answer cannot change for ‖δ‖₁ < 2 d λ (p - 1/2) while p <= 1 - 1/(2d), and for
+ℓ1: for ‖δ‖₁ < 2 d λ (p - 1/2) while p <= 1 - 1/(2d), and for
 ‖δ‖₁ < λ (d - 1 + ln(1 / (2 d (1 - p)))) above that.
 
 Guarantee: as for `smoothing-gaussian`, with the larger of the balls that are inscribed in these
@@ -22,76 +17,18 @@ Cost: at most n0 + n forward passes for each example.
 """
 
 from dataclasses import dataclass
-from math import exp
 from typing import ClassVar
 
-import numpy as np
-from jaxtyping import Float64
-
+from evaluators.noises.exponential_linf import ExponentialLinfNoise
 from evaluators.probabilistic.level_set import LevelSet
-from evaluators.probabilistic.smoothing_laplace import LogLipschitz
-from evaluators.question.problem import Norm
-from evaluators.sampling.distribution import SLACK, Column, Shift
-from evaluators.smoothing.smoothing import Smoothing
-
-
-class ExponentialLinf(LogLipschitz):
-    """Density proportional to exp(-‖z‖∞/λ); its scale is λ, and ‖z‖∞ has mean λ d."""
-
-    name = "exponential-linf"
-    own = (Norm.LINF, Norm.L1)
-
-    def fill(
-        self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
-    ) -> None:
-        """The size of a uniform vector is Beta(d, 1); times Gamma(d + 1) that is Gamma(d)."""
-        generator.random(out=out)
-        out *= 2.0
-        out -= 1.0
-        out *= generator.standard_gamma(out.shape[1] + 1, (len(out), 1))
-
-    def least(self, p: float, shift: Shift) -> float:
-        """In ℓ1 the solution of q' = -Φ(q): constant slope in the middle, exponential ends."""
-        if shift.norm is not Norm.L1 or shift.dimension == 1:
-            return super().least(p, shift)
-        end, middle = 0.5 / shift.dimension, shift.dimension - 1.0
-        place = _quantile(p, end, middle) - shift.distance
-        if place > middle:
-            value = 1 - end * exp(middle - place)
-        elif place > -middle:
-            value = 0.5 + end * place
-        else:
-            value = end * exp(max(place + middle, -700.0))
-        # The place has an absolute error of a few units in the last place of d and the distance.
-        return max(value - SLACK * (1 + end * abs(shift.distance)), 0.0)
-
-    def total_variation(self, shift: Shift) -> float:
-        """In ℓ1 also at most t/(2d)."""
-        value = super().total_variation(shift)
-        if shift.norm is not Norm.L1:
-            return value
-        return min(value, shift.distance / (2 * shift.dimension) * (1 + SLACK))
-
-    def growth(self, q: Column, norm: Norm, dimension: int) -> Column:
-        """Φ(q) = q in ℓ∞, and min(q, 1/(2d)) in ℓ1."""
-        most = 0.5 if norm is Norm.LINF else 0.5 / dimension * (1 + SLACK)
-        return np.asarray(np.minimum(q, most))
-
-
-def _quantile(p: float, end: float, middle: float) -> float:
-    """Where a distribution function is `p` that has slope `end` up to ±`middle`."""
-    if p >= 1 - end:
-        return float(middle + np.log(end / (1 - p))) if p < 1 else np.inf
-    if p > end:
-        return (p - 0.5) / end
-    return float(np.log(p / end) - middle) if p > 0 else -np.inf
+from evaluators.smoothing.evaluator import SmoothingEvaluator
 
 
 @dataclass(frozen=True)
-class SmoothingExponentialLinf(Smoothing):
+class SmoothingExponentialLinf(SmoothingEvaluator):
     """Randomised smoothing with exponential noise of cubes."""
 
     title: ClassVar[str] = "Randomised smoothing, exponential noise of cubes"
     version: ClassVar[str] = "1"
     certificate: ClassVar[LevelSet] = LevelSet()
-    only: ClassVar[str | None] = ExponentialLinf.name
+    only: ClassVar[str | None] = ExponentialLinfNoise.name

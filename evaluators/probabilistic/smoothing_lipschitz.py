@@ -24,12 +24,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from evaluators.sampling.distribution import SLACK, Distribution, Probabilities, Shift
-from evaluators.smoothing.certificate import Certificate
-from evaluators.smoothing.smoothing import Smoothing
+from evaluators.noises.distribution import SLACK, Distribution, Probabilities, Shift
+from evaluators.smoothing.evaluator import SmoothingEvaluator
+from evaluators.smoothing.radius import RadiusCertificate
 
 
-class Lipschitz(Certificate):
+class Lipschitz(RadiusCertificate):
     """The gap of the probabilities is more than twice the constant times the distance."""
 
     name = "lipschitz"
@@ -43,7 +43,7 @@ class Lipschitz(Certificate):
 
 
 @dataclass(frozen=True)
-class LipschitzSmoothing(Smoothing):
+class LipschitzSmoothing(SmoothingEvaluator):
     """The Lipschitz certificate, for any noise that has growth rates."""
 
     title: ClassVar[str] = "Lipschitz constant of the smoothed network"

@@ -31,7 +31,7 @@ Kinds = dict[str, tuple[str, int | None]]
 """Type and rank of arrays."""
 
 
-Kind = TypeVar("Kind", bound="Evidence")
+EvidenceKind = TypeVar("EvidenceKind", bound="Evidence")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,7 +78,7 @@ class Evidence:
         return arrays
 
     @classmethod
-    def from_arrays(cls: type[Kind], arrays: dict[str, Array]) -> Kind:
+    def from_arrays(cls: type[EvidenceKind], arrays: dict[str, Array]) -> EvidenceKind:
         """The evidence that these arrays hold.
 
         Raises:
@@ -110,7 +110,7 @@ class Evidence:
             raise
 
     @classmethod
-    def load(cls: type[Kind], path: Path | io.BytesIO) -> Kind:
+    def load(cls: type[EvidenceKind], path: Path | io.BytesIO) -> EvidenceKind:
         """Read a file of anybody's, or one that is in memory.
 
         Raises:

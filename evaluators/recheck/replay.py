@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.network.network import Runtime
+from evaluators.network.network import FileRun
 from evaluators.question.certificate import BOX, Refutation
 
 
-def why_not_replayed(runtime: Runtime, x: NDArray[np.float32], label: int) -> str:
+def why_not_replayed(runtime: FileRun, x: NDArray[np.float32], label: int) -> str:
     """Why an input does not refute a label in onnxruntime; empty when it does."""
     logits = runtime(np.ascontiguousarray(x, dtype=np.float32)).reshape(-1)
     if not np.isfinite(logits).all():
@@ -25,7 +25,7 @@ def why_not_replayed(runtime: Runtime, x: NDArray[np.float32], label: int) -> st
 
 
 def recheck_refutation(
-    runtime: Runtime, refutation: Refutation, model_sha256: str | None = None
+    runtime: FileRun, refutation: Refutation, model_sha256: str | None = None
 ) -> str:
     """Why a file does not refute its label; empty when it does."""
     if model_sha256 and refutation.model_sha256 and model_sha256 != refutation.model_sha256:

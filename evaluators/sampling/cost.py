@@ -7,9 +7,9 @@ import torch
 
 from evaluators.evaluator import Evaluator
 from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.noises import distributions
 from evaluators.question.problem import Problem
 from evaluators.sampling.counter import Counter
-from evaluators.sampling.distribution import distributions
 from evaluators.sampling.noise import SELECTION, NoiseStream
 
 

@@ -18,7 +18,7 @@ from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.sampling.block import block_size
 from evaluators.sampling.forward import plain_float32
 from evaluators.sampling.noise import NoiseStream
-from evaluators.sampling.replica import Moments, Replica, Work
+from evaluators.sampling.replica import Moments, NoiseBlock, Replica
 
 
 class Counter:
@@ -81,11 +81,11 @@ class Counter:
 
     def _plan(
         self, streams: Sequence[tuple[NoiseStream, Sequence[int]]], start: int, samples: int
-    ) -> Iterator[Work]:
+    ) -> Iterator[NoiseBlock]:
         """Blocks begin at multiples of their size, whatever is counted."""
         for number, (noise, rows) in enumerate(streams):
             first = start
             while first < start + samples:
                 end = min((first // self.block + 1) * self.block, start + samples)
-                yield Work(number, noise, rows, first, end - first)
+                yield NoiseBlock(number, noise, rows, first, end - first)
                 first = end

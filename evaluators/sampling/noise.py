@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from evaluators.network.affine import Shape
-from evaluators.sampling.distribution import Distribution
+from evaluators.noises.distribution import Distribution
 
 GRAIN = 16
 """Samples that share one position of the counter; blocks begin at multiples of it."""

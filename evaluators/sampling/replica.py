@@ -27,7 +27,7 @@ from evaluators.sampling.noise import NoiseStream
 _IN_FLIGHT = 2
 
 
-class Work(NamedTuple):
+class NoiseBlock(NamedTuple):
     """One block of one stream (of that number), and the examples that meet it."""
 
     stream: int
@@ -84,7 +84,7 @@ class Replica:
     def count(
         self,
         streams: Sequence[Sequence[int]],
-        plan: Iterable[Work],
+        plan: Iterable[NoiseBlock],
         given: Int64[Tensor, " batch"] | None,
     ) -> Moments:
         """Votes in these blocks, whose streams are met by these rows; on the device.
@@ -126,8 +126,8 @@ class Replica:
         return [all_rows[start:end] for start, end in pairwise(ends)]
 
     def _arriving(
-        self, plan: Iterable[Work]
-    ) -> Iterator[tuple[Work, Float64[Tensor, "size *shape"]]]:
+        self, plan: Iterable[NoiseBlock]
+    ) -> Iterator[tuple[NoiseBlock, Float64[Tensor, "size *shape"]]]:
         """Each block with its noise, for a device from memory that it can read by itself."""
         if self._device.type == "cpu":
             for work in plan:
@@ -163,11 +163,11 @@ class Replica:
 
 
 def _drawn_ahead(
-    plan: Iterable[Work],
-) -> Iterator[tuple[Work, Float64[np.ndarray, "size *shape"]]]:
+    plan: Iterable[NoiseBlock],
+) -> Iterator[tuple[NoiseBlock, Float64[np.ndarray, "size *shape"]]]:
     """Each block with its noise, of which the next is drawn while the device is busy."""
     with ThreadPoolExecutor(1) as pool:
-        waiting: deque[tuple[Work, Future[Float64[np.ndarray, "size *shape"]]]] = deque()
+        waiting: deque[tuple[NoiseBlock, Future[Float64[np.ndarray, "size *shape"]]]] = deque()
         for work in plan:
             waiting.append((work, pool.submit(work.noise.block, work.start, work.size)))
             if len(waiting) > 1:

@@ -12,10 +12,10 @@ from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
 from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.noises.distribution import Distribution
 from evaluators.question.problem import Problem
 from evaluators.sampling.block import OvertimeError
 from evaluators.sampling.counter import Counter
-from evaluators.sampling.distribution import Distribution
 from evaluators.sampling.noise import ESTIMATION, NoiseStream
 from evaluators.sampling.replica import Moments
 

@@ -21,14 +21,14 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from evaluators.smoothing.fixed import exact_bounds
-from evaluators.smoothing.procedure import Asked, Estimate, Look, Stepwise, Tally, Votes
+from evaluators.smoothing.procedure import Estimate, Look, RadiusTarget, Stepwise, Votes, VoteTally
 
 
 @dataclass(frozen=True)
 class Curtailed(Stepwise):
     """CERTIFY with early abandonment and early success, decision for decision."""
 
-    def look(self, asked: Asked, votes: Votes) -> Look:
+    def look(self, asked: RadiusTarget, votes: Votes) -> Look:
         """Stop where worst and best case agree."""
 
         def bounds(count: int, other: int) -> Estimate:
@@ -47,7 +47,7 @@ class Curtailed(Stepwise):
                 return count >= enough
             return asked.reached(bounds(count, other).probabilities)
 
-        def rule(tally: Tally) -> Estimate | None:
+        def rule(tally: VoteTally) -> Estimate | None:
             left = self.n - tally.drawn
             worst = tally.won, min(tally.runner_up + left, self.n - tally.won)
             succeeded = reached(*worst)

@@ -14,14 +14,14 @@ Cost: n0 + n samples for each example.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from evaluators.noises.distribution import Probabilities
 from evaluators.sampling.block import OvertimeError
-from evaluators.sampling.distribution import Probabilities
 from evaluators.sampling.noise import ESTIMATION, SELECTION
 from evaluators.smoothing.confidence import clopper_pearson_lower, clopper_pearson_upper
 from evaluators.smoothing.procedure import (
-    Asked,
     Estimate,
-    Procedure,
+    RadiusTarget,
+    SamplingProcedure,
     Votes,
     largest_other,
     one_sided,
@@ -30,12 +30,14 @@ from evaluators.smoothing.procedure import (
 
 
 @dataclass(frozen=True)
-class Fixed(Procedure):
+class Fixed(SamplingProcedure):
     """CERTIFY."""
 
     moments: ClassVar[bool] = True
 
-    def __call__(self, votes: Votes, _asked: Asked, moments: bool = False) -> list[Estimate | None]:
+    def __call__(
+        self, votes: Votes, _asked: RadiusTarget, moments: bool = False
+    ) -> list[Estimate | None]:
         """Bounds from exactly `n` samples of every example."""
         rows = range(len(votes))
         sums = None
@@ -65,7 +67,7 @@ class Fixed(Procedure):
 
 
 def exact_bounds(
-    procedure: Procedure, count: int, other: int, n: int, classes: int
+    procedure: SamplingProcedure, count: int, other: int, n: int, classes: int
 ) -> Probabilities:
     """Clopper-Pearson bounds from `n` samples, a number that no estimation sample has chosen."""
     lower = clopper_pearson_lower(count, n, procedure.own_share)

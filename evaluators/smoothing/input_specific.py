@@ -24,12 +24,12 @@ from evaluators.smoothing.confidence import (
 )
 from evaluators.smoothing.fixed import exact_bounds
 from evaluators.smoothing.procedure import (
-    Asked,
     Estimate,
     Look,
+    RadiusTarget,
     Stepwise,
-    Tally,
     Votes,
+    VoteTally,
     looks,
 )
 
@@ -44,7 +44,7 @@ MISSED = 0.01
 class InputSpecific(Stepwise):
     """CERTIFY with a number of samples for each example."""
 
-    def look(self, asked: Asked, votes: Votes) -> Look:
+    def look(self, asked: RadiusTarget, votes: Votes) -> Look:
         """Stop at the number that the selection samples chose."""
         possible = list(looks(self.n, votes.block))
 
@@ -69,7 +69,7 @@ class InputSpecific(Stepwise):
                     return samples
             return self.n
 
-        def rule(tally: Tally) -> Estimate | None:
+        def rule(tally: VoteTally) -> Estimate | None:
             if tally.drawn < chosen(tally.selected):
                 return None
             won, other = tally.won, tally.runner_up

@@ -1,7 +1,8 @@
 """What a sampling procedure is: how many samples to draw, and what the counts then prove.
 
 A procedure sees counts of classes only, never the network: where the counts come from (`Votes`) and
-what radius they give (`Asked`) are others' business. So the same code runs on simulated counts.
+what radius they give (`RadiusTarget`) are others' business, so the same code runs on simulated
+counts.
 """
 
 from abc import ABC, abstractmethod
@@ -16,12 +17,12 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from evaluators.noises.distribution import Distribution, Probabilities
 from evaluators.question.problem import Norm
 from evaluators.sampling.block import OvertimeError
-from evaluators.sampling.distribution import Distribution, Probabilities
 from evaluators.sampling.noise import ESTIMATION, SELECTION
-from evaluators.smoothing.certificate import Certificate, needed
 from evaluators.smoothing.confidence import check_trials
+from evaluators.smoothing.radius import RadiusCertificate, needed
 
 Statistics = tuple[tuple[str, float], ...]
 
@@ -61,10 +62,10 @@ class Votes(Protocol):
 
 
 @dataclass(frozen=True)
-class Asked:
+class RadiusTarget:
     """What probabilities are good for: the radius they give, and the one that was asked about."""
 
-    certificate: Certificate
+    certificate: RadiusCertificate
     distribution: Distribution
     scale: Fraction
     norm: Norm
@@ -120,7 +121,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Procedure(ABC):
+class SamplingProcedure(ABC):
     """A way to spend samples.
 
     Attributes:
@@ -146,7 +147,9 @@ class Procedure(ABC):
             raise ValueError(f"Bounds have 1 or 2 sides, not {self.sides}.")
 
     @abstractmethod
-    def __call__(self, votes: Votes, asked: Asked, moments: bool = False) -> list[Estimate | None]:
+    def __call__(
+        self, votes: Votes, asked: RadiusTarget, moments: bool = False
+    ) -> list[Estimate | None]:
         """An estimate of each example, in order; None where time ran out.
 
         Raises:
@@ -163,7 +166,7 @@ class Procedure(ABC):
         return self.failure_probability / 2 / max(1, classes - 1)
 
 
-class Tally(NamedTuple):
+class VoteTally(NamedTuple):
     """What has been counted of one example so far.
 
     Attributes:
@@ -181,19 +184,21 @@ class Tally(NamedTuple):
     runner_up: int
 
 
-Look = Callable[[Tally], Estimate | None]
+Look = Callable[[VoteTally], Estimate | None]
 """Whether the counts of one example are enough: its estimate, or None to go on."""
 
 
 @dataclass(frozen=True)
-class Stepwise(Procedure):
+class Stepwise(SamplingProcedure):
     """A procedure that looks at the counts at times fixed in advance, and may stop at each."""
 
     @abstractmethod
-    def look(self, asked: Asked, votes: Votes) -> Look:
+    def look(self, asked: RadiusTarget, votes: Votes) -> Look:
         """The rule by which an example stops; at `n` samples it always does."""
 
-    def __call__(self, votes: Votes, asked: Asked, moments: bool = False) -> list[Estimate | None]:
+    def __call__(
+        self, votes: Votes, asked: RadiusTarget, moments: bool = False
+    ) -> list[Estimate | None]:
         """Bounds from as many samples as each example needs; examples do not meet each other."""
         if moments:
             raise ValueError("This procedure has no sums of noise for a first-order certificate.")
@@ -209,7 +214,7 @@ class Stepwise(Procedure):
                 won, others = counts.gather(1, top[:, None])[:, 0], largest_other(counts, top)
                 for row in active:
                     of_row = (int(values[row]) for values in (won, others))
-                    tally = Tally(int(top[row]), int(selected[row]), end, *of_row)
+                    tally = VoteTally(int(top[row]), int(selected[row]), end, *of_row)
                     estimates[row] = look(tally)
                 active = [row for row in active if estimates[row] is None]
                 start = end

@@ -27,16 +27,16 @@ probability and the needed one; at most n.
 from dataclasses import dataclass, replace
 from math import log
 
-from evaluators.sampling.distribution import Probabilities
+from evaluators.noises.distribution import Probabilities
 from evaluators.smoothing.confidence import anytime_lower, log_evidence
 from evaluators.smoothing.fixed import exact_bounds
 from evaluators.smoothing.procedure import (
-    Asked,
     Estimate,
     Look,
+    RadiusTarget,
     Stepwise,
-    Tally,
     Votes,
+    VoteTally,
     one_sided,
     two_sided,
 )
@@ -46,7 +46,7 @@ from evaluators.smoothing.procedure import (
 class Sequential(Stepwise):
     """An anytime-valid bound at every look."""
 
-    def look(self, asked: Asked, votes: Votes) -> Look:
+    def look(self, asked: RadiusTarget, votes: Votes) -> Look:
         """Stop at success, when hopeless, or at `n`."""
         halved = replace(self, failure_probability=self.failure_probability / 2)
         # What no count of n samples can reach is given up at the first look.
@@ -55,7 +55,7 @@ class Sequential(Stepwise):
         # With two sides a class may do with less than one side needs.
         above = asked.needed if self.sides == 1 and 0.0 < asked.needed < 1.0 else 0.0
 
-        def rule(tally: Tally) -> Estimate | None:
+        def rule(tally: VoteTally) -> Estimate | None:
             last, note = tally.drawn == self.n, ""
             if not last and not halved.certifies(tally, asked, above, votes.classes):
                 if reachable and not self.hopeless(tally, asked, above, votes.classes):
@@ -74,7 +74,7 @@ class Sequential(Stepwise):
 
         return rule
 
-    def certifies(self, tally: Tally, asked: Asked, above: float, classes: int) -> bool:
+    def certifies(self, tally: VoteTally, asked: RadiusTarget, above: float, classes: int) -> bool:
         """Whether the anytime-valid bounds give the radius asked about."""
         # The evidence is cheap, the bound a search, and the radius another one.
         least = log(1 / self.failure_probability)
@@ -82,7 +82,7 @@ class Sequential(Stepwise):
             return False
         return asked.reached(self.anytime_bounds(tally, classes, above))
 
-    def anytime_bounds(self, tally: Tally, classes: int, above: float) -> Probabilities:
+    def anytime_bounds(self, tally: VoteTally, classes: int, above: float) -> Probabilities:
         """Bounds that hold together at all looks, except with the failure probability.
 
         Each other class is bounded at all times, so the largest count is, whosever it is.
@@ -94,7 +94,7 @@ class Sequential(Stepwise):
         rest = anytime_lower(drawn - tally.runner_up, drawn, self.other_share(classes))
         return two_sided(lower, one_sided(rest).upper)
 
-    def hopeless(self, tally: Tally, asked: Asked, above: float, classes: int) -> bool:
+    def hopeless(self, tally: VoteTally, asked: RadiusTarget, above: float, classes: int) -> bool:
         """Whether the class is surely not likely enough (for two sides: nor all others rare)."""
         drawn, failure = tally.drawn, self.failure_probability
         if self.sides == 1:

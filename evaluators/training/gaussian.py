@@ -13,7 +13,7 @@ from evaluators.network.network import Network
 
 
 @dataclass(frozen=True)
-class Gaussian(Recipe):
+class GaussianTraining(Recipe):
     """Cross-entropy on examples with Gaussian noise (Cohen et al. 2019, arXiv 1902.02918).
 
     Attributes:

@@ -15,7 +15,7 @@ from evaluators.propagation.intervals import Interval, interval_bounds
 
 
 @dataclass(frozen=True)
-class IBP(Recipe):
+class IBPTraining(Recipe):
     """Cross-entropy of the worst logits in an ℓ∞ ball by interval bounds (Gowal et al. 2018).
 
     The loss is κ·CE(logits) + (1 - κ)·CE(worst logits); while the radius grows from 0, κ falls

@@ -1,7 +1,7 @@
 """Lines of functions without a kink, such as sigmoids, that an ascent chooses on both sides.
 
 A row only uses one line of a unit: the one below where its coefficient A is at least 0, else the
-one above. So one parameter for each row and unit, in [0, 1], chooses either (`Family`). A line
+one above. So one parameter for each row and unit, in [0, 1], chooses either (`LineFamily`). A line
 with slope s that touches f at t is s·z + f(t) - s·t, and its derivative by s is z - t: where t is
 where f(x) - s·x is least (or largest), t moves, but f(t) - s·t does not (Danskin's theorem). So
 
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from evaluators.network.elementwise import Elementwise, Family, Slopes
+from evaluators.network.elementwise import Elementwise, LineFamily, Slopes
 from evaluators.propagation.relaxation import Lines
 from evaluators.unrolled.unrolled import Layer
 
@@ -60,7 +60,7 @@ class Curve:
     span: slice
     lower: Tensor
     upper: Tensor
-    family: Family
+    family: LineFamily
 
     def select(self, units: Tensor) -> "Curve | None":
         """Those of some units of all, in increasing order; None if there are none."""
@@ -76,7 +76,7 @@ class Curve:
             slice(before, before + len(places)),
             self.lower[places],
             self.upper[places],
-            Family(first, last, self.family.start[places]),
+            LineFamily(first, last, self.family.start[places]),
         )
 
     def lines(self, parameters: Tensor) -> Lines:
@@ -99,7 +99,7 @@ class Curve:
             Slopes(*(end.to(parameters) for end in ends))
             for ends in (self.family.first, self.family.last)
         )
-        return Family(first, last, self.family.start).slopes(parameters[:, self.span])
+        return LineFamily(first, last, self.family.start).slopes(parameters[:, self.span])
 
 
 def curves_of(layers: Iterable[Layer]) -> tuple[Curve, ...]:

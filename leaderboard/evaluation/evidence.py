@@ -14,7 +14,7 @@ from evaluators.evidence.archive import (
     WITNESS,
     About,
     Archive,
-    Line,
+    EvidenceLine,
     join_archives,
     write_archive,
 )
@@ -95,16 +95,16 @@ def write_part(question: Question, problem: Problem, verdicts: Sequence[Verdict]
     if question.evidence is None or question.sigma is not None:
         return
     labels = problem.labels.tolist()
-    lines, contents = list[Line](), dict[int, bytes]()
+    lines, contents = list[EvidenceLine](), dict[int, bytes]()
     proofs = _proofs(question, problem, verdicts)
     for row, (example, verdict) in enumerate(zip(problem.examples, verdicts, strict=True)):
         if verdict.status is Status.CERTIFIED:
             proof = proofs.get(row)
-            lines.append(Line(example, labels[row], proof.method if proof else NONE))
+            lines.append(EvidenceLine(example, labels[row], proof.method if proof else NONE))
             if proof is not None and proof.certificate is not None:
                 contents[example] = proof.certificate.content()
         elif verdict.status is Status.FALSIFIED:
-            lines.append(Line(example, labels[row], WITNESS))
+            lines.append(EvidenceLine(example, labels[row], WITNESS))
             contents[example] = _refutation(question, problem, row, verdict).content()
     place = part_of(question.evidence, problem.examples)
     try:

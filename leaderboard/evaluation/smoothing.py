@@ -10,10 +10,10 @@ from typing import Any, get_args
 
 from evaluators.catalogue import catalogue
 from evaluators.evaluator import Evaluator
-from evaluators.network.ensemble import Rule, SmoothedNetwork
+from evaluators.network.ensemble import Combination, SmoothedNetwork
+from evaluators.noises import distributions
 from evaluators.question.problem import Norm
-from evaluators.sampling.distribution import distributions
-from evaluators.smoothing.smoothing import PROCEDURES, Smoothing
+from evaluators.smoothing.evaluator import PROCEDURES, SmoothingEvaluator
 from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.settings.question import Question
 
@@ -23,7 +23,7 @@ def noises() -> dict[str, tuple[str, ...]]:
     """The norms in which each noise certifies, its own first, by the name of the noise."""
     found = {name: tuple(map(str, one.norms)) for name, one in distributions().items()}
     for kind in _kinds().values():
-        if not issubclass(kind, Smoothing):
+        if not issubclass(kind, SmoothingEvaluator):
             # An exact evaluator, which samples nothing, and its noise are one.
             found[_only(kind) or ""] = tuple(map(str, getattr(kind, "norms", ())))
     return dict(sorted(found.items()))
@@ -41,7 +41,7 @@ def _only(kind: type[Evaluator]) -> str | None:
 
 def rules() -> tuple[str, ...]:
     """The ways to combine the answers of an ensemble."""
-    return get_args(Rule)
+    return get_args(Combination)
 
 
 def procedures() -> list[str]:
@@ -68,7 +68,7 @@ def make_smoothing(question: Question) -> Evaluator:
     options = _options(kind, question)
     if (procedure := options.get("procedure", "fixed")) not in PROCEDURES:
         raise unknown_name("procedure", str(procedure), PROCEDURES)
-    first_order = issubclass(kind, Smoothing) and kind.certificate.first_order
+    first_order = issubclass(kind, SmoothingEvaluator) and kind.certificate.first_order
     if first_order and not PROCEDURES[str(procedure)].moments:
         able = " or ".join(f"'{name}'" for name, one in PROCEDURES.items() if one.moments)
         raise InputError(
@@ -110,7 +110,7 @@ def _fitting(noise: str, norm: str) -> dict[str, type[Evaluator]]:
 def _fits(kind: type[Evaluator], noise: str, norm: str) -> bool:
     if _only(kind) not in (None, noise):
         return False
-    if not issubclass(kind, Smoothing):
+    if not issubclass(kind, SmoothingEvaluator):
         return norm in noises()[noise]
     if noise not in distributions():
         return False

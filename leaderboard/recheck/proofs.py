@@ -21,7 +21,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from evaluators.evidence.archive import CERTIFICATE, NONE, WITNESS, Archive, Line, write_archive
+from evaluators.evidence.archive import (
+    CERTIFICATE,
+    NONE,
+    WITNESS,
+    Archive,
+    EvidenceLine,
+    write_archive,
+)
 from evaluators.evidence.proofs import Proof, balls_of, find_proofs, other_claim
 from evaluators.network.network import Network
 from evaluators.numerics.errors import CertificateError
@@ -335,12 +342,12 @@ def save(path: Path, question: Question, findings: Sequence[Finding]) -> Archive
     Raises:
         InputError: the place cannot be written.
     """
-    lines, contents = list[Line](), dict[int, bytes]()
+    lines, contents = list[EvidenceLine](), dict[int, bytes]()
     for one in findings:
         if one.claim.status != CERTIFIED or one.claim.radius != question.radius:
             continue
         method = one.method if one.found.accepted else NONE
-        lines.append(Line(one.claim.example, one.claim.label, method))
+        lines.append(EvidenceLine(one.claim.example, one.claim.label, method))
         if method == CERTIFICATE and one.proof is not None and one.proof.certificate is not None:
             contents[one.claim.example] = one.proof.certificate.content()
     try:

@@ -34,6 +34,8 @@ def arrows_of(path: Path, known: Mapping[str, Path]) -> set[str]:
             for alias in node.names:
                 below = f"{node.module}.{alias.name}"
                 found.add(below if below in known else str(node.module))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found |= {str(a.value) for a in node.args if isinstance(a, ast.Constant)}
     return found & known.keys()
 
 
@@ -86,6 +88,12 @@ def test_few_files_lie_beside_the_rooms() -> None:
         "evaluators": {"cascade", "catalogue", "evaluator", "spot_check"},
         "leaderboard": {"__main__", "confined"},
     }
+
+
+def test_an_import_by_a_string_is_an_arrow(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text("import_module('evaluators.catalogue')\nimportlib.import_module('unknown')\n")
+    assert arrows_of(path, modules()) == {"evaluators.catalogue"}
 
 
 def test_a_circle_is_found() -> None:

@@ -11,7 +11,7 @@ from onnx.defs import OpSchema, SchemaError
 
 from evaluators.onnx.operators import OPERATORS
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorProblemError
-from evaluators.onnx.rules import Rule
+from evaluators.onnx.rules import ModelRule
 from evaluators.onnx.schema import OPSETS
 
 NOT_READ = {
@@ -90,7 +90,7 @@ def test_an_attribute_of_onnx_is_declared_or_refused(kind: str) -> None:
             assert (kind, name) in NOT_READ
             given = {name: VALUES.get(int(cast("SupportsInt", known.type)), object())}
             error = refusal(replace(bare(kind, opset), attributes=given))
-            assert error.rule is Rule.ATTRIBUTES
+            assert error.rule is ModelRule.ATTRIBUTES
             assert name in str(error)
 
 
@@ -110,12 +110,12 @@ def test_what_is_not_declared_is_refused_wherever_the_node_stands(kind: str, fol
     opset = max(opset for opset, _ in schemas(kind))
     node = replace(bare(kind, opset), inputs=(name,) if declared.inputs else ())
     error = refusal(replace(node, attributes={"hidden_mode": 0}), **constants)
-    assert error.rule is Rule.ATTRIBUTES
+    assert error.rule is ModelRule.ATTRIBUTES
     assert "hidden_mode" in str(error)
     if not declared.inputs or not declared.inputs[-1].many:
         behind = ("",) * len(declared.inputs)
         error = refusal(replace(node, inputs=(*behind, name)), **constants)
-        assert error.rule is Rule.ATTRIBUTES
+        assert error.rule is ModelRule.ATTRIBUTES
         assert f"input {len(declared.inputs)}" in str(error)
 
 
@@ -142,7 +142,7 @@ def test_a_constant_input_has_its_types_and_ranks_and_is_a_constant(
     others = {"float32", "float64", "int32", "int64", "uint8", "bool"} - set(parameter.types)
     for other in sorted(others):
         error = refusal(node, c=np.ones((1,) * max(parameter.ranks or (1,)), other))
-        assert error.rule is Rule.TYPES
+        assert error.rule is ModelRule.TYPES
         assert parameter.name in str(error)
     if parameter.ranks is not None:
         shape = (1,) * (max(parameter.ranks) + 1)

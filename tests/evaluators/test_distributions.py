@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from evaluators.noises import distributions
+from evaluators.noises.distribution import Shift
 from evaluators.question.problem import Norm
-from evaluators.sampling.distribution import Shift, distributions
 from tests.fixtures.smoothing import NAMES, Array, draw, of, size
 
 
 def test_distributions_are_found_by_their_files() -> None:
     assert tuple(sorted(distributions())) == NAMES
     for name, one in distributions().items():
-        assert type(one).__module__.endswith(f".smoothing_{name.replace('-', '_')}")
+        assert type(one).__module__.endswith(f".noises.{name.replace('-', '_')}")
         assert set(one.norms) == set(Norm)
         assert one.norms[: len(one.own)] == one.own
 

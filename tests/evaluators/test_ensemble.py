@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from evaluators.network.affine import Convolution
-from evaluators.network.ensemble import Ensemble, Rule, SmoothedNetwork, chain, combine
+from evaluators.network.ensemble import Combination, Ensemble, SmoothedNetwork, chain, combine
 from evaluators.network.network import Network
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.question.problem import Ball, Norm, Problem
@@ -20,7 +20,7 @@ from evaluators.sampling.forward import fast_forward, memory_format
 from tests.fixtures.networks import Graph, linear, perceptron, two_convolutions
 
 SHAPE = (3, 8, 8)
-RULES: tuple[Rule, ...] = ("mean-logits", "mean-softmax", "max-margin")
+RULES: tuple[Combination, ...] = ("mean-logits", "mean-softmax", "max-margin")
 
 
 def members() -> tuple[Network, ...]:
@@ -87,7 +87,7 @@ def test_of_equal_margins_the_first_member_answers() -> None:
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_a_member_without_a_finite_answer_leaves_the_row_without_a_class(
-    rule: Rule, bad: float
+    rule: Combination, bad: float
 ) -> None:
     logits = torch.tensor([[[3.0, 1.0], [3.0, 1.0]], [[2.0, bad], [2.0, 1.0]]])
     answers = combine(logits, rule)
@@ -96,7 +96,7 @@ def test_a_member_without_a_finite_answer_leaves_the_row_without_a_class(
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_an_ensemble_of_one_answers_as_its_member(rule: Rule) -> None:
+def test_an_ensemble_of_one_answers_as_its_member(rule: Combination) -> None:
     x = examples(30)
     alone = Ensemble(members()[:1], rule)
     assert torch.equal(alone(x).argmax(1), members()[0](x).argmax(1))
@@ -144,7 +144,7 @@ def test_a_denoiser_of_another_size_is_refused() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_denoiser_before_an_ensemble_is_the_ensemble_of_chains(rule: Rule) -> None:
+def test_a_denoiser_before_an_ensemble_is_the_ensemble_of_chains(rule: Combination) -> None:
     chains = Ensemble(tuple(chain(denoiser(), member) for member in members()), rule)
     shared, x = Ensemble(members(), rule, denoiser()), examples()
     assert torch.equal(shared(x), chains(x))
@@ -214,7 +214,7 @@ def test_blocks_fit_the_largest_layer_of_any_member() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_smoothed_ensemble_is_certified_within_its_true_radius(rule: Rule) -> None:
+def test_a_smoothed_ensemble_is_certified_within_its_true_radius(rule: Combination) -> None:
     """Two half planes with one boundary: any mean of them has it too."""
     planes = tuple(linear([[0.0, 0.0], [3.0 * k, -4.0 * k]], [0.0, 0.0]) for k in (1, 3))
     network = SmoothedNetwork(Ensemble(planes, rule), "gaussian", Fraction(1, 2))

@@ -16,17 +16,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluators.evidence import archive as module
-from evaluators.evidence.archive import About, Archive, Line, join_archives, write_archive
+from evaluators.evidence.archive import About, Archive, EvidenceLine, join_archives, write_archive
 from evaluators.numerics.errors import CertificateError
 from evaluators.question.certificate import Certificate
 from tests.fixtures.forgeries import THIRD, certificate
 
 ABOUT = About("a" * 64, "digits", "b" * 64, "linf", Fraction(3, 10))
 MADE = certificate([(1, [(0, 1, 0.5)], 0.5), (1, [(0, -1, 0.25)], 1.0), THIRD]).content()
-LINES = (Line(3, 1, "ibp"), Line(20, 0, "certificate"), Line(100, 2, "none"))
+LINES = (
+    EvidenceLine(3, 1, "ibp"),
+    EvidenceLine(20, 0, "certificate"),
+    EvidenceLine(100, 2, "none"),
+)
 
 
-def written(folder: Path, lines: tuple[Line, ...] = LINES, about: About = ABOUT) -> Path:
+def written(folder: Path, lines: tuple[EvidenceLine, ...] = LINES, about: About = ABOUT) -> Path:
     path = folder / "a.evidence"
     files = [(x.example, MADE) for x in lines if x.method in ("certificate", "witness")]
     write_archive(path, about, lines, files)
@@ -68,7 +72,7 @@ def test_parts_are_joined_in_the_order_of_the_examples(tmp_path: Path) -> None:
 
 def test_witnesses_may_be_left_out_of_what_is_joined(tmp_path: Path) -> None:
     (tmp_path / "part").mkdir()
-    place = written(tmp_path / "part", (Line(3, 1, "ibp"), Line(4, 1, "witness")))
+    place = written(tmp_path / "part", (EvidenceLine(3, 1, "ibp"), EvidenceLine(4, 1, "witness")))
     joined = join_archives(tmp_path / "a.evidence", ABOUT, [place], witnesses=False)
     assert list(joined.lines) == [3]
     assert "4.npz" not in parts_of(joined.path)

@@ -14,10 +14,10 @@ from evaluators.deterministic.ibp import IBP
 from evaluators.evaluator import Evaluator
 from evaluators.network.elementwise import (
     Elementwise,
+    Entries,
     Points,
     Slopes,
     SShaped,
-    Values,
     elementwise_functions,
 )
 from evaluators.network.network import Network
@@ -37,13 +37,13 @@ class Softsign(SShaped):
     def name(self) -> str:
         return "Softsign"
 
-    def __call__(self, x: Values) -> Values:
+    def __call__(self, x: Entries) -> Entries:
         return x / (1 + x.abs())
 
-    def derivative(self, x: Values) -> Values:
+    def derivative(self, x: Entries) -> Entries:
         return 1 / ((1 + x.abs()) * (1 + x.abs()))
 
-    def inverse_derivative(self, slope: Values) -> Values:
+    def inverse_derivative(self, slope: Entries) -> Entries:
         return torch.where(slope <= 1, 1 / slope.sqrt() - 1, torch.nan)
 
 
@@ -63,22 +63,22 @@ class Softplus(Elementwise):
     def flushed(self) -> float:
         return 1e-300
 
-    def __call__(self, x: Values) -> Values:
+    def __call__(self, x: Entries) -> Entries:
         return x.clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
 
-    def valleys(self, slope: Values) -> Points:
+    def valleys(self, slope: Entries) -> Points:
         return (torch.log(slope / (1 - slope)),)
 
-    def peaks(self, slope: Values) -> Points:
+    def peaks(self, slope: Entries) -> Points:
         return ()
 
-    def slopes(self, lower: Values, upper: Values) -> Slopes:
+    def slopes(self, lower: Entries, upper: Entries) -> Slopes:
         width = upper - lower
         middle = torch.sigmoid(lower / 2 + upper / 2)
         chord = (self(upper) - self(lower)) / width.clamp(min=1e-300)
         return Slopes(middle, torch.where(width > 0, chord, middle))
 
-    def unstable(self, lower: Values, upper: Values) -> torch.Tensor:
+    def unstable(self, lower: Entries, upper: Entries) -> torch.Tensor:
         return upper > lower
 
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from scipy.stats import binom, norm
 from torch import Tensor
 
-from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
+from evaluators.noises.distribution import Probabilities
+from evaluators.noises.gaussian import GaussianNoise
+from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.question.problem import Norm
 from evaluators.sampling.block import OvertimeError
-from evaluators.sampling.distribution import Probabilities
 from evaluators.smoothing import fixed as fixed_module
 from evaluators.smoothing import sequential
 from evaluators.smoothing.confidence import (
@@ -25,12 +26,13 @@ from evaluators.smoothing.confidence import (
     clopper_pearson_upper,
 )
 from evaluators.smoothing.curtailed import Curtailed
+from evaluators.smoothing.evaluator import PROCEDURES
 from evaluators.smoothing.fixed import Fixed
 from evaluators.smoothing.input_specific import InputSpecific
 from evaluators.smoothing.procedure import (
-    Asked,
     Estimate,
-    Procedure,
+    RadiusTarget,
+    SamplingProcedure,
     Votes,
     largest_other,
     looks,
@@ -38,7 +40,6 @@ from evaluators.smoothing.procedure import (
     two_sided,
 )
 from evaluators.smoothing.sequential import Sequential
-from evaluators.smoothing.smoothing import PROCEDURES
 
 
 class Simulated:
@@ -76,7 +77,7 @@ class Simulated:
         raise NotImplementedError
 
 
-class Remembering(Asked):
+class Remembering(RadiusTarget):
     """Thousands of runs meet the same few counts."""
 
     @cached_property
@@ -90,18 +91,23 @@ class Remembering(Asked):
 
 
 @cache
-def asked(radius: str = "0.25", scale: str = "0.25") -> Asked:
+def asked(radius: str = "0.25", scale: str = "0.25") -> RadiusTarget:
     """Gaussian noise in ℓ2: a radius of one scale needs Φ(1) = 0.841 of the probability."""
     return Remembering(
-        SmoothingGaussian.certificate, Gaussian(), Fraction(scale), Norm.L2, 1, Fraction(radius)
+        SmoothingGaussian.certificate,
+        GaussianNoise(),
+        Fraction(scale),
+        Norm.L2,
+        1,
+        Fraction(radius),
     )
 
 
-def certified(question: Asked, estimate: Estimate | None) -> bool:
+def certified(question: RadiusTarget, estimate: Estimate | None) -> bool:
     return estimate is not None and question.reached(estimate.probabilities)
 
 
-def run(procedure: Procedure, votes: Votes, question: Asked) -> list[Estimate]:
+def run(procedure: SamplingProcedure, votes: Votes, question: RadiusTarget) -> list[Estimate]:
     estimates = procedure(votes, question)
     assert all(estimate is not None for estimate in estimates)
     return [estimate for estimate in estimates if estimate is not None]
@@ -222,7 +228,7 @@ REPETITIONS, FAILURE = 3000, 0.1
 
 
 def violations(
-    procedure: Procedure, truth: Sequence[float], n: int, radius: str, repetitions: int
+    procedure: SamplingProcedure, truth: Sequence[float], n: int, radius: str, repetitions: int
 ) -> int:
     """How often bounds of many independent examples of one kind are wrong."""
     question, wrong = asked(radius), 0

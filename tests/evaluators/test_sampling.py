@@ -13,7 +13,8 @@ from torch import Tensor
 from evaluators.deterministic.splitting_noise import SplittingNoise
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
-from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
+from evaluators.noises.gaussian import GaussianNoise
+from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.question.problem import Ball, Norm, Problem
 from evaluators.question.verdict import Verdict
 from evaluators.sampling import replica as replica_module
@@ -29,7 +30,7 @@ SHAPE = (3, 8, 8)
 
 
 def stream(seed: int = 0, name: str = "estimation", shape: tuple[int, ...] = SHAPE) -> NoiseStream:
-    return NoiseStream(Gaussian(), shape, seed, name)
+    return NoiseStream(GaussianNoise(), shape, seed, name)
 
 
 def test_a_sample_depends_on_its_number_alone() -> None:
@@ -223,7 +224,7 @@ def test_own_noise_belongs_to_the_index_and_shared_noise_does_not() -> None:
     other = Problem(one.network, one.x, one.labels, one.region, 60.0, (8,))
     for own, equal in ((True, False), (False, True)):
         counts = [
-            NoisyVotes(problem, Gaussian(), own, inf).count("estimation", [0], 0, 3000)
+            NoisyVotes(problem, GaussianNoise(), own, inf).count("estimation", [0], 0, 3000)
             for problem in (one, same, other)
         ]
         assert torch.equal(counts[0], counts[1])

@@ -16,7 +16,7 @@ from evaluators.smoothing.confidence import (
     clopper_pearson_lower,
     log_evidence,
 )
-from evaluators.smoothing.procedure import Tally
+from evaluators.smoothing.procedure import VoteTally
 from evaluators.smoothing.sequential import Sequential
 from tests.evaluators.test_procedures import Simulated, asked, binary, certified, run
 
@@ -194,7 +194,7 @@ def test_the_bound_that_stops_is_the_bound_that_is_reported() -> None:
 
 def test_evidence_of_failures_is_evidence_against_the_class() -> None:
     procedure, question = Sequential(100, 1000, 0.01), asked()
-    tally = Tally(0, 60, 200, 120, 80)
+    tally = VoteTally(0, 60, 200, 120, 80)
     assert procedure.hopeless(tally, question, question.needed, 2)
     assert log_evidence(80, 200, 1 - question.needed) > log(100)
     assert not procedure.hopeless(tally._replace(won=168), question, question.needed, 2)

@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from evaluators.catalogue import catalogue
+from evaluators.noises.distribution import Probabilities
 from evaluators.question.problem import Norm
-from evaluators.sampling.distribution import (
-    RESOLUTION,
-    Probabilities,
-    inscribed,
-    outer,
-)
+from evaluators.smoothing.balls import RESOLUTION, inscribed, outer
 from evaluators.smoothing.confidence import clopper_pearson_lower
 from tests.fixtures.smoothing import CERTIFICATES, NAMES, one_sided, radius, supported
 

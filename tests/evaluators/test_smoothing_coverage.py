@@ -23,7 +23,7 @@ from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.question.problem import Ball, Problem
 from evaluators.question.verdict import Status, Verdict
 from evaluators.smoothing import fixed, input_specific, sequential
-from evaluators.smoothing.smoothing import PROCEDURES, Smoothing
+from evaluators.smoothing.evaluator import PROCEDURES, SmoothingEvaluator
 from tests.evaluators.test_procedures import Remembering
 from tests.fixtures.networks import linear
 from tests.fixtures.smoothing import NAMES, draw, of
@@ -41,9 +41,9 @@ THRESHOLDS = {
 """Where one entry of noise of scale one lies below with probability `P`, in one dimension."""
 
 
-def evaluator_of(name: str, **options: object) -> Smoothing:
+def evaluator_of(name: str, **options: object) -> SmoothingEvaluator:
     kind = catalogue()[f"smoothing-{name}"]
-    assert issubclass(kind, Smoothing)
+    assert issubclass(kind, SmoothingEvaluator)
     options = {"n0": N0, "n": N, "failure_probability": FAILURE, **options}
     return replace(kind(), **options)  # type: ignore[arg-type]
 
@@ -103,7 +103,9 @@ def test_certificates_are_false_no_more_often_than_allowed(
     assert wrong > RUNS * FAILURE / 4 or (procedure, sides) != ("fixed", 1)
 
 
-def answers(evaluator: Smoothing, name: str, entries: int, runs: int, seed: int) -> list[Verdict]:
+def answers(
+    evaluator: SmoothingEvaluator, name: str, entries: int, runs: int, seed: int
+) -> list[Verdict]:
     """The whole evaluator, asked about a radius just too large of many equal examples."""
     threshold = float(THRESHOLDS[name])
     weight = [[sign] + [0.0] * (entries - 1) for sign in (-1.0, 1.0)]

@@ -15,11 +15,13 @@ from evaluators.catalogue import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.question.problem import Ball, Norm, Problem
 from evaluators.question.verdict import Status, Verdict
-from evaluators.smoothing.smoothing import Smoothing
+from evaluators.smoothing.evaluator import SmoothingEvaluator
 from tests.fixtures.networks import linear
 from tests.fixtures.smoothing import NAMES, of
 
-EVALUATORS = {name: kind for name, kind in catalogue().items() if issubclass(kind, Smoothing)}
+EVALUATORS = {
+    name: kind for name, kind in catalogue().items() if issubclass(kind, SmoothingEvaluator)
+}
 FAMILIES = ("pixeldp", "renyi", "f-divergence", "level-set", "smoothing-lipschitz", "first-order")
 
 

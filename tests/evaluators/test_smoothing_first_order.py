@@ -16,13 +16,14 @@ from scipy.stats import binom, norm
 
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
+from evaluators.noises import distributions
+from evaluators.noises.distribution import Probabilities
 from evaluators.probabilistic.first_order import FirstOrder, FirstOrderSmoothing
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.question.problem import Ball, Norm, Problem
 from evaluators.question.verdict import Status
-from evaluators.sampling.distribution import RESOLUTION, Probabilities, distributions
 from evaluators.smoothing import gradient as gradient_module
-from evaluators.smoothing.certificate import NeymanPearson
+from evaluators.smoothing.balls import RESOLUTION
 from evaluators.smoothing.confidence import clopper_pearson_lower
 from evaluators.smoothing.gradient import (
     VARIANCE_PROXY,
@@ -30,6 +31,7 @@ from evaluators.smoothing.gradient import (
     least_given_gradient,
     solve,
 )
+from evaluators.smoothing.neyman_pearson import NeymanPearson
 from tests.fixtures.networks import Graph, linear
 
 GAUSSIAN = distributions()["gaussian"]

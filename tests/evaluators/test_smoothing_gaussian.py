@@ -14,13 +14,15 @@ from scipy.stats import binom, norm
 from evaluators.catalogue import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
+from evaluators.noises.distribution import Probabilities
+from evaluators.noises.gaussian import GaussianNoise
 from evaluators.probabilistic import smoothing_gaussian
-from evaluators.probabilistic.smoothing_gaussian import Gaussian, SmoothingGaussian
+from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.question.problem import Ball, Norm, Problem
 from evaluators.question.verdict import Status, Verdict
-from evaluators.sampling.distribution import RESOLUTION, Probabilities, inscribed
-from evaluators.smoothing.certificate import NeymanPearson
-from evaluators.smoothing.cohen import predict
+from evaluators.smoothing.balls import RESOLUTION, inscribed
+from evaluators.smoothing.neyman_pearson import NeymanPearson
+from evaluators.smoothing.predict import predict
 from tests.fixtures.networks import linear, two_convolutions
 
 WEIGHT = (3.0, -4.0)
@@ -52,7 +54,7 @@ def ask(
 
 def radius_of(p_lower: float, scale: Fraction = Fraction(1)) -> Fraction:
     bounds = Probabilities(p_lower, 1 - p_lower)
-    return NeymanPearson().radius(Gaussian(), bounds, scale, Norm.L2, 1)
+    return NeymanPearson().radius(GaussianNoise(), bounds, scale, Norm.L2, 1)
 
 
 def test_the_radius_converges_to_the_distance_from_a_plane() -> None:
@@ -260,13 +262,13 @@ def test_impossible_options_certify_nothing(options: dict[str, float]) -> None:
 
 
 def test_predict_returns_the_likely_class_or_abstains() -> None:
-    answers = predict(half_plane(), Gaussian(), points(0.4, 0.0, -0.4), 1000, 0.001)
+    answers = predict(half_plane(), GaussianNoise(), points(0.4, 0.0, -0.4), 1000, 0.001)
     assert answers == [1, None, 0]
 
 
 def test_predict_errs_no_more_often_than_stated() -> None:
     network, x = half_plane(), points(0.02)
-    answers = [predict(network, Gaussian(), x, 20, 0.3, seed)[0] for seed in range(200)]
+    answers = [predict(network, GaussianNoise(), x, 20, 0.3, seed)[0] for seed in range(200)]
     assert answers.count(0) <= binom.ppf(1 - 1e-6, 200, 0.15)
     assert {0, 1, None} == set(answers)
 
@@ -274,7 +276,7 @@ def test_predict_errs_no_more_often_than_stated() -> None:
 def test_predict_abstains_when_most_samples_have_no_class() -> None:
     """Class 0 is more frequent than class 1, but the first logit overflows more often still."""
     network = SmoothedNetwork(linear([[1e38], [0.0]], [0, 0]), "gaussian", Fraction(10))
-    assert predict(network, Gaussian(), torch.full((1, 1), 20.0), 20_000, 0.001) == [None]
+    assert predict(network, GaussianNoise(), torch.full((1, 1), 20.0), 20_000, 0.001) == [None]
 
 
 def test_the_evaluator_is_in_the_catalogue() -> None:

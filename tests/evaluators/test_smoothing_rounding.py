@@ -9,16 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evaluators.noises import distributions
+from evaluators.noises.distribution import Distribution, Probabilities, Shift
 from evaluators.probabilistic.renyi import least_divergence
 from evaluators.question.problem import Norm
-from evaluators.sampling.distribution import (
-    RESOLUTION,
-    Distribution,
-    Probabilities,
-    Shift,
-    distributions,
-)
-from evaluators.smoothing.certificate import NeymanPearson, complement, needed
+from evaluators.smoothing.balls import RESOLUTION
+from evaluators.smoothing.neyman_pearson import NeymanPearson, complement
+from evaluators.smoothing.radius import needed
 from tests.fixtures.smoothing import CERTIFICATES, one_sided, radius, supported
 
 STEP = Fraction(1, RESOLUTION)

@@ -15,19 +15,15 @@ from torch import Tensor
 from evaluators.catalogue import catalogue
 from evaluators.deterministic import splitting_noise
 from evaluators.deterministic.splitting_noise import (
-    LEVELS,
     SplittingNoise,
     count_splits,
-    distance_to_grid,
     most_steps,
-    noisy_inputs,
-    offsets,
-    on_grid,
     real_radius,
     robust_steps,
 )
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
+from evaluators.noises.splitting import LEVELS, distance_to_grid, noisy_inputs, offsets, on_grid
 from evaluators.question.problem import Ball, Norm, Problem
 from evaluators.question.verdict import Status, Verdict
 from tests.fixtures.networks import Graph, linear, two_convolutions

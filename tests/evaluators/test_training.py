@@ -22,8 +22,8 @@ from evaluators.onnx.writer import export_onnx
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.propagation.intervals import Interval
 from evaluators.question.problem import Ball, Norm, Problem
-from evaluators.training.gaussian import Gaussian
-from evaluators.training.ibp import IBP, worst_logits
+from evaluators.training.gaussian import GaussianTraining
+from evaluators.training.ibp import IBPTraining, worst_logits
 from evaluators.training.standard import Standard
 
 SHAPE = (1, 8, 8)
@@ -65,16 +65,18 @@ def accuracy(network: Network) -> float:
 
 
 def test_the_recipes_are_the_files_of_the_folder() -> None:
-    assert recipes() == {"gaussian": Gaussian, "ibp": IBP, "standard": Standard}
+    assert recipes() == {"gaussian": GaussianTraining, "ibp": IBPTraining, "standard": Standard}
 
 
-@pytest.mark.parametrize("recipe", [Standard(), IBP(RADIUS), Gaussian(0.2)], ids=lambda r: r.name())
+@pytest.mark.parametrize(
+    "recipe", [Standard(), IBPTraining(RADIUS), GaussianTraining(0.2)], ids=lambda r: r.name()
+)
 def test_every_recipe_learns(recipe: Recipe) -> None:
     assert accuracy(trained(recipe)) > 0.95
 
 
 def test_interval_training_makes_the_interval_evaluator_certify() -> None:
-    assert certified(trained(IBP(RADIUS))) > 80
+    assert certified(trained(IBPTraining(RADIUS))) > 80
     assert certified(trained(Standard())) < 20
 
 
@@ -87,12 +89,12 @@ def test_training_on_noise_makes_smoothing_certify_more() -> None:
         verdicts = evaluator(Problem(smoothed, x, labels, Ball(Norm.L2, Fraction(1, 2))))
         return sum(float(verdict.radius or 0) for verdict in verdicts)
 
-    assert total_radius(trained(Gaussian(1.0))) > 1.1 * total_radius(trained(Standard()))
+    assert total_radius(trained(GaussianTraining(1.0))) > 1.1 * total_radius(trained(Standard()))
 
 
 def test_the_same_seed_trains_the_same_weights() -> None:
     one, same, other = (
-        parameters(trained(Gaussian(0.2), epochs=1, seed=seed)) for seed in (0, 0, 1)
+        parameters(trained(GaussianTraining(0.2), epochs=1, seed=seed)) for seed in (0, 0, 1)
     )
     assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
     assert not torch.equal(one[0], other[0])
@@ -132,7 +134,7 @@ def test_the_radius_grows_from_nothing_to_all_of_it() -> None:
     network = frozen(small_cnn(SHAPE, 4, 0, for_intervals=True))
     x, labels = bars(64)
     generator = torch.Generator()
-    recipe = IBP(RADIUS, warm_up=0.2, ramp=0.6)
+    recipe = IBPTraining(RADIUS, warm_up=0.2, ramp=0.6)
     plain = float(Standard().loss(network, x, labels, 0.0, generator))
     losses = [float(recipe.loss(network, x, labels, t, generator)) for t in (0.1, 0.4, 0.6, 0.9)]
     assert losses[0] == pytest.approx(plain)
@@ -162,7 +164,15 @@ def test_every_weight_is_trained(architecture: Callable[..., Network]) -> None:
 def losses_of(network: Network, schedule: Schedule, seed: int = 0) -> list[float]:
     found: list[float] = []
     x, labels = bars(512)
-    fit(network, Gaussian(0.2), x, labels, schedule, seed, lambda _, loss: found.append(loss))
+    fit(
+        network,
+        GaussianTraining(0.2),
+        x,
+        labels,
+        schedule,
+        seed,
+        lambda _, loss: found.append(loss),
+    )
     return found
 
 

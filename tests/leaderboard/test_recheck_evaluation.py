@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluators.evidence.archive import Archive, Line, write_archive
+from evaluators.evidence.archive import Archive, EvidenceLine, write_archive
 from evaluators.onnx.writer import export_onnx
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
@@ -211,7 +211,7 @@ def test_evidence_of_another_question_is_refused(
     archive = Archive(Path(BESIDE))
     path = archive.path if place == "beside" else Path("other.evidence")
     about = replace(archive.about, radius=Fraction(1, 100))
-    write_archive(path, about, [Line(0, 0, "ibp")], ())
+    write_archive(path, about, [EvidenceLine(0, 0, "ibp")], ())
     arguments = [RESULTS] if place == "beside" else [RESULTS, str(path)]
     outcome = certboard("recheck", *arguments)
     assert outcome.code == 1

@@ -8,9 +8,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from mpmath import mpf
 
+from evaluators.noises.distribution import Probabilities
 from evaluators.probabilistic.first_order import FirstOrder
 from evaluators.question.problem import Norm
-from evaluators.sampling.distribution import Probabilities
 from leaderboard.recheck.families import FAMILIES, laplace_divergence, radius, tie
 from leaderboard.recheck.gradient import gradient_bound, slab_radius
 from leaderboard.recheck.noises import NOISES, height, inner, reach

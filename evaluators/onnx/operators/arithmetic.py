@@ -30,7 +30,7 @@ from evaluators.onnx.operators.declaration import (
     Parameter,
     exactly,
 )
-from evaluators.onnx.rules import Rule
+from evaluators.onnx.rules import ModelRule
 
 
 def add(builder: Builder, operator: Operator) -> None:
@@ -189,7 +189,7 @@ IDENTITY = Declaration(
 def dropout(builder: Builder, operator: Operator) -> None:
     training = builder.optional(operator, 2)
     if training is not None and training.any():
-        raise OperatorProblemError("it is in training mode", Rule.TRAINING)
+        raise OperatorProblemError("it is in training mode", ModelRule.TRAINING)
     identity(builder, operator)
 
 
@@ -206,7 +206,7 @@ DROPOUT = Declaration(
     },
     translate=dropout,
     bare=True,
-    more_outputs=("its mask is used, as in training", Rule.TRAINING),
+    more_outputs=("its mask is used, as in training", ModelRule.TRAINING),
 )
 
 _CASTS = {1: np.float32, 6: np.int32, 7: np.int64, 11: np.float64}
@@ -239,19 +239,19 @@ def _fold_cast(builder: Builder, operator: Operator) -> Array:
         small = np.abs(result) < np.finfo(np.float32).tiny
         if np.any(small & (array != result)):
             said = "it casts constants that are too small for float32"
-            raise OperatorProblemError(said, Rule.TYPES)
+            raise OperatorProblemError(said, ModelRule.TYPES)
         return result
     wide = array.astype(np.float64)
     if np.any(wide != np.trunc(wide)) or np.any(np.abs(wide) > _EXACT[to]):
         said = f"it casts constants that {kind} does not hold exactly"
-        raise OperatorProblemError(said, Rule.TYPES)
+        raise OperatorProblemError(said, ModelRule.TYPES)
     return array.astype(kind)
 
 
 CAST = Declaration(
     versions=(6, 9, 13, 19, 21, 23, 24, 25),
     attributes={
-        "to": Attribute(exactly(*_CASTS), rule=Rule.TYPES),
+        "to": Attribute(exactly(*_CASTS), rule=ModelRule.TYPES),
         "saturate": Attribute(exactly(1), default=1, since=19),
         "round_mode": Attribute(exactly("up"), default="up", since=24),
     },

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from evaluators.network.affine import AffineMap, Gather, Reshape, Shape
 from evaluators.network.network import Input, Node, Operation
-from evaluators.onnx.rules import Rule
+from evaluators.onnx.rules import ModelRule
 
 Array = NDArray[Any]
 
@@ -32,7 +32,7 @@ MAX_KEPT = 2**28
 class OperatorProblemError(Exception):
     """One operator is used in a way that the canonical graph does not cover."""
 
-    def __init__(self, sentence: str, rule: Rule = Rule.USE) -> None:
+    def __init__(self, sentence: str, rule: ModelRule = ModelRule.USE) -> None:
         super().__init__(sentence)
         self.rule = rule
 
@@ -41,7 +41,7 @@ def require_size(entries: int, limit: int = MAX_ENTRIES, what: str = "entries") 
     """Refuse what no classifier needs, before memory is spent on it."""
     if entries > limit:
         raise OperatorProblemError(
-            f"it makes {entries:.3g} {what}; at most {limit:.3g} are read", Rule.SIZE
+            f"it makes {entries:.3g} {what}; at most {limit:.3g} are read", ModelRule.SIZE
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from evaluators.onnx.operators.builder import Array, Builder, Operator, OperatorProblemError
-from evaluators.onnx.rules import Rule
+from evaluators.onnx.rules import ModelRule
 
 LATEST = 2**31
 """Later than every opset."""
@@ -79,7 +79,7 @@ class Attribute:
     default: Any = None
     since: int = 1
     until: int = LATEST
-    rule: Rule = Rule.USE
+    rule: ModelRule = ModelRule.USE
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Declaration:
     size: Callable[[Builder, Operator], int] | None = None
     bare: bool = False
     outputs: int = 1
-    more_outputs: tuple[str, Rule] = ("only the first is read", Rule.ATTRIBUTES)
+    more_outputs: tuple[str, ModelRule] = ("only the first is read", ModelRule.ATTRIBUTES)
 
     def parameter(self, position: int, opset: int) -> Parameter | None:
         """What is read at a position."""
@@ -191,7 +191,7 @@ class Declaration:
             if name not in known:
                 raise OperatorProblemError(
                     f"its attribute {name!r} ({_shown(value)}) is not read; {_listed(known)}",
-                    Rule.ATTRIBUTES,
+                    ModelRule.ATTRIBUTES,
                 )
             allowed = known[name].allowed
             if not allowed.holds(value):
@@ -212,7 +212,7 @@ class Declaration:
                 names = dict.fromkeys(p.name for p in self._parameters(operator.opset))
                 raise OperatorProblemError(
                     f"its input {position} ({name[:60]!r}) is not read; {_listed(names)}",
-                    Rule.ATTRIBUTES,
+                    ModelRule.ATTRIBUTES,
                 )
             if name in builder.constants:
                 types = self.folds if parameter.data and folded else parameter.types
@@ -221,7 +221,9 @@ class Declaration:
             elif not parameter.data:
                 raise OperatorProblemError(f"its {parameter.name} is not a constant")
         if len(kinds) > 1:
-            raise OperatorProblemError(f"its inputs are of the types {sorted(kinds)}", Rule.TYPES)
+            raise OperatorProblemError(
+                f"its inputs are of the types {sorted(kinds)}", ModelRule.TYPES
+            )
 
     def _parameters(self, opset: int) -> Iterator[Parameter]:
         return (p for p in self.inputs if p.since <= opset <= p.until)
@@ -232,7 +234,7 @@ def _require_constant(array: Array, parameter: Parameter, types: tuple[str, ...]
         raise OperatorProblemError(
             f"its {parameter.name} is a constant of type {array.dtype.name}; only"
             f" {' and '.join(types)} can be read there",
-            Rule.TYPES,
+            ModelRule.TYPES,
         )
     if parameter.ranks is not None and array.ndim not in parameter.ranks:
         most = " or ".join(map(str, parameter.ranks))

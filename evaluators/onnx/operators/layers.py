@@ -22,7 +22,7 @@ from evaluators.onnx.operators.declaration import (
     exactly,
     weights,
 )
-from evaluators.onnx.rules import Rule
+from evaluators.onnx.rules import ModelRule
 
 
 def gemm(builder: Builder, operator: Operator) -> None:
@@ -100,7 +100,7 @@ def batch_normalization(builder: Builder, operator: Operator) -> None:
     each = (-1, *[1] * (len(shape) - 1))
     scale, bias, mean, variance = (tensor(array).reshape(each) for array in arrays)
     if bool((variance < 0).any()):
-        raise OperatorProblemError("its variance is negative", Rule.FINITE)
+        raise OperatorProblemError("its variance is negative", ModelRule.FINITE)
     deviation = torch.sqrt(variance + float(operator.attributes["epsilon"]))
     # Centred first: folding the mean into the bias would round twice where they cancel.
     position = builder.affine(Diagonal(shape, shape, -mean, None), source, operator.name)
@@ -116,8 +116,8 @@ BATCH_NORMALIZATION = Declaration(
         # How fast statistics move, in training only.
         "momentum": Attribute(NUMBER, default=0.8999999761581421),
         "spatial": Attribute(exactly(1), default=1, until=8),
-        "training_mode": Attribute(exactly(0), default=0, since=14, rule=Rule.TRAINING),
+        "training_mode": Attribute(exactly(0), default=0, since=14, rule=ModelRule.TRAINING),
     },
     translate=batch_normalization,
-    more_outputs=("it is in training mode", Rule.TRAINING),
+    more_outputs=("it is in training mode", ModelRule.TRAINING),
 )

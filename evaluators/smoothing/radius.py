@@ -10,22 +10,16 @@ from abc import ABC, abstractmethod
 from fractions import Fraction
 from typing import ClassVar, final
 
+from evaluators.noises.distribution import Distribution, Probabilities, Shift
 from evaluators.numerics.rounding import float_above
 from evaluators.question.problem import Norm
-from evaluators.sampling.distribution import (
-    RESOLUTION,
-    Distribution,
-    Probabilities,
-    Shift,
-    inscribed,
-    outer,
-)
+from evaluators.smoothing.balls import RESOLUTION, inscribed, outer
 
 _MOST_STEPS = 10**15
 """A radius of so many steps is no radius: all noise here has light tails or a bounded support."""
 
 
-class Certificate(ABC):
+class RadiusCertificate(ABC):
     """A way to turn bounds of probabilities into a radius.
 
     Attributes:
@@ -108,33 +102,8 @@ class Certificate(ABC):
         return Fraction(low, RESOLUTION)
 
 
-class NeymanPearson(Certificate):
-    """The least probability that any base classifier could keep (Cohen et al. 2019, theorem 1).
-
-    The top class has at least `least(p_A)` after the shift, any other at most 1 - `least(1 - p_B)`.
-    Where the distribution's trade-off function is exact this is the best that follows from p_A and
-    p_B alone.
-    """
-
-    name = "neyman-pearson"
-    asks = ("least",)
-
-    def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
-        """Whether the top class's least exceeds any other's most."""
-        top = distribution.least(probabilities.lower, shift)
-        rest = distribution.least(complement(probabilities.upper), shift)
-        # A sum above 1 cannot come of rounding: 1 is a float, and rounding is monotone.
-        return top + rest > 1
-
-
-def complement(p: float) -> float:
-    """1 - p, rounded down, and below 1 unless p is 0."""
-    value = 1.0 - p
-    return math.nextafter(value, 0.0) if Fraction(value) > 1 - Fraction(p) else value
-
-
 def needed(
-    certificate: Certificate,
+    certificate: RadiusCertificate,
     distribution: Distribution,
     scale: Fraction,
     norm: Norm,

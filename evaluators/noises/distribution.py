@@ -9,13 +9,7 @@ the error of the few elementary and special functions that it is made of (tests 
 arithmetic of fifty digits).
 """
 
-import importlib
-import inspect
-import pkgutil
 from abc import ABC, abstractmethod
-from fractions import Fraction
-from functools import cache
-from math import isqrt
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -23,13 +17,10 @@ from jaxtyping import Float64
 
 from evaluators.question.problem import Norm
 
-RESOLUTION = 10**6
-"""Radii are stated in multiples of one millionth, rounded down."""
-
 SLACK = 2.0**-36
 """Relative error, 1.5e-11, allowed for in every formula."""
 
-Column = Float64[np.ndarray, " values"]
+Vector = Float64[np.ndarray, " values"]
 
 
 class Probabilities(NamedTuple):
@@ -53,7 +44,7 @@ class Shift(NamedTuple):
 
 
 class Distribution(ABC):
-    """Noise around an input, known up to its scale. A new one is one file with an evaluator.
+    """Noise around an input, known up to its scale. A new one is one file of this folder.
 
     It must be symmetric: z and -z have the same distribution.
 
@@ -88,11 +79,11 @@ class Distribution(ABC):
         """
         raise NotImplementedError
 
-    def privacy(self, epsilon: Column, shift: Shift) -> Column:
+    def privacy(self, epsilon: Vector, shift: Shift) -> Vector:
         """For each ε >= 0 some `delta` with P(x + δ + z in E) <= exp(ε) P(x + z in E) + `delta`."""
         raise NotImplementedError
 
-    def renyi(self, order: Column, shift: Shift) -> Column:
+    def renyi(self, order: Vector, shift: Shift) -> Vector:
         """Rényi divergence of each order > 0 (1 is Kullback and Leibler's), rounded up.
 
         Of the shifted from the unshifted distribution; by symmetry also the other way round.
@@ -103,7 +94,7 @@ class Distribution(ABC):
         """The most by which the shift can change the probability of an event, rounded up."""
         raise NotImplementedError
 
-    def growth(self, q: Column, norm: Norm, dimension: int) -> Column:
+    def growth(self, q: Vector, norm: Norm, dimension: int) -> Vector:
         """The most by which events of probability `q` can grow, per unit of shift, rounded up.
 
         The function Φ of Yang et al. 2020 (arXiv 2002.08118, section 4.2), or an upper bound of it,
@@ -111,51 +102,3 @@ class Distribution(ABC):
         beyond 1/2 it is Φ(1 - q).
         """
         raise NotImplementedError
-
-
-def inscribed(radius: Fraction, norm: Norm, dimension: int, own: Norm = Norm.L2) -> Fraction:
-    """Radius, rounded down, of the largest ball of `norm` inside the ball of `radius` in `own`.
-
-    ‖δ‖₂ <= √d ‖δ‖∞ and ‖δ‖₁ <= √d ‖δ‖₂ and ‖δ‖₁ <= d ‖δ‖∞, with equality in a corner; and
-    ‖δ‖∞ <= ‖δ‖₂ <= ‖δ‖₁ with equality on an axis.
-    """
-    steps = radius.numerator * RESOLUTION // radius.denominator
-    if (own, norm) in ((Norm.L2, Norm.LINF), (Norm.L1, Norm.L2)):
-        steps = isqrt(steps * steps // dimension)
-    elif (own, norm) == (Norm.L1, Norm.LINF):
-        steps //= dimension
-    return Fraction(steps, RESOLUTION)
-
-
-def outer(radius: Fraction, norm: Norm, dimension: int, own: Norm) -> Fraction:
-    """The least radius in `own` from which `inscribed` makes `radius` or more; not 0."""
-    steps = max(-(-radius.numerator * RESOLUTION // radius.denominator), 1)
-    if (own, norm) in ((Norm.L2, Norm.LINF), (Norm.L1, Norm.L2)):
-        steps = isqrt(steps * steps * dimension - 1) + 1
-    elif (own, norm) == (Norm.L1, Norm.LINF):
-        steps *= dimension
-    return Fraction(steps, RESOLUTION)
-
-
-@cache
-def distributions() -> dict[str, Distribution]:
-    """All distributions by name: one from each file `smoothing_*.py` of that folder that has one.
-
-    Raises:
-        TypeError: two distributions have one name.
-    """
-    package = importlib.import_module("evaluators.probabilistic")
-    found: dict[str, Distribution] = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        if not module.name.startswith("smoothing_"):
-            continue
-        members = vars(importlib.import_module(f"{package.__name__}.{module.name}")).values()
-        for value in members:
-            if not (inspect.isclass(value) and issubclass(value, Distribution)):
-                continue
-            if inspect.isabstract(value) or not value.__module__.endswith(f".{module.name}"):
-                continue
-            if value.name in found:
-                raise TypeError(f"Two distributions are called '{value.name}'.")
-            found[value.name] = value()
-    return found

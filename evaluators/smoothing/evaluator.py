@@ -1,7 +1,7 @@
 """What all evaluators of smoothed networks share: noise, counts, bounds, a radius, a verdict.
 
-An evaluator of the family is a distribution or a certificate plus a subclass of `Smoothing` that
-names it. Everything random happens here, and in the same way for all.
+An evaluator of the family is a subclass of `SmoothingEvaluator` that names a noise or a
+certificate. Everything random happens here, and in the same way for all.
 """
 
 import time
@@ -12,20 +12,21 @@ from typing import ClassVar
 
 from evaluators.evaluator import Evaluator
 from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.noises import distributions
+from evaluators.noises.distribution import Distribution
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Sampling, Status, Verdict
 from evaluators.sampling.block import group_size
-from evaluators.sampling.distribution import Distribution, distributions
 from evaluators.sampling.probe import refusal
 from evaluators.sampling.votes import NoisyVotes
-from evaluators.smoothing.certificate import Certificate
 from evaluators.smoothing.curtailed import Curtailed
 from evaluators.smoothing.fixed import Fixed
 from evaluators.smoothing.input_specific import InputSpecific
-from evaluators.smoothing.procedure import Asked, Estimate, Procedure, Statistics
+from evaluators.smoothing.procedure import Estimate, RadiusTarget, SamplingProcedure, Statistics
+from evaluators.smoothing.radius import RadiusCertificate
 from evaluators.smoothing.sequential import Sequential
 
-PROCEDURES: dict[str, type[Procedure]] = {
+PROCEDURES: dict[str, type[SamplingProcedure]] = {
     "fixed": Fixed,
     "curtailed": Curtailed,
     "sequential": Sequential,
@@ -33,12 +34,12 @@ PROCEDURES: dict[str, type[Procedure]] = {
 }
 """Ways to spend samples, by name."""
 
-NOISES = ("shared", "own")
+SHARING = ("shared", "own")
 """Whether the examples of a page meet the same noise, or each its own."""
 
 
 @dataclass(frozen=True)
-class Smoothing(Evaluator):
+class SmoothingEvaluator(Evaluator):
     """Randomised smoothing with any noise, certificate and procedure.
 
     Attributes:
@@ -63,7 +64,7 @@ class Smoothing(Evaluator):
     noise: str = "shared"
 
     accepts: ClassVar[type[SmoothedNetwork]] = SmoothedNetwork
-    certificate: ClassVar[Certificate]
+    certificate: ClassVar[RadiusCertificate]
     only: ClassVar[str | None] = None
     share: ClassVar[float] = 1.0
 
@@ -82,19 +83,19 @@ class Smoothing(Evaluator):
             verdicts += self._group(problem.select(rows), procedure, distribution)
         return verdicts
 
-    def certify(self, asked: Asked, estimate: Estimate) -> tuple[Fraction, Statistics]:
+    def certify(self, asked: RadiusTarget, estimate: Estimate) -> tuple[Fraction, Statistics]:
         """The radius that one example's estimate proves, and what else it was computed from.
 
         A first-order evaluator overrides this; its estimates carry `moments`.
         """
         return asked.certified(estimate.probabilities), ()
 
-    def _procedure(self) -> Procedure:
+    def _procedure(self) -> SamplingProcedure:
         if self.procedure not in PROCEDURES:
             known = ", ".join(PROCEDURES)
             raise ValueError(f"No procedure is called '{self.procedure}', only {known}.")
-        if self.noise not in NOISES:
-            raise ValueError(f"Noise is {' or '.join(NOISES)}, not '{self.noise}'.")
+        if self.noise not in SHARING:
+            raise ValueError(f"Noise is {' or '.join(SHARING)}, not '{self.noise}'.")
         spent = self.failure_probability * self.share
         return PROCEDURES[self.procedure](self.n0, self.n, spent, self.sides)
 
@@ -110,14 +111,14 @@ class Smoothing(Evaluator):
         return found, ""
 
     def _group(
-        self, problem: Problem, procedure: Procedure, distribution: Distribution
+        self, problem: Problem, procedure: SamplingProcedure, distribution: Distribution
     ) -> list[Verdict]:
         network, region = problem.network, problem.region
         assert isinstance(network, SmoothedNetwork)
         deadline = time.perf_counter() + problem.seconds * len(problem)
         votes = NoisyVotes(problem, distribution, self.noise == "own", deadline)
         dimension = prod(network.input_shape)
-        asked = Asked(
+        asked = RadiusTarget(
             self.certificate, distribution, network.scale, region.norm, dimension, region.radius
         )
         estimates = procedure(votes, asked, self.certificate.first_order)
@@ -128,7 +129,7 @@ class Smoothing(Evaluator):
         ]
 
     def _verdict(
-        self, problem: Problem, asked: Asked, label: int, estimate: Estimate | None
+        self, problem: Problem, asked: RadiusTarget, label: int, estimate: Estimate | None
     ) -> Verdict:
         if estimate is None:
             return Verdict(Status.UNKNOWN, None, note="timeout")

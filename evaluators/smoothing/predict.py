@@ -8,8 +8,8 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.noises.distribution import Distribution
 from evaluators.sampling.block import group_size
-from evaluators.sampling.distribution import Distribution
 from evaluators.sampling.noise import NoiseStream
 from evaluators.sampling.votes import count_votes
 from evaluators.smoothing.confidence import check_trials, sign_test

@@ -1,0 +1,23 @@
+"""Laplace noise: independent entries of density exp(-|z|/b) / (2b), radii in ℓ1."""
+
+import numpy as np
+from jaxtyping import Float64
+
+from evaluators.noises.log_lipschitz import LogLipschitzNoise
+from evaluators.question.problem import Norm
+
+
+class LaplaceNoise(LogLipschitzNoise):
+    """Independent Laplace entries; its scale is b. Its formulas are exact."""
+
+    name = "laplace"
+    own = (Norm.L1,)
+
+    def fill(
+        self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
+    ) -> None:
+        """Exponential variates with random signs."""
+        generator.standard_exponential(out=out)
+        bits = np.frombuffer(generator.bytes(-(-out.size // 8)), np.uint8)
+        signs = np.unpackbits(bits, count=out.size).astype(bool).reshape(out.shape)
+        np.negative(out, out=out, where=signs)

@@ -1,0 +1,33 @@
+"""Balls inside balls: how a radius in one norm becomes a radius in another, rounded down."""
+
+from fractions import Fraction
+from math import isqrt
+
+from evaluators.question.problem import Norm
+
+RESOLUTION = 10**6
+"""Radii are stated in multiples of one millionth, rounded down."""
+
+
+def inscribed(radius: Fraction, norm: Norm, dimension: int, own: Norm = Norm.L2) -> Fraction:
+    """Radius, rounded down, of the largest ball of `norm` inside the ball of `radius` in `own`.
+
+    ‖δ‖₂ <= √d ‖δ‖∞ and ‖δ‖₁ <= √d ‖δ‖₂ and ‖δ‖₁ <= d ‖δ‖∞, with equality in a corner; and
+    ‖δ‖∞ <= ‖δ‖₂ <= ‖δ‖₁ with equality on an axis.
+    """
+    steps = radius.numerator * RESOLUTION // radius.denominator
+    if (own, norm) in ((Norm.L2, Norm.LINF), (Norm.L1, Norm.L2)):
+        steps = isqrt(steps * steps // dimension)
+    elif (own, norm) == (Norm.L1, Norm.LINF):
+        steps //= dimension
+    return Fraction(steps, RESOLUTION)
+
+
+def outer(radius: Fraction, norm: Norm, dimension: int, own: Norm) -> Fraction:
+    """The least radius in `own` from which `inscribed` makes `radius` or more; not 0."""
+    steps = max(-(-radius.numerator * RESOLUTION // radius.denominator), 1)
+    if (own, norm) in ((Norm.L2, Norm.LINF), (Norm.L1, Norm.L2)):
+        steps = isqrt(steps * steps * dimension - 1) + 1
+    elif (own, norm) == (Norm.L1, Norm.LINF):
+        steps *= dimension
+    return Fraction(steps, RESOLUTION)
