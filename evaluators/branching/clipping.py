@@ -20,7 +20,7 @@ from torch import Tensor
 
 from evaluators.numerics.rounding import UNDERFLOW, UNIT, down
 from evaluators.question.certificate import LayerBounds
-from evaluators.question.problem import Region
+from evaluators.question.region import Region
 from evaluators.unrolled.domains import Cut, Domains
 from evaluators.unrolled.proof import ROOM, Planes, betas_of, least, planes
 from evaluators.unrolled.system import System

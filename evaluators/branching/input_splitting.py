@@ -13,7 +13,8 @@ from torch import Tensor
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.linear_bounds import linear_relaxation, margin_rows, margins
-from evaluators.question.problem import Box, Problem
+from evaluators.question.problem import Problem
+from evaluators.question.region import Box
 
 LOW_DIMENSION = 12
 """Inputs up to which they are split."""

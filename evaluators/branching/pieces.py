@@ -16,7 +16,8 @@ from evaluators.network.network import Network
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.linear_bounds import margin_rows
 from evaluators.propagation.zonotope import FEW_INPUTS, Zonotopes
-from evaluators.question.problem import Box, Problem
+from evaluators.question.problem import Problem
+from evaluators.question.region import Box
 
 LOOSE = 8.0
 """A box is halved where a margin's zonotope spreads over so many times the margin at its center."""

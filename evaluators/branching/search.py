@@ -16,7 +16,7 @@ from evaluators.branching.clipping import Clipping, UnitPlanes
 from evaluators.branching.corners import solve_corner
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.certificate import LayerBounds
-from evaluators.question.problem import Region
+from evaluators.question.region import Region
 from evaluators.unrolled.around import Around
 from evaluators.unrolled.ascent import Ascent, Rates
 from evaluators.unrolled.domains import Domains, Leaf

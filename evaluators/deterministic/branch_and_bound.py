@@ -17,7 +17,8 @@ from evaluators.falsification.pgd import PGD
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.margins import verdicts
-from evaluators.question.problem import Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.around import Around
 from evaluators.unrolled.ascent import Rates

@@ -43,7 +43,8 @@ from torch import Tensor
 from evaluators.evaluator import Evaluator
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.noises.splitting import LEVELS, distance_to_grid, noisy_inputs, on_grid
-from evaluators.question.problem import Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
 from evaluators.sampling.block import OvertimeError, block_size, winners
 from evaluators.sampling.forward import fast_forward, memory_format, plain_float32

@@ -15,7 +15,8 @@ from evaluators.evidence.archive import CERTIFICATE, NONE
 from evaluators.numerics.errors import CertificateError
 from evaluators.question.certificate import Certificate
 from evaluators.question.evidence_file import Array, Evidence
-from evaluators.question.problem import Ball, Problem
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.recheck.checker import Checker, Recheck, recheck
 from evaluators.recheck.methods import METHODS, Balls, recheck_claims, select
 from evaluators.recheck.reader import CheckedModel

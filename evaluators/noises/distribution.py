@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 
 SLACK = 2.0**-36
 """Relative error, 1.5e-11, allowed for in every formula."""

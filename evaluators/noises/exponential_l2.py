@@ -19,7 +19,7 @@ from scipy.special import betainc, betaincc, betaincinv
 from evaluators.noises.distribution import Shift, Vector
 from evaluators.noises.log_lipschitz import LogLipschitzNoise
 from evaluators.noises.uniform_ball import BETA_ERROR, fill_directions
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 
 
 class ExponentialL2Noise(LogLipschitzNoise):

@@ -19,7 +19,7 @@ from jaxtyping import Float64
 
 from evaluators.noises.distribution import SLACK, Shift, Vector
 from evaluators.noises.log_lipschitz import LogLipschitzNoise
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 
 
 class ExponentialLinfNoise(LogLipschitzNoise):

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from scipy.special import erf, ndtr, ndtri
 
 from evaluators.noises.distribution import SLACK, Distribution, Shift, Vector
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 
 _QUANTILE_ERROR = 1e-9
 """More than `ndtri` errs by anywhere in (1e-300, 1), which is the largest quantile it has there."""

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from evaluators.noises.log_lipschitz import LogLipschitzNoise
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 
 
 class LaplaceNoise(LogLipschitzNoise):

@@ -11,7 +11,7 @@ from math import exp
 import numpy as np
 
 from evaluators.noises.distribution import SLACK, Distribution, Shift, Vector
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 
 
 class LogLipschitzNoise(Distribution):

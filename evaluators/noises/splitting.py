@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 
 LEVELS = 255
 """Steps of the pixel grid from 0 to 1."""

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from evaluators.noises.distribution import SLACK, Shift, Vector
 from evaluators.noises.flat import FlatNoise
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 
 
 class UniformNoise(FlatNoise):

@@ -14,7 +14,7 @@ from scipy.special import betainc
 
 from evaluators.noises.distribution import Shift, Vector
 from evaluators.noises.flat import FlatNoise
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 
 BETA_ERROR = 1e-9
 """More than the relative error of `betainc`, and of differences of `lgamma`, up to d = 10⁶."""

@@ -27,7 +27,7 @@ from typing import ClassVar
 
 from evaluators.noises.distribution import Distribution, Probabilities, Shift
 from evaluators.noises.gaussian import GaussianNoise
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from evaluators.smoothing.evaluator import SmoothingEvaluator
 from evaluators.smoothing.gradient import gradient_bound, least_given_gradient
 from evaluators.smoothing.neyman_pearson import NeymanPearson, complement

@@ -28,7 +28,7 @@ from typing import ClassVar
 import numpy as np
 
 from evaluators.noises.distribution import Distribution, Probabilities, Shift, Vector
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from evaluators.smoothing.evaluator import SmoothingEvaluator
 from evaluators.smoothing.radius import RadiusCertificate
 

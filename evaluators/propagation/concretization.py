@@ -6,7 +6,8 @@ from torch import Tensor
 
 from evaluators.numerics.rounding import UNIT, float_above, gamma, up
 from evaluators.propagation.intervals import Interval
-from evaluators.question.problem import Ball, Norm, Region
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball, Region
 
 Rows = Float[Tensor, "groups rows *shape"]
 Values = Float[Tensor, "groups rows"]

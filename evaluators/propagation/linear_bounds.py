@@ -17,7 +17,8 @@ from evaluators.propagation.places import Place, places
 from evaluators.propagation.relaxation import ADAPTIVE, Relaxation
 from evaluators.propagation.relaxed import Relaxed
 from evaluators.propagation.windows import window_lower_bounds
-from evaluators.question.problem import Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
 
 Wanted = Callable[[Network, int], bool]
 """Whether a node that feeds a non-linearity is bounded by a backward pass too."""

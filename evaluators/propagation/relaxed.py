@@ -12,7 +12,7 @@ from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import MaxPool, Network, Sum
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.relaxation import Lines, Planes, Relaxation
-from evaluators.question.problem import Region
+from evaluators.question.region import Region
 
 
 class Extent(NamedTuple):

@@ -23,7 +23,8 @@ from evaluators.propagation.concretization import dual_norm, settle
 from evaluators.propagation.places import Pair, Place
 from evaluators.propagation.relaxation import Lines
 from evaluators.propagation.relaxed import Relaxed
-from evaluators.question.problem import Ball, Norm
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball
 
 
 def window_lower_bounds(

@@ -1,1 +1,1 @@
-"""A question and its answer: problem, verdict, certificate."""
+"""A question and its answer: norm, region, problem, verdict, certificate."""

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from evaluators.numerics.rounding import float_below
-from evaluators.question.problem import Box, Norm, Region
+from evaluators.question.norm import Norm
+from evaluators.question.region import Box, Region
 
 
 class FloatRegion:

@@ -3,7 +3,7 @@
 from fractions import Fraction
 from math import isqrt
 
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 
 RESOLUTION = 10**6
 """Radii are stated in multiples of one millionth, rounded down."""

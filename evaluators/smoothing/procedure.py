@@ -18,7 +18,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from evaluators.noises.distribution import Distribution, Probabilities
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from evaluators.sampling.block import OvertimeError
 from evaluators.sampling.noise import ESTIMATION, SELECTION
 from evaluators.smoothing.confidence import check_trials

@@ -12,7 +12,7 @@ from typing import ClassVar, final
 
 from evaluators.noises.distribution import Distribution, Probabilities, Shift
 from evaluators.numerics.rounding import float_above
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from evaluators.smoothing.balls import RESOLUTION, inscribed, outer
 
 _MOST_STEPS = 10**15

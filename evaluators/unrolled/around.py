@@ -11,7 +11,8 @@ from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.linear_bounds import margin_rows
 from evaluators.question.certificate import Certificate, LayerBounds
-from evaluators.question.problem import Ball, Box, Problem, Region
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball, Box, Region
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Leaf
 from evaluators.unrolled.evidence import tables

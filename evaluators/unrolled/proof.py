@@ -22,7 +22,7 @@ from torch import Tensor
 from evaluators.numerics.rounding import UNDERFLOW, gamma
 from evaluators.propagation.concretization import least_over_ball, least_over_box, settle
 from evaluators.propagation.intervals import Interval
-from evaluators.question.problem import Region
+from evaluators.question.region import Region
 from evaluators.unrolled.unit_lines import Bounds, Choice, UnitLines
 from evaluators.unrolled.unrolled import Rows, Unrolled
 

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from evaluators.propagation.concretization import dual_norm
-from evaluators.question.problem import Norm, Region
+from evaluators.question.norm import Norm
+from evaluators.question.region import Region
 from evaluators.unrolled.unit_lines import Choice
 from evaluators.unrolled.unrolled import Unrolled
 

@@ -22,7 +22,7 @@ from evaluators.numerics.errors import ContradictionError
 from evaluators.propagation.intervals import Interval, propagate
 from evaluators.propagation.zonotope import Zonotopes
 from evaluators.question.certificate import LayerBounds
-from evaluators.question.problem import Region
+from evaluators.question.region import Region
 from evaluators.unrolled.ascent import Rates, ascend
 from evaluators.unrolled.proof import ROOM, prove, stored
 from evaluators.unrolled.system import System

@@ -23,7 +23,8 @@ from evaluators.numerics.errors import CertificateError, UnsupportedModelError
 from evaluators.onnx.reader import import_onnx
 from evaluators.onnx.runtime import Runtime
 from evaluators.question.certificate import Refutation
-from evaluators.question.problem import Ball, Problem
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from evaluators.recheck.reader import CheckedModel, read_model
 from leaderboard.common.errors import InputError

@@ -28,7 +28,9 @@ from evaluators.evaluator import Evaluator, clean_margins
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.numerics.errors import ContradictionError
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Deployment, Sampling, Status, Verdict
 from evaluators.sampling.cost import estimate
 from evaluators.spot_check import disagreement

@@ -12,7 +12,7 @@ from evaluators.catalogue import catalogue
 from evaluators.evaluator import Evaluator
 from evaluators.network.ensemble import Combination, SmoothedNetwork
 from evaluators.noises import distributions
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from evaluators.smoothing.evaluator import PROCEDURES, SmoothingEvaluator
 from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.settings.question import Question

@@ -19,7 +19,9 @@ from torch import Tensor
 from evaluators.evaluator import predict, why_not_witness
 from evaluators.network.network import Network
 from evaluators.onnx.runtime import Runtime
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.recheck.replay import why_not_replayed
 from leaderboard.board.fingerprints import store_checks
 from leaderboard.common.errors import InputError

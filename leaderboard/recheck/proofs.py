@@ -33,7 +33,9 @@ from evaluators.evidence.proofs import Proof, balls_of, find_proofs, other_claim
 from evaluators.network.network import Network
 from evaluators.numerics.errors import CertificateError
 from evaluators.question.certificate import Certificate, Refutation
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.recheck.checker import Recheck, recheck
 from evaluators.recheck.methods import recheck_claims, select
 from evaluators.recheck.replay import recheck_refutation

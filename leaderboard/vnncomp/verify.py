@@ -36,7 +36,8 @@ from evaluators.numerics.rounding import float_above, float_below
 from evaluators.onnx.file import MAX_BYTES
 from evaluators.onnx.reader import import_free
 from evaluators.onnx.runtime import Runtime, products
-from evaluators.question.problem import Box, Problem
+from evaluators.question.problem import Problem
+from evaluators.question.region import Box
 from evaluators.question.verdict import Status, Verdict
 from leaderboard.common.errors import BugError, InputError, unknown_name
 from leaderboard.common.packed import read_packed

@@ -13,7 +13,9 @@ from evaluators.deterministic.crown_ibp import CrownIBP
 from evaluators.deterministic.ibp import IBP
 from evaluators.evaluator import Evaluator
 from evaluators.network.network import Network
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from tests.fixtures.networks import perceptron, two_convolutions
 
 IMAGES = 1000

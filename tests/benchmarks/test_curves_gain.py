@@ -12,7 +12,9 @@ from evaluators.deterministic.crown import CROWN
 from evaluators.evaluator import Evaluator
 from evaluators.learning.architectures import parameters
 from evaluators.network.elementwise import Elementwise, Sigmoid, Tanh
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from leaderboard.datasets.catalogue import load_split
 from tests.fixtures.networks import Graph
 

@@ -25,7 +25,9 @@ from evaluators.falsification.pgd import PGD
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.onnx.reader import import_onnx
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from evaluators.unrolled.around import Around
 from evaluators.unrolled.ascent import Rates

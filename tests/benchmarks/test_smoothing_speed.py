@@ -23,7 +23,9 @@ from evaluators.network.affine import Convolution
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.sampling.forward import fast_forward
 from tests.fixtures.networks import Graph, perceptron, two_convolutions
 

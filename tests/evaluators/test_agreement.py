@@ -18,7 +18,9 @@ from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.reader import import_onnx
 from evaluators.onnx.writer import export_onnx
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from evaluators.recheck.agreement import disagreement
 from evaluators.recheck.checker import recheck

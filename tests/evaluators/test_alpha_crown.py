@@ -15,7 +15,9 @@ from evaluators.deterministic.crown import CROWN
 from evaluators.falsification.pgd import PGD
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
-from evaluators.question.problem import Ball, Box, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball, Box
 from evaluators.question.verdict import Status
 from evaluators.unrolled.domains import Domains
 from tests.evaluators.test_branch_and_bound import truth, wide_network

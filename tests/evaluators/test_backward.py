@@ -20,7 +20,9 @@ from evaluators.propagation.linear_bounds import (
     margins,
 )
 from evaluators.propagation.relaxed import Relaxed
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from tests.evaluators.test_intervals import values
 from tests.fixtures.networks import Graph, of_every_kind
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers, least_margins, points_of

@@ -14,7 +14,8 @@ from evaluators.falsification.pgd import PGD
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.question.float_region import FloatRegion
-from evaluators.question.problem import Box, Problem
+from evaluators.question.problem import Problem
+from evaluators.question.region import Box
 from evaluators.question.verdict import Status
 from tests.fixtures.networks import linear
 from tests.fixtures.tiny import FAMILIES, centers, least_margins

@@ -24,7 +24,9 @@ from evaluators.falsification.pgd import PGD
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
-from evaluators.question.problem import Ball, Box, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball, Box
 from evaluators.question.verdict import Status, Verdict
 from tests.fixtures.certificates import least_margin
 from tests.fixtures.checked import recheck

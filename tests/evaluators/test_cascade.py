@@ -13,7 +13,9 @@ from evaluators.catalogue import catalogue
 from evaluators.evaluator import Evaluator
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from tests.fixtures.networks import linear
 

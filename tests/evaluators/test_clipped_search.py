@@ -21,7 +21,9 @@ from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.certificate import Certificate
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.unrolled.around import Around
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Cut, Domains

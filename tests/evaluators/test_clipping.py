@@ -13,7 +13,9 @@ from evaluators.branching.rounds import start
 from evaluators.branching.search import Search
 from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.relaxation import Lines
-from evaluators.question.problem import Ball, Box, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball, Box
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Cut, Domains
 from evaluators.unrolled.proof import Planes

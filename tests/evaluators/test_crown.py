@@ -17,7 +17,9 @@ from evaluators.propagation.linear_bounds import (
     linear_relaxation,
     margins,
 )
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from tests.evaluators.test_backward import by_hand
 from tests.fixtures.peer import RADII, peer

@@ -17,7 +17,8 @@ from evaluators.deterministic.crown import CROWN
 from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid, Slopes, Tanh
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
-from evaluators.question.problem import Ball, Norm
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from evaluators.unrolled.ascent import Rates, ascend
 from evaluators.unrolled.curves import curves_of

@@ -24,7 +24,9 @@ from evaluators.onnx.runtime import Session
 from evaluators.onnx.writer import export_onnx
 from evaluators.propagation.intervals import interval_bounds
 from evaluators.propagation.linear_bounds import linear_relaxation
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Deployment, Status
 from tests.fixtures.networks import Graph, linear
 from tests.fixtures.onnx_models import model, node

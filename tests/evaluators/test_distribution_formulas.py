@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evaluators.noises.distribution import Shift
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from tests.fixtures.smoothing import NAMES, Array, draw, of, size
 
 # Growth rates by the slopes of samples, in any dimension

@@ -9,7 +9,7 @@ from scipy import stats
 
 from evaluators.noises import distributions
 from evaluators.noises.distribution import Shift
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from tests.fixtures.smoothing import NAMES, Array, draw, of, size
 
 

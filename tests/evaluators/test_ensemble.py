@@ -13,7 +13,9 @@ from evaluators.network.affine import Convolution
 from evaluators.network.ensemble import Combination, Ensemble, SmoothedNetwork, chain, combine
 from evaluators.network.network import Network
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from evaluators.sampling.block import block_size
 from evaluators.sampling.forward import fast_forward, memory_format

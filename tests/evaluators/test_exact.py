@@ -14,7 +14,9 @@ from evaluators.catalogue import catalogue
 from evaluators.network.affine import Diagonal
 from evaluators.network.elementwise import Sigmoid
 from evaluators.network.network import Network
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from tests.fixtures.exact import Vector, fractions, least_margin, margin
 from tests.fixtures.networks import Graph

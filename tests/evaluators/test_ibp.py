@@ -8,7 +8,9 @@ import torch
 
 from evaluators.deterministic.ibp import IBP
 from evaluators.propagation.linear_bounds import interval_relaxation, margins
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from tests.evaluators.test_backward import by_hand
 from tests.fixtures.peer import RADII, peer

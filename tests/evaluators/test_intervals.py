@@ -10,7 +10,8 @@ from torch import Tensor
 
 from evaluators.network.network import Network, apply
 from evaluators.propagation.intervals import Interval, interval_bounds
-from evaluators.question.problem import Ball, Norm
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball
 from tests.fixtures.networks import Graph, of_every_kind
 from tests.fixtures.tiny import FAMILIES, centers, points_of
 

@@ -22,7 +22,9 @@ from evaluators.network.elementwise import (
 )
 from evaluators.network.network import Network
 from evaluators.onnx.operators import OPERATORS
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from tests.fixtures.tiny import ask, centers, chain, least_margins, points_of
 

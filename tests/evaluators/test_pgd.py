@@ -9,7 +9,9 @@ import torch
 from evaluators.cascade import Cascade, default_stages
 from evaluators.falsification.pgd import PGD
 from evaluators.question.float_region import FloatRegion, project_l1
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from tests.fixtures.networks import Graph, linear, of_every_kind
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers

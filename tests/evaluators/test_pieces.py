@@ -4,7 +4,8 @@ import torch
 
 from evaluators.branching.pieces import MOST_PIECES, in_pieces
 from evaluators.network.network import Network
-from evaluators.question.problem import Box, Problem
+from evaluators.question.problem import Problem
+from evaluators.question.region import Box
 from tests.fixtures.networks import Graph
 from tests.fixtures.unrolled import about
 

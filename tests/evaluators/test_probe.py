@@ -12,7 +12,9 @@ from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.ensemble import Ensemble, SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from evaluators.sampling.probe import refusal
 from tests.fixtures.networks import Graph, linear, of_every_kind, perceptron, two_convolutions

@@ -17,7 +17,7 @@ from torch import Tensor
 from evaluators.noises.distribution import Probabilities
 from evaluators.noises.gaussian import GaussianNoise
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from evaluators.sampling.block import OvertimeError
 from evaluators.smoothing import fixed as fixed_module
 from evaluators.smoothing import sequential

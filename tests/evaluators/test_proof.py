@@ -10,7 +10,8 @@ from torch import Tensor
 
 from evaluators.network.elementwise import LeakyReLU, Sigmoid, Slopes
 from evaluators.network.network import Network
-from evaluators.question.problem import Ball, Box, Norm
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball, Box
 from evaluators.unrolled import proof
 from evaluators.unrolled.around import Around
 from evaluators.unrolled.proof import prove, prove_at_once, stored

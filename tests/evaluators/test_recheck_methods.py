@@ -10,7 +10,9 @@ import torch
 
 from evaluators.catalogue import catalogue
 from evaluators.network.network import Network
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from tests.fixtures.checked import recheck
 from tests.fixtures.published import question

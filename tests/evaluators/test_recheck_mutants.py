@@ -18,7 +18,7 @@ from numpy.random import Generator
 from evaluators.network.affine import Dense
 from evaluators.network.network import Network
 from evaluators.question.certificate import BOX, Certificate
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from tests.fixtures import cuts as fixtures
 from tests.fixtures.certificates import Cheat, Claim, Maker, least_margin, region_of, widest
 from tests.fixtures.checked import recheck

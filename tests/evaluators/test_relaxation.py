@@ -22,7 +22,8 @@ from evaluators.network.network import MaxPool
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.linear_bounds import linear_relaxation, margins
 from evaluators.propagation.relaxation import ADAPTIVE, Planes, Relaxation, winner_planes
-from evaluators.question.problem import Ball, Norm
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from tests.evaluators.test_backward import by_hand
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers

@@ -27,7 +27,9 @@ from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from evaluators.unrolled.ascent import Rates
 from tests.evaluators.test_branch_and_bound import NETWORKS, truth, wide_network

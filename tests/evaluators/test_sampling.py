@@ -15,7 +15,9 @@ from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.noises.gaussian import GaussianNoise
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Verdict
 from evaluators.sampling import replica as replica_module
 from evaluators.sampling.block import OvertimeError, block_size, winners

@@ -13,7 +13,8 @@ from evaluators.branching.corners import solve_corner
 from evaluators.branching.rounds import advance, finish, start
 from evaluators.branching.search import Search
 from evaluators.numerics.deadline import Deadline
-from evaluators.question.problem import Ball, Norm
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Cut, Domains, Leaf
 from evaluators.unrolled.proof import prove

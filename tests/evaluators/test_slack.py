@@ -13,7 +13,8 @@ from evaluators.propagation import backward, windows
 from evaluators.propagation.backward import lower_bounds
 from evaluators.propagation.linear_bounds import linear_relaxation, margins
 from evaluators.propagation.relaxation import Lines
-from evaluators.question.problem import Ball, Norm
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball
 from tests.evaluators.test_windows import network_of
 from tests.fixtures.networks import Graph, of_every_kind
 from tests.fixtures.tiny import FAMILIES, ask, centers, chain

@@ -13,7 +13,7 @@ from scipy import stats
 
 from evaluators.catalogue import catalogue
 from evaluators.noises.distribution import Probabilities
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from evaluators.smoothing.balls import RESOLUTION, inscribed, outer
 from evaluators.smoothing.confidence import clopper_pearson_lower
 from tests.fixtures.smoothing import CERTIFICATES, NAMES, one_sided, radius, supported

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from evaluators.catalogue import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
-from evaluators.question.problem import Ball, Problem
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from evaluators.smoothing import fixed, input_specific, sequential
 from evaluators.smoothing.evaluator import PROCEDURES, SmoothingEvaluator

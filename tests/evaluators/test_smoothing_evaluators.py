@@ -13,7 +13,9 @@ from scipy.stats import binom
 
 from evaluators.catalogue import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from evaluators.smoothing.evaluator import SmoothingEvaluator
 from tests.fixtures.networks import linear

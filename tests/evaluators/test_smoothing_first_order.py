@@ -20,7 +20,9 @@ from evaluators.noises import distributions
 from evaluators.noises.distribution import Probabilities
 from evaluators.probabilistic.first_order import FirstOrder, FirstOrderSmoothing
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from evaluators.smoothing import gradient as gradient_module
 from evaluators.smoothing.balls import RESOLUTION

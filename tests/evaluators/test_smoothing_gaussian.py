@@ -18,7 +18,9 @@ from evaluators.noises.distribution import Probabilities
 from evaluators.noises.gaussian import GaussianNoise
 from evaluators.probabilistic import smoothing_gaussian
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from evaluators.smoothing.balls import RESOLUTION, inscribed
 from evaluators.smoothing.neyman_pearson import NeymanPearson

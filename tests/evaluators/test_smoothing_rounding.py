@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evaluators.noises import distributions
 from evaluators.noises.distribution import Distribution, Probabilities, Shift
 from evaluators.probabilistic.renyi import least_divergence
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from evaluators.smoothing.balls import RESOLUTION
 from evaluators.smoothing.neyman_pearson import NeymanPearson, complement
 from evaluators.smoothing.radius import needed

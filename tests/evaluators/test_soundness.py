@@ -12,7 +12,8 @@ from evaluators.cascade import Cascade, default_stages
 from evaluators.catalogue import catalogue
 from evaluators.evaluator import PREDICTION, Evaluator
 from evaluators.network.network import Network
-from evaluators.question.problem import Ball, Problem
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers, least_margins, points_of
 

@@ -13,7 +13,8 @@ from evaluators.network.affine import Gather
 from evaluators.network.network import Input, Network, Node
 from evaluators.network.specification import Disjunct, Row, specified
 from evaluators.numerics.errors import UnsupportedSpecificationError
-from evaluators.question.problem import Box, Problem
+from evaluators.question.problem import Problem
+from evaluators.question.region import Box
 from evaluators.question.verdict import Status
 from tests.fixtures.exact import run
 from tests.fixtures.networks import linear

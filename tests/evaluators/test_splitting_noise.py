@@ -24,7 +24,9 @@ from evaluators.deterministic.splitting_noise import (
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.noises.splitting import LEVELS, distance_to_grid, noisy_inputs, offsets, on_grid
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from tests.fixtures.networks import Graph, linear, two_convolutions
 

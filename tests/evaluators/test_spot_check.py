@@ -13,7 +13,9 @@ from evaluators.deterministic.ibp import IBP
 from evaluators.network.network import Network
 from evaluators.onnx.reader import import_onnx
 from evaluators.onnx.writer import export_onnx
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from evaluators.spot_check import _points, disagreement
 from tests.fixtures.tiny import FAMILIES

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from evaluators.numerics.deadline import Deadline
-from evaluators.question.problem import Ball, Norm
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball
 from evaluators.unrolled.around import Around
 from evaluators.unrolled.ascent import Rates, ascend
 from evaluators.unrolled.proof import prove

@@ -21,7 +21,9 @@ from evaluators.onnx.reader import import_onnx
 from evaluators.onnx.writer import export_onnx
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.propagation.intervals import Interval
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.training.gaussian import GaussianTraining
 from evaluators.training.ibp import IBPTraining, worst_logits
 from evaluators.training.standard import Standard

@@ -13,7 +13,8 @@ from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.errors import ContradictionError
-from evaluators.question.problem import Ball, Box, Norm
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball, Box
 from evaluators.unrolled import unrolled as unrolled_module
 from evaluators.unrolled.around import Around
 from evaluators.unrolled.proof import prove

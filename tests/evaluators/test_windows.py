@@ -14,7 +14,9 @@ from evaluators.propagation import linear_bounds
 from evaluators.propagation.linear_bounds import linear_relaxation
 from evaluators.propagation.places import places
 from evaluators.propagation.relaxed import Relaxed
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from tests.evaluators.test_intervals import values
 from tests.fixtures.networks import Graph
 

@@ -13,7 +13,7 @@ from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.propagation.intervals import Interval, propagate
 from evaluators.propagation.zonotope import Zonotopes
-from evaluators.question.problem import Box
+from evaluators.question.region import Box
 from evaluators.unrolled.unrolled import Unrolled
 from tests.fixtures.exact import fractions
 from tests.fixtures.networks import Graph

@@ -10,7 +10,7 @@ from mpmath import mpf
 
 from evaluators.noises.distribution import Probabilities
 from evaluators.probabilistic.first_order import FirstOrder
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from leaderboard.recheck.families import FAMILIES, laplace_divergence, radius, tie
 from leaderboard.recheck.gradient import gradient_bound, slab_radius
 from leaderboard.recheck.noises import NOISES, height, inner, reach

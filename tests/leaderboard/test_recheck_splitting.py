@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluators.deterministic.splitting_noise import real_radius
-from evaluators.question.problem import Norm
+from evaluators.question.norm import Norm
 from leaderboard.recheck.claims import RefusedError, UnknownError
 from leaderboard.recheck.splitting import check_splitting
 from leaderboard.settings.setting import exact_text

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from evaluators.evaluator import Evaluator
 from evaluators.network.network import Network
 from evaluators.onnx.writer import export_onnx
-from evaluators.question.problem import Ball, Norm, Problem
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
 from evaluators.question.verdict import Deployment, Status, Verdict
 from leaderboard.common.errors import BugError, InputError
 from leaderboard.datasets.files import sha256_of

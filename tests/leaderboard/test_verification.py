@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from evaluators.evaluator import Evaluator
 from evaluators.network.network import Network
 from evaluators.onnx.runtime import Runtime
-from evaluators.question.problem import Box, Problem
+from evaluators.question.problem import Problem
+from evaluators.question.region import Box
 from evaluators.question.verdict import Status, Verdict
 from leaderboard.common.errors import BugError, InputError
 from leaderboard.vnncomp import verify as verification

@@ -1,0 +1,162 @@
+"""What may be perturbed around an example: a ball of a norm, or a box of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from evaluators.numerics.rounding import down, float_above, up
+from evaluators.question.norm import Norm
+
+
+@dataclass(frozen=True)
+class Ball:
+    """All inputs within `radius` of the example whose every entry lies in [`low`, `high`].
+
+    The radius is exact; a float64 next to it is made only by rounding outward.
+    """
+
+    norm: Norm
+    radius: Fraction
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.radius > 0:
+            raise ValueError(f"A ball's radius must be positive, not {self.radius}.")
+        if not self.low < self.high:
+            raise ValueError(f"A ball needs low < high, not {self.low} and {self.high}.")
+
+    def hull(
+        self, x: Float[Tensor, "batch *shape"]
+    ) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch *shape"]]:
+        """Float64 `(lower, upper)` of the smallest box known to contain the region around `x`."""
+        center = x.double()
+        radius = float_above(self.radius)
+        lower = down(center - radius).clamp(self.low, self.high)
+        upper = up(center + radius).clamp(self.low, self.high)
+        return lower, upper
+
+    def holds_centers(self, x: Float[Tensor, "batch *shape"]) -> Bool[Tensor, " batch"]:
+        """Whether each example is finite and has all its entries in [`low`, `high`]."""
+        return ((x >= self.low) & (x <= self.high)).flatten(1).all(1)
+
+    def select(self, _rows: Sequence[int]) -> "Ball":
+        """The region of some of the examples: the same around each."""
+        return self
+
+    def contains(self, x: Float[Tensor, "*shape"], point: Float[Tensor, "*shape"]) -> bool:
+        """Whether `point` lies in the region around one example `x`, in exact arithmetic."""
+        if not bool(torch.isfinite(point).all()):
+            return False
+        if bool((point < self.low).any()) or bool((point > self.high).any()):
+            return False
+        if x.numel() and self._surely_inside(x.double(), point.double()):
+            return True
+        pairs = zip(point.flatten().tolist(), x.flatten().tolist(), strict=True)
+        distances = [abs(Fraction(a) - Fraction(b)) for a, b in pairs if a != b]
+        return self._within(distances)
+
+    def smallest(
+        self, x: Float[Tensor, "*shape"], point: Float[Tensor, "*shape"], grid: int
+    ) -> int:
+        """The least k > 0 for which the ball of radius·k/grid contains `point`, exactly.
+
+        `grid` if none does up to there: the point is one of this ball's.
+        """
+
+        def holds(k: int) -> bool:
+            return replace(self, radius=self.radius * k / grid).contains(x, point)
+
+        # The exact test is slow: it starts where float64 guesses.
+        distance = self._distance(x.double(), point.double())
+        k = max(1, min(grid, ceil(distance / float(self.radius) * grid)))
+        while k > 1 and holds(k - 1):
+            k -= 1
+        while k < grid and not holds(k):
+            k += 1
+        return k
+
+    def _distance(self, x: Tensor, point: Tensor) -> float:
+        order = {Norm.LINF: float("inf"), Norm.L2: 2.0, Norm.L1: 1.0}[self.norm]
+        return float(torch.linalg.vector_norm((point - x).flatten(), order))
+
+    def _surely_inside(self, x: Tensor, point: Tensor) -> bool:
+        """A float64 test with room to spare, which spares most points the exact one."""
+        distance = self._distance(x, point)
+        return distance * (1 + 1e-9) < float(self.radius) * (1 - 1e-9)
+
+    def _within(self, distances: Sequence[Fraction]) -> bool:
+        if self.norm is Norm.LINF:
+            return all(distance <= self.radius for distance in distances)
+        if self.norm is Norm.L1:
+            return sum(distances, Fraction(0)) <= self.radius
+        return sum((d * d for d in distances), Fraction(0)) <= self.radius * self.radius
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """All inputs between `lower` and `upper`, entry by entry: a box of its own for each example.
+
+    The bounds are float64 and exact as they are written; whoever makes them from numbers that
+    float64 does not hold rounds them to the side that his question allows. To a bounding method a
+    box is its own hull; `radius` is the 0 that every proof about a box has proved.
+
+    Attributes:
+        lower, upper: float64 `[batch, *shape]`.
+    """
+
+    lower: Float[Tensor, "batch *shape"]
+    upper: Float[Tensor, "batch *shape"]
+    norm: ClassVar[Norm] = Norm.LINF
+    radius: ClassVar[Fraction] = Fraction(0)
+
+    def __post_init__(self) -> None:
+        if self.lower.dtype is not torch.float64 or self.upper.dtype is not torch.float64:
+            raise ValueError("A box's bounds must be float64.")
+        if self.lower.shape != self.upper.shape:
+            raise ValueError(
+                f"A box's bounds have shapes {tuple(self.lower.shape)}"
+                f" and {tuple(self.upper.shape)}."
+            )
+        finite = bool((torch.isfinite(self.lower) & torch.isfinite(self.upper)).all())
+        if not finite or bool((self.lower > self.upper).any()):
+            raise ValueError("A box needs finite bounds with lower <= upper in every entry.")
+
+    def hull(
+        self, x: Float[Tensor, "batch *shape"]
+    ) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch *shape"]]:
+        """Float64 `(lower, upper)`: the box itself, where `x` is."""
+        return self.lower.to(x.device), self.upper.to(x.device)
+
+    def holds_centers(self, x: Float[Tensor, "batch *shape"]) -> Bool[Tensor, " batch"]:
+        """Whether each example lies in its box."""
+        lower, upper = self.hull(x)
+        center = x.double()
+        return ((center >= lower) & (center <= upper)).flatten(1).all(1)
+
+    def select(self, rows: Sequence[int]) -> "Box":
+        """The boxes of some of the examples, in the order given."""
+        index = torch.as_tensor(list(rows), dtype=torch.long, device=self.lower.device)
+        return Box(self.lower[index], self.upper[index])
+
+    def contains(self, _x: Float[Tensor, "*shape"], point: Float[Tensor, "*shape"]) -> bool:
+        """Whether `point` lies in the only box of a selection, exactly.
+
+        Raises:
+            ValueError: the region holds several boxes; `select` the example's own.
+        """
+        if len(self.lower) != 1:
+            raise ValueError(f"{len(self.lower)} boxes were asked about one point.")
+        lower, upper = self.hull(point[None])
+        value = point[None].double()
+        return bool(((value >= lower) & (value <= upper)).all())
+
+
+Region = Ball | Box
+"""What may be perturbed around the examples of a batch."""
