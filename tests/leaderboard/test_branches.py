@@ -105,7 +105,7 @@ def attributes(repo: Repository, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("smuggle", "told"),
     [
-        (other_file, "leaderboard/evaluation/shard.py"),
+        (other_file, "leaderboard/run.py"),
         (results, "site/data/results"),
         (workflow, ".github/workflows/check.yml"),
         (second_submission, "one submission at a time"),

@@ -84,10 +84,10 @@ def test_files_are_limited_in_size(tmp_path: Path) -> None:
 def confined(command: str, writable: Path) -> subprocess.CompletedProcess[str]:
     """A confined process whose command line does something else."""
     code = (
-        "from leaderboard import __main__, sandbox\n"
+        "from leaderboard import __main__, confined\n"
         f"def command(_):\n    {command}\n"
         "__main__._run = command\n"
-        "sandbox.main(['1000', '60', '10', '100'])"
+        "confined.main(['1000', '60', '10', '100'])"
     )
     return inside(code, writable)
 
