@@ -28,7 +28,7 @@ from leaderboard.settings import setting
 from leaderboard.website.charts import Chart
 from tests.evaluators.test_soundness import SLACK, cases
 from tests.fixtures.board import MNIST, REST, board, rows, tally
-from tests.fixtures.guides import PAGES, blocks, commands, titled
+from tests.fixtures.guides import CHECKOUT, PAGES, blocks, commands, pages, titled
 
 Loader = Callable[[str], ModuleType]
 
@@ -208,6 +208,32 @@ def test_every_column_of_the_literature_is_explained() -> None:
     first = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     explained = set(re.findall("`([a-z_]+)`", " ".join(first)))
     assert explained == set(header)
+
+
+NAMED = re.compile(r"`((?:evaluators|leaderboard|tests|site)/[^`\s]*)`")
+"""A path in backticks; those of fenced blocks are none that exist."""
+
+NOT_YET = {"site/data/decisions.toml"}
+"""Files that a maintainer makes on the first occasion."""
+
+
+def paths_named(page: Path) -> set[str]:
+    """The paths of this project that a page names, without those that stand for something."""
+    text = page.read_text(encoding="utf-8")
+    return {path for path in NAMED.findall(text) if not re.search("[<*…]|ID/SLUG", path)} - NOT_YET
+
+
+def test_every_path_that_a_page_names_exists() -> None:
+    texts = [*pages(), *(CHECKOUT / name for name in ("PERFORMANCE.md", ".github/SECURITY.md"))]
+    named = {page.name: paths_named(page) for page in texts}
+    assert sum(map(len, named.values())) > 25
+    missing = [
+        f"{page}: {path}"
+        for page, paths in named.items()
+        for path in sorted(paths)
+        if not (CHECKOUT / path).exists()
+    ]
+    assert missing == []
 
 
 def test_every_kind_of_addition_has_its_page() -> None:
