@@ -1,4 +1,4 @@
-"""Derandomised smoothing with splitting noise, exact, for ℓ1.
+"""Derandomized smoothing with splitting noise, exact, for ℓ1.
 
 Levine and Feizi 2021 (arXiv 2103.10834).
 
@@ -55,7 +55,7 @@ from evaluators.smoothing.balls import RESOLUTION
 class SplittingNoise(Evaluator):
     """Counts the votes of all splits."""
 
-    title: ClassVar[str] = "Derandomised smoothing, splitting noise"
+    title: ClassVar[str] = "Derandomized smoothing, splitting noise"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[SmoothedNetwork]] = SmoothedNetwork
     only: ClassVar[str] = "splitting"

@@ -1,4 +1,4 @@
-"""Randomised smoothing with exponential noise of balls (Yang et al. 2020, arXiv 2002.08118,
+"""Randomized smoothing with exponential noise of balls (Yang et al. 2020, arXiv 2002.08118,
 section 5): density proportional to exp(-‖z‖₂/λ), radii in ℓ2.
 
 With a(q) the slope where an event of probability q is cut (`noises/exponential_l2.py`), the answer
@@ -22,9 +22,9 @@ from evaluators.smoothing.evaluator import SmoothingEvaluator
 
 @dataclass(frozen=True)
 class SmoothingExponentialL2(SmoothingEvaluator):
-    """Randomised smoothing with exponential noise of balls."""
+    """Randomized smoothing with exponential noise of balls."""
 
-    title: ClassVar[str] = "Randomised smoothing, exponential noise of balls"
+    title: ClassVar[str] = "Randomized smoothing, exponential noise in ℓ2"
     version: ClassVar[str] = "1"
     certificate: ClassVar[LevelSet] = LevelSet()
     only: ClassVar[str | None] = ExponentialL2Noise.name

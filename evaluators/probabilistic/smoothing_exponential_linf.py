@@ -1,4 +1,4 @@
-"""Randomised smoothing with exponential noise of cubes (Yang et al. 2020, arXiv 2002.08118,
+"""Randomized smoothing with exponential noise of cubes (Yang et al. 2020, arXiv 2002.08118,
 section 5): density proportional to exp(-‖z‖∞/λ), radii in ℓ∞ and in ℓ1.
 
 By the growth rates Φ of `noises/exponential_linf.py` the answer cannot change
@@ -26,9 +26,9 @@ from evaluators.smoothing.evaluator import SmoothingEvaluator
 
 @dataclass(frozen=True)
 class SmoothingExponentialLinf(SmoothingEvaluator):
-    """Randomised smoothing with exponential noise of cubes."""
+    """Randomized smoothing with exponential noise of cubes."""
 
-    title: ClassVar[str] = "Randomised smoothing, exponential noise of cubes"
+    title: ClassVar[str] = "Randomized smoothing, exponential noise in ℓ∞"
     version: ClassVar[str] = "1"
     certificate: ClassVar[LevelSet] = LevelSet()
     only: ClassVar[str | None] = ExponentialLinfNoise.name

@@ -1,4 +1,4 @@
-"""Randomised smoothing with Gaussian noise (Cohen, Rosenfeld and Kolter 2019, arXiv 1902.02918).
+"""Randomized smoothing with Gaussian noise (Cohen, Rosenfeld and Kolter 2019, arXiv 1902.02918).
 
 The smoothed network g answers with the class that the base f gives most often to x + z,
 z ~ N(0, σ²I). If the top class has probability at least p_A under the noise and every other at most
@@ -31,9 +31,9 @@ from evaluators.smoothing.neyman_pearson import NeymanPearson
 
 @dataclass(frozen=True)
 class SmoothingGaussian(SmoothingEvaluator):
-    """Randomised smoothing with Gaussian noise."""
+    """Randomized smoothing with Gaussian noise."""
 
-    title: ClassVar[str] = "Randomised smoothing, Gaussian noise"
+    title: ClassVar[str] = "Randomized smoothing, Gaussian noise"
     version: ClassVar[str] = "2"
     certificate: ClassVar[NeymanPearson] = NeymanPearson()
     only: ClassVar[str | None] = GaussianNoise.name

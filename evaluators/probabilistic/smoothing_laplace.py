@@ -1,4 +1,4 @@
-"""Randomised smoothing with Laplace noise (Teng, Lee and Yuan 2020; Yang et al. 2020,
+"""Randomized smoothing with Laplace noise (Teng, Lee and Yuan 2020; Yang et al. 2020,
 arXiv 2002.08118, table 1): entries of density exp(-|z|/b) / (2b), radii in ℓ1.
 
 If the top class has probability at least p > 1/2 under the noise, the smoothed network's answer
@@ -26,9 +26,9 @@ from evaluators.smoothing.neyman_pearson import NeymanPearson
 
 @dataclass(frozen=True)
 class SmoothingLaplace(SmoothingEvaluator):
-    """Randomised smoothing with Laplace noise."""
+    """Randomized smoothing with Laplace noise."""
 
-    title: ClassVar[str] = "Randomised smoothing, Laplace noise"
+    title: ClassVar[str] = "Randomized smoothing, Laplace noise"
     version: ClassVar[str] = "1"
     certificate: ClassVar[NeymanPearson] = NeymanPearson()
     only: ClassVar[str | None] = LaplaceNoise.name

@@ -1,4 +1,4 @@
-"""Randomised smoothing with uniform noise in a cube (Yang et al. 2020, arXiv 2002.08118, table 1;
+"""Randomized smoothing with uniform noise in a cube (Yang et al. 2020, arXiv 2002.08118, table 1;
 Lee et al. 2019, arXiv 1906.04948): entries uniform in [-λ, λ], radii in ℓ1.
 
 If the top class has probability at least p under the noise, the smoothed network's answer cannot
@@ -25,9 +25,9 @@ from evaluators.smoothing.neyman_pearson import NeymanPearson
 
 @dataclass(frozen=True)
 class SmoothingUniform(SmoothingEvaluator):
-    """Randomised smoothing with uniform noise in a cube."""
+    """Randomized smoothing with uniform noise in a cube."""
 
-    title: ClassVar[str] = "Randomised smoothing, uniform noise"
+    title: ClassVar[str] = "Randomized smoothing, uniform noise"
     version: ClassVar[str] = "1"
     certificate: ClassVar[NeymanPearson] = NeymanPearson()
     only: ClassVar[str | None] = UniformNoise.name

@@ -1,4 +1,4 @@
-"""Randomised smoothing with uniform noise in a Euclidean ball (Yang et al. 2020, arXiv 2002.08118,
+"""Randomized smoothing with uniform noise in a Euclidean ball (Yang et al. 2020, arXiv 2002.08118,
 table 1): z uniform in {‖z‖₂ <= λ}, radii in ℓ2.
 
 No event's probability changes by more than V(t), the part of the ball that a shift of length t
@@ -24,9 +24,9 @@ from evaluators.smoothing.neyman_pearson import NeymanPearson
 
 @dataclass(frozen=True)
 class SmoothingUniformBall(SmoothingEvaluator):
-    """Randomised smoothing with uniform noise in a Euclidean ball."""
+    """Randomized smoothing with uniform noise in a Euclidean ball."""
 
-    title: ClassVar[str] = "Randomised smoothing, uniform noise in a ball"
+    title: ClassVar[str] = "Randomized smoothing, uniform noise in a ball"
     version: ClassVar[str] = "1"
     certificate: ClassVar[NeymanPearson] = NeymanPearson()
     only: ClassVar[str | None] = UniformBallNoise.name

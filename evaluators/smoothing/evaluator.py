@@ -40,7 +40,7 @@ SHARING = ("shared", "own")
 
 @dataclass(frozen=True)
 class SmoothingEvaluator(Evaluator):
-    """Randomised smoothing with any noise, certificate and procedure.
+    """Randomized smoothing with any noise, certificate and procedure.
 
     Attributes:
         n0: samples that select the class.
