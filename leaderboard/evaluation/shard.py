@@ -21,10 +21,10 @@ import torch
 
 import evaluators
 from evaluators.cascade import Cascade, default_stages
-from evaluators.catalogue import catalogue
 from evaluators.deterministic.crown_ibp import CrownIBP
 from evaluators.evaluator import PREDICTION as PREDICTION
 from evaluators.evaluator import Evaluator, clean_margins
+from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.numerics.errors import ContradictionError
