@@ -5,7 +5,6 @@ or a bug in certboard, nothing written; 4 the time given (--minutes) is over, wh
 kept; 130 interrupted, what was finished is kept.
 """
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -13,19 +12,6 @@ from collections.abc import Sequence
 from leaderboard.common.errors import BugError, InputError, TimeUpError
 
 INPUT_PROBLEM, WRONG_USAGE, BUG, TIME_UP, INTERRUPTED = 1, 2, 3, 4, 130
-
-COMMANDS = (
-    "running",
-    "evaluating",
-    "verifying",
-    "rechecking",
-    "building",
-    "looking",
-    "inspecting",
-    "submitting",
-    "intake",
-)
-"""The modules of `leaderboard.commands`, each adding commands to the application."""
 
 
 # Read when PyTorch is imported. Threads that spin while they wait for each other make small
@@ -79,14 +65,14 @@ def _needs_memory(error: Exception) -> bool:
 def _run(arguments: Sequence[str]) -> int:
     from typer.exceptions import Abort, TyperException
 
-    from leaderboard.commands import app
+    from leaderboard.commands import application
     from leaderboard.common.memory import keep_freed_memory
 
     keep_freed_memory()
-    for name in COMMANDS:
-        importlib.import_module(f"leaderboard.commands.{name}")
     try:
-        code = app(args=list(arguments), prog_name="certboard", standalone_mode=False)
+        code = application(arguments)(
+            args=list(arguments), prog_name="certboard", standalone_mode=False
+        )
         sys.stdout.flush()
     except Abort:
         raise KeyboardInterrupt from None

@@ -5,7 +5,7 @@ cannot be read, with a sentence that names them; the rest of the board is made w
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,11 +22,12 @@ from leaderboard.field.literature import load_literature
 from leaderboard.field.taxonomy import load_taxonomy
 from leaderboard.settings.setting import load_settings
 from leaderboard.submissions.catalogue import Catalogue, read_catalogue
+from leaderboard.submissions.manifest import Submission
 
 if TYPE_CHECKING:
     from leaderboard.results.store import Results
 
-Read = TypeVar("Read")
+FromFile = TypeVar("FromFile")
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,38 @@ def load_board(project: Project) -> Board:
     return read_sources(project).board()
 
 
+def board_of(
+    project: Project, submissions: Mapping[str, Submission], checks: dict[str, Checks]
+) -> Board:
+    """The board with nothing but some submissions and their results; what is broken is left out."""
+    paths = [path for slug in submissions for path in results_of(project, slug)]
+    decided = read_decisions(project)
+    catalogue = Catalogue(submissions, ())
+    results = list(_each(paths, _read_result, []))
+    return Sources(project, catalogue, results, (), checks, decided, ()).board()
+
+
+def results_of(project: Project, slug: str) -> list[Path]:
+    """The stored results of a submission by the settings' own protocols."""
+    return sorted(project.results.glob(f"*/{slug}.parquet"))
+
+
+def read_fingerprints(project: Project) -> dict[str, Checks]:
+    """What is kept of every network; not what is broken."""
+    return dict(_each(sorted(project.checks.glob("*.json")), _read_checks, []))
+
+
+def check_stored(project: Project) -> list[str]:
+    """What a build of the website would leave out, and why, a sentence each.
+
+    Manifests, results, fingerprints, and the maintainers' decisions about flags and rows.
+    """
+    try:
+        return read_sources(project).problems()
+    except InputError as error:
+        return list(error.problems)
+
+
 def problems_of(project: Project, slug: str) -> list[str]:
     """What is wrong with the stored results and fingerprints of one submission."""
     from leaderboard.results.store import stored_paths
@@ -105,8 +138,8 @@ def problems_of(project: Project, slug: str) -> list[str]:
 
 
 def _each(
-    paths: Collection[Path] | Iterator[Path], reader: Callable[[Path], Read], broken: list[str]
-) -> Iterator[Read]:
+    paths: Collection[Path] | Iterator[Path], reader: Callable[[Path], FromFile], broken: list[str]
+) -> Iterator[FromFile]:
     """What is read from each path; of those that cannot be read, the sentences go to `broken`."""
     for path in paths:
         try:

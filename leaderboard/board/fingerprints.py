@@ -113,16 +113,33 @@ def twins(checks: Mapping[str, Checks]) -> Iterator[tuple[str, Twin]]:
         one, pairs = checks[slug], compared[slug]
         keys = list(_keys(one))
         others = {seen[key] for key in keys if key in seen} | (pairs.keys() & before.keys())
-        found = [
-            _twin(one, other, checks[other], pairs.get(other))
-            for other in sorted(others, key=before.__getitem__)
-        ]
-        same = [twin for twin in found if twin.answers or twin.shared >= SAME_UNITS]
-        if same:
+        if same := _same(
+            one, {other: checks[other] for other in sorted(others, key=before.__getitem__)}, pairs
+        ):
             yield slug, max(same, key=lambda twin: (twin.answers, twin.shared))
         before[slug] = len(before)
         for key in keys:
             seen.setdefault(key, slug)
+
+
+def like(slug: str, checks: Mapping[str, Checks]) -> list[str]:
+    """The networks that are the same as one, whether seen before or after it."""
+    if slug not in checks:
+        return []
+    one, pairs = checks[slug], _compared(checks)[slug]
+    keys = set(_keys(one))
+    others = {
+        other: found
+        for other, found in checks.items()
+        if other != slug and (other in pairs or not keys.isdisjoint(_keys(found)))
+    }
+    return [twin.other for twin in _same(one, others, pairs)]
+
+
+def _same(one: Checks, others: Mapping[str, Checks], pairs: Mapping[str, Compared]) -> list[Twin]:
+    """Those of the others that are the same network."""
+    found = [_twin(one, slug, other, pairs.get(slug)) for slug, other in others.items()]
+    return [twin for twin in found if twin.answers or twin.shared >= SAME_UNITS]
 
 
 def _compared(checks: Mapping[str, Checks]) -> dict[str, dict[str, Compared]]:

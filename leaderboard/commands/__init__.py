@@ -1,12 +1,41 @@
-"""The commands, grouped by what they do; importing a module adds its commands to `app`."""
+"""The commands: one module a verb, named after it, with a function or a group called `command`.
+
+A command parses what was typed, calls a room, and prints. Only the module of the verb that was
+typed is imported; the help needs them all, and they import no room at their top.
+"""
+
+import pkgutil
+from collections.abc import Sequence
+from importlib import import_module
 
 import typer
 
-app = typer.Typer(
-    name="certboard",
-    help="A leaderboard of certified robustness that trusts no reported number.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+
+def verbs() -> list[str]:
+    """The verbs, in alphabetical order: the modules of this folder but those with an underscore."""
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def application(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The command line, with the verb that the arguments begin with; else with every verb."""
+    made = typer.Typer(
+        name="certboard",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    made.callback()(_certboard)
+    known = verbs()
+    for verb in arguments[:1] if arguments and arguments[0] in known else known:
+        command = import_module(f"{__name__}.{verb}").command
+        if isinstance(command, typer.Typer):
+            made.add_typer(command, name=verb)
+        else:
+            made.command(name=verb)(command)
+    return made
+
+
+def _certboard() -> None:
+    """A leaderboard of certified robustness that trusts no reported number."""

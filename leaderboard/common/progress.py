@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 console = Console(stderr=True)
 """Everything that is not the command's result goes here."""
@@ -86,7 +88,7 @@ class RunProgress:
         fields: dict[str, Any] = {"total": total, **self._counts}
         self._task = self._progress.add_task("", **fields)
 
-    def advance(self, rows: pd.DataFrame, resumed: bool) -> None:
+    def advance(self, rows: "pd.DataFrame", resumed: bool) -> None:
         """Count a shard; one that was already there says nothing about the time left."""
         assert self._task is not None
         for status, count in rows["status"].value_counts().items():

@@ -14,20 +14,21 @@ import pandas as pd
 from leaderboard.common.errors import BugError, InputError, TimeUpError, WithdrawnError
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset, load_split
-from leaderboard.datasets.files import sha256_of
 from leaderboard.datasets.split import Split, present
 from leaderboard.evaluation.evidence import beside, join
+from leaderboard.evaluation.forecast import cut
+from leaderboard.evaluation.networks import network_of
 from leaderboard.evaluation.parts import folder_of
 from leaderboard.evaluation.provenance import describe
-from leaderboard.evaluation.shard import code_digest, cut, fingerprint
+from leaderboard.evaluation.shard import code_digest, fingerprint
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.results.store import COLUMNS, Results, read, read_provenance, results_path, write
-from leaderboard.settings.question import Question, Shard, combined_sha256
+from leaderboard.settings.question import Question, Shard
 from leaderboard.settings.setting import Setting, SmoothingProtocol
-from leaderboard.submissions.manifest import Submission, model_path
+from leaderboard.submissions.manifest import Submission
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """An evaluation that is to be made.
 
@@ -120,7 +121,7 @@ def span_of(part: Path, examples: list[int]) -> list[int]:
     return [example for example in examples if first <= example <= last]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What the command line may ask of an evaluation besides submission and setting."""
 
@@ -159,16 +160,16 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
         _refuse_fewer(before, question, len(examples))
         before = None
     return Plan(
-        submission.slug,
-        setting,
-        question,
-        target,
-        parts,
-        digest,
-        examples,
-        selection,
-        whole,
-        None if parts.exists() else before,
+        submission=submission.slug,
+        setting=setting,
+        question=question,
+        target=target,
+        parts=parts,
+        fingerprint=digest,
+        examples=examples,
+        selection=selection,
+        whole=whole,
+        stored=None if parts.exists() else before,
     )
 
 
@@ -221,9 +222,7 @@ def make_question(
     Raises:
         InputError: its model cannot be had, or it does not compete there.
     """
-    path = model_path(project, submission)
-    parts = submission.parts(project) if submission.composed else ()
-    rule = submission.ensemble.rule if submission.ensemble else ""
+    parts = submission.parts(project)
     smoothing, protocol = submission.smoothing, setting.smoothing
     if smoothing is not None and protocol is None:
         raise InputError(
@@ -239,11 +238,11 @@ def make_question(
         options=_options(protocol, request),
         distribution=smoothing.distribution if smoothing else None,
         sigma=smoothing.scale if smoothing else None,
-        model=path,
-        model_sha256=combined_sha256(parts, rule) if parts else sha256_of(path),
+        model=parts.main,
+        model_sha256=parts.sha256,
         device=request.device,
-        parts=parts,
-        rule=rule,
+        parts=parts.several,
+        rule=parts.rule,
     )
 
 
@@ -283,8 +282,14 @@ def execute(
     for rows in plan.finished():
         found.append(rows)
         progress(rows, True)
+    network_of(plan.question)  # or why it cannot be used, before processes are started
     provenance = describe(
-        plan.question, plan.submission, plan.setting.id, plan.selection, plan.fingerprint, workers
+        plan.question,
+        submission=plan.submission,
+        setting=plan.setting.id,
+        selection=plan.selection,
+        fingerprint=plan.fingerprint,
+        workers=workers,
     )
     missing = plan.missing({example for rows in found for example in rows["example"]})
     try:

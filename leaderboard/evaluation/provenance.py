@@ -10,14 +10,15 @@ import torch
 
 from leaderboard.common.devices import devices_of
 from leaderboard.datasets.catalogue import find_dataset, load_split
-from leaderboard.evaluation.networks import network_of, parameters_of
-from leaderboard.evaluation.shard import make_evaluator
+from leaderboard.evaluation.evaluator import evaluator_of
+from leaderboard.evaluation.networks import parameters_of
 from leaderboard.results.store import Provenance
 from leaderboard.settings.question import Question
 
 
 def describe(
     question: Question,
+    *,
     submission: str,
     setting: str,
     selection: str,
@@ -26,7 +27,7 @@ def describe(
 ) -> Provenance:
     """The provenance of rows that answer `question`, measured now, here."""
     split = load_split(question.dataset)
-    evaluator = make_evaluator(question, network_of(question))
+    evaluator = evaluator_of(question)
     options = {**evaluator.options(), "seconds": question.seconds, "workers": workers}
     return Provenance(
         submission=submission,

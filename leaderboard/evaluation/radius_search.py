@@ -20,15 +20,10 @@ import pandas as pd
 
 from leaderboard.common.errors import BugError
 from leaderboard.common.progress import RunProgress
+from leaderboard.evaluation.evaluator import phases, uses_time
+from leaderboard.evaluation.forecast import cut
 from leaderboard.evaluation.radius_bracket import GRID, Bracket
-from leaderboard.evaluation.shard import (
-    PREDICTION,
-    cut,
-    margins_at,
-    phases,
-    smallest_ball,
-    uses_time,
-)
+from leaderboard.evaluation.shard import PREDICTION, margins_at, smallest_ball
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.settings.question import Question, Shard
 from leaderboard.settings.setting import exact_text

@@ -3,11 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from leaderboard.board.fingerprints import CLOSEST, Checks, closest, read_checks
+from leaderboard.board.fingerprints import (
+    CLOSEST,
+    VERSION,
+    Checks,
+    closest,
+    read_checks,
+    store_checks,
+)
 from leaderboard.common.errors import InputError
 from leaderboard.common.progress import tell
 from leaderboard.common.project import Project
-from leaderboard.evaluation.inspection import compare
+from leaderboard.evaluation.inspection import compare, inspect
 from leaderboard.evaluation.plan import Request, make_question
 from leaderboard.settings.question import Question
 from leaderboard.settings.setting import load_settings
@@ -49,3 +56,42 @@ def _others(project: Project, slug: str) -> Iterator[tuple[str, Checks]]:
             yield path.stem, read_checks(path)
         except InputError as error:
             tell(str(error))
+
+
+def recognise(
+    project: Project, submission: Submission, *, compare: bool = True, again: bool = False
+) -> None:
+    """Keep what recognises a network, unless that of this very model is kept already.
+
+    Args:
+        project: where it is kept.
+        submission: whose network it is.
+        compare: whether it is run beside those that are most like it, if it never was.
+        again: to compare it even if it was before.
+
+    Raises:
+        InputError: its model cannot be used, or the result cannot be written.
+    """
+    kept = _kept(project, submission)
+    if kept is not None and _is_current(kept) and not again and (kept.compared or not compare):
+        return
+    question = question_about(project, submission)
+    if question is None:
+        return
+    if kept is None or not _is_current(kept):
+        kept = inspect(question, None if kept is None else kept.first_seen)
+    if compare:
+        kept = compared(project, submission, question, kept)
+    store_checks(project, submission.slug, kept)
+
+
+def _is_current(kept: Checks) -> bool:
+    """Whether it is what would be worked out today."""
+    return kept.version == VERSION and kept.lookup is not None
+
+
+def _kept(project: Project, submission: Submission) -> Checks | None:
+    """What is kept of this very model."""
+    path = project.checks / f"{submission.slug}.json"
+    kept = read_checks(path) if path.exists() else None
+    return kept if kept is not None and kept.model_sha256 == submission.model_hash else None

@@ -8,14 +8,14 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, get_args
 
+from evaluators.catalogue import catalogue
 from evaluators.evaluator import Evaluator
-from evaluators.listing import catalogue
 from evaluators.network.ensemble import Combination, SmoothedNetwork
 from evaluators.noises import distributions
 from evaluators.question.norm import Norm
 from evaluators.smoothing.evaluator import PROCEDURES, SmoothingEvaluator
 from leaderboard.common.errors import InputError, unknown_name
-from leaderboard.settings.question import Question
+from leaderboard.settings.question import Options
 
 
 @cache
@@ -49,14 +49,20 @@ def procedures() -> list[str]:
     return list(PROCEDURES)
 
 
-def make_smoothing(question: Question) -> Evaluator:
-    """The evaluator of a question about a smoothed model.
+def make_smoothing(name: str | None, *, noise: str, norm: str, options: Options) -> Evaluator:
+    """The evaluator of a smoothed model.
+
+    Args:
+        name: of the catalogue; None for the noise's own.
+        noise: the distribution's name.
+        norm: of the ball.
+        options: those that the evaluator does not have are left out, for an exact one has no
+            samples to count.
 
     Raises:
         InputError: there is none of this name, or it has no certificate for this noise and norm,
             or no such procedure, or one that does not give what this evaluator needs.
     """
-    noise, norm = str(question.distribution), question.norm
     if noise not in noises():
         raise unknown_name("noise", noise, noises())
     if norm not in noises()[noise]:
@@ -64,42 +70,40 @@ def make_smoothing(question: Question) -> Evaluator:
             f"No certificate is known for {noise} noise in {norm}; its norms are"
             f" {', '.join(noises()[noise])}."
         )
-    kind = _kind(question, noise, norm)
-    options = _options(kind, question)
-    if (procedure := options.get("procedure", "fixed")) not in PROCEDURES:
+    kind = _kind(name, noise, norm)
+    own = {field.name for field in fields(kind)}
+    given: dict[str, Any] = {option: value for option, value in options if option in own}
+    if (procedure := given.get("procedure", "fixed")) not in PROCEDURES:
         raise unknown_name("procedure", str(procedure), PROCEDURES)
     first_order = issubclass(kind, SmoothingEvaluator) and kind.certificate.first_order
     if first_order and not PROCEDURES[str(procedure)].moments:
-        able = " or ".join(f"'{name}'" for name, one in PROCEDURES.items() if one.moments)
+        able = " or ".join(f"'{one}'" for one, it in PROCEDURES.items() if it.moments)
         raise InputError(
             f"The evaluator '{kind.name()}' needs the procedure {able}, not '{procedure}': its"
             " bound of the gradient is about a number of samples that is fixed beforehand."
         )
-    return kind(**options)
+    return kind(**given)
 
 
-def _kind(question: Question, noise: str, norm: str) -> type[Evaluator]:
+def _kind(name: str | None, noise: str, norm: str) -> type[Evaluator]:
     """The class of the evaluator that is named, or is the noise's own."""
     fitting = _fitting(noise, norm)
-    if question.evaluator is None:
+    if name is None:
         own = [kind for kind in fitting.values() if _only(kind) == noise]
         if not own:
             raise InputError(
                 f"No evaluator is made for {noise} noise alone; name one of {', '.join(fitting)}."
             )
         return own[0]
-    if question.evaluator not in catalogue():
-        raise unknown_name("evaluator", question.evaluator, catalogue())
-    if question.evaluator in fitting:
-        return fitting[question.evaluator]
-    kind = catalogue()[question.evaluator]
-    if kind.accepts is not SmoothedNetwork:
+    if name not in catalogue():
+        raise unknown_name("evaluator", name, catalogue())
+    if name in fitting:
+        return fitting[name]
+    if catalogue()[name].accepts is not SmoothedNetwork:
         reason = "needs a plain network (no --sigma)"
     else:
         reason = f"has no certificate for {noise} noise in {norm}"
-    raise InputError(
-        f"The evaluator '{question.evaluator}' {reason}; for this model: {', '.join(fitting)}."
-    )
+    raise InputError(f"The evaluator '{name}' {reason}; for this model: {', '.join(fitting)}.")
 
 
 def _fitting(noise: str, norm: str) -> dict[str, type[Evaluator]]:
@@ -115,15 +119,3 @@ def _fits(kind: type[Evaluator], noise: str, norm: str) -> bool:
     if noise not in distributions():
         return False
     return kind.certificate.supports(distributions()[noise], Norm(norm))
-
-
-def _options(kind: type[Evaluator], question: Question) -> dict[str, Any]:
-    """Those of the options that this evaluator has; an exact one has no samples to count."""
-    known = {field.name for field in fields(kind)}
-    return {name: value for name, value in question.options if name in known}
-
-
-def strange_options(question: Question) -> list[str]:
-    """The options that the evaluator of a question does not have."""
-    known = {field.name for field in fields(make_smoothing(question))}
-    return [name for name, _ in question.options if name not in known]

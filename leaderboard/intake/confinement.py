@@ -19,7 +19,7 @@ from leaderboard.common.progress import tell
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.evaluation import parts
-from leaderboard.intake.acceptance import Arrival, accepted, keep
+from leaderboard.intake.acceptance.accept import Arrival, accepted, keep
 from leaderboard.intake.sandbox import Limits, Outcome, require_walls, run_confined
 from leaderboard.results.store import read, results_path
 from leaderboard.settings.setting import Setting
@@ -39,8 +39,9 @@ def run_all_confined(
     project: Project,
     pairs: list[Pair],
     request: "Request",
+    *,
     workers: str,
-    wanted: str,
+    sandbox: str,
     until: float = inf,
 ) -> list[pd.DataFrame]:
     """Evaluate each submission in a process of its own; what goes wrong is told at the end.
@@ -50,8 +51,8 @@ def run_all_confined(
         TimeUpError: `until`, on the monotonic clock, there was no time for all of them.
         BugError: an evaluator contradicted another on some pair.
     """
-    found = require_walls(wanted)
-    tell(f"each model confined by {found.name}" + _lack(found.missing))
+    walls = require_walls(sandbox)
+    tell(f"each model confined by {walls.name}" + _lack(walls.missing))
     problems: list[str] = []
     bugs: list[str] = []
     tables: dict[int, pd.DataFrame] = {}
@@ -59,7 +60,14 @@ def run_all_confined(
     for slug, group in grouped:
         asked = dict(group)
         try:
-            found_rows = _run(project, [*asked.values()], request, workers, (wanted, until))
+            rows = _run(
+                project,
+                [*asked.values()],
+                request,
+                workers=workers,
+                sandbox=sandbox,
+                until=until,
+            )
         except TimeUpError as error:
             for problem in [*bugs, *problems]:
                 tell(problem)
@@ -69,7 +77,7 @@ def run_all_confined(
         except BugError as error:
             bugs.append(f"{slug}: {error}")
         else:
-            tables |= dict(zip(asked, found_rows, strict=True))
+            tables |= dict(zip(asked, rows, strict=True))
     if bugs:
         raise BugError(" ".join([*bugs, *problems]))
     if problems:
@@ -81,13 +89,13 @@ CHECKING = Limits(megabytes=4_000, seconds=300)
 """For reading a model: far more than the largest needs."""
 
 
-def check_confined(project: Project, slug: str, wanted: str) -> None:
+def check_confined(project: Project, slug: str, sandbox: str) -> None:
     """Check a submission in a process of its own.
 
     Raises:
         InputError: it was refused, or went beyond the limits.
     """
-    require_walls(wanted)
+    require_walls(sandbox)
     # What the submission only gives an address of is fetched here, while there is a network.
     load_submission(project, slug).parts(project)
     staging = project.root / "build" / "sandbox" / slug
@@ -107,11 +115,12 @@ def _run(
     project: Project,
     pairs: list[Pair],
     request: "Request",
+    *,
     workers: str,
-    how: tuple[str, float],
+    sandbox: str,
+    until: float,
 ) -> list[pd.DataFrame]:
-    """The rows of one submission in its settings; `how` is the walls wanted, and until when."""
-    wanted, until = how
+    """The rows of one submission in its settings."""
     if (minutes := (until - monotonic()) / 60) <= 0:
         raise TimeUpError("not begun")
     submission = pairs[0][0]
@@ -137,7 +146,7 @@ def _run(
         parts.replace_with(move.staged, move.target)
     made = [move for move in moves if _content(move.staged) not in (None, move.before)]
     arrivals = [_arrival(project, submission, move, request, started) for move in made]
-    keep(project, submission, arrivals, wanted)
+    keep(project, submission, arrivals, sandbox)
     if outcome.problem and monotonic() > until and any(map(_has_parts, moves)):
         raise TimeUpError(f"the last shard did not end by itself: {outcome.problem}")
     _raise_if_failed(outcome)

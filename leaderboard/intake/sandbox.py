@@ -22,6 +22,8 @@ from pathlib import Path
 
 from leaderboard.common.errors import InputError
 
+OFF, BEST, REQUIRED = "off", "best", "required"
+"""What `--sandbox` may be: no walls, those that there are here, or nothing without all of them."""
 _PROBE_SECONDS = 10
 _KILLED = (signal.SIGKILL, signal.SIGXCPU, signal.SIGXFSZ)
 
@@ -212,9 +214,19 @@ def require_walls(wanted: str) -> Walls:
         InputError: `wanted` is `required`, and this machine has only some of them.
     """
     found = walls()
-    if wanted == "required" and found.missing:
+    if wanted == REQUIRED and found.missing:
         raise InputError(
             f"--sandbox required: this machine has {found.name}, which does not protect"
             f" {', '.join(found.missing)}. Install bubblewrap, or use --sandbox best."
         )
     return found
+
+
+def check_sandbox(choice: str) -> None:
+    """Refuse a word that `--sandbox` does not know.
+
+    Raises:
+        InputError: it is refused.
+    """
+    if choice not in (OFF, BEST, REQUIRED):
+        raise InputError(f"--sandbox is '{choice}'; it must be {OFF}, {BEST}, {REQUIRED}.")

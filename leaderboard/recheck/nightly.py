@@ -11,10 +11,11 @@ from datetime import date
 import pandas as pd
 
 from leaderboard.board.files import read_sources
+from leaderboard.common.errors import BugError, InputError
 from leaderboard.common.progress import tell
 from leaderboard.common.project import Project
+from leaderboard.evaluation.forecast import cut
 from leaderboard.evaluation.plan import Request, make_question
-from leaderboard.evaluation.shard import cut
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.results.store import Results
 from leaderboard.settings.setting import Setting, load_settings
@@ -119,3 +120,26 @@ def _kind(old: str, new: str, note: str) -> str:
     if old == "unknown":
         return "found"
     return "late" if "timeout" in note else "lost"
+
+
+def compare_samples(project: Project, day: date, evaluations: int, examples: int) -> None:
+    """Measure a day's sample again, and print what came of each evaluation.
+
+    Raises:
+        BugError: a stored verdict is contradicted.
+        InputError: one was not found again, though there was time.
+    """
+    differences: list[Difference] = []
+    for drawn in draw(project, day, evaluations, examples):
+        rows = measure_again(project, drawn)
+        found = list(compare(drawn, rows))
+        differences += found
+        same = len(rows) - len(found)
+        print(f"{drawn.submission.slug} · {drawn.setting.id}: {same} of {len(rows)} as stored")
+    for difference in differences:
+        print(difference.sentence)
+    worst = {difference.kind for difference in differences}
+    if "contradiction" in worst:
+        raise BugError("a stored verdict is contradicted: one of the two proofs is wrong")
+    if "lost" in worst:
+        raise InputError("Stored verdicts were not found again, though there was time.")

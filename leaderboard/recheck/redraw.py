@@ -11,17 +11,16 @@ import random
 import secrets
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from leaderboard.common.errors import InputError
-from leaderboard.datasets.files import sha256_of
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.recheck.rows import asked_by, noise_of
 from leaderboard.results.store import Provenance, Results
-from leaderboard.settings.question import Part, Question, Shard, combined_sha256
+from leaderboard.settings.question import Question, Shard
+from leaderboard.submissions.identity import ModelParts
 
 _COMPARED = (
     "label", "prediction", "status", "n0", "n", "count", "runner_up", "sigma", "seed", "radius",
@@ -51,8 +50,7 @@ def new_seed() -> int:
 
 def question_again(
     result: Results,
-    parts: Sequence[Part],
-    rule: str,
+    parts: ModelParts,
     dataset: str | None,
     device: str,
 ) -> Question:
@@ -65,14 +63,11 @@ def question_again(
     asked = asked_by(origin, result.path)
     if dataset not in (None, asked.dataset):
         raise InputError(f"--dataset is '{dataset}', but these rows are about '{asked.dataset}'.")
-    single = len(parts) == 1
-    found = parts[0].sha256 if single else combined_sha256(parts, rule)
-    if found != origin.model_sha256:
+    if parts.sha256 != origin.model_sha256:
         raise InputError(
-            f"{parts[-1].path}: its SHA-256, {found}, is not that of the model that was measured,"
-            f" {origin.model_sha256}."
+            f"{parts.files[-1].path}: its SHA-256, {parts.sha256}, is not that of the model that"
+            f" was measured, {origin.model_sha256}."
         )
-    main = next(part for part in parts if part.role == "member")
     options = {name: origin.options[name] for name in _OPTIONS if name in origin.options}
     return Question(
         dataset=asked.dataset,
@@ -83,25 +78,12 @@ def question_again(
         options=tuple(sorted(options.items())),
         distribution=noise_of(origin),
         sigma=Fraction(str(result.rows["sigma"].dropna().iloc[0])),
-        model=main.path,
-        model_sha256=found,
+        model=parts.main,
+        model_sha256=parts.sha256,
         device=device,
-        parts=() if single else tuple(parts),
-        rule=rule,
+        parts=parts.several,
+        rule=parts.rule,
     )
-
-
-def parts_of_files(model: Path, members: Sequence[Path], denoiser: Path | None) -> list[Part]:
-    """The files of a model that were named on the command line.
-
-    Raises:
-        InputError: one of them is not there.
-    """
-    for path in (model, *members, *([denoiser] if denoiser else [])):
-        if not path.is_file():
-            raise InputError(f"{path}: there is no such file.")
-    before = [Part("denoiser", denoiser, sha256_of(denoiser))] if denoiser else []
-    return [*before, *(Part("member", path, sha256_of(path)) for path in (model, *members))]
 
 
 def redraw(

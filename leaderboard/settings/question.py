@@ -18,6 +18,9 @@ _SHARD_PIXELS = 4_000_000
 
 Role = Literal["denoiser", "member"]
 
+Options = tuple[tuple[str, Any], ...]
+"""An evaluator's options by name, those that differ from its defaults."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -74,7 +77,7 @@ class Question:
     radius: Fraction
     seconds: float
     evaluator: str | None
-    options: tuple[tuple[str, Any], ...]
+    options: Options
     distribution: str | None
     sigma: Fraction | None
     model: Path

@@ -140,7 +140,7 @@ def _problems(found: list[Change]) -> Iterator[str]:
             yield f"The branch has {shown(change.path)}, {problem}."
 
 
-def take(project: Project, commit: str, slug: str) -> Path:
+def take_files(project: Project, commit: str, slug: str) -> Path:
     """Put the files of a submission, as they are in `commit`, into its folder.
 
     Files that are there and not in the commit are removed.

@@ -15,7 +15,7 @@ from leaderboard.common.project import Project
 from leaderboard.common.rules import told
 from leaderboard.common.strict_toml import read_toml, shown
 from leaderboard.submissions.folder import MANIFEST, confusable, folder_problems, slugs
-from leaderboard.submissions.manifest import Submission, read_submission
+from leaderboard.submissions.manifest import Submission, load_submission, read_submission
 from leaderboard.submissions.ownership import owned_together
 
 
@@ -84,6 +84,17 @@ def load_submissions(project: Project) -> dict[str, Submission]:
     for problem in found.problems:
         tell(f"warning: {problem}")
     return dict(found.submissions)
+
+
+def chosen_submissions(project: Project, slugs: Collection[str]) -> dict[str, Submission]:
+    """The submissions that are named, by slug; all that can be read where none is.
+
+    Raises:
+        InputError: one that is named cannot be read.
+    """
+    if not slugs:
+        return load_submissions(project)
+    return {slug: load_submission(project, slug) for slug in slugs}
 
 
 def problems_between(project: Project, submissions: Mapping[str, Submission]) -> list[str]:

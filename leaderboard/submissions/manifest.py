@@ -4,7 +4,7 @@ A submission is data that others wrote. Nothing in it is executed, and what is w
 told all at once, a sentence each.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Self
@@ -17,7 +17,7 @@ from leaderboard.common.rules import RuledError, told
 from leaderboard.common.strict_toml import Entries, Strict, parse, read_toml
 from leaderboard.common.text import Account, Arxiv, Date, Line, Paragraph, Url
 from leaderboard.field.taxonomy import load_taxonomy
-from leaderboard.settings.question import Part, Role, combined_sha256
+from leaderboard.settings.question import Part, Role
 from leaderboard.settings.setting import ExactText, Setting, exact_fraction, load_settings
 from leaderboard.submissions.folder import (
     MANIFEST,
@@ -28,6 +28,7 @@ from leaderboard.submissions.folder import (
     slugs,
     spare_files,
 )
+from leaderboard.submissions.identity import ModelParts
 from leaderboard.submissions.models import (
     MOST_MEMBERS,
     EnsembleTable,
@@ -169,21 +170,19 @@ class Submission(Strict):
     @property
     def model_hash(self) -> str:
         """The hash that rows of the present model carry."""
-        if not self.composed:
-            return self.model.sha256
-        parts = tuple(Part(role, Path(), file.sha256) for role, file in self._parts())
-        return combined_sha256(parts, self.ensemble.rule if self.ensemble else "")
+        return self._made_of(lambda _: Path()).sha256
 
-    def parts(self, project: Project) -> tuple[Part, ...]:
-        """All files of the base classifier in their order, the denoiser first.
+    def parts(self, project: Project) -> ModelParts:
+        """The files of the base classifier, downloaded into the cache where they have an address.
 
         Raises:
             InputError: one cannot be downloaded, or its content is not the announced one.
         """
-        return tuple(
-            Part(role, path_of(project, self.slug, file), file.sha256)
-            for role, file in self._parts()
-        )
+        return self._made_of(lambda file: path_of(project, self.slug, file))
+
+    def _made_of(self, path: Callable[[ModelFile], Path]) -> ModelParts:
+        files = tuple(Part(role, path(file), file.sha256) for role, file in self._parts())
+        return ModelParts(files, self.ensemble.rule if self.ensemble else "")
 
     def _parts(self) -> Iterator[tuple[Role, ModelFile]]:
         if self.denoiser is not None:

@@ -13,7 +13,8 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.lookalikes import skeleton
 from leaderboard.common.project import Project
 from leaderboard.common.strict_toml import shown, toml_of
-from leaderboard.submissions.branches import has_rows, manifests
+from leaderboard.common.text import check_account
+from leaderboard.submissions.branches import changed_submission, has_rows, manifests
 from leaderboard.submissions.folder import MANIFEST
 
 _ALLOW = "A maintainer who knows better can allow it."
@@ -37,6 +38,16 @@ def owned_together(one: Iterable[str], other: Iterable[str]) -> bool:
     """Whether two lists of owners share one, or both are the maintainers' (empty)."""
     first, second = ({name.casefold() for name in names} for names in (one, other))
     return bool(first & second) or not (first or second)
+
+
+def scope_of(project: Project, base: str, head: str, author: str) -> tuple[str, list[str]]:
+    """The one submission that a branch changes, and what of it `author` may not do (see `foreign`).
+
+    Raises:
+        InputError: the branch changes anything else, or `author` is no name of an account.
+    """
+    slug = changed_submission(project, base, head)
+    return slug, foreign(project, base, head, slug, check_account(author))
 
 
 def foreign(project: Project, base: str, head: str, slug: str, author: str) -> list[str]:

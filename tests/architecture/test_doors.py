@@ -22,7 +22,7 @@ DOORS = {
     "pyarrow": {
         "leaderboard/results/store.py",
         "leaderboard/results/export.py",
-        "leaderboard/intake/foreign_file.py",  # within bounds, before anything is unpacked
+        "leaderboard/intake/acceptance/foreign_file.py",  # within bounds, then unpacked
     },
     "confusable_homoglyphs": {"leaderboard/common/lookalikes.py"},
     "jinja2": {"leaderboard/website/build.py"},
@@ -32,14 +32,15 @@ DOORS = {
 
 MAY_ASK_EVALUATORS = {
     "leaderboard/evaluation/shard.py",
+    "leaderboard/evaluation/evaluator.py",  # which evaluator a question asks for
+    "leaderboard/evaluation/forecast.py",  # what it costs
     "leaderboard/evaluation/networks.py",  # reads the files of a model and puts them together
     "leaderboard/evaluation/inspection.py",  # probes a network, for its fingerprints
     "leaderboard/evaluation/smoothing.py",  # which noises, procedures and certificates there are
     "leaderboard/evaluation/train.py",
-    "leaderboard/evaluation/export.py",  # writes a module as the evaluators would read it
     "leaderboard/__main__.py",
     "leaderboard/vnncomp/verify.py",  # asks about the boxes of a property, not about a dataset
-    "leaderboard/intake/acceptance_replay.py",  # runs a model on what rows say of it
+    "leaderboard/intake/acceptance/replay.py",  # runs a model on what rows say of it
     "leaderboard/evaluation/evidence.py",  # certificates are the evaluators' own files
     "leaderboard/recheck/proofs.py",  # asks the checker about rows, and for certificates
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.listing import catalogue
+from evaluators.catalogue import catalogue
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MAX_LINES = 450

@@ -31,7 +31,7 @@ from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from evaluators.unrolled.around import Around
 from evaluators.unrolled.ascent import Rates
-from leaderboard.evaluation.shard import load_split
+from leaderboard.datasets.catalogue import load_split
 from tests.benchmarks.test_bounds_speed import seconds
 from tests.fixtures.checked import recheck
 from tests.fixtures.published import question

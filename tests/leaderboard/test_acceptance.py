@@ -12,7 +12,8 @@ import pytest
 
 from leaderboard.common.errors import InputError
 from leaderboard.evaluation.shard import fingerprint
-from leaderboard.intake import acceptance_known, acceptance_origin
+from leaderboard.intake.acceptance import known as knowing
+from leaderboard.intake.acceptance import origin as checking_origin
 from leaderboard.results.columns import DESCRIBED, PLAIN
 from leaderboard.results.columns import plain as plain_text
 from leaderboard.results.store import Provenance
@@ -178,7 +179,7 @@ def test_incomplete_data_are_accepted_where_they_are_incomplete_in_the_same_way(
     }  # fmt: skip
     path = plain.file(rows, **told)
     assert "has 150 rows" in plain.refused(path)
-    monkeypatch.setattr(acceptance_known, "load_split", lambda _: part)
+    monkeypatch.setattr(knowing, "load_split", lambda _: part)
     assert len(plain.accepted(path).rows) == 150
     assert "150 examples were asked about" in plain.refusal(rows.iloc[1:], **told)
 
@@ -187,7 +188,7 @@ def without_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_: str) -> None:
         raise InputError("There are no data here.")
 
-    monkeypatch.setattr(acceptance_known, "load_split", missing)
+    monkeypatch.setattr(knowing, "load_split", missing)
 
 
 def test_without_the_data_it_is_said_what_was_not_compared(
@@ -286,7 +287,7 @@ def test_a_more_generous_protocol_is_refused(noisy: Made, options: dict[str, Any
 
 
 def test_samples_are_as_many_as_were_asked_for(noisy: Made) -> None:
-    from leaderboard.intake.acceptance import accepted
+    from leaderboard.intake.acceptance.accept import accepted
     from leaderboard.settings.setting import find_setting
     from leaderboard.submissions.manifest import load_submission
 
@@ -378,12 +379,12 @@ def test_every_field_of_the_provenance_was_thought_of() -> None:
     otherwise = {"options", "threads", "fingerprint", "created"}
     by_the_model, by_the_acceptor = {"parameters"}, {"unchecked"}
     assert set(Provenance.model_fields) == (
-        compared | set(acceptance_origin.FORMS) | otherwise | by_the_model | by_the_acceptor
+        compared | set(checking_origin.FORMS) | otherwise | by_the_model | by_the_acceptor
     )
 
 
 def test_every_field_that_follows_from_the_question_is_compared(plain: Made) -> None:
-    compared = acceptance_origin.wanted(plain.known())
+    compared = checking_origin.wanted(plain.known())
     origin = plain.result.provenance
     assert {name: getattr(origin, name) for name in compared} == compared
 

@@ -12,10 +12,12 @@ import pytest
 from leaderboard.board.fingerprints import read_checks
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
-from leaderboard.intake import acceptance, acceptance_again, acceptance_known, confinement
-from leaderboard.intake.acceptance import Arrival, keep
-from leaderboard.intake.acceptance_again import measure_again
-from leaderboard.intake.acceptance_replay import contradictions
+from leaderboard.intake import confinement
+from leaderboard.intake.acceptance import accept, again
+from leaderboard.intake.acceptance.accept import Arrival, keep
+from leaderboard.intake.acceptance.again import measure_again
+from leaderboard.intake.acceptance.known import LEFT
+from leaderboard.intake.acceptance.replay import contradictions
 from leaderboard.intake.sandbox import Limits, Outcome
 from leaderboard.results.store import Results, read, results_path, write
 from leaderboard.settings.setting import find_setting
@@ -188,7 +190,7 @@ def test_what_certboard_made_is_found_again(plain: Made, noisy: Made) -> None:
     right = (noisy.rows["prediction"] == noisy.rows["label"]).fillna(False)
     for one, count in ((plain, int(certified.sum())), (noisy, int(right.sum()))):
         measured = measure_again(one.result, one.known(), 600)
-        assert measured == acceptance_again.Measured(0, [])
+        assert measured == again.Measured(0, [])
         assert measure_again(one.result, one.known(), 0).left == count
 
 
@@ -212,12 +214,10 @@ def test_time_that_runs_out_decides_nothing(plain: Made, monkeypatch: pytest.Mon
         rows = plain.rows[plain.rows["example"].isin(shard.examples)]
         return rows.assign(status="unknown", note="timeout")
 
-    monkeypatch.setattr(acceptance_again, "evaluate", late)
-    monkeypatch.setattr(acceptance_again, "_BATCH", 5)
+    monkeypatch.setattr(again, "evaluate", late)
+    monkeypatch.setattr(again, "_BATCH", 5)
     certified = int((plain.rows["status"] == "certified").sum())
-    assert measure_again(plain.result, plain.known(), 1e-9) == acceptance_again.Measured(
-        certified, []
-    )
+    assert measure_again(plain.result, plain.known(), 1e-9) == again.Measured(certified, [])
 
 
 def artifact(made: Made, rows: pd.DataFrame | None = None, **provenance: Any) -> Path:
@@ -387,10 +387,10 @@ def test_a_process_with_the_model_that_is_stopped_accepts_nothing(
 
     def answering(outcome: Outcome, answer: str) -> None:
         def run(arguments: list[str], limits: Limits, writable: Path) -> Outcome:
-            (writable / acceptance_known.LEFT).write_text(answer)
+            (writable / LEFT).write_text(answer)
             return outcome
 
-        monkeypatch.setattr(acceptance, "run_confined", run)
+        monkeypatch.setattr(accept, "run_confined", run)
         with pytest.raises(InputError):
             keep(plain.project, submission, arrivals, "best", 1)
         assert not stored.exists()

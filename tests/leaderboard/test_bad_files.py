@@ -14,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from leaderboard.common.project import Project
-from leaderboard.evaluation.shard import load_split
+from leaderboard.datasets.catalogue import load_split
 from tests.fixtures.project import MODEL, NOISY, PLAIN, certify, digest, other_network
 from tests.leaderboard.conftest import Certboard
 

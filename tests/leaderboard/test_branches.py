@@ -10,7 +10,7 @@ import pytest
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.submissions import branches
-from leaderboard.submissions.branches import changed_submission, check_commit, take
+from leaderboard.submissions.branches import changed_submission, check_commit, take_files
 from tests.fixtures.project import OWNER, PLAIN, Outcome, linear, submit
 from tests.fixtures.repository import Repository, repository
 from tests.leaderboard.conftest import Certboard
@@ -214,7 +214,7 @@ def test_take_refuses_what_is_not_a_regular_file(
     head = repo.commit()
     repo.git("checkout", "--quiet", "main")
     with pytest.raises(InputError, match="must be a regular file"):
-        take(project, head, "newcomer")
+        take_files(project, head, "newcomer")
     assert not folder.exists()
 
 
@@ -227,7 +227,7 @@ def test_take_refuses_large_files_before_it_reads_them(
     repo.git("checkout", "--quiet", "main")
     monkeypatch.setattr(branches, "LARGEST_MODEL", 100)
     with pytest.raises(InputError, match="at most 100"):
-        take(project, head, "newcomer")
+        take_files(project, head, "newcomer")
 
 
 def test_take_runs_no_filter_of_the_branch(repo: Repository, base: str, project: Project) -> None:
@@ -240,7 +240,7 @@ def test_take_runs_no_filter_of_the_branch(repo: Repository, base: str, project:
     head = repo.commit()
     repo.git("checkout", "--quiet", "main")
     marker.unlink(missing_ok=True)
-    take(project, head, "newcomer")
+    take_files(project, head, "newcomer")
     assert not marker.exists()
 
 
@@ -248,7 +248,7 @@ def test_take_needs_the_submission_to_be_there(
     repo: Repository, base: str, project: Project
 ) -> None:
     with pytest.raises(InputError, match="There is no submissions/other"):
-        take(project, base, "other")
+        take_files(project, base, "other")
 
 
 def crafted(repo: Repository, base: str, entries: list[tuple[str, str]], folder: str) -> str:

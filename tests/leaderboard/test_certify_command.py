@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from evaluators.onnx.writer import export_onnx
-from leaderboard.commands import evaluating
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset
+from leaderboard.evaluation import forecast
 from leaderboard.evaluation.radius_bracket import GRID
 from leaderboard.results.store import read
 from tests.fixtures.project import PLAIN, finish, linear, start
@@ -143,7 +143,7 @@ def test_a_long_run_is_announced_and_a_short_one_is_not(
     options = ("--sigma", "0.25", "--samples", "500", "--examples", "3")
     short = certboard(*asked(model, *options, norm="l2"))
     assert short.err.splitlines()[0] == "model.onnx · l2 0.1"
-    monkeypatch.setattr(evaluating, "LONG", 0.0)
+    monkeypatch.setattr(forecast, "LONG", 0.0)
     plain = certboard(*asked(model, "--examples", "3"))
     assert plain.err.splitlines()[0] == "model.onnx · linf 0.1"
     told = certboard(*asked(model, *options, norm="l2")).err.splitlines()

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.commands.checking import check_board
+from leaderboard.board.own_files import check_board
 from leaderboard.field import literature, taxonomy
 from leaderboard.settings import setting
 from tests.leaderboard.conftest import Certboard
@@ -33,7 +33,7 @@ def change(path: Path, old: str, new: str) -> int:
 
 def test_the_board_s_own_files_have_no_problem(files: dict[str, Path]) -> None:
     assert check_board().problems == []
-    assert len(check_board().told) == 4
+    assert len(check_board().counts) == 4
 
 
 def test_problems_in_every_file_are_told_at_once_with_their_lines(files: dict[str, Path]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evaluators.listing import catalogue
+from evaluators.catalogue import catalogue
 from leaderboard.__main__ import run
 from leaderboard.common.errors import BugError
 from leaderboard.common.progress import RunProgress
@@ -187,7 +187,7 @@ def test_a_reader_that_goes_away_is_no_error(project: Project, unbuffered: str) 
 def test_a_bug_is_told_without_a_traceback_unless_it_is_asked_for(
     certboard: Certboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leaderboard.settings.setting.load_settings", lambda: 1 / 0)
+    monkeypatch.setattr("leaderboard.evaluation.choices.load_settings", lambda: 1 / 0)
     outcome = certboard("list", "settings")
     assert outcome.code == 3
     assert outcome.sentence.startswith("bug (ZeroDivisionError): division by zero. No result was")
@@ -245,7 +245,7 @@ def test_a_contradiction_leaves_nothing_and_exits_with_3(
 def test_a_bug_writes_no_result_and_exits_with_3(
     project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "describe", lambda *_: 1 / 0)
+    monkeypatch.setattr(plan, "describe", lambda *_, **__: 1 / 0)
     outcome = certboard("run", PLAIN, "--setting", LINF)
     assert outcome.code == 3
     assert "certboard: bug (ZeroDivisionError): division by zero. No result was" in outcome.err

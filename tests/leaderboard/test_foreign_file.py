@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leaderboard.common.errors import InputError
-from leaderboard.intake.foreign_file import read_foreign
-from leaderboard.intake.parquet_pages import Page, pages
+from leaderboard.intake.acceptance.foreign_file import read_foreign
+from leaderboard.intake.acceptance.parquet_pages import Page, pages
 from leaderboard.results.store import COLUMNS, SCHEMA
 from tests.fixtures.forged import Made, forge, table_of
 

@@ -14,7 +14,7 @@ from leaderboard.datasets import catalogue
 from leaderboard.datasets.catalogue import find_dataset, load_datasets, load_split
 from leaderboard.datasets.split import ArraySplit, without
 from leaderboard.evaluation.plan import Plan, Request, execute, make_plan
-from leaderboard.intake.acceptance import accepted
+from leaderboard.intake.acceptance.accept import accepted
 from leaderboard.results.store import Results, write
 from leaderboard.settings.setting import Selection, Setting, find_setting
 from leaderboard.submissions.manifest import load_submission

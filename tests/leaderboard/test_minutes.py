@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.commands import running
 from leaderboard.common.project import Project
-from leaderboard.evaluation import workers
+from leaderboard.evaluation import run, workers
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.intake import confinement
@@ -49,7 +48,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Shards of 50 examples that take a minute each."""
     made = Clock(60.0)
-    for module in (workers, running):
+    for module in (workers, run):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=made.monotonic))
     monkeypatch.setattr(workers, "evaluate", made.evaluate)
     monkeypatch.setattr(question, "LARGEST_SHARD", SIZE)
@@ -67,14 +66,14 @@ def test_several_runs_make_what_one_would(
     assert certboard(*COMMAND).code == 0
     whole = read(target)
     target.unlink()
-    for run in (1, 2):
+    for part in (1, 2):
         outcome = certboard(*COMMAND, "--minutes", "4.5")
         assert outcome.code == 4
         assert outcome.err.splitlines()[-1] == (
-            f"certboard: time is up: {PLAIN} · {LINF}: {run * 4 * SIZE} of 449 examples are"
+            f"certboard: time is up: {PLAIN} · {LINF}: {part * 4 * SIZE} of 449 examples are"
             " measured; what was finished is kept, run again to go on."
         )
-        assert len(parts(project)) == 4 * run
+        assert len(parts(project)) == 4 * part
         assert not target.exists()
     assert certboard(*COMMAND, "--minutes", "4.5").code == 0
     assert parts(project) == []

@@ -20,6 +20,7 @@ from leaderboard.evaluation.radius_bracket import GRID
 from leaderboard.evaluation.radius_search import largest_radii
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.settings.question import Question, Shard
+from tests.fixtures.evaluators import let_be_made
 from tests.fixtures.project import bent, question_about
 
 Solve = Callable[[Problem], list[Verdict]]
@@ -57,7 +58,7 @@ def made(monkeypatch: pytest.MonkeyPatch, solve: Solve) -> None:
         def solve(self, problem: Problem) -> list[Verdict]:
             return solve(problem)
 
-    monkeypatch.setattr(run, "catalogue", lambda: {"made": Made})
+    let_be_made(monkeypatch, Made)
 
 
 def search(question: Question, examples: tuple[int, ...] = EXAMPLES) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def test_running_the_command_measures_the_same_rows_again(
 ) -> None:
     setting = LINF if slug == PLAIN else "digits-l2-0.25"
     name = evaluator and ("ibp" if slug == PLAIN else "smoothing-gaussian")
-    request = Request(name, examples=3, seconds=9.0, fresh=True)
+    request = Request(evaluator=name, examples=3, seconds=9.0, fresh=True)
     plan = make_plan(project, load_submission(project, slug), find_setting(setting), request)
     execute(plan, "1", True, lambda _rows, _found: None)
     target = results_path(project, setting, slug, name)

@@ -18,12 +18,15 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Deployment, Status, Verdict
 from leaderboard.common.errors import BugError, InputError
+from leaderboard.datasets.catalogue import load_split
 from leaderboard.datasets.files import sha256_of
 from leaderboard.evaluation import shard as run
+from leaderboard.evaluation.forecast import cut
 from leaderboard.evaluation.shard import evaluate, fingerprint
 from leaderboard.results.columns import FLOAT32, REAL
 from leaderboard.settings.question import Question, Shard, shards
 from leaderboard.settings.setting import exact_fraction, exact_text
+from tests.fixtures.evaluators import let_be_made
 from tests.fixtures.networks import linear as two_logits
 from tests.fixtures.project import bent, digest, linear, question_about
 
@@ -49,7 +52,7 @@ def evaluator(monkeypatch: pytest.MonkeyPatch, question: Question) -> Callable[[
             def solve(self, problem: Problem) -> list[Verdict]:
                 return solve(problem)
 
-        monkeypatch.setattr(run, "catalogue", lambda: {"made": Made})
+        let_be_made(monkeypatch, Made)
         return Shard(replace(question, evaluator="made"), (0, 1, 2, 3, 5, 6))
 
     return make
@@ -129,7 +132,7 @@ def test_a_wrong_prediction_is_falsified_by_the_example_itself(question: Questio
     assert len(wrong) > 0
     assert set(wrong["status"]) == {"falsified"}
     assert set(wrong["stage"]) == {"prediction"}
-    images = run.load_split("digits").images(wrong["example"].tolist())
+    images = load_split("digits").images(wrong["example"].tolist())
     assert wrong["witness"].tolist() == [image.astype("<f4").tobytes() for image in images]
 
 
@@ -211,7 +214,7 @@ def test_shards_are_cut_by_the_shape_of_an_image(question: Question) -> None:
 def test_a_shard_takes_ten_minutes_where_each_example_may_take_all_its_time(
     question: Question, asked: dict[str, Any], seconds: float, size: int
 ) -> None:
-    made = run.cut(replace(question, seconds=seconds, **asked), range(101))
+    made = cut(replace(question, seconds=seconds, **asked), range(101))
     assert {len(shard.examples) for shard in made[:-1]} == {size}
     assert [e for shard in made for e in shard.examples] == [*range(101)]
 

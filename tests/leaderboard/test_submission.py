@@ -117,7 +117,7 @@ def test_an_ensemble_and_a_denoiser_are_read_in_order(project: Project) -> None:
     folder = submit(project, HEAD + MODEL + TRAINING + NOISE + MEMBER + RULE + DENOISER)
     (folder / "second.onnx").write_bytes(SECOND)
     submission = load_submission(project, "my-net")
-    parts = submission.parts(project)
+    parts = submission.parts(project).files
     assert [(part.role, part.path.name) for part in parts] == [
         ("denoiser", "second.onnx"), ("member", "model.onnx"), ("member", "second.onnx"),
     ]  # fmt: skip

@@ -280,7 +280,7 @@ def columns() -> models.Columns:
 
 def evaluators(board: Board) -> models.Evaluators:
     """What is implemented."""
-    from leaderboard.evaluation.shard import evaluator_entries
+    from leaderboard.evaluation.evaluator import evaluator_entries
 
     return models.Evaluators(
         described=schema_from("evaluators"),

@@ -10,8 +10,8 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import Dataset, find_dataset, load_split
 from leaderboard.datasets.split import Split
+from leaderboard.evaluation.evaluator import evaluator_of, stages_of
 from leaderboard.evaluation.plan import Request, chosen, make_question
-from leaderboard.evaluation.shard import evaluator_asked, stages_of
 from leaderboard.settings.question import Question
 from leaderboard.settings.setting import Setting
 from leaderboard.submissions.manifest import Submission, settings_for
@@ -94,7 +94,7 @@ def known(
     if setting not in settings_for(submission, {setting.id: setting}):
         raise InputError(f"The submission '{submission.slug}' does not compete in {setting.id}.")
     question = make_question(project, submission, setting, request)
-    evaluator = evaluator_asked(question)
+    evaluator = evaluator_of(question)
     split = _split(setting)
     examples, selection, _ = chosen(submission, setting, request, split)
     return Known(

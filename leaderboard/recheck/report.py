@@ -1,107 +1,116 @@
-"""The command that trusts nobody's verdicts: recheck."""
+"""`certboard recheck`: what is rechecked, and what is printed of it."""
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
-from typer import BadParameter
-
-from leaderboard.commands import app
 from leaderboard.common.devices import check_device
 from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
 from leaderboard.common.progress import show_table, tell
+from leaderboard.common.project import find_project
+from leaderboard.evaluation.evidence import beside, told
+from leaderboard.evaluation.provenance import describe
+from leaderboard.recheck import redraw
+from leaderboard.recheck.proofs import (
+    Finding,
+    Rechecker,
+    claims_in,
+    claims_of,
+    of_evidence,
+    of_results,
+    open_archive,
+)
+from leaderboard.recheck.proofs import save as keep_evidence
+from leaderboard.recheck.rows import recheck_results
+from leaderboard.results.metrics import is_smoothed
+from leaderboard.results.store import Results, read
+from leaderboard.settings.setting import find_setting
+from leaderboard.submissions.identity import ModelParts
+from leaderboard.submissions.manifest import load_submission, model_path
 
-if TYPE_CHECKING:
-    from leaderboard.recheck.proofs import Finding
-    from leaderboard.results.store import Results
+
+class Subject(StrEnum):
+    """What may be rechecked."""
+
+    MODEL = "model"
+    PLAIN = "results of a plain network"
+    SMOOTHED = "results of a smoothed model"
+    SUBMISSION = "submission"
 
 
-@app.command()
-def recheck(
-    subject: Annotated[
-        str,
-        typer.Argument(
-            help="A submission; a result file, .parquet; or a model, .onnx", show_default=False
-        ),
-    ],
-    evidence: Annotated[
-        Path | None,
-        typer.Argument(help="Of a model, or of a plain network's result file: what proves it"),
-    ] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option(help="Of a submission: only these settings")
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Of a result file: the ONNX file; default: the submission's")
-    ] = None,
-    save: Annotated[
-        bool, typer.Option("--save", help="Keep the evidence found beside the result file")
-    ] = False,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Proofs in fractions, however long it takes")
-    ] = False,
-    redraw: Annotated[
-        int | None, typer.Option(min=1, help="Of a smoothed model: draw K random examples again")
-    ] = None,
-    member: Annotated[
-        list[Path] | None, typer.Option(help="For --redraw: the others of an ensemble")
-    ] = None,
-    rule: Annotated[str, typer.Option(help="For --redraw: of an ensemble")] = "mean-logits",
-    denoiser: Annotated[Path | None, typer.Option(help="For --redraw: before the model")] = None,
-    dataset: Annotated[str | None, typer.Option(help="For --redraw; default: the rows'")] = None,
-    seed: Annotated[int | None, typer.Option(help="Which examples --redraw takes")] = None,
-    device: Annotated[str, typer.Option(help="For --redraw: as of `certify`")] = "cpu",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one object and nothing else")
-    ] = False,
-) -> None:
-    """Check verdicts again, with none of the code that made them."""
-    arithmetic = True if exact else None
+def kind_of(subject: str) -> Subject:
+    """What a name stands for, by its ending.
+
+    Raises:
+        InputError: it is a file of results that cannot be read.
+    """
     if subject.endswith(".onnx"):
-        if evidence is None:
-            raise BadParameter("Name what proves something about it: the file of its evidence")
-        if redraw is not None or model is not None or save or setting:
-            raise BadParameter("--redraw, --model, --save and --setting are for results")
-        _recheck_model(Path(subject), evidence, arithmetic, as_json)
-    elif subject.endswith(".parquet"):
-        if setting:
-            raise BadParameter("--setting is for submissions")
-        if _is_smoothed(Path(subject)):
-            files = (member, rule, denoiser, dataset, seed, device)
-            if evidence is not None or save:
-                raise BadParameter("A smoothed model's evidence is in its rows")
-            if (redraw is None) != (model is None):
-                raise BadParameter("--redraw K needs --model, and --model needs --redraw K")
-            _recheck_smoothed(Path(subject), redraw, model, files, as_json)
-        else:
-            if redraw is not None:
-                raise BadParameter("--redraw is for smoothed models; a proof has nothing to draw")
-            _recheck_plain([Path(subject)], model, evidence, save, arithmetic, as_json)
-    else:
-        if evidence is not None or model is not None or redraw is not None:
-            raise BadParameter("A submission is rechecked by its name; name nothing after it")
-        paths = _stored(subject, setting)
-        plain = [path for path in paths if not _is_smoothed(path)]
-        if plain:
-            _recheck_plain(plain, None, None, save, arithmetic, as_json)
-        for path in paths:
-            if path not in plain:
+        return Subject.MODEL
+    if not subject.endswith(".parquet"):
+        return Subject.SUBMISSION
+    return Subject.SMOOTHED if _is_smoothed(Path(subject)) else Subject.PLAIN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redrawing:
+    """How many examples of a smoothed model are drawn again, and by which files beside the model.
+
+    `number` is None for none; `seed` chooses them.
+    """
+
+    number: int | None = None
+    members: Sequence[Path] = ()
+    rule: str = "mean-logits"
+    denoiser: Path | None = None
+    dataset: str | None = None
+    seed: int | None = None
+    device: str = "cpu"
+
+
+def recheck(
+    subject: str,
+    *,
+    evidence: Path | None,
+    settings: Sequence[str],
+    model: Path | None,
+    save: bool,
+    exact: bool | None,
+    redrawing: Redrawing,
+    as_json: bool,
+) -> None:
+    """Recheck a model's evidence, a file of results or a submission, and print what came of it.
+
+    Raises:
+        InputError: a claim is refused, or nothing could be rechecked.
+    """
+    kind = kind_of(subject)
+    if kind is Subject.MODEL:
+        assert evidence is not None
+        _recheck_model(Path(subject), evidence, exact, as_json)
+        return
+    paths = _stored(subject, settings) if kind is Subject.SUBMISSION else [Path(subject)]
+    smoothed = {path for path in paths if _is_smoothed(path)}
+    if plain := [path for path in paths if path not in smoothed]:
+        _recheck_plain(
+            plain, model=model, evidence=evidence, save=save, exact=exact, as_json=as_json
+        )
+    for path in paths:
+        if path in smoothed:
+            if kind is Subject.SUBMISSION:
                 tell(str(path))
-                _recheck_smoothed(path, None, None, None, as_json)
+            _recheck_smoothed(path, model, redrawing, as_json)
 
 
-def _stored(slug: str, settings: list[str] | None) -> list[Path]:
+def _stored(slug: str, settings: Sequence[str]) -> list[Path]:
     """The result files of a submission."""
-    from leaderboard.common.project import find_project
-    from leaderboard.settings.setting import find_setting
-    from leaderboard.submissions.manifest import load_submission
-
     project = find_project()
     load_submission(project, slug)
-    places = [find_setting(name).id for name in settings or []] or ["*"]
+    places = [find_setting(name).id for name in settings] or ["*"]
     paths = [
         path
         for place in places
@@ -115,16 +124,11 @@ def _stored(slug: str, settings: list[str] | None) -> list[Path]:
 
 
 def _is_smoothed(path: Path) -> bool:
-    from leaderboard.results.metrics import is_smoothed
-    from leaderboard.results.store import read
-
     return is_smoothed(read(path).rows)
 
 
 def _recheck_model(model: Path, evidence: Path, exact: bool | None, as_json: bool) -> None:
     """What evidence says by itself about a model."""
-    from leaderboard.recheck.proofs import Rechecker, claims_in, of_evidence, open_archive
-
     archive = open_archive(evidence)
     question = of_evidence(archive, model)
     findings = list(Rechecker(question, archive, exact).check(claims_in(archive)))
@@ -136,6 +140,7 @@ def _recheck_model(model: Path, evidence: Path, exact: bool | None, as_json: boo
 
 def _recheck_plain(
     paths: list[Path],
+    *,
     model: Path | None,
     evidence: Path | None,
     save: bool,
@@ -143,33 +148,26 @@ def _recheck_plain(
     as_json: bool,
 ) -> None:
     """Whole evaluations of plain networks."""
-    from leaderboard.evaluation.evidence import beside, told
-    from leaderboard.recheck import proofs
-    from leaderboard.results.store import read
-
-    found: list[tuple[str, list[Finding]]] = []
+    judged: list[tuple[str, list[Finding]]] = []
     for path in paths:
         result = read(path)
-        question = proofs.of_results(result, model or _model_of(result))
+        question = of_results(result, model or _model_of(result))
         place = beside(path)
         given = evidence or (place if place.exists() else None)
-        archive = proofs.open_archive(given) if given else None
-        claims = proofs.claims_of(result.rows, question.radius)
-        findings = list(proofs.Rechecker(question, archive, exact).check(claims))
+        archive = open_archive(given) if given else None
+        claims = claims_of(result.rows, question.radius)
+        findings = list(Rechecker(question, archive, exact).check(claims))
         if save:
-            tell(f"{place}: {told(proofs.save(place, question, findings))}")
-        found.append((str(path), findings))
+            tell(f"{place}: {told(keep_evidence(place, question, findings))}")
+        judged.append((str(path), findings))
     if as_json:
-        tables = [{"results": p, "rows": [one.record() for one in rows]} for p, rows in found]
+        tables = [{"results": p, "rows": [one.record() for one in rows]} for p, rows in judged]
         print(json.dumps(tables[0] if len(tables) == 1 else tables, allow_nan=False))
-    _judge(found, as_json)
+    _judge(judged, as_json)
 
 
-def _model_of(result: "Results") -> Path:
+def _model_of(result: Results) -> Path:
     """The file of the submission that was measured."""
-    from leaderboard.common.project import find_project
-    from leaderboard.submissions.manifest import load_submission, model_path
-
     slug = result.provenance.submission
     try:
         project = find_project()
@@ -183,7 +181,7 @@ def _model_of(result: "Results") -> Path:
 _SHOWN = 20
 
 
-def _judge(found: list[tuple[str, list["Finding"]]], as_json: bool) -> None:
+def _judge(found: list[tuple[str, list[Finding]]], as_json: bool) -> None:
     """Say how many claims were proved, and which were not, and why."""
     problems = list[str]()
     for name, findings in found:
@@ -201,7 +199,7 @@ def _judge(found: list[tuple[str, list["Finding"]]], as_json: bool) -> None:
         raise InputError(*problems[:_SHOWN], *([f"And {more:,} more."] if more > 0 else []))
 
 
-def _show_findings(name: str, findings: list["Finding"], refused: list["Finding"]) -> None:
+def _show_findings(name: str, findings: list[Finding], refused: list[Finding]) -> None:
     if refused:
         hidden = ("reason", "seconds", "accepted")
         records = [one.record() for one in refused[:_SHOWN]]
@@ -210,7 +208,7 @@ def _show_findings(name: str, findings: list["Finding"], refused: list["Finding"
     print(f"{name}: {summary(findings)}")
 
 
-def summary(findings: list["Finding"]) -> str:
+def summary(findings: list[Finding]) -> str:
     """`9,541 of 9,541 certified examples proved (9,534 ibp, 7 crown), 459 of 459 …`."""
     words = list[str]()
     for what, done, names in (
@@ -232,42 +230,35 @@ def summary(findings: list["Finding"]) -> str:
 
 
 def _recheck_smoothed(
-    path: Path, redraw: int | None, model: Path | None, files: Any, as_json: bool
+    path: Path, model: Path | None, redrawing: "Redrawing", as_json: bool
 ) -> None:
-    from leaderboard.recheck.rows import recheck_results
-
+    """The rows of a smoothed model, and some of them drawn again."""
     found: dict[str, Any] = {"results": str(path), "rows": list(recheck_results(path))}
-    if redraw is not None and model is not None:
-        found["redrawn"] = _redrawn(path, redraw, model, *files)
+    if redrawing.number is not None and model is not None:
+        found["redrawn"] = _redrawn(path, redrawing.number, model, redrawing)
     _tell_rows(found, as_json)
 
 
-def _redrawn(
-    path: Path,
-    number: int,
-    model: Path,
-    members: list[Path] | None,
-    rule: str,
-    denoiser: Path | None,
-    dataset: str | None,
-    seed: int | None,
-    device: str,
-) -> dict[str, Any]:
-    from leaderboard.evaluation.provenance import describe
-    from leaderboard.recheck import redraw
-    from leaderboard.results.store import read
-
-    check_device(device)
+def _redrawn(path: Path, number: int, model: Path, redrawing: "Redrawing") -> dict[str, Any]:
+    check_device(redrawing.device)
     result = read(path)
-    parts = redraw.parts_of_files(model, tuple(members or ()), denoiser)
-    rule = rule if members else ""
-    question = redraw.question_again(result, parts, rule, dataset, device)
-    seed = redraw.new_seed() if seed is None else seed
+    parts = ModelParts.of_files(
+        model, members=redrawing.members, denoiser=redrawing.denoiser, rule=redrawing.rule
+    )
+    question = redraw.question_again(result, parts, redrawing.dataset, redrawing.device)
+    seed = redraw.new_seed() if redrawing.seed is None else redrawing.seed
     examples = redraw.choose(result.rows, number, seed)
     tell(f"drawing {plural(len(examples), 'example')} again, chosen by --seed {seed}")
     entries = list(redraw.redraw(question, result, examples))
     origin = result.provenance
-    now = describe(question, origin.submission, origin.setting, "", "", "1")
+    now = describe(
+        question,
+        submission=origin.submission,
+        setting=origin.setting,
+        selection="",
+        fingerprint="",
+        workers="1",
+    )
     return {"seed": seed, "rows": entries, "machine": redraw.other_machine(origin, now)}
 
 

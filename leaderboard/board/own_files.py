@@ -1,4 +1,4 @@
-"""What `certboard check` reads besides submissions: the board's own settings, tree and numbers."""
+"""The board's own files, checked: datasets, settings, taxonomy and published results."""
 
 import re
 from collections.abc import Callable, Iterable, Sized
@@ -6,48 +6,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from leaderboard.board.files import read_sources
 from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
-from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import load_datasets
 from leaderboard.field import literature, taxonomy
 from leaderboard.settings import setting
 
-Read = TypeVar("Read", bound=Sized)
+Several = TypeVar("Several", bound=Sized)
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What was read, in words, and every problem found."""
+class Report:
+    """What was checked, counted in words, and every problem, a sentence each."""
 
-    told: list[str]
+    counts: list[str]
     problems: list[str]
 
-    def read(self, noun: str, reader: Callable[[], Read]) -> Read | None:
+    def read(self, noun: str, reader: Callable[[], Several]) -> Several | None:
         """What `reader` gives, counted under `noun`; None, and its problems noted, if it cannot."""
         try:
-            found = reader()
+            items = reader()
         except InputError as error:
             self.problems.extend(_with_line(problem) for problem in error.problems)
         except TypeError as error:
             self.problems.append(f"{error}.")
         else:
-            self.told.append(plural(len(found), noun))
-            return found
+            self.counts.append(plural(len(items), noun))
+            return items
         return None
 
 
-def check_board() -> Checked:
+def check_board() -> Report:
     """Read every file of the board that is data, all of them whatever is wrong with one."""
-    checked = Checked([], [])
-    checked.read("dataset", load_datasets)
-    checked.read("setting", lambda: setting.read_settings(setting.FOLDER))
-    tree = checked.read("taxonomy node", lambda: taxonomy.read_taxonomy(taxonomy.FILE))
-    rows = checked.read("published result", lambda: literature.read_literature(literature.FILE))
-    if tree is not None and rows is not None and not checked.problems:
-        checked.problems.extend(_unplaced(tree, rows))
-    return checked
+    report = Report([], [])
+    report.read("dataset", load_datasets)
+    report.read("setting", lambda: setting.read_settings(setting.FOLDER))
+    tree = report.read("taxonomy node", lambda: taxonomy.read_taxonomy(taxonomy.FILE))
+    rows = report.read("published result", lambda: literature.read_literature(literature.FILE))
+    if tree is not None and rows is not None and not report.problems:
+        report.problems.extend(_unplaced(tree, rows))
+    return report
 
 
 def _unplaced(tree: taxonomy.Taxonomy, rows: Iterable[literature.Reported]) -> list[str]:
@@ -67,17 +65,6 @@ def _unplaced(tree: taxonomy.Taxonomy, rows: Iterable[literature.Reported]) -> l
     ]
 
 
-def check_stored(project: Project) -> list[str]:
-    """What a build of the website would leave out, and why, a sentence each.
-
-    Manifests, results, fingerprints, and the maintainers' decisions about flags and rows.
-    """
-    try:
-        return read_sources(project).problems()
-    except InputError as error:
-        return list(error.problems)
-
-
 def _with_line(problem: str) -> str:
     """The problem of the tree's n-th entry, with the line where that entry begins."""
     name = taxonomy.FILE.name
@@ -94,6 +81,6 @@ def _with_line(problem: str) -> str:
 def _line_of(path: Path, pattern: str, position: int) -> int | None:
     """The line of the n-th match from 1 on, or of the last one for -1."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    found = [number for number, line in enumerate(lines, start=1) if re.match(pattern, line)]
+    matches = [number for number, line in enumerate(lines, start=1) if re.match(pattern, line)]
     at = position - 1 if position > 0 else position
-    return found[at] if -len(found) <= at < len(found) else None
+    return matches[at] if -len(matches) <= at < len(matches) else None

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from leaderboard.common.errors import InputError
 from leaderboard.common.strict_toml import shown
-from leaderboard.intake.parquet_pages import pages
+from leaderboard.intake.acceptance.parquet_pages import pages
 from leaderboard.results.columns import DESCRIBED, Column
 from leaderboard.results.store import (
     PROVENANCE_KEY,

@@ -30,9 +30,9 @@ from leaderboard.evaluation.inspection import inspect
 from leaderboard.evaluation.networks import network_of, parameters_of
 from leaderboard.evaluation.plan import Request
 from leaderboard.evaluation.recognition import compared
-from leaderboard.intake.acceptance_again import measure_again
-from leaderboard.intake.acceptance_known import LEFT, NO_DATA, Known, known
-from leaderboard.intake.acceptance_rows import labels_of, pixels_of
+from leaderboard.intake.acceptance.again import measure_again
+from leaderboard.intake.acceptance.known import LEFT, NO_DATA, Known, known
+from leaderboard.intake.acceptance.rows import labels_of, pixels_of
 from leaderboard.results.store import Results, evaluator_named, read
 from leaderboard.settings.setting import find_setting
 from leaderboard.submissions.manifest import load_submission
@@ -43,7 +43,7 @@ _ROUNDED = 1e-9
 """Relative: by how much two float64 runs of one network differ at most."""
 
 
-def replay(project: Project, slug: str, folder: Path, again: float) -> None:
+def replay_folder(project: Project, slug: str, folder: Path, again: float) -> None:
     """Run a submission's model on what the results in a folder say of it.
 
     Writes what recognises the network, and how many certificates were not measured again.
@@ -87,7 +87,10 @@ def _request(path: Path, found: Results) -> Request:
     """How results were asked for, as they say; the accepting machine has compared that."""
     options = found.provenance.options
     return Request(
-        evaluator_named(path), len(found.rows), options["seconds"], samples=options.get("n")
+        evaluator=evaluator_named(path),
+        examples=len(found.rows),
+        seconds=options["seconds"],
+        samples=options.get("n"),
     )
 
 

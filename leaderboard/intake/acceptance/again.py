@@ -14,8 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from leaderboard.evaluation.shard import cut, evaluate, uses_time
-from leaderboard.intake.acceptance_known import Known
+from leaderboard.evaluation.evaluator import uses_time
+from leaderboard.evaluation.forecast import cut
+from leaderboard.evaluation.shard import evaluate
+from leaderboard.intake.acceptance.known import Known
 from leaderboard.results.store import Results
 from leaderboard.settings.question import Question
 

@@ -20,11 +20,11 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
 from leaderboard.common.project import Project
 from leaderboard.evaluation.plan import Request
-from leaderboard.intake.acceptance_known import LEFT, NO_DATA, known
-from leaderboard.intake.acceptance_origin import of_origin
-from leaderboard.intake.acceptance_rows import of_radii, of_rows
-from leaderboard.intake.foreign_file import read_foreign
-from leaderboard.intake.sandbox import Limits, require_walls, run_confined
+from leaderboard.intake.acceptance.foreign_file import read_foreign
+from leaderboard.intake.acceptance.known import LEFT, NO_DATA, known
+from leaderboard.intake.acceptance.origin import of_origin
+from leaderboard.intake.acceptance.rows import of_radii, of_rows
+from leaderboard.intake.sandbox import OFF, Limits, require_walls, run_confined
 from leaderboard.results.store import Results, write
 from leaderboard.settings.setting import Setting
 from leaderboard.submissions.manifest import Submission
@@ -126,10 +126,10 @@ def _replay(
     again: float,
 ) -> None:
     """Run the model where its walls are."""
-    if sandbox == "off":
-        from leaderboard.intake.acceptance_replay import replay
+    if sandbox == OFF:
+        from leaderboard.intake.acceptance.replay import replay_folder
 
-        replay(project, submission.slug, staging, again)
+        replay_folder(project, submission.slug, staging, again)
         return
     require_walls(sandbox)
     asked = ["intake", "replay", submission.slug, str(staging), "--again", str(again)]

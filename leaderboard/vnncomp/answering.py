@@ -1,15 +1,10 @@
-"""The command that answers VNN-COMP's question: verify."""
+"""Answers to instances as `certboard verify` gives them: printed, and written as VNN-COMP wants."""
 
 import math
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
 
-import typer
-from typer import BadParameter
-
-from leaderboard.commands import app
 from leaderboard.common.errors import InputError
 from leaderboard.common.progress import tell
 from leaderboard.vnncomp.deadline import Verifier
@@ -17,40 +12,17 @@ from leaderboard.vnncomp.instance import Answer, Instance, Word
 from leaderboard.vnncomp.instances import DEFAULT_SECONDS, ResultsFile, Row, read_instances
 
 
-@app.command()
-def verify(
-    model: Annotated[Path | None, typer.Argument(help="An ONNX network")] = None,
-    specification: Annotated[Path | None, typer.Argument(help="A VNN-LIB property")] = None,
-    instances: Annotated[
-        Path | None, typer.Option(help="Instead: a table of onnx,vnnlib,timeout")
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="Time for everything; default: 60, or the table's")
-    ] = None,
-    evaluator: Annotated[
-        str | None, typer.Option(help="`certboard list evaluators`; default: the cascade")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="A file for the answer; of a table: results.csv")
-    ] = None,
-) -> None:
-    """Answer a VNN-LIB property: unsat, sat with a counterexample, unknown or timeout."""
+def verify_one(instance: Instance, seconds: float | None, output: Path | None) -> None:
+    """Print the answer to one instance, and write it to a file if there is one.
+
+    Raises:
+        InputError: the files or the seconds cannot be used, or the answer cannot be written.
+    """
     started = time.monotonic()
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise InputError(f"--seconds is {seconds:g}; it must be positive and finite.")
-    if instances is not None and model is None:
-        _verify_table(instances, seconds, evaluator, output or Path("results.csv"))
-    elif instances is None and model is not None and specification is not None:
-        instance = Instance(model, specification, evaluator)
-        _verify_one(instance, started + (seconds or DEFAULT_SECONDS), output)
-    else:
-        raise BadParameter("Give either a model and a property, or --instances")
-
-
-def _verify_one(instance: Instance, deadline: float, output: Path | None) -> None:
+    _check_seconds(seconds)
     try:
         with Verifier() as verifier:
-            answer = verifier.ask(instance, deadline)
+            answer = verifier.ask(instance, started + (seconds or DEFAULT_SECONDS))
         if answer.word is Word.ERROR:
             raise InputError(f"{instance.model.name}: {answer.note}.")
     except InputError:
@@ -59,6 +31,11 @@ def _verify_one(instance: Instance, deadline: float, output: Path | None) -> Non
     _publish(_text(answer), output)
     if answer.note:
         tell(f"certboard: {answer.note}.")
+
+
+def _check_seconds(seconds: float | None) -> None:
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise InputError(f"--seconds is {seconds:g}; it must be positive and finite.")
 
 
 def _text(answer: Answer) -> str:
@@ -83,8 +60,13 @@ def _write(path: Path, text: str) -> None:
         raise InputError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-def _verify_table(table: Path, seconds: float | None, evaluator: str | None, output: Path) -> None:
-    """Answer row by row; each is stored when it is there."""
+def verify_table(table: Path, seconds: float | None, evaluator: str | None, output: Path) -> None:
+    """Answer a table of instances row by row, each stored when it is there; print a summary.
+
+    Raises:
+        InputError: the table or the seconds cannot be used, or some rows could not be answered.
+    """
+    _check_seconds(seconds)
     rows = read_instances(table, seconds)
     results = ResultsFile(output, table.resolve().parent.name)
     waiting = list(results.remaining(rows))

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from leaderboard.evaluation.shard import PREDICTION
-from leaderboard.intake.acceptance_known import Known
+from leaderboard.intake.acceptance.known import Known
 from leaderboard.recheck.rows import recheck_all
 from leaderboard.recheck.splitting import NOISE as SPLITTING
 from leaderboard.recheck.splitting import STEPS

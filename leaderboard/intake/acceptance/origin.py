@@ -14,8 +14,8 @@ from typing import Any
 from leaderboard.common.strict_toml import shown
 from leaderboard.evaluation.provenance import commit_of
 from leaderboard.evaluation.shard import fingerprint
-from leaderboard.intake.acceptance_known import Known
-from leaderboard.intake.commit_dates import date_of_commit, date_of_file, is_checkout
+from leaderboard.intake.acceptance.commit_dates import date_of_commit, date_of_file, is_checkout
+from leaderboard.intake.acceptance.known import Known
 from leaderboard.results.store import SCHEMA_VERSION, Provenance
 
 _AHEAD = timedelta(minutes=5)
@@ -23,7 +23,7 @@ _AHEAD = timedelta(minutes=5)
 _SECOND = timedelta(seconds=1)
 _BEGAN = datetime(2026, 11, 21, tzinfo=UTC)
 """The day of the project's first commit: nothing was evaluated before it."""
-_CODE = Path(__file__).resolve().parents[2]
+_CODE = Path(__file__).resolve().parents[3]
 _MOST_THREADS = 4096
 
 _HASH = "[0-9a-f]{64}"

@@ -1,0 +1,120 @@
+"""`certboard certify`: any ONNX model, without a submission."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from leaderboard.commands import _options
+from leaderboard.common.formatting import rounded_down
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="An ONNX classifier", show_default=False)],
+    dataset: Annotated[str, typer.Option(help="`certboard list datasets`")],
+    norm: Annotated[str, typer.Option(help="linf, l2 or l1")],
+    radius: Annotated[str, typer.Option(help="Exact: 0.3 or 8/255")],
+    evaluator: Annotated[
+        str | None, typer.Option(help="`certboard list evaluators`; default: the cascade")
+    ] = None,
+    examples: Annotated[
+        int | None, typer.Option(min=1, help="Only the first N test examples")
+    ] = None,
+    indices: Annotated[str | None, typer.Option(help="Only these: 3,14,15 or @file")] = None,
+    max_radius: Annotated[
+        bool,
+        typer.Option(
+            "--max-radius", help="The largest radius of each, up to --radius, in --seconds more"
+        ),
+    ] = False,
+    seconds: Annotated[float, typer.Option(help="Time budget of an example")] = 60.0,
+    sigma: Annotated[str | None, typer.Option(help="Smooth with noise of this scale")] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="gaussian (default), laplace, uniform, …")
+    ] = None,
+    procedure: Annotated[
+        str | None, typer.Option(help="How samples are spent; default: fixed")
+    ] = None,
+    sides: Annotated[
+        int | None, typer.Option(help="1 bounds the top class only (default), 2 the others too")
+    ] = None,
+    member: Annotated[
+        list[Path] | None, typer.Option(help="A further network of an ensemble, repeatable")
+    ] = None,
+    rule: Annotated[str | None, typer.Option(help="Of an ensemble; default: mean-logits")] = None,
+    denoiser: Annotated[
+        Path | None, typer.Option(help="An ONNX network that runs before the classifier")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Noisy copies of an example; default: 100000")
+    ] = None,
+    failure_probability: Annotated[
+        float | None, typer.Option(help="Of one certificate; default: 0.001")
+    ] = None,
+    device: _options.Device = "cpu",
+    workers: _options.Workers = "1",
+    as_json: _options.Json = False,
+    output: Annotated[Path | None, typer.Option(help="A Parquet file for the rows")] = None,
+    evidence: Annotated[
+        Path | None, typer.Option(help="A new file, .evidence, for `certboard recheck`")
+    ] = None,
+) -> None:
+    """Evaluate any ONNX model without a submission."""
+    from leaderboard.evaluation import certify
+    from leaderboard.evaluation.certify_options import (
+        CertifyOptions,
+        ModelFiles,
+        SamplingOptions,
+        Selection,
+    )
+
+    typed = CertifyOptions(
+        files=ModelFiles(model=model, members=tuple(member or ()), rule=rule, denoiser=denoiser),
+        dataset=dataset,
+        norm=norm,
+        radius=radius,
+        evaluator=evaluator,
+        seconds=seconds,
+        selection=Selection(examples=examples, indices=indices),
+        sampling=SamplingOptions(
+            sigma=sigma,
+            noise=noise,
+            samples=samples,
+            failure_probability=failure_probability,
+            procedure=procedure,
+            sides=sides,
+        ),
+        max_radius=max_radius,
+        device=device,
+        workers=workers,
+        output=output,
+        evidence=evidence,
+    )
+    summary = certify.summary(certify.certify(typed))
+    if as_json:
+        print(json.dumps(summary, allow_nan=False))
+    else:
+        _show(summary)
+
+
+_SHOWN = 20
+
+
+def _show(summary: dict[str, Any]) -> None:
+    """The first rows, and the counts."""
+    counts, rows = summary["counts"], summary["rows"]
+    table = [{**row, "margin": rounded_down(row["margin"])} for row in rows[:_SHOWN]]
+    # What says nothing is left out: no bounds and notes, and the evaluator that was asked for.
+    idle = {name for name in ("margin", "note") if not any(row[name] for row in table)}
+    idle |= {"stage"} if {row["stage"] for row in rows} == {summary["evaluator"]} else set()
+    from leaderboard.common.progress import show_table
+
+    show_table([{k: v for k, v in row.items() if k not in idle} for row in table])
+    print()
+    if len(rows) > _SHOWN:
+        print(f"… and {len(rows) - _SHOWN} more: --json or --output FILE.parquet gives all")
+    print(
+        f"{counts['certified']} of {len(rows)} certified, {counts['falsified']} falsified,"
+        f" {counts['unknown']} unknown, {summary['seconds']:.3g} s, by {summary['evaluator']}"
+    )

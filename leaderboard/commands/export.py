@@ -1,0 +1,50 @@
+"""`certboard export`: a PyTorch module as an ONNX file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leaderboard.common.errors import InputError
+
+
+def command(
+    source: Annotated[
+        str, typer.Argument(help="file.py:name or package.module:name of a torch.nn.Module")
+    ],
+    dataset: Annotated[str, typer.Option(help="`certboard list datasets`")],
+    output: Annotated[Path, typer.Option(help="The ONNX file to write")] = Path("model.onnx"),
+    weights: Annotated[Path | None, typer.Option(help="A state dict to load")] = None,
+    mean: Annotated[str | None, typer.Option(help="Normalise: means of the channels")] = None,
+    std: Annotated[str | None, typer.Option(help="Normalise: deviations of the channels")] = None,
+) -> None:
+    """Export a PyTorch module of your own to ONNX, and check that the file fits."""
+    from leaderboard.evaluation.export import export
+
+    made = export(
+        source,
+        dataset,
+        output,
+        weights=weights,
+        mean=_numbers("--mean", mean),
+        std=_numbers("--std", std),
+    )
+    print(f"{made.path}: fits {dataset}; logits differ by at most {made.difference:.2g}")
+    print(f"sha256 {made.sha256}")
+    if made.accuracy is None:
+        print(f"Accuracy is not known: there is no {dataset} here; try: certboard data fetch")
+        return
+    print(f"{made.accuracy:.0f} % of the first {made.examples} test examples are right")
+    if made.little:
+        print("That is little: pixels come in [0, 1]; does the network need --mean and --std?")
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...]:
+    if text is None:
+        return ()
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"{name} is '{text}'; it must be numbers such as 0.49,0.48,0.45."
+        ) from None

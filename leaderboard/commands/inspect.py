@@ -1,0 +1,31 @@
+"""`certboard inspect`: networks, looked at for flags."""
+
+from typing import Annotated
+
+import typer
+
+from leaderboard.commands import _options
+from leaderboard.common.formatting import plural
+from leaderboard.common.progress import tell
+from leaderboard.common.project import find_project
+
+
+def command(
+    slugs: _options.Slugs = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Compare on fresh images what was compared before")
+    ] = False,
+) -> None:
+    """Keep what recognises networks, and show what looks like fraud or a mistake."""
+    from leaderboard.board.own_flags import flag_sentences
+    from leaderboard.evaluation.recognition import recognise
+    from leaderboard.submissions.catalogue import chosen_submissions
+
+    project = find_project()
+    chosen = chosen_submissions(project, slugs or ())
+    for submission in chosen.values():
+        recognise(project, submission, again=again)
+    sentences = flag_sentences(project, chosen)
+    for sentence in sentences:
+        tell(sentence)
+    print(f"{plural(len(chosen), 'submission')} inspected, {plural(len(sentences), 'flag')}")

@@ -1,0 +1,35 @@
+"""`certboard list`: what there is to choose from."""
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from leaderboard.commands import _options
+
+
+class Listed(StrEnum):
+    """What `certboard list` can list."""
+
+    EVALUATORS = "evaluators"
+    SETTINGS = "settings"
+    DATASETS = "datasets"
+    TAXONOMY = "taxonomy"
+
+
+def command(
+    catalogue: Annotated[Listed, typer.Argument(help="What to list")],
+    as_json: _options.Json = False,
+) -> None:
+    """List what there is to choose from."""
+    from leaderboard.common.progress import show_table
+    from leaderboard.evaluation.choices import ENTRIES
+
+    entries = ENTRIES[catalogue]()
+    if as_json:
+        print(json.dumps(entries))
+        return
+    # Not in the table: the id says it already.
+    hidden = ("dataset",) if catalogue is Listed.SETTINGS else ()
+    show_table([{k: v for k, v in entry.items() if k not in hidden} for entry in entries])

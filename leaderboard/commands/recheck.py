@@ -1,0 +1,87 @@
+"""`certboard recheck`: verdicts, trusted from nobody."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import BadParameter
+
+from leaderboard.commands import _options
+
+
+def command(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            help="A submission; a result file, .parquet; or a model, .onnx", show_default=False
+        ),
+    ],
+    evidence: Annotated[
+        Path | None,
+        typer.Argument(help="Of a model, or of a plain network's result file: what proves it"),
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option(help="Of a submission: only these settings")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Of a result file: the ONNX file; default: the submission's")
+    ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the evidence found beside the result file")
+    ] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Proofs in fractions, however long it takes")
+    ] = False,
+    redraw: Annotated[
+        int | None, typer.Option(min=1, help="Of a smoothed model: draw K random examples again")
+    ] = None,
+    member: Annotated[
+        list[Path] | None, typer.Option(help="For --redraw: the others of an ensemble")
+    ] = None,
+    rule: Annotated[str, typer.Option(help="For --redraw: of an ensemble")] = "mean-logits",
+    denoiser: Annotated[Path | None, typer.Option(help="For --redraw: before the model")] = None,
+    dataset: Annotated[str | None, typer.Option(help="For --redraw; default: the rows'")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which examples --redraw takes")] = None,
+    device: Annotated[str, typer.Option(help="For --redraw: as of `certify`")] = "cpu",
+    as_json: _options.Json = False,
+) -> None:
+    """Check verdicts again, with none of the code that made them."""
+    from leaderboard.recheck import report
+
+    about = report.kind_of(subject)
+    if about is report.Subject.MODEL:
+        if evidence is None:
+            raise BadParameter("Name what proves something about it: the file of its evidence")
+        if redraw is not None or model is not None or save or setting:
+            raise BadParameter("--redraw, --model, --save and --setting are for results")
+    elif about is report.Subject.SUBMISSION:
+        if evidence is not None or model is not None or redraw is not None:
+            raise BadParameter("A submission is rechecked by its name; name nothing after it")
+    elif setting:
+        raise BadParameter("--setting is for submissions")
+    elif about is report.Subject.SMOOTHED:
+        if evidence is not None or save:
+            raise BadParameter("A smoothed model's evidence is in its rows")
+        if (redraw is None) != (model is None):
+            raise BadParameter("--redraw K needs --model, and --model needs --redraw K")
+    elif redraw is not None:
+        raise BadParameter("--redraw is for smoothed models; a proof has nothing to draw")
+    drawing = report.Redrawing(
+        number=redraw,
+        members=tuple(member or ()),
+        rule=rule,
+        denoiser=denoiser,
+        dataset=dataset,
+        seed=seed,
+        device=device,
+    )
+    report.recheck(
+        subject,
+        evidence=evidence,
+        settings=setting or (),
+        model=model,
+        save=save,
+        exact=True if exact else None,
+        redrawing=drawing,
+        as_json=as_json,
+    )

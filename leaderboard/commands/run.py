@@ -1,0 +1,89 @@
+"""`certboard run`: submissions, evaluated and stored."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leaderboard.commands import _options
+from leaderboard.common.formatting import plural
+from leaderboard.common.progress import tell
+from leaderboard.common.project import find_project
+
+
+def command(
+    slugs: _options.Slugs = None,
+    setting: Annotated[list[str] | None, typer.Option(help="Settings; default: all")] = None,
+    evaluator: Annotated[
+        str | None, typer.Option(help="Instead of the setting's protocol; kept beside, not ranked")
+    ] = None,
+    examples: Annotated[int | None, typer.Option(min=1, help="Only the first N examples")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Time budget of an example")] = None,
+    device: _options.Device = "cpu",
+    workers: _options.Workers = "1",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there")] = False,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Of a smoothed model, at most; default: the setting's")
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="A first look at few examples; decides nothing"),
+    ] = False,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Keep what proves the rows beside them, too")
+    ] = False,
+    results: Annotated[
+        Path | None, typer.Option(help="Keep results here instead of site/data/results")
+    ] = None,
+    sandbox: Annotated[
+        str,
+        typer.Option(help="off; best: confine models as far as possible; required"),
+    ] = "off",
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Stop before this is over, with exit code 4; run again to go on"),
+    ] = None,
+) -> None:
+    """Evaluate submissions and store every example's verdict; goes on where it stopped."""
+    from leaderboard.evaluation.plan import Request
+    from leaderboard.intake.run import RunOptions
+    from leaderboard.intake.run import run as run_submissions
+
+    request = Request(
+        evaluator=evaluator,
+        examples=examples,
+        seconds=seconds,
+        device=device,
+        fresh=fresh,
+        samples=samples,
+        evidence=evidence,
+    )
+    options = RunOptions(
+        slugs=slugs or (),
+        settings=setting or (),
+        request=request,
+        workers=workers,
+        sandbox=sandbox,
+        minutes=minutes,
+        quick=quick,
+        results=results,
+    )
+    ran = run_submissions(find_project(), options)
+    if quick:
+        _show_quick(ran.table, ran.sentences)
+        return
+    print(f"{plural(ran.verdicts, 'verdict')} in {ran.project.results}")
+    for sentence in ran.sentences:
+        tell(sentence)
+    if results is None:
+        print("The website is made of them by: certboard build")
+
+
+def _show_quick(table: list[dict[str, object]], sentences: list[str]) -> None:
+    from leaderboard.common.progress import show_table
+
+    show_table(table)
+    print()
+    for sentence in sentences:
+        print(sentence)
+    print("A first look at few examples with small budgets: it decides nothing.")

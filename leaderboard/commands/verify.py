@@ -1,0 +1,34 @@
+"""`certboard verify`: VNN-COMP's question."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    model: Annotated[Path | None, typer.Argument(help="An ONNX network")] = None,
+    specification: Annotated[Path | None, typer.Argument(help="A VNN-LIB property")] = None,
+    instances: Annotated[
+        Path | None, typer.Option(help="Instead: a table of onnx,vnnlib,timeout")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Time for everything; default: 60, or the table's")
+    ] = None,
+    evaluator: Annotated[
+        str | None, typer.Option(help="`certboard list evaluators`; default: the cascade")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A file for the answer; of a table: results.csv")
+    ] = None,
+) -> None:
+    """Answer a VNN-LIB property: unsat, sat with a counterexample, unknown or timeout."""
+    from leaderboard.vnncomp.answering import verify_one, verify_table
+    from leaderboard.vnncomp.instance import Instance
+
+    if instances is not None and model is None:
+        verify_table(instances, seconds, evaluator, output or Path("results.csv"))
+    elif instances is None and model is not None and specification is not None:
+        verify_one(Instance(model, specification, evaluator), seconds, output)
+    else:
+        raise typer.BadParameter("Give either a model and a property, or --instances")

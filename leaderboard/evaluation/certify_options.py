@@ -1,0 +1,265 @@
+"""What `certboard certify` can be asked, in sections, and the question that follows from it."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import get_args
+
+from leaderboard.common.errors import InputError, unknown_name
+from leaderboard.common.strict_toml import shown
+from leaderboard.datasets.catalogue import find_dataset
+from leaderboard.datasets.split import Split
+from leaderboard.evaluation.evidence import check_place
+from leaderboard.evaluation.smoothing import noises, procedures, rules
+from leaderboard.evaluation.workers import check_workers
+from leaderboard.settings.question import Question
+from leaderboard.settings.setting import Norm, parse_radius
+from leaderboard.submissions.identity import ModelParts
+
+MOST_SAMPLES = 10**9
+DEFAULT_NOISE = "gaussian"
+DEFAULT_RULE = "mean-logits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles:
+    """The ONNX files of a model: one network, or the parts of a smoothed model's base."""
+
+    model: Path
+    members: Sequence[Path] = ()
+    rule: str | None = None
+    denoiser: Path | None = None
+
+    def parts(self) -> ModelParts:
+        """The files with their hashes.
+
+        Raises:
+            InputError: files are missing.
+        """
+        rule = self.rule or DEFAULT_RULE
+        return ModelParts.of_files(
+            self.model, members=self.members, denoiser=self.denoiser, rule=rule
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which test examples: the first few, or those whose indices are typed or in `@file`."""
+
+    examples: int | None = None
+    indices: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions:
+    """How a smoothed model is smoothed and sampled; None stands for the default."""
+
+    sigma: str | None = None
+    noise: str | None = None
+    samples: int | None = None
+    failure_probability: float | None = None
+    procedure: str | None = None
+    sides: int | None = None
+
+    @property
+    def options(self) -> dict[str, int | float | str]:
+        """The evaluator's options that were given, as the evaluator calls them."""
+        typed = {
+            "n": self.samples,
+            "failure_probability": self.failure_probability,
+            "procedure": self.procedure,
+            "sides": self.sides,
+        }
+        return {name: value for name, value in typed.items() if value is not None}
+
+
+OPTION_OF = {
+    "n": "--samples",
+    "failure_probability": "--failure-probability",
+    "procedure": "--procedure",
+    "sides": "--sides",
+}
+"""How the command line calls an evaluator's options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifyOptions:
+    """What the command line asks for, as it was typed.
+
+    `max_radius` asks for the largest radius of each example, up to `radius`; `output` and
+    `evidence` are the files to write.
+    """
+
+    files: ModelFiles
+    dataset: str
+    norm: str
+    radius: str
+    evaluator: str | None = None
+    seconds: float = 60.0
+    selection: Selection = field(default_factory=Selection)
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    max_radius: bool = False
+    device: str = "cpu"
+    workers: str = "1"
+    output: Path | None = None
+    evidence: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return f"{self.files.model.name} · {self.norm} {self.radius}"
+
+    @property
+    def only_smoothed(self) -> dict[str, object]:
+        """What was typed that only a smoothed model has, by the name of its option."""
+        typed = {
+            "--samples": self.sampling.samples,
+            "--failure-probability": self.sampling.failure_probability,
+            "--noise": self.sampling.noise,
+            "--procedure": self.sampling.procedure,
+            "--sides": self.sampling.sides,
+            "--member": self.files.members or None,
+            "--rule": self.files.rule,
+            "--denoiser": self.files.denoiser,
+        }
+        return {name: value for name, value in typed.items() if value is not None}
+
+
+def question_of(typed: CertifyOptions) -> Question:
+    """The question that was typed.
+
+    Raises:
+        InputError: with every value that is not allowed.
+    """
+    problems = list(_problems(typed))
+    radius, sigma, parts = Fraction(1), None, ModelParts(())
+    try:
+        radius = parse_radius(typed.radius, "--radius")
+    except InputError as error:
+        problems += error.problems
+    try:
+        scale = typed.sampling.sigma
+        sigma = None if scale is None else parse_radius(scale, "--sigma")
+    except InputError as error:
+        problems += error.problems
+    try:
+        parts = typed.files.parts()
+    except InputError as error:
+        problems = [*error.problems, *problems]
+    if problems:
+        raise InputError(*problems)
+    return Question(
+        dataset=typed.dataset,
+        norm=typed.norm,
+        radius=radius,
+        seconds=typed.seconds,
+        evaluator=typed.evaluator,
+        options=tuple(typed.sampling.options.items()),
+        distribution=(typed.sampling.noise or DEFAULT_NOISE) if sigma is not None else None,
+        sigma=sigma,
+        model=parts.main,
+        model_sha256=parts.sha256,
+        device=typed.device,
+        evidence=typed.evidence and _parts_folder(typed.evidence),
+        parts=parts.several,
+        rule=parts.rule,
+    )
+
+
+def _parts_folder(evidence: Path) -> Path:
+    """Where the evidence of each shard waits for the others."""
+    return evidence.with_name(f".{evidence.name}.{os.getpid()}.parts")
+
+
+def _problems(typed: CertifyOptions) -> Iterator[str]:
+    """What is wrong with each value by itself, apart from the exact numbers."""
+    try:
+        find_dataset(typed.dataset)
+    except InputError as error:
+        yield from error.problems
+    if typed.norm not in get_args(Norm):
+        yield f"--norm is '{typed.norm}'; it must be one of {', '.join(get_args(Norm))}."
+    if not 0 < typed.seconds < math.inf:
+        yield f"--seconds is {typed.seconds:g}; it must be positive and finite."
+    if typed.sampling.samples is not None and not 0 < typed.sampling.samples <= MOST_SAMPLES:
+        yield f"--samples is {typed.sampling.samples}; it must be from 1 to {MOST_SAMPLES:,}."
+    chance = typed.sampling.failure_probability
+    if chance is not None and not 0 < chance < 1:
+        yield f"--failure-probability is {chance:g}; it must lie between 0 and 1."
+    try:
+        check_workers(typed.workers)
+    except InputError as error:
+        yield from error.problems
+    if typed.evidence is not None:
+        try:
+            check_place(typed.evidence)
+        except InputError as error:
+            yield from error.problems
+        if typed.sampling.sigma is not None:
+            yield "--evidence is for plain networks; a smoothed model's is in its rows: --output."
+    if typed.output is not None and not typed.output.parent.is_dir():
+        yield f"--output: there is no folder {typed.output.parent}."
+    if typed.output is not None and typed.output.suffix != ".parquet":
+        yield f"--output is {typed.output}; its name must end in .parquet."
+    yield from _sampling_problems(typed)
+
+
+def _sampling_problems(typed: CertifyOptions) -> Iterator[str]:
+    """What is wrong with how a smoothed model is asked about."""
+    if not typed.only_smoothed:
+        return
+    if typed.sampling.sigma is None:
+        verb = "is" if len(typed.only_smoothed) == 1 else "are"
+        yield f"{' and '.join(typed.only_smoothed)} {verb} for a smoothed model: give --sigma, too."
+        return
+    if typed.sampling.sides not in (None, 1, 2):
+        yield f"--sides is {typed.sampling.sides}; it must be 1 or 2."
+    if typed.files.rule is not None and not typed.files.members:
+        yield "--rule is for an ensemble: give --member, too."
+    for option, value, known in (
+        ("noise", typed.sampling.noise, noises()),
+        ("procedure", typed.sampling.procedure, procedures()),
+        ("rule", typed.files.rule, rules()),
+    ):
+        if value is not None and value not in known:
+            yield from unknown_name(option, value, known).problems
+
+
+def chosen_examples(selection: Selection, split: Split) -> list[int]:
+    """The official indices of the examples that `--examples` or `--indices` choose.
+
+    Raises:
+        InputError: both were given, or an index is not a number, not in the dataset, or of an
+            example that the data here lack.
+    """
+    if selection.indices is None:
+        if selection.examples is not None and selection.examples < 1:
+            raise InputError(f"--examples is {selection.examples}; at least 1 is needed.")
+        return list(split.examples[: selection.examples])
+    if selection.examples is not None:
+        raise InputError("Give --examples or --indices, not both.")
+    text = selection.indices
+    if text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--indices: {text[1:]} cannot be read as a text file.") from error
+    words = text.replace(",", " ").split()
+    if not words:
+        raise InputError("--indices names no example.")
+    last = split.examples[-1] if len(split) else -1
+    for word in words:
+        is_number = word.isascii() and word.isdecimal() and len(word) < 10
+        if not is_number or int(word) > last:
+            raise InputError(f"--indices: {shown(word)} is not an example; they are 0 to {last}.")
+    examples = [int(word) for word in words]
+    if absent := sorted({*examples} - {*split.examples}):
+        raise InputError(f"--indices: {absent[0]} is missing; here are {split.note}.")
+    for example, count in Counter(examples).items():
+        if count > 1:
+            raise InputError(f"--indices names {example} {count} times; once is enough.")
+    return examples

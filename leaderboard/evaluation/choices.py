@@ -1,0 +1,60 @@
+"""What there is to choose from: evaluators, settings, datasets, nodes of the taxonomy."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from leaderboard.datasets.catalogue import load_datasets
+from leaderboard.field.taxonomy import load_taxonomy
+from leaderboard.settings.setting import load_settings
+
+Entries = list[dict[str, Any]]
+
+
+def _evaluators() -> Entries:
+    # Imports PyTorch, which nothing else here needs.
+    from leaderboard.evaluation.evaluator import evaluator_entries
+
+    return evaluator_entries()
+
+
+def _settings() -> Entries:
+    return [
+        {
+            "id": setting.id,
+            "dataset": setting.dataset,
+            "norm": setting.norm,
+            "radius": setting.radius_text,
+            "examples": setting.examples.label,
+            "seconds": setting.seconds,
+            "complete": setting.complete,
+            "smoothed": setting.smoothing is not None,
+        }
+        for setting in load_settings().values()
+    ]
+
+
+def _datasets() -> Entries:
+    return [
+        {
+            "name": data.name,
+            "title": data.title,
+            "shape": "x".join(map(str, data.shape)),
+            "classes": len(data.classes),
+            "test_size": data.test_size,
+            "licence": data.licence,
+        }
+        for data in load_datasets().values()
+    ]
+
+
+def _taxonomy() -> Entries:
+    return [{"node": path, "title": node.title} for path, node in load_taxonomy().nodes.items()]
+
+
+ENTRIES: Mapping[str, Callable[[], Entries]] = {
+    "evaluators": _evaluators,
+    "settings": _settings,
+    "datasets": _datasets,
+    "taxonomy": _taxonomy,
+}
+"""By the word that `certboard list` takes."""

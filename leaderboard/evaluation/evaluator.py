@@ -1,0 +1,99 @@
+"""Which evaluator a question asks for, and what that one can do."""
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from evaluators.cascade import Cascade, default_stages
+from evaluators.catalogue import catalogue
+from evaluators.evaluator import Evaluator
+from evaluators.network.ensemble import SmoothedNetwork
+from leaderboard.common.errors import InputError, unknown_name
+from leaderboard.evaluation.smoothing import make_smoothing
+from leaderboard.settings.question import Options, Question
+
+AnyEvaluator = Evaluator | Cascade
+
+
+def evaluator_of(question: Question) -> AnyEvaluator:
+    """The evaluator that a question asks for.
+
+    It holds nothing but its options, so that questions that ask for the same one share it.
+
+    Raises:
+        InputError: there is none of this name, it does not apply to this kind of model, or it has
+            no such option.
+    """
+    if question.distribution is None:
+        return plain_evaluator(question.evaluator, question.complete)
+    noise, norm = question.distribution, question.norm
+    return _smoothing_evaluator(question.evaluator, noise, norm, question.options)
+
+
+@lru_cache
+def plain_evaluator(name: str | None, complete: bool) -> AnyEvaluator:
+    """The evaluator of a plain network; None stands for the cascade.
+
+    Raises:
+        InputError: there is none of this name, or it needs a smoothed model.
+    """
+    if name is None or name == Cascade.name():
+        return Cascade(default_stages(complete))
+    if name not in catalogue():
+        raise unknown_name("evaluator", name, [*catalogue(), Cascade.name()])
+    if catalogue()[name].accepts is SmoothedNetwork:
+        fitting = [n for n, one in catalogue().items() if one.accepts is not SmoothedNetwork]
+        raise InputError(
+            f"The evaluator '{name}' needs a smoothed model (--sigma); for this model:"
+            f" {', '.join(fitting)}."
+        )
+    return catalogue()[name]()
+
+
+@lru_cache
+def _smoothing_evaluator(name: str | None, noise: str, norm: str, options: Options) -> AnyEvaluator:
+    if name == Cascade.name():
+        raise InputError("The cascade is for plain networks; leave --evaluator out.")
+    return make_smoothing(name, noise=noise, norm=norm, options=options)
+
+
+def stages_of(evaluator: AnyEvaluator) -> dict[str, bool]:
+    """What may decide an example, by name, and whether it can prove anything."""
+    stages = evaluator.stages if isinstance(evaluator, Cascade) else (evaluator,)
+    return {stage.name(): stage.certifies for stage in stages}
+
+
+def can_certify(question: Question) -> bool:
+    """Whether the evaluator that a question asks for can prove anything; an attack cannot."""
+    return any(stages_of(evaluator_of(question)).values())
+
+
+def uses_time(question: Question) -> bool:
+    """Whether an example may use up its time budget."""
+    return evaluator_of(question).complete
+
+
+def phases(question: Question) -> list[Question]:
+    """The question as it is put to the cheap methods, then to each complete one by itself."""
+    evaluator = evaluator_of(question)
+    if not isinstance(evaluator, Cascade):
+        return [question]
+    complete = [stage.name() for stage in evaluator.stages if stage.complete]
+    cheap = replace(question, complete=False)
+    return [cheap, *(replace(question, evaluator=name) for name in complete)]
+
+
+def evaluator_entries() -> list[dict[str, Any]]:
+    """The catalogue for `certboard list evaluators`."""
+    stages = [stage.name() for stage in default_stages()]
+    return [
+        {
+            "name": name,
+            "version": evaluator.version,
+            "models": "smoothed" if evaluator.accepts is SmoothedNetwork else "plain",
+            "proves": evaluator.certifies,
+            "cascade": stages.index(name) + 1 if name in stages else None,
+            "title": evaluator.title,
+        }
+        for name, evaluator in catalogue().items()
+    ]

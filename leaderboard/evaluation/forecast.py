@@ -1,0 +1,76 @@
+"""How long a question takes, as far as is known beforehand, and the shards that follow."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from evaluators.evaluator import Evaluator
+from evaluators.sampling.cost import estimate
+from leaderboard.common.formatting import plural
+from leaderboard.common.formatting import seconds as seconds_text
+from leaderboard.common.progress import tell
+from leaderboard.datasets.catalogue import load_split
+from leaderboard.evaluation.evaluator import evaluator_of, uses_time
+from leaderboard.evaluation.shard import problem_of
+from leaderboard.settings.question import Question, Shard, shards
+
+LONG = 30.0
+"""Seconds: a run that may take longer is announced with what it may cost."""
+
+
+def cut(question: Question, examples: Sequence[int]) -> list[Shard]:
+    """The shards in which a question is asked about examples."""
+    shape = load_split(question.dataset).shape
+    return list(shards(question, examples, shape, _longest(question)))
+
+
+def _longest(question: Question) -> float:
+    """Seconds that an example may take, as far as they are known beforehand; else 0."""
+    if uses_time(question):
+        return question.seconds
+    cost = forecast(question, load_split(question.dataset).examples[:1])
+    return 0.0 if cost is None else cost[1]
+
+
+def forecast(question: Question, examples: Sequence[int]) -> tuple[int, float] | None:
+    """Samples that a smoothed model needs at most, and the seconds they take in this process.
+
+    Measured on one block of noisy copies of one example; None where nothing is sampled.
+    """
+    if question.sigma is None or not examples:
+        return None
+    one = _forecast_of_one(question)
+    return None if one is None else (one[0] * len(examples), one[1] * len(examples))
+
+
+@lru_cache(maxsize=4)
+def _forecast_of_one(question: Question) -> tuple[int, float] | None:
+    evaluator = evaluator_of(question)
+    assert isinstance(evaluator, Evaluator)
+    first = load_split(question.dataset).examples[:1]
+    # On one device: that is the unit in which the cost is told.
+    problem = replace(problem_of(Shard(question, tuple(first))), devices=())
+    cost = estimate(problem, evaluator)
+    return None if cost is None else (cost.samples, cost.seconds)
+
+
+def announce(title: str, question: Question, examples: Sequence[int], workers: str) -> None:
+    """Say, before a long evaluation of a smoothed model, how long it may be.
+
+    Args:
+        title: what is evaluated, in words.
+        question: what is asked.
+        examples: those that are still to be evaluated.
+        workers: a number of processes, which share the work, or `ray`.
+    """
+    if question.sigma is None or (cost := forecast(question, examples)) is None:
+        return
+    samples, alone = cost
+    shared = int(workers) if workers.isdecimal() else 1
+    if alone / shared <= LONG:
+        return
+    rate = f"{samples / alone:,.0f} a second" + (" in each worker" if shared > 1 else "")
+    tell(
+        f"{title}: at most {samples:,} samples of {plural(len(examples), 'example')}, {rate}:"
+        f" up to {seconds_text(alone / shared)}"
+    )

@@ -1,0 +1,1 @@
+"""Accepting results that came from elsewhere: data until every line fits."""
