@@ -45,7 +45,7 @@ class Node(Strict):
     """A kind of verification or training, or of attack.
 
     `summary` is two to four sentences, `where` explains the signs of the formulas, `picture` is a
-    name in `leaderboard.field.pictures`. `evaluators` are the names of certboard's evaluators of
+    file in `leaderboard/field/pictures/`. `evaluators` are the names of certboard's evaluators of
     this kind, implemented or planned, `approaches` approaches or titles of published rows.
     """
 

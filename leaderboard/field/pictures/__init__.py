@@ -1,38 +1,54 @@
-"""Small pictures of ideas, drawn from their geometry; `catalogue()` has them by name.
+"""Small pictures of ideas, one SVG file each in this folder; `catalogue()` has them by name.
 
-To add one is to add one function, in the file of its family, under `@picture`.
+A file holds a `title`, a `desc` of a sentence or two, and shapes without colours of their own:
+their classes (`ink`, `soft`, `proved`, `broken`, `open`, `accent`, with `-fill`, `-dot` and
+`-text`) are coloured by `taxonomy.css`, for light and dark.
 """
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
+from html import unescape
+from pathlib import Path
 
 from leaderboard.common.errors import unknown_name
-from leaderboard.field.pictures._svg import Picture
+
+_DESCRIPTION = re.compile(r"<desc>(.*)</desc>")
+_FOR_READERS = re.compile(r"<title.*</desc>")
+_ROLE = re.compile(r'role="img" aria-labelledby="[^"]*"')
+
+
+@dataclass(frozen=True)
+class TaxonomyPicture:
+    """The picture `name`, as one line of SVG for the inside of a page."""
+
+    name: str
+    svg: str
+
+    @property
+    def caption(self) -> str:
+        """What the picture shows, in plain text."""
+        described = _DESCRIPTION.search(self.svg)
+        return unescape(described[1]) if described else ""
+
+    def thumbnail(self) -> str:
+        """The picture as decoration, which screen readers pass over in silence."""
+        silent = _ROLE.sub('aria-hidden="true" focusable="false"', self.svg)
+        return _FOR_READERS.sub("", silent)
 
 
 @cache
-def catalogue() -> Mapping[str, Picture]:
-    """Every picture of every file in this folder, by name.
-
-    Raises:
-        ValueError: two pictures have one name.
-    """
-    found: dict[str, Picture] = {}
-    for module in sorted(info.name for info in iter_modules(__path__)):
-        if module.startswith("_"):
-            continue
-        for value in vars(import_module(f"{__name__}.{module}")).values():
-            if isinstance(value, Picture):
-                if value.name in found:
-                    raise ValueError(f"two pictures are called '{value.name}'")
-                found[value.name] = value
-    return found
+def catalogue() -> Mapping[str, TaxonomyPicture]:
+    """Return every picture of this folder by name."""
+    return {
+        file.stem: TaxonomyPicture(file.stem, "".join(file.read_text("utf-8").splitlines()))
+        for file in sorted(Path(__file__).parent.glob("*.svg"))
+    }
 
 
-def picture_named(name: str) -> Picture:
-    """The picture called `name`.
+def picture_named(name: str) -> TaxonomyPicture:
+    """Return the picture called `name`.
 
     Raises:
         InputError: there is none; the message names the nearest.

@@ -85,7 +85,7 @@ def node(board: Board, path: str, found: dict[str, Below]) -> View:
     return {
         "node": subject,
         "trail": _trail(board, path),
-        "picture": Markup(picture.svg()),
+        "picture": Markup(picture.svg),
         "caption": picture.caption,
         "formulas": [
             (item.says, [Markup(mathml(part)) for part in item.parts]) for item in subject.formulas
