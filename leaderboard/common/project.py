@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from leaderboard.common.errors import InputError
+
 
 @dataclass(frozen=True)
 class Project:
@@ -54,9 +56,16 @@ class Project:
 
 
 def find_project(start: Path | None = None) -> Project:
-    """The checkout around `start` (default: the working directory), else the package's own."""
+    """The checkout around `start` (default: the working directory), else the package's own.
+
+    Raises:
+        InputError: there is neither; the package was installed apart from its checkout.
+    """
     start = start or Path.cwd()
-    for folder in (start, *start.parents):
+    for folder in (start, *start.parents, Path(__file__).resolve().parents[2]):
         if (folder / "submissions").is_dir() and (folder / "site" / "templates").is_dir():
             return Project(folder)
-    return Project(Path(__file__).resolve().parents[2])
+    raise InputError(
+        f"{start}: is not in a checkout of certboard, a folder with 'submissions' and 'site'."
+        " This command needs one."
+    )

@@ -67,17 +67,26 @@ or only the first of several evaluations would be one of a clean commit."""
 
 
 def commit_of(folder: Path) -> str:
-    """The commit of the code in a checkout, marked when that was changed since."""
+    """The commit of the code in a checkout, marked when that was changed since.
+
+    "unknown" where the folder is none; it may lie within that of something else.
+    """
     # Without locks: it must not disturb a commit that is being made.
     git = ["git", "--no-optional-locks", "-C", str(folder)]
     try:
-        commit, changed = (
+        top, commit, changed = (
             subprocess.run(
                 [*git, *what], capture_output=True, text=True, check=True, timeout=10
             ).stdout.strip()
-            for what in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", *CODE))
+            for what in (
+                ("rev-parse", "--show-toplevel"),
+                ("rev-parse", "HEAD"),
+                ("status", "--porcelain", "--", *CODE),
+            )
         )
     except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    if Path(top).resolve() != folder.resolve():
         return "unknown"
     return f"{commit}-dirty" if changed else commit
 

@@ -39,3 +39,7 @@ def test_changed_code_is_marked(name: str, checkout: Path) -> None:
 
 def test_without_a_checkout_the_commit_is_unknown(tmp_path: Path) -> None:
     assert commit_of(tmp_path / "nowhere") == "unknown"
+
+
+def test_an_installed_copy_within_another_checkout_has_no_commit(checkout: Path) -> None:
+    assert commit_of(checkout / "evaluators") == "unknown"

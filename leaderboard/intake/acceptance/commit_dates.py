@@ -5,11 +5,6 @@ from datetime import datetime
 from pathlib import Path
 
 
-def is_checkout(folder: Path) -> bool:
-    """Whether Git knows a commit of this folder."""
-    return _told(folder, "rev-parse", "--verify", "HEAD") is not None
-
-
 def date_of_commit(folder: Path, commit: str) -> datetime | None:
     """When a commit was made that this checkout is made of; None if it is no such commit."""
     if _told(folder, "merge-base", "--is-ancestor", commit, "HEAD") is None:

@@ -14,7 +14,7 @@ from typing import Any
 from leaderboard.common.strict_toml import shown
 from leaderboard.evaluation.provenance import commit_of
 from leaderboard.evaluation.shard import fingerprint
-from leaderboard.intake.acceptance.commit_dates import date_of_commit, date_of_file, is_checkout
+from leaderboard.intake.acceptance.commit_dates import date_of_commit, date_of_file
 from leaderboard.intake.acceptance.known import Known
 from leaderboard.results.store import SCHEMA_VERSION, Provenance
 
@@ -139,9 +139,9 @@ def _of_time(origin: Provenance, known: Known) -> Iterator[str]:
 
 def _date_of_code(commit: str) -> datetime | str | None:
     """When the code was committed, or why it cannot have been this project's."""
-    if not is_checkout(_CODE):
+    if (mine := commit_of(_CODE)) == "unknown":
         return None
-    if commit == commit_of(_CODE):
+    if commit == mine:
         # This very code, changed or not.
         commit = commit.removesuffix("-dirty")
     found = date_of_commit(_CODE, commit) if re.fullmatch("[0-9a-f]{40}", commit) else None
