@@ -126,7 +126,7 @@ def _of_checks(checks: Checks) -> Iterable[Flag]:
     look = checks.lookup
     if look is None:
         return
-    shares = {"test images": look.clean, "with noise of two gray levels": look.noisy}
+    shares = {"test images": look.clean, "with noise of two grey levels": look.noisy}
     if look.fresh is not None:
         shares["training images"] = look.fresh
     evidence = (

@@ -55,7 +55,7 @@ DESCRIBED = (
         "The setting's id: dataset, norm and radius.",
         form="[a-z0-9]+-[a-z0-9]+-[0-9._]+",
     ),
-    Column("evaluator", "text", "The evaluator that was asked, or cascade.", form=NAME),
+    Column("evaluator", "text", "The evaluator that was run, or cascade.", form=NAME),
     Column(
         "evaluator_version",
         "text",
@@ -63,25 +63,25 @@ DESCRIBED = (
         form="[a-z0-9.+-]+",
     ),
     Column("example", "integer", "Official index in the dataset's test set, from 0."),
-    Column("label", "integer", "The right class.", most=_CLASS),
+    Column("label", "integer", "The correct class.", most=_CLASS),
     Column(
         "prediction",
         "integer",
-        "Class at the example itself.",
+        "The predicted class of the example itself.",
         "a smoothed model abstains",
         most=_CLASS,
     ),
     Column(
         "status",
         "text",
-        "certified: proved for the whole ball; falsified: a counterexample was checked; "
+        "certified: proved for the whole ball; falsified: a counterexample is known; "
         "unknown: neither.",
         form="certified|falsified|unknown",
     ),
     Column(
         "radius",
         "fraction",
-        "Largest radius proved, an exact fraction such as 8/255 or 0.3, rounded down.",
+        "The largest proved radius, an exact fraction such as 8/255 or 0.3, rounded down.",
         "nothing was proved",
         form=_EXACT,
     ),
@@ -91,7 +91,7 @@ DESCRIBED = (
     Column(
         "margin",
         "number",
-        "Proved lower bound, over the ball, of the label's logit minus the best other.",
+        "Proved lower bound, over the ball, on the label's logit minus the largest other.",
         "there is none",
         least=-1e30,
         most=1e30,
@@ -106,12 +106,12 @@ DESCRIBED = (
         form=f"{FLOAT32}|{REAL}",
     ),
     Column("seconds", "number", "Time spent on the example, in seconds."),
-    Column("stage", "text", "The evaluator that decided, or prediction.", form=NAME),
-    Column("note", "text", "Why an example is unknown, or what else is to be known."),
+    Column("stage", "text", "The evaluator that decided the example, or prediction.", form=NAME),
+    Column("note", "text", "Why an example is unknown, or another remark."),
     Column("n0", "integer", "Samples drawn to select the class.", _PLAIN),
     Column("n", "integer", "Samples drawn to estimate its probability.", _PLAIN),
-    Column("count", "integer", "How many of the n samples gave the class.", _PLAIN),
-    Column("p_lower", "number", "Lower confidence bound of its probability.", _PLAIN, most=_SHARE),
+    Column("count", "integer", "How many of the n samples voted for the class.", _PLAIN),
+    Column("p_lower", "number", "Lower confidence bound on its probability.", _PLAIN, most=_SHARE),
     Column(
         "sigma",
         "fraction",
@@ -124,7 +124,7 @@ DESCRIBED = (
     Column(
         "p_upper",
         "number",
-        "Upper bound of any other class's probability.",
+        "Upper confidence bound on the probability of any other class.",
         "the estimate is one-sided",
         2,
         most=_SHARE,
@@ -133,7 +133,7 @@ DESCRIBED = (
     Column(
         "statistics",
         "text",
-        "A JSON object with all else that the radius was computed from.",
+        "A JSON object with everything else that the radius was computed from.",
         "there is nothing else",
         2,
         form='[{}"a-z0-9_:,. +-]*',
@@ -142,7 +142,7 @@ DESCRIBED = (
     Column(
         "witness",
         "bytes",
-        "The input that refutes the example: its pixels as little-endian float32.",
+        "The counterexample of the example: its pixels as little-endian float32.",
         "there is none",
     ),
 )

@@ -110,11 +110,12 @@ def draw(board: Board, subject: str) -> Drawing | None:
 CHART = Chart(
     name="bounds",
     title="Proved, broken, unknown",
-    caption="The robust accuracy of a model lies between the end of the green bar (proved: a lower "
-    "bound) and the end of the grey one (no attack succeeded: an upper bound). At most the fifteen "
-    "first of the ranking, re-evaluated ones only. Where a subset was evaluated, the thin line is "
-    "the 95 % interval of the certified accuracy. Of smoothed models, which are not attacked, all "
-    "that is not certified is unknown.",
+    caption="The robust accuracy of a model lies between the end of the green bar (proved: a "
+    "lower bound) and the end of the grey one (no attack succeeded: an upper bound). The "
+    "chart shows at most the first fifteen re-evaluated models of the ranking. Where a "
+    "subset was evaluated, the thin line is the 95 % confidence interval of the certified "
+    "accuracy. Smoothed models are not attacked, so all of their examples that are not "
+    "certified are unknown.",
     pages=("setting",),
     draw=draw,
     order=8,

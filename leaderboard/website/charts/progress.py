@@ -197,10 +197,11 @@ CHART = Chart(
     name="progress",
     title="Progress",
     caption="Steps are the state of the art: certified accuracy (solid) and accuracy under the "
-    "strongest attack tried (dotted). Open circles are numbers reported by papers, and thin lines "
-    "their steps; filled diamonds and thick lines were re-evaluated by certboard. The two never "
-    "share a line. Small circles did not move it. A paper is dated by month where the collection "
-    "or its preprint tells it, else it stands at its year's start.",
+    "strongest attack tried (dotted). Open circles are numbers reported by papers, and "
+    "thin lines their steps; filled diamonds and thick lines were re-evaluated by "
+    "certboard. The two never share a line. Small circles did not improve the state of "
+    "the art. A paper is dated by month where the collection or its preprint gives one, "
+    "and otherwise by the start of its year.",
     pages=("home", "setting"),
     draw=draw,
     order=10,

@@ -101,10 +101,11 @@ def draw(board: Board, subject: str) -> Drawing | None:
 CHART = Chart(
     name="radius-curve",
     title="Certified accuracy against radius",
-    caption="For a deterministic certificate one point a setting: the true robust accuracy lies "
-    "between the solid line (proved) and the dotted one (no attack succeeded). Straight lines "
-    "between points only guide the eye. For a smoothed model the curve is measured at every "
-    "radius; it holds with the confidence stated in the provenance, example by example.",
+    caption="A deterministic model has one point per setting: the true robust accuracy lies "
+    "between the solid line (proved) and the dotted one (no attack succeeded). Straight "
+    "lines between points only guide the eye. For a smoothed model the curve is measured "
+    "at every radius; each example's certificate holds with the confidence stated in the "
+    "provenance.",
     pages=("submission",),
     draw=draw,
     order=20,

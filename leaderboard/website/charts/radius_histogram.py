@@ -96,10 +96,11 @@ def _nothing(title: str, none: int, width: float) -> plot.Trace:
 CHART = Chart(
     name="radius-histogram",
     title="Certified radii, example by example",
-    caption="How many examples are certified how far, for the class that is right. The bar left of "
-    "zero has those without a radius: the model abstained, or its answer is wrong. A pile at the "
-    "right end is the most that the number of samples can give. Of settings that differ in nothing "
-    "but the radius, that with the largest is shown; a procedure that stops early stops there.",
+    caption="The number of examples by certified radius of the correct class. The bar left of "
+    "zero counts those without a radius: the model abstained, or its prediction is wrong. "
+    "A peak at the right end is the largest radius that the number of samples allows. If "
+    "several settings differ only in their radius, the one with the largest radius is "
+    "shown; a procedure that stops early stops at that radius.",
     pages=("submission",),
     draw=draw,
     order=25,

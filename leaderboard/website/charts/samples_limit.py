@@ -119,10 +119,11 @@ def _here(n: int, radius: float, label: str, colour: str) -> plot.Trace:
 CHART = Chart(
     name="samples-limit",
     title="What n samples can give at best",
-    caption="If every noisy copy agrees, the radius is still limited: for Gaussian noise to "
-    "σ Φ⁻¹(α^(1/n)), α the failure probability of this setting. No model gets above its line with "
-    "these numbers of samples; diamonds are at this setting's n. Drawn for the noise of the models "
-    "that certify most here, or for usual scales where there are none.",
+    caption="Even if every noisy copy agrees, the radius is limited: for Gaussian noise to σ "
+    "Φ⁻¹(α^(1/n)), where α is the failure probability of this setting. No model gets "
+    "above its line with this number of samples; diamonds are at this setting's n. The "
+    "lines are drawn for the noise of the models with the highest certified accuracy "
+    "here, or for common scales if there are none.",
     pages=("setting",),
     draw=draw,
     order=40,

@@ -72,12 +72,13 @@ def draw(board: Board, subject: str) -> Drawing | None:
 CHART = Chart(
     name="smoothing-curves",
     title="Smoothed models: certified accuracy against radius",
-    caption="One line a model, at most the twelve that certify most at this radius; dashed where "
-    "it was measured in another setting of this dataset and norm. A certificate holds for its own "
-    "example with the stated confidence. The wide grey line takes the best model at each radius, "
-    "chosen after the fact and on these same examples: it is not the accuracy of any one model, "
-    "and somewhat flattering. A procedure that stops early stops at the setting's radius, and its "
-    "line says little beyond it.",
+    caption="One line per model, for at most the twelve with the highest certified accuracy at "
+    "this radius; dashed where it was measured in another setting of this dataset and "
+    "norm. A certificate holds for its own example with the stated confidence. The wide "
+    "grey line takes the best model at each radius, chosen after the fact and on these "
+    "same examples: it is not the accuracy of any one model, and it is somewhat too "
+    "high. A procedure that stops early stops at the setting's radius, and its line says "
+    "little beyond it.",
     pages=("setting",),
     draw=draw,
     order=30,

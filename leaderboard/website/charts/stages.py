@@ -85,7 +85,8 @@ def _shades(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
 CHART = Chart(
     name="stages",
     title="What decided",
-    caption="Methods run from cheap to dear, and an example is decided by the first that can.",
+    caption="Evaluators run from the cheapest to the most expensive, and the first that can "
+    "decide an example does.",
     pages=("submission",),
     draw=draw,
     order=30,

@@ -109,10 +109,10 @@ CHART = Chart(
     name="trade-off",
     title="Accuracy against robustness",
     caption="Up and right is better. A line joins the results that no other of its tier surpasses "
-    "in one accuracy without losing in the other: the Pareto front, which is also the table below. "
-    "Filled marks were re-evaluated by certboard, open ones are numbers reported by papers; "
-    "triangles are probabilistic certificates. Results that give one of the two numbers only are "
-    "left out.",
+    "in one accuracy without losing in the other: the Pareto front, which is also the "
+    "table below. Filled marks were re-evaluated by certboard, open ones are numbers "
+    "reported by papers; triangles are probabilistic certificates. Results with only one "
+    "of the two numbers are left out.",
     pages=("setting",),
     draw=draw,
     order=5,
