@@ -1,10 +1,10 @@
 """The cascade: cheap methods first, so that each example is decided by the first one that can."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evaluators.catalogue import catalogue
 from evaluators.evaluator import Evaluator
+from evaluators.listing import catalogue
 from evaluators.network.network import Network
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
@@ -35,7 +35,7 @@ class Cascade:
     that none decides keeps the best margin proved and the last stage's note.
     """
 
-    stages: tuple[Evaluator, ...]
+    stages: tuple[Evaluator, ...] = field(default_factory=default_stages)
 
     @staticmethod
     def name() -> str:

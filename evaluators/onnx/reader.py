@@ -78,7 +78,7 @@ def import_onnx(
     Raises:
         UnsupportedModelError: with every problem found, one sentence each.
     """
-    return _import(read_bytes(path), path, samples, Contract(shape, classes), salt)
+    return import_bytes(read_bytes(path), path, samples, Contract(shape, classes), salt)
 
 
 def import_free(
@@ -98,7 +98,7 @@ def import_free(
     Raises:
         UnsupportedModelError: with every problem found, one sentence each.
     """
-    return _import(data, path, samples, Contract(free=True), salt)
+    return import_bytes(data, path, samples, Contract(free=True), salt)
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,24 @@ class Contract:
     free: bool = False
 
 
-def _import(
+def import_bytes(
     data: bytes,
     path: Path,
     samples: NDArray[np.float32] | None,
     wanted: Contract,
     salt: str | None = None,
 ) -> Network:
+    """Read a network from the bytes of a file, compare it with onnxruntime, or refuse it.
+
+    Args:
+        data: the file's bytes.
+        path: for messages.
+        samples, salt: as of `import_onnx`.
+        wanted: what the network must be.
+
+    Raises:
+        UnsupportedModelError: with every problem found, one sentence each.
+    """
     model = parse(data, path)
     problems = static_problems(model)
     if not problems:

@@ -43,8 +43,18 @@ def margins(relaxed: Relaxed, labels: Tensor, to_input: bool) -> Tensor:
     With `to_input` rows are walked to the input; else only to the nearest non-linearity, which
     is interval propagation with the last linear layers merged.
     """
+    return least_of_logits(relaxed, margin_rows(labels, relaxed.network.classes), to_input)
+
+
+def least_of_logits(relaxed: Relaxed, rows: Tensor, to_input: bool) -> Tensor:
+    """Lower bounds `[batch, rows]` of linear functions of the logits, `[batch, rows, classes]`.
+
+    Args:
+        relaxed: bounds of all nodes.
+        rows: the functions of each example, exact.
+        to_input: as of `margins`.
+    """
     network, last = relaxed.network, len(relaxed.network.nodes) - 1
-    rows = margin_rows(labels, network.classes)
     bounds = torch.empty(rows.shape[:2], dtype=rows.dtype, device=rows.device)
     group = max(1, _row_capacity(network, last) // rows.shape[1])
 

@@ -7,25 +7,22 @@ it reaches the leaderboard but the file, which is then checked as any other.
 import importlib
 import importlib.util
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.module import export_module, largest_difference, run_module
 from leaderboard.common.errors import InputError, nearest
 from leaderboard.datasets.catalogue import Dataset, find_dataset, load_split
 from leaderboard.datasets.files import sha256_of
 from leaderboard.evaluation.networks import check_model, logits_of
 
-OPSET = 17
 SAMPLES = 100
-TOLERANCE = 1e-3
-"""Share of the largest logit by which the file's answers may differ from the module's."""
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 
@@ -93,15 +90,19 @@ def export(
     network = _with_normalisation(network, mean, std, data)
     network = network.float().cpu().eval()
     images, labels = _samples(data)
-    expected = _run(network, images, source)
     partial = output.with_name(f".{output.name}.partial.onnx")
     try:
-        _write(network, images[:1], partial)
+        expected = run_module(network, images, source)
+        partial.write_bytes(export_module(network, images[:1]))
         if problems := check_model(partial, dataset):
             raise InputError(*(problem.replace(partial.name, output.name) for problem in problems))
         found = logits_of(partial, data, images.numpy())
-        difference = _compare(expected.numpy(), found)
+        difference = largest_difference(expected.numpy(), found)
         partial.replace(output)
+    except UnsupportedModelError as error:
+        raise InputError(*error.problems) from error
+    except OSError as error:
+        raise InputError(f"{output.parent}: cannot be written ({error.strerror}).") from error
     finally:
         partial.unlink(missing_ok=True)
     accuracy = None if labels is None else 100 * float((found.argmax(1) == labels).mean())
@@ -209,52 +210,3 @@ def _samples(data: Dataset) -> tuple[Tensor, Any]:
         return noise, None
     images = torch.from_numpy(split.images(split.examples[:SAMPLES]))
     return images, split.labels[:SAMPLES]
-
-
-def _run(network: nn.Module, images: Tensor, source: str) -> Tensor:
-    try:
-        with torch.no_grad():
-            found = network(images)
-    except Exception as error:
-        raise InputError(
-            f"{source}: fails on images of shape {tuple(images.shape)}"
-            f" ({type(error).__name__}: {error})."
-        ) from error
-    if not isinstance(found, Tensor) or found.dim() != 2:
-        raise InputError(f"{source}: must give one row of logits for each image.")
-    return found
-
-
-def _write(network: nn.Module, example: Tensor, path: Path) -> None:
-    batch = {0: "batch"}
-    try:
-        with warnings.catch_warnings():
-            # The exporter that needs no further library is announced to go some day.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                network,
-                (example,),
-                str(path),
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=["input"],
-                output_names=["logits"],
-                dynamic_axes={"input": batch, "logits": batch},
-            )
-    except OSError as error:
-        raise InputError(f"{path.parent}: cannot be written ({error.strerror}).") from error
-    except Exception as error:
-        told = " ".join(str(error).split())[:300]
-        raise InputError(f"PyTorch cannot export the module: {told}") from error
-
-
-def _compare(expected: Any, found: Any) -> float:
-    """The largest difference of logits, if it is small enough."""
-    difference = float(np.abs(expected - found).max())
-    size = float(np.abs(expected).max())
-    if not difference <= TOLERANCE * max(size, 1.0):
-        raise InputError(
-            f"The file's logits differ from the module's by up to {difference:.3g} (logits reach"
-            f" {size:.3g}): does the module behave otherwise in training, or depend on the batch?"
-        )
-    return difference

@@ -8,8 +8,8 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, get_args
 
-from evaluators.catalogue import catalogue
 from evaluators.evaluator import Evaluator
+from evaluators.listing import catalogue
 from evaluators.network.ensemble import Combination, SmoothedNetwork
 from evaluators.noises import distributions
 from evaluators.question.norm import Norm

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evaluators.catalogue import recipes
 from evaluators.learning.architectures import residual_cnn, small_cnn
 from evaluators.learning.augmentation import Augmentation
 from evaluators.learning.loop import Schedule, fit
+from evaluators.listing import recipes
 from evaluators.network.affine import Shape
 from evaluators.network.network import Network
 from evaluators.onnx.writer import export_onnx

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from evaluators.branching.pieces import in_pieces
 from evaluators.cascade import Cascade, default_stages
-from evaluators.catalogue import catalogue
 from evaluators.evaluator import Evaluator
 from evaluators.falsification.pgd import PGD
+from evaluators.listing import catalogue
 from evaluators.network.network import Network
 from evaluators.network.specification import Row, specified
 from evaluators.numerics.errors import (

@@ -85,15 +85,15 @@ def test_few_files_lie_beside_the_rooms() -> None:
         for folder in ("evaluators", "leaderboard")
     }
     assert beside == {
-        "evaluators": {"cascade", "catalogue", "evaluator", "spot_check"},
+        "evaluators": {"cascade", "evaluator", "extend", "listing", "spot_check"},
         "leaderboard": {"__main__", "confined"},
     }
 
 
 def test_an_import_by_a_string_is_an_arrow(tmp_path: Path) -> None:
     path = tmp_path / "module.py"
-    path.write_text("import_module('evaluators.catalogue')\nimportlib.import_module('unknown')\n")
-    assert arrows_of(path, modules()) == {"evaluators.catalogue"}
+    path.write_text("import_module('evaluators.listing')\nimportlib.import_module('unknown')\n")
+    assert arrows_of(path, modules()) == {"evaluators.listing"}
 
 
 def test_a_circle_is_found() -> None:

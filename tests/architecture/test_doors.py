@@ -38,6 +38,7 @@ MAY_ASK_EVALUATORS = {
     "leaderboard/evaluation/inspection.py",  # probes a network, for its fingerprints
     "leaderboard/evaluation/smoothing.py",  # which noises, procedures and certificates there are
     "leaderboard/evaluation/train.py",
+    "leaderboard/evaluation/export.py",  # writes a module as the evaluators would read it
     "leaderboard/__main__.py",
     "leaderboard/vnncomp/verify.py",  # asks about the boxes of a property, not about a dataset
     "leaderboard/intake/acceptance/replay.py",  # runs a model on what rows say of it

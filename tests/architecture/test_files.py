@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.catalogue import catalogue
+from evaluators.listing import catalogue
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MAX_LINES = 450

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from evaluators.catalogue import catalogue
+from evaluators.listing import catalogue
 from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.reader import import_onnx

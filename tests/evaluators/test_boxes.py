@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.catalogue import catalogue
 from evaluators.evaluator import why_not_witness
 from evaluators.falsification.pgd import PGD
+from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.question.float_region import FloatRegion

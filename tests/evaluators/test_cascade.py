@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from evaluators.cascade import Cascade, default_stages
-from evaluators.catalogue import catalogue
 from evaluators.evaluator import Evaluator
+from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.question.norm import Norm

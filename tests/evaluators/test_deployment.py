@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from evaluators.catalogue import catalogue
 from evaluators.evaluator import Evaluator
+from evaluators.listing import catalogue
 from evaluators.network.affine import Dense
 from evaluators.network.deployment import run_error
 from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid, Tanh

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators import catalogue as listing
-from evaluators.catalogue import catalogue
+from evaluators import listing as listing
 from evaluators.evaluator import PREDICTION, Evaluator
+from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.numerics.errors import CatalogueError, ContradictionError

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evaluators.catalogue import catalogue
+from evaluators.listing import catalogue
 from evaluators.network.affine import Diagonal
 from evaluators.network.elementwise import Sigmoid
 from evaluators.network.network import Network

@@ -273,7 +273,7 @@ def refused(proto: onnx.ModelProto) -> str:
     with patch.object(reader, "compare"):
         try:
             data = proto.SerializeToString()
-            reader._import(data, Path("m.onnx"), None, reader.Contract())
+            reader.import_bytes(data, Path("m.onnx"), None, reader.Contract())
         except UnsupportedModelError as error:
             return str(error)
     return ""

@@ -7,11 +7,11 @@ import onnx
 import pytest
 import torch
 
-from evaluators.catalogue import catalogue
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.crown import CROWN
 from evaluators.deterministic.ibp import IBP
 from evaluators.evaluator import Evaluator
+from evaluators.listing import catalogue
 from evaluators.network.elementwise import (
     Elementwise,
     Entries,

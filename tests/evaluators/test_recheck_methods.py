@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluators.catalogue import catalogue
+from evaluators.listing import catalogue
 from evaluators.network.network import Network
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem

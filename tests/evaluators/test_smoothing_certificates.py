@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from evaluators.catalogue import catalogue
+from evaluators.listing import catalogue
 from evaluators.noises.distribution import Probabilities
 from evaluators.question.norm import Norm
 from evaluators.smoothing.balls import RESOLUTION, inscribed, outer

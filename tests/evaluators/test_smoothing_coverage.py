@@ -18,7 +18,7 @@ import torch
 from scipy.stats import binom, norm
 from torch import Tensor
 
-from evaluators.catalogue import catalogue
+from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from evaluators.catalogue import catalogue
+from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from evaluators.catalogue import catalogue
+from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.noises.distribution import Probabilities

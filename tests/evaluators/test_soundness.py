@@ -9,8 +9,8 @@ import pytest
 from torch import Tensor
 
 from evaluators.cascade import Cascade, default_stages
-from evaluators.catalogue import catalogue
 from evaluators.evaluator import PREDICTION, Evaluator
+from evaluators.listing import catalogue
 from evaluators.network.network import Network
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball

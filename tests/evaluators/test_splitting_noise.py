@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from evaluators.catalogue import catalogue
 from evaluators.deterministic import splitting_noise
 from evaluators.deterministic.splitting_noise import (
     SplittingNoise,
@@ -21,6 +20,7 @@ from evaluators.deterministic.splitting_noise import (
     real_radius,
     robust_steps,
 )
+from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.noises.splitting import LEVELS, distance_to_grid, noisy_inputs, offsets, on_grid

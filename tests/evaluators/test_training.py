@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluators.catalogue import recipes
 from evaluators.deterministic import ibp
 from evaluators.learning.architectures import parameters, residual_cnn, small_cnn
 from evaluators.learning.augmentation import Augmentation
 from evaluators.learning.loop import Schedule, fit
 from evaluators.learning.recipe import Recipe
+from evaluators.listing import recipes
 from evaluators.network.affine import Convolution, Dense
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network, Sum, apply

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evaluators.catalogue import catalogue
+from evaluators.listing import catalogue
 from leaderboard.__main__ import run
 from leaderboard.common.errors import BugError
 from leaderboard.common.progress import RunProgress

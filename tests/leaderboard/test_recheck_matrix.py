@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evaluators.catalogue import catalogue
+from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from leaderboard.common.project import Project
 from leaderboard.evaluation.smoothing import _fitting, noises

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evaluators.catalogue import catalogue as evaluators
+from evaluators.listing import catalogue as evaluators
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import find_project
 from leaderboard.field.formula import mathml, with_formulas

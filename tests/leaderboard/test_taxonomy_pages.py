@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.catalogue import catalogue
+from evaluators.listing import catalogue
 from leaderboard.board.board import Board, assemble
 from leaderboard.board.taxonomy_rows import below, rows_below, upwards
 from leaderboard.common.project import Project, find_project

@@ -1,0 +1,248 @@
+"""The public face: its names are there, typed and documented, and do what the README shows."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import evaluators
+from evaluators import Ball, Box, Norm, Problem, Status, bounds, catalogue, import_module
+from evaluators import extend as door
+from evaluators.network.affine import Dense
+from evaluators.network.network import apply
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.module import export_module
+from tests.fixtures.guides import blocks
+
+
+def imports(tree: ast.AST) -> dict[str, str]:
+    """The names that a text imports from packages, with their modules."""
+    return {
+        alias.asname or alias.name: str(node.module)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def test_every_public_name_is_imported_from_where_its_type_is_known() -> None:
+    (block,) = (
+        node for node in ast.parse(inspect.getsource(evaluators)).body if isinstance(node, ast.If)
+    )
+    typed = imports(block)
+    assert sorted(evaluators.__all__) == sorted(typed) == sorted(set(dir(evaluators)))
+    for name, module in typed.items():
+        value = getattr(evaluators, name)
+        assert value is getattr(sys.modules[module], name)
+        assert value.__module__ == module, "a name has one home"
+
+
+@pytest.mark.parametrize("package", [evaluators, door], ids=["evaluators", "extend"])
+def test_every_public_name_is_documented(package: ModuleType) -> None:
+    names: list[str] = vars(package)["__all__"]
+    assert names == sorted(names)
+    for name in names:
+        text = inspect.getdoc(getattr(package, name)) or ""
+        assert len(text.split()) > 2, name
+        assert not text.startswith(f"{name}("), f"{name} has only what dataclasses write"
+
+
+def test_a_name_that_is_not_there_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'certify'"):
+        evaluators.__getattr__("certify")
+
+
+def test_who_needs_a_part_does_not_wait_for_pytorch() -> None:
+    text = (
+        "import sys, evaluators\n"
+        "evaluators.recheck_certificate, evaluators.Norm\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", text], check=True, timeout=120)
+
+
+def test_what_is_shown_imports_the_face_alone() -> None:
+    """But for rooms of the leaderboard, where a page says how it is extended."""
+    modules = {
+        module for block in blocks("python") for module in imports(ast.parse(block.text)).values()
+    }
+    used = {module for module in modules if module.split(".")[0] == "evaluators"}
+    assert used == {"evaluators", "evaluators.extend"}
+
+
+def test_the_readme_answers_what_it_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.onnx").write_bytes(export_module(net().eval(), torch.rand(1, 1, 4, 4)))
+    monkeypatch.chdir(tmp_path)
+    (text,) = (block.text for block in blocks("python") if block.page.stem == "README")
+    namespace: dict[str, Any] = {}
+    exec(compile(text, "README.md", "exec"), namespace)
+    assert [type(verdict) for verdict in namespace["verdicts"]] == [evaluators.Verdict] * 8
+    assert namespace["lower"].shape == namespace["upper"].shape == (8, 3)
+
+
+# Bounds
+
+
+def net() -> nn.Module:
+    torch.manual_seed(4)
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(27, 6), nn.Tanh(), nn.Linear(6, 3)
+    )
+
+
+REGIONS = [
+    *(Ball(norm, Fraction(1, 10)) for norm in Norm),
+    Box(torch.full((3, 1, 4, 4), 0.4).double(), torch.full((3, 1, 4, 4), 0.6).double()),
+]
+
+
+@pytest.mark.parametrize("method", ["ibp", "crown-ibp", "crown"])
+@pytest.mark.parametrize("region", REGIONS, ids=lambda region: type(region).__name__)
+def test_bounds_contain_every_layer_of_every_input(region: Ball | Box, method: str) -> None:
+    network, x = import_module(net(), (1, 4, 4)), torch.full((3, 1, 4, 4), 0.5)
+    found = bounds(network, x, region, method)
+    assert len(found.layers) == len(network.nodes)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(50):
+        points = x + (torch.rand(x.shape, generator=generator) - 0.5) * 0.2
+        rows = [row for row in range(3) if region.select([row]).contains(x[row], points[row])]
+        values = all_values(network.to(torch.float64), points.double())
+        for (lower, upper), value in zip(found.layers.values(), values, strict=True):
+            assert bool((lower[rows] <= value[rows]).all())
+            assert bool((value[rows] <= upper[rows]).all())
+
+
+def all_values(network: evaluators.Network, x: torch.Tensor) -> list[torch.Tensor]:
+    """The result of every node."""
+    values = [x]
+    for node in network.nodes[1:]:
+        values.append(apply(node.operation, [values[parent] for parent in node.parents]))
+    return values
+
+
+def test_bounds_of_linear_layers_are_exact_but_for_rounding() -> None:
+    network = import_module(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), (1, 2, 2))
+    x = torch.full((1, 1, 2, 2), 0.5)
+    (lower, upper) = bounds(network, x, Ball(Norm.LINF, Fraction(1, 4)), deployed=False).logits
+    center = network.to(torch.float64)(x.double())
+    last = network.to(torch.float64).nodes[-1].operation
+    assert isinstance(last, Dense)
+    spread = last.weight.abs().sum(1) / 4
+    assert torch.allclose(lower, center - spread, rtol=0, atol=1e-12)
+    assert torch.allclose(upper, center + spread, rtol=0, atol=1e-12)
+
+
+def test_crown_is_no_looser_than_intervals_and_tighter_somewhere() -> None:
+    network, x = import_module(net(), (1, 4, 4)), torch.full((3, 1, 4, 4), 0.5)
+    region, widths = Ball(Norm.LINF, Fraction(1, 10)), []
+    for method in ("ibp", "crown-ibp", "crown"):
+        lower, upper = bounds(network, x, region, method).logits
+        widths.append(float((upper - lower).sum()))
+    assert widths == sorted(widths, reverse=True)
+    assert widths[2] < 0.9 * widths[0]
+
+
+def test_bounds_are_those_that_certify() -> None:
+    network, x = import_module(net(), (1, 4, 4)), torch.full((1, 1, 4, 4), 0.5)
+    label = network.to(torch.float32)(x).argmax(1)
+    region = Ball(Norm.LINF, Fraction(1, 1000))
+    lower, upper = bounds(network, x, region).logits
+    others = upper.scatter(1, label[:, None], -torch.inf).amax(1)
+    assert bool(lower[0, label[0]] > others)
+    (verdict,) = catalogue()["crown"]()(Problem(network, x, label, region))
+    assert verdict.status is Status.CERTIFIED
+    assert verdict.margin is not None
+    assert verdict.margin >= float(lower[0, label[0]] - others) - 1e-9
+
+
+def test_bounds_of_a_batch_are_those_of_each_example() -> None:
+    network, region = import_module(net(), (1, 4, 4)), Ball(Norm.L2, Fraction(1, 5))
+    x = torch.rand(70, 1, 4, 4, generator=torch.Generator().manual_seed(2))
+    whole = bounds(network, x, region).logits
+    for row in (0, 66):
+        alone = bounds(network, x[row : row + 1], region).logits
+        assert torch.allclose(whole.lower[row], alone.lower[0], rtol=1e-12, atol=1e-12)
+
+
+def test_what_cannot_be_bounded_is_refused_with_a_reason() -> None:
+    network, x = import_module(net(), (1, 4, 4)), torch.full((1, 1, 4, 4), 0.5)
+    ball = Ball(Norm.LINF, Fraction(1, 10))
+    with pytest.raises(ValueError, match="'crwon', only ibp, crown-ibp, crown"):
+        bounds(network, x, ball, "crwon")
+    for strange in (x * torch.nan, x + 2, x[:0]):
+        with pytest.raises(ValueError, match="examples"):
+            bounds(network, strange, ball)
+
+
+# Modules
+
+
+def test_a_module_is_read_as_it_answers_in_evaluation_and_left_as_it_is() -> None:
+    module = nn.Sequential(
+        nn.Flatten(), nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Dropout()
+    )
+    module.append(nn.Linear(5, 2))
+    assert module.training
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    network, x = import_module(module, (1, 2, 2)), torch.rand(6, 1, 2, 2)
+    assert module.training
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    with torch.no_grad():
+        expected = module.eval()(x)
+    assert torch.allclose(network.to(torch.float32)(x), expected, atol=1e-5)
+
+
+class Drawing(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) + torch.rand(x.shape[0], 4)
+
+
+class Branching(nn.Module):
+    """A batch takes another branch than the one input that is exported."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) * (2 if len(x) > 1 else 1)
+
+
+class Scalar(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum()
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(4, 2).double()), "'1.weight' is torch.float64"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), r"fails on images of shape \(16, 1, 2, 2\)"),
+        (nn.Sequential(nn.Flatten(), nn.GELU(), nn.Linear(4, 2)), "Erf"),
+        (Drawing(), "random|differ"),
+        (Branching(), "logits differ from the module's"),
+        (Scalar(), "one row of logits for each image"),
+    ],
+)
+def test_a_module_that_is_no_such_network_is_refused(module: nn.Module, reason: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=reason):
+        import_module(module, (1, 2, 2))
+
+
+def test_a_certificate_is_rechecked_against_its_file(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(export_module(module.eval(), torch.rand(1, 1, 2, 2)))
+    network, x = evaluators.import_onnx(path), torch.full((1, 1, 2, 2), 0.5)
+    labels = network.to(torch.float32)(x).argmax(1)
+    region = Ball(Norm.LINF, Fraction(1, 100))
+    problem = Problem(network, x, labels, region, evidence=True, deployed=False)
+    (verdict,) = catalogue()["branch-and-bound"]()(problem)
+    assert verdict.certificate is not None
+    assert evaluators.recheck_certificate(path, verdict.certificate).accepted
+    path.write_bytes(export_module(nn.Sequential(*module, nn.Linear(2, 2)).eval(), x))
+    assert not evaluators.recheck_certificate(path, verdict.certificate).accepted
