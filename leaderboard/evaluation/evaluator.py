@@ -5,8 +5,8 @@ from functools import lru_cache
 from typing import Any
 
 from evaluators.cascade import Cascade, default_stages
-from evaluators.catalogue import catalogue
 from evaluators.evaluator import Evaluator
+from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.evaluation.smoothing import make_smoothing
