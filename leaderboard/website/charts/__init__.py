@@ -87,6 +87,6 @@ def catalogue() -> dict[str, Chart]:
     charts: dict[str, Chart] = {}
     for chart in sorted(found, key=lambda chart: (chart.order, chart.name)):
         if chart.name in charts:
-            raise ValueError(f"two files in leaderboard/charts/ are called '{chart.name}'")
+            raise ValueError(f"two files in leaderboard/website/charts/ are called '{chart.name}'")
         charts[chart.name] = chart
     return charts
