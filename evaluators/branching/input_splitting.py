@@ -19,10 +19,8 @@ from evaluators.question.region import Box
 LOW_DIMENSION = 12
 """Inputs up to which they are split."""
 
-PARTS = 256
-"""Parts of one round."""
-
 MOST_PARTS = 2**20
+"""Open parts at which the search gives up; with 12 inputs in float64 they take 200 MB."""
 
 Falsify = Callable[[Tensor], Tensor | None]
 """Looks for a witness near points of the region `[points, *shape]`."""
@@ -36,12 +34,14 @@ class InputSearch:
         problem: the question; its region is a box or a ball of linf.
         deadline: when to stop.
         falsify: the attack.
+        batch: parts of one round.
         lower_bounds: proved bounds of every margin, float64; -inf while parts are open.
     """
 
     problem: Problem
     deadline: Deadline
     falsify: Falsify
+    batch: int = 256
     lower_bounds: Tensor = field(init=False)
 
     def __call__(self) -> Tensor | None:
@@ -53,8 +53,8 @@ class InputSearch:
         while len(lower):
             if self.deadline.passed or len(lower) > MOST_PARTS:
                 return None
-            low, high = lower[-PARTS:], upper[-PARTS:]
-            lower, upper = lower[:-PARTS], upper[:-PARTS]
+            low, high = lower[-self.batch :], upper[-self.batch :]
+            lower, upper = lower[: -self.batch], upper[: -self.batch]
             bounds = self._bound(low, high)
             open_ = ~(bounds > 0).all(1)
             proved = (

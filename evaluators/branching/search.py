@@ -1,321 +1,323 @@
-"""Branch and bound over the signs of units (β-CROWN, Wang et al. 2021, arXiv 2103.06624).
+"""Branch and bound over the signs of neurons (β-CROWN, Wang et al. 2021, arXiv 2103.06624).
 
-The state of one example's search: its open domains, of all goals, and what was proved. Rounds
-(`_rounds.py`) bound the domains, in float32. Those near a proof are clipped (`_clipping.py`). A
-domain is closed only by `_proof.py`'s bound.
+`advance` is one round: choose domains, split each into two, attack, bound the halves, prove them,
+and clip those near a proof. It takes the states of several examples' searches and returns the next
+ones; a round that is broken off leaves the states that it was given, with all their domains.
+
+Where several examples take part, their small batches are bounded as one (`batch.py`), and what that
+takes is charged to each in equal shares; all else is done, and charged, one by one.
 """
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from evaluators.branching.batch import Batch
-from evaluators.branching.clipping import Clipping, UnitPlanes
-from evaluators.branching.corners import solve_corner
-from evaluators.numerics.deadline import Deadline
-from evaluators.question.certificate import LayerBounds
-from evaluators.question.region import Region
-from evaluators.unrolled.around import Around
-from evaluators.unrolled.ascent import Ascent, Rates
-from evaluators.unrolled.domains import Domains, Leaf
-from evaluators.unrolled.proof import prove, prove_at_once, stored
-from evaluators.unrolled.system import System
-from evaluators.unrolled.unit_lines import UnitLines
-from evaluators.unrolled.unrolled import Rows, Unrolled
+from evaluators.branching.babsr import babsr
+from evaluators.branching.batch import Joined
+from evaluators.branching.bounding import child_bounds, relaxed
+from evaluators.branching.fsb import fsb
+from evaluators.branching.leaf_lp import solve_leaf
+from evaluators.branching.state import SMALLEST_DISTANCE, Search, State
+from evaluators.numerics.deadline import Deadline, shared
+from evaluators.unrolled.ascent import Rates, ascend
+from evaluators.unrolled.domains import Domains
+from evaluators.unrolled.proof import stored
 
-ROUND_SHARE, SHORTEST, LONGEST = 0.02, 0.4, 2.0
-"""How long a round should take: of the time that is left, and seconds at least and at most. The
-batch adapts, so that the deadline can be kept."""
+TURNS = 8
+"""Examples that take turns."""
 
-SMALLEST, LARGEST = 16, 512
-"""Domains of one round."""
+INTERCEPT = 0.3
+"""Weight of BaBSR's intercept score, beside that of the gap, where clipping chooses neurons."""
 
-TARGET = 1e-3
-"""Share of a goal's bound without splits: where the margin is larger, nobody looks any more."""
-
-SMALLEST_TARGET = 1e-9
-
-AIM = 1.1
-"""How far above what rounding took the search aims: domains differ, and a proof that fails costs a
-split."""
-
-PAYS, SHORTER = 0.2, 0.8
-"""Share of domains that clipping should close; the distance to a proof at which it is tried
-shrinks by the second number where it closes fewer, and grows where it closes more."""
-
-MEGABYTES = 2000
-"""Memory that open domains may take."""
-
-MOST_PROVED = 4096
-"""Open domains whose bounds are proved when time runs out; more would take too long."""
-
-SMALL = 2**22
-"""Coefficients of an example's matrices up to which it takes turns with others, which all hold
-theirs at the same time."""
+Attack = Callable[[Sequence[Search], Sequence[Tensor]], Sequence[Tensor | None]]
+"""Looks for each search's witness near points `[points, inputs]` of its region."""
 
 
-@dataclass
-class Search:
-    """The search for a proof that all goals are positive in a region.
+class Turn(NamedTuple):
+    """An example's part in a round.
 
     Attributes:
-        unrolled, lines: the network around the example.
-        x, region: float64 example `[1, *shape]` and its region.
-        goals: rows that must be positive.
-        root: rates of the ascent without splits.
-        deadline: of everything.
-        evidence: whether leaves are kept.
-        layers: what proved the bounds of units.
-        leaves: what was closed, for the certificate.
-        note: why the search ended without an answer.
-        visited: number of domains bounded.
-        open: the domains left.
-        away: those that a round has taken and not brought back yet.
-        points: some of the region that may be near a witness, `[points, inputs]`.
-        witness: a checked one, if it was found.
+        state: its state, without the domains at hand.
+        domains: those at hand.
+        taken: how many domains were chosen for the round.
+        started: seconds of its time used before the round.
+        points: inputs that may be near a witness, `[points, inputs]` each.
+        note: why the search ends with this round unless the attack succeeds.
     """
 
-    unrolled: Unrolled
-    lines: UnitLines
-    x: Tensor
-    region: Region
-    goals: Rows
-    root: Rates
-    deadline: Deadline
-    evidence: bool
-    layers: dict[int, LayerBounds]
-    leaves: list[Leaf] = field(default_factory=list)
+    state: State
+    domains: Domains
+    taken: int = 0
+    started: float = 0.0
+    points: tuple[Tensor, ...] = ()
     note: str = ""
-    visited: int = 0
-    open: Domains = field(init=False)
-    away: Domains | None = None
-    points: list[Tensor] = field(default_factory=list)
-    witness: Tensor | None = None
-    _batch: int = SMALLEST
 
-    def __post_init__(self) -> None:
-        self.system = System.of(self.unrolled, self.x, self.region)
-        # What rounding takes from a proof, as far as it is known: the search aims above that.
-        self._taken = torch.zeros_like(self.goals.bias)
-        self._roots = torch.full_like(self.goals.bias, -torch.inf)
-        self._closed = torch.full_like(self.goals.bias, torch.inf)
-        self._reach = self._farthest = torch.inf
-        self._cornered = False
 
-    @classmethod
-    def of(cls, around: Around, root: Rates, deadline: Deadline) -> "Search":
-        """The search for a proof of all margins of an example."""
-        return cls(
-            around.unrolled,
-            around.lines,
-            around.x,
-            around.region,
-            around.goals,
-            root,
+def take_turns(searches: Iterator[Search], attack: Attack, turns: int = TURNS) -> Iterator[State]:
+    """Yield the last state of every search; small ones advance together, large ones alone.
+
+    Args:
+        searches: with halted deadlines, made when there is room for them.
+        attack: looks for witnesses.
+        turns: how many searches take turns; each holds its matrices.
+    """
+    pool, more = list[State](), True
+    while more or pool:
+        new = list[Search]()
+        while more and len(pool) + len(new) < turns:
+            search = next(searches, None)
+            if search is None:
+                more = False
+            elif search.small:
+                new.append(search)
+            else:
+                yield finish(search, attack)
+        pool = [_shrink(state, attack) for state in [*pool, *start(new)]]
+        yield from (state for state in pool if state.over)
+        pool = advance([state for state in pool if not state.over], attack)
+
+
+def _shrink(state: State, attack: Attack) -> State:
+    """Let a search with many open domains go on alone until it has few."""
+    while len(state.open) > state.search.tuning.turns_domains and not state.over:
+        (state,) = advance([state], attack)
+    return state
+
+
+def finish(search: Search, attack: Attack) -> State:
+    """Search, from the start to the end."""
+    (state,) = start([search])
+    while not state.over:
+        (state,) = advance([state], attack)
+    return state
+
+
+def start(searches: Sequence[Search]) -> list[State]:
+    """Bound and prove every row of the specifications without splits."""
+    if not searches:
+        return []
+    states = [State.of(search) for search in searches]
+    turns = [Turn(replace(state, open=_none(state.open)), state.open) for state in states]
+    turns = _each(prove, bound(turns, searches[0].tuning.root))
+    return [put_back(turn) for turn in turns]
+
+
+def advance(states: Sequence[State], attack: Attack) -> list[State]:
+    """Search one round further; none of the searches is over."""
+    if not states:
+        return []
+    tuning = states[0].search.tuning
+    turns = [choose(state) for state in states]
+    turns = split(turns)
+    turns = attacked(turns, attack)
+    turns = _each(prove, bound(turns, tuning.child))
+    turns = clip(turns, tuning.clipped)
+    return [put_back(turn) for turn in turns]
+
+
+def choose(state: State) -> Turn:
+    """Take the domains nearest to a proof, or decide those of them that no split is left for."""
+    search, started = state.search, state.search.deadline.spent
+    with search.deadline.running():
+        best, others = state.open.best(state.batch)
+        unstable = best.free(search.lines).any(1)
+        if bool(unstable.all()):
+            return Turn(replace(state, open=others), best, len(best), started)
+        state = replace(state, open=others.join(best.select(unstable.nonzero()[:, 0])))
+        return decide_leaves(state, best.select((~unstable).nonzero()[:, 0]))
+
+
+def decide_leaves(state: State, leaves: Domains) -> Turn:
+    """Decide domains without unstable neurons, each by a linear program."""
+    search, none = state.search, _none(leaves)
+    if any(leaves.cuts):
+        return Turn(state.with_open(leaves.uncut()), none)
+    if not search.piecewise_linear:
+        return Turn(replace(state.with_open(leaves), note="bound too loose"), none)
+    points, note = list[Tensor](), ""
+    for row in range(len(leaves)):
+        leaf = leaves.select(torch.tensor([row]))
+        solution = solve_leaf(search.unrolled, search.specification, search.lines, leaf)
+        if solution.betas is not None:
+            positive = torch.ones_like(leaf.bounds)
+            state, leaf = state.close(replace(leaf, betas=solution.betas[None], bounds=positive))
+        if len(leaf):
+            state, note = state.with_open(leaf), "numerically undecided"
+            if solution.point is not None:
+                points.append(solution.point[None].float())
+    return Turn(state, none, points=tuple(points), note=note)
+
+
+def split(turns: Sequence[Turn]) -> list[Turn]:
+    """Split each domain at the neuron that FSB chooses; the minimisers are points to attack."""
+    done = list(turns)
+    for places, joined, _ in _batches(turns):
+        least = relaxed(joined.batch)
+        bounds = partial(child_bounds, joined.batch, least.choice)
+        units = fsb(babsr(least), least.choice.free > 0, bounds)
+        for place, own, x in zip(
+            places, joined.own_places(units), joined.own_rows(least.x), strict=True
+        ):
+            children = turns[place].domains.children(own)
+            done[place] = turns[place]._replace(domains=children, points=(x,))
+    return done
+
+
+def attacked(turns: Sequence[Turn], attack: Attack) -> list[Turn]:
+    """Look for a witness near each example's points; one that is found ends its search."""
+    done, asked = list(turns), [turn for turn in turns if turn.points]
+    witnesses = iter(list[Tensor | None]())
+    if asked:
+        searches = [turn.state.search for turn in asked]
+        with shared([search.deadline for search in searches]):
+            witnesses = iter(attack(searches, [torch.cat(turn.points) for turn in asked]))
+    for place, turn in enumerate(turns):
+        state, witness = turn.state, next(witnesses) if turn.points else None
+        if witness is not None:
+            state = replace(state.with_open(turn.domains), witness=witness)
+            done[place] = Turn(state, _none(turn.domains))
+        elif turn.note:
+            done[place] = turn._replace(state=replace(state, note=turn.note))
+    return done
+
+
+def bound(turns: Sequence[Turn], rates: Rates) -> list[Turn]:
+    """Bound domains by an ascent from the slopes and β multipliers of their parents."""
+    done = list(turns)
+    for places, joined, deadline in _batches(turns):
+        rows = joined.batch
+        best = ascend(
+            rows.system,
+            rows.lines,
+            rows.columns,
+            rows.constant,
+            rows.slopes,
+            rates,
             deadline,
-            around.problem.evidence,
-            around.layers,
+            rows.signs,
+            rows.betas,
+            rows.within,
         )
+        assert best.betas is not None
+        bounds, betas = joined.own_rows(best.bounds), joined.own_units(best.betas)
+        slopes = joined.own_units(best.slopes)
+        for place, *own in zip(places, bounds, slopes, betas, strict=True):
+            done[place] = _improved(turns[place], *own)
+    return done
 
-    @cached_property
-    def _weight32(self) -> Tensor:
-        return self.goals.weight.float()
 
-    @property
-    def over(self) -> bool:
-        """Whether there is nothing left to do; the proof is complete if nothing is open."""
-        if self.witness is not None or self.note or not len(self.open):
-            return True
-        if self.deadline.passed:
-            self.note = "timeout"
-        elif self.open.megabytes > MEGABYTES:
-            self.note = "out of memory for domains"
-        return bool(self.note)
+def _improved(turn: Turn, bounds: Tensor, slopes: Tensor, betas: Tensor) -> Turn:
+    """The turn with what an ascent reached, as it is stored."""
+    # A child is nowhere below its parent, whatever the ascent did.
+    bounds = torch.maximum(bounds, turn.domains.bounds)
+    slopes = stored(slopes, turn.state.search.lines)
+    return turn._replace(domains=replace(turn.domains, bounds=bounds, slopes=slopes, betas=betas))
 
-    @property
-    def small(self) -> bool:
-        """Whether it can take turns with other examples' searches."""
-        return self.system.coefficients <= SMALL and bool(self.lines.optimizable.all())
 
-    def roots(self) -> Domains:
-        """All goals without splits."""
-        rows, units = len(self.goals), self.system.units
-        return Domains(
-            torch.arange(rows),
-            torch.full((rows,), -torch.inf),
-            self.lines.start.half().expand(rows, -1),
-            torch.zeros(rows, units),
-            torch.zeros(rows, units, dtype=torch.int8),
-            [()] * rows,
-            [None] * rows,
-        )
+def prove(turn: Turn) -> Turn:
+    """Close the domains at hand that are proved; the others stay at hand."""
+    state, left = turn.state.close(turn.domains)
+    return turn._replace(state=state, domains=left)
 
-    def proof(self) -> list[Leaf]:
-        """The leaves, once `lower_bounds` are positive: of domains still open, too."""
-        return self.leaves + self._left().leaves() if self.evidence else []
 
-    def lower_bounds(self) -> Tensor:
-        """Proved lower bounds of every goal over the whole region, float64 `[goals]`."""
-        bounds, left = self._closed.clone(), self._left()
-        if len(left) > MOST_PROVED:
-            bounds[left.goals] = -torch.inf
-        elif len(left):
-            proved = torch.minimum(self._prove(left), left.targets)
-            bounds.scatter_reduce_(0, left.goals, proved, "amin")
-        return torch.maximum(bounds, self._roots)
+def clip(turns: Sequence[Turn], rates: Rates) -> list[Turn]:
+    """Clip domains near a proof, and bound and prove them again (Clip-and-Verify)."""
+    near = _each(leave_far, turns)
+    scores = dict[int, Tensor]()
+    for places, joined, _ in _batches(near):
+        gap, intercept = babsr(relaxed(joined.batch))
+        own = joined.own_units((gap + INTERCEPT * intercept).nan_to_num(0.0))
+        scores |= dict(zip(places, own, strict=True))
+    clipped = list(near)
+    for place, its in scores.items():
+        turn, clipping = near[place], near[place].state.clipping
+        assert clipping is not None
+        with turn.state.search.deadline.running():
+            clipped[place] = turn._replace(domains=clipping(turn.domains, its))
+    left = _each(prove, bound(clipped, rates))
+    return [_learned(*pair) for pair in zip(near, left, strict=True)]
 
-    def _left(self) -> Domains:
-        """What is not closed, wherever it is: a round that is broken off loses nothing."""
-        return self.open if self.away is None else self.open.join(self.away)
 
-    def batch(self, domains: Domains) -> Batch:
-        """The domains as rows."""
-        bias = (self.goals.bias - self._taken).float()
-        goals = Rows(self._weight32, bias, self.goals.lost)
-        return Batch.of(self.system, self.lines, goals, domains)
+def leave_far(turn: Turn) -> Turn:
+    """Keep those domains at hand that are near enough to a proof for clipping to pay."""
+    if not len(turn.domains):
+        return turn
+    far = turn.domains.bounds <= -turn.state.reach
+    if turn.state.clipping is None:
+        far = torch.ones_like(far)
+    state = turn.state.with_open(turn.domains.select(far.nonzero()[:, 0]))
+    return turn._replace(state=state, domains=turn.domains.select((~far).nonzero()[:, 0]))
 
-    def improved(self, domains: Domains, found: Ascent) -> Domains:
-        """The domains with the slopes and multipliers that an ascent found, as they are stored."""
-        assert found.betas is not None
-        slopes = stored(found.slopes, self.lines)
-        # A child is nowhere below its parent, whatever the ascent did.
-        bounds = torch.maximum(found.bounds, domains.bounds)
-        return replace(domains, bounds=bounds, slopes=slopes, betas=found.betas)
 
-    def _prove(self, domains: Domains) -> Tensor:
-        return prove(
-            self.unrolled,
-            self.lines,
-            self.goals.select(domains.goals),
-            self.x,
-            self.region,
-            domains.slopes,
-            domains.signs,
-            domains.betas,
-            domains.within(self.lines),
-        )
+def _learned(before: Turn, after: Turn) -> Turn:
+    """The turn after clipping, with the reach that clipping should have: did it pay?"""
+    state, tuning = after.state, after.state.search.tuning
+    clipped = len(before.domains)
+    if clipped and len(after.domains) > clipped * (1 - tuning.clip_pays):
+        farthest = max(-float(before.domains.bounds.min()), SMALLEST_DISTANCE)
+        reach = tuning.clip_step * min(state.reach, farthest)
+    else:
+        reach = state.reach / tuning.clip_step
+    return after._replace(state=replace(state, reach=reach)) if after.taken else after
 
-    def closing(self, domains: Domains) -> Domains:
-        """Close what can be proved; the rest."""
-        self.visited += len(domains)
-        # Without splits all are proved: their bounds are what is reported when time runs out.
-        at_root = self.visited == len(self.goals)
-        hopeful = (domains.bounds > 0).nonzero()[:, 0]
-        hopeful = torch.arange(len(domains)) if at_root else hopeful
-        if not len(hopeful):
-            return domains
-        bounds = self._prove(domains.select(hopeful))
-        domains = self._lowered(domains, hopeful, bounds)
-        # Cuts only say what holds where the margin is at most their target.
-        bounds = torch.minimum(bounds, domains.select(hopeful).targets)
-        if at_root:
-            if not (self.evidence and bool(self.lines.optimizable.all())):
-                # A certificate has no place for it.
-                bounds = torch.maximum(bounds, prove_at_once(self.unrolled, self.goals))
-            self._roots = bounds.nan_to_num(-torch.inf)
-        done = hopeful[bounds > 0]
-        self._closed.scatter_reduce_(0, domains.goals[done], bounds[bounds > 0], "amin")
-        if self.evidence:
-            self.leaves += domains.select(done).leaves()
-        left = torch.ones(len(domains), dtype=torch.bool)
-        left[done] = False
-        return domains.select(left.nonzero()[:, 0])
 
-    def _lowered(self, domains: Domains, rows: Tensor, proved: Tensor) -> Domains:
-        """Learn from proofs of some domains what rounding takes, and lower what it thought."""
-        thought, goals = domains.bounds[rows].double(), domains.goals[rows]
-        missing = (thought - proved).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
-        # A bound that is larger than was thought is no measure of rounding, nor one far below 0.
-        failed = (thought > 0) & (proved <= 0) | (self.visited == len(self.goals))
-        short = torch.where(failed, missing, 0.0) * AIM
-        self._taken = self._taken + torch.zeros_like(self._taken).scatter_reduce_(
-            0, goals, short, "amax"
-        )
-        bounds = domains.bounds.clone()
-        bounds[rows] = bounds[rows] - short.to(bounds)
-        return replace(domains, bounds=bounds)
+def put_back(turn: Turn) -> State:
+    """The state after the round: what is at hand stays open, and the next batch fits the time."""
+    state, tuning = turn.state, turn.state.search.tuning
+    batch, deadline = state.batch, state.search.deadline
+    if turn.taken:
+        fewest, most = tuning.batch
+        shortest, longest = tuning.round_seconds
+        wanted = min(max(tuning.round_share * deadline.left, shortest), longest)
+        fitting = int(turn.taken * wanted / max(deadline.spent - turn.started, 1e-6))
+        batch = max(fewest, min(most, fitting, 2 * batch))
+    return replace(state.with_open(turn.domains), batch=batch).ended()
 
-    def take(self) -> Domains:
-        """The domains to split next; none where some had no unit to split and were decided."""
-        batch, self.open = self.open.best(self._batch)
-        free = batch.free(self.lines).any(1)
-        if bool(free.all()):
-            self.away = batch
-            return batch
-        self._corners(batch, free)
-        return batch.select(torch.zeros(0, dtype=torch.long))
 
-    def pace(self, taken: int, seconds: float) -> None:
-        """Adapt the next batch to what it took to split so many."""
-        wanted = min(max(ROUND_SHARE * self.deadline.left, SHORTEST), LONGEST)
-        room = int(taken * wanted / max(seconds, 1e-6))
-        self._batch = max(SMALLEST, min(LARGEST, room, 2 * self._batch))
+def _none(domains: Domains) -> Domains:
+    return domains.select(torch.zeros(0, dtype=torch.long))
 
-    def attacked(self, witness: Tensor | None) -> None:
-        """What an attack near `points` found."""
-        self.points, self.witness = [], witness
-        if self._cornered and witness is None:
-            self.note = "numerically undecided"
 
-    @cached_property
-    def clipping(self) -> Clipping | None:
-        """What narrows bounds; None where a network is too large, or smooth."""
-        if not bool(self.lines.optimizable.all()):
-            return None
-        planes = UnitPlanes.of(self.unrolled, self.layers)
-        sizes = self._roots.abs().nan_to_num(1.0, posinf=1.0)
-        targets = (TARGET * sizes).clamp(min=SMALLEST_TARGET)
-        network = self.unrolled, self.system, self.lines, self.goals
-        if planes is None:
-            return None
-        return Clipping(*network, targets, self.x, self.region, planes)
+def _each(step: Callable[[Turn], Turn], turns: Sequence[Turn]) -> list[Turn]:
+    """Take a step with each turn, in the example's own time."""
+    done = []
+    for turn in turns:
+        with turn.state.search.deadline.running():
+            done.append(step(turn))
+    return done
 
-    def near(self, domains: Domains) -> Domains:
-        """Those near enough to a proof for clipping to pay; the others are left open."""
-        if self.clipping is None:
-            self.open = self.open.join(domains)
-            return domains.select(torch.zeros(0, dtype=torch.long))
-        near = domains.bounds > -self._reach
-        self.open = self.open.join(domains.select((~near).nonzero()[:, 0]))
-        return domains.select(near.nonzero()[:, 0])
 
-    def clip(self, domains: Domains, scores: Tensor) -> Domains:
-        """Narrow the bounds of units by each domain's own plane.
+def _batches(turns: Sequence[Turn]) -> Iterator[tuple[list[int], Joined, Deadline]]:
+    """The domains at hand in batches, small ones of several examples in one, large ones alone.
 
-        Args:
-            scores: how much each unit's bounds matter, `[domains, units]`.
-        """
-        assert self.clipping is not None
-        self._farthest = max(-float(domains.bounds.min()), SMALLEST_TARGET)
-        return self.clipping(domains, scores)
+    Yields:
+        the places of the turns in a batch, the batch, and the deadline that its work is charged to.
+    """
+    small, alone = list[int](), list[list[int]]()
+    for place, turn in enumerate(turns):
+        if len(turn.domains):
+            if _joins(turn):
+                small.append(place)
+            else:
+                alone.append([place])
+    for places in [small, *alone] if small else alone:
+        some = [turns[place] for place in places]
+        with shared([turn.state.search.deadline for turn in some]) as deadline:
+            batches = [t.state.search.batch(t.domains, t.state.rounding) for t in some]
+            yield places, Joined.of(batches), deadline
 
-    def keep(self, clipped: int, left: Domains) -> None:
-        """Leave open what clipping so many domains left, and learn whether it paid."""
-        self.open, self.away = self.open.join(left), None
-        if clipped and len(left) > clipped * (1 - PAYS):
-            self._reach = SHORTER * min(self._reach, self._farthest)
-        else:
-            self._reach /= SHORTER
 
-    def _corners(self, batch: Domains, free: Tensor) -> None:
-        """Decide domains that have no unit left to split, each by a linear program."""
-        self.open = self.open.join(batch.select(free.nonzero()[:, 0]))
-        corners = batch.select((~free).nonzero()[:, 0])
-        if any(corners.cuts):
-            self.open = self.open.join(corners.uncut())
-            return
-        if not bool(self.lines.optimizable.all()):
-            self.open, self.note = self.open.join(corners), "bound too loose"
-            return
-        for row in range(len(corners)):
-            corner = corners.select(torch.tensor([row]))
-            found = solve_corner(self.unrolled, self.goals, self.lines, corner)
-            if found.betas is not None:
-                positive = torch.ones_like(corner.bounds)
-                corner = self.closing(replace(corner, betas=found.betas[None], bounds=positive))
-            if len(corner):
-                self.open, self._cornered = self.open.join(corner), True
-                if found.point is not None:
-                    self.points.append(found.point[None].float())
+def _joins(turn: Turn) -> bool:
+    """Whether the domains at hand share a batch with other examples'.
+
+    Larger matrices of several would push each other out of the caches, and the lines of curves
+    depend on each example's bounds of its neurons.
+    """
+    search = turn.state.search
+    few = len(turn.domains) <= search.tuning.joined_domains
+    small = search.system.coefficients <= search.tuning.joined_coefficients
+    return few and small and not search.lines.curves

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 import torch
 
-from evaluators.branching.rounds import start
-from evaluators.branching.search import Search
+from evaluators.branching.search import start
+from evaluators.branching.state import Search
+from evaluators.branching.tuning import Tuning
 from evaluators.evaluator import Evaluator
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
@@ -63,11 +64,10 @@ class AlphaCROWN(Evaluator):
             around = Around.of(problem, self.intermediate_steps, deadline)
         except UnrollingError as error:
             return Verdict(Status.UNKNOWN, None, note=str(error))
-        search = Search.of(around, Rates(self.steps), deadline)
-        start([search])
-        (verdict,) = verdicts(problem, search.lower_bounds()[None])
+        (state,) = start([Search(around, deadline, Tuning(root=Rates(self.steps)))])
+        (verdict,) = verdicts(problem, state.lower_bounds()[None])
         if verdict.status is Status.CERTIFIED:
-            verdict = replace(verdict, certificate=around.certificate(search.proof()))
+            verdict = replace(verdict, certificate=around.certificate(state.proof()))
         elif deadline.passed:
             verdict = replace(verdict, note="timeout")
         return replace(verdict, seconds=time.perf_counter() - started)

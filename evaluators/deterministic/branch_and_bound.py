@@ -10,8 +10,9 @@ from torch import Tensor
 
 from evaluators.branching.attack import falsify
 from evaluators.branching.input_splitting import LOW_DIMENSION, InputSearch
-from evaluators.branching.rounds import take_turns
-from evaluators.branching.search import Search
+from evaluators.branching.search import take_turns
+from evaluators.branching.state import Search, State
+from evaluators.branching.tuning import Tuning
 from evaluators.evaluator import Evaluator, why_not_witness
 from evaluators.falsification.pgd import PGD
 from evaluators.network.network import Network
@@ -65,6 +66,8 @@ class BranchAndBound(Evaluator):
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 50
     complete: ClassVar[bool] = True
+    split_inputs_up_to: ClassVar[int] = LOW_DIMENSION
+    tuning: ClassVar[Tuning] = Tuning()
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Attack all examples at once, then decide what is left, several at a time."""
@@ -83,35 +86,40 @@ class BranchAndBound(Evaluator):
         return [replace(verdict, seconds=share + (verdict.seconds or 0.0)) for verdict in found]
 
     def _decided(self, problem: Problem) -> Iterator[tuple[int, Verdict]]:
-        """Each example's place and verdict, in the order in which they are found."""
+        """Yield each example's row and verdict, in the order in which they are found."""
+        tuning = replace(
+            self.tuning,
+            root=Rates(self.root_steps),
+            child=replace(self.tuning.child, steps=self.steps),
+        )
         at_once = list[tuple[int, Verdict]]()
-        opened = dict[int, tuple[int, Around]]()
+        rows = dict[Search, int]()
 
         def searches() -> Iterator[Search]:
             for row in range(len(problem)):
                 deadline = Deadline(problem.seconds)
-                found = self._opened(problem.select([row]), deadline)
+                opened = self._opened(problem.select([row]), deadline)
                 deadline.halt()
-                if isinstance(found, Verdict):
-                    at_once.append((row, replace(found, seconds=deadline.spent)))
+                if isinstance(opened, Verdict):
+                    at_once.append((row, replace(opened, seconds=deadline.spent)))
                 else:
-                    search = Search.of(found, Rates(self.root_steps), deadline)
-                    opened[id(search)] = row, found
+                    search = Search(opened, deadline, tuning)
+                    rows[search] = row
                     yield search
 
         def attack(asked: Sequence[Search], points: Sequence[Tensor]) -> list[Tensor | None]:
-            return falsify(problem.select([opened[id(search)][0] for search in asked]), points)
+            return falsify(problem.select([rows[search] for search in asked]), points)
 
-        for search in take_turns(searches(), Rates(self.steps, slope=0.2), attack):
-            row, around = opened.pop(id(search))
-            with search.deadline.running():
-                verdict = _verdict(around, search)
-            yield row, replace(verdict, seconds=search.deadline.spent)
+        for state in take_turns(searches(), attack):
+            row, deadline = rows.pop(state.search), state.search.deadline
+            with deadline.running():
+                verdict = _verdict(state)
+            yield row, replace(verdict, seconds=deadline.spent)
         yield from at_once
 
     def _opened(self, problem: Problem, deadline: Deadline) -> Around | Verdict:
         """What to split around the only example; or its verdict, if that needs no search of it."""
-        few = problem.x[0].numel() <= LOW_DIMENSION and problem.region.norm is Norm.LINF
+        few = problem.x[0].numel() <= self.split_inputs_up_to and problem.region.norm is Norm.LINF
         if few and not problem.evidence:
             verdict = self._split_inputs(problem, deadline)
             if verdict.status is not Status.UNKNOWN:
@@ -131,11 +139,12 @@ class BranchAndBound(Evaluator):
         return verdicts(problem, search.lower_bounds[None])[0]
 
 
-def _verdict(around: Around, search: Search) -> Verdict:
+def _verdict(state: State) -> Verdict:
     """What a search that is over found out."""
-    if search.witness is not None:
-        return Verdict(Status.FALSIFIED, None, witness=search.witness)
-    (verdict,) = verdicts(around.problem, search.lower_bounds()[None])
+    if state.witness is not None:
+        return Verdict(Status.FALSIFIED, None, witness=state.witness)
+    around = state.search.around
+    (verdict,) = verdicts(around.problem, state.lower_bounds()[None])
     if verdict.status is Status.CERTIFIED:
-        return replace(verdict, certificate=around.certificate(search.proof()))
-    return replace(verdict, note=search.note or verdict.note)
+        return replace(verdict, certificate=around.certificate(state.proof()))
+    return replace(verdict, note=state.note or verdict.note)

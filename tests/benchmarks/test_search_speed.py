@@ -9,14 +9,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from evaluators.branching import rounds as rounds_module
-from evaluators.branching.rounds import Work, bound
-from evaluators.branching.search import Search
+from evaluators.branching.search import Turn, bound
+from evaluators.branching.state import Search, State
+from evaluators.branching.tuning import Tuning
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.deterministic.crown import CROWN
@@ -91,23 +92,26 @@ def test_recheck_of_a_certificate(benchmark: BenchmarkFixture, shared: Path) -> 
     benchmark.extra_info["leaves"] = found.leaves
 
 
+class Unclipped(BranchAndBound):
+    """Branch and bound without clipping."""
+
+    tuning: ClassVar[Tuning] = Tuning(clip_units=0)
+
+
 @pytest.mark.parametrize("position", [2, 10, 11, 17, 18])
 @pytest.mark.usefixtures("shared_data")
-def test_clipping_pays(
-    benchmark: BenchmarkFixture, shared: Path, position: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clipping_pays(benchmark: BenchmarkFixture, shared: Path, position: int) -> None:
     """Processor time with clipping, and without it in the same run."""
     problem = replace(question(shared, "mnist_cnn_a_adv", [position]), seconds=200.0)
 
-    def spent() -> float:
+    def spent(method: type[BranchAndBound] = BranchAndBound) -> float:
         started = time.process_time()
-        (verdict,) = BranchAndBound()(problem)
+        (verdict,) = method()(problem)
         assert verdict.status is Status.CERTIFIED
         return time.process_time() - started
 
     clipped: float = benchmark.pedantic(spent)  # type: ignore[no-untyped-call]
-    monkeypatch.setattr(Search, "clipping", None)
-    plain = spent()
+    plain = spent(Unclipped)
     benchmark.extra_info["without"] = round(plain, 1)
     benchmark.extra_info["ratio"] = round(clipped / plain, 2)
 
@@ -156,12 +160,10 @@ def test_domains_of_several_examples_in_one_batch(
     request: pytest.FixtureRequest,
     model: str,
     domains: int,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The ascent over so many domains of each of eight: all together, or one by one."""
     # Larger matrices are not joined: here they are, to see why.
-    monkeypatch.setattr(rounds_module, "COEFFICIENTS", 2**30)
-    work = list[Work]()
+    tuning, turns = Tuning(joined_coefficients=2**30), list[Turn]()
     if model == "digits-standard":
         problem = embedded(list(range(8)))
     else:
@@ -170,17 +172,18 @@ def test_domains_of_several_examples_in_one_batch(
     with torch.no_grad():
         for row in range(len(problem)):
             near = Around.of(problem.select([row]), 15, Deadline())
-            search = Search.of(near, Rates(20), Deadline())
-            search.deadline.halt()
-            work.append((search, search.roots().select(torch.arange(domains) % len(search.goals))))
+            state = State.of(Search(near, Deadline(), tuning))
+            state.search.deadline.halt()
+            rows = torch.arange(domains) % len(state.roots)
+            turns.append(Turn(state, state.open.select(rows)))
         rates = Rates(6, slope=0.2)
 
         def together() -> None:
-            bound(work, rates)
+            bound(turns, rates)
 
         def one_by_one() -> None:
-            for one in work:
-                bound([one], rates)
+            for turn in turns:
+                bound([turn], rates)
 
         benchmark.pedantic(together, rounds=ROUNDS)  # type: ignore[no-untyped-call]
         joined, alone = processor_seconds(together), processor_seconds(one_by_one)

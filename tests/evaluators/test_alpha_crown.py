@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 import torch
 
-from evaluators.branching.search import Search
+from evaluators.branching.state import Search
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.deterministic.crown import CROWN
@@ -109,13 +109,13 @@ def test_functions_of_the_input_and_second_functions_are_not_forgotten(name: str
             assert Fraction(verdict.margin) <= truth(problem)
 
 
-def test_a_network_of_two_classes_has_one_goal() -> None:
+def test_a_network_of_two_classes_has_one_margin() -> None:
     network = PIECEWISE["relu 2-3-2"](0)
     seen = []
     roots = Search.roots
 
     def counted(self: Search) -> Domains:
-        seen.append(len(self.goals))
+        seen.append(len(self.specification))
         return roots(self)
 
     with pytest.MonkeyPatch.context() as patch:

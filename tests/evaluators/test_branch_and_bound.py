@@ -15,10 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.branching import input_splitting
 from evaluators.branching.attack import falsify
 from evaluators.branching.input_splitting import InputSearch
-from evaluators.deterministic import branch_and_bound
 from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.falsification.pgd import PGD
 from evaluators.network.maxima import without_max_pools
@@ -32,6 +30,7 @@ from tests.fixtures.certificates import least_margin
 from tests.fixtures.checked import recheck
 from tests.fixtures.exact import Vector
 from tests.fixtures.networks import Graph
+from tests.fixtures.searching import ByNeurons
 from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of
 from tests.fixtures.unrolled import PIECEWISE, about
 
@@ -63,19 +62,16 @@ def truth(problem: Problem) -> Fraction:
     return least_margin(network, polygon(problem), int(problem.labels[0]))
 
 
-def answer(problem: Problem, way: str, monkeypatch: pytest.MonkeyPatch) -> Verdict:
+def answer(problem: Problem, way: str) -> Verdict:
     """The verdict by splitting inputs or units, without the attack at the start."""
-    with monkeypatch.context() as patch:
-        if way == "units":
-            patch.setattr(branch_and_bound, "LOW_DIMENSION", 0)
-        asked = replace(problem, evidence=way == "evidence", seconds=60.0)
-        (verdict,) = BranchAndBound(restarts=0)(asked)
+    method = ByNeurons if way == "units" else BranchAndBound
+    (verdict,) = method(restarts=0)(replace(problem, evidence=way == "evidence", seconds=60.0))
     return verdict
 
 
-def check(problem: Problem, way: str, least: Fraction, patch: pytest.MonkeyPatch) -> Status:
+def check(problem: Problem, way: str, least: Fraction) -> Status:
     """That the answer is right, and one at all unless it is too close; with its evidence."""
-    verdict = answer(problem, way, patch)
+    verdict = answer(problem, way)
     assert not verdict.note.startswith(("failed", "refused")), verdict.note
     if verdict.status is Status.CERTIFIED:
         assert least > 0
@@ -106,7 +102,7 @@ def widest(network: Network, x: Tensor, label: int) -> Fraction:
 
 
 @pytest.mark.parametrize("name", PIECEWISE)
-def test_every_question_is_decided_rightly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_question_is_decided_rightly(name: str) -> None:
     seen: Counter[Status] = Counter()
     for seed in range(-(-NETWORKS // len(PIECEWISE))):
         network = PIECEWISE[name](seed)
@@ -120,13 +116,13 @@ def test_every_question_is_decided_rightly(name: str, monkeypatch: pytest.Monkey
             least = truth(problem)
             way = WAYS[(seed + int(share > 1)) % 3] if share > 1 else "evidence"
             for one in {way, WAYS[seed % 2]}:
-                seen[check(problem, one, least, monkeypatch)] += 1
+                seen[check(problem, one, least)] += 1
     assert seen[Status.CERTIFIED]
     assert seen[Status.FALSIFIED]
 
 
 @pytest.mark.parametrize("name", ["relu 2-4-4-3", "leaky 2-4-3-3", "skipped", "windowed"])
-def test_boxes_are_decided_rightly(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boxes_are_decided_rightly(name: str) -> None:
     """Of any proportions, one input often without any width."""
     for seed in range(-(-NETWORKS // 20)):
         network = PIECEWISE[name](seed)
@@ -138,7 +134,7 @@ def test_boxes_are_decided_rightly(name: str, monkeypatch: pytest.MonkeyPatch) -
         problem = about(network, box, label=label)
         least = truth(problem)
         for way in WAYS:
-            check(problem, way, least, monkeypatch)
+            check(problem, way, least)
 
 
 def tied(slope: float) -> Network:
@@ -154,24 +150,17 @@ def tied(slope: float) -> Network:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("slope", [1.0, 1e-6, 1e6])
-def test_a_tie_on_a_kink_is_never_certified(
-    way: str, slope: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tie_on_a_kink_is_never_certified(way: str, slope: float) -> None:
     region = Ball(Norm.LINF, Fraction(1, 4))
     problem = about(tied(slope), region, torch.tensor([0.5, 0.3]))
     assert truth(problem) == 0
-    with monkeypatch.context() as patch:
-        if way == "units":
-            patch.setattr(branch_and_bound, "LOW_DIMENSION", 0)
-        asked = replace(problem, evidence=way == "evidence", seconds=1.0)
-        (verdict,) = BranchAndBound()(asked)
+    method = ByNeurons if way == "units" else BranchAndBound
+    (verdict,) = method()(replace(problem, evidence=way == "evidence", seconds=1.0))
     assert verdict.status is not Status.CERTIFIED
     assert verdict.certificate is None
 
 
-def test_exact_ties_of_random_networks_are_never_certified(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_exact_ties_of_random_networks_are_never_certified() -> None:
     """The label's bias is lowered by the exact least margin, where float64 can hold it."""
     found = 0
     for seed in range(200):
@@ -195,11 +184,8 @@ def test_exact_ties_of_random_networks_are_never_certified(
         tie = about(Network(network.nodes), problem.region, problem.x[0])
         assert truth(tie) == 0
         for way in WAYS:
-            with monkeypatch.context() as patch:
-                if way == "units":
-                    patch.setattr(branch_and_bound, "LOW_DIMENSION", 0)
-                asked = replace(tie, evidence=way == "evidence", seconds=0.3)
-                (verdict,) = BranchAndBound(restarts=0)(asked)
+            method = ByNeurons if way == "units" else BranchAndBound
+            (verdict,) = method(restarts=0)(replace(tie, evidence=way == "evidence", seconds=0.3))
             assert verdict.status is not Status.CERTIFIED
         found += 1
         if found >= max(4, NETWORKS // 10):
@@ -319,8 +305,7 @@ def test_the_parts_of_a_box_that_are_proved_make_up_the_box(
         return bounds
 
     monkeypatch.setattr(InputSearch, "_bound", bound)
-    monkeypatch.setattr(input_splitting, "PARTS", at_once)
-    search = InputSearch(problem, Deadline(20.0), lambda _: None)
+    search = InputSearch(problem, Deadline(20.0), lambda _: None, at_once)
     assert search() is None
     assert search.lower_bounds.tolist() == [0.5, 0.5]
     assert sum(done) == 4.0

@@ -14,9 +14,9 @@ from functools import cache
 import pytest
 import torch
 
-from evaluators.branching import search as search_module
-from evaluators.branching.rounds import advance, finish, start
-from evaluators.branching.search import Search
+from evaluators.branching.search import advance, finish, start
+from evaluators.branching.state import Search, State
+from evaluators.branching.tuning import Tuning
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
@@ -24,13 +24,12 @@ from evaluators.question.certificate import Certificate
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
-from evaluators.unrolled.around import Around
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Cut, Domains
 from evaluators.unrolled.unit_lines import Bounds
 from tests.fixtures.certificates import least_margin
 from tests.fixtures.checked import recheck
-from tests.fixtures.searching import no_witness
+from tests.fixtures.searching import no_witness, pretending
 from tests.fixtures.tiny import FAMILIES, least_margins, points_of
 from tests.fixtures.unrolled import PIECEWISE, about, around
 
@@ -39,12 +38,8 @@ NAMES = [name for name in PIECEWISE if name not in ("dead", "linear")]
 CLEAR = Fraction(1, 10**4)
 """A margin this far from zero must be decided."""
 
-RATES = Rates(2, slope=0.2)
-
-
-@pytest.fixture(autouse=True)
-def _every_domain_is_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "PAYS", 0)
+TUNING = Tuning(root=Rates(1), child=Rates(2, slope=0.2), clip_pays=0.0)
+"""Every domain is clipped, however few of them that closes."""
 
 
 def question(name: str, radius: Fraction, seed: int) -> Problem:
@@ -55,9 +50,8 @@ def question(name: str, radius: Fraction, seed: int) -> Problem:
     return replace(about(network, region, x, label), evidence=True)
 
 
-def search_of(problem: Problem) -> tuple[Around, Search]:
-    near = around(problem)
-    return near, Search.of(near, Rates(1), Deadline(20.0))
+def search_of(problem: Problem, tuning: Tuning = TUNING, seconds: float = 20.0) -> Search:
+    return Search(around(problem), Deadline(seconds), tuning)
 
 
 def truth(problem: Problem) -> Fraction:
@@ -95,17 +89,17 @@ def test_searches_are_right_and_complete_and_so_are_their_certificates(name: str
     for seed in range(-(-NETWORKS // len(NAMES))):
         for share in (Fraction(9, 10), Fraction(99, 100), Fraction(21, 20)):
             problem = near_the_threshold(name, seed, share)
-            least, (near, search) = truth(problem), search_of(problem)
-            finish(search, RATES, no_witness)
-            assert search.witness is None
-            bounds = search.lower_bounds()
+            least, search = truth(problem), search_of(problem)
+            state = finish(search, no_witness)
+            assert state.witness is None
+            bounds = state.lower_bounds()
             assert Fraction(float(bounds.min())) <= least
-            if len(search.open):
-                assert least < CLEAR, search.note
+            if len(state.open):
+                assert least < CLEAR, state.note
                 seen["open"] += 1
                 continue
             assert least > 0
-            made = near.certificate(search.proof())
+            made = search.around.certificate(state.proof())
             assert made is not None
             seen["proved"] += 1
             seen["with cuts"] += cuts_in(made) > 0
@@ -127,20 +121,19 @@ def check_evidence(problem: Problem, made: Certificate, bound: float, least: Fra
 
 
 @pytest.mark.parametrize("name", ["relu 2-4-4-3", "leaky 2-4-3-3", "residual", "windowed"])
-def test_no_bound_is_ever_above_the_true_margin(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_bound_is_ever_above_the_true_margin(name: str) -> None:
     """After every round, and whatever the targets are."""
     for seed, target in ((0, 1e-3), (1, 0.05), (2, 0.5), (3, 1.0)):
-        monkeypatch.setattr(search_module, "TARGET", target)
         for share in (Fraction(1, 2), Fraction(9, 10), Fraction(6, 5)):
             problem = near_the_threshold(name, seed, share)
-            least, (_, search) = truth(problem), search_of(problem)
-            start([search])
-            search._roots[:] = -torch.inf
+            least = truth(problem)
+            (state,) = start([search_of(problem, replace(TUNING, target=target))])
+            state = replace(state, roots=torch.full_like(state.roots, -torch.inf))
             for _ in range(20):
-                assert Fraction(float(search.lower_bounds().min())) <= least
-                if not len(search.open) or search.note:
+                assert Fraction(float(state.lower_bounds().min())) <= least
+                if state.over:
                     break
-                advance([search], RATES, no_witness)
+                (state,) = advance([state], no_witness)
 
 
 @pytest.mark.parametrize("norm", [Norm.L2, Norm.L1])
@@ -153,12 +146,11 @@ def test_balls_that_are_round_are_never_answered_wrongly(norm: Norm) -> None:
             x, region = torch.tensor([0.5, 0.25]), Ball(norm, Fraction(1, 4), -9.0, 9.0)
             label = int(network(x[None].double())[0].argmax())
             problem = replace(about(network, region, x, label), evidence=True)
-            near, search = search_of(problem)
-            search.deadline = Deadline(1.0)
-            finish(search, RATES, no_witness)
+            state = finish(search_of(problem, seconds=1.0), no_witness)
             least = least_margins(network, points_of(region, x, 41), label)
-            assert bool((search.lower_bounds() <= least + 1e-12).all())
-            made = None if len(search.open) else near.certificate(search.proof())
+            assert bool((state.lower_bounds() <= least + 1e-12).all())
+            near = state.search.around
+            made = None if len(state.open) else near.certificate(state.proof())
             if made is not None:
                 closed += 1
                 found = recheck(network, made, exact=False)
@@ -166,52 +158,50 @@ def test_balls_that_are_round_are_never_answered_wrongly(norm: Norm) -> None:
     assert closed
 
 
-def with_cut(search: Search, target: float, bounds: Bounds) -> Domains:
+def with_cut(state: State, target: float, bounds: Bounds) -> Domains:
     """The open domains, as if these were a cut's bounds."""
     none = torch.zeros(0)
-    leaves = search.open.leaves()
+    leaves = state.open.leaves()
     cuts: list[Cut | None] = [
         Cut(None, leaf, target, none.long(), none.long(), none, bounds) for leaf in leaves
     ]
-    return replace(search.open, cuts=cuts)
+    return replace(state.open, cuts=cuts)
 
 
-def opened() -> Search:
-    _, search = search_of(question("relu 2-4-4-3", Fraction(1, 2), 0))
-    start([search])
-    assert len(search.open)
-    return search
+def opened() -> State:
+    (state,) = start([search_of(question("relu 2-4-4-3", Fraction(1, 2), 0))])
+    assert len(state.open)
+    return state
 
 
-def test_a_proof_by_a_cut_is_worth_its_target_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    search = opened()
-    goals = sorted(set(search.open.goals.tolist()))
-    domains = with_cut(search, 0.01, Bounds(search.lines.lower, search.lines.upper))
-    monkeypatch.setattr(search, "_prove", lambda some: torch.full((len(some),), 5.0).double())
-    search.open, search._roots[:] = domains, -torch.inf
-    assert search.lower_bounds()[goals].tolist() == [0.01] * len(goals)
-    hopeful = replace(domains, bounds=torch.ones(len(domains)))
-    assert len(search.closing(hopeful)) == 0
-    assert search._closed[goals].tolist() == [0.01] * len(goals)
+def test_a_proof_by_a_cut_is_worth_its_target_at_most() -> None:
+    state = pretending(opened(), lambda some: torch.full((len(some),), 5.0).double())
+    rows, lines = sorted(set(state.open.goals.tolist())), state.search.lines
+    domains = with_cut(state, 0.01, Bounds(lines.lower, lines.upper))
+    cut = replace(state, open=domains, roots=torch.full_like(state.roots, -torch.inf))
+    assert cut.lower_bounds()[rows].tolist() == [0.01] * len(rows)
+    after, left = cut.close(replace(domains, bounds=torch.ones(len(domains))))
+    assert len(left) == 0
+    assert after.closed[rows].tolist() == [0.01] * len(rows)
 
 
 def test_domains_whose_units_are_all_decided_by_cuts_are_taken_up_again_without() -> None:
     """Here by bounds that are wrong: nothing may come of them."""
-    search = opened()
-    on = Bounds(search.lines.lower.clamp(min=0), search.lines.upper)
-    search.open = with_cut(search, 0.01, on)
-    assert not bool(search.open.free(search.lines).any())
-    count = len(search.open)
-    advance([search], RATES, no_witness)
-    assert len(search.open) == count
-    assert search.open.cuts == [None] * count
-    assert bool((search.open.bounds == -torch.inf).all())
+    state = opened()
+    lines, count = state.search.lines, len(state.open)
+    on = Bounds(lines.lower.clamp(min=0), lines.upper)
+    state = replace(state, open=with_cut(state, 0.01, on))
+    assert not bool(state.open.free(lines).any())
+    (state,) = advance([state], no_witness)
+    assert len(state.open) == count
+    assert state.open.cuts == [None] * count
+    assert bool((state.open.bounds == -torch.inf).all())
     problem = question("relu 2-4-4-3", Fraction(1, 2), 0)
     for _ in range(200):
-        if not len(search.open) or search.note:
+        if state.over:
             break
-        advance([search], RATES, no_witness)
+        (state,) = advance([state], no_witness)
     else:
         raise AssertionError("the search does not end")
-    assert (not len(search.open)) == (truth(problem) > 0)
-    assert Fraction(float(search.lower_bounds().min())) <= truth(problem)
+    assert (not len(state.open)) == (truth(problem) > 0)
+    assert Fraction(float(state.lower_bounds().min())) <= truth(problem)

@@ -7,10 +7,10 @@ from itertools import product
 import pytest
 import torch
 
-from evaluators.branching import clipping as clipping_module
-from evaluators.branching.clipping import Clipping, UnitPlanes
-from evaluators.branching.rounds import start
-from evaluators.branching.search import Search
+from evaluators.branching.clip_and_verify import Clipping, UnitPlanes
+from evaluators.branching.search import start
+from evaluators.branching.state import Search, State
+from evaluators.branching.tuning import Tuning
 from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.relaxation import Lines
 from evaluators.question.norm import Norm
@@ -35,31 +35,30 @@ REGIONS: dict[str, Ball | Box] = {
 TARGETS = (1e-9, 1e-3, 0.1, 2.0)
 
 
-def asked(name: str, region: str, seed: int) -> Search:
-    """A search about some label, with what clipping starts from."""
+def asked(name: str, region: str, seed: int) -> State:
+    """The state of a search about some label, with what clipping starts from."""
     network = (PIECEWISE | FAMILIES)[name](seed)
     x = torch.tensor([0.5, 0.375, 0.25, 0.5])[: torch.Size(network.input_shape).numel()]
     problem = about(network, REGIONS[region], x.reshape(network.input_shape), seed % 2)
     return searching(replace(problem, evidence=True))
 
 
-def searching(problem: Problem) -> Search:
-    search = Search.of(around(problem), Rates(3), Deadline(20.0))
-    start([search])
-    return search
+def searching(problem: Problem) -> State:
+    (state,) = start([Search(around(problem), Deadline(20.0), Tuning(root=Rates(3)))])
+    return state
 
 
 def grid(search: Search, steps: int) -> list[Vector]:
     """Points all over the region, its corners and its boundary too, exactly."""
-    lower, upper = (fractions(end) for end in search.unrolled.bounds[0])
+    lower, upper = (fractions(end) for end in search.around.unrolled.bounds[0])
     points = []
     for shares in product(range(steps + 1), repeat=len(lower)):
         ends = zip(lower, upper, shares, strict=True)
         points.append([lo + (hi - lo) * share / steps for lo, hi, share in ends])
-    region = search.region
+    region = search.around.region
     if isinstance(region, Box) or region.norm is Norm.LINF:
         return points
-    center = fractions(search.x)
+    center = fractions(search.around.x)
     for point in points:
         shift = [p - c for p, c in zip(point, center, strict=True)]
         length = sum((abs(d) for d in shift), Fraction(0))
@@ -73,11 +72,11 @@ def grid(search: Search, steps: int) -> list[Vector]:
 
 def truth(search: Search, label: int, points: list[Vector]) -> list[tuple[Vector, Vector, Vector]]:
     """Every point, the units' pre-activations there, and the margins of all goals."""
-    network, found = search.unrolled.network, []
+    network, found = search.around.unrolled.network, []
     for x in points:
         values = node_values(network, x)
         units: Vector = []
-        for layer in search.unrolled.layers:
+        for layer in search.around.unrolled.layers:
             parent = values[network.nodes[layer.position].parents[0]]
             units += [parent[entry] for entry in layer.entries.tolist()]
         logits = values[-1]
@@ -94,16 +93,16 @@ def random_domains(search: Search, count: int, generator: torch.Generator) -> Do
     signs = (drawn < 0.15).to(torch.int8) - (drawn > 0.85).to(torch.int8)
     betas = torch.rand(count, units, generator=generator) * (signs != 0)
     paths = [tuple((u, int(row[u])) for u in row.nonzero()[:, 0].tolist()) for row in signs]
-    goals = torch.randint(0, len(search.goals), (count,), generator=generator)
+    goals = torch.randint(0, len(search.specification), (count,), generator=generator)
     bounds = torch.full((count,), -1.0)
     return Domains(goals, bounds, slopes.half(), betas, signs, paths, [None] * count)
 
 
-def clipping_of(search: Search, generator: torch.Generator) -> Clipping:
+def clipping_of(state: State, generator: torch.Generator) -> Clipping:
     """With random targets."""
-    assert search.clipping is not None
-    chosen = torch.randint(0, len(TARGETS), (len(search.goals),), generator=generator)
-    return replace(search.clipping, targets=torch.tensor(TARGETS, dtype=torch.float64)[chosen])
+    assert state.clipping is not None
+    chosen = torch.randint(0, len(TARGETS), (len(state.roots),), generator=generator)
+    return replace(state.clipping, targets=torch.tensor(TARGETS, dtype=torch.float64)[chosen])
 
 
 def lies_in(units: Vector, domain: Domains, row: int) -> bool:
@@ -124,14 +123,15 @@ def test_bounds_of_cuts_hold_wherever_the_margin_is_small(name: str, region: str
     """Also those of cuts that rest on others, of their parts; on exact values of a dense grid."""
     narrower = met = 0
     for seed in range(3):
-        search, generator = asked(name, region, seed), torch.Generator().manual_seed(seed)
-        if search.clipping is None:
+        state, generator = asked(name, region, seed), torch.Generator().manual_seed(seed)
+        search = state.search
+        if state.clipping is None:
             continue
         values = truth(search, seed % 2, grid(search, 4 if name == "convolutional" else 14))
         domains = random_domains(search, 6, generator)
         for _ in range(3):
             scores = torch.rand(domains.signs.shape, generator=generator)
-            domains = clipping_of(search, generator)(domains, scores)
+            domains = clipping_of(state, generator)(domains, scores)
             for row, cut in enumerate(domains.cuts):
                 assert cut is not None
                 narrower += len(cut.units)
@@ -163,8 +163,8 @@ def holds(cut: Cut, domains: Domains, row: int, values: list[tuple[Vector, Vecto
 def test_planes_of_units_are_below_them_everywhere(name: str, region: str) -> None:
     tried = 0
     for seed in range(2):
-        search = asked(name, region, seed)
-        found = UnitPlanes.of(search.unrolled, search.layers)
+        search = asked(name, region, seed).search
+        found = UnitPlanes.of(search.around.unrolled, search.around.layers)
         if found is None:
             continue
         count = search.system.units
@@ -212,7 +212,7 @@ def test_lines_are_on_their_side_between_narrower_bounds(leak: float, sign: int)
     assert tried > 20
 
 
-def clipped(search: Search, clipping: Clipping, domains: Domains) -> list[Cut]:
+def clipped(clipping: Clipping, domains: Domains) -> list[Cut]:
     scores = torch.ones(domains.signs.shape)
     return [cut for cut in clipping(domains, scores).cuts if cut is not None]
 
@@ -230,11 +230,11 @@ def clipped(search: Search, clipping: Clipping, domains: Domains) -> list[Cut]:
 def test_numbers_that_are_not_finite_narrow_nothing(
     where: str, bad: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search = asked("leaky 2-4-3-3", "linf", 3)
-    clipping = search.clipping
+    state = asked("leaky 2-4-3-3", "linf", 3)
+    search, clipping = state.search, state.clipping
     assert clipping is not None
-    domains, scores = search.open, torch.ones(search.open.signs.shape)
-    assert any(len(cut.units) for cut in clipped(search, clipping, domains))
+    domains, scores = state.open, torch.ones(state.open.signs.shape)
+    assert any(len(cut.units) for cut in clipped(clipping, domains))
     planes = clipping.units.planes
     if where == "weight":
         units = replace(clipping.units, planes=planes._replace(weight=planes.weight * bad))
@@ -263,11 +263,11 @@ def test_numbers_that_are_not_finite_narrow_nothing(
 
 def test_a_unit_without_a_plane_of_its_own_is_not_narrowed() -> None:
     """The zeros in its place would say that it is nowhere negative, and nowhere positive."""
-    search = asked("leaky 2-4-3-3", "linf", 3)
-    clipping = search.clipping
+    state = asked("leaky 2-4-3-3", "linf", 3)
+    search, clipping = state.search, state.clipping
     assert clipping is not None
-    used = torch.cat([cut.units for cut in clipped(search, clipping, search.open)])
-    signs = torch.cat([cut.signs for cut in clipped(search, clipping, search.open)])
+    used = torch.cat([cut.units for cut in clipped(clipping, state.open)])
+    signs = torch.cat([cut.signs for cut in clipped(clipping, state.open)])
     unit, sign = int(used[0]), int(signs[0])
     known = clipping.units.known.clone()
     known[0 if sign > 0 else 1, unit] = False
@@ -282,7 +282,7 @@ def test_a_unit_without_a_plane_of_its_own_is_not_narrowed() -> None:
         weight32=weight.float(),
         bias32=bias.float(),
     )
-    for cut in clipped(search, replace(clipping, units=units), search.open):
+    for cut in clipped(replace(clipping, units=units), state.open):
         assert not bool(((cut.units == unit) & (cut.signs == sign)).any())
         ends, before = (b[0 if sign > 0 else 1][unit] for b in (cut.bounds, region_of(search)))
         assert float(ends) == float(before)
@@ -293,41 +293,39 @@ def region_of(search: Search) -> Bounds:
 
 
 def test_gammas_are_finite_and_not_negative() -> None:
-    search = asked("leaky 2-4-3-3", "linf", 3)
-    assert search.clipping is not None
-    margin = search.clipping.units.planes
+    clipping = asked("leaky 2-4-3-3", "linf", 3).clipping
+    assert clipping is not None
+    margin = clipping.units.planes
     for factor in (0.0, 1e-300, 1e300, torch.inf, torch.nan):
         planes = margin._replace(weight=margin.weight * factor, bias=margin.bias * factor)
         index = torch.zeros(len(planes.bias), 3, dtype=torch.long)
-        gammas = search.clipping._gammas(planes, index)
+        gammas = clipping._gammas(planes, index)
         assert bool((gammas.isfinite() & (gammas >= 0)).all())
 
 
-def test_networks_that_are_too_large_or_smooth_are_not_clipped(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    search = asked("relu 2-4-4-3", "linf", 0)
-    monkeypatch.setattr(clipping_module, "MOST_COEFFICIENTS", 4)
-    assert UnitPlanes.of(search.unrolled, search.layers) is None
+def test_networks_that_are_too_large_or_smooth_are_not_clipped() -> None:
+    near = asked("relu 2-4-4-3", "linf", 0).search.around
+    assert UnitPlanes.of(near.unrolled, near.layers) is not None
+    assert UnitPlanes.of(near.unrolled, near.layers, largest=4) is None
     assert asked("tanh 2-3-3-2", "linf", 0).clipping is None
 
 
-def test_the_rounding_of_combined_planes_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rounding_of_combined_planes_is_paid_for() -> None:
     """Large coefficients cancel, and what is left is mostly rounding errors."""
-    monkeypatch.setattr(clipping_module, "ROOM", 0.0)
-    search, generator = asked("leaky 2-4-3-3", "linf", 3), torch.Generator().manual_seed(0)
-    assert search.clipping is not None
-    lower, upper = (fractions(end) for end in search.unrolled.bounds[0])
+    state, generator = asked("leaky 2-4-3-3", "linf", 3), torch.Generator().manual_seed(0)
+    search, clipping = state.search, state.clipping
+    assert clipping is not None
+    lower, upper = (fractions(end) for end in search.around.unrolled.bounds[0])
     size = (2 * search.system.units, 2)
     for _ in range(20):
         weight = torch.randn(size, generator=generator, dtype=torch.float64) * 1e12
         bias = torch.randn(size[0], generator=generator, dtype=torch.float64) * 1e12
-        units = replace(search.clipping.units, planes=Planes(weight, bias))
+        units = replace(clipping.units, planes=Planes(weight, bias))
         gammas = torch.rand(size[0], 1, generator=generator) + 0.5
         gamma = gammas[:, 0].double()
         own = Planes(-weight / gamma[:, None], -bias / gamma)
         index = torch.arange(size[0])[:, None]
-        found = replace(search.clipping, units=units)._combined(own, index, gammas)
+        found = replace(clipping, units=units, room=0.0)._combined(own, index, gammas)
         for row, bound in enumerate(fractions(found)):
             g, least = Fraction(gammas[row].item()), Fraction(bias[row].item())
             least += g * Fraction(own.bias[row].item())

@@ -10,8 +10,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from evaluators.branching.rounds import start
-from evaluators.branching.search import Search
+from evaluators.branching.search import start
+from evaluators.branching.state import Search
+from evaluators.branching.tuning import Tuning
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.crown import CROWN
 from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid, Slopes, Tanh
@@ -217,9 +218,8 @@ def test_wider_networks_gain_at_their_margins() -> None:
 def root_bounds(network: Network, seed: int, steps: int) -> list[float]:
     region = Ball(Norm.LINF, Fraction(1, 2), -9.0, 9.0)
     found = around(about(network, region, centers(network, seed, 3)[2]), 0)
-    search = Search.of(found, Rates(steps), Deadline())
-    start([search])
-    return [float(bound) for bound in search.lower_bounds()]
+    (state,) = start([Search(found, Deadline(), Tuning(root=Rates(steps)))])
+    return [float(bound) for bound in state.lower_bounds()]
 
 
 def test_networks_with_kinks_and_curves_gain_by_both() -> None:
@@ -241,11 +241,11 @@ def test_examples_with_curves_find_together_what_they_find_alone(name: str) -> N
     for rows in ([[0, 1, 2, 3]], [[0], [1], [2], [3]]):
         for group in rows:
             searches = [
-                Search.of(around(problem.select([row]), 0), Rates(5), Deadline()) for row in group
+                Search(around(problem.select([row]), 0), Deadline(), Tuning(root=Rates(5)))
+                for row in group
             ]
-            start(searches)
             into = together if len(group) > 1 else alone
-            into += [float(bound) for search in searches for bound in search.lower_bounds()]
+            into += [float(bound) for state in start(searches) for bound in state.lower_bounds()]
     assert together == pytest.approx(alone, rel=1e-4, abs=1e-4)
 
 

@@ -6,22 +6,25 @@ A few dozen networks are tried here, thousands by
 """
 
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from itertools import product
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from evaluators.branching import branching
-from evaluators.branching import rounds as rounds_module
+from evaluators.branching.babsr import babsr
 from evaluators.branching.batch import Batch, Joined
-from evaluators.branching.branching import losses, splits
-from evaluators.branching.rounds import advance, bound, finish, start, take_turns
-from evaluators.branching.search import Search
-from evaluators.deterministic import branch_and_bound
+from evaluators.branching.bounding import child_bounds, relaxed
+from evaluators.branching.fsb import fsb
+from evaluators.branching.search import TURNS, advance, bound, finish, start, take_turns
+from evaluators.branching.state import Search
+from evaluators.branching.tuning import Tuning
 from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.maxima import without_max_pools
@@ -32,13 +35,14 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from evaluators.unrolled.ascent import Rates
+from evaluators.unrolled.system import System
 from tests.evaluators.test_branch_and_bound import NETWORKS, truth, wide_network
 from tests.fixtures.checked import recheck
-from tests.fixtures.searching import no_witness
+from tests.fixtures.searching import ByNeurons, no_witness
 from tests.fixtures.tiny import FAMILIES, ask, centers, chain
 from tests.fixtures.unrolled import PIECEWISE, around
 
-RATES = Rates(3, slope=0.2)
+TUNING = Tuning(root=Rates(3), child=Rates(3, slope=0.2))
 NAMES = [name for name in PIECEWISE if name not in ("linear", "dead")]
 close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-4)
 """Up to the order of float32 sums."""
@@ -51,10 +55,10 @@ def questions(name: str, norm: Norm, count: int = 5, seed: int = 0) -> Problem:
     return replace(ask(network, x, region), evidence=True)
 
 
-def searches_of(problem: Problem, seconds: float = 20.0) -> list[Search]:
+def searches_of(problem: Problem, tuning: Tuning = TUNING) -> list[Search]:
     found = []
     for row in range(len(problem)):
-        search = Search.of(around(problem.select([row])), Rates(3), Deadline(seconds))
+        search = Search(around(problem.select([row])), Deadline(20.0), tuning)
         search.deadline.halt()
         found.append(search)
     return found
@@ -64,13 +68,20 @@ def batches(problem: Problem, rounds: int) -> list[Batch]:
     """Of searches some rounds on: with splits, multipliers and cuts."""
     found = []
     for search in searches_of(problem):
-        start([search])
+        (state,) = start([search])
         for _ in range(rounds):
-            if not search.over:
-                advance([search], RATES, no_witness)
-        if len(search.open) and search.system.units:
-            found.append(search.batch(search.open))
+            if not state.over:
+                (state,) = advance([state], no_witness)
+        if len(state.open) and search.system.units:
+            found.append(search.batch(state.open, state.rounding))
     return found
+
+
+def split_of(batch: Batch, at_once: int = 2**21) -> Tensor:
+    """The neuron that FSB splits in each row, by passes of so many coefficients."""
+    least = relaxed(batch)
+    bounds = partial(child_bounds, batch, least.choice, at_once=at_once)
+    return fsb(babsr(least), least.choice.free > 0, bounds)
 
 
 @pytest.mark.parametrize("rounds", [0, 2])
@@ -83,24 +94,23 @@ def test_passes_over_joined_rows_are_those_over_each_examples_own(
     if len(parts) < 2:
         return
     joined = Joined.of(parts)
-    together = losses(joined.batch)
-    gaps, kinks = joined.own_units(together.gap), joined.own_units(together.kink)
+    together = relaxed(joined.batch)
+    gaps, intercepts = (joined.own_units(score) for score in babsr(together))
     work = joined.batch.columns.clone()
     bounds, _ = joined.batch.system.backward(work, joined.batch.constant, joined.batch.choice())
-    values = joined.own_rows(together.values)
+    points = joined.own_rows(together.x)
     for its, count in zip(joined.batch.system.by_member(bounds), joined.counts, strict=True):
         # What fills up an example's rows is its last one again.
         assert torch.equal(its[count:], its[count - 1].expand(len(its) - count))
-    for part, its, gap, kink, value in zip(
-        parts, joined.own_rows(bounds), gaps, kinks, values, strict=True
+    for part, its, gap, intercept, point in zip(
+        parts, joined.own_rows(bounds), gaps, intercepts, points, strict=True
     ):
-        alone, columns = losses(part), part.columns.clone()
+        alone, columns = relaxed(part), part.columns.clone()
         expected, _ = part.system.backward(columns, part.constant, part.choice())
         close(its, expected)
-        close(kink, alone.kink)
-        close(gap, alone.gap)
-        inputs = part.system.inputs
-        close(value[:, :inputs], alone.values[:, :inputs])
+        close(gap, babsr(alone)[0])
+        close(intercept, babsr(alone)[1])
+        close(point, alone.x)
 
 
 def test_joining_is_tried_with_splits_cuts_and_layers_of_different_sizes() -> None:
@@ -111,7 +121,7 @@ def test_joining_is_tried_with_splits_cuts_and_layers_of_different_sizes() -> No
     assert len({part.system.sizes for part in found}) > 6
 
 
-def test_a_unit_is_split_whatever_shares_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unit_is_split_whatever_shares_the_batch() -> None:
     """The same as alone, where no two are equally good."""
     network = chain(2, 12, 12, 3, function=LeakyReLU(), seed=0)
     x = torch.rand(4, 2, generator=torch.Generator().manual_seed(7)) * 2 - 1
@@ -120,14 +130,11 @@ def test_a_unit_is_split_whatever_shares_the_batch(monkeypatch: pytest.MonkeyPat
     parts = [part for part in parts if bool((part.choice().free > 0).any(1).all())]
     assert len(parts) > 2
     joined = Joined.of(parts)
-    units, points = splits(joined.batch)
-    found = zip(parts, joined.own_places(units), joined.own_rows(points), strict=True)
-    for part, its, near in found:
-        assert near.shape == (len(part), part.system.inputs)
-        assert torch.equal(its, splits(part)[0])
+    units = split_of(joined.batch)
+    for part, its in zip(parts, joined.own_places(units), strict=True):
+        assert torch.equal(its, split_of(part))
     # So it is where a pass over all children would be too large.
-    monkeypatch.setattr(branching, "COEFFICIENTS", 1)
-    assert torch.equal(splits(joined.batch)[0], units)
+    assert torch.equal(split_of(joined.batch, at_once=1), units)
 
 
 def test_the_only_unit_left_is_split_not_a_place_without_one() -> None:
@@ -139,19 +146,16 @@ def test_the_only_unit_left_is_split_not_a_place_without_one() -> None:
         last.append(replace(part, signs=signs, within=None))
     assert len(last) > 2
     joined = Joined.of(last)
-    units, _ = splits(joined.batch)
+    units = split_of(joined.batch)
     for part, its in zip(last, joined.own_places(units), strict=True):
         assert its.tolist() == [part.system.units - 1] * len(part)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_examples_decided_together_are_decided_rightly(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(branch_and_bound, "LOW_DIMENSION", 0)
+def test_examples_decided_together_are_decided_rightly(name: str) -> None:
     for seed in range(max(1, NETWORKS // 40)):
         problem = replace(questions(name, Norm.LINF, 6, seed), seconds=20.0)
-        for row, verdict in enumerate(BranchAndBound(restarts=0)(problem)):
+        for row, verdict in enumerate(ByNeurons(restarts=0)(problem)):
             least = truth(problem.select([row]))
             if abs(least) > Fraction(1, 1000):
                 assert verdict.status is not Status.UNKNOWN
@@ -171,28 +175,23 @@ def test_several_examples_do_share_batches(monkeypatch: pytest.MonkeyPatch) -> N
         shared.append(len(parts))
         return of(parts)
 
-    monkeypatch.setattr(branch_and_bound, "LOW_DIMENSION", 0)
     monkeypatch.setattr(Joined, "of", watch)
-    BranchAndBound(restarts=0)(questions("relu 2-4-4-3", Norm.LINF, 12))
+    ByNeurons(restarts=0)(questions("relu 2-4-4-3", Norm.LINF, 12))
     assert max(shared) > 3
-    assert max(shared) <= rounds_module.TOGETHER
+    assert max(shared) <= TURNS
 
 
-def test_every_search_is_given_back_once_large_or_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds_module, "TOGETHER", 3)
-    monkeypatch.setattr(rounds_module, "LARGE", 2)
+def test_every_search_is_given_back_once_large_or_small() -> None:
     problem = questions("relu 2-4-4-3", Norm.LINF, 7)
-    for smallest in (0, 2**23):
-        monkeypatch.setattr("evaluators.branching.search.SMALL", smallest)
-        given = searches_of(problem)
-        done = list(take_turns(iter(given), RATES, no_witness))
-        assert sorted(map(id, done)) == sorted(map(id, given))
-        assert all(search.over for search in done)
+    for largest in (0, 2**23):
+        given = searches_of(problem, replace(TUNING, turns_coefficients=largest, turns_domains=2))
+        done = list(take_turns(iter(given), no_witness, turns=3))
+        assert sorted(id(state.search) for state in done) == sorted(map(id, given))
+        assert all(state.over for state in done)
 
 
-def test_no_more_searches_are_made_than_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_searches_are_made_than_take_turns() -> None:
     """Each holds its matrices."""
-    monkeypatch.setattr(rounds_module, "TOGETHER", 2)
     made, done = 0, 0
 
     def making() -> Iterator[Search]:
@@ -202,44 +201,75 @@ def test_no_more_searches_are_made_than_take_turns(monkeypatch: pytest.MonkeyPat
             assert made - done <= 3
             yield search
 
-    for _ in take_turns(making(), RATES, no_witness):
+    for _ in take_turns(making(), no_witness, turns=2):
         done += 1
     assert done == 8
 
 
 @pytest.mark.parametrize("name", ["relu 2-4-4-3", "leaky 2-4-3-3"])
-def test_a_round_that_is_broken_off_loses_no_domain(name: str) -> None:
-    """What was taken counts as open until it is brought back."""
-    asked = 0
-    for row in range(5):
+def test_a_round_that_is_broken_off_loses_no_domain(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it is broken off: out of memory in any of its passes."""
+    places = set[str]()
+    for row, passes in product(range(5), range(20)):
         (search,) = searches_of(questions(name, Norm.LINF).select([row]))
-        start([search])
-        search._roots[:] = -torch.inf
-        search._closed[:] = 1.0
-        open_ = set(search.open.goals.tolist())
-        before = search.lower_bounds()
-        search.take()
-        after = search.lower_bounds()
+        (state,) = start([search])
+        state = replace(
+            state,
+            roots=torch.full_like(state.roots, -torch.inf),
+            closed=torch.ones_like(state.closed),
+        )
+        open_, before = set(state.open.goals.tolist()), state.lower_bounds()
+        if not open_:
+            continue
+        fails = count_down(passes)
+        with monkeypatch.context() as patch:
+            patch.setattr(System, "backward", fails(System.backward))
+            try:
+                advance([state], no_witness)
+            except MemoryError as error:
+                places |= {frame.name for frame in traceback.extract_tb(error.__traceback__)}
+        after = state.lower_bounds()
         assert torch.equal(before, after)
         assert {goal for goal, bound in enumerate(after.tolist()) if bound <= 0} == open_
-        asked += search.away is not None
-    assert asked
+    assert {"split", "bound", "clip"} <= places
 
 
-def test_each_example_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def count_down(passes: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function work so often, and then run out of memory."""
+    left = iter(range(passes))
+
+    def failing(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            if next(left, None) is None:
+                raise MemoryError
+            return function(*given)
+
+        return call
+
+    return failing
+
+
+class Together(BranchAndBound):
+    """Examples take turns however many domains they have."""
+
+    tuning = replace(Tuning(), turns_domains=10**9)
+
+
+def test_each_example_has_its_own_time() -> None:
     """Hard ones among easy ones: nobody's budget is used up by another."""
-    monkeypatch.setattr(rounds_module, "LARGE", 10**9)
     hard = wide_network()
     problem = replace(hard.select([0, 0, 0]), seconds=1.5)
     started = time.perf_counter()
-    verdicts = BranchAndBound()(problem)
+    verdicts = Together()(problem)
     spent = time.perf_counter() - started
     assert all("timeout" in verdict.note for verdict in verdicts)
     assert all((verdict.seconds or 0.0) > 1.4 for verdict in verdicts)
     assert sum(verdict.seconds or 0.0 for verdict in verdicts) < 1.05 * spent
 
 
-def test_what_a_witness_ends_is_no_round_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_witness_ends_is_no_round_more() -> None:
     problem = questions("relu 2-4-4-3", Norm.LINF, 6)
     given = searches_of(problem)
     point = torch.zeros(2)
@@ -248,38 +278,33 @@ def test_what_a_witness_ends_is_no_round_more(monkeypatch: pytest.MonkeyPatch) -
         assert all(its.shape[1:] == (2,) for its in points)
         return [point if search is given[0] else None for search in asked]
 
-    start(given)
-    running = [search for search in given if not search.over]
-    assert given[0] in running
-    left, visited = len(given[0].open), given[0].visited
-    advance(running, RATES, attack)
-    assert given[0].visited == visited
-    assert given[0].witness is point
-    assert given[0].over
-    assert len(given[0].open) <= left
-    assert all(search.witness is None for search in given[1:])
+    running = [state for state in start(given) if not state.over]
+    first, *others = advance(running, attack)
+    assert first.search is given[0]
+    assert first.visited == running[0].visited
+    assert first.witness is point
+    assert first.over
+    assert set(first.open.goals.tolist()) == set(running[0].open.goals.tolist())
+    assert others
+    assert all(state.witness is None for state in others)
 
 
 def test_nothing_to_bound_is_nothing_done() -> None:
-    assert bound([], RATES) == []
-    assert list(take_turns(iter([]), RATES, no_witness)) == []
+    assert bound([], Rates(3)) == []
+    assert start([]) == advance([], no_witness) == []
+    assert list(take_turns(iter([]), no_witness)) == []
 
 
 def test_a_search_alone_needs_no_halted_deadline() -> None:
     problem = questions("relu 2-4-4-3", Norm.LINF, 1)
-    search = Search.of(around(problem), Rates(3), Deadline(20.0))
-    finish(search, RATES, no_witness)
-    assert search.over
+    assert finish(Search(around(problem), Deadline(20.0)), no_witness).over
 
 
-def test_the_networks_of_the_families_have_the_same_answers_in_common_rounds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(branch_and_bound, "LOW_DIMENSION", 0)
+def test_the_networks_of_the_families_have_the_same_answers_in_common_rounds() -> None:
     for seed in range(3):
         network = FAMILIES["residual"](seed)
         problem = ask(network, centers(network, seed, 6), Ball(Norm.LINF, Fraction(1, 4)))
-        for row, verdict in enumerate(BranchAndBound()(problem)):
+        for row, verdict in enumerate(ByNeurons()(problem)):
             least = truth(problem.select([row]))
             assert (verdict.status is Status.CERTIFIED) <= (least > 0)
             assert (verdict.status is Status.FALSIFIED) <= (least <= 0)

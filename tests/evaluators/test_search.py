@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
-from evaluators.branching import search as search_module
-from evaluators.branching.branching import splits
-from evaluators.branching.corners import solve_corner
-from evaluators.branching.rounds import advance, finish, start
-from evaluators.branching.search import Search
+from evaluators.branching.babsr import babsr
+from evaluators.branching.bounding import child_bounds, relaxed
+from evaluators.branching.fsb import fsb
+from evaluators.branching.leaf_lp import solve_leaf
+from evaluators.branching.search import advance, finish, start
+from evaluators.branching.state import Search, State
+from evaluators.branching.tuning import Tuning
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball
@@ -20,8 +23,10 @@ from evaluators.unrolled.domains import Cut, Domains, Leaf
 from evaluators.unrolled.proof import prove
 from evaluators.unrolled.unit_lines import Bounds
 from tests.fixtures.certificates import least_margin
-from tests.fixtures.searching import no_witness
+from tests.fixtures.searching import no_witness, pretending
 from tests.fixtures.unrolled import PIECEWISE, about, around
+
+TUNING = Tuning(root=Rates(3), child=Rates(3, slope=0.2))
 
 
 def domains(count: int = 5, units: int = 4, seed: int = 0) -> Domains:
@@ -94,13 +99,22 @@ def test_leaves_tell_the_multipliers_of_their_splits() -> None:
     assert len(root.betas) == 0
 
 
-def searching(name: str, radius: Fraction, seconds: float = 20.0, seed: int = 0) -> Search:
+def searching(
+    name: str, radius: Fraction, seconds: float = 20.0, seed: int = 0, tuning: Tuning = TUNING
+) -> Search:
     network = PIECEWISE[name](seed)
     x = torch.tensor([0.5, 0.25])
     label = int(network(x[None].double())[0].argmax())
     region = Ball(Norm.LINF, radius, -9.0, 9.0)
     problem = replace(about(network, region, x, label), evidence=True)
-    return Search.of(around(problem), Rates(3), Deadline(seconds))
+    return Search(around(problem), Deadline(seconds), tuning)
+
+
+def started(tuning: Tuning = TUNING) -> State:
+    """A search after its bounds without splits, with open domains."""
+    (state,) = start([searching("relu 2-4-4-3", Fraction(1, 2), tuning=tuning)])
+    assert len(state.open)
+    return state
 
 
 def true_margin(name: str, radius: Fraction, seed: int) -> Fraction:
@@ -123,25 +137,19 @@ def covers(paths: list[tuple[tuple[int, int], ...]]) -> bool:
 
 
 @pytest.mark.parametrize("name", ["relu 2-4-4-3", "leaky 2-4-3-3", "residual", "read twice"])
-def test_closed_and_open_domains_together_cover_the_region(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After every round, also where batches leave some behind; for each goal."""
-    monkeypatch.setattr(search_module, "SMALLEST", 2)
-    monkeypatch.setattr(search_module, "LARGEST", 2)
-    rounds = 0
+def test_closed_and_open_domains_together_cover_the_region(name: str) -> None:
+    """After every round, also where batches leave some behind; for each row."""
+    tuning, rounds = replace(TUNING, batch=(2, 2), child=Rates(2, slope=0.2)), 0
     for seed in range(4):
-        search = searching(name, Fraction(1, 2), seed=seed)
-        search._batch = 2
-        start([search])
+        (state,) = start([searching(name, Fraction(1, 2), seed=seed, tuning=tuning)])
         for _ in range(12):
-            for goal in range(len(search.goals)):
-                closed = [leaf.path for leaf in search.leaves if leaf.goal == goal]
-                left = zip(search.open.paths, search.open.goals.tolist(), strict=True)
-                assert covers(closed + [path for path, its in left if its == goal])
-            if not len(search.open) or search.note:
+            for row in range(len(state.roots)):
+                closed = [leaf.path for leaf in state.leaves if leaf.goal == row]
+                left = zip(state.open.paths, state.open.goals.tolist(), strict=True)
+                assert covers(closed + [path for path, its in left if its == row])
+            if state.over:
                 break
-            advance([search], Rates(2, slope=0.2), no_witness)
+            (state,) = advance([state], no_witness)
             rounds += 1
     assert rounds > 4
 
@@ -152,27 +160,27 @@ def test_what_is_closed_is_proved_and_what_is_proved_is_true(name: str) -> None:
     for seed in range(4):
         for radius in (Fraction(1, 8), Fraction(1, 3)):
             search = searching(name, radius, seed=seed)
-            finish(search, Rates(3, slope=0.2), no_witness)
-            assert search.witness is None
-            least, bounds = true_margin(name, radius, seed), search.lower_bounds()
+            state = finish(search, no_witness)
+            assert state.witness is None
+            least, bounds = true_margin(name, radius, seed), state.lower_bounds()
             assert Fraction(float(bounds.min())) <= least
-            if len(search.open):
-                assert search.note == "numerically undecided"
+            if len(state.open):
+                assert state.note == "numerically undecided"
                 assert least < Fraction(1, 10**4)
                 continue
             done += 1
             assert least > 0
-            for leaf in search.leaves:
+            for leaf in state.leaves:
                 signs = torch.zeros(1, search.system.units, dtype=torch.int8)
                 betas = torch.zeros(1, search.system.units)
                 for (unit, sign), beta in zip(leaf.path, leaf.betas, strict=True):
                     signs[0, unit], betas[0, unit] = sign, beta
                 (bound,) = prove(
-                    search.unrolled,
+                    search.around.unrolled,
                     search.lines,
-                    search.goals.select(slice(leaf.goal, leaf.goal + 1)),
-                    search.x,
-                    search.region,
+                    search.specification.select(slice(leaf.goal, leaf.goal + 1)),
+                    search.around.x,
+                    search.around.region,
                     leaf.slopes[None],
                     signs,
                     betas,
@@ -182,98 +190,81 @@ def test_what_is_closed_is_proved_and_what_is_proved_is_true(name: str) -> None:
     assert done
 
 
-def test_a_bound_that_float32_alone_sees_closes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    search = searching("relu 2-4-4-3", Fraction(1, 2))
-    start([search])
-    hopeful = replace(search.open, bounds=torch.ones(len(search.open)))
-    before = len(search.leaves)
-    for bad in (0.0, -1e-9, float("nan")):
-        monkeypatch.setattr(
-            search, "_prove", lambda some, bad=bad: torch.full((len(some),), bad).double()
-        )
-        left = search.closing(hopeful)
+def test_a_bound_that_float32_alone_sees_closes_nothing() -> None:
+    state = started()
+    hopeful = replace(state.open, bounds=torch.ones(len(state.open)))
+    before = len(state.leaves)
+    values = iter((0.0, -1e-9, float("nan")))
+    state = pretending(state, lambda some: torch.full((len(some),), next(values)).double())
+    for _ in range(3):
+        state, left = state.close(hopeful)
         assert rows_of(replace(left, bounds=hopeful.bounds)) == rows_of(hopeful)
         # What was thought is corrected by what was proved, but for a number that is none.
         assert bool((left.bounds <= hopeful.bounds).all())
-    assert len(search.leaves) == before
+    assert len(state.leaves) == before
 
 
-def test_the_search_aims_above_what_rounding_takes_from_a_proof(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    search = searching("relu 2-4-4-3", Fraction(1, 2))
-    start([search])
-    hopeful = replace(search.open, bounds=torch.ones(len(search.open)))
-    before = search.batch(hopeful).constant
-    monkeypatch.setattr(
-        search, "_prove", lambda some: torch.full((len(some),), -0.5, dtype=torch.float64)
-    )
-    left = search.closing(hopeful)
+def test_the_search_aims_above_what_rounding_takes_from_a_proof() -> None:
+    state = started()
+    hopeful = replace(state.open, bounds=torch.ones(len(state.open)))
+    before = state.search.batch(hopeful, state.rounding).constant
+    proved = torch.full((len(hopeful),), -0.5, dtype=torch.float64)
+    state, left = pretending(state, lambda _: proved).close(hopeful)
     assert bool((left.bounds <= -0.5).all())
-    lowered = before - search.batch(hopeful).constant
+    lowered = before - state.search.batch(hopeful, state.rounding).constant
     assert bool((lowered >= 1.5).all())
 
 
-def test_of_two_proofs_the_worse_one_bounds_the_goal(monkeypatch: pytest.MonkeyPatch) -> None:
-    search = searching("relu 2-4-4-3", Fraction(1, 2))
-    start([search])
-    goal = int(search.open.goals[0])
-    one = search.open.select(torch.tensor([0, 0]))
+def test_of_two_proofs_the_worse_one_bounds_the_row() -> None:
+    state = started()
+    row = int(state.open.goals[0])
+    one = state.open.select(torch.tensor([0, 0]))
     children = replace(one, bounds=torch.ones(2))
     values = torch.tensor([0.25, 0.5], dtype=torch.float64)
-    monkeypatch.setattr(search, "_prove", lambda _some: values)
-    assert len(search.closing(children)) == 0
-    assert float(search._closed[goal]) == 0.25
+    state, left = pretending(state, lambda _: values).close(children)
+    assert len(left) == 0
+    assert float(state.closed[row]) == 0.25
 
 
 def test_open_domains_count_when_time_is_up() -> None:
-    search = searching("relu 2-4-4-3", Fraction(1, 2), seconds=20.0)
-    start([search])
-    open_ = set(search.open.goals.tolist())
-    assert open_
-    search._closed[:] = 1.0
-    search._roots[:] = -torch.inf
-    bounds = search.lower_bounds()
-    for goal in range(len(search.goals)):
-        assert (float(bounds[goal]) <= 0) == (goal in open_)
+    state = started()
+    state = replace(
+        state, closed=torch.ones_like(state.closed), roots=torch.full_like(state.roots, -torch.inf)
+    )
+    open_, bounds = set(state.open.goals.tolist()), state.lower_bounds()
+    for row in range(len(bounds)):
+        assert (float(bounds[row]) <= 0) == (row in open_)
 
 
-def test_too_many_open_domains_are_not_proved(monkeypatch: pytest.MonkeyPatch) -> None:
-    search = searching("relu 2-4-4-3", Fraction(1, 2))
-    start([search])
-    roots = search._roots.clone()
-    monkeypatch.setattr(search_module, "MOST_PROVED", 0)
-    search._closed[:] = torch.inf
-    bounds = search.lower_bounds()
-    for goal in search.open.goals.tolist():
-        assert float(bounds[goal]) == float(roots[goal])
+def test_too_many_open_domains_are_not_proved() -> None:
+    state = started(replace(TUNING, proved_late=0))
+    bounds = replace(state, closed=torch.full_like(state.closed, torch.inf)).lower_bounds()
+    for row in state.open.goals.tolist():
+        assert float(bounds[row]) == float(state.roots[row])
 
 
 def test_the_proof_has_the_open_domains_that_turned_out_positive() -> None:
-    search = searching("relu 2-4-4-3", Fraction(1, 2))
-    start([search])
-    assert len(search.proof()) == len(search.leaves) + len(search.open)
-    search.evidence = False
-    assert search.proof() == []
+    state = started()
+    assert len(state.proof()) == len(state.leaves) + len(state.open)
+    near = state.search.around
+    without = replace(near, problem=replace(near.problem, evidence=False))
+    assert replace(state, search=Search(without, Deadline())).proof() == []
 
 
-def test_a_search_ends_with_its_time_or_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    late = searching("relu 2-4-4-3", Fraction(1, 2), seconds=20.0)
-    late.deadline = Deadline(0.0)
-    finish(late, Rates(2), no_witness)
+def test_a_search_ends_with_its_time_or_its_memory() -> None:
+    late = finish(searching("relu 2-4-4-3", Fraction(1, 2), seconds=0.0), no_witness)
     assert late.witness is None
     assert late.note == "timeout"
-    full = searching("relu 2-4-4-3", Fraction(1, 2))
-    monkeypatch.setattr(search_module, "MEGABYTES", 0)
-    finish(full, Rates(2), no_witness)
+    small = replace(TUNING, megabytes=0)
+    full = finish(searching("relu 2-4-4-3", Fraction(1, 2), tuning=small), no_witness)
     assert full.witness is None
     assert full.note == "out of memory for domains"
 
 
-def corner(search: Search, goal: int, signs: Tensor) -> Domains:
+def leaf_of(search: Search, row: int, signs: Tensor) -> Domains:
     units = search.system.units
     return Domains(
-        torch.tensor([goal]),
+        torch.tensor([row]),
         torch.tensor([-1.0]),
         torch.ones(1, units).half(),
         torch.zeros(1, units),
@@ -284,7 +275,7 @@ def corner(search: Search, goal: int, signs: Tensor) -> Domains:
 
 
 @pytest.mark.parametrize("name", ["relu 2-3-2", "relu 2-4-4-3", "leaky 2-4-3-3"])
-def test_a_corner_has_a_proof_or_a_point(name: str) -> None:
+def test_a_leaf_has_a_proof_or_a_point(name: str) -> None:
     """Also of signs that no input has: then anything is proved."""
     proofs, points, empty = 0, 0, 0
     for seed in range(8):
@@ -294,16 +285,17 @@ def test_a_corner_has_a_proof_or_a_point(name: str) -> None:
             signs = (torch.randint(0, 2, (search.system.units,), generator=generator) * 2 - 1).to(
                 torch.int8
             )
-            domain = corner(search, 0, signs)
-            found = solve_corner(search.unrolled, search.goals, search.lines, domain)
+            domain = leaf_of(search, 0, signs)
+            near = search.around
+            found = solve_leaf(near.unrolled, search.specification, search.lines, domain)
             if found.betas is not None:
                 assert bool((found.betas >= 0).all())
-                (bound,) = search._prove(replace(domain, betas=found.betas[None]))
+                (bound,) = search.prove(replace(domain, betas=found.betas[None]))
                 assert float(bound) > -1e-4
                 proofs += float(bound) > 0
                 empty += bool((found.betas > 1).any())
             elif found.point is not None:
-                network = search.unrolled.network
+                network = near.unrolled.network
                 logits = network(found.point.reshape(1, 2))[0]
                 label = int(network(torch.tensor([[0.5, 0.25]]).double())[0].argmax())
                 other = next(c for c in range(len(logits)) if c != label)
@@ -314,15 +306,17 @@ def test_a_corner_has_a_proof_or_a_point(name: str) -> None:
     assert empty
 
 
-def test_a_unit_that_is_free_is_split_whatever_the_numbers_are() -> None:
-    search = searching("relu 2-4-4-3", Fraction(1, 2))
-    start([search])
-    units = search.system.units
+def test_an_unstable_neuron_is_split_whatever_the_numbers_are() -> None:
+    state = started()
+    search, units = state.search, state.search.system.units
     signs = torch.ones(1, units, dtype=torch.int8)
     signs[0, units - 1] = 0
-    domain = replace(search.open.select(torch.tensor([0])), signs=signs)
+    domain = replace(state.open.select(torch.tensor([0])), signs=signs)
     for factor in (1.0, torch.nan, torch.inf, 0.0):
-        rows = search.batch(domain)
+        rows = search.batch(domain, state.rounding)
         columns, constant = rows.columns * factor, rows.constant * factor
-        chosen, _ = splits(replace(rows, columns=columns, constant=constant))
+        rows = replace(rows, columns=columns, constant=constant)
+        least = relaxed(rows)
+        bounds = partial(child_bounds, rows, least.choice)
+        chosen = fsb(babsr(least), least.choice.free > 0, bounds)
         assert chosen.tolist() == [units - 1]

@@ -1,9 +1,9 @@
-"""Narrower bounds of units in a domain, where only counterexamples matter.
+"""Clip-and-Verify: narrower bounds of neurons in a domain, where only counterexamples matter.
 
 A counterexample of a domain has margin <= 0, and the domain's own bound is a plane below the
 margin: it lies in the half-space c·x + d <= 0. (A small positive target takes the place of 0, so
 that a closed domain has a margin above it; d is then the plane's constant less the target.) Over
-the part of the region in that half-space a unit with a plane A·x + b below its pre-activation is,
+the part of the region in that half-space a neuron with a plane A·x + b below its pre-activation is,
 for every gamma >= 0, at least
 
     min over x of (A + gamma·c)·x + b + gamma·d,
@@ -20,26 +20,23 @@ from torch import Tensor
 
 from evaluators.numerics.rounding import UNDERFLOW, UNIT, down
 from evaluators.question.certificate import LayerBounds
-from evaluators.question.region import Region
+from evaluators.unrolled.around import Around
 from evaluators.unrolled.domains import Cut, Domains
 from evaluators.unrolled.proof import ROOM, Planes, betas_of, least, planes
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import Bounds, UnitLines
-from evaluators.unrolled.unrolled import Rows, Unrolled
+from evaluators.unrolled.unrolled import Unrolled
 
-MOST_COEFFICIENTS = 2**25
-"""Of the planes of all units (256 MB in float64); larger networks are not clipped."""
-
-UNITS = 60
-"""Units of a domain whose bounds are narrowed: those that its bound loses most at."""
+LARGEST_PLANES = 2**25
+"""Coefficients of the planes of all units (256 MB in float64); larger networks are not clipped."""
 
 GUESSES, REFINED = (0.15, 0.5, 1.2, 3.0), (0.7, 1.4)
-"""Gammas that are tried, in units of what makes gamma·c as large as A; then around the best."""
+"""Gammas that are tried, in units of what makes gamma·c as large as A; then near the best."""
 
-AT_ONCE = 2**22
+PASS_COEFFICIENTS = 2**22
 """Coefficients of one pass."""
 
-SLACK = 8 * UNIT
+SUM_ERROR = 8 * UNIT
 """Relative error of a sum of two products, and of what is taken off for it."""
 
 
@@ -59,10 +56,15 @@ class UnitPlanes:
     bias32: Tensor
 
     @classmethod
-    def of(cls, unrolled: Unrolled, layers: dict[int, LayerBounds]) -> "UnitPlanes | None":
-        """From the slopes that proved the units' bounds; None where they would be too many."""
+    def of(
+        cls, unrolled: Unrolled, layers: dict[int, LayerBounds], largest: int = LARGEST_PLANES
+    ) -> "UnitPlanes | None":
+        """Make them with the slopes that proved the units' bounds.
+
+        None where there would be more coefficients than the largest number allowed.
+        """
         units = unrolled.columns - unrolled.inputs
-        if not units or 2 * units * unrolled.inputs > MOST_COEFFICIENTS:
+        if not units or 2 * units * unrolled.inputs > largest:
             return None
         weight = torch.zeros(2, units, unrolled.inputs, dtype=torch.float64)
         bias = torch.zeros(2, units, dtype=torch.float64)
@@ -93,35 +95,35 @@ class Clipping:
     """Makes cuts: combines planes of units with planes of margins.
 
     Attributes:
-        unrolled, system, lines: the network.
-        goals: the margins.
-        targets: where a margin is larger, its cuts need not hold, float64 `[goals]`.
-        x, region: the example and its region.
+        around: the unrolled network, the example, its region and the specification.
+        system: the network in float32.
+        targets: where a margin is larger, its cuts need not hold, float64 `[rows]`.
         units: planes of the units.
+        most: units of a domain whose bounds are narrowed: those that its bound loses most at.
+        room: share by which bounds are widened, so that another order of sums proves them too.
     """
 
-    unrolled: Unrolled
+    around: Around
     system: System
-    lines: UnitLines
-    goals: Rows
     targets: Tensor
-    x: Tensor
-    region: Region
     units: UnitPlanes
+    most: int
+    room: float = ROOM
 
     def __call__(self, domains: Domains, scores: Tensor) -> Domains:
-        """The domains with cuts made from their slopes and multipliers.
+        """Return the domains with cuts made from their slopes and multipliers.
 
         Args:
             scores: how much each unit's bounds matter, `[domains, units]`.
         """
-        within = domains.within(self.lines)
+        lines, unrolled = self.around.lines, self.around.unrolled
+        within = domains.within(lines)
         betas = betas_of(domains.betas, slice(None))
-        choice = self.lines.choice(domains.slopes.double(), domains.signs, betas, within)
-        margin = planes(self.unrolled, self.goals.select(domains.goals), choice)
+        choice = lines.choice(domains.slopes.double(), domains.signs, betas, within)
+        margin = planes(unrolled, self.around.goals.select(domains.goals), choice)
         targets = self.targets[domains.goals]
         below = Planes(margin.weight, down(margin.bias - targets))
-        region = Bounds(self.lines.lower, self.lines.upper)
+        region = Bounds(lines.lower, lines.upper)
         before = within or Bounds(*(end.expand(len(domains), -1) for end in region))
         bounds, used = self._narrowed(below, scores, before)
         rows = zip(domains.leaves(), targets.tolist(), used, *bounds, strict=True)
@@ -141,11 +143,11 @@ class Clipping:
             scores: how much each unit's bounds matter, `[domains, units]`.
             bounds: so far.
         """
-        count = min(UNITS, scores.shape[1])
+        count = min(self.most, scores.shape[1])
         chosen = scores.topk(count, dim=1).indices
         lower, upper = bounds.lower.clone(), bounds.upper.clone()
         used: list[tuple[Tensor, Tensor, Tensor]] = []
-        step = max(1, AT_ONCE // (count * self.system.inputs))
+        step = max(1, PASS_COEFFICIENTS // (count * self.system.inputs))
         for first in range(0, len(chosen), step):
             rows = slice(first, first + step)
             part = Planes(margin.weight[rows], margin.bias[rows])
@@ -207,12 +209,14 @@ class Clipping:
         own, constant = margin.weight[:, None], margin.bias[:, None]
         rows = torch.addcmul(weight, gamma[..., None], own)
         # Each of these sums is rounded twice.
-        magnitude = self.unrolled.bounds[0].magnitude.flatten()
+        unrolled = self.around.unrolled
+        magnitude = unrolled.bounds[0].magnitude.flatten()
         size = weight.abs() @ magnitude + gamma * (own.abs() @ magnitude)
         size = size + bias.abs() + gamma * constant.abs()
         shift = bias + gamma * constant
-        shift = shift - size * SLACK - UNDERFLOW * (1 + magnitude.sum())
-        found = least(
-            self.unrolled, Planes(rows.flatten(0, 1), shift.flatten()), self.x, self.region
-        ).reshape(gamma.shape)
-        return (found - (1 + found.abs()) * ROOM).nan_to_num(-torch.inf, -torch.inf, -torch.inf)
+        shift = shift - size * SUM_ERROR - UNDERFLOW * (1 + magnitude.sum())
+        combined = Planes(rows.flatten(0, 1), shift.flatten())
+        found = least(unrolled, combined, self.around.x, self.around.region).reshape(gamma.shape)
+        return (found - (1 + found.abs()) * self.room).nan_to_num(
+            -torch.inf, -torch.inf, -torch.inf
+        )

@@ -1,4 +1,4 @@
-"""Domains in which every unit is split: linear programs (HiGHS), whose duals are a proof.
+"""Leaf LP: a domain in which every neuron is split is a linear program, whose duals are a proof.
 
 On such a domain the network is affine, and the least margin over it a linear program's value. The
 duals of the constraints sign·z >= 0 are multipliers beta with which the bound of `_proof.py` is
@@ -18,17 +18,15 @@ from evaluators.unrolled.domains import Domains
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled import Rows, Unrolled
 
-Array = NDArray[np.float64]
-
 OPTIMAL, INFEASIBLE = 0, 2
 """SciPy's statuses of linear programs."""
 
 
-class Corner(NamedTuple):
-    """What is known of a domain.
+class LeafSolution(NamedTuple):
+    """What the linear program of a domain gave; neither field where the solver fails.
 
     Attributes:
-        betas: multipliers that should prove it, float32 `[units]`; or None.
+        betas: β multipliers that should prove it, float32 `[units]`; or None.
         point: an input where the margin is not positive, float64 `[inputs]`; or None.
     """
 
@@ -36,24 +34,26 @@ class Corner(NamedTuple):
     point: Tensor | None
 
 
-def solve_corner(unrolled: Unrolled, goals: Rows, lines: UnitLines, domain: Domains) -> Corner:
-    """Decide the only domain given; neither field is set if the solver fails."""
+def solve_leaf(
+    unrolled: Unrolled, specification: Rows, lines: UnitLines, domain: Domains
+) -> LeafSolution:
+    """Solve the linear program (HiGHS) of the only domain given."""
     signs = domain.signs[0].double()
     line = torch.where(signs > 0, 1.0, lines.leak)
     z = _affine(unrolled, line)
-    goal = goals.select(domain.goals)
+    row = specification.select(domain.goals)
     n = unrolled.inputs
-    weight = goal.weight[:, :n] + (goal.weight[:, n:] * line) @ z.weight
-    constant = float(goal.bias + (goal.weight[0, n:] * line) @ z.bias)
+    weight = row.weight[:, :n] + (row.weight[:, n:] * line) @ z.weight
+    constant = float(row.bias + (row.weight[0, n:] * line) @ z.bias)
     hull = [bound.flatten().numpy() for bound in unrolled.bounds[0]]
     left, right = -(signs[:, None] * z.weight).numpy(), (signs * z.bias).numpy()
     best = _solve(weight[0].numpy(), left, right, hull)
     if best.status == OPTIMAL:
         if best.fun + constant <= 0:
-            return Corner(None, torch.from_numpy(best.x))
-        return Corner(_multipliers(best), None)
+            return LeafSolution(None, torch.from_numpy(best.x))
+        return LeafSolution(_multipliers(best), None)
     if best.status != INFEASIBLE:
-        return Corner(None, None)
+        return LeafSolution(None, None)
     # The least t with sign·z >= -t everywhere: its duals show that t = 0 is impossible.
     nearest = _solve(
         np.append(np.zeros(n), 1.0),
@@ -62,9 +62,9 @@ def solve_corner(unrolled: Unrolled, goals: Rows, lines: UnitLines, domain: Doma
         [np.append(hull[0], 0.0), np.append(hull[1], np.inf)],
     )
     if nearest.status != OPTIMAL or nearest.fun <= 0:
-        return Corner(None, None)
+        return LeafSolution(None, None)
     worst = constant - float(np.abs(weight[0].numpy()) @ np.abs(np.stack(hull)).max(0))
-    return Corner(_multipliers(nearest) * (2 * (abs(worst) + 1) / nearest.fun), None)
+    return LeafSolution(_multipliers(nearest) * (2 * (abs(worst) + 1) / nearest.fun), None)
 
 
 def _affine(unrolled: Unrolled, line: Tensor) -> Rows:
@@ -79,7 +79,12 @@ def _affine(unrolled: Unrolled, line: Tensor) -> Rows:
     return Rows(weight, bias, torch.zeros_like(bias))
 
 
-def _solve(cost: Array, left: Array, right: Array, hull: list[Array]) -> OptimizeResult:
+def _solve(
+    cost: NDArray[np.float64],
+    left: NDArray[np.float64],
+    right: NDArray[np.float64],
+    hull: list[NDArray[np.float64]],
+) -> OptimizeResult:
     return linprog(cost, A_ub=left, b_ub=right, bounds=np.stack(hull, axis=1), method="highs")
 
 

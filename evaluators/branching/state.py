@@ -1,0 +1,242 @@
+"""Where the search around one example stands: which domains are open, and what was proved.
+
+A state never changes: a step of the search returns the next one. Only `State.close` closes a
+domain, by a bound in float64 (`unrolled/proof.py`); all else runs in float32 and may be wrong.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from evaluators.branching.batch import Batch
+from evaluators.branching.clip_and_verify import Clipping, UnitPlanes
+from evaluators.branching.tuning import Tuning
+from evaluators.numerics.deadline import Deadline
+from evaluators.unrolled.around import Around
+from evaluators.unrolled.domains import Domains, Leaf
+from evaluators.unrolled.proof import prove, prove_at_once
+from evaluators.unrolled.system import System
+from evaluators.unrolled.unit_lines import UnitLines
+from evaluators.unrolled.unrolled import Rows, Unrolled
+
+SMALLEST_DISTANCE = 1e-9
+"""Least target of clipping, and least distance to a proof: a zero would never grow again."""
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What is to be proved: that a specification's rows are positive around an example.
+
+    Attributes:
+        around: the network unrolled around the example, and the specification.
+        deadline: of everything.
+        tuning: what steers the search.
+    """
+
+    around: Around
+    deadline: Deadline
+    tuning: Tuning = field(default_factory=Tuning)
+
+    @property
+    def unrolled(self) -> Unrolled:
+        """The network as a system of its unstable neurons."""
+        return self.around.unrolled
+
+    @property
+    def lines(self) -> UnitLines:
+        """The lines of its neurons."""
+        return self.around.lines
+
+    @property
+    def specification(self) -> Rows:
+        """The rows that must be positive."""
+        return self.around.goals
+
+    @property
+    def evidence(self) -> bool:
+        """Whether leaves are kept, for a certificate."""
+        return self.around.problem.evidence
+
+    @cached_property
+    def system(self) -> System:
+        """The matrices in float32."""
+        return System.of(self.unrolled, self.around.x, self.around.region)
+
+    @cached_property
+    def piecewise_linear(self) -> bool:
+        """Whether every neuron can be split."""
+        return bool(self.lines.optimizable.all())
+
+    @cached_property
+    def planes(self) -> UnitPlanes | None:
+        """What clipping combines; None where there is no clipping."""
+        if not (self.piecewise_linear and self.tuning.clip_units):
+            return None
+        return UnitPlanes.of(self.unrolled, self.around.layers)
+
+    @property
+    def small(self) -> bool:
+        """Whether it can take turns with other examples' searches."""
+        coefficients = self.system.coefficients
+        return coefficients <= self.tuning.turns_coefficients and self.piecewise_linear
+
+    def roots(self) -> Domains:
+        """The whole region as a domain of each row of the specification."""
+        rows, units = len(self.specification), self.system.units
+        return Domains(
+            torch.arange(rows),
+            torch.full((rows,), -torch.inf),
+            self.lines.start.half().expand(rows, -1),
+            torch.zeros(rows, units),
+            torch.zeros(rows, units, dtype=torch.int8),
+            [()] * rows,
+            [None] * rows,
+        )
+
+    def prove(self, domains: Domains) -> Tensor:
+        """Prove lower bounds of domains, float64 `[domains]`: of margins below their targets."""
+        return prove(
+            self.unrolled,
+            self.lines,
+            self.specification.select(domains.goals),
+            self.around.x,
+            self.around.region,
+            domains.slopes,
+            domains.signs,
+            domains.betas,
+            domains.within(self.lines),
+        )
+
+    @cached_property
+    def _weight32(self) -> Tensor:
+        return self.specification.weight.float()
+
+    def batch(self, domains: Domains, margin: Tensor) -> Batch:
+        """The domains as rows in float32, less a margin for each row of the specification."""
+        bias = (self.specification.bias - margin).float()
+        rows = Rows(self._weight32, bias, self.specification.lost)
+        return Batch.of(self.system, self.lines, rows, domains)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """How far a search has come.
+
+    Attributes:
+        search: what is to be proved.
+        open: the domains left.
+        roots: proved bounds without splits, float64 `[rows]`.
+        closed: least proved bound of a closed domain, `[rows]`; infinite where there is none.
+        rounding: what rounding takes from a proof as far as is known; the search aims above it.
+        leaves: the closed domains, for the certificate.
+        visited: number of domains bounded.
+        batch: domains of the next round.
+        reach: distance to a proof up to which a domain is clipped.
+        note: why the search ended without an answer.
+        witness: a checked counterexample.
+    """
+
+    search: Search
+    open: Domains
+    roots: Tensor
+    closed: Tensor
+    rounding: Tensor
+    leaves: tuple[Leaf, ...] = ()
+    visited: int = 0
+    batch: int = 0
+    reach: float = torch.inf
+    note: str = ""
+    witness: Tensor | None = None
+
+    @classmethod
+    def of(cls, search: Search) -> "State":
+        """The state in which nothing is bounded yet."""
+        zero = torch.zeros_like(search.specification.bias)
+        endless = torch.full_like(zero, torch.inf)
+        return cls(search, search.roots(), -endless, endless, zero, batch=search.tuning.batch[0])
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do; the proof is complete if nothing is open."""
+        return self.witness is not None or bool(self.note) or not len(self.open)
+
+    @property
+    def clipping(self) -> Clipping | None:
+        """What clips domains; None where a network is too large, or smooth."""
+        search = self.search
+        if search.planes is None:
+            return None
+        sizes = self.roots.abs().nan_to_num(1.0, posinf=1.0)
+        targets = (search.tuning.target * sizes).clamp(min=SMALLEST_DISTANCE)
+        units = search.tuning.clip_units
+        return Clipping(search.around, search.system, targets, search.planes, units)
+
+    def with_open(self, domains: Domains) -> "State":
+        """The state with more domains open."""
+        return replace(self, open=self.open.join(domains))
+
+    def ended(self) -> "State":
+        """The state with a note if time or memory is used up."""
+        if self.over:
+            return self
+        if self.search.deadline.passed:
+            return replace(self, note="timeout")
+        if self.open.megabytes > self.search.tuning.megabytes:
+            return replace(self, note="out of memory for domains")
+        return self
+
+    def proof(self) -> list[Leaf]:
+        """The leaves, once `lower_bounds` are positive: of domains still open, too."""
+        return [*self.leaves, *self.open.leaves()] if self.search.evidence else []
+
+    def lower_bounds(self) -> Tensor:
+        """Prove lower bounds of every row over the whole region, float64 `[rows]`."""
+        bounds = self.closed.clone()
+        if len(self.open) > self.search.tuning.proved_late:
+            bounds[self.open.goals] = -torch.inf
+        elif len(self.open):
+            proved = torch.minimum(self.search.prove(self.open), self.open.targets)
+            bounds.scatter_reduce_(0, self.open.goals, proved, "amin")
+        return torch.maximum(bounds, self.roots)
+
+    def close(self, domains: Domains) -> tuple["State", Domains]:
+        """Prove what can be proved; return the next state and the domains left open."""
+        at_root = not self.visited
+        state = replace(self, visited=self.visited + len(domains))
+        # Without splits all are proved: their bounds are what is reported when time runs out.
+        hopeful = torch.arange(len(domains)) if at_root else (domains.bounds > 0).nonzero()[:, 0]
+        if not len(hopeful):
+            return state, domains
+        tried = domains.select(hopeful)
+        proved = self.search.prove(tried)
+        short = self._short(tried, proved, at_root)
+        domains = replace(domains, bounds=domains.bounds.index_add(0, hopeful, -short.float()))
+        rounding = torch.zeros_like(self.rounding).scatter_reduce_(0, tried.goals, short, "amax")
+        # Cuts only say what holds where the margin is at most their target.
+        proved = torch.minimum(proved, tried.targets)
+        if at_root:
+            if not (self.search.evidence and self.search.piecewise_linear):
+                # A certificate has no place for it.
+                at_once = prove_at_once(self.search.unrolled, self.search.specification)
+                proved = torch.maximum(proved, at_once)
+            state = replace(state, roots=proved.nan_to_num(-torch.inf))
+        won = proved > 0
+        closed = state.closed.scatter_reduce(0, tried.goals[won], proved[won], "amin")
+        done = domains.select(hopeful[won])
+        leaves = (*self.leaves, *done.leaves()) if self.search.evidence else ()
+        left = torch.ones(len(domains), dtype=torch.bool)
+        left[hopeful[won]] = False
+        state = replace(state, closed=closed, rounding=self.rounding + rounding, leaves=leaves)
+        return state, domains.select(left.nonzero()[:, 0])
+
+    def _short(self, tried: Domains, proved: Tensor, at_root: bool) -> Tensor:
+        """How much too large the search's bounds of domains were, with room, `[domains]`.
+
+        A bound that is larger than was thought is no measure of rounding, nor one far below 0.
+        """
+        thought = tried.bounds.double()
+        missing = (thought - proved).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
+        failed = (thought > 0) & (proved <= 0) | at_root
+        return torch.where(failed, missing, 0.0) * self.search.tuning.aim
