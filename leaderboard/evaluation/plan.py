@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from math import inf
 from pathlib import Path
@@ -23,7 +23,7 @@ from leaderboard.evaluation.provenance import describe
 from leaderboard.evaluation.shard import code_digest, fingerprint
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.results.store import COLUMNS, Results, read, read_provenance, results_path, write
-from leaderboard.settings.question import Question, Shard
+from leaderboard.settings.question import Question, Shard, new_salt
 from leaderboard.settings.setting import Setting, SmoothingProtocol
 from leaderboard.submissions.manifest import Submission
 
@@ -134,6 +134,8 @@ class Request:
     """Of a smoothed model, at most; None for the setting's number."""
     evidence: bool = False
     """Whether a plain network's evidence is kept, too."""
+    salt: str = field(default_factory=new_salt)
+    """Of every question asked for it, so that a model is read once for all of its settings."""
 
 
 def make_plan(project: Project, submission: Submission, setting: Setting, request: Request) -> Plan:
@@ -243,6 +245,7 @@ def make_question(
         device=request.device,
         parts=parts.several,
         rule=parts.rule,
+        salt=request.salt,
     )
 
 

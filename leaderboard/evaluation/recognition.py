@@ -21,10 +21,13 @@ from leaderboard.settings.setting import load_settings
 from leaderboard.submissions.manifest import Submission, load_submission, settings_for
 
 
-def question_about(project: Project, submission: Submission) -> Question | None:
+def first_question(
+    project: Project, submission: Submission, request: Request | None = None
+) -> Question | None:
     """What is asked about a submission in its first setting; None where it has none."""
-    places = settings_for(submission, load_settings())
-    return make_question(project, submission, places[0], Request()) if places else None
+    settings = settings_for(submission, load_settings())
+    request = request or Request()
+    return make_question(project, submission, settings[0], request) if settings else None
 
 
 def compared(project: Project, submission: Submission, question: Question, found: Checks) -> Checks:
@@ -40,7 +43,7 @@ def compared(project: Project, submission: Submission, question: Question, found
         try:
             other = load_submission(project, slug)
             if other.model.dataset == submission.model.dataset:
-                asked = question_about(project, other)
+                asked = first_question(project, other)
                 nearest |= {} if asked is None else {slug: asked}
         except InputError as error:
             tell(f"{slug}: was not compared: {error}")
@@ -59,7 +62,12 @@ def _others(project: Project, slug: str) -> Iterator[tuple[str, Checks]]:
 
 
 def recognise(
-    project: Project, submission: Submission, *, compare: bool = True, again: bool = False
+    project: Project,
+    submission: Submission,
+    *,
+    compare: bool = True,
+    again: bool = False,
+    request: Request | None = None,
 ) -> None:
     """Keep what recognises a network, unless that of this very model is kept already.
 
@@ -68,6 +76,7 @@ def recognise(
         submission: whose network it is.
         compare: whether it is run beside those that are most like it, if it never was.
         again: to compare it even if it was before.
+        request: how it was just evaluated, so that the model is not read again.
 
     Raises:
         InputError: its model cannot be used, or the result cannot be written.
@@ -75,7 +84,7 @@ def recognise(
     kept = _kept(project, submission)
     if kept is not None and _is_current(kept) and not again and (kept.compared or not compare):
         return
-    question = question_about(project, submission)
+    question = first_question(project, submission, request)
     if question is None:
         return
     if kept is None or not _is_current(kept):

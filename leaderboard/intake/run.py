@@ -95,5 +95,5 @@ def run(project: Project, options: RunOptions) -> Ran:
     submissions = {submission.slug: submission for submission, _ in pairs}
     if not confined:
         for submission in submissions.values():
-            recognise(project, submission, compare=False)
+            recognise(project, submission, compare=False, request=request)
     return Ran(project, verdicts, flag_sentences(project, submissions))

@@ -47,6 +47,11 @@ def combined_sha256(parts: Sequence[Part], rule: str) -> str:
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
+def new_salt() -> str:
+    """A salt that nobody knew before."""
+    return secrets.token_hex(16)
+
+
 @dataclass(frozen=True)
 class Question:
     """What is asked about a model; everything that its rows depend on besides the model.
@@ -87,7 +92,7 @@ class Question:
     complete: bool = True
     parts: tuple[Part, ...] = ()
     rule: str = ""
-    salt: str = field(default_factory=lambda: secrets.token_hex(16))
+    salt: str = field(default_factory=new_salt)
 
     @property
     def seed(self) -> int:
