@@ -277,7 +277,7 @@ def _drawn(
 def _same_constant(name: str, ours: Array, theirs: Array) -> None:
     same = ours.dtype == theirs.dtype and ours.shape == theirs.shape
     if not same or ours.tobytes() != theirs.tobytes():
-        raise _DifferenceError(f"the constant {name!r} is worked out otherwise by onnxruntime")
+        raise _DifferenceError(f"the constant {name!r} has another value in onnxruntime")
 
 
 def _cut_apart(imported: Imported, part: Sequence[Traced], prefix: str) -> onnx.ModelProto:

@@ -33,14 +33,14 @@ Rule = Literal[
 ]
 
 RULES: Mapping[Rule, str] = {
-    "same-model": "Its answers are those of another submission, up to scale and order.",
+    "same-model": "Its answers equal another submission's, up to scale and order.",
     "same-weights": "Many of its hidden units compute the same as those of another submission.",
-    "test-lookup": "It is right on test images, but not on ones hardly different from them.",
-    "constant-prediction": "It gives every example the same class.",
-    "flat-gradient": "Its logits have no slope at most examples: attacks find nothing to follow.",
-    "claim-contradicted": "A claim is above what any verdict still open could make true.",
-    "claim-clean": "The clean accuracy that is claimed is not the one that was measured.",
-    "claim-fraction": "A claim of at most 1 % may be a fraction that was meant as percent.",
+    "test-lookup": "It is right on test images, but wrong on almost identical ones.",
+    "constant-prediction": "It predicts the same class for every example.",
+    "flat-gradient": "Its gradient vanishes at most examples, so that attacks find no direction.",
+    "claim-contradicted": "A claim exceeds what the examples still unknown could make true.",
+    "claim-clean": "The claimed clean accuracy differs from the measured one.",
+    "claim-fraction": "A claim of at most 1 % may be a fraction instead of a percentage.",
 }
 
 LOST, SLOPELESS = 0.3, 0.5
