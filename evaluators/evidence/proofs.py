@@ -12,9 +12,10 @@ import numpy as np
 
 from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.evidence.archive import CERTIFICATE, NONE
+from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import CertificateError
 from evaluators.question.certificate import Certificate
-from evaluators.question.evidence_file import Array, Evidence
+from evaluators.question.evidence_file import Evidence
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.recheck.checker import Checker, Recheck, recheck

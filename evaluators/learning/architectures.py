@@ -5,9 +5,10 @@ from math import pi, prod, sqrt
 import torch
 from torch import Tensor
 
-from evaluators.network.affine import Convolution, Dense, Reshape, Shape
+from evaluators.network.affine import Convolution, Dense, Reshape
 from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.network import Input, Network, Node, Operation, Sum
+from evaluators.numerics.arrays import Shape
 
 
 def small_cnn(shape: Shape, classes: int, seed: int, for_intervals: bool) -> Network:

@@ -12,7 +12,7 @@ from evaluators.learning.augmentation import Augmentation
 from evaluators.learning.recipe import Recipe
 from evaluators.network.network import Network
 
-Report = Callable[[int, float], None]
+EpochReport = Callable[[int, float], None]
 """Called after every epoch with its number, from 1, and its mean loss."""
 
 
@@ -41,7 +41,7 @@ def fit(
     labels: Int64[Tensor, " examples"],
     schedule: Schedule,
     seed: int,
-    report: Report = lambda _epoch, _loss: None,
+    report: EpochReport = lambda _epoch, _loss: None,
 ) -> None:
     """Train a network's weights in place; the same on the same machine for the same seed.
 

@@ -19,8 +19,7 @@ from scipy.sparse import csr_array, diags_array, eye_array, kron, vstack
 from torch import Tensor
 
 from evaluators.network.transposed import transposed_convolution
-
-Shape = tuple[int, ...]
+from evaluators.numerics.arrays import Shape
 
 PROBES = 256
 """Unit vectors that a matrix is read off with at once."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from evaluators.numerics.rounding import UNDERFLOW, UNIT, down, up
 
-Entries = Float[Tensor, "*shape"]
+Activation = Float[Tensor, "*shape"]
 Ends = Float[Tensor, "..."]
 """Of intervals, of the slopes' shape or one that is expanded to it."""
 Points = tuple[Tensor, ...]
@@ -95,11 +95,11 @@ class Elementwise(ABC):
         return 0.0
 
     @abstractmethod
-    def __call__(self, x: Entries) -> Entries:
+    def __call__(self, x: Activation) -> Activation:
         """The value at every entry."""
 
     @abstractmethod
-    def valleys(self, slope: Entries) -> Points:
+    def valleys(self, slope: Activation) -> Points:
         """All points where f(x) - slope·x can be least inside an interval, and perhaps others.
 
         For a piecewise linear function kinks; for a smooth one where the derivative is the slope
@@ -107,18 +107,18 @@ class Elementwise(ABC):
         """
 
     @abstractmethod
-    def peaks(self, slope: Entries) -> Points:
+    def peaks(self, slope: Activation) -> Points:
         """Likewise where it can be largest."""
 
     @abstractmethod
-    def slopes(self, lower: Entries, upper: Entries) -> Slopes:
+    def slopes(self, lower: Activation, upper: Activation) -> Slopes:
         """CROWN's slopes on [lower, upper] (Zhang et al. 2018, table 2)."""
 
     @abstractmethod
-    def unstable(self, lower: Entries, upper: Entries) -> Tensor:
+    def unstable(self, lower: Activation, upper: Activation) -> Tensor:
         """Where the function is not already a line on [lower, upper], so tighter bounds help."""
 
-    def family(self, lower: Entries, upper: Entries) -> LineFamily:
+    def family(self, lower: Activation, upper: Activation) -> LineFamily:
         """The lines on [lower, upper] that are worth a choice; here CROWN's alone.
 
         Of functions with a `leak` they are known: the slope below is any from it to 1.
@@ -126,7 +126,7 @@ class Elementwise(ABC):
         slopes = self.slopes(lower, upper)
         return LineFamily(slopes, slopes, torch.ones_like(lower))
 
-    def bounds(self, lower: Entries, upper: Entries) -> tuple[Entries, Entries]:
+    def bounds(self, lower: Activation, upper: Activation) -> tuple[Activation, Activation]:
         """Smallest and largest value on [lower, upper], rounded outward."""
         below, above = self(lower), self(upper)
         if not self.roundings:
@@ -137,7 +137,7 @@ class Elementwise(ABC):
             up(above + up(above.abs() * error + self.flushed)),
         )
 
-    def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Entries, Entries]:
+    def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Activation, Activation]:
         """Safe intercepts of lines with these slopes below and above f on [lower, upper].
 
         Rounded outward: slope·x + intercept is on the stated side of f(x) in real arithmetic.
@@ -202,19 +202,19 @@ class LeakyReLU(Elementwise):
         """The ReLU is exact, a leak costs one product."""
         return 2 if self.leak else 0
 
-    def __call__(self, x: Entries) -> Entries:
+    def __call__(self, x: Activation) -> Activation:
         """max(x, leak·x)."""
         return x.clamp(min=0) + self.leak * x.clamp(max=0) if self.leak else x.clamp(min=0)
 
-    def valleys(self, slope: Entries) -> Points:
+    def valleys(self, slope: Activation) -> Points:
         """The kink."""
         return (torch.zeros_like(slope),)
 
-    def peaks(self, slope: Entries) -> Points:  # noqa: ARG002
+    def peaks(self, slope: Activation) -> Points:  # noqa: ARG002
         """None: it is convex."""
         return ()
 
-    def slopes(self, lower: Entries, upper: Entries) -> Slopes:
+    def slopes(self, lower: Activation, upper: Activation) -> Slopes:
         """Chord above; below the side that loses the smaller area (adaptive CROWN)."""
         positive, negative = lower >= 0, upper <= 0
         width = torch.where(positive | negative, 1.0, upper - lower)
@@ -225,7 +225,7 @@ class LeakyReLU(Elementwise):
         below = torch.where(negative | (~positive & (upper <= -lower)), leak, one)
         return Slopes(below, above)
 
-    def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Entries, Entries]:
+    def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Activation, Activation]:
         """Zero where the line passes through the kink and is known to be on its side."""
         below, above = super().intercepts(slopes, lower, upper)
         supports = (slopes.lower >= self.leak) & (slopes.lower <= 1)
@@ -235,7 +235,7 @@ class LeakyReLU(Elementwise):
         zero = torch.zeros_like(below)
         return torch.where(supports, zero, below), torch.where(identical, zero, above)
 
-    def unstable(self, lower: Entries, upper: Entries) -> Tensor:
+    def unstable(self, lower: Activation, upper: Activation) -> Tensor:
         """Where the interval straddles the kink."""
         return (lower < 0) & (upper > 0)
 
@@ -260,22 +260,22 @@ class SShaped(Elementwise):
         return UNDERFLOW
 
     @abstractmethod
-    def derivative(self, x: Entries) -> Entries:
+    def derivative(self, x: Activation) -> Activation:
         """f'(x)."""
 
     @abstractmethod
-    def inverse_derivative(self, slope: Entries) -> Entries:
+    def inverse_derivative(self, slope: Activation) -> Activation:
         """The x >= 0 with f'(x) = slope; NaN outside the derivative's range."""
 
-    def valleys(self, slope: Entries) -> Points:
+    def valleys(self, slope: Activation) -> Points:
         """Where the derivative is the slope, on the convex side (f' is even)."""
         return (-self.inverse_derivative(slope),)
 
-    def peaks(self, slope: Entries) -> Points:
+    def peaks(self, slope: Activation) -> Points:
         """Where the derivative is the slope, on the concave side."""
         return (self.inverse_derivative(slope),)
 
-    def slopes(self, lower: Entries, upper: Entries) -> Slopes:
+    def slopes(self, lower: Activation, upper: Activation) -> Slopes:
         """Chord on the side where f bends towards it, else the tangent through the far end."""
         chord = self.chord(lower, upper)
         middle = self.derivative(lower / 2 + upper / 2)
@@ -287,7 +287,7 @@ class SShaped(Elementwise):
         below = torch.where(lower >= 0, chord, torch.where(upper <= 0, middle, from_upper))
         return Slopes(below, above)
 
-    def family(self, lower: Entries, upper: Entries) -> LineFamily:
+    def family(self, lower: Activation, upper: Activation) -> LineFamily:
         """The tangents of f's convex hull on [lower, upper], between those at its two ends.
 
         Below, from the tangent at `lower` (or the chord, if f bends away from it there) to the
@@ -311,7 +311,7 @@ class SShaped(Elementwise):
         share = torch.where(lower >= 0, concave / (last.upper - first.upper), share)
         return LineFamily(first, last, share.nan_to_num(1.0, 1.0, 1.0).clamp(0, 1))
 
-    def chord(self, lower: Entries, upper: Entries) -> Entries:
+    def chord(self, lower: Activation, upper: Activation) -> Activation:
         """Slope of the line through both ends, of a point the derivative."""
         width = upper - lower
         rise = self(upper) - self(lower)
@@ -337,7 +337,7 @@ class SShaped(Elementwise):
             low = torch.where(reached, low, middle)
         return high
 
-    def unstable(self, lower: Entries, upper: Entries) -> Tensor:
+    def unstable(self, lower: Activation, upper: Activation) -> Tensor:
         """Everywhere but at points."""
         return upper > lower
 
@@ -351,15 +351,15 @@ class Sigmoid(SShaped):
         """ONNX operator."""
         return "Sigmoid"
 
-    def __call__(self, x: Entries) -> Entries:
+    def __call__(self, x: Activation) -> Activation:
         """The logistic function."""
         return torch.sigmoid(x)
 
-    def derivative(self, x: Entries) -> Entries:
+    def derivative(self, x: Activation) -> Activation:
         """σ(x) σ(-x)."""
         return torch.sigmoid(x) * torch.sigmoid(-x)
 
-    def inverse_derivative(self, slope: Entries) -> Entries:
+    def inverse_derivative(self, slope: Activation) -> Activation:
         """From σ(1 - σ) = slope: x = log(σ / (1 - σ)) with the larger root σ."""
         root = torch.sqrt(1 - 4 * slope)
         return torch.log((1 + root) * (1 + root) / (4 * slope))
@@ -374,15 +374,15 @@ class Tanh(SShaped):
         """ONNX operator."""
         return "Tanh"
 
-    def __call__(self, x: Entries) -> Entries:
+    def __call__(self, x: Activation) -> Activation:
         """tanh(x)."""
         return torch.tanh(x)
 
-    def derivative(self, x: Entries) -> Entries:
+    def derivative(self, x: Activation) -> Activation:
         """1 - tanh², without cancellation."""
         return 4 * torch.sigmoid(2 * x) * torch.sigmoid(-2 * x)
 
-    def inverse_derivative(self, slope: Entries) -> Entries:
+    def inverse_derivative(self, slope: Activation) -> Activation:
         """From 1 - tanh² = slope: x = artanh(√(1 - slope))."""
         root = torch.sqrt(1 - slope)
         return torch.log((1 + root) * (1 + root) / slope) / 2

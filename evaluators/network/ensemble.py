@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from evaluators.network.affine import Reshape, Shape
+from evaluators.network.affine import Reshape
 from evaluators.network.network import Network, Node
+from evaluators.numerics.arrays import Shape
 
 Combination = Literal["mean-logits", "mean-softmax", "max-margin"]
 """How members become one classifier.

@@ -16,8 +16,9 @@ from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluators.network.affine import AffineMap, Shape
+from evaluators.network.affine import AffineMap
 from evaluators.network.elementwise import Elementwise
+from evaluators.numerics.arrays import Shape
 
 
 @dataclass(frozen=True)

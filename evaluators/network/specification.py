@@ -9,14 +9,14 @@ The largest of several rows is written with ReLUs, max(a, b) = a + relu(b - a), 
 that methods that split ReLUs stay complete.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from math import gcd, lcm
-from typing import NamedTuple
 
 import torch
 
 from evaluators.network.affine import Dense, Gather
+from evaluators.network.constraint import Constraint, Disjunct
 from evaluators.network.maxima import GraphBuilder
 from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedSpecificationError
@@ -28,27 +28,12 @@ MAX_BITS = 400
 _PRECISION = 53
 
 
-class Row(NamedTuple):
-    """The condition c·y + k <= 0 on outputs y; `coefficients` are c without its zeros.
-
-    A strict condition is asked about as this one: a proof then excludes equality too, which is
-    more than is needed, and whoever takes a counterexample checks it anyway.
-    """
-
-    coefficients: Mapping[int, Fraction]
-    constant: Fraction
-
-
-Disjunct = Sequence[Row]
-"""All of its rows together make a counterexample."""
-
-
 def specified(network: Network, disjuncts: Sequence[Disjunct]) -> Network:
     """A network whose class 0 is the strict winner exactly where no disjunct holds.
 
     Guarantee: where the new network's class 0 is the strict winner in real arithmetic, no disjunct
     holds for the old one's outputs. The converse fails only between a constant k and the float64
-    below it.
+    below it, and for equality in a strict constraint, which is asked about as if it were not.
 
     Raises:
         UnsupportedSpecificationError: coefficients that float64 cannot hold.
@@ -57,7 +42,7 @@ def specified(network: Network, disjuncts: Sequence[Disjunct]) -> Network:
         raise ValueError("A specification needs at least one disjunct.")
     graph = GraphBuilder(list(network.nodes), "specification")
     # No row at all: every output is a counterexample.
-    always = Row({}, Fraction(0))
+    always = Constraint({}, Fraction(0))
     groups = [list(disjunct) or [always] for disjunct in disjuncts]
     _append_rows(graph, [row for group in groups for row in group], network.classes)
     graph.largest([len(group) for group in groups])
@@ -67,7 +52,7 @@ def specified(network: Network, disjuncts: Sequence[Disjunct]) -> Network:
     return Network(tuple(graph.nodes))
 
 
-def _append_rows(graph: GraphBuilder, rows: Sequence[Row], classes: int) -> None:
+def _append_rows(graph: GraphBuilder, rows: Sequence[Constraint], classes: int) -> None:
     """Append the values of all rows."""
     exact = [_scaled(row) for row in rows]
     parts = max(len(split) for integers, _ in exact for split in integers.values() or [[0.0]])
@@ -83,7 +68,7 @@ def _append_rows(graph: GraphBuilder, rows: Sequence[Row], classes: int) -> None
     graph.add("rows", Dense((classes * parts,), (len(rows),), bias, weight))
 
 
-def _scaled(row: Row) -> tuple[dict[int, list[float]], float]:
+def _scaled(row: Constraint) -> tuple[dict[int, list[float]], float]:
     """The row times a positive factor that makes it exact: coefficients as sums of float64.
 
     The factor makes the coefficients integers, then brings the largest near one by a power of two,

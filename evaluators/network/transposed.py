@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-Shape = tuple[int, ...]
+from evaluators.numerics.arrays import Shape
 
 FOLDED_BYTES = 2**20
 """Size of the products that are added up at once: past the caches, larger is slower."""

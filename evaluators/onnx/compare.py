@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -32,13 +32,13 @@ from evaluators.network.affine import AffineMap
 from evaluators.network.deployment import run_error
 from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import MaxPool, Network, Node, apply
+from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.checks import title_of
 from evaluators.onnx.operators.builder import Builder, Traced
 from evaluators.onnx.rules import ModelRule, printable, told
 from evaluators.onnx.runtime import Runtime, Session, cost
 
-Array = NDArray[Any]
 NamedArrays = dict[str, Array]
 """Of the file, by their names, in their own shapes."""
 Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float32]]

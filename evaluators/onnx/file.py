@@ -6,8 +6,9 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, numpy_helper
 
+from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import UnsupportedModelError
-from evaluators.onnx.operators.builder import MAX_ENTRIES, Array
+from evaluators.onnx.operators.builder import MAX_ENTRIES
 from evaluators.onnx.rules import ModelRule, quoted, told
 from evaluators.onnx.wire import too_much
 

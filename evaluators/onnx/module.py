@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from evaluators.network.affine import Shape
 from evaluators.network.network import Network
+from evaluators.numerics.arrays import Shape
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.reader import Contract, import_bytes
 from evaluators.onnx.writer import OPSET

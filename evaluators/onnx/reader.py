@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from evaluators.network.affine import AffineMap, Reshape, Shape
+from evaluators.network.affine import AffineMap, Reshape
 from evaluators.network.deployment import MAX_WEIGHT
 from evaluators.network.network import Network
+from evaluators.numerics.arrays import Shape
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.checks import (
     contradictions,

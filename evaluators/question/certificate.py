@@ -12,9 +12,10 @@ What the arrays claim is verified by `evaluators.recheck.checker`.
 
 from dataclasses import dataclass, fields
 
+from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import CertificateError
 from evaluators.question.evidence_file import BOX as BOX
-from evaluators.question.evidence_file import Array, Evidence, Kinds, claim_of
+from evaluators.question.evidence_file import Evidence, Kinds, claim_of
 
 
 @dataclass(frozen=True, eq=False)

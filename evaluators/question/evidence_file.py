@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import CertificateError
 
 FORMAT = 2
@@ -26,7 +26,6 @@ MAX_BYTES = 2**31
 _MAX_META = 2**16
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
-Array = NDArray[Any]
 Kinds = dict[str, tuple[str, int | None]]
 """Type and rank of arrays."""
 

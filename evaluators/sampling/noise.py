@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evaluators.network.affine import Shape
 from evaluators.noises.distribution import Distribution
+from evaluators.numerics.arrays import Shape
 
 GRAIN = 16
 """Samples that share one position of the counter; blocks begin at multiples of it."""

@@ -17,7 +17,7 @@ from leaderboard.evaluation.evidence import check_place
 from leaderboard.evaluation.smoothing import noises, procedures, rules
 from leaderboard.evaluation.workers import check_workers
 from leaderboard.settings.question import Question
-from leaderboard.settings.setting import Norm, parse_radius
+from leaderboard.settings.setting import NormName, parse_radius
 from leaderboard.submissions.identity import ModelParts
 
 MOST_SAMPLES = 10**9
@@ -181,8 +181,8 @@ def _problems(typed: CertifyOptions) -> Iterator[str]:
         find_dataset(typed.dataset)
     except InputError as error:
         yield from error.problems
-    if typed.norm not in get_args(Norm):
-        yield f"--norm is '{typed.norm}'; it must be one of {', '.join(get_args(Norm))}."
+    if typed.norm not in get_args(NormName):
+        yield f"--norm is '{typed.norm}'; it must be one of {', '.join(get_args(NormName))}."
     if not 0 < typed.seconds < math.inf:
         yield f"--seconds is {typed.seconds:g}; it must be positive and finite."
     if typed.sampling.samples is not None and not 0 < typed.sampling.samples <= MOST_SAMPLES:

@@ -13,8 +13,8 @@ from evaluators.learning.architectures import residual_cnn, small_cnn
 from evaluators.learning.augmentation import Augmentation
 from evaluators.learning.loop import Schedule, fit
 from evaluators.listing import recipes
-from evaluators.network.affine import Shape
 from evaluators.network.network import Network
+from evaluators.numerics.arrays import Shape
 from evaluators.onnx.writer import export_onnx
 from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.common.progress import console, tell

@@ -28,7 +28,7 @@ from leaderboard.common.errors import InputError, nearest
 from leaderboard.common.strict_toml import Strict, parse
 from leaderboard.common.text import Date, Line, Url
 from leaderboard.datasets.catalogue import load_datasets
-from leaderboard.settings.setting import ExactText, Norm, exact_fraction
+from leaderboard.settings.setting import ExactText, NormName, exact_fraction
 
 FILE = Path(__file__).parent / "literature.csv"
 
@@ -103,7 +103,7 @@ class Reported(Strict):
     """
 
     dataset: Annotated[str, AfterValidator(_known_dataset)]
-    norm: Norm
+    norm: NormName
     radius_text: ExactText = Field(alias="radius")
     kind: Literal["deterministic", "probabilistic", "empirical"]
     certified: Percent | None = None

@@ -15,8 +15,8 @@ from leaderboard.common.errors import InputError, nearest, unknown_name
 from leaderboard.common.strict_toml import Strict, parse, read_toml, shown
 from leaderboard.datasets.catalogue import find_dataset, load_datasets
 
-Norm = Literal["linf", "l2", "l1"]
-NORM_SIGNS: dict[Norm, str] = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
+NormName = Literal["linf", "l2", "l1"]
+NORM_SIGNS: dict[NormName, str] = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 
 Procedure = Literal["fixed", "curtailed", "sequential", "input-specific"]
 """The evaluators' ways to spend samples (a test compares them): reading theirs imports PyTorch."""
@@ -155,7 +155,7 @@ class Setting(Strict):
 
     id: str
     dataset: str
-    norm: Norm
+    norm: NormName
     radius_text: ExactText = Field(alias="radius")
     examples: Selection
     seconds: float = Field(gt=0)
@@ -212,7 +212,7 @@ def read_settings(folder: Path) -> dict[str, Setting]:
             problems.append(f"The settings {other.id} and {setting.id} ask the same question.")
     if problems:
         raise InputError(*problems)
-    norms = get_args(Norm)
+    norms = get_args(NormName)
     settings.sort(key=lambda one: (one.dataset, norms.index(one.norm), one.radius))
     return {setting.id: setting for setting in settings}
 

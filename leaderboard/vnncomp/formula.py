@@ -1,24 +1,9 @@
 """What a VNN-LIB file says: alternatives, each a conjunction of exact linear conditions."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple
 
-
-class Constraint(NamedTuple):
-    """c·y + k <= 0 (with `strict`: < 0) on the outputs y; `coefficients` are c without zeros."""
-
-    coefficients: Mapping[int, Fraction]
-    constant: Fraction
-    strict: bool = False
-
-    def holds(self, outputs: Sequence[Fraction]) -> bool:
-        """Whether outputs meet it, exactly."""
-        terms = (factor * outputs[index] for index, factor in self.coefficients.items())
-        value = sum(terms, self.constant)
-        return value < 0 if self.strict else value <= 0
-
+from evaluators.network.constraint import Constraint
 
 Bound = tuple[Fraction | None, Fraction | None]
 """The least and the largest value of an input, where known."""

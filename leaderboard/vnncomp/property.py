@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from evaluators.network.constraint import Disjunct
 from leaderboard.common.errors import InputError
 from leaderboard.common.packed import read_packed
-from leaderboard.vnncomp.formula import Bound, Conjunction, Constraint, Formula
+from leaderboard.vnncomp.formula import Bound, Conjunction, Formula
 from leaderboard.vnncomp.syntax import parse
 
 MAX_BYTES = 2**28
-
-Disjunct = tuple[Constraint, ...]
 
 
 @dataclass(frozen=True)

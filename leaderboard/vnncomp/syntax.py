@@ -13,8 +13,9 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NoReturn
 
+from evaluators.network.constraint import Constraint
 from leaderboard.common.errors import InputError, nearest
-from leaderboard.vnncomp.formula import Conjunction, Constraint, Formula
+from leaderboard.vnncomp.formula import Conjunction, Formula
 
 MAX_ALTERNATIVES = 200_000
 MAX_DEPTH = 50

@@ -25,8 +25,9 @@ from evaluators.cascade import Cascade, default_stages
 from evaluators.evaluator import Evaluator
 from evaluators.falsification.pgd import PGD
 from evaluators.listing import catalogue
+from evaluators.network.constraint import Disjunct
 from evaluators.network.network import Network
-from evaluators.network.specification import Row, specified
+from evaluators.network.specification import specified
 from evaluators.numerics.errors import (
     ContradictionError,
     UnsupportedModelError,
@@ -43,7 +44,7 @@ from leaderboard.common.errors import BugError, InputError, unknown_name
 from leaderboard.common.packed import read_packed
 from leaderboard.vnncomp.counterexample import Counterexample, float32_between, replay
 from leaderboard.vnncomp.instance import Answer, Instance, Word
-from leaderboard.vnncomp.property import Case, Disjunct, InputBox, Specification, read_vnnlib
+from leaderboard.vnncomp.property import Case, InputBox, Specification, read_vnnlib
 
 BOXES_AT_ONCE = 128
 
@@ -152,7 +153,7 @@ class _Search:
     ) -> Problem:
         """Whether no disjunct holds anywhere; `sharper` asks for counterexamples by a margin."""
         rows = [
-            [Row(row.coefficients, row.constant + sharper) for row in disjunct]
+            [row._replace(constant=row.constant + sharper) for row in disjunct]
             for disjunct in disjuncts
         ]
         labels = torch.zeros(len(x), dtype=torch.long)

@@ -40,6 +40,9 @@ MAY_ASK_EVALUATORS = {
     "leaderboard/evaluation/train.py",
     "leaderboard/evaluation/export.py",  # writes a module as the evaluators would read it
     "leaderboard/__main__.py",
+    "leaderboard/vnncomp/formula.py",  # says a property in the evaluators' constraints
+    "leaderboard/vnncomp/property.py",
+    "leaderboard/vnncomp/syntax.py",
     "leaderboard/vnncomp/verify.py",  # asks about the boxes of a property, not about a dataset
     "leaderboard/intake/acceptance/replay.py",  # runs a model on what rows say of it
     "leaderboard/evaluation/evidence.py",  # certificates are the evaluators' own files

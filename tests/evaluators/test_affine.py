@@ -18,9 +18,9 @@ from evaluators.network.affine import (
     Diagonal,
     Gather,
     Reshape,
-    Shape,
     absolute_of,
 )
+from evaluators.numerics.arrays import Shape
 
 sizes = st.integers(1, 3)
 Recipe = Callable[[], AffineMap]

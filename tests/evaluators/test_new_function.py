@@ -13,8 +13,8 @@ from evaluators.deterministic.ibp import IBP
 from evaluators.evaluator import Evaluator
 from evaluators.listing import catalogue
 from evaluators.network.elementwise import (
+    Activation,
     Elementwise,
-    Entries,
     Points,
     Slopes,
     SShaped,
@@ -39,13 +39,13 @@ class Softsign(SShaped):
     def name(self) -> str:
         return "Softsign"
 
-    def __call__(self, x: Entries) -> Entries:
+    def __call__(self, x: Activation) -> Activation:
         return x / (1 + x.abs())
 
-    def derivative(self, x: Entries) -> Entries:
+    def derivative(self, x: Activation) -> Activation:
         return 1 / ((1 + x.abs()) * (1 + x.abs()))
 
-    def inverse_derivative(self, slope: Entries) -> Entries:
+    def inverse_derivative(self, slope: Activation) -> Activation:
         return torch.where(slope <= 1, 1 / slope.sqrt() - 1, torch.nan)
 
 
@@ -65,22 +65,22 @@ class Softplus(Elementwise):
     def flushed(self) -> float:
         return 1e-300
 
-    def __call__(self, x: Entries) -> Entries:
+    def __call__(self, x: Activation) -> Activation:
         return x.clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
 
-    def valleys(self, slope: Entries) -> Points:
+    def valleys(self, slope: Activation) -> Points:
         return (torch.log(slope / (1 - slope)),)
 
-    def peaks(self, slope: Entries) -> Points:
+    def peaks(self, slope: Activation) -> Points:
         return ()
 
-    def slopes(self, lower: Entries, upper: Entries) -> Slopes:
+    def slopes(self, lower: Activation, upper: Activation) -> Slopes:
         width = upper - lower
         middle = torch.sigmoid(lower / 2 + upper / 2)
         chord = (self(upper) - self(lower)) / width.clamp(min=1e-300)
         return Slopes(middle, torch.where(width > 0, chord, middle))
 
-    def unstable(self, lower: Entries, upper: Entries) -> torch.Tensor:
+    def unstable(self, lower: Activation, upper: Activation) -> torch.Tensor:
         return upper > lower
 
 

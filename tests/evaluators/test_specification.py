@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from evaluators.cascade import Cascade, default_stages
 from evaluators.network.affine import Gather
+from evaluators.network.constraint import Constraint, Disjunct
 from evaluators.network.network import Input, Network, Node
-from evaluators.network.specification import Disjunct, Row, specified
+from evaluators.network.specification import specified
 from evaluators.numerics.errors import UnsupportedSpecificationError
 from evaluators.question.problem import Problem
 from evaluators.question.region import Box
@@ -26,7 +27,7 @@ IDENTITY = Network((Node("outputs", Input(), (), (OUTPUTS,)),))
 numbers = st.fractions(min_value=-9, max_value=9, max_denominator=50)
 decimals = st.decimals(-9, 9, allow_nan=False, places=17).map(Fraction)
 rows = st.builds(
-    Row,
+    Constraint,
     st.dictionaries(st.integers(0, OUTPUTS - 1), numbers | decimals, max_size=OUTPUTS),
     numbers | decimals,
 )
@@ -34,11 +35,13 @@ specifications = st.lists(st.lists(rows, max_size=6), min_size=1, max_size=4)
 points = st.lists(st.floats(-4, 4, width=32), min_size=OUTPUTS, max_size=OUTPUTS)
 
 
-def row(*coefficients: int, constant: int = 0) -> Row:
-    return Row({index: Fraction(c) for index, c in enumerate(coefficients)}, Fraction(constant))
+def row(*coefficients: int, constant: int = 0) -> Constraint:
+    return Constraint(
+        {index: Fraction(c) for index, c in enumerate(coefficients)}, Fraction(constant)
+    )
 
 
-def value(one: Row, outputs: Sequence[Fraction]) -> Fraction:
+def value(one: Constraint, outputs: Sequence[Fraction]) -> Fraction:
     """c·y + k in exact arithmetic."""
     return sum((c * outputs[index] for index, c in one.coefficients.items()), one.constant)
 
@@ -65,7 +68,7 @@ def least_excess(disjuncts: Sequence[Disjunct], outputs: Sequence[float]) -> Fra
 
 @given(specifications, points)
 def test_class_0_wins_exactly_where_there_is_no_counterexample(
-    disjuncts: list[list[Row]], outputs: list[float]
+    disjuncts: list[list[Constraint]], outputs: list[float]
 ) -> None:
     exact = [Fraction(value) for value in outputs]
     met = any(all(value(one, exact) <= 0 for one in disjunct) for disjunct in disjuncts)
@@ -96,10 +99,10 @@ def test_a_disjunct_without_rows_is_always_met() -> None:
 
 def test_coefficients_that_one_float64_cannot_hold_are_exact() -> None:
     """0.1·y0 - 0.1·y1 as float64 would be fine; 0.1·y0 - 0.3·y1 would not: 3 y1 = y0 is a tie."""
-    tenth = Row({0: Fraction(1, 10), 1: Fraction(-3, 10)}, Fraction(0))
+    tenth = Constraint({0: Fraction(1, 10), 1: Fraction(-3, 10)}, Fraction(0))
     assert not wins([[tenth]], [3.0, 1.0, 0.0])
     assert wins([[tenth]], [3.0000002384185791, 1.0, 0.0])
-    long = Row({0: Fraction(10**40 + 1), 1: Fraction(-(10**40))}, Fraction(0))
+    long = Constraint({0: Fraction(10**40 + 1), 1: Fraction(-(10**40))}, Fraction(0))
     assert wins([[long]], [1.0, 1.0, 0.0])
     assert not wins([[long]], [-1.0, -1.0, 0.0])
     assert any(isinstance(n.operation, Gather) for n in specified(IDENTITY, [[long]]).nodes)
@@ -114,9 +117,9 @@ def test_a_constant_is_rounded_to_the_side_of_more_counterexamples() -> None:
 
 def test_coefficients_too_far_apart_are_refused() -> None:
     with pytest.raises(UnsupportedSpecificationError, match="at most 400"):
-        specified(IDENTITY, [[Row({0: Fraction(10) ** 130, 1: Fraction(1)}, Fraction(0))]])
+        specified(IDENTITY, [[Constraint({0: Fraction(10) ** 130, 1: Fraction(1)}, Fraction(0))]])
     with pytest.raises(UnsupportedSpecificationError, match="too large for float64"):
-        specified(IDENTITY, [[Row({0: Fraction(1)}, Fraction(10) ** 400)]])
+        specified(IDENTITY, [[Constraint({0: Fraction(1)}, Fraction(10) ** 400)]])
 
 
 def test_one_row_disjuncts_add_nothing_but_affine_maps() -> None:
@@ -138,7 +141,7 @@ def test_the_cascade_answers_it() -> None:
     lower, upper = torch.tensor([[1.0, 0.0]]).double(), torch.tensor([[2.0, 1.0]]).double()
     found = []
     for limit in (Fraction(3, 2), Fraction(9, 10)):
-        both = [Row({0: Fraction(1)}, -limit), Row({1: Fraction(1)}, -limit)]
+        both = [Constraint({0: Fraction(1)}, -limit), Constraint({1: Fraction(1)}, -limit)]
         problem = Problem(
             specified(network, [both]),
             ((lower + upper) / 2).float(),

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from evaluators.network.constraint import Constraint
 from leaderboard.vnncomp.counterexample import Counterexample, decimal, float32_between, replay
-from leaderboard.vnncomp.formula import Constraint
 from leaderboard.vnncomp.property import Case, InputBox
 
 

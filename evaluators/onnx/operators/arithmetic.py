@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluators.network.affine import Diagonal, Shape
+from evaluators.network.affine import Diagonal
 from evaluators.network.elementwise import LeakyReLU, elementwise_functions
 from evaluators.network.network import Operation, Sum
+from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators.builder import (
-    Array,
     Builder,
     Operator,
     OperatorProblemError,

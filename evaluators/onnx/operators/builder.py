@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluators.network.affine import AffineMap, Gather, Reshape, Shape
+from evaluators.network.affine import AffineMap, Gather, Reshape
 from evaluators.network.network import Input, Node, Operation
+from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.rules import ModelRule
-
-Array = NDArray[Any]
 
 MAX_ENTRIES = 2**23
 """Entries of the largest value of one row; ImageNet classifiers stay below half of it."""

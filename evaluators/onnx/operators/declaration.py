@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.onnx.operators.builder import Array, Builder, Operator, OperatorProblemError
+from evaluators.numerics.arrays import Array
+from evaluators.onnx.operators.builder import Builder, Operator, OperatorProblemError
 from evaluators.onnx.rules import ModelRule
 
 LATEST = 2**31

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluators.network.affine import Adjoint, Diagonal, Gather, Reshape, Shape
+from evaluators.network.affine import Adjoint, Diagonal, Gather, Reshape
 from evaluators.network.network import Sum
+from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators.builder import (
-    Array,
     Builder,
     Operator,
     OperatorProblemError,

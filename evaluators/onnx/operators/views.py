@@ -4,9 +4,9 @@ from math import prod
 
 import numpy as np
 
-from evaluators.network.affine import Reshape, Shape
+from evaluators.network.affine import Reshape
+from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators.builder import (
-    Array,
     Builder,
     Operator,
     OperatorProblemError,

@@ -5,10 +5,10 @@ from math import prod
 
 from torch import Tensor
 
-from evaluators.network.affine import Adjoint, Convolution, Shape
+from evaluators.network.affine import Adjoint, Convolution
+from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators.builder import (
     MAX_WINDOWS,
-    Array,
     Builder,
     Operator,
     OperatorProblemError,
