@@ -65,7 +65,7 @@ class About:
 
 @dataclass(frozen=True, order=True)
 class EvidenceLine:
-    """What is said of one example."""
+    """What the table says of one example, and how that is proved."""
 
     example: int
     label: int
@@ -73,7 +73,7 @@ class EvidenceLine:
 
 
 class Archive:
-    """A file of anybody's, opened; single certificates are read when they are asked for.
+    """A file of evidence from anywhere; single certificates are read when they are asked for.
 
     Raises:
         CertificateError: it is not such a file, or a part of it is missing, additional or wrong;
@@ -96,11 +96,11 @@ class Archive:
         return Counter(line.method for line in self.lines.values())
 
     def content(self, example: int) -> bytes:
-        """The bytes of an example's own certificate or witness."""
+        """Read the bytes of an example's own certificate or witness."""
         return self._read(f"{example}.npz", MAX_BYTES)
 
     def evidence(self, kind: type[EvidenceKind], example: int) -> EvidenceKind:
-        """An example's own certificate or witness.
+        """Read an example's own certificate or witness.
 
         Raises:
             CertificateError: it is none.
@@ -139,7 +139,7 @@ class Archive:
 def write_archive(
     path: Path, about: About, lines: Sequence[EvidenceLine], contents: Iterable[tuple[int, bytes]]
 ) -> None:
-    """Write a file beside its place, then rename it.
+    """Write a file under another name, then rename it, so that it is whole or not there.
 
     Args:
         path: the place.
@@ -166,7 +166,7 @@ def write_archive(
 def join_archives(
     path: Path, about: About, parts: Sequence[Path], witnesses: bool = True
 ) -> Archive:
-    """One file of the evidence in several, about the same, perhaps without `witnesses`.
+    """Join the evidence of several files about the same, perhaps without `witnesses`.
 
     Raises:
         CertificateError: one of them is about something else, or damaged.

@@ -45,7 +45,7 @@ def find_proofs(
     certificates: Sequence[Certificate | None],
     exact: bool | None = None,
 ) -> list[Proof]:
-    """What the checker accepts for each example of a problem about balls.
+    """Find what the checker accepts for each example of a problem about balls.
 
     Args:
         model: the file that the problem's network was read from, as the checker reads it.
@@ -73,7 +73,7 @@ def find_proofs(
 
 
 def balls_of(problem: Problem) -> Balls:
-    """The claims that a problem's examples are answered by their labels."""
+    """Make the claims that a problem's examples are answered by their labels."""
     region = problem.region
     assert isinstance(region, Ball)
     x = problem.x.detach().cpu().float().numpy()
@@ -130,7 +130,7 @@ class _Settling(Checker):
 
 
 def other_claim(made: Evidence, problem: Problem, row: int) -> str:
-    """How what a file claims differs from what was asked about an example; empty if it does not."""
+    """Say how a file's claim differs from what was asked of an example; empty if it does not."""
     region, x = problem.region, problem.x[row].cpu().float().numpy()
     assert isinstance(region, Ball)
     asked = region.norm.value, region.radius, region.low, region.high, int(problem.labels[row])

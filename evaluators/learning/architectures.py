@@ -12,7 +12,7 @@ from evaluators.numerics.arrays import Shape
 
 
 def small_cnn(shape: Shape, classes: int, seed: int, for_intervals: bool) -> Network:
-    """Two convolutions (16 and 32 channels, 4 by 4, stride 2) and two layers (100, `classes`).
+    """Chain two convolutions (16 and 32 channels, 4 by 4, stride 2) and layers (100, `classes`).
 
     Weights are normal with variance 2 / fan-in (He et al. 2015), or, `for_intervals`, with
     standard deviation √(2π) / fan-in, which keeps the width of interval bounds the same from
@@ -29,7 +29,7 @@ def small_cnn(shape: Shape, classes: int, seed: int, for_intervals: bool) -> Net
 
 
 def residual_cnn(shape: Shape, classes: int, seed: int, for_intervals: bool) -> Network:
-    """Convolutions of 32, 64 and 128 channels (4 by 4, stride 2) and two layers (128, `classes`).
+    """Chain convolutions of 32, 64 and 128 channels (4 by 4, stride 2) and layers (128, `classes`).
 
     After the second comes a residual block of two convolutions, 3 by 3. Weights start as in
     `small_cnn`, except that the block's last are zero: it begins as the identity, so that no
@@ -49,7 +49,7 @@ def residual_cnn(shape: Shape, classes: int, seed: int, for_intervals: bool) -> 
 
 
 def parameters(network: Network) -> list[Tensor]:
-    """The tensors to train."""
+    """List the tensors to train."""
     tensors = (
         getattr(node.operation, name, None) for node in network.nodes for name in ("weight", "bias")
     )

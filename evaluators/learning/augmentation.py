@@ -27,7 +27,7 @@ class Augmentation:
     def __call__(
         self, x: Float32[Tensor, "batch c h w"], generator: torch.Generator
     ) -> Float32[Tensor, "batch c h w"]:
-        """Varied copies of `x`; nothing is drawn from `generator` for what is not done."""
+        """Vary copies of `x`; nothing is drawn from `generator` for what is not done."""
         if self.mirror:
             chosen = torch.rand(len(x), generator=generator) < 0.5
             x = torch.where(chosen[:, None, None, None], x.flip(3), x)

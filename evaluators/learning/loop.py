@@ -30,7 +30,7 @@ class Schedule:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def rate(self, progress: float) -> float:
-        """The learning rate at a point of the training between 0 and 1."""
+        """Compute the learning rate at a point of the training between 0 and 1."""
         return self.learning_rate * min(1.0, (1 - progress) / 0.4)
 
 

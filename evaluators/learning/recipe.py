@@ -25,7 +25,7 @@ class Recipe(ABC):
 
     @classmethod
     def name(cls) -> str:
-        """The recipe's name on the command line: its file's name with hyphens."""
+        """Return the recipe's name on the command line: that of its file, with hyphens."""
         return cls.__module__.rsplit(".", 1)[-1].replace("_", "-")
 
     @abstractmethod
@@ -37,7 +37,7 @@ class Recipe(ABC):
         progress: float,
         generator: torch.Generator,
     ) -> Float32[Tensor, ""]:
-        """What to minimise on one batch.
+        """Compute what to minimise on one batch.
 
         Arguments:
             progress: how much of the training is done, from 0 to 1.

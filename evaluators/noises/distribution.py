@@ -58,7 +58,7 @@ class Distribution(ABC):
 
     @property
     def norms(self) -> tuple[Norm, ...]:
-        """All norms that it has certificates for, its own first."""
+        """The norms that it has certificates for, its own first."""
         return self.own + tuple(norm for norm in Norm if norm not in self.own)
 
     @abstractmethod
@@ -68,11 +68,11 @@ class Distribution(ABC):
         """Fill a contiguous array with independent rows of noise of scale one."""
 
     def has(self, formula: str) -> bool:
-        """Whether it defines one of the formulas below."""
+        """Tell whether it defines one of the formulas below."""
         return getattr(type(self), formula) is not getattr(Distribution, formula)
 
     def least(self, p: float, shift: Shift) -> float:
-        """Least probability after the shift of an event that has at least `p` before it.
+        """Bound from below what an event of probability `p` or more keeps after the shift.
 
         The trade-off function of Neyman and Pearson, rounded down. By symmetry no event of at most
         `p` comes to have more than `1 - least(1 - p)`.
@@ -80,22 +80,22 @@ class Distribution(ABC):
         raise NotImplementedError
 
     def privacy(self, epsilon: Vector, shift: Shift) -> Vector:
-        """For each ε >= 0 some `delta` with P(x + δ + z in E) <= exp(ε) P(x + z in E) + `delta`."""
+        """Give each ε >= 0 a `delta` with P(x + δ + z in E) <= exp(ε) P(x + z in E) + `delta`."""
         raise NotImplementedError
 
     def renyi(self, order: Vector, shift: Shift) -> Vector:
-        """Rényi divergence of each order > 0 (1 is Kullback and Leibler's), rounded up.
+        """Bound the Rényi divergence of each order > 0 (1 is Kullback and Leibler's) from above.
 
         Of the shifted from the unshifted distribution; by symmetry also the other way round.
         """
         raise NotImplementedError
 
     def total_variation(self, shift: Shift) -> float:
-        """The most by which the shift can change the probability of an event, rounded up."""
+        """Bound from above how much the shift can change the probability of an event."""
         raise NotImplementedError
 
     def growth(self, q: Vector, norm: Norm, dimension: int) -> Vector:
-        """The most by which events of probability `q` can grow, per unit of shift, rounded up.
+        """Bound from above how much events of probability `q` can grow, per unit of shift.
 
         The function Φ of Yang et al. 2020 (arXiv 2002.08118, section 4.2), or an upper bound of it,
         for `q` in (0, 1/2]. The bound without its rounding is concave and does not decrease there;

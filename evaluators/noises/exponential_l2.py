@@ -31,33 +31,33 @@ class ExponentialL2Noise(LogLipschitzNoise):
     def fill(
         self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
     ) -> None:
-        """A direction, and a length of density r^(d-1) exp(-r)."""
+        """Draw a direction, and a length of density r^(d-1) exp(-r)."""
         fill_directions(generator, out)
         out *= generator.standard_gamma(out.shape[1], (len(out), 1))
 
     def least(self, p: float, shift: Shift) -> float:
-        """What is left when arctanh(a) has moved by t/(d - 1): level sets, not the exact worst."""
+        """Move arctanh(a) by t/(d - 1); this bound is of level sets, not the exact worst."""
         if shift.dimension == 1 or not 0 < p < 1:
             return super().least(p, shift)
         # The difference is exact.
-        place = _place(1 - p if p >= 0.5 else p, shift.dimension)
-        if not isfinite(place):
+        start = _arctanh(1 - p if p >= 0.5 else p, shift.dimension)
+        if not isfinite(start):
             return 0.0
-        moved = (place if p >= 0.5 else -place) - shift.distance / (shift.dimension - 1)
+        moved = (start if p >= 0.5 else -start) - shift.distance / (shift.dimension - 1)
         beyond = _beyond(abs(moved), shift.dimension)
         value = 1 - beyond if moved > 0 else beyond
         # A relative error of q in the inverse is one of at most Φ(1/2) q/Φ(q) <= 1/2 here.
         return max(value - BETA_ERROR, 0.0)
 
     def total_variation(self, shift: Shift) -> float:
-        """Of the event {u >= 0} seen from half of the way."""
+        """Take the event {u >= 0} seen from half of the way."""
         if shift.dimension == 1:
             return super().total_variation(shift)
         half = 0.5 * shift.distance / (shift.dimension - 1)
         return 1 - 2 * _beyond(half, shift.dimension) + BETA_ERROR
 
     def growth(self, q: Vector, norm: Norm, dimension: int) -> Vector:
-        """By the tangent at the exact q of the float a; Φ has slope a."""
+        """Take the tangent at the exact q of the float a; Φ has slope a."""
         if dimension == 1:
             return super().growth(q, norm, dimension)
         m = (dimension - 1) / 2
@@ -68,8 +68,8 @@ class ExponentialL2Noise(LogLipschitzNoise):
         return np.asarray(value * (1 + BETA_ERROR))
 
 
-def _place(tail: float, dimension: int) -> float:
-    """arctanh(a) with P(u >= a) = tail <= 1/2: by a² or by 1 - a², whichever is small."""
+def _arctanh(tail: float, dimension: int) -> float:
+    """Find arctanh(a) with P(u >= a) = tail <= 1/2, by the smaller of a² and 1 - a²."""
     m = (dimension - 1) / 2
     if tail > 0.25:
         return atanh(sqrt(float(betaincinv(0.5, m, 1 - 2 * tail))))
@@ -77,9 +77,9 @@ def _place(tail: float, dimension: int) -> float:
     return log1p(sqrt(1 - rest)) - 0.5 * log(rest) if rest > 0 else inf
 
 
-def _beyond(place: float, dimension: int) -> float:
-    """P(arctanh(u) >= place) for place >= 0, by tanh² or by 1/cosh², whichever is small."""
+def _beyond(start: float, dimension: int) -> float:
+    """Compute P(arctanh(u) >= t) for t >= 0, by the smaller of tanh² and 1/cosh²."""
     m = (dimension - 1) / 2
-    if place < 1:
-        return 0.5 * float(betaincc(0.5, m, tanh(place) ** 2))
-    return 0.5 * float(betainc(m, 0.5, cosh(min(place, 300.0)) ** -2))
+    if start < 1:
+        return 0.5 * float(betaincc(0.5, m, tanh(start) ** 2))
+    return 0.5 * float(betainc(m, 0.5, cosh(min(start, 300.0)) ** -2))

@@ -31,14 +31,14 @@ class ExponentialLinfNoise(LogLipschitzNoise):
     def fill(
         self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
     ) -> None:
-        """The size of a uniform vector is Beta(d, 1); times Gamma(d + 1) that is Gamma(d)."""
+        """Scale a uniform vector, of size Beta(d, 1), by Gamma(d + 1): its size is Gamma(d)."""
         generator.random(out=out)
         out *= 2.0
         out -= 1.0
         out *= generator.standard_gamma(out.shape[1] + 1, (len(out), 1))
 
     def least(self, p: float, shift: Shift) -> float:
-        """In ℓ1 the solution of q' = -Φ(q): constant slope in the middle, exponential ends."""
+        """Solve q' = -Φ(q) in ℓ1: its slope is constant in the middle, its ends exponential."""
         if shift.norm is not Norm.L1 or shift.dimension == 1:
             return super().least(p, shift)
         end, middle = 0.5 / shift.dimension, shift.dimension - 1.0
@@ -53,20 +53,20 @@ class ExponentialLinfNoise(LogLipschitzNoise):
         return max(value - SLACK * (1 + end * abs(shift.distance)), 0.0)
 
     def total_variation(self, shift: Shift) -> float:
-        """In ℓ1 also at most t/(2d)."""
+        """Bound it by t/(2d), too, in ℓ1."""
         value = super().total_variation(shift)
         if shift.norm is not Norm.L1:
             return value
         return min(value, shift.distance / (2 * shift.dimension) * (1 + SLACK))
 
     def growth(self, q: Vector, norm: Norm, dimension: int) -> Vector:
-        """Φ(q) = q in ℓ∞, and min(q, 1/(2d)) in ℓ1."""
+        """Compute Φ(q), which is q in ℓ∞ and min(q, 1/(2d)) in ℓ1."""
         most = 0.5 if norm is Norm.LINF else 0.5 / dimension * (1 + SLACK)
         return np.asarray(np.minimum(q, most))
 
 
 def _quantile(p: float, end: float, middle: float) -> float:
-    """Where a distribution function is `p` that has slope `end` up to ±`middle`."""
+    """Find where a distribution function of slope `end` up to ±`middle` is `p`."""
     if p >= 1 - end:
         return float(middle + np.log(end / (1 - p))) if p < 1 else np.inf
     if p > end:

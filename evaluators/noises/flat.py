@@ -11,16 +11,16 @@ class FlatNoise(Distribution):
     """Uniform noise in a body: all that matters is the part that the shifted body misses."""
 
     def privacy(self, epsilon: Vector, shift: Shift) -> Vector:
-        """δ is the part missed, whatever ε >= 0."""
+        """Take the part missed for δ, whatever ε >= 0."""
         return np.full_like(epsilon, self.missed(shift))
 
     def least(self, p: float, shift: Shift) -> float:
-        """All of the part missed is lost by an event that contains it."""
+        """Subtract the part missed: an event that contains it loses all of it."""
         missed = self.missed(shift)
         return max(p - missed - SLACK * missed, 0.0)
 
     def renyi(self, order: Vector, shift: Shift) -> Vector:
-        """ln(1 - part missed) / (α - 1) below order 1, else infinite."""
+        """Compute ln(1 - part missed) / (α - 1) below order 1; it is infinite elsewhere."""
         missed = self.missed(shift)
         if missed >= 1:
             return np.full_like(order, np.inf)
@@ -29,9 +29,9 @@ class FlatNoise(Distribution):
         return np.where(order <= 0.9, value, np.inf)
 
     def total_variation(self, shift: Shift) -> float:
-        """The part missed."""
+        """Return the part missed."""
         return self.missed(shift)
 
     @abstractmethod
     def missed(self, shift: Shift) -> float:
-        """Largest part of the shifted body's volume outside of the body, rounded up; at most 1."""
+        """Bound the part of the shifted body outside of the body, from above; at most 1."""

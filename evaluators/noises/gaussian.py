@@ -24,17 +24,17 @@ class GaussianNoise(Distribution):
     def fill(
         self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
     ) -> None:
-        """Standard normal noise."""
+        """Draw standard normal noise."""
         generator.standard_normal(out=out)
 
     def least(self, p: float, shift: Shift) -> float:
-        """Φ(Φ⁻¹(p) - t), of the half-space against the shift."""
+        """Compute Φ(Φ⁻¹(p) - t), what the half-space against the shift keeps."""
         if not p > 0:
             return 0.0
         return float(ndtr(ndtri(p) - _QUANTILE_ERROR - shift.distance) * (1 - SLACK))
 
     def privacy(self, epsilon: Vector, shift: Shift) -> Vector:
-        """δ = 5/4 exp(-ε²/(2t²)) for 0 < ε < 1, else 1: the Gaussian mechanism.
+        """Compute δ = 5/4 exp(-ε²/(2t²)) for 0 < ε < 1, else 1: the Gaussian mechanism.
 
         Dwork and Roth 2014, theorem A.1 (doi 10.1561/0400000042), as used by PixelDP. The exact δ
         is smaller (Balle and Wang 2018, arXiv 1805.06530).
@@ -43,15 +43,15 @@ class GaussianNoise(Distribution):
         return np.where((epsilon > 0) & (epsilon < 1), np.minimum(delta, 1.0), 1.0)
 
     def renyi(self, order: Vector, shift: Shift) -> Vector:
-        """α t²/2."""
+        """Compute α t²/2."""
         return order * (0.5 * shift.distance**2 * (1 + SLACK))
 
     def total_variation(self, shift: Shift) -> float:
-        """2 Φ(t/2) - 1."""
+        """Compute 2 Φ(t/2) - 1."""
         return float(erf(shift.distance / np.sqrt(8.0)) * (1 + SLACK))
 
     def growth(self, q: Vector, norm: Norm, dimension: int) -> Vector:  # noqa: ARG002
-        """φ(Φ⁻¹(q)), of half-spaces; by the tangent at the exact q of the float Φ⁻¹(q)."""
+        """Bound φ(Φ⁻¹(q)), of half-spaces, by the tangent at the exact q of the float Φ⁻¹(q)."""
         quantile = np.minimum(ndtri(q), 0.0)
         off = np.abs(q - ndtr(quantile)) + SLACK * q
         density = np.exp(-0.5 * quantile**2) / np.sqrt(2 * np.pi)

@@ -16,7 +16,7 @@ class LaplaceNoise(LogLipschitzNoise):
     def fill(
         self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
     ) -> None:
-        """Exponential variates with random signs."""
+        """Draw exponential variates and give them random signs."""
         generator.standard_exponential(out=out)
         bits = np.frombuffer(generator.bytes(-(-out.size // 8)), np.uint8)
         signs = np.unpackbits(bits, count=out.size).astype(bool).reshape(out.shape)

@@ -24,7 +24,7 @@ class LogLipschitzNoise(Distribution):
     """
 
     def least(self, p: float, shift: Shift) -> float:
-        """F(F⁻¹(p) - t) with F(z) = exp(z)/2 for z <= 0 and 1 - exp(-z)/2 for z >= 0."""
+        """Compute F(F⁻¹(p) - t), F(z) = exp(z)/2 for z <= 0 and 1 - exp(-z)/2 for z >= 0."""
         if shift.distance > 700:
             return 0.0
         grown = (1 - p) * exp(shift.distance) * (1 + SLACK)
@@ -33,12 +33,12 @@ class LogLipschitzNoise(Distribution):
         return (1 - grown) * (1 - SLACK) if grown < 0.5 else (1 - SLACK) / (4 * grown)
 
     def privacy(self, epsilon: Vector, shift: Shift) -> Vector:
-        """δ = 1 - exp((ε - t)/2) for ε < t, else 0: the Laplace mechanism, exactly."""
+        """Compute δ = 1 - exp((ε - t)/2) for ε < t, else 0: the Laplace mechanism, exactly."""
         delta = -np.expm1(0.5 * np.minimum(epsilon - shift.distance, 0.0)) * (1 + SLACK)
         return np.where(epsilon < shift.distance, delta + SLACK, 0.0)
 
     def renyi(self, order: Vector, shift: Shift) -> Vector:
-        """ln(α/(2α-1) exp((α-1)t) + (α-1)/(2α-1) exp(-αt)) / (α-1) for orders α > 1.
+        """Compute ln(α/(2α-1) exp((α-1)t) + (α-1)/(2α-1) exp(-αt)) / (α-1) for α > 1.
 
         Mironov 2017, arXiv 1702.07476, proposition 6. At 1: t + exp(-t) - 1; at 1/2:
         t - 2 ln(1 + t/2). Smaller orders get the next one of these.
@@ -54,9 +54,9 @@ class LogLipschitzNoise(Distribution):
         return value * (1 + SLACK) + SLACK * (1 + t)
 
     def total_variation(self, shift: Shift) -> float:
-        """1 - exp(-t/2)."""
+        """Compute 1 - exp(-t/2)."""
         return float(-np.expm1(-0.5 * shift.distance) * (1 + SLACK))
 
     def growth(self, q: Vector, norm: Norm, dimension: int) -> Vector:  # noqa: ARG002
-        """Φ(q) = q on (0, 1/2]."""
+        """Return Φ(q), which is q on (0, 1/2]."""
         return q

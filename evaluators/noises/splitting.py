@@ -22,7 +22,7 @@ LEVELS = 255
 
 
 def on_grid(x: Float32[Tensor, "*shape"]) -> Int64[Tensor, "*shape"] | None:
-    """The steps from 0 of each pixel; None unless all are float32 images of grid points."""
+    """Count each pixel's steps from 0; None unless all are float32 images of grid points."""
     steps = (x.double() * LEVELS).round()
     inside = (steps >= 0) & (steps <= LEVELS)
     if not bool((inside & ((steps / LEVELS).float() == x)).all()):
@@ -33,7 +33,7 @@ def on_grid(x: Float32[Tensor, "*shape"]) -> Int64[Tensor, "*shape"] | None:
 def distance_to_grid(
     x: Float32[Tensor, "*shape"], pixels: Int64[Tensor, "*shape"], norm: Norm
 ) -> Fraction:
-    """At least the distance, exact in ℓ1 and ℓ∞, of a float32 image from its grid point."""
+    """Bound the distance of a float32 image from its grid point; exact in ℓ1 and ℓ∞."""
     apart: dict[tuple[float, int], int] = {}
     for pair in zip(x.flatten().tolist(), pixels.flatten().tolist(), strict=True):
         apart[pair] = apart.get(pair, 0) + 1
@@ -46,7 +46,7 @@ def distance_to_grid(
 
 @cache
 def offsets(entries: int, splits: int) -> Int64[Tensor, " entries"]:
-    """The fixed offsets v of all pixels, uniform in 0 to `splits` - 1.
+    """Make the fixed offsets v of all pixels, uniform in 0 to `splits` - 1.
 
     They belong to the definition of the smoothed network, so they depend on nothing else: words of
     a counter-based generator (Philox) with a key of its own.
@@ -59,7 +59,7 @@ def offsets(entries: int, splits: int) -> Int64[Tensor, " entries"]:
 def noisy_inputs(
     pixels: Int64[Tensor, "*shape"], splits: int, numbers: Int64[Tensor, " rows"]
 ) -> Float32[Tensor, "rows *shape"]:
-    """What the base meets in the splits of these numbers.
+    """Make the inputs that the base meets in the splits of these numbers.
 
     In quarters of steps all is whole: a cut is at s = 4·((t + v) mod L) + 2, the interval around
     the pixel ends at cuts `low` < pixel < `low` + 4L, and the mean of the clipped ends is made

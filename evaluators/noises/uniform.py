@@ -22,15 +22,15 @@ class UniformNoise(FlatNoise):
     def fill(
         self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
     ) -> None:
-        """Uniform in [-1, 1)."""
+        """Draw uniformly from [-1, 1)."""
         generator.random(out=out)
         out *= 2.0
         out -= 1.0
 
     def missed(self, shift: Shift) -> float:
-        """t/2, of a shift along an axis."""
+        """Compute t/2, which a shift along an axis misses."""
         return min(0.5 * shift.distance * (1 + SLACK), 1.0)
 
     def growth(self, q: Vector, norm: Norm, dimension: int) -> Vector:  # noqa: ARG002
-        """1/2 for every q: a slice of the cube."""
+        """Return 1/2 for every q: a slice of the cube."""
         return np.full_like(q, 0.5)

@@ -29,19 +29,19 @@ class UniformBallNoise(FlatNoise):
     def fill(
         self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
     ) -> None:
-        """A direction, and a length with distribution function r^d."""
+        """Draw a direction, and a length with distribution function r^d."""
         fill_directions(generator, out)
         out *= generator.random((len(out), 1)) ** (1.0 / out.shape[1])
 
     def missed(self, shift: Shift) -> float:
-        """The shifted ball's part outside of the ball: all but two caps."""
+        """Compute the shifted ball's part outside of the ball: all but two caps."""
         if shift.distance >= 2:
             return 1.0
         part = betainc(0.5, (shift.dimension + 1) / 2, (shift.distance / 2) ** 2)
         return float(min(part * (1 + BETA_ERROR), 1.0))
 
     def growth(self, q: Vector, norm: Norm, dimension: int) -> Vector:  # noqa: ARG002
-        """For every q the volume of the unit ball of d - 1 dimensions over that of d dimensions."""
+        """Divide the volume of the unit ball of d - 1 dimensions by that of d, for every q."""
         slope = exp(lgamma(dimension / 2 + 1) - lgamma((dimension + 1) / 2)) / sqrt(pi)
         return np.full_like(q, slope * (1 + BETA_ERROR))
 

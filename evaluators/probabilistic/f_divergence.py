@@ -38,13 +38,13 @@ _ORDERS = np.array([0.5, 1.0, 2.0])
 
 
 class FDivergence(RadiusCertificate):
-    """One of five divergences of the noise is less than a tie at the top would need."""
+    """It proves that one of five divergences of the noise is less than a tie would need."""
 
     name = "f-divergence"
     asks = ("renyi", "total_variation")
 
     def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
-        """As the class says."""
+        """Tell whether this is so."""
         if distribution.has("total_variation"):
             gap = probabilities.lower - probabilities.upper
             if gap * (1 - SLACK) - SLACK > 2 * distribution.total_variation(shift):

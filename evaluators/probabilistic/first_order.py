@@ -37,7 +37,7 @@ from evaluators.smoothing.radius import RadiusCertificate
 
 @dataclass(frozen=True)
 class FirstOrder(RadiusCertificate):
-    """Zeroth order, or better with a bound of the gradient.
+    """It proves what zeroth order does, or more with a bound of the gradient.
 
     Attributes:
         gradient: upper bound of ‖E[f z]‖, which is σ times the gradient's length.
@@ -50,11 +50,11 @@ class FirstOrder(RadiusCertificate):
     gradient: float = inf
 
     def supports(self, distribution: Distribution, norm: Norm) -> bool:
-        """Gaussian noise only."""
+        """Accept Gaussian noise only."""
         return isinstance(distribution, GaussianNoise) and norm in distribution.norms
 
     def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
-        """As the class says."""
+        """Tell whether this is so."""
         if NeymanPearson().keeps(distribution, probabilities, shift):
             return True
         top = least_given_gradient(probabilities.lower, self.gradient, shift.distance)
@@ -71,7 +71,7 @@ class FirstOrderSmoothing(SmoothingEvaluator):
     share: ClassVar[float] = 0.5
 
     def certify(self, asked: RadiusTarget, estimate: Estimate) -> tuple[Fraction, Statistics]:
-        """The radius with the gradient's bound, and what that was computed from."""
+        """Compute the radius with the gradient's bound, and say what that was computed from."""
         if estimate.moments is None:
             return asked.certified(estimate.probabilities), ()
         failure_probability = self.failure_probability * (1 - self.share)

@@ -55,7 +55,7 @@ class _Mesh:
         return distribution.growth(q, norm, dimension)
 
     def integral(self, start: float, end: float) -> float:
-        """The integral of 1/Φ between two points of (0, 1/2], rounded down; at least 0."""
+        """Integrate 1/Φ between two points of (0, 1/2], rounded down; at least 0."""
         start = max(start, float(self._edges[0]))
         if not start < end:
             return 0.0
@@ -79,13 +79,13 @@ def _mesh(distribution: Distribution, norm: Norm, dimension: int) -> _Mesh:
 
 
 class LevelSet(RadiusCertificate):
-    """The integral of 1/Φ between the two probabilities is at least twice the distance."""
+    """It proves that the integral of 1/Φ between the probabilities exceeds twice the distance."""
 
     name = "level-set"
     asks = ("growth",)
 
     def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
-        """As the class says; above 1/2 the integral is taken at 1 - q."""
+        """Tell whether this is so; above 1/2 the integral is taken at 1 - q."""
         mesh = _mesh(distribution, shift.norm, shift.dimension)
         lower, upper = probabilities
         # Differences from 1 are exact above 1/2.

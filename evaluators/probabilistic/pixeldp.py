@@ -32,13 +32,13 @@ _EPSILONS = np.concatenate(([0.0], np.geomspace(1e-6, 0.1, 200), np.linspace(0.1
 
 
 class PixelDP(RadiusCertificate):
-    """For some ε: p_A > exp(2ε) p_B + (1 + exp(ε)) δ."""
+    """It proves that p_A > exp(2ε) p_B + (1 + exp(ε)) δ for some ε."""
 
     name = "pixeldp"
     asks = ("privacy",)
 
     def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
-        """As the class says."""
+        """Tell whether this is so."""
         epsilon = np.append(_EPSILONS, min(shift.distance * (1 + SLACK), 300.0))
         delta = distribution.privacy(epsilon, shift)
         other = np.exp(2 * epsilon) * probabilities.upper + (1 + np.exp(epsilon)) * delta

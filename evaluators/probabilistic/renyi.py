@@ -38,7 +38,7 @@ _ORDERS = np.concatenate((np.linspace(0.1, 0.9, 9), 1 + np.geomspace(1e-3, 1e4, 
 
 
 def least_divergence(order: Vector, probabilities: Probabilities) -> Vector:
-    """Least Rényi divergence of each order at which the top class is tied, rounded down."""
+    """Compute the least Rényi divergence of each order at a tie of the top class, rounded down."""
     lower, upper = probabilities
     rest = float_above(max(1 - Fraction(lower) - Fraction(upper), Fraction(0)))
     top, other = np.log(lower), np.log(upper)
@@ -52,13 +52,13 @@ def least_divergence(order: Vector, probabilities: Probabilities) -> Vector:
 
 
 class Renyi(RadiusCertificate):
-    """For some order the noise's divergence is less than a tie at the top would need."""
+    """It proves that the noise's divergence of some order is less than a tie would need."""
 
     name = "renyi"
     asks = ("renyi",)
 
     def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
-        """As the class says."""
+        """Tell whether this is so."""
         allowed = least_divergence(_ORDERS, probabilities)
         return bool((distribution.renyi(_ORDERS, shift) < allowed).any())
 

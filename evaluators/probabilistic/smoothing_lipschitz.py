@@ -30,13 +30,13 @@ from evaluators.smoothing.radius import RadiusCertificate
 
 
 class Lipschitz(RadiusCertificate):
-    """The gap of the probabilities is more than twice the constant times the distance."""
+    """It proves that the gap of the probabilities exceeds twice the constant times the distance."""
 
     name = "lipschitz"
     asks = ("growth",)
 
     def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
-        """As the class says; Φ is concave and symmetric, so the largest at 1/2."""
+        """Tell whether this is so; Φ is concave and symmetric, so it is the largest at 1/2."""
         constant = float(distribution.growth(np.array([0.5]), shift.norm, shift.dimension)[0])
         gap = probabilities.lower - probabilities.upper
         return gap > 2 * constant * shift.distance * (1 + SLACK)

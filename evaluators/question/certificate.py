@@ -98,7 +98,7 @@ class Certificate(Evidence):
     cuts: Cuts
 
     def arrays(self) -> dict[str, Array]:
-        """The file's arrays by name."""
+        """Name the file's arrays."""
         arrays = super().arrays()
         for number, layer in enumerate(self.layers):
             arrays |= {f"{f.name}.{number}": getattr(layer, f.name) for f in fields(layer)}
@@ -108,7 +108,7 @@ class Certificate(Evidence):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Array]) -> "Certificate":
-        """The certificate that these arrays hold.
+        """Read the certificate that these arrays hold.
 
         Raises:
             CertificateError: as of `Evidence.from_arrays`.
@@ -140,12 +140,12 @@ class Refutation(Evidence):
     witness: Array
 
     def arrays(self) -> dict[str, Array]:
-        """The file's arrays by name."""
+        """Name the file's arrays."""
         return super().arrays() | {"witness": self.witness}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Array]) -> "Refutation":
-        """The refutation that these arrays hold.
+        """Read the refutation that these arrays hold.
 
         Raises:
             CertificateError: as of `Evidence.from_arrays`.

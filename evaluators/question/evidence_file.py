@@ -35,7 +35,7 @@ EvidenceKind = TypeVar("EvidenceKind", bound="Evidence")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evidence:
-    """What is claimed: something about one class in one region of a network's inputs.
+    """A claim about one class in one region of a network's inputs, as a file makes it.
 
     Attributes:
         norm: of the ball around `x`, or "box" for the box between `box_lower` and `box_upper`.
@@ -59,7 +59,7 @@ class Evidence:
     model_sha256: str | None = None
 
     def arrays(self) -> dict[str, Array]:
-        """The file's arrays by name."""
+        """Name the file's arrays."""
         meta = {
             "format": FORMAT,
             "model_sha256": self.model_sha256,
@@ -78,7 +78,7 @@ class Evidence:
 
     @classmethod
     def from_arrays(cls: type[EvidenceKind], arrays: dict[str, Array]) -> EvidenceKind:
-        """The evidence that these arrays hold.
+        """Read the evidence that these arrays hold.
 
         Raises:
             CertificateError: an array is missing, additional, of another type or rank, not finite,
@@ -87,7 +87,7 @@ class Evidence:
         raise NotImplementedError
 
     def content(self) -> bytes:
-        """The bytes of the file; the same evidence, the same bytes."""
+        """Write the bytes of the file; the same evidence has the same bytes."""
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w") as archive:
             for name, array in self.arrays().items():
@@ -98,7 +98,7 @@ class Evidence:
         return file.getvalue()
 
     def save(self, path: Path) -> None:
-        """Write the file beside its place, then rename it."""
+        """Write the file under another name, then rename it, so that it is whole or not there."""
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             temporary.write_bytes(self.content())
@@ -110,7 +110,7 @@ class Evidence:
 
     @classmethod
     def load(cls: type[EvidenceKind], path: Path | io.BytesIO) -> EvidenceKind:
-        """Read a file of anybody's, or one that is in memory.
+        """Read a file from anywhere, or one that is in memory.
 
         Raises:
             CertificateError: it is not such a file; what its arrays say may still be wrong.
@@ -123,7 +123,7 @@ class Evidence:
 
 
 def claim_of(arrays: dict[str, Array], kinds: Kinds) -> dict[str, Any]:
-    """The attributes of `Evidence`, after checking that the arrays are these and its own."""
+    """Read the attributes of `Evidence`, and check that the arrays are its own and these."""
     meta = _meta(arrays)
     ball = meta["norm"] != BOX
     own: Kinds = {"meta": ("uint8", 1)}
@@ -183,7 +183,7 @@ def _meta(arrays: dict[str, Array]) -> dict[str, Any]:
 
 
 def exact_radius(text: Any) -> Fraction:
-    """A radius as `save` writes it: digits, or digits/digits."""
+    """Read a radius as `save` writes it: digits, or digits/digits."""
     parts = text.split("/") if isinstance(text, str) and len(text) < 200 else []
     numbers = all(part.isascii() and part.isdecimal() for part in parts)
     if len(parts) not in (1, 2) or not numbers or (len(parts) == 2 and int(parts[1]) == 0):
@@ -192,7 +192,7 @@ def exact_radius(text: Any) -> Fraction:
 
 
 def read_arrays(path: Path | io.BytesIO) -> dict[str, Array]:
-    """The arrays of an `.npz` file; nothing is unpacked before its size is known."""
+    """Read the arrays of an `.npz` file; nothing is unpacked before its size is known."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -214,7 +214,7 @@ def read_arrays(path: Path | io.BytesIO) -> dict[str, Array]:
 
 
 def unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """A member's bytes; no more is unpacked than it says, whatever it packs."""
+    """Unpack a member, and no more of it than the size that it states."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise CertificateError("a member is packed in another way than by deflate.")
     with archive.open(member) as file:

@@ -33,7 +33,7 @@ class FloatRegion:
         self.upper = _inward(center + radius, -torch.inf).clamp(max=region.high)
 
     def project(self, point: Tensor) -> Tensor:
-        """The nearest point of the ball, then of the pixel range; or of the box."""
+        """Move points to the nearest ones of the ball, then of the pixel range; or of the box."""
         if isinstance(self.region, Box) or self.region.norm is Norm.LINF:
             return torch.minimum(torch.maximum(point, self.lower), self.upper)
         shift = (point.double() - self.x.double()).flatten(1)
@@ -76,7 +76,7 @@ def _towards(x: Tensor, value: Tensor) -> Tensor:
 
 
 def project_l1(shift: Tensor, radius: float) -> Tensor:
-    """Euclidean projection of each row onto the l1 ball (Duchi et al. 2008, figure 1)."""
+    """Project each row onto the l1 ball (Duchi et al. 2008, figure 1)."""
     sizes = shift.abs()
     ordered = sizes.sort(dim=1, descending=True).values
     ranks = torch.arange(1, shift.shape[1] + 1, device=shift.device)

@@ -75,7 +75,7 @@ class Problem:
         return self.network.classes
 
     def select(self, rows: Sequence[int]) -> "Problem":
-        """The same question about some of the examples, in the order given."""
+        """Ask the same question about some of the examples, in the order given."""
         index = torch.as_tensor(list(rows), dtype=torch.long, device=self.x.device)
         return replace(
             self,

@@ -35,7 +35,7 @@ class Ball:
     def hull(
         self, x: Float[Tensor, "batch *shape"]
     ) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch *shape"]]:
-        """Float64 `(lower, upper)` of the smallest box known to contain the region around `x`."""
+        """Enclose the region around `x` in the smallest box known, float64 `(lower, upper)`."""
         center = x.double()
         radius = float_above(self.radius)
         lower = down(center - radius).clamp(self.low, self.high)
@@ -43,15 +43,15 @@ class Ball:
         return lower, upper
 
     def holds_centers(self, x: Float[Tensor, "batch *shape"]) -> Bool[Tensor, " batch"]:
-        """Whether each example is finite and has all its entries in [`low`, `high`]."""
+        """Tell whether each example is finite and has all its entries in [`low`, `high`]."""
         return ((x >= self.low) & (x <= self.high)).flatten(1).all(1)
 
     def select(self, _rows: Sequence[int]) -> "Ball":
-        """The region of some of the examples: the same around each."""
+        """Select the region of some of the examples: it is the same around each."""
         return self
 
     def contains(self, x: Float[Tensor, "*shape"], point: Float[Tensor, "*shape"]) -> bool:
-        """Whether `point` lies in the region around one example `x`, in exact arithmetic."""
+        """Tell whether `point` lies in the region around one example `x`, in exact arithmetic."""
         if not bool(torch.isfinite(point).all()):
             return False
         if bool((point < self.low).any()) or bool((point > self.high).any()):
@@ -65,7 +65,7 @@ class Ball:
     def smallest(
         self, x: Float[Tensor, "*shape"], point: Float[Tensor, "*shape"], grid: int
     ) -> int:
-        """The least k > 0 for which the ball of radius·k/grid contains `point`, exactly.
+        """Find the least k > 0 for which the ball of radius·k/grid contains `point`, exactly.
 
         `grid` if none does up to there: the point is one of this ball's.
         """
@@ -131,22 +131,22 @@ class Box:
     def hull(
         self, x: Float[Tensor, "batch *shape"]
     ) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch *shape"]]:
-        """Float64 `(lower, upper)`: the box itself, where `x` is."""
+        """Return the box itself, float64 `(lower, upper)`, on the device of `x`."""
         return self.lower.to(x.device), self.upper.to(x.device)
 
     def holds_centers(self, x: Float[Tensor, "batch *shape"]) -> Bool[Tensor, " batch"]:
-        """Whether each example lies in its box."""
+        """Tell whether each example lies in its box."""
         lower, upper = self.hull(x)
         center = x.double()
         return ((center >= lower) & (center <= upper)).flatten(1).all(1)
 
     def select(self, rows: Sequence[int]) -> "Box":
-        """The boxes of some of the examples, in the order given."""
+        """Select the boxes of some of the examples, in the order given."""
         index = torch.as_tensor(list(rows), dtype=torch.long, device=self.lower.device)
         return Box(self.lower[index], self.upper[index])
 
     def contains(self, _x: Float[Tensor, "*shape"], point: Float[Tensor, "*shape"]) -> bool:
-        """Whether `point` lies in the only box of a selection, exactly.
+        """Tell whether `point` lies in the only box of a selection, exactly.
 
         Raises:
             ValueError: the region holds several boxes; `select` the example's own.

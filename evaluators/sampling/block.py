@@ -22,7 +22,7 @@ class OvertimeError(Exception):
 
 
 def block_size(network: Network | Ensemble, device: torch.device) -> int:
-    """Copies of one example per forward pass: a power of two, fixed by network and device kind."""
+    """Choose the copies of one example in a forward pass, a power of two, by network and device."""
     networks = network.networks if isinstance(network, Ensemble) else (network,)
     largest = max(prod(node.shape) for one in networks for node in one.nodes)
     fitting = _ENTRIES["cpu" if device.type == "cpu" else "cuda"] // largest
@@ -30,12 +30,12 @@ def block_size(network: Network | Ensemble, device: torch.device) -> int:
 
 
 def group_size(network: Network | Ensemble, device: torch.device) -> int:
-    """Examples that `count_votes` takes at once."""
+    """Choose how many examples `count_votes` takes at once."""
     return max(1, _LOGITS // (block_size(network, device) * network.classes))
 
 
 def winners(logits: Float[Tensor, "*rows classes"]) -> Bool[Tensor, "*rows classes"]:
-    """One-hot rows of the winning classes; all zero where no class wins.
+    """Mark the winning classes in one-hot rows; a row is all zero where no class wins.
 
     The base classifier answers with the class of the one largest logit; with no class at all when
     the largest is tied, or when any logit is not finite. It is a fixed function of its input.

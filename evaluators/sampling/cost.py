@@ -15,7 +15,7 @@ from evaluators.sampling.noise import SELECTION, NoiseStream
 
 @dataclass(frozen=True)
 class Cost:
-    """Samples at most, and how fast they go.
+    """How many samples a run draws at most, and how fast they go.
 
     Attributes:
         samples: forward passes of all examples together; a procedure that stops early needs fewer.
@@ -27,12 +27,12 @@ class Cost:
 
     @property
     def seconds(self) -> float:
-        """At most; other work on the machine changes it."""
+        """The seconds that a run takes at most, unless other work keeps the machine busy."""
         return self.samples / self.per_second
 
 
 def estimate(problem: Problem, evaluator: Evaluator) -> Cost | None:
-    """What `evaluator` will need for `problem`; None where it draws no samples."""
+    """Estimate what `evaluator` will need for `problem`; None where it draws no samples."""
     options, network = evaluator.options(), problem.network
     if not isinstance(network, SmoothedNetwork) or not {"n0", "n"} <= options.keys():
         return None

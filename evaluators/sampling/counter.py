@@ -55,7 +55,7 @@ class Counter:
         samples: int,
         given: Int64[Tensor, " batch"] | None = None,
     ) -> Moments:
-        """Votes in samples `start` to `start + samples` of each stream, for the rows beside it.
+        """Count votes in samples `start` to `start + samples` of each stream, for its rows.
 
         Sums of noise are kept where `given` names a class of each example; by the first device
         alone, because they are no whole numbers and would depend on the order of adding up.

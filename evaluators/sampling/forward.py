@@ -22,7 +22,7 @@ from evaluators.network.network import Network, Sum, apply
 
 @contextmanager
 def plain_float32() -> Iterator[None]:
-    """Without TensorFloat-32, and with the kernels that give the same numbers each time.
+    """Turn off TensorFloat-32, and take the kernels that give the same numbers each time.
 
     It matters on CUDA alone: there convolutions may otherwise round their factors to ten bits. The
     base classifier is what is run, so it is run as its file says.
@@ -49,7 +49,7 @@ class _Step(NamedTuple):
 
 
 def memory_format(network: Network | Ensemble) -> torch.memory_format:
-    """Channels-last for networks with two-dimensional convolutions, and ensembles with such."""
+    """Choose channels-last for networks, or ensembles of such, with 2-d convolutions."""
     if isinstance(network, Ensemble):
         formats = {memory_format(member) for member in network.networks}
         last = torch.channels_last
@@ -59,7 +59,7 @@ def memory_format(network: Network | Ensemble) -> torch.memory_format:
 
 
 def fast_forward(network: Network | Ensemble) -> Forward:
-    """The function `[rows, *shape] -> [rows, classes]` of a network, for inference only.
+    """Compile a network into a function `[rows, *shape] -> [rows, classes]`, for inference.
 
     Call it in `torch.inference_mode`, with inputs in the network's `memory_format`.
     """

@@ -40,7 +40,7 @@ class NoiseStream:
     name: str
 
     def block(self, start: int, samples: int) -> NDArray[np.float64]:
-        """Samples `start` to `start + samples`, as `[samples, *shape]`.
+        """Draw samples `start` to `start + samples`, as `[samples, *shape]`.
 
         Float64, so that the noisy input is rounded only once, when it is made float32: a network
         cannot tell an input by the grid on which its noise was rounded.

@@ -25,7 +25,7 @@ batch. What couples rows does so by far more than that.
 
 
 def refusal(network: SmoothedNetwork, x: Float[Tensor, "batch *shape"]) -> str:
-    """Why the base is no function of one input; empty where nothing of that kind was seen.
+    """Say why the base is no function of one input; empty where nothing speaks against it.
 
     The first example is run with noise in a block: twice as it is, and then permuted, beside other
     inputs, and some one by one.

@@ -38,7 +38,7 @@ class NoiseBlock(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Counts, and sums of the noise over the samples where each example's given class wins.
+    """Counts, and sums of the noise of the samples in which each example's given class wins.
 
     The noise has scale one. Samples of even number are summed apart from those of odd number: two
     independent halves.
@@ -87,7 +87,7 @@ class Replica:
         plan: Iterable[NoiseBlock],
         given: Int64[Tensor, " batch"] | None,
     ) -> Moments:
-        """Votes in these blocks, whose streams are met by these rows; on the device.
+        """Count votes in these blocks, whose streams are met by these rows; on the device.
 
         Raises:
             OvertimeError: the deadline has passed.

@@ -21,7 +21,7 @@ from evaluators.sampling.replica import Moments
 
 
 class NoisyVotes:
-    """The counts of a problem's examples, as a procedure asks for them.
+    """It counts the votes of a problem's examples, as a procedure asks for them.
 
     Arguments:
         distribution: of the noise.
@@ -43,14 +43,14 @@ class NoisyVotes:
     def count(
         self, stream: str, rows: Sequence[int], start: int, samples: int
     ) -> Int64[Tensor, "rows classes"]:
-        """As `Votes.count`."""
+        """Count as `Votes.count` says."""
         votes = self._counter.count(self._streams(stream, rows), start, samples).votes
         return votes.cpu()[list(rows)]
 
     def moments(
         self, rows: Sequence[int], given: Int64[Tensor, " rows"], samples: int
     ) -> tuple[Int64[Tensor, "rows classes"], Float64[Tensor, "2 rows entries"]]:
-        """As `Votes.moments`."""
+        """Count and sum as `Votes.moments` says."""
         device = self._problem.x.device
         of_all = torch.zeros(len(self), dtype=torch.int64, device=device)
         of_all[list(rows)] = given.to(device)
@@ -103,7 +103,7 @@ def count_votes(
     *,
     given: Int64[Tensor, " batch"] | None = None,
 ) -> Int64[Tensor, "batch classes"] | Moments | None:
-    """How often each class wins among `samples` noisy copies of each example.
+    """Count how often each class wins among `samples` noisy copies of each example.
 
     Rows sum to less than `samples` where some copies have no winner. With a `given` class for each
     example the sums of the noise where it wins are returned beside the counts. None when the clock

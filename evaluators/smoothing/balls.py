@@ -10,7 +10,7 @@ RESOLUTION = 10**6
 
 
 def inscribed(radius: Fraction, norm: Norm, dimension: int, own: Norm = Norm.L2) -> Fraction:
-    """Radius, rounded down, of the largest ball of `norm` inside the ball of `radius` in `own`.
+    """Compute the radius, rounded down, of the largest `norm` ball in the `own` ball of `radius`.
 
     ‖δ‖₂ <= √d ‖δ‖∞ and ‖δ‖₁ <= √d ‖δ‖₂ and ‖δ‖₁ <= d ‖δ‖∞, with equality in a corner; and
     ‖δ‖∞ <= ‖δ‖₂ <= ‖δ‖₁ with equality on an axis.
@@ -24,7 +24,7 @@ def inscribed(radius: Fraction, norm: Norm, dimension: int, own: Norm = Norm.L2)
 
 
 def outer(radius: Fraction, norm: Norm, dimension: int, own: Norm) -> Fraction:
-    """The least radius in `own` from which `inscribed` makes `radius` or more; not 0."""
+    """Compute the least radius in `own`, not 0, from which `inscribed` makes `radius` or more."""
     steps = max(-(-radius.numerator * RESOLUTION // radius.denominator), 1)
     if (own, norm) in ((Norm.L2, Norm.LINF), (Norm.L1, Norm.L2)):
         steps = isqrt(steps * steps * dimension - 1) + 1

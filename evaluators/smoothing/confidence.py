@@ -13,14 +13,14 @@ _MARGIN = 1e-6
 
 
 def upper_tail(count: int, trials: int, probability: float) -> float:
-    """P[Binomial(trials, probability) >= count], by the incomplete beta function."""
+    """Compute P[Binomial(trials, probability) >= count] by the incomplete beta function."""
     if count <= 0:
         return 1.0
     return float(betainc(count, trials - count + 1, probability))
 
 
 def clopper_pearson_lower(count: int, trials: int, failure_probability: float) -> float:
-    """One-sided lower confidence bound of the probability of a success.
+    """Bound the probability of a success from below, one-sided.
 
     Whatever the true probability p is, the bound exceeds p with probability at most
     `failure_probability` (Clopper and Pearson, Biometrika 1934): it is the p at which `count` or
@@ -43,7 +43,7 @@ def clopper_pearson_lower(count: int, trials: int, failure_probability: float) -
 
 
 def clopper_pearson_upper(count: int, trials: int, failure_probability: float) -> float:
-    """One-sided upper confidence bound of the probability of a success.
+    """Bound the probability of a success from above, one-sided.
 
     Whatever the true probability p is, the bound is below p with probability at most
     `failure_probability`: one minus the lower bound of a failure, rounded up.
@@ -58,7 +58,7 @@ def clopper_pearson_upper(count: int, trials: int, failure_probability: float) -
 
 
 def log_evidence(count: int, trials: int, above: float) -> float:
-    """Logarithm of the evidence that a success is more likely than `above`, of an e-process.
+    """Compute the log of an e-process's evidence that a success is more likely than `above`.
 
     Likelihoods relative to that of `above`, averaged over probabilities θ in (above, 1) by the
     prior Beta(1/2, 1/2) of Jeffreys restricted to them (Robbins 1970, doi
@@ -74,7 +74,7 @@ def log_evidence(count: int, trials: int, above: float) -> float:
 
 
 def anytime_lower(count: int, trials: int, failure_probability: float, above: float = 0.0) -> float:
-    """Lower confidence bound of the probability of a success that holds at all times at once.
+    """Bound the probability of a success from below, at all times at once.
 
     With p the true probability, the bound after any number of trials ever exceeds p with
     probability at most `failure_probability`: it is the q below the share of successes at which
@@ -104,7 +104,7 @@ def anytime_lower(count: int, trials: int, failure_probability: float, above: fl
 
 
 def _log_mixture(count: int, trials: int, above: float) -> float:
-    """log ∫ θ^count (1-θ)^(trials-count) dπ, π being Beta(1/2, 1/2) restricted to θ > above."""
+    """Compute log ∫ θ^count (1-θ)^(trials-count) dπ, π being Beta(1/2, 1/2) on θ > above."""
     a, b = count + 0.5, trials - count + 0.5
     inside, prior = float(betaincc(a, b, above)), float(betaincc(0.5, 0.5, above))
     if not (inside > 1e-290 and prior > 0):
@@ -113,20 +113,20 @@ def _log_mixture(count: int, trials: int, above: float) -> float:
 
 
 def _log_likelihood(count: int, trials: int, probability: float) -> float:
-    """count log p + (trials - count) log(1 - p), with 0 log 0 = 0."""
+    """Compute count log p + (trials - count) log(1 - p), with 0 log 0 = 0."""
     wins = count * log(probability) if probability > 0 else (-inf if count else 0.0)
     return wins + ((trials - count) * log1p(-probability) if count < trials else 0.0)
 
 
 def sign_test(larger: int, smaller: int) -> float:
-    """Two-sided p-value of `larger` against `smaller` under equal chances (exact binomial test)."""
+    """Compute the two-sided p-value of `larger` against `smaller`, by the exact binomial test."""
     if larger < smaller:
         raise ValueError(f"{larger} is not the larger of {larger} and {smaller}.")
     return min(1.0, 2 * upper_tail(larger, larger + smaller, 0.5))
 
 
 def check_trials(count: int, trials: int, failure_probability: float) -> None:
-    """Refuse what is no count or no probability."""
+    """Raise a ValueError for what is no count or no probability."""
     if trials < 1 or not 0 <= count <= trials:
         raise ValueError(f"{count} is not a number of successes in {trials} trials.")
     if not 0 < failure_probability < 1:

@@ -26,10 +26,10 @@ from evaluators.smoothing.procedure import Estimate, Look, RadiusTarget, Stepwis
 
 @dataclass(frozen=True)
 class Curtailed(Stepwise):
-    """CERTIFY with early abandonment and early success, decision for decision."""
+    """CERTIFY with early abandonment and early success; it decides as the fixed procedure does."""
 
     def look(self, asked: RadiusTarget, votes: Votes) -> Look:
-        """Stop where worst and best case agree."""
+        """Return the rule that stops where worst and best case agree."""
 
         def bounds(count: int, other: int) -> Estimate:
             probabilities = exact_bounds(self, count, other, self.n, votes.classes)

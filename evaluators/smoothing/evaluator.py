@@ -84,7 +84,7 @@ class SmoothingEvaluator(Evaluator):
         return verdicts
 
     def certify(self, asked: RadiusTarget, estimate: Estimate) -> tuple[Fraction, Statistics]:
-        """The radius that one example's estimate proves, and what else it was computed from.
+        """Compute the radius that an example's estimate proves, and say what else it came from.
 
         A first-order evaluator overrides this; its estimates carry `moments`.
         """
@@ -100,7 +100,7 @@ class SmoothingEvaluator(Evaluator):
         return PROCEDURES[self.procedure](self.n0, self.n, spent, self.sides)
 
     def _distribution(self, problem: Problem) -> tuple[Distribution | None, str]:
-        """The distribution of the problem's noise; or None and why there is no certificate."""
+        """Find the distribution of the problem's noise, or None and why there is no certificate."""
         assert isinstance(problem.network, SmoothedNetwork)
         name, norm = problem.network.distribution, problem.region.norm
         found = distributions().get(name)
@@ -153,7 +153,7 @@ class SmoothingEvaluator(Evaluator):
 
 
 def conclude(estimate: Estimate, label: int, radius: Fraction, asked: Fraction) -> Verdict:
-    """What follows from bounds of the class probabilities and the radius that they give."""
+    """Conclude a verdict from bounds of the class probabilities and the radius that they give."""
     prediction, bounds = estimate.prediction, estimate.probabilities
     if not (bounds.lower > 0.5 or bounds.lower > bounds.upper):
         return Verdict(Status.UNKNOWN, None, note=estimate.note or "abstained")

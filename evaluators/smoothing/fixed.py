@@ -31,14 +31,14 @@ from evaluators.smoothing.procedure import (
 
 @dataclass(frozen=True)
 class Fixed(SamplingProcedure):
-    """CERTIFY."""
+    """CERTIFY draws `n` samples, a number that is fixed before the first of them."""
 
     moments: ClassVar[bool] = True
 
     def __call__(
         self, votes: Votes, _asked: RadiusTarget, moments: bool = False
     ) -> list[Estimate | None]:
-        """Bounds from exactly `n` samples of every example."""
+        """Bound every example's probabilities from exactly `n` samples."""
         rows = range(len(votes))
         sums = None
         try:
@@ -69,7 +69,7 @@ class Fixed(SamplingProcedure):
 def exact_bounds(
     procedure: SamplingProcedure, count: int, other: int, n: int, classes: int
 ) -> Probabilities:
-    """Clopper-Pearson bounds from `n` samples, a number that no estimation sample has chosen."""
+    """Bound by Clopper and Pearson, from a number `n` that no estimation sample has chosen."""
     lower = clopper_pearson_lower(count, n, procedure.own_share)
     if procedure.sides == 1:
         return one_sided(lower)

@@ -70,7 +70,7 @@ def gradient_bound(
 def solve(
     product: float, length: float, halves: tuple[int, int], failure_probability: float
 ) -> float:
-    """The largest ‖m‖ that the quadratic inequality allows, rounded up; inf if it allows none."""
+    """Compute the largest ‖m‖ that the inequality allows, rounded up; inf if it allows none."""
     spread = 2 * VARIANCE_PROXY * log(2 / failure_probability)
     slope, constant = sqrt(spread / halves[0]), product + length * sqrt(spread / halves[1])
     square = slope * slope + 4 * constant
@@ -81,7 +81,7 @@ def solve(
 
 
 def least_given_gradient(p: float, gradient: float, distance: float) -> float:
-    """Least probability after a shift of `distance`, of events with ‖E[f z]‖ <= `gradient`.
+    """Bound the probability after a shift of `distance`, of events with ‖E[f z]‖ <= `gradient`.
 
     Such an event has at least probability `p` before the shift; rounded down. Only the part of
     E[f z] along the shift matters, which is at least -`gradient`; then f may depend on that one
@@ -109,7 +109,7 @@ def least_given_gradient(p: float, gradient: float, distance: float) -> float:
 
 @lru_cache(maxsize=64)
 def _interval(p: float, gradient: float) -> tuple[float, float] | None:
-    """The interval of probability `p` whose mean of z is -`gradient`; None if no gradient binds."""
+    """Find the interval of probability `p` whose mean of z is -`gradient`; None if none binds."""
     if not 0.5 < p < 1 or not 0 <= gradient < _density(float(ndtri(p))):
         return None
 

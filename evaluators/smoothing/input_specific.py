@@ -42,15 +42,15 @@ MISSED = 0.01
 
 @dataclass(frozen=True)
 class InputSpecific(Stepwise):
-    """CERTIFY with a number of samples for each example."""
+    """CERTIFY with a number of samples that each example's selection samples choose."""
 
     def look(self, asked: RadiusTarget, votes: Votes) -> Look:
-        """Stop at the number that the selection samples chose."""
+        """Return the rule that stops at the number that the selection samples chose."""
         possible = list(looks(self.n, votes.block))
 
         @cache
         def enough(samples: int) -> int:
-            """The least count that reaches the radius; one more than all if none does."""
+            """Find the least count that reaches the radius; one more than all if none does."""
             return bisect_left(
                 range(samples + 1),
                 True,

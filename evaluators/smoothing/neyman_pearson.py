@@ -8,7 +8,7 @@ from evaluators.smoothing.radius import RadiusCertificate
 
 
 class NeymanPearson(RadiusCertificate):
-    """The least probability that any base classifier could keep (Cohen et al. 2019, theorem 1).
+    """It takes the least probability that any base classifier keeps (Cohen et al. 2019, theorem 1).
 
     The top class has at least `least(p_A)` after the shift, any other at most 1 - `least(1 - p_B)`.
     Where the distribution's trade-off function is exact this is the best that follows from p_A and
@@ -19,7 +19,7 @@ class NeymanPearson(RadiusCertificate):
     asks = ("least",)
 
     def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
-        """Whether the top class's least exceeds any other's most."""
+        """Tell whether the top class's least exceeds any other's most."""
         top = distribution.least(probabilities.lower, shift)
         rest = distribution.least(complement(probabilities.upper), shift)
         # A sum above 1 cannot come of rounding: 1 is a float, and rounding is monotone.
@@ -27,6 +27,6 @@ class NeymanPearson(RadiusCertificate):
 
 
 def complement(p: float) -> float:
-    """1 - p, rounded down, and below 1 unless p is 0."""
+    """Compute 1 - p, rounded down, and below 1 unless p is 0."""
     value = 1.0 - p
     return math.nextafter(value, 0.0) if Fraction(value) > 1 - Fraction(p) else value

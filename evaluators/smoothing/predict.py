@@ -23,7 +23,7 @@ def predict(
     failure_probability: float,
     seed: int = 0,
 ) -> list[int | None]:
-    """Algorithm PREDICT: the smoothed network's class of each example, None for abstention.
+    """Predict the smoothed network's class of each example by PREDICT; None is abstention.
 
     A class that is returned is the most likely one, except with `failure_probability` (for each
     example): the two most frequent among `n` samples are compared by a two-sided binomial test

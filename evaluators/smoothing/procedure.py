@@ -29,7 +29,7 @@ Statistics = tuple[tuple[str, float], ...]
 
 @runtime_checkable
 class Votes(Protocol):
-    """Counts of classes among noisy copies of the examples of a batch."""
+    """It counts classes among noisy copies of the examples of a batch."""
 
     @property
     def classes(self) -> int:
@@ -45,7 +45,7 @@ class Votes(Protocol):
     def count(
         self, stream: str, rows: Sequence[int], start: int, samples: int
     ) -> Int64[Tensor, "rows classes"]:
-        """How often each class wins in samples `start` to `start + samples`, on the CPU.
+        """Count how often each class wins in samples `start` to `start + samples`, on the CPU.
 
         Raises:
             OvertimeError: the time budget is used up.
@@ -54,7 +54,7 @@ class Votes(Protocol):
     def moments(
         self, rows: Sequence[int], given: Int64[Tensor, " rows"], samples: int
     ) -> tuple[Int64[Tensor, "rows classes"], Float64[Tensor, "2 rows entries"]]:
-        """Counts of the first `samples` of the estimation stream, and sums of noise.
+        """Count the first `samples` of the estimation stream, and sum their noise.
 
         The sums are of the noise, of scale one, over the samples where each example's `given`
         class wins; over samples of even number first, over those of odd number second.
@@ -63,7 +63,7 @@ class Votes(Protocol):
 
 @dataclass(frozen=True)
 class RadiusTarget:
-    """What probabilities are good for: the radius they give, and the one that was asked about."""
+    """The radius that was asked about, and what it takes to turn probabilities into a radius."""
 
     certificate: RadiusCertificate
     distribution: Distribution
@@ -74,7 +74,7 @@ class RadiusTarget:
 
     @cached_property
     def needed(self) -> float:
-        """The least one-sided bound that gives the radius asked about; inf if none does."""
+        """The least one-sided bound that gives the radius asked about; inf if none gives it."""
         return needed(
             self.certificate,
             self.distribution,
@@ -85,13 +85,13 @@ class RadiusTarget:
         )
 
     def certified(self, probabilities: Probabilities) -> Fraction:
-        """The radius of a pair of bounds; 0 for none."""
+        """Compute the radius that a pair of bounds gives; 0 for none."""
         return self.certificate.radius(
             self.distribution, probabilities, self.scale, self.norm, self.dimension
         )
 
     def reached(self, probabilities: Probabilities) -> bool:
-        """Whether a pair of bounds gives the radius asked about."""
+        """Tell whether a pair of bounds gives the radius asked about."""
         return self.certified(probabilities) >= self.radius
 
 
@@ -122,7 +122,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class SamplingProcedure(ABC):
-    """A way to spend samples.
+    """A procedure decides how samples are spent, and what their counts prove.
 
     Attributes:
         n0: samples that select the class.
@@ -150,7 +150,7 @@ class SamplingProcedure(ABC):
     def __call__(
         self, votes: Votes, asked: RadiusTarget, moments: bool = False
     ) -> list[Estimate | None]:
-        """An estimate of each example, in order; None where time ran out.
+        """Estimate each example's probabilities, in order; None where time ran out.
 
         Raises:
             ValueError: `moments` were asked for and this procedure has none.
@@ -167,7 +167,7 @@ class SamplingProcedure(ABC):
 
 
 class VoteTally(NamedTuple):
-    """What has been counted of one example so far.
+    """The votes of one example that have been counted so far.
 
     Attributes:
         prediction: the class that the selection samples chose.
@@ -194,12 +194,12 @@ class Stepwise(SamplingProcedure):
 
     @abstractmethod
     def look(self, asked: RadiusTarget, votes: Votes) -> Look:
-        """The rule by which an example stops; at `n` samples it always does."""
+        """Return the rule by which an example stops; at `n` samples it always does."""
 
     def __call__(
         self, votes: Votes, asked: RadiusTarget, moments: bool = False
     ) -> list[Estimate | None]:
-        """Bounds from as many samples as each example needs; examples do not meet each other."""
+        """Bound from as many samples as each example needs, whatever the others need."""
         if moments:
             raise ValueError("This procedure has no sums of noise for a first-order certificate.")
         estimates: list[Estimate | None] = [None] * len(votes)
@@ -226,7 +226,7 @@ class Stepwise(SamplingProcedure):
 
 
 def looks(n: int, block: int) -> Iterator[int]:
-    """Numbers of samples at which to look: multiples of `block` that grow by a tenth, then `n`."""
+    """Yield when to look: at multiples of `block` that grow by a tenth, and at `n` samples."""
     end = min(block, n)
     while end < n:
         yield end
@@ -235,17 +235,17 @@ def looks(n: int, block: int) -> Iterator[int]:
 
 
 def one_sided(lower: float) -> Probabilities:
-    """What a lower bound of the class says about any other: at most one minus it, rounded up."""
+    """Bound any other class by one minus the lower bound of the class, rounded up."""
     # From 1/2 on the difference is exact; below, its rounding is made good.
     upper = 1.0 - lower
     return Probabilities(lower, upper if lower >= 0.5 else min(1.0, nextafter(upper, 2.0)))
 
 
 def two_sided(lower: float, other: float) -> Probabilities:
-    """Both bounds; the probabilities sum to at most one, so the better of two upper bounds."""
+    """Take the better of two upper bounds, since the probabilities sum to at most one."""
     return Probabilities(lower, min(other, one_sided(lower).upper))
 
 
 def largest_other(counts: Int64[Tensor, "rows classes"], chosen: Int64[Tensor, " rows"]) -> Tensor:
-    """The largest count of a class that was not chosen, `[rows]`; 0 if there is one class."""
+    """Find the largest count of a class that was not chosen, `[rows]`; 0 if there is one class."""
     return counts.scatter(1, chosen[:, None], 0).amax(1)

@@ -20,7 +20,7 @@ _MOST_STEPS = 10**15
 
 
 class RadiusCertificate(ABC):
-    """A way to turn bounds of probabilities into a radius.
+    """A proof that turns bounds of class probabilities into a radius.
 
     Attributes:
         name: for notes and records.
@@ -34,14 +34,14 @@ class RadiusCertificate(ABC):
 
     @abstractmethod
     def keeps(self, distribution: Distribution, probabilities: Probabilities, shift: Shift) -> bool:
-        """Whether it is proved that none of the shifts changes the top class.
+        """Tell whether it is proved that none of the shifts changes the top class.
 
         The noise has scale one and the shift's norm is one of the distribution's own. Rounding
         never makes this true.
         """
 
     def supports(self, distribution: Distribution, norm: Norm) -> bool:
-        """Whether there is a certificate at all for balls of `norm`."""
+        """Tell whether there is a certificate at all for balls of `norm`."""
         return norm in distribution.norms and any(map(distribution.has, self.asks))
 
     @final
@@ -53,7 +53,7 @@ class RadiusCertificate(ABC):
         norm: Norm,
         dimension: int,
     ) -> Fraction:
-        """A radius within which the top class cannot change, rounded down; 0 for none.
+        """Compute a radius within which the top class cannot change, rounded down; 0 for none.
 
         Arguments:
             probabilities: bounds under the noise.
@@ -84,7 +84,7 @@ class RadiusCertificate(ABC):
         own: Norm,
         dimension: int,
     ) -> Fraction:
-        """The largest radius in an own norm that bisection finds to be kept."""
+        """Find by bisection the largest radius in one of the distribution's own norms."""
 
         def kept(steps: int) -> bool:
             distance = float_above(Fraction(steps, RESOLUTION) / scale)
@@ -110,7 +110,7 @@ def needed(
     dimension: int,
     radius: Fraction,
 ) -> float:
-    """The least one-sided lower bound, rounded up, that reaches `radius`; inf if none does.
+    """Find the least one-sided lower bound, rounded up, that reaches `radius`; inf if none does.
 
     A bound of at least this gives at least `radius`, up to the float next to it.
     """

@@ -44,10 +44,10 @@ from evaluators.smoothing.procedure import (
 
 @dataclass(frozen=True)
 class Sequential(Stepwise):
-    """An anytime-valid bound at every look."""
+    """It has an anytime-valid bound at every look, and stops when that decides the radius."""
 
     def look(self, asked: RadiusTarget, votes: Votes) -> Look:
-        """Stop at success, when hopeless, or at `n`."""
+        """Return the rule that stops at success, when hopeless, or at `n` samples."""
         halved = replace(self, failure_probability=self.failure_probability / 2)
         # What no count of n samples can reach is given up at the first look.
         best = exact_bounds(halved, self.n, 0, self.n, votes.classes)
@@ -75,7 +75,7 @@ class Sequential(Stepwise):
         return rule
 
     def certifies(self, tally: VoteTally, asked: RadiusTarget, above: float, classes: int) -> bool:
-        """Whether the anytime-valid bounds give the radius asked about."""
+        """Tell whether the anytime-valid bounds give the radius asked about."""
         # The evidence is cheap, the bound a search, and the radius another one.
         least = log(1 / self.failure_probability)
         if self.sides == 1 and log_evidence(tally.won, tally.drawn, above) < least:
@@ -83,7 +83,7 @@ class Sequential(Stepwise):
         return asked.reached(self.anytime_bounds(tally, classes, above))
 
     def anytime_bounds(self, tally: VoteTally, classes: int, above: float) -> Probabilities:
-        """Bounds that hold together at all looks, except with the failure probability.
+        """Compute bounds that hold at all looks together, but for the failure probability.
 
         Each other class is bounded at all times, so the largest count is, whosever it is.
         """
@@ -95,7 +95,7 @@ class Sequential(Stepwise):
         return two_sided(lower, one_sided(rest).upper)
 
     def hopeless(self, tally: VoteTally, asked: RadiusTarget, above: float, classes: int) -> bool:
-        """Whether the class is surely not likely enough (for two sides: nor all others rare)."""
+        """Tell whether the best probabilities that the counts allow still miss the radius."""
         drawn, failure = tally.drawn, self.failure_probability
         if self.sides == 1:
             return log_evidence(drawn - tally.won, drawn, 1 - above) >= log(1 / failure)

@@ -14,7 +14,7 @@ from evaluators.network.network import Network
 
 @dataclass(frozen=True)
 class GaussianTraining(Recipe):
-    """Cross-entropy on examples with Gaussian noise (Cohen et al. 2019, arXiv 1902.02918).
+    """Minimise cross-entropy on examples with Gaussian noise (Cohen et al. 2019, arXiv 1902.02918).
 
     Attributes:
         sigma: of the noise, in units of pixels in [0, 1]; the one the network is smoothed with.
@@ -32,6 +32,6 @@ class GaussianTraining(Recipe):
         progress: float,  # noqa: ARG002
         generator: torch.Generator,
     ) -> Float32[Tensor, ""]:
-        """The mean cross-entropy with fresh noise on every example."""
+        """Compute the mean cross-entropy with fresh noise on every example."""
         noise = torch.randn(x.shape, generator=generator, device=x.device)
         return F.cross_entropy(network(x + self.sigma * noise), labels)

@@ -16,7 +16,7 @@ from evaluators.propagation.intervals import Interval, interval_bounds
 
 @dataclass(frozen=True)
 class IBPTraining(Recipe):
-    """Cross-entropy of the worst logits in an ℓ∞ ball by interval bounds (Gowal et al. 2018).
+    """Minimise the loss of the worst logits in an ℓ∞ ball by interval bounds (Gowal et al. 2018).
 
     The loss is κ·CE(logits) + (1 - κ)·CE(worst logits); while the radius grows from 0, κ falls
     from 1 to `clean_share` (arXiv 1810.12715, sections 3 and 4). The network first learns plainly,
@@ -45,7 +45,7 @@ class IBPTraining(Recipe):
         progress: float,
         generator: torch.Generator,  # noqa: ARG002
     ) -> Float32[Tensor, ""]:
-        """The mixed cross-entropy at this stage of the training."""
+        """Compute the mixed cross-entropy at this stage of the training."""
         grown = min(max((progress - self.warm_up) / (self.ramp - self.warm_up), 0.0), 1.0)
         clean = 1 - (1 - self.clean_share) * grown
         loss = x.new_zeros(())
@@ -62,7 +62,7 @@ class IBPTraining(Recipe):
 def worst_logits(
     network: Network, box: Interval, labels: Int64[Tensor, " batch"]
 ) -> Float32[Tensor, "batch classes"]:
-    """Upper bounds, over a box, of every logit minus the label's (0 for the label itself).
+    """Bound every logit minus the label's from above, over a box (0 for the label itself).
 
     The differences are merged with the last layer (section 3, "elision of the last layer").
     """

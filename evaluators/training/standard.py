@@ -26,5 +26,5 @@ class Standard(Recipe):
         progress: float,  # noqa: ARG002
         generator: torch.Generator,  # noqa: ARG002
     ) -> Float32[Tensor, ""]:
-        """The mean cross-entropy."""
+        """Compute the mean cross-entropy."""
         return F.cross_entropy(network(x), labels)
