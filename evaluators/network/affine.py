@@ -27,7 +27,7 @@ PROBES = 256
 
 @dataclass(frozen=True, eq=False)
 class AffineMap(ABC):
-    """The map x -> Wx + bias on tensors `[rows, *shape]`, W independent of the row.
+    """A map x -> Wx + bias on tensors `[rows, *shape]`, W independent of the row.
 
     Attributes:
         input_shape: shape of x without the row dimension.
@@ -40,21 +40,21 @@ class AffineMap(ABC):
     bias: Float[Tensor, "..."] | None
 
     def __call__(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """Wx + bias."""
+        """Compute Wx + bias."""
         y = self.linear(x)
         return y if self.bias is None else y + self.bias
 
     @abstractmethod
     def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """Wx: `[rows, *input_shape]` to `[rows, *output_shape]`."""
+        """Compute Wx, from `[rows, *input_shape]` to `[rows, *output_shape]`."""
 
     @abstractmethod
     def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """Wᵀy: `[rows, *output_shape]` to `[rows, *input_shape]`."""
+        """Compute Wᵀy, from `[rows, *output_shape]` to `[rows, *input_shape]`."""
 
     @abstractmethod
     def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """|W|x, entrywise absolute value: `[rows, *input_shape]` to `[rows, *output_shape]`."""
+        """Compute |W|x, of absolute entries, `[rows, *input_shape]` to `[rows, *output_shape]`."""
 
     @property
     @abstractmethod
@@ -71,7 +71,7 @@ class AffineMap(ABC):
 
     @cached_property
     def matrix(self) -> csr_array:
-        """W as a sparse float64 matrix `[outputs, inputs]` of flat entries, exact.
+        """Return W as a sparse float64 matrix `[outputs, inputs]` of flat entries, exact.
 
         Read off by applying the map to unit vectors, unless a subclass knows better.
         """
@@ -84,7 +84,7 @@ class AffineMap(ABC):
         return csr_array(vstack(columns).T)
 
     def to(self, dtype: torch.dtype, device: torch.device) -> "AffineMap":
-        """A copy whose floating-point tensors have this type and place."""
+        """Copy the map with floating-point tensors of this type, on this device."""
         changed: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -103,20 +103,20 @@ class Dense(AffineMap):
     weight: Float[Tensor, "out in"]
 
     def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """x Wᵀ."""
+        """Compute x Wᵀ."""
         return F.linear(x, self.weight)
 
     def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """y W."""
+        """Compute y W."""
         return y @ self.weight
 
     def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """x |W|ᵀ."""
+        """Compute x |W|ᵀ."""
         return F.linear(x, self.weight.abs())
 
     @cached_property
     def matrix(self) -> csr_array:
-        """The weight once for each position that it is applied at."""
+        """Repeat the weight for each position that it is applied at."""
         weight = csr_array(self.weight.double().cpu().numpy())
         return csr_array(kron(eye_array(prod(self.input_shape[:-1])), weight))
 
@@ -150,27 +150,27 @@ class Convolution(AffineMap):
         return convolve(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
 
     def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """The convolution without its bias."""
+        """Convolve without the bias."""
         return self._apply(x, self.weight)
 
     def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """The convolution with absolute weights."""
+        """Convolve with absolute weights."""
         return self._apply(x, self.weight.abs())
 
     def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """The transposed convolution, completed with zeros where no window reaches."""
+        """Apply the transposed convolution; it is zero where no window reaches."""
         return self.spread(y, self.padding, self.input_shape[1:])
 
     def spread(
         self, y: Float[Tensor, "rows *_"], padding: Shape, size: Shape
     ) -> Float[Tensor, "rows *_"]:
-        """The adjoint for another padding and input size than this layer's: of a part of it."""
+        """Apply the adjoint for the padding and input size of a part of this layer."""
         layout = (self.stride, padding, self.dilation)
         return transposed_convolution(y, self.weight, size, layout, self.groups)
 
     @cached_property
     def matrix(self) -> csr_array:
-        """Each tap of each window at the input entry that it meets."""
+        """Put each tap of each window at the input entry that it meets."""
         outputs, inputs, *kernel = self.weight.shape
         taps = self._taps()
         channel, place, tap = np.nonzero(np.broadcast_to(taps >= 0, (inputs, *taps.shape)))
@@ -220,20 +220,20 @@ class Diagonal(AffineMap):
         return 1.0 if self.scale is None else float(self.scale.abs().max())
 
     def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """scale · x."""
+        """Compute scale · x."""
         return x if self.scale is None else x * self.scale
 
     def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """scale · y."""
+        """Compute scale · y."""
         return self.linear(y)
 
     def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """|scale| · x."""
+        """Compute |scale| · x."""
         return x if self.scale is None else x * self.scale.abs()
 
     @cached_property
     def matrix(self) -> csr_array:
-        """The scale on the diagonal."""
+        """Put the scale on the diagonal."""
         scale = torch.ones(()) if self.scale is None else self.scale
         entries = scale.double().cpu().expand(self.input_shape).reshape(-1)
         return csr_array(diags_array(entries.numpy()))
@@ -254,20 +254,20 @@ class Reshape(AffineMap):
     """The same entries in the same order: Reshape, Flatten, Squeeze, Unsqueeze, Identity."""
 
     def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """A view where possible."""
+        """Reshape, as a view where possible."""
         return x.reshape(x.shape[0], *self.output_shape)
 
     def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """The view back."""
+        """Reshape back."""
         return y.reshape(y.shape[0], *self.input_shape)
 
     def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """As `linear`."""
+        """Do what `linear` does."""
         return self.linear(x)
 
     @cached_property
     def matrix(self) -> csr_array:
-        """The identity."""
+        """Return the identity."""
         return csr_array(eye_array(prod(self.input_shape)))
 
     @property
@@ -305,12 +305,12 @@ class Gather(AffineMap):
         return total.reshape(rows, *self.input_shape)
 
     def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """As `linear`."""
+        """Do what `linear` does."""
         return self.linear(x)
 
     @cached_property
     def matrix(self) -> csr_array:
-        """A one where an entry is picked."""
+        """Put a one where an entry is picked."""
         index = self.index.cpu().numpy()
         rows = np.flatnonzero(index >= 0)
         shape = (len(index), prod(self.input_shape))
@@ -336,20 +336,20 @@ class Adjoint(AffineMap):
     inner: AffineMap
 
     def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """The inner map's adjoint."""
+        """Apply the inner map's adjoint."""
         return self.inner.adjoint(x)
 
     def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """The inner map."""
+        """Apply the inner map."""
         return self.inner.linear(y)
 
     def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """The adjoint of the inner map's absolute value."""
+        """Apply the adjoint of the inner map's absolute value."""
         return absolute_of(self.inner).adjoint(x)
 
     @cached_property
     def matrix(self) -> csr_array:
-        """The inner map's, transposed."""
+        """Transpose the inner map's matrix."""
         return csr_array(self.inner.matrix.T)
 
     @property
@@ -364,7 +364,7 @@ class Adjoint(AffineMap):
 
 
 def absolute_of(affine: AffineMap) -> AffineMap:
-    """The map with absolute weights and no bias."""
+    """Make the map of absolute weights without a bias."""
     changed: dict[str, Any] = {"bias": None}
     for field in fields(affine):
         value = getattr(affine, field.name)

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 
 class Constraint(NamedTuple):
-    """c·y + k <= 0 (with `strict`: < 0) on the outputs y; `coefficients` are c without zeros."""
+    """The condition c·y + k <= 0 (`strict`: < 0) on outputs y; `coefficients` leave out zeros."""
 
     coefficients: Mapping[int, Fraction]
     constant: Fraction
     strict: bool = False
 
     def holds(self, outputs: Sequence[Fraction]) -> bool:
-        """Whether outputs meet it, exactly."""
+        """Tell whether outputs meet it, exactly."""
         terms = (factor * outputs[index] for index, factor in self.coefficients.items())
         value = sum(terms, self.constant)
         return value < 0 if self.strict else value <= 0

@@ -56,26 +56,26 @@ ROOM = 1 + 1e-9
 
 
 def gamma32(terms: int) -> float:
-    """The relative error of a float32 sum of so many products; infinite where there is no bound."""
+    """Bound the relative error of a float32 sum of so many products; it may be infinite."""
     error = terms * UNIT32
     return error / (1 - error) * ROOM if error < 0.5 else math.inf
 
 
 def products_error(operation: AffineMap) -> float:
-    """The share of |W|m + |b| by which a run of an affine map may be wrong; 0 where it is exact."""
+    """Bound by what share of |W|m + |b| a run of an affine map may be wrong; 0 if it is exact."""
     exact = operation.fan_in == 0 and operation.bias is None
     return 0.0 if exact else gamma32(operation.fan_in + 1 + FOLDED)
 
 
 def flushed_error(operation: AffineMap) -> float:
-    """What the flushed products and sums of one entry of an affine map may lose, at most."""
+    """Bound what flushed products and sums may take from one entry of an affine map."""
     return (2 * operation.fan_in + 2 + FOLDED) * FLUSHED
 
 
 def run_error(
     operation: Operation, magnitudes: Sequence[Float[Tensor, "batch *_"]]
 ) -> Float[Tensor, "batch *_"] | None:
-    """A bound on |computed - real| of one operation's result, on the same inputs.
+    """Bound |computed - real| of one operation's result, on the same inputs.
 
     Args:
         operation: its weights in float64.

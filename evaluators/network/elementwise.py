@@ -50,7 +50,7 @@ class LineFamily(NamedTuple):
     start: Tensor
 
     def slopes(self, parameter: Tensor) -> Slopes:
-        """The slopes at a parameter `[..., *shape]`."""
+        """Compute the slopes at a parameter `[..., *shape]`."""
         pairs = zip(self.first, self.last, strict=True)
         return Slopes(*(torch.lerp(*pair, parameter) for pair in pairs))
 
@@ -96,11 +96,11 @@ class Elementwise(ABC):
 
     @abstractmethod
     def __call__(self, x: Activation) -> Activation:
-        """The value at every entry."""
+        """Compute the value at every entry."""
 
     @abstractmethod
     def valleys(self, slope: Activation) -> Points:
-        """All points where f(x) - slope·x can be least inside an interval, and perhaps others.
+        """List the points where f(x) - slope·x can be least in an interval, and perhaps others.
 
         For a piecewise linear function kinks; for a smooth one where the derivative is the slope
         and increases. Entries may be NaN where there is no such point.
@@ -108,18 +108,18 @@ class Elementwise(ABC):
 
     @abstractmethod
     def peaks(self, slope: Activation) -> Points:
-        """Likewise where it can be largest."""
+        """List likewise where it can be largest."""
 
     @abstractmethod
     def slopes(self, lower: Activation, upper: Activation) -> Slopes:
-        """CROWN's slopes on [lower, upper] (Zhang et al. 2018, table 2)."""
+        """Choose CROWN's slopes on [lower, upper] (Zhang et al. 2018, table 2)."""
 
     @abstractmethod
     def unstable(self, lower: Activation, upper: Activation) -> Tensor:
-        """Where the function is not already a line on [lower, upper], so tighter bounds help."""
+        """Mark where the function is no line on [lower, upper], so that tighter bounds help."""
 
     def family(self, lower: Activation, upper: Activation) -> LineFamily:
-        """The lines on [lower, upper] that are worth a choice; here CROWN's alone.
+        """Give the lines on [lower, upper] that are worth a choice; here CROWN's alone.
 
         Of functions with a `leak` they are known: the slope below is any from it to 1.
         """
@@ -127,7 +127,7 @@ class Elementwise(ABC):
         return LineFamily(slopes, slopes, torch.ones_like(lower))
 
     def bounds(self, lower: Activation, upper: Activation) -> tuple[Activation, Activation]:
-        """Smallest and largest value on [lower, upper], rounded outward."""
+        """Bound the values on [lower, upper] from both sides, rounded outward."""
         below, above = self(lower), self(upper)
         if not self.roundings:
             return below, above
@@ -138,7 +138,7 @@ class Elementwise(ABC):
         )
 
     def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Activation, Activation]:
-        """Safe intercepts of lines with these slopes below and above f on [lower, upper].
+        """Compute safe intercepts of lines of these slopes, below and above f on [lower, upper].
 
         Rounded outward: slope·x + intercept is on the stated side of f(x) in real arithmetic.
         """
@@ -149,7 +149,7 @@ class Elementwise(ABC):
         return reduce(torch.minimum, lowest), reduce(torch.maximum, highest)
 
     def supports(self, slopes: Slopes, lower: Ends, upper: Ends) -> Supports:
-        """The best lines with these slopes, for a search: not rounded to the safe side."""
+        """Find the best lines of these slopes for a search, not rounded to the safe side."""
         found = []
         for slope, inner, sign in zip(slopes, (self.valleys, self.peaks), (1, -1), strict=True):
             first, *others = _inside(inner(slope), lower, upper)
@@ -203,19 +203,19 @@ class LeakyReLU(Elementwise):
         return 2 if self.leak else 0
 
     def __call__(self, x: Activation) -> Activation:
-        """max(x, leak·x)."""
+        """Compute max(x, leak·x)."""
         return x.clamp(min=0) + self.leak * x.clamp(max=0) if self.leak else x.clamp(min=0)
 
     def valleys(self, slope: Activation) -> Points:
-        """The kink."""
+        """List the kink."""
         return (torch.zeros_like(slope),)
 
     def peaks(self, slope: Activation) -> Points:  # noqa: ARG002
-        """None: it is convex."""
+        """List none: it is convex."""
         return ()
 
     def slopes(self, lower: Activation, upper: Activation) -> Slopes:
-        """Chord above; below the side that loses the smaller area (adaptive CROWN)."""
+        """Take the chord above; below the side that loses the smaller area (adaptive CROWN)."""
         positive, negative = lower >= 0, upper <= 0
         width = torch.where(positive | negative, 1.0, upper - lower)
         chord = (upper - self.leak * lower) / width
@@ -226,7 +226,7 @@ class LeakyReLU(Elementwise):
         return Slopes(below, above)
 
     def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Activation, Activation]:
-        """Zero where the line passes through the kink and is known to be on its side."""
+        """Return zero where the line passes through the kink and is known to be on its side."""
         below, above = super().intercepts(slopes, lower, upper)
         supports = (slopes.lower >= self.leak) & (slopes.lower <= 1)
         identical = ((lower >= 0) & (slopes.upper == 1)) | (
@@ -236,7 +236,7 @@ class LeakyReLU(Elementwise):
         return torch.where(supports, zero, below), torch.where(identical, zero, above)
 
     def unstable(self, lower: Activation, upper: Activation) -> Tensor:
-        """Where the interval straddles the kink."""
+        """Mark where the interval straddles the kink."""
         return (lower < 0) & (upper > 0)
 
 
@@ -261,22 +261,22 @@ class SShaped(Elementwise):
 
     @abstractmethod
     def derivative(self, x: Activation) -> Activation:
-        """f'(x)."""
+        """Compute f'(x)."""
 
     @abstractmethod
     def inverse_derivative(self, slope: Activation) -> Activation:
-        """The x >= 0 with f'(x) = slope; NaN outside the derivative's range."""
+        """Solve f'(x) = slope for x >= 0; NaN outside the derivative's range."""
 
     def valleys(self, slope: Activation) -> Points:
-        """Where the derivative is the slope, on the convex side (f' is even)."""
+        """List where the derivative is the slope, on the convex side (f' is even)."""
         return (-self.inverse_derivative(slope),)
 
     def peaks(self, slope: Activation) -> Points:
-        """Where the derivative is the slope, on the concave side."""
+        """List where the derivative is the slope, on the concave side."""
         return (self.inverse_derivative(slope),)
 
     def slopes(self, lower: Activation, upper: Activation) -> Slopes:
-        """Chord on the side where f bends towards it, else the tangent through the far end."""
+        """Take the chord on the side where f bends towards it, else the tangent to the far end."""
         chord = self.chord(lower, upper)
         middle = self.derivative(lower / 2 + upper / 2)
         # From the far end the tangent, or the chord when the tangent point lies outside.
@@ -288,7 +288,7 @@ class SShaped(Elementwise):
         return Slopes(below, above)
 
     def family(self, lower: Activation, upper: Activation) -> LineFamily:
-        """The tangents of f's convex hull on [lower, upper], between those at its two ends.
+        """Give the tangents of f's convex hull on [lower, upper], between those at its two ends.
 
         Below, from the tangent at `lower` (or the chord, if f bends away from it there) to the
         tangent through (upper, f(upper)), or at `upper` itself where f is convex; above likewise,
@@ -312,7 +312,7 @@ class SShaped(Elementwise):
         return LineFamily(first, last, share.nan_to_num(1.0, 1.0, 1.0).clamp(0, 1))
 
     def chord(self, lower: Activation, upper: Activation) -> Activation:
-        """Slope of the line through both ends, of a point the derivative."""
+        """Compute the slope of the line through both ends; at a point it is the derivative."""
         width = upper - lower
         rise = self(upper) - self(lower)
         return torch.where(width > 0, rise / width.clamp(min=1e-300), self.derivative(lower))
@@ -338,7 +338,7 @@ class SShaped(Elementwise):
         return high
 
     def unstable(self, lower: Activation, upper: Activation) -> Tensor:
-        """Everywhere but at points."""
+        """Mark all but points."""
         return upper > lower
 
 
@@ -352,15 +352,15 @@ class Sigmoid(SShaped):
         return "Sigmoid"
 
     def __call__(self, x: Activation) -> Activation:
-        """The logistic function."""
+        """Compute the logistic function."""
         return torch.sigmoid(x)
 
     def derivative(self, x: Activation) -> Activation:
-        """σ(x) σ(-x)."""
+        """Compute σ(x) σ(-x)."""
         return torch.sigmoid(x) * torch.sigmoid(-x)
 
     def inverse_derivative(self, slope: Activation) -> Activation:
-        """From σ(1 - σ) = slope: x = log(σ / (1 - σ)) with the larger root σ."""
+        """Solve σ(1 - σ) = slope: x = log(σ / (1 - σ)) with the larger root σ."""
         root = torch.sqrt(1 - 4 * slope)
         return torch.log((1 + root) * (1 + root) / (4 * slope))
 
@@ -375,19 +375,19 @@ class Tanh(SShaped):
         return "Tanh"
 
     def __call__(self, x: Activation) -> Activation:
-        """tanh(x)."""
+        """Compute tanh(x)."""
         return torch.tanh(x)
 
     def derivative(self, x: Activation) -> Activation:
-        """1 - tanh², without cancellation."""
+        """Compute 1 - tanh², without cancellation."""
         return 4 * torch.sigmoid(2 * x) * torch.sigmoid(-2 * x)
 
     def inverse_derivative(self, slope: Activation) -> Activation:
-        """From 1 - tanh² = slope: x = artanh(√(1 - slope))."""
+        """Solve 1 - tanh² = slope: x = artanh(√(1 - slope))."""
         root = torch.sqrt(1 - slope)
         return torch.log((1 + root) * (1 + root) / slope) / 2
 
 
 def elementwise_functions() -> dict[str, type[Elementwise]]:
-    """The functions by their ONNX operator."""
+    """List the functions by their ONNX operators."""
     return {"Relu": LeakyReLU, "LeakyRelu": LeakyReLU, "Sigmoid": Sigmoid, "Tanh": Tanh}

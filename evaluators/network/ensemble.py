@@ -87,13 +87,13 @@ class Ensemble:
         return sum(network.parameters for network in self.networks)
 
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Ensemble":
-        """This ensemble with weights of another type or on another device."""
+        """Copy the ensemble with weights of another type or on another device."""
         members = tuple(member.to(dtype, device) for member in self.members)
         denoiser = None if self.denoiser is None else self.denoiser.to(dtype, device)
         return Ensemble(members, self.rule, denoiser)
 
     def __call__(self, x: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows classes"]:
-        """The answers; `x` has the members' type and device."""
+        """Compute the answers; `x` has the members' type and device."""
         if self.denoiser is not None:
             x = self.denoiser(x).reshape(-1, *self.members[0].input_shape)
         return combine(torch.stack([member(x) for member in self.members]), self.rule)
@@ -110,7 +110,7 @@ def _check_denoiser(denoiser: Network, shape: Shape) -> None:
 def combine(
     logits: Float[Tensor, "members rows classes"], rule: Combination
 ) -> Float[Tensor, "rows classes"]:
-    """One row of answers from each member's logits; each row by itself."""
+    """Combine each member's logits into one row of answers, each row by itself."""
     finite = logits.isfinite().all(2).all(0)[:, None]
     if rule == "mean-logits":
         answers = logits.mean(0)
@@ -129,7 +129,7 @@ def combine(
 
 
 def chain(denoiser: Network, classifier: Network) -> Network:
-    """The network that classifies what the denoiser returns (Salman et al. 2020, arXiv 2003.01908).
+    """Chain a denoiser and a classifier into one network (Salman et al. 2020, arXiv 2003.01908).
 
     The denoiser's answers are the entries of an image in the order of the classifier's input; it
     meets the noisy input, and its own preparation of it is part of its graph.

@@ -74,7 +74,7 @@ class GraphBuilder:
 
 
 def without_max_pools(network: Network) -> Network:
-    """The same function with every max-pooling written with ReLUs; itself if it has none."""
+    """Write every max-pooling of a network with ReLUs; return the network if it has none."""
     if not any(isinstance(node.operation, MaxPool) for node in network.nodes):
         return network
     if network not in _WRITTEN:

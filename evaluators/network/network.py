@@ -48,12 +48,12 @@ class MaxPool:
     ceil: bool = False
 
     def __call__(self, x: Float[Tensor, "rows c h w"]) -> Float[Tensor, "rows c h2 w2"]:
-        """The maxima."""
+        """Compute the maxima."""
         return F.max_pool2d(x, self.kernel, self.stride, self.padding, ceil_mode=self.ceil)
 
     @cached_property
     def windows(self) -> Int64[Tensor, "outputs size"]:
-        """Flat input positions seen by each flat output entry, -1 where there is only padding."""
+        """List the flat input positions that each flat output entry sees; -1 is padding."""
         channels, height, width = self.input_shape
         _, rows, columns = self.output_shape
         tall = (rows - 1) * self.stride[0] + self.kernel[0] - height - self.padding[0]
@@ -139,7 +139,7 @@ class Network:
         return tuple(last)
 
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Network":
-        """This network with weights of another type or on another device, made once."""
+        """Copy the network, once, with weights of another type or on another device."""
         key = (dtype, torch.device(device))
         if key not in self._copies:
             # The copy outlives its first use: made in inference mode it could never be attacked.
@@ -154,7 +154,7 @@ class Network:
         return self._copies[key]
 
     def __call__(self, x: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows classes"]:
-        """The logits; `x` has this network's type and device."""
+        """Compute the logits; `x` has this network's type and device."""
         values: dict[int, Tensor] = {0: x}
         for position, node in enumerate(self.nodes[1:], start=1):
             values[position] = apply(node.operation, [values[parent] for parent in node.parents])
@@ -175,7 +175,7 @@ class Network:
 
 
 def apply(operation: Operation, inputs: list[Tensor]) -> Tensor:
-    """The value of one operation."""
+    """Compute the value of one operation."""
     if isinstance(operation, Sum):
         total = inputs[0]
         for value in inputs[1:]:

@@ -29,7 +29,7 @@ _PRECISION = 53
 
 
 def specified(network: Network, disjuncts: Sequence[Disjunct]) -> Network:
-    """A network whose class 0 is the strict winner exactly where no disjunct holds.
+    """Make a network whose class 0 is the strict winner exactly where no disjunct holds.
 
     Guarantee: where the new network's class 0 is the strict winner in real arithmetic, no disjunct
     holds for the old one's outputs. The converse fails only between a constant k and the float64

@@ -20,7 +20,7 @@ def transposed_convolution(
     layout: tuple[Shape, Shape, Shape],
     groups: int,
 ) -> Float[Tensor, "rows channels *_"]:
-    """The adjoint of a convolution, completed with zeros where no window reaches.
+    """Apply the adjoint of a convolution; it is zero where no window reaches.
 
     Args:
         y: results of the convolution.

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from evaluators.onnx.operators import OPERATORS
-from evaluators.onnx.rules import ModelRule, quoted, told
+from evaluators.onnx.rules import ModelRule, complaint, quoted
 from evaluators.onnx.schema import OPSETS, schema_problem
 
 MAX_NODES = 20_000
@@ -35,7 +35,7 @@ _FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data
 
 
 def static_problems(model: onnx.ModelProto) -> list[str]:
-    """Everything that can be refused without looking at shapes, a sentence each."""
+    """Yield a sentence for all that can be refused without looking at shapes."""
     sizes = list(_size_problems(model))
     # What is too much is not looked at one by one, and names that are no text cannot be shown.
     if sizes:
@@ -46,12 +46,14 @@ def static_problems(model: onnx.ModelProto) -> list[str]:
 def _size_problems(model: onnx.ModelProto) -> Iterable[str]:
     graph = model.graph
     if len(graph.node) > MAX_NODES:
-        yield told(
+        yield complaint(
             ModelRule.NODES, f"{len(graph.node):,} nodes are too many (at most {MAX_NODES:,})"
         )
     tensors = max(len(graph.initializer), len(graph.input), len(graph.value_info))
     if tensors > MAX_TENSORS:
-        yield told(ModelRule.NODES, f"{tensors:,} tensors are too many (at most {MAX_TENSORS:,})")
+        yield complaint(
+            ModelRule.NODES, f"{tensors:,} tensors are too many (at most {MAX_TENSORS:,})"
+        )
         return
     text = len(graph.doc_string) + len(model.doc_string)
     texts = [*model.metadata_props, *graph.metadata_props]
@@ -61,13 +63,13 @@ def _size_problems(model: onnx.ModelProto) -> Iterable[str]:
     text += sum(len(entry.key) + len(entry.value) for entry in texts)
     if text > MAX_TEXT:
         said = f"its descriptions and metadata have {text:,} characters (at most {MAX_TEXT:,})"
-        yield told(ModelRule.TEXT, said)
+        yield complaint(ModelRule.TEXT, said)
     names = list(_names(graph))
     if not all(isinstance(name, str) for name in names):
         # protobuf hands over as bytes what is not UTF-8
-        yield told(ModelRule.TEXT, "some names are not text; the file is damaged")
+        yield complaint(ModelRule.TEXT, "some names are not text; the file is damaged")
     elif (longest := max(map(len, names), default=0)) > MAX_NAME:
-        yield told(ModelRule.TEXT, f"a name has {longest:,} characters (at most {MAX_NAME:,})")
+        yield complaint(ModelRule.TEXT, f"a name has {longest:,} characters (at most {MAX_NAME:,})")
 
 
 def _names(graph: onnx.GraphProto) -> Iterable[str]:
@@ -82,25 +84,25 @@ def _names(graph: onnx.GraphProto) -> Iterable[str]:
 def _model_problems(model: onnx.ModelProto) -> Iterable[str]:
     if model.ir_version not in IR_VERSIONS:
         known = f"{IR_VERSIONS[0]} to {IR_VERSIONS[-1]} are"
-        yield told(ModelRule.IR, f"IR version {model.ir_version} is not supported ({known})")
+        yield complaint(ModelRule.IR, f"IR version {model.ir_version} is not supported ({known})")
     versions = [e.version for e in model.opset_import if e.domain in ("", "ai.onnx")]
     if len(set(versions)) > 1:
-        yield told(ModelRule.OPSET, f"it names several opsets: {versions[:5]}")
+        yield complaint(ModelRule.OPSET, f"it names several opsets: {versions[:5]}")
     elif not versions or versions[0] not in OPSETS:
         found = versions[0] if versions else "None"
         known = f"{OPSETS[0]} to {OPSETS[-1]} are"
-        yield told(ModelRule.OPSET, f"opset {found} is not supported ({known})")
+        yield complaint(ModelRule.OPSET, f"opset {found} is not supported ({known})")
     if model.functions:
-        yield told(ModelRule.FUNCTIONS, "model-local functions are not supported")
+        yield complaint(ModelRule.FUNCTIONS, "model-local functions are not supported")
     if model.training_info:
-        yield told(ModelRule.TRAINING, "it has training information")
+        yield complaint(ModelRule.TRAINING, "it has training information")
 
 
 def _graph_problems(graph: onnx.GraphProto) -> Iterable[str]:
     if graph.sparse_initializer:
-        yield told(ModelRule.SPARSE, "sparse initializers are not supported")
+        yield complaint(ModelRule.SPARSE, "sparse initializers are not supported")
     if graph.quantization_annotation:
-        yield told(ModelRule.QUANTIZATION, "annotations of quantization are not supported")
+        yield complaint(ModelRule.QUANTIZATION, "annotations of quantization are not supported")
     for tensor in graph.initializer:
         yield from tensor_problems(tensor, f"initializer {quoted(tensor.name)}")
     for node in graph.node:
@@ -109,31 +111,31 @@ def _graph_problems(graph: onnx.GraphProto) -> Iterable[str]:
     inputs = [value for value in graph.input if value.name not in names]
     if len(inputs) != 1:
         outputs = f"{len(graph.output)} outputs"
-        yield told(
+        yield complaint(
             ModelRule.INPUT, f"it has {len(inputs)} inputs and {outputs}; one each is needed"
         )
     if len(graph.output) != 1:
         said = f"it has {len(inputs)} inputs and {len(graph.output)} outputs; one each is needed"
-        yield told(ModelRule.OUTPUT, said)
+        yield complaint(ModelRule.OUTPUT, said)
     made = [tensor.name for tensor in graph.initializer] + [value.name for value in inputs]
     made += [name for node in graph.node for name in node.output if name]
     repeated = [name for name, count in Counter(made).items() if count > 1]
     for name in repeated:
-        yield told(ModelRule.NAMES, f"the value {quoted(name)} is made more than once")
+        yield complaint(ModelRule.NAMES, f"the value {quoted(name)} is made more than once")
 
 
 def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[str]:
-    """Why a tensor cannot be read, before memory is spent on it."""
+    """Say why a tensor cannot be read, before memory is spent on it."""
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        yield told(ModelRule.EXTERNAL_DATA, f"{title} keeps its data in another file")
+        yield complaint(ModelRule.EXTERNAL_DATA, f"{title} keeps its data in another file")
         return
     if tensor.data_type == TensorProto.STRING:
-        yield told(ModelRule.TYPES, f"{title} holds strings")
+        yield complaint(ModelRule.TYPES, f"{title} holds strings")
         return
     if tensor.data_type not in NUMERIC:
         known = ", ".join(_TYPES).lower()
         said = f"{title} is of a type that is not read (number {tensor.data_type}; {known} are)"
-        yield told(ModelRule.TYPES, said)
+        yield complaint(ModelRule.TYPES, said)
         return
     entries = prod(tensor.dims)
     kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
@@ -142,11 +144,11 @@ def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[str]:
     whole = len(tensor.raw_data) % kind.itemsize == 0 and len(lists) + bool(tensor.raw_data) <= 1
     narrow = all(0 <= size < 2**31 for size in tensor.dims)
     if entries != held or not whole or not narrow or tensor.HasField("segment"):
-        yield told(ModelRule.SHAPE, f"{title} does not hold what its shape says")
+        yield complaint(ModelRule.SHAPE, f"{title} does not hold what its shape says")
     elif not _fits(tensor):
-        yield told(ModelRule.TYPES, f"{title} holds numbers that its type does not have")
+        yield complaint(ModelRule.TYPES, f"{title} holds numbers that its type does not have")
     elif tensor.data_type in _FLOATS and not np.isfinite(numpy_helper.to_array(tensor)).all():
-        yield told(ModelRule.FINITE, f"{title} has weights that are not finite")
+        yield complaint(ModelRule.FINITE, f"{title} has weights that are not finite")
 
 
 _RANGES = {
@@ -177,34 +179,34 @@ def _node_problems(node: onnx.NodeProto) -> Iterable[str]:
     title = title_of(node)
     graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
     if node.domain not in ("", "ai.onnx"):
-        yield told(ModelRule.DOMAIN, f"{title} is of the custom domain {quoted(node.domain)}")
+        yield complaint(ModelRule.DOMAIN, f"{title} is of the custom domain {quoted(node.domain)}")
     elif graphs or node.op_type in CONTROL_FLOW:
-        yield told(ModelRule.SUBGRAPH, f"{title} contains a subgraph")
+        yield complaint(ModelRule.SUBGRAPH, f"{title} contains a subgraph")
         return
     elif node.op_type in RANDOM:
-        yield told(ModelRule.RANDOM, f"{title} draws random numbers")
+        yield complaint(ModelRule.RANDOM, f"{title} draws random numbers")
     elif node.op_type not in OPERATORS:
         hint = ". Leave it out: only the order of the logits matters"
         final = node.op_type in ("Softmax", "LogSoftmax", "ArgMax")
-        yield told(ModelRule.OPERATOR, f"{title} is not supported{hint if final else ''}")
+        yield complaint(ModelRule.OPERATOR, f"{title} is not supported{hint if final else ''}")
     repeated = Counter(attribute.name for attribute in node.attribute)
     for attribute in node.attribute:
         if repeated[attribute.name] > 1:
             said = f"{title} has the attribute {quoted(attribute.name)} more than once"
-            yield told(ModelRule.ATTRIBUTES, said)
+            yield complaint(ModelRule.ATTRIBUTES, said)
             return
         for tensor in (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors):
             yield from tensor_problems(tensor, title)
         if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
-            yield told(ModelRule.SPARSE, f"{title} has a sparse tensor")
+            yield complaint(ModelRule.SPARSE, f"{title} has a sparse tensor")
         if not np.isfinite([attribute.f, *attribute.floats]).all():
-            yield told(ModelRule.FINITE, f"{title} has an attribute that is not finite")
+            yield complaint(ModelRule.FINITE, f"{title} has an attribute that is not finite")
 
 
 def usage_problems(model: onnx.ModelProto, opset: int) -> list[str]:
-    """Nodes whose inputs, outputs or attributes are not those that ONNX defines."""
+    """Yield a sentence for each node whose use is not the one that ONNX defines."""
     return [
-        told(ModelRule.ATTRIBUTES, f"{title_of(node)} {problem}")
+        complaint(ModelRule.ATTRIBUTES, f"{title_of(node)} {problem}")
         for node in model.graph.node
         if (problem := schema_problem(node, opset, OPERATORS[node.op_type].versions)) is not None
     ]
@@ -213,7 +215,7 @@ def usage_problems(model: onnx.ModelProto, opset: int) -> list[str]:
 def contradictions(
     graph: onnx.GraphProto, known: Mapping[str, tuple[int, tuple[int, ...]]]
 ) -> Iterable[str]:
-    """Types and shapes that a file declares of its values, and that these do not have.
+    """Yield a sentence for each type or shape that a file declares and its value does not have.
 
     A runtime believes them: onnxruntime works a Shape out from what is declared of a value with a
     free batch dimension, before it has run anything.
@@ -228,10 +230,10 @@ def contradictions(
         kind, shape = known[value.name]
         declared, title = value.type.tensor_type, f"the value {quoted(value.name)}"
         if value.type.WhichOneof("value") != "tensor_type" or declared.elem_type != kind:
-            yield told(ModelRule.TYPES, f"{title} is declared as another type than it has")
+            yield complaint(ModelRule.TYPES, f"{title} is declared as another type than it has")
         elif declared.HasField("shape") and not _declares(declared.shape, shape):
             shown = [d.dim_param or d.dim_value for d in declared.shape.dim][:8]
-            yield told(
+            yield complaint(
                 ModelRule.SHAPE, f"{title} is declared as {shown}, but has shape {list(shape)}"
             )
 
@@ -245,10 +247,10 @@ def _declares(declared: onnx.TensorShapeProto, shape: tuple[int, ...]) -> bool:
 
 
 def title_of(node: onnx.NodeProto) -> str:
-    """An operator in a message."""
+    """Name an operator in a message."""
     return f"operator {node.op_type} (node {quoted(name_of(node))})"
 
 
 def name_of(node: onnx.NodeProto) -> str:
-    """A node's name, or its result's."""
+    """Return a node's name, or its result's."""
     return node.name or next(iter(node.output), "without a name")

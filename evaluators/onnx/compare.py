@@ -36,7 +36,7 @@ from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.checks import title_of
 from evaluators.onnx.operators.builder import Builder, Traced
-from evaluators.onnx.rules import ModelRule, printable, told
+from evaluators.onnx.rules import ModelRule, complaint, printable
 from evaluators.onnx.runtime import Runtime, Session, cost
 
 NamedArrays = dict[str, Array]
@@ -60,7 +60,7 @@ FLAT = 1e-6
 
 @dataclass(frozen=True)
 class Imported:
-    """A file, and what it was read as.
+    """A file, and the network that it was read as.
 
     Attributes:
         network: as it will be used.
@@ -80,7 +80,7 @@ class Imported:
 
     @property
     def dear(self) -> bool:
-        """Whether one run takes long."""
+        """Tell whether one run takes long."""
         return cost(self.network) >= DEAR
 
 
@@ -105,7 +105,7 @@ def compare(imported: Imported, samples: NDArray[np.float32] | None, salt: str) 
         _operators(imported, inputs, salt)
     except _DifferenceError as error:
         said = f"{imported.path.name}: {error} (salt {salt})"
-        raise UnsupportedModelError(told(ModelRule.RUNTIME, said)) from error
+        raise UnsupportedModelError(complaint(ModelRule.RUNTIME, said)) from error
 
 
 def _generator(salt: str, purpose: str) -> np.random.Generator:
@@ -188,8 +188,8 @@ def _operators(imported: Imported, inputs: NDArray[np.float32], salt: str) -> No
     """Every operator alone, and on what the runtime computes before it."""
     for number, part in enumerate(_parts(imported)):
         runs = list(_runs(imported, part, inputs, f"{salt} {number}"))
-        for place, traced in enumerate(part):
-            _check(imported, traced, [run(place) for run in runs])
+        for position, traced in enumerate(part):
+            _check(imported, traced, [run(position) for run in runs])
 
 
 class _Run(NamedTuple):
@@ -205,9 +205,9 @@ class _Run(NamedTuple):
     results: NamedArrays
     where: str
 
-    def __call__(self, place: int) -> "_Run":
+    def __call__(self, position: int) -> "_Run":
         """The run of one operator."""
-        given = self.given[place] if isinstance(self.given, list) else self.given
+        given = self.given[position] if isinstance(self.given, list) else self.given
         return _Run(given, self.results, self.where)
 
 
@@ -215,8 +215,8 @@ def _parts(imported: Imported) -> Iterator[list[Traced]]:
     """The operators in groups whose values fit into memory together."""
     part, entries = list[Traced](), 0
     for traced in imported.builder.trace:
-        places = (*traced.inputs.values(), *traced.outputs.values())
-        size = sum(prod(imported.builder.nodes[place].shape) for place in places)
+        positions = (*traced.inputs.values(), *traced.outputs.values())
+        size = sum(prod(imported.builder.nodes[position].shape) for position in positions)
         if part and entries + size > AT_ONCE:
             yield part
             part, entries = [], 0
@@ -263,12 +263,12 @@ def _drawn(
     known, given = imported.builder, list[NamedArrays]()
     for traced in part:
         # Two names of one value are one value.
-        places = sorted(set(traced.inputs.values()))
-        drawn = {place: draw(generator, known.nodes[place].shape) for place in places}
+        positions = sorted(set(traced.inputs.values()))
+        drawn = {position: draw(generator, known.nodes[position].shape) for position in positions}
         given.append(
             {
-                name: drawn[place].reshape(known.whole_shape(name))
-                for name, place in traced.inputs.items()
+                name: drawn[position].reshape(known.whole_shape(name))
+                for name, position in traced.inputs.items()
             }
         )
     return given
@@ -308,18 +308,18 @@ def _check(imported: Imported, traced: Traced, runs: Sequence[_Run]) -> None:
     """That an operator's results in all runs are those of the nodes that it became."""
     nodes, title = imported.builder.nodes, title_of(imported.model.graph.node[traced.node])
     values = {
-        place: torch.from_numpy(
+        position: torch.from_numpy(
             np.stack([np.asarray(run.given[name], dtype=np.float64) for run in runs])  # type: ignore[call-overload]
-        ).reshape(len(runs), *nodes[place].shape)
-        for name, place in traced.inputs.items()
+        ).reshape(len(runs), *nodes[position].shape)
+        for name, position in traced.inputs.items()
     }
     errors: dict[int, Tensor] = {}
     try:
-        for place in range(traced.first, traced.last):
-            _append(nodes[place], place, values, errors)
+        for position in range(traced.first, traced.last):
+            _append(nodes[position], position, values, errors)
     except RuntimeError as problem:
         raise _DifferenceError(f"{title}: its shapes do not fit ({_words(problem)})") from problem
-    for name, place in traced.outputs.items():
+    for name, position in traced.outputs.items():
         shape = imported.builder.whole_shape(name)
         for run in runs:
             theirs = run.results[name]
@@ -329,9 +329,11 @@ def _check(imported: Imported, traced: Traced, runs: Sequence[_Run]) -> None:
                     f" not float32 of shape {list(shape)}"
                 )
         other = np.stack([run.results[name].reshape(-1) for run in runs]).astype(np.float64)
-        ours = values[place].reshape(len(runs), -1).numpy()
+        ours = values[position].reshape(len(runs), -1).numpy()
         error = (
-            errors[place].reshape(len(runs), -1).numpy() if place in errors else np.zeros_like(ours)
+            errors[position].reshape(len(runs), -1).numpy()
+            if position in errors
+            else np.zeros_like(ours)
         )
         _same_values(title, ours, other, error, [run.where for run in runs])
 
@@ -357,19 +359,21 @@ def _same_values(
         raise _DifferenceError(f"{title} overflows whatever it is given")
 
 
-def _append(node: Node, place: int, values: dict[int, Tensor], errors: dict[int, Tensor]) -> None:
+def _append(
+    node: Node, position: int, values: dict[int, Tensor], errors: dict[int, Tensor]
+) -> None:
     """The value of a node, and how far a float32 run's may be from it, where it may be."""
     own = [values[parent] for parent in node.parents]
-    values[place] = apply(node.operation, own)
+    values[position] = apply(node.operation, own)
     if any(parent in errors for parent in node.parents):
         before = [errors.get(p, torch.zeros_like(values[p])) for p in node.parents]
-        errors[place] = _carried(node, own, before)
+        errors[position] = _carried(node, own, before)
         reached = [value.abs() + error for value, error in zip(own, before, strict=True)]
     else:
         reached = [value.abs() for value in own]
     rounded = run_error(node.operation, reached)
     if rounded is not None:
-        errors[place] = errors[place] + rounded if place in errors else rounded
+        errors[position] = errors[position] + rounded if position in errors else rounded
 
 
 def _carried(node: Node, values: list[Tensor], errors: list[Tensor]) -> Tensor:
@@ -391,7 +395,7 @@ def _even(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.
 
 
 def _few(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Large numbers in a few places: a small weight is seen where a large one meets a zero."""
+    """Large numbers in a few positions: a small weight is seen where a large one meets a zero."""
     kept = generator.random(shape, dtype=np.float32) < 0.3
     return np.where(kept, _even(generator, shape) * np.float32(2**20), np.float32(0))
 

@@ -9,14 +9,14 @@ from onnx import TensorProto, numpy_helper
 from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.operators.builder import MAX_ENTRIES
-from evaluators.onnx.rules import ModelRule, quoted, told
+from evaluators.onnx.rules import ModelRule, complaint, quoted
 from evaluators.onnx.wire import too_much
 
 MAX_BYTES = 500 * 2**20
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes, if there are not too many.
+    """Read the file's bytes, if there are not too many.
 
     Raises:
         UnsupportedModelError: the file cannot be read.
@@ -34,7 +34,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse(data: bytes, path: Path) -> onnx.ModelProto:
-    """The model of a file's bytes; external data are never followed.
+    """Parse the model in a file's bytes; external data are never followed.
 
     Raises:
         UnsupportedModelError: they are not an ONNX model, and what they are instead.
@@ -67,11 +67,11 @@ def parse(data: bytes, path: Path) -> onnx.ModelProto:
 
 
 def _refusal(rule: ModelRule, path: Path, sentence: str) -> UnsupportedModelError:
-    return UnsupportedModelError(told(rule, f"{path}: {sentence}"))
+    return UnsupportedModelError(complaint(rule, f"{path}: {sentence}"))
 
 
 def array_of(tensor: onnx.TensorProto, path: Path) -> Array:
-    """The value of an initializer."""
+    """Read the value of an initializer."""
     try:
         return numpy_helper.to_array(tensor)
     except Exception as error:
@@ -80,7 +80,7 @@ def array_of(tensor: onnx.TensorProto, path: Path) -> Array:
 
 
 def _named(rule: ModelRule, path: Path, sentence: str) -> UnsupportedModelError:
-    return UnsupportedModelError(told(rule, f"{path.name}: {sentence}"))
+    return UnsupportedModelError(complaint(rule, f"{path.name}: {sentence}"))
 
 
 def _sizes(value: onnx.ValueInfoProto, path: Path) -> tuple[list[int | None], list[object]]:
@@ -98,7 +98,7 @@ def _sizes(value: onnx.ValueInfoProto, path: Path) -> tuple[list[int | None], li
 
 
 def whole_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
-    """Any fixed shape; a free first size is a batch of 1."""
+    """Read any fixed shape; a free first size is a batch of 1."""
     sizes, shown = _sizes(value, path)
     whole = [size or 0 for size in sizes]
     if whole and not sizes[0]:
@@ -111,7 +111,7 @@ def whole_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
 
 
 def row_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
-    """The fixed sizes behind a batch dimension."""
+    """Read the fixed sizes behind a batch dimension."""
     sizes, shown = _sizes(value, path)
     fixed = [size for size in sizes[1:] if size and size > 0]
     if not fixed or sizes[0] not in (None, 0, 1) or len(fixed) < len(sizes) - 1:
@@ -130,18 +130,18 @@ def _require_small(entries: int, path: Path) -> None:
 
 
 def output_problem(value: onnx.ValueInfoProto, classes: int) -> str | None:
-    """How what a file declares of its output contradicts one logit per class; None if it fits."""
+    """Say how a file's output contradicts one logit per class; None if it fits."""
     kind = value.type.tensor_type
     name = f"its output {quoted(value.name)}"
     if value.HasField("type") and kind.elem_type != TensorProto.FLOAT:
-        return told(ModelRule.OUTPUT, f"{name} is not declared as float32")
+        return complaint(ModelRule.OUTPUT, f"{name} is not declared as float32")
     if not kind.HasField("shape"):
         return None
     sizes = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
     if len(sizes) == 2 and sizes[0] in (None, 0, 1) and sizes[1] in (None, 0, classes):
         return None
     shown = [d.dim_param or d.dim_value for d in kind.shape.dim][:8]
-    return told(
+    return complaint(
         ModelRule.OUTPUT, f"{name} is declared as {shown}, but has shape ['batch', {classes}]"
     )
 
@@ -150,7 +150,7 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorPro
 
 
 def count_parameters(path: Path) -> int:
-    """How many floating-point numbers the file holds: weights, biases, statistics, constants.
+    """Count a file's floating-point numbers: weights, biases, statistics, constants.
 
     Shapes, indices and other whole numbers do not count; a tensor that is used twice counts once.
 

@@ -62,7 +62,7 @@ def import_module(module: nn.Module, input_shape: Shape) -> Network:
 def run_module(
     module: nn.Module, images: Float32[Tensor, "batch *shape"], name: str
 ) -> Float32[Tensor, "batch classes"]:
-    """The logits of a module that runs on the CPU.
+    """Compute the logits of a module that runs on the CPU.
 
     Raises:
         UnsupportedModelError: it fails, or gives something else than one row of logits an image.
@@ -81,7 +81,7 @@ def run_module(
 
 
 def export_module(module: nn.Module, example: Float32[Tensor, "1 *shape"]) -> bytes:
-    """The bytes of an ONNX file of any batch size, from a module in evaluation mode on the CPU.
+    """Write a module that is in evaluation mode on the CPU as the bytes of an ONNX file.
 
     Raises:
         UnsupportedModelError: PyTorch cannot export it.
@@ -111,7 +111,7 @@ def export_module(module: nn.Module, example: Float32[Tensor, "1 *shape"]) -> by
 def largest_difference(
     expected: Float32[np.ndarray, "batch classes"], answers: Float32[np.ndarray, "batch classes"]
 ) -> float:
-    """The largest difference between the module's logits and the file's.
+    """Compute the largest difference between the module's logits and the file's.
 
     Raises:
         UnsupportedModelError: it is too large for the order of sums to explain it, or is NaN.

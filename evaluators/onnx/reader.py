@@ -48,7 +48,7 @@ from evaluators.onnx.operators.builder import (
     require_size,
 )
 from evaluators.onnx.operators.declaration import Declaration
-from evaluators.onnx.rules import ModelRule, first, printable, quoted, told
+from evaluators.onnx.rules import ModelRule, complaint, first, printable, quoted
 from evaluators.onnx.runtime import Runtime, cost
 
 MAX_FOLDED = 2**22
@@ -166,7 +166,7 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Contract) -> tuple[Bu
     known = value.name in builder.values and (wanted.free or builder.values[value.name] > 0)
     if not problems and not known:
         said = f"its output {quoted(value.name)} does not depend on its input"
-        problems.append(told(ModelRule.OUTPUT, said))
+        problems.append(complaint(ModelRule.OUTPUT, said))
     if value.name not in builder.values:
         raise _refusal(path, problems)
     position = builder.values[value.name]
@@ -215,23 +215,23 @@ def _input_problems(shape: Shape, wanted: Contract) -> list[str]:
     if wanted.shape is None or shape == tuple(wanted.shape):
         return []
     needed = f"{row_text(wanted.shape)} is needed"
-    return [told(ModelRule.INPUT, f"its input has shape {row_text(shape)}; {needed}")]
+    return [complaint(ModelRule.INPUT, f"its input has shape {row_text(shape)}; {needed}")]
 
 
 def _output_problems(value: onnx.ValueInfoProto, shape: Shape, wanted: Contract) -> list[str]:
     if len(shape) != 1:
         said = f"its output has shape {row_text(shape)}; one logit per class is needed"
-        return [told(ModelRule.OUTPUT, said)]
+        return [complaint(ModelRule.OUTPUT, said)]
     problems = []
     if wanted.classes not in (None, shape[0]):
         said = f"it has {shape[0]} classes; {wanted.classes} are needed"
-        problems.append(told(ModelRule.OUTPUT, said))
+        problems.append(complaint(ModelRule.OUTPUT, said))
     declared = output_problem(value, shape[0])
     return [*problems, declared] if declared is not None else problems
 
 
 def row_text(shape: Shape) -> str:
-    """A value's shape in a message."""
+    """Write a value's shape in a message."""
     return "[" + ", ".join(["batch", *map(str, shape)]) + "]"
 
 
@@ -271,7 +271,7 @@ def _step(
     if missing:
         if not problems:
             said = f"{title} reads {quoted(missing[0])}, which nothing computes before it"
-            problems.append(told(ModelRule.ORDER, said))
+            problems.append(complaint(ModelRule.ORDER, said))
         return True
     try:
         declared = OPERATORS[node.op_type]
@@ -287,12 +287,12 @@ def _step(
             else:
                 declared.translate(builder, operator)
     except OperatorProblemError as error:
-        problems.append(told(error.rule, f"{title}: {error}"))
+        problems.append(complaint(error.rule, f"{title}: {error}"))
         return error.rule != ModelRule.SIZE
     except Exception as error:  # a file from a stranger may break any rule of its operators
         reason = " ".join(str(error).split())[:120]
         said = f"{title}: its shapes or attributes do not fit ({reason})"
-        problems.append(told(ModelRule.USE, said))
+        problems.append(complaint(ModelRule.USE, said))
     return True
 
 
@@ -346,7 +346,9 @@ def _finite_problems(network: Network) -> Iterator[str]:
     for name, weight in _weights(network):
         # NaN is the least and the largest of all.
         if not all(map(math.isfinite, map(float, torch.aminmax(weight)))):
-            yield told(ModelRule.FINITE, f"node {quoted(name)} has weights that are not finite")
+            yield complaint(
+                ModelRule.FINITE, f"node {quoted(name)} has weights that are not finite"
+            )
 
 
 def _large_problems(network: Network) -> Iterator[str]:
@@ -354,11 +356,11 @@ def _large_problems(network: Network) -> Iterator[str]:
     for name, weight in _weights(network):
         if max(map(abs, map(float, torch.aminmax(weight)))) > MAX_WEIGHT:
             said = f"node {quoted(name)} has weights larger than {MAX_WEIGHT:.2g}"
-            yield told(ModelRule.FINITE, said)
+            yield complaint(ModelRule.FINITE, said)
 
 
 def _cost_problems(network: Network) -> Iterator[str]:
     needed = cost(network)
     if needed > MAX_COST:
         most = f"at most {MAX_COST:.2g} are read"
-        yield told(ModelRule.SIZE, f"one run of it takes {needed:.2g} steps; {most}")
+        yield complaint(ModelRule.SIZE, f"one run of it takes {needed:.2g} steps; {most}")

@@ -68,25 +68,25 @@ RULES = {
 """What each rule asks, in a sentence."""
 
 
-def told(rule: ModelRule, sentence: str) -> str:
-    """A sentence about a broken rule: printable, of one line, its end names the rule."""
+def complaint(rule: ModelRule, sentence: str) -> str:
+    """Write a sentence about a broken rule: printable, on one line, with the rule at its end."""
     shown = printable(sentence.removesuffix("."))
     return f"{shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + '…'} (rule {rule})."
 
 
 def printable(text: str) -> str:
-    """Text with every character that is not seen, or that moves the cursor, escaped."""
+    """Escape every character of a text that is not seen, or that moves the cursor."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def quoted(name: object) -> str:
-    """A name out of the file, as a message quotes it: short, in quotes, nothing invisible."""
+    """Quote a name out of a file in a message: short, in quotes, nothing invisible."""
     text = repr(name)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def first(problems: list[str]) -> list[str]:
-    """The first of very many problems, and how many there are besides."""
+    """Keep the first of very many problems, and say how many there are besides."""
     if len(problems) <= _MOST:
         return problems
     return [*problems[:_MOST], f"There are {len(problems) - _MOST:,} more problems of this file."]

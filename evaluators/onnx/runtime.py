@@ -42,7 +42,7 @@ class Session:
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """All outputs by name."""
+        """Compute all outputs by name."""
         results = map(np.asarray, self._session.run(self._outputs, dict(feeds)))
         return dict(zip(self._outputs, results, strict=True))
 
@@ -58,7 +58,7 @@ class Runtime:
         return Session(self._data)
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The output, in its own shape, of an input given in row-major order; batch size 1."""
+        """Compute the output, in its own shape, of one input in row-major order."""
         (source, *_) = self._session.inputs
         sizes = source.shape
         shape = [size if isinstance(size, int) and size > 0 else 1 for size in sizes]
@@ -67,7 +67,7 @@ class Runtime:
 
 
 def products(network: Network) -> int:
-    """Products of one run."""
+    """Count the products of one run."""
     return sum(
         prod(node.shape) * node.operation.fan_in
         for node in network.nodes
@@ -81,7 +81,7 @@ in products (measured)."""
 
 
 def cost(network: Network) -> int:
-    """Steps of one run: products, and what else is done to each entry, counted in products."""
+    """Count the steps of one run: products, and what else is done to each entry."""
     return products(network) + sum(_steps(node) for node in network.nodes)
 
 

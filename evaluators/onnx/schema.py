@@ -14,7 +14,7 @@ OPSETS = range(7, 26)
 def schema_problem(
     node: onnx.NodeProto, opset: int, versions: tuple[int, ...] | None = None
 ) -> str | None:
-    """How a node breaks its operator's definition, as the end of a sentence; None if it does not.
+    """Say how a node breaks its operator's definition, as the end of a sentence, or None.
 
     A left-out input has an empty name, which only an optional one may have.
 

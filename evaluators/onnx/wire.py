@@ -21,7 +21,7 @@ _WHOLE = ("INT32", "INT64", "UINT32", "UINT64", "BOOL", "ENUM")
 
 
 def too_much(data: bytes) -> str | None:
-    """What is too much in a file, in a few words; None where it may be parsed.
+    """Say in a few words what is too much in a file; None where it may be parsed.
 
     Raises:
         ValueError: these are not the fields of a message. (A parser might notice that only after

@@ -30,7 +30,7 @@ class _Writer:
         self.initializers: list[onnx.TensorProto] = []
 
     def value(self, position: int) -> str:
-        """Name of a node's result."""
+        """Return the name of a node's result."""
         last = len(self.network.nodes) - 1
         return {0: "input", last: "logits"}.get(position, f"node_{position}")
 
@@ -93,7 +93,7 @@ class _Writer:
             raise UnsupportedModelError(f"'{output}': a {kind} map cannot be written as ONNX.")
 
     def bias(self, operation: AffineMap, output: str) -> list[str]:
-        """The stored bias, if any."""
+        """Return the stored bias, if any."""
         if operation.bias is None:
             return []
         bias = operation.bias

@@ -18,7 +18,7 @@ from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.file import count_parameters, read_bytes
 from evaluators.onnx.reader import import_free, import_onnx, row_text
-from evaluators.onnx.rules import RULES, ModelRule, told
+from evaluators.onnx.rules import RULES, ModelRule, complaint
 from evaluators.recheck import reader
 from evaluators.recheck.agreement import disagreement
 from leaderboard.common.errors import InputError
@@ -104,7 +104,7 @@ def read_model(
         return _read_denoiser(path, shape, samples, salt)
     network = import_onnx(path, samples, shape=shape, classes=classes, salt=salt)
     if said := _other_reading(path, network, samples):
-        raise UnsupportedModelError(told(ModelRule.RUNTIME, f"{path.name}: {said}"))
+        raise UnsupportedModelError(complaint(ModelRule.RUNTIME, f"{path.name}: {said}"))
     return network
 
 
@@ -128,10 +128,12 @@ def _read_denoiser(path: Path, shape: tuple[int, ...], samples: Any, salt: str |
     if network.input_shape != tuple(shape):
         needed = f"{row_text(shape)} is needed"
         said = f"{path.name}: its input has shape {row_text(network.input_shape)}; {needed}"
-        problems.append(told(ModelRule.INPUT, said))
+        problems.append(complaint(ModelRule.INPUT, said))
     if network.classes != prod(shape):
         wanted = f"a denoiser gives an image back, {prod(shape)} numbers"
-        problems.append(told(ModelRule.OUTPUT, f"{path.name}: {wanted}, not {network.classes}"))
+        problems.append(
+            complaint(ModelRule.OUTPUT, f"{path.name}: {wanted}, not {network.classes}")
+        )
     if problems:
         raise UnsupportedModelError(*problems)
     return network

@@ -52,8 +52,8 @@ def moved(index: Callable[[Tensor], Tensor]) -> Callable[[Builder, Operator], No
 
     def translate(builder: Builder, operator: Operator) -> None:
         source, shape = builder.source(operator)
-        places = index(builder.places(shape))
-        position = builder.affine(rearrange(shape, places), source, operator.name)
+        positions = index(builder.positions(shape))
+        position = builder.affine(rearrange(shape, positions), source, operator.name)
         set_output(builder, operator, position)
 
     return translate
@@ -77,11 +77,11 @@ PAD = [0, 0, 1, 0, 0, 0, 0, 0]
 MISREADINGS = {
     "Transpose": (
         hidden(node("Transpose", "dead", "out", perm=[0, 1, 3, 2]), size=32),
-        moved(lambda places: places),
+        moved(lambda positions: positions),
     ),
     "Pad": (
         hidden(node("Pad", "dead pads", "out"), pads=integers(*PAD), size=40),
-        moved(lambda places: torch.nn.functional.pad(places, (0, 0, 0, 1), value=-1)),
+        moved(lambda positions: torch.nn.functional.pad(positions, (0, 0, 0, 1), value=-1)),
     ),
     "Slice": (
         hidden(
@@ -91,7 +91,7 @@ MISREADINGS = {
             axes=integers(3),
             size=16,
         ),
-        moved(lambda places: places[:, :, 2:]),
+        moved(lambda positions: positions[:, :, 2:]),
     ),
     "Mul": (hidden(node("Mul", "dead c", "out"), c=numbers(2, 4, 4) + 1, size=32), scaled),
     "LeakyRelu": (

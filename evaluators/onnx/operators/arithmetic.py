@@ -66,7 +66,7 @@ def _scaled(builder: Builder, source: int, factor: float, name: str) -> int:
 
 
 def row_constant(array: Array, shape: Shape) -> Tensor:
-    """A constant that broadcasts to a row of this shape without changing it."""
+    """Read a constant that broadcasts to a row of this shape without changing it."""
     value = tensor(array)
     if value.ndim == len(shape) + 1 and value.shape[0] == 1:
         value = value[0]

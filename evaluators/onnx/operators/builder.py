@@ -60,7 +60,7 @@ class Traced:
     """An operator of the file and the nodes that it became.
 
     Attributes:
-        node: its place in the file's graph.
+        node: its position in the file's graph.
         first, last: positions of the nodes that it made, the last one excluded.
         inputs, outputs: positions of the nodes that compute its values, by their names in the file;
             constants are not among them.
@@ -104,19 +104,19 @@ class Builder:
 
     @classmethod
     def begin(cls, name: str, shape: Shape) -> "Builder":
-        """A graph with nothing but its input."""
+        """Begin a graph with nothing but its input."""
         return cls([Node(name, Input(), (), shape)], {name: 0})
 
     def shape(self, name: str) -> Shape:
-        """Shape of a value without its batch dimension."""
+        """Return a value's shape without its batch dimension."""
         return self.nodes[self.values[name]].shape
 
     def is_bare(self, name: str) -> bool:
-        """Whether a value has no batch dimension."""
+        """Tell whether a value has no batch dimension."""
         return self.values[name] in self.bare
 
     def whole_shape(self, name: str) -> Shape:
-        """A value's shape in the file, at batch size 1."""
+        """Return a value's shape in the file, at batch size 1."""
         return self.shape(name) if self.is_bare(name) else (1, *self.shape(name))
 
     def spend(self, entries: int) -> None:
@@ -125,10 +125,10 @@ class Builder:
         self.spent += entries
         require_size(self.spent, MAX_TOTAL)
 
-    def places(self, shape: Shape) -> Tensor:
-        """Flat positions laid out in a shape."""
+    def positions(self, shape: Shape) -> Tensor:
+        """Lay flat positions out in a shape."""
         self.spend(prod(shape))
-        return places_of(shape)
+        return flat_positions(shape)
 
     def add(self, operation: Operation, parents: Sequence[int], shape: Shape, name: str) -> int:
         """Append a node and return its position."""
@@ -146,27 +146,27 @@ class Builder:
         return self.add(operation, [parent], operation.output_shape, name)
 
     def constant(self, operator: Operator, index: int, what: str) -> Array:
-        """An input that must be a constant."""
+        """Read an input that must be a constant."""
         name = operator.inputs[index]
         if name not in self.constants:
             raise OperatorProblemError(f"its {what} is not a constant")
         return self.constants[name]
 
     def optional(self, operator: Operator, index: int) -> Array | None:
-        """A constant input that may be left out."""
+        """Read a constant input that may be left out."""
         if index >= len(operator.inputs) or not operator.inputs[index]:
             return None
         return self.constant(operator, index, f"input {index}")
 
     def source(self, operator: Operator, index: int = 0) -> tuple[int, Shape]:
-        """Position and shape of an input that the network computes."""
+        """Return position and shape of an input that the network computes."""
         name = operator.inputs[index]
         if name not in self.values:
             raise OperatorProblemError(f"its input {index} is a constant")
         return self.values[name], self.shape(name)
 
     def integers(self, operator: Operator, attribute: str, index: int) -> list[int] | None:
-        """A list of integers that is an attribute in old opsets and an input in new ones."""
+        """Read integers that are an attribute in old opsets and an input in new ones."""
         given = operator.attributes.get(attribute)
         if given is not None:
             return [int(value) for value in given]
@@ -175,7 +175,7 @@ class Builder:
 
 
 def held_bytes(operation: object) -> int:
-    """The memory of an affine map's tensors."""
+    """Count the bytes of an affine map's tensors."""
     total = 0
     for value in vars(operation).values():
         if isinstance(value, Tensor):
@@ -186,46 +186,46 @@ def held_bytes(operation: object) -> int:
 
 
 def tensor(array: Array) -> Tensor:
-    """A weight in float64, exactly."""
+    """Convert a weight to float64, exactly."""
     return torch.from_numpy(np.array(array, dtype=np.float64))
 
 
 def axes_of(axes: Sequence[int], rank: int) -> list[int]:
-    """Axes of a whole value, counted from its first; none of them twice."""
+    """Count a whole value's axes from its first; refuse those that come twice."""
     for axis in axes:
         if not -rank <= axis < rank:
             raise OperatorProblemError(f"its axis {axis} is not one of {rank} dimensions")
-    places = [axis + rank if axis < 0 else axis for axis in axes]
-    if len(set(places)) < len(places):
+    counted = [axis + rank if axis < 0 else axis for axis in axes]
+    if len(set(counted)) < len(counted):
         raise OperatorProblemError(f"its axes {list(axes)} name a dimension twice")
-    return places
+    return counted
 
 
 def row_axes(axes: Sequence[int], rank: int) -> list[int]:
-    """A row's axes for ONNX axes, which count the batch dimension as 0; none of them twice."""
-    places = axes_of(axes, rank + 1)
-    if 0 in places:
+    """Turn ONNX axes, which count the batch dimension as 0, into a row's; refuse repeated ones."""
+    counted = axes_of(axes, rank + 1)
+    if 0 in counted:
         raise OperatorProblemError("it works on the batch dimension")
-    return [place - 1 for place in places]
+    return [axis - 1 for axis in counted]
 
 
-def rearrange(shape: Shape, places: Tensor) -> AffineMap:
-    """The map that picks `places` (flat positions, -1 for zero); a view where order is kept."""
-    index = places.reshape(-1)
-    target = tuple(places.shape)
+def rearrange(shape: Shape, positions: Tensor) -> AffineMap:
+    """Make the map that picks flat positions, -1 for zero; a view where order is kept."""
+    index = positions.reshape(-1)
+    target = tuple(positions.shape)
     if index.numel() == prod(shape) and torch.equal(index, torch.arange(prod(shape))):
         return Reshape(shape, target, None)
     return Gather(shape, target, None, index)
 
 
-def places_of(shape: Shape) -> Tensor:
-    """Flat positions laid out in a shape."""
+def flat_positions(shape: Shape) -> Tensor:
+    """Lay flat positions out in a shape."""
     return torch.arange(prod(shape)).reshape(shape)
 
 
-def pad_places(places: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
-    """Positions with -1 around (or cut off where a pad is negative)."""
-    pairs = list(zip(places.shape, pads, strict=True))
+def pad_positions(positions: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
+    """Pad positions with -1 (or cut them off where a pad is negative)."""
+    pairs = list(zip(positions.shape, pads, strict=True))
     sizes = [size + begin + end for size, (begin, end) in pairs]
     # What is cut off first must leave something to be padded.
     left = [size + min(begin, 0) + min(end, 0) for size, (begin, end) in pairs]
@@ -233,7 +233,7 @@ def pad_places(places: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
         raise OperatorProblemError(f"padding by {list(pads)} leaves a shape of {sizes}")
     require_size(prod(sizes))
     flat = [amount for pair in reversed(pads) for amount in pair]
-    return torch.nn.functional.pad(places, flat, value=-1)
+    return torch.nn.functional.pad(positions, flat, value=-1)
 
 
 def set_output(builder: Builder, operator: Operator, position: int) -> None:

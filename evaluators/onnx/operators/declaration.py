@@ -35,21 +35,21 @@ class Allowed:
 
 
 def exactly(*values: Any) -> Allowed:
-    """One of these values."""
+    """Allow one of these values."""
     *others, last = map(repr, values)
     words = f"{', '.join(others)} or {last}" if others else last
     return Allowed(words, lambda value: value in values)
 
 
 def whole(least: int) -> Allowed:
-    """A whole number from `least`."""
+    """Allow a whole number from `least`."""
     return Allowed(
         f"a whole number from {least} below 2^31", lambda value: least <= value < LARGEST
     )
 
 
 def wholes(least: int) -> Allowed:
-    """A list of whole numbers from `least`."""
+    """Allow a list of whole numbers from `least`."""
     return Allowed(
         f"whole numbers from {least} below 2^31",
         lambda values: all(least <= v < LARGEST for v in values),
@@ -111,12 +111,12 @@ VALUES = Parameter("value", data=True, many=True)
 
 
 def weights(name: str, *ranks: int, since: int = 1) -> Parameter:
-    """A constant in float32 of these ranks."""
+    """Declare a constant in float32 of these ranks."""
     return Parameter(name, ranks=ranks, since=since)
 
 
 def integers(name: str, since: int = 1, types: tuple[str, ...] = ("int64",)) -> Parameter:
-    """A constant list of whole numbers."""
+    """Declare a constant list of whole numbers."""
     return Parameter(name, types, (1,), since)
 
 
@@ -162,18 +162,18 @@ class Declaration:
     more_outputs: tuple[str, ModelRule] = ("only the first is read", ModelRule.ATTRIBUTES)
 
     def parameter(self, position: int, opset: int) -> Parameter | None:
-        """What is read at a position."""
+        """Return what is read at a position."""
         if position >= len(self.inputs) and self.inputs and self.inputs[-1].many:
             return self.inputs[-1]
         found = self.inputs[position] if position < len(self.inputs) else None
         return found if found and found.since <= opset <= found.until else None
 
     def known(self, opset: int) -> dict[str, Attribute]:
-        """The attributes that are read in an opset."""
+        """List the attributes that are read in an opset."""
         return {n: a for n, a in self.attributes.items() if a.since <= opset <= a.until}
 
     def read(self, operator: Operator, builder: Builder) -> Operator:
-        """The operator with the defaults of attributes that it leaves out.
+        """Fill in the defaults of attributes that an operator leaves out.
 
         Raises:
             OperatorProblemError: it carries what is not read, or values that are not.

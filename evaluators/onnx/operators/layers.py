@@ -7,7 +7,7 @@ from evaluators.onnx.operators.builder import (
     Builder,
     Operator,
     OperatorProblemError,
-    places_of,
+    flat_positions,
     rearrange,
     set_output,
     tensor,
@@ -78,12 +78,12 @@ def _matmul_left(builder: Builder, operator: Operator) -> None:
     weight = tensor(builder.constants[operator.inputs[0]])
     if weight.ndim != 2 or len(shape) != 2 or weight.shape[1] != shape[0]:
         raise OperatorProblemError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
-    source = builder.affine(rearrange(shape, places_of(shape).T), source, operator.name)
+    source = builder.affine(rearrange(shape, flat_positions(shape).T), source, operator.name)
     middle = (shape[1], weight.shape[0])
     source = builder.affine(
         Dense((shape[1], shape[0]), middle, None, weight), source, operator.name
     )
-    back = rearrange(middle, places_of(middle).T)
+    back = rearrange(middle, flat_positions(middle).T)
     set_output(builder, operator, builder.affine(back, source, operator.name))
 
 

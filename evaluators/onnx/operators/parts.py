@@ -14,7 +14,7 @@ from evaluators.onnx.operators.builder import (
     Operator,
     OperatorProblemError,
     axes_of,
-    pad_places,
+    pad_positions,
     rearrange,
     require_size,
     row_axes,
@@ -36,9 +36,11 @@ from evaluators.onnx.operators.declaration import (
 )
 
 
-def _rearranged(builder: Builder, operator: Operator, places: Tensor) -> None:
+def _rearranged(builder: Builder, operator: Operator, positions: Tensor) -> None:
     source, shape = builder.source(operator)
-    set_output(builder, operator, builder.affine(rearrange(shape, places), source, operator.name))
+    set_output(
+        builder, operator, builder.affine(rearrange(shape, positions), source, operator.name)
+    )
 
 
 def pad(builder: Builder, operator: Operator) -> None:
@@ -51,16 +53,16 @@ def pad(builder: Builder, operator: Operator) -> None:
     if filler != 0:
         raise OperatorProblemError("only padding with zeros is supported")
     axes = builder.integers(operator, "", 3)
-    places = axes_of(range(len(shape) + 1) if axes is None else axes, len(shape) + 1)
-    half = len(places)
+    pad_axes = axes_of(range(len(shape) + 1) if axes is None else axes, len(shape) + 1)
+    half = len(pad_axes)
     pairs = [(0, 0)] * (len(shape) + 1)
     if len(pads) != 2 * half:
         raise OperatorProblemError(f"its pads {pads} do not fit an input of shape {shape}")
-    for place, begin, end in zip(places, pads[:half], pads[half:], strict=True):
-        pairs[place] = (begin, end)
+    for axis, begin, end in zip(pad_axes, pads[:half], pads[half:], strict=True):
+        pairs[axis] = (begin, end)
     if pairs[0] != (0, 0):
         raise OperatorProblemError(f"its pads {pads} reach into the batch dimension")
-    _rearranged(builder, operator, pad_places(builder.places(shape), pairs[1:]))
+    _rearranged(builder, operator, pad_positions(builder.positions(shape), pairs[1:]))
 
 
 PAD = Declaration(
@@ -90,17 +92,17 @@ def _window(builder: Builder, operator: Operator, rank: int) -> tuple[slice, ...
     ends = builder.integers(operator, "ends", 2) or []
     axes = builder.integers(operator, "axes", 3)
     steps = builder.integers(operator, "steps", 4)
-    places = axes_of(range(len(starts)) if axes is None else axes, rank)
+    cut = axes_of(range(len(starts)) if axes is None else axes, rank)
     steps = [1] * len(starts) if steps is None else steps
-    if not len(starts) == len(ends) == len(places) == len(steps):
+    if not len(starts) == len(ends) == len(cut) == len(steps):
         raise OperatorProblemError("its starts, ends, axes and steps are not equally many")
     window = [slice(None)] * rank
-    for place, start, end, step in zip(places, starts, ends, steps, strict=True):
+    for axis, start, end, step in zip(cut, starts, ends, steps, strict=True):
         if step == 0 or abs(step) >= 2**31:
             raise OperatorProblemError(f"its step is {step}")
         if step < 0 and end >= 2**31 - 1:  # nothing as ONNX has it, everything to onnxruntime
             raise OperatorProblemError(f"its end is {end} behind a step of {step}")
-        window[place] = slice(start, end, step)
+        window[axis] = slice(start, end, step)
     return tuple(window)
 
 
@@ -109,8 +111,8 @@ def strided_slice(builder: Builder, operator: Operator) -> None:
     batch, *window = _window(builder, operator, len(shape) + 1)
     if batch != slice(None):
         raise OperatorProblemError("it works on the batch dimension")
-    places = builder.places(shape).numpy()[tuple(window)]
-    _rearranged(builder, operator, torch.from_numpy(places.copy()))
+    positions = builder.positions(shape).numpy()[tuple(window)]
+    _rearranged(builder, operator, torch.from_numpy(positions.copy()))
 
 
 def _fold_slice(builder: Builder, operator: Operator) -> Array:
@@ -141,8 +143,8 @@ def gather(builder: Builder, operator: Operator) -> None:
     (axis,) = row_axes([int(operator.attributes["axis"])], len(shape))
     index = _index(builder, operator, shape[axis])
     require_size(prod(shape) // shape[axis] * index.size)
-    places = np.take(builder.places(shape).numpy(), index, axis=axis)
-    _rearranged(builder, operator, torch.from_numpy(np.array(places)))
+    positions = np.take(builder.positions(shape).numpy(), index, axis=axis)
+    _rearranged(builder, operator, torch.from_numpy(np.array(positions)))
 
 
 def _gather_axis(builder: Builder, operator: Operator) -> tuple[Array, int]:
@@ -188,8 +190,8 @@ def split(builder: Builder, operator: Operator) -> None:
     for name, offset, size in zip(operator.outputs, np.cumsum([0, *sizes]), sizes, strict=False):
         if not name:
             raise OperatorProblemError("it leaves out one of its outputs")
-        places = builder.places(shape).narrow(axis, int(offset), size)
-        part = rearrange(shape, places.contiguous())
+        positions = builder.positions(shape).narrow(axis, int(offset), size)
+        part = rearrange(shape, positions.contiguous())
         builder.values[name] = builder.affine(part, source, operator.name)
 
 
@@ -217,9 +219,9 @@ def concat(builder: Builder, operator: Operator) -> None:
     for name, shape in zip(operator.inputs, shapes, strict=True):
         pads = [(0, 0)] * len(shape)
         pads[axis] = (offset, total - offset - shape[axis])
-        places = pad_places(builder.places(shape), pads)
-        builder.spend(places.numel())
-        embed = Gather(tuple(shape), tuple(places.shape), None, places.reshape(-1))
+        positions = pad_positions(builder.positions(shape), pads)
+        builder.spend(positions.numel())
+        embed = Gather(tuple(shape), tuple(positions.shape), None, positions.reshape(-1))
         offset += shape[axis]
         if name in builder.constants:
             value = embed.linear(tensor(builder.constants[name]))[0]
@@ -279,7 +281,7 @@ def _reduce(builder: Builder, operator: Operator, axes: list[int], keep: bool) -
     """A sum is the adjoint of repeating an entry; a mean scales it."""
     source, shape = builder.source(operator)
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
-    repeat = Gather(kept, shape, None, builder.places(kept).expand(shape).reshape(-1))
+    repeat = Gather(kept, shape, None, builder.positions(kept).expand(shape).reshape(-1))
     position = builder.affine(Adjoint(shape, kept, None, repeat), source, operator.name)
     if operator.kind != "ReduceSum":
         share = torch.tensor(1.0 / prod(shape[axis] for axis in axes), dtype=torch.float64)

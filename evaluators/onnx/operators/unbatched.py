@@ -40,9 +40,9 @@ def _reshape(builder: Builder, operator: Operator) -> None:
     source, shape = builder.source(operator)
     whole = builder.whole_shape(name)
     if operator.kind == "Transpose":
-        places = builder.places(whole).permute(order_of(operator, len(whole)))
-        moved = rearrange(shape, places.reshape(-1))
-        source, target = builder.affine(moved, source, operator.name), tuple(places.shape)
+        positions = builder.positions(whole).permute(order_of(operator, len(whole)))
+        moved = rearrange(shape, positions.reshape(-1))
+        source, target = builder.affine(moved, source, operator.name), tuple(positions.shape)
     else:
         target = resolve_shape(builder, operator, whole)
     _settle(builder, operator, source, target)

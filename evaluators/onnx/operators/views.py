@@ -38,7 +38,7 @@ def reshape(builder: Builder, operator: Operator) -> None:
 
 
 def resolve_shape(builder: Builder, operator: Operator, shape: Shape) -> Shape:
-    """A whole shape after Reshape, Flatten, Squeeze or Unsqueeze, worked out at batch size 1."""
+    """Work out a whole shape after Reshape, Flatten, Squeeze or Unsqueeze, at batch size 1."""
     full = _RESOLVE[operator.kind](builder, operator, list(shape))
     if not full or min(full) < 1 or prod(full) != prod(shape):
         raise OperatorProblemError(f"it turns shape {shape} into {full}, losing dimensions")
@@ -54,15 +54,15 @@ def _flattened(_: Builder, operator: Operator, full: list[int]) -> list[int]:
 
 
 def _reshaped(builder: Builder, operator: Operator, full: list[int]) -> list[int]:
-    """A size of 0 is that of the same place before, one of -1 is what remains."""
+    """A size of 0 is that of the same position before, one of -1 is what remains."""
     wanted = [int(size) for size in builder.constant(operator, 1, "shape")]
     if wanted.count(-1) > 1:
         raise OperatorProblemError(f"its shape {wanted} is ambiguous")
     if min(wanted, default=0) < -1 or (operator.attributes.get("allowzero") and 0 in wanted):
         raise OperatorProblemError(f"its shape {wanted} has sizes that are not read")
-    if any(size == 0 and place >= len(full) for place, size in enumerate(wanted)):
+    if any(size == 0 and position >= len(full) for position, size in enumerate(wanted)):
         raise OperatorProblemError(f"its shape {wanted} keeps a dimension that is not there")
-    sizes = [full[place] if size == 0 else size for place, size in enumerate(wanted)]
+    sizes = [full[position] if size == 0 else size for position, size in enumerate(wanted)]
     known = prod(size for size in sizes if size != -1)
     return [prod(full) // max(known, 1) if size == -1 else size for size in sizes]
 
@@ -73,9 +73,9 @@ def _squeezed(builder: Builder, operator: Operator, full: list[int]) -> list[int
     if axes == []:
         raise OperatorProblemError("its axes are none: leave them out, or name them")
     _require_axes_of_opset(operator, axes or [])
-    ones = [place for place, size in enumerate(full) if size == 1]
-    places = ones if axes is None else axes_of(axes, len(full))
-    return [size for place, size in enumerate(full) if place not in places]
+    ones = [axis for axis, size in enumerate(full) if size == 1]
+    dropped = ones if axes is None else axes_of(axes, len(full))
+    return [size for axis, size in enumerate(full) if axis not in dropped]
 
 
 def _unsqueezed(builder: Builder, operator: Operator, full: list[int]) -> list[int]:
@@ -83,8 +83,8 @@ def _unsqueezed(builder: Builder, operator: Operator, full: list[int]) -> list[i
     if not axes:
         raise OperatorProblemError("its axes are none")
     _require_axes_of_opset(operator, axes)
-    for place in sorted(axes_of(axes, len(full) + len(axes))):
-        full.insert(place, 1)
+    for axis in sorted(axes_of(axes, len(full) + len(axes))):
+        full.insert(axis, 1)
     return full
 
 
@@ -141,9 +141,9 @@ UNSQUEEZE = Declaration(
 
 
 def order_of(operator: Operator, rank: int) -> list[int]:
-    """The order in which a Transpose puts a whole value's dimensions."""
+    """Read the order in which a Transpose puts a whole value's dimensions."""
     order = operator.attributes["perm"]
-    order = list(range(rank))[::-1] if order is None else [int(place) for place in order]
+    order = list(range(rank))[::-1] if order is None else [int(axis) for axis in order]
     if sorted(order) != list(range(rank)):
         raise OperatorProblemError(f"its perm {order} is no order of {rank} dimensions")
     return order
@@ -154,8 +154,10 @@ def transpose(builder: Builder, operator: Operator) -> None:
     order = order_of(operator, len(shape) + 1)
     if order[0] != 0:
         raise OperatorProblemError("it moves the batch dimension")
-    places = builder.places(shape).permute([axis - 1 for axis in order[1:]])
-    set_output(builder, operator, builder.affine(rearrange(shape, places), source, operator.name))
+    positions = builder.positions(shape).permute([axis - 1 for axis in order[1:]])
+    set_output(
+        builder, operator, builder.affine(rearrange(shape, positions), source, operator.name)
+    )
 
 
 def _fold_transpose(builder: Builder, operator: Operator) -> Array:

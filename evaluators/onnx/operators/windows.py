@@ -12,7 +12,7 @@ from evaluators.onnx.operators.builder import (
     Builder,
     Operator,
     OperatorProblemError,
-    pad_places,
+    pad_positions,
     rearrange,
     require_size,
     set_output,
@@ -41,7 +41,7 @@ class Window:
 
     @property
     def symmetric(self) -> bool:
-        """Whether the padding is alike at the beginning and at the end."""
+        """Tell whether the padding is alike at the beginning and at the end."""
         return self.begin == self.end
 
 
@@ -49,7 +49,7 @@ AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 
 
 def window_attributes(*auto_pads: str) -> dict[str, Attribute]:
-    """The attributes that all window operators have."""
+    """Declare the attributes that all window operators have."""
     return {
         "auto_pad": Attribute(exactly(*auto_pads), default="NOTSET"),
         "kernel_shape": Attribute(wholes(1)),
@@ -59,7 +59,7 @@ def window_attributes(*auto_pads: str) -> dict[str, Attribute]:
 
 
 def window_of(operator: Operator, shape: Shape, kernel: tuple[int, ...]) -> Window:
-    """The windows of an operator on a value, `auto_pad` resolved."""
+    """Read the windows of an operator on a value, with `auto_pad` resolved."""
     spatial = len(shape) - 1
     if len(kernel) != spatial or spatial not in (1, 2):
         raise OperatorProblemError(f"a {len(kernel)}-dimensional kernel on an input of {shape}")
@@ -95,14 +95,14 @@ def _numbers(operator: Operator, name: str, count: int, default: int) -> tuple[i
 def padded(
     builder: Builder, operator: Operator, window: Window
 ) -> tuple[int, Shape, tuple[int, ...]]:
-    """The source with asymmetric padding made explicit, its shape, and the padding that is left."""
+    """Make asymmetric padding explicit; return source, shape, and the padding that is left."""
     source, shape = builder.source(operator)
     if window.symmetric:
         return source, shape, window.begin
     pads = [(0, 0), *zip(window.begin, window.end, strict=True)]
-    places = pad_places(builder.places(shape), pads)
-    source = builder.affine(rearrange(shape, places), source, operator.name)
-    return source, tuple(places.shape), (0,) * len(window.kernel)
+    positions = pad_positions(builder.positions(shape), pads)
+    source = builder.affine(rearrange(shape, positions), source, operator.name)
+    return source, tuple(positions.shape), (0,) * len(window.kernel)
 
 
 def _kernel(operator: Operator, weight: Tensor) -> tuple[int, ...]:
@@ -141,7 +141,7 @@ def convolution_map(
     padding: Shape,
     groups: int,
 ) -> Convolution:
-    """The convolution of an ONNX Conv or AveragePool with its output shape worked out."""
+    """Make the convolution of an ONNX Conv or AveragePool, with its output shape."""
     if shape[0] != weight.shape[1] * groups:
         raise OperatorProblemError(
             f"its kernel takes {weight.shape[1] * groups} channels, not {shape[0]}"
