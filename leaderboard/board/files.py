@@ -48,15 +48,15 @@ class Sources:
             slug: one for slug, one in self.catalogue.submissions.items() if slug not in without
         }
         return assemble(
-            load_settings(),
-            load_datasets(),
-            kept,
-            self.results,
-            load_literature(),
-            load_taxonomy(),
-            self.named,
-            self.checks,
-            self.decisions.decisions,
+            settings=load_settings(),
+            datasets=load_datasets(),
+            submissions=kept,
+            results=self.results,
+            literature=load_literature(),
+            taxonomy=load_taxonomy(),
+            named=self.named,
+            checks=self.checks,
+            decisions=self.decisions.decisions,
         )
 
     def problems(self) -> list[str]:
@@ -79,13 +79,13 @@ def read_sources(project: Project) -> Sources:
     results = list(_each(stored_paths(project), _read_result, broken))
     kept = _each(sorted(project.checks.glob("*.json")), _read_checks, broken)
     return Sources(
-        project,
-        read_catalogue(project),
-        [one for one in results if evaluator_named(one.path) is None],
-        [one for one in results if evaluator_named(one.path) is not None],
-        dict(kept),
-        read_decisions(project),
-        tuple(broken),
+        project=project,
+        catalogue=read_catalogue(project),
+        results=[one for one in results if evaluator_named(one.path) is None],
+        named=[one for one in results if evaluator_named(one.path) is not None],
+        checks=dict(kept),
+        decisions=read_decisions(project),
+        broken=tuple(broken),
     )
 
 
@@ -102,7 +102,15 @@ def board_of(
     decided = read_decisions(project)
     catalogue = Catalogue(submissions, ())
     results = list(_each(paths, _read_result, []))
-    return Sources(project, catalogue, results, (), checks, decided, ()).board()
+    return Sources(
+        project=project,
+        catalogue=catalogue,
+        results=results,
+        named=(),
+        checks=checks,
+        decisions=decided,
+        broken=(),
+    ).board()
 
 
 def results_of(project: Project, slug: str) -> list[Path]:

@@ -16,7 +16,7 @@ Several = TypeVar("Several", bound=Sized)
 
 
 @dataclass(frozen=True)
-class Report:
+class BoardCheck:
     """What was checked, counted in words, and every problem, a sentence each."""
 
     counts: list[str]
@@ -36,9 +36,9 @@ class Report:
         return None
 
 
-def check_board() -> Report:
+def check_board() -> BoardCheck:
     """Read every file of the board that is data, all of them whatever is wrong with one."""
-    report = Report([], [])
+    report = BoardCheck([], [])
     report.read("dataset", load_datasets)
     report.read("setting", lambda: setting.read_settings(setting.FOLDER))
     tree = report.read("taxonomy node", lambda: taxonomy.read_taxonomy(taxonomy.FILE))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from leaderboard.results.store import Results
 
 Tier = Literal["re-evaluated", "reported"]
-Kind = Literal["deterministic", "probabilistic", "empirical"]
+GuaranteeKind = Literal["deterministic", "probabilistic", "empirical"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Standing:
 
     rank: int | None
     tier: Tier
-    kind: Kind
+    kind: GuaranteeKind
     title: str
     how: str
     certified: float | None

@@ -20,7 +20,7 @@ _STEPS = (Fraction(1), Fraction(2), Fraction(5, 2), Fraction(5))
 
 
 @dataclass(frozen=True)
-class Curve:
+class RadiusCurve:
     """One smoothed model, with all its radii.
 
     `sigma` is the scale of its noise as stored; `own` tells whether it was measured in the
@@ -45,7 +45,7 @@ class Curve:
         return (tally.reaching(radius) if radius else tally.correct) / tally.examples
 
 
-def curves(board: Board, setting: str) -> list[Curve]:
+def curves(board: Board, setting: str) -> list[RadiusCurve]:
     """The smoothed models of a setting's dataset and norm, by scale and title; each one once."""
     place = board.settings[setting]
     chosen: dict[str, Results] = {}
@@ -63,15 +63,20 @@ def curves(board: Board, setting: str) -> list[Curve]:
     return sorted(found, key=lambda curve: (Fraction(curve.sigma), curve.title, curve.slug))
 
 
-def _curve(board: Board, setting: str, result: "Results") -> Curve:
+def _curve(board: Board, setting: str, result: "Results") -> RadiusCurve:
     origin = result.provenance
     title, noise = board.submissions[origin.submission].title, origin.distribution or "gaussian"
-    return Curve(
-        origin.submission, title, noise, result.tally.sigma, origin.setting == setting, result
+    return RadiusCurve(
+        slug=origin.submission,
+        title=title,
+        noise=noise,
+        sigma=result.tally.sigma,
+        own=origin.setting == setting,
+        result=result,
     )
 
 
-def foremost(found: Sequence[Curve], radius: Fraction, most: int) -> list[Curve]:
+def foremost(found: Sequence[RadiusCurve], radius: Fraction, most: int) -> list[RadiusCurve]:
     """The `most` models that certify most examples at `radius`, in the order they came."""
     best = sorted(found, key=lambda curve: -curve.certified(radius))[:most]
     chosen = {curve.slug for curve in best}
@@ -106,7 +111,7 @@ def envelope(
     return best[::-1]
 
 
-def columns(board: Board, setting: str, found: Sequence[Curve]) -> list[Fraction]:
+def columns(board: Board, setting: str, found: Sequence[RadiusCurve]) -> list[Fraction]:
     """Radii for a table: 0, round ones up to the largest proved, and those of the settings."""
     place = board.settings[setting]
     asked = {

@@ -126,7 +126,16 @@ def rows_below(board: Board, inside: Below) -> list[Found]:
             best: tuple[Standing | None, float | None] = (None, None)
             if own:
                 best = min(own, key=_order)
-            listed.append(Found(setting, best[0], best[1], len(own), _leader(rows), len(rows)))
+            listed.append(
+                Found(
+                    setting=setting,
+                    ours=best[0],
+                    share=best[1],
+                    n_ours=len(own),
+                    paper=_leader(rows),
+                    n_paper=len(rows),
+                )
+            )
     return listed
 
 

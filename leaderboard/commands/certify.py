@@ -64,9 +64,9 @@ def command(
     from leaderboard.evaluation import certify
     from leaderboard.evaluation.certify_options import (
         CertifyOptions,
+        ExampleSelection,
         ModelFiles,
         SamplingOptions,
-        Selection,
     )
 
     typed = CertifyOptions(
@@ -76,7 +76,7 @@ def command(
         radius=radius,
         evaluator=evaluator,
         seconds=seconds,
-        selection=Selection(examples=examples, indices=indices),
+        selection=ExampleSelection(examples=examples, indices=indices),
         sampling=SamplingOptions(
             sigma=sigma,
             noise=noise,

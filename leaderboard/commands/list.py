@@ -9,7 +9,7 @@ import typer
 from leaderboard.commands import _options
 
 
-class Listed(StrEnum):
+class Topic(StrEnum):
     """What `certboard list` can list."""
 
     EVALUATORS = "evaluators"
@@ -19,7 +19,7 @@ class Listed(StrEnum):
 
 
 def command(
-    catalogue: Annotated[Listed, typer.Argument(help="What to list")],
+    catalogue: Annotated[Topic, typer.Argument(help="What to list")],
     as_json: _options.Json = False,
 ) -> None:
     """List what there is to choose from."""
@@ -31,5 +31,5 @@ def command(
         print(json.dumps(entries))
         return
     # Not in the table: the id says it already.
-    hidden = ("dataset",) if catalogue is Listed.SETTINGS else ()
+    hidden = ("dataset",) if catalogue is Topic.SETTINGS else ()
     show_table([{k: v for k, v in entry.items() if k not in hidden} for entry in entries])

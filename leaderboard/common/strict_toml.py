@@ -24,7 +24,7 @@ class Strict(BaseModel):
 
 
 T = TypeVar("T")
-Model = TypeVar("Model", bound=BaseModel)
+Parsed = TypeVar("Parsed", bound=BaseModel)
 
 Entries = Annotated[
     tuple[T, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
@@ -84,13 +84,13 @@ def toml_of(content: bytes, where: str) -> dict[str, Any]:
 
 
 def parse(
-    model: type[Model],
+    model: type[Parsed],
     table: Mapping[str, Any],
     where: str,
     *,
     named: bool = False,
     **derived: str,
-) -> Model:
+) -> Parsed:
     """`table` as a `model`, whose fields in `derived` follow from the file's place.
 
     With `named`, each sentence ends with the name of the rule that is broken.

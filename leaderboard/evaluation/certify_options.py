@@ -47,7 +47,7 @@ class ModelFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
+class ExampleSelection:
     """Which test examples: the first few, or those whose indices are typed or in `@file`."""
 
     examples: int | None = None
@@ -100,7 +100,7 @@ class CertifyOptions:
     radius: str
     evaluator: str | None = None
     seconds: float = 60.0
-    selection: Selection = field(default_factory=Selection)
+    selection: ExampleSelection = field(default_factory=ExampleSelection)
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     max_radius: bool = False
     device: str = "cpu"
@@ -229,7 +229,7 @@ def _sampling_problems(typed: CertifyOptions) -> Iterator[str]:
             yield from unknown_name(option, value, known).problems
 
 
-def chosen_examples(selection: Selection, split: Split) -> list[int]:
+def chosen_examples(selection: ExampleSelection, split: Split) -> list[int]:
     """The official indices of the examples that `--examples` or `--indices` choose.
 
     Raises:

@@ -7,17 +7,17 @@ from leaderboard.datasets.catalogue import load_datasets
 from leaderboard.field.taxonomy import load_taxonomy
 from leaderboard.settings.setting import load_settings
 
-Entries = list[dict[str, Any]]
+Choices = list[dict[str, Any]]
 
 
-def _evaluators() -> Entries:
+def _evaluators() -> Choices:
     # Imports PyTorch, which nothing else here needs.
     from leaderboard.evaluation.evaluator import evaluator_entries
 
     return evaluator_entries()
 
 
-def _settings() -> Entries:
+def _settings() -> Choices:
     return [
         {
             "id": setting.id,
@@ -33,7 +33,7 @@ def _settings() -> Entries:
     ]
 
 
-def _datasets() -> Entries:
+def _datasets() -> Choices:
     return [
         {
             "name": data.name,
@@ -47,11 +47,11 @@ def _datasets() -> Entries:
     ]
 
 
-def _taxonomy() -> Entries:
+def _taxonomy() -> Choices:
     return [{"node": path, "title": node.title} for path, node in load_taxonomy().nodes.items()]
 
 
-ENTRIES: Mapping[str, Callable[[], Entries]] = {
+ENTRIES: Mapping[str, Callable[[], Choices]] = {
     "evaluators": _evaluators,
     "settings": _settings,
     "datasets": _datasets,

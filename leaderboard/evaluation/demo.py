@@ -13,9 +13,9 @@ from leaderboard.evaluation.run import run_all
 from leaderboard.results.store import read, results_path
 from leaderboard.settings.setting import load_settings
 from leaderboard.submissions.catalogue import load_submissions
-from leaderboard.submissions.manifest import Pair, settings_for
+from leaderboard.submissions.manifest import Contest, settings_for
 
-DATASET = "digits"
+DEMO_DATASET = "digits"
 
 
 @dataclass(frozen=True)
@@ -45,21 +45,21 @@ def re_evaluate(stored: Project) -> Repetition:
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}).") from error
     project = replace(stored, results_folder=folder)
-    settings = {id: s for id, s in load_settings().items() if s.dataset == DATASET}
+    settings = {id: s for id, s in load_settings().items() if s.dataset == DEMO_DATASET}
     pairs = [
         (submission, setting)
         for submission in load_submissions(project).values()
-        if submission.model.dataset == DATASET
+        if submission.model.dataset == DEMO_DATASET
         for setting in settings_for(submission, settings)
     ]
     if not pairs:
-        raise InputError(f"There is no submission for the dataset '{DATASET}'.")
+        raise InputError(f"There is no submission for the dataset '{DEMO_DATASET}'.")
     tables = run_all(project, pairs, Request(fresh=True), "1")
     words = _comparison(stored, zip(pairs, tables, strict=True))
     return Repetition(project, sum(map(len, tables)), len(pairs), words)
 
 
-def _comparison(stored: Project, measured: Iterable[tuple[Pair, pd.DataFrame]]) -> str:
+def _comparison(stored: Project, measured: Iterable[tuple[Contest, pd.DataFrame]]) -> str:
     """How many of the verdicts are the stored ones."""
     same = total = 0
     for (submission, setting), rows in measured:

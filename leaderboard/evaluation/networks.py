@@ -70,7 +70,9 @@ def _load(path: Path, sha256: str, dataset: str, role: Role, salt: str) -> Netwo
     """A network, read once a process as long as few others come between."""
     data, samples = find_dataset(dataset), _samples(dataset)
     try:
-        network = read_model(path, data.shape, len(data.classes), role, samples, salt)
+        network = read_model(
+            path, data.shape, len(data.classes), role=role, samples=samples, salt=salt
+        )
     except UnsupportedModelError as error:
         raise InputError(*error.problems) from error
     if sha256_of(path) != sha256:

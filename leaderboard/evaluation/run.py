@@ -20,13 +20,13 @@ from leaderboard.results.claims import judge
 from leaderboard.results.store import read, results_path
 from leaderboard.settings.setting import find_setting, load_settings
 from leaderboard.submissions.catalogue import chosen_submissions
-from leaderboard.submissions.manifest import Pair, settings_for
+from leaderboard.submissions.manifest import Contest, settings_for
 
 QUICK_EXAMPLES, QUICK_SECONDS, QUICK_SAMPLES = 20, 5.0, 1000
 """What `--quick` spends: examples of a setting, seconds for each, samples of a smoothed model."""
 
 
-def chosen_pairs(project: Project, slugs: Sequence[str], ids: Sequence[str]) -> list[Pair]:
+def chosen_pairs(project: Project, slugs: Sequence[str], ids: Sequence[str]) -> list[Contest]:
     """Each submission in each of its settings; of all where none is named.
 
     Raises:
@@ -95,7 +95,7 @@ def _unproved(plan: Plan) -> str:
 
 def run_all(
     project: Project,
-    pairs: Sequence[Pair],
+    pairs: Sequence[Contest],
     request: Request,
     workers: str,
     until: float = math.inf,
@@ -142,7 +142,7 @@ def run_all(
 
 
 def first_look(
-    project: Project, pairs: Sequence[Pair], evaluator: str | None
+    project: Project, pairs: Sequence[Contest], evaluator: str | None
 ) -> tuple[list[dict[str, object]], list[str]]:
     """What a first look showed: a record for each pair, and a sentence for each claim."""
     table: list[dict[str, object]] = []

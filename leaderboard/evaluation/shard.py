@@ -80,9 +80,9 @@ def problem_of(shard: Shard) -> Problem:
         torch.from_numpy(split.images(shard.examples)).to(device),
         torch.from_numpy(split.labels_of(shard.examples)).to(device),
         Ball(Norm(question.norm), question.radius),
-        question.seconds,
-        shard.examples,
-        question.seed,
+        seconds=question.seconds,
+        examples=shard.examples,
+        seed=question.seed,
         evidence=question.evidence is not None,
         devices=tuple(others),
     )

@@ -20,11 +20,11 @@ from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.common.progress import console, tell
 from leaderboard.datasets.catalogue import find_dataset
 
-__all__ = ["PLANS", "Plan", "recipes", "train"]
+__all__ = ["PLANS", "TrainingPlan", "recipes", "train"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How a dataset is learned.
 
     Attributes:
@@ -38,16 +38,16 @@ class Plan:
     architecture: Callable[[Shape, int, int, bool], Network] = small_cnn
 
 
-PLANS: dict[str, Plan] = {
-    "digits": Plan(
+PLANS: dict[str, TrainingPlan] = {
+    "digits": TrainingPlan(
         Schedule(epochs=150, batch=64, learning_rate=2e-3),
         {"ibp": {"radius": 0.2, "clean_share": 0.3}, "gaussian": {"sigma": 0.25}},
     ),
-    "mnist": Plan(
+    "mnist": TrainingPlan(
         Schedule(epochs=30, batch=256, learning_rate=2e-3),
         {"ibp": {"radius": 0.3, "clean_share": 0.4}, "gaussian": {"sigma": 0.6}},
     ),
-    "cifar10": Plan(
+    "cifar10": TrainingPlan(
         Schedule(20, 128, 1e-3, augmentation=Augmentation(mirror=True, shift=4)),
         {"ibp": {"radius": 8 / 255}, "gaussian": {"sigma": 0.25}},
         residual_cnn,

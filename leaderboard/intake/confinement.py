@@ -23,7 +23,7 @@ from leaderboard.intake.acceptance.accept import Arrival, accepted, keep
 from leaderboard.intake.sandbox import Limits, Outcome, require_walls, run_confined
 from leaderboard.results.store import read, results_path
 from leaderboard.settings.setting import Setting
-from leaderboard.submissions.manifest import Pair, Submission, load_submission
+from leaderboard.submissions.manifest import Contest, Submission, load_submission
 
 if TYPE_CHECKING:
     from leaderboard.evaluation.plan import Request
@@ -37,7 +37,7 @@ _OVERTIME = 1800.0
 
 def run_all_confined(
     project: Project,
-    pairs: list[Pair],
+    pairs: list[Contest],
     request: "Request",
     *,
     workers: str,
@@ -113,7 +113,7 @@ def _lack(missing: tuple[str, ...]) -> str:
 
 def _run(
     project: Project,
-    pairs: list[Pair],
+    pairs: list[Contest],
     request: "Request",
     *,
     workers: str,
@@ -166,7 +166,7 @@ def _arrival(
     project: Project, submission: Submission, move: _Move, request: "Request", started: datetime
 ) -> Arrival:
     """What the confined process left, if it fits."""
-    found = accepted(move.staged, project, submission, move.setting, request, started)
+    found = accepted(move.staged, project, submission, move.setting, request=request, since=started)
     return Arrival(found, move.setting, move.target)
 
 
@@ -174,7 +174,7 @@ def _has_parts(move: _Move) -> bool:
     return parts.folder_of(move.target).is_dir()
 
 
-def _arguments(pairs: list[Pair], request: "Request", workers: str, staging: Path) -> list[str]:
+def _arguments(pairs: list[Contest], request: "Request", workers: str, staging: Path) -> list[str]:
     told = ["run", pairs[0][0].slug, "--results", str(staging)]
     told += [word for _, setting in pairs for word in ("--setting", setting.id)]
     told += ["--workers", workers, "--device", request.device]
@@ -188,7 +188,7 @@ def _arguments(pairs: list[Pair], request: "Request", workers: str, staging: Pat
     return [*told, "--fresh"] if request.fresh else told
 
 
-def _limits(pairs: list[Pair], request: "Request") -> Limits:
+def _limits(pairs: list[Contest], request: "Request") -> Limits:
     """Twice the time budget of all examples: a plain model cannot need more."""
     budget = 0.0
     for submission, setting in pairs:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from leaderboard.common.errors import InputError
 from leaderboard.intake.acceptance.foreign_file import read_foreign
-from leaderboard.intake.acceptance.parquet_pages import Page, pages
+from leaderboard.intake.acceptance.parquet_pages import ParquetPage, pages
 from leaderboard.results.store import COLUMNS, SCHEMA
 from tests.fixtures.forged import Made, forge, table_of
 
@@ -254,7 +254,7 @@ def test_a_page_tells_how_large_it_unpacks() -> None:
     data, start, stop = chunk(pa.array([b"\0" * 10_000_000]), use_dictionary=False)
     (page,) = pages(data, start, stop)
     assert stop - start < 10_000
-    assert page == Page(False, page.unpacked, 1)
+    assert page == ParquetPage(False, page.unpacked, 1)
     assert page.unpacked > 10_000_000
 
 

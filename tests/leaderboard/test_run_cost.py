@@ -63,9 +63,9 @@ def cost(project: Project, monkeypatch: pytest.MonkeyPatch) -> Cost:
 
         return counting
 
-    def counted_model(path: Path, *rest: Any) -> Any:
+    def counted_model(path: Path, *rest: Any, **named: Any) -> Any:
         found.networks[of(path)] += 1
-        return model(path, *rest)
+        return model(path, *rest, **named)
 
     def counted_stages(complete: bool = True) -> Any:
         found.evaluators += 1

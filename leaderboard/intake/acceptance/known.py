@@ -98,18 +98,18 @@ def known(
     split = _split(setting)
     examples, selection, _ = chosen(submission, setting, request, split)
     return Known(
-        project,
-        submission,
-        setting,
-        question,
-        evaluator.name(),
-        evaluator.version,
-        {**evaluator.options(), "seconds": question.seconds},
-        stages_of(evaluator),
-        examples,
-        selection,
-        split,
-        since,
+        project=project,
+        submission=submission,
+        setting=setting,
+        question=question,
+        evaluator=evaluator.name(),
+        version=evaluator.version,
+        options={**evaluator.options(), "seconds": question.seconds},
+        stages=stages_of(evaluator),
+        examples=examples,
+        selection=selection,
+        split=split,
+        since=since,
     )
 
 

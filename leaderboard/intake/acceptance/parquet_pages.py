@@ -16,7 +16,7 @@ Fields = dict[int, object]
 
 
 @dataclass(frozen=True)
-class Page:
+class ParquetPage:
     """A page: whether it is a dictionary, its unpacked size in bytes, and how many values."""
 
     dictionary: bool
@@ -24,7 +24,7 @@ class Page:
     values: int
 
 
-def pages(data: bytes, start: int, stop: int) -> Iterator[Page]:
+def pages(data: bytes, start: int, stop: int) -> Iterator[ParquetPage]:
     """The pages between two places of a file, which they fill without a gap.
 
     Raises:
@@ -36,7 +36,7 @@ def pages(data: bytes, start: int, stop: int) -> Iterator[Page]:
         header = reader.struct(0)
         unpacked, packed = _number(header.get(2)), _number(header.get(3))
         place = reader.place + packed
-        yield Page(7 in header, unpacked, _values(header))
+        yield ParquetPage(7 in header, unpacked, _values(header))
     if place != stop:
         raise ValueError("its pages do not fill their place")
 

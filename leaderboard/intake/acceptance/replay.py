@@ -150,9 +150,9 @@ class _Part:
             torch.from_numpy(self.x),
             torch.from_numpy(labels_of(known)[first : first + len(rows)]),
             Ball(Norm(known.question.norm), known.question.radius),
-            known.question.seconds,
-            tuple(examples),
-            known.question.seed,
+            seconds=known.question.seconds,
+            examples=tuple(examples),
+            seed=known.question.seed,
         )
         self.predictions = predict(network, self.problem.x)
         self.margins, self.rounded = _margins(network, self.problem)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
-from leaderboard.board.smoothed import Curve, columns, curves, foremost, sureness
+from leaderboard.board.smoothed import RadiusCurve, columns, curves, foremost, sureness
 from leaderboard.common.formatting import plural
 from leaderboard.settings.setting import exact_text
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Line:
     """One model's row: certified shares by radius, and which are the best of their column."""
 
-    curve: Curve
+    curve: RadiusCurve
     shares: tuple[float, ...]
     best: tuple[bool, ...]
 
