@@ -12,7 +12,7 @@ from evaluators.numerics.rounding import UNDERFLOW, down, gamma, up
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.propagation import propagate_back
 from evaluators.propagation.relaxation import (
-    Planes,
+    PoolPlanes,
     Relaxation,
     Windows,
     adaptive_slopes,
@@ -22,7 +22,7 @@ from evaluators.question.problem import Problem
 from evaluators.question.verdict import Verdict
 
 
-def balanced_planes(pool: MaxPool, interval: Interval) -> Planes:
+def balanced_planes(pool: MaxPool, interval: Interval) -> PoolPlanes:
     """The paper's planes: parallel, with weights that let no input of the window stand out.
 
     Over the inputs S that can be the largest, u_i >= max l, weights are w_i = (u_i - γ)/(u_i - l_i)
@@ -52,7 +52,7 @@ def balanced_planes(pool: MaxPool, interval: Interval) -> Planes:
     size = (lower.abs() + upper.abs()).sum(2) * (1 + total)
     error = up(size * (4 * gamma(place.shape[1] + 8)) + UNDERFLOW)
     places = place.expand(len(lower), -1, -1)
-    return Planes(places, weight, down(under - error), weight, up(up(over - share) + error))
+    return PoolPlanes(places, weight, down(under - error), weight, up(up(over - share) + error))
 
 
 def _weights(lower: Tensor, upper: Tensor, largest: Tensor, rivals: Tensor) -> Tensor:

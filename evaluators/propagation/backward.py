@@ -1,54 +1,45 @@
-"""Backward propagation of linear bounds through the canonical graph.
+"""Backward propagation of linear bounds through the canonical graph: the backward pass of CROWN.
 
 A row is a linear function of one node's entries; walking towards the input, each node replaces it
-by a function of its parents that is nowhere larger, until it can be concretised. Rows come in
-groups `[groups, rows, *shape]`, all rows of a group belonging to one example.
-
-Rounding: a row's computed coefficients differ from the ones that would be exact; the difference,
-times the largest magnitude of the values it multiplies, is added up in a slack (a bound on
-everything lost on the way), which the final value is lowered by. With ‖A‖₁ the sum of a row's
-absolute coefficients and M the largest of (|W||z| + |b|), an affine step loses at most
-γ·‖A‖₁·M, an elementwise one 2u·‖A'‖₁·max|z| + γ·‖A‖₁·max|intercept|, where ‖A'‖₁ is at most ‖A‖₁
-times the steepest slope. Norms are themselves computed, to a relative error of far less than the
-share by which `settle` inflates the slack.
+by a function of its parents that is nowhere larger, until it can be concretised (Zhang et al.
+2018, arXiv 1811.00866, section 3). There is one walk, over any `Bounded` network; how coefficients
+are stored is left to a `Carrier`, and what rounding is charged to `rounding_charge.py`.
 
 Where the bounds are to hold for float32 runs, too, a row also loses at each node the sum of its
-absolute coefficients times that node's `Relaxed.run_error`.
+absolute coefficients times that node's `Bounded.deviation`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
+from typing import Generic
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from evaluators.network.affine import AffineMap, Dense, Diagonal
-from evaluators.network.network import Input, MaxPool, Network, Sum
-from evaluators.numerics.rounding import UNDERFLOW, UNIT, gamma
-from evaluators.propagation.concretization import (
-    Rows,
-    Values,
-    dot,
-    least_over_ball,
-    least_over_box,
-    one_norm,
-    settle,
-)
-from evaluators.propagation.intervals import Interval
-from evaluators.propagation.relaxation import Lines, Planes
+from evaluators.network.elementwise import Elementwise
+from evaluators.network.network import MaxPool, Network, Sum
+from evaluators.propagation import rounding_charge as charge
+from evaluators.propagation.bounded import Bounded
+from evaluators.propagation.carrier import Carrier, R, TensorRows
+from evaluators.propagation.concretization import least_over_box, least_over_region
+from evaluators.propagation.dense_rows import DenseRows
 from evaluators.propagation.relaxed import Relaxed
+
+Coefficients = Float[Tensor, "groups rows *shape"]
+LowerBounds = Float[Tensor, "groups rows"]
 
 
 def lower_bounds(
     relaxed: Relaxed,
     start: int,
-    rows: Rows,
+    rows: Coefficients,
     examples: Tensor,
     stop: Callable[[int], bool] = lambda _: False,
-    constant: Values | None = None,
-) -> Values:
+    constant: LowerBounds | None = None,
+) -> LowerBounds:
     """Sound lower bounds of linear functions of one node over each example's region.
 
     Args:
@@ -62,28 +53,44 @@ def lower_bounds(
     Returns:
         `[groups, rows]`; NaN or -inf where nothing finite can be said.
     """
+    carrier = DenseRows(relaxed.network, examples)
     constant = rows.new_zeros(rows.shape[:2]) if constant is None else constant
-    walk = _Walk(relaxed, examples, {start: _Waiting(rows)}, constant)
-    walk.go(start, stop)
-    if 0 in walk.waiting:
-        walk.concretize(0, walk.waiting.pop(0))
-    return settle(walk.constant, walk.slack)
+    walk = Walk(relaxed, carrier, constant)
+    walk.go(start, rows, lambda position: stop(position) and position != start)
+    return settled(walk, relaxed, carrier)
 
 
-def at_the_input(relaxed: Relaxed, start: int, rows: Rows, examples: Tensor) -> Tensor:
+def settled(walk: "Walk[Tensor]", relaxed: Relaxed, carrier: TensorRows) -> Tensor:
+    """The bounds of a walk that came to its end: what waits anywhere takes its least value."""
+    for position in sorted(walk.waiting, reverse=True):
+        rows, center = walk.waiting.pop(position).rows, relaxed.center(position)
+        if position == 0:
+            rows = carrier.own(rows, 0)
+            value, slack = least_over_region(carrier, rows, relaxed.x, relaxed.region, center)
+        else:
+            value, slack = least_over_box(carrier, rows, position, center)
+        walk.add(value)
+        walk.slack += slack
+    return charge.settle(walk.constant, walk.slack)
+
+
+def at_the_input(relaxed: Relaxed, start: int, rows: Coefficients, examples: Tensor) -> Tensor:
     """The coefficients `[groups, rows, *shape]` of the planes below functions of one node.
 
     Args:
         relaxed, start, rows, examples: as of `lower_bounds`.
     """
-    walk = _Walk(relaxed, examples, {start: _Waiting(rows)}, rows.new_zeros(rows.shape[:2]))
-    walk.go(start, lambda _: False)
+    carrier = DenseRows(relaxed.network, examples)
+    walk = Walk(relaxed, carrier, rows.new_zeros(rows.shape[:2]))
+    walk.go(start, rows)
     if 0 in walk.waiting:
         return walk.waiting[0].rows
     return rows.new_zeros(*rows.shape[:2], *relaxed.network.input_shape)
 
 
-def unit_rows(network: Network, position: int, index: Tensor) -> tuple[int, Rows, Values]:
+def unit_rows(
+    network: Network, position: int, index: Tensor
+) -> tuple[int, Coefficients, LowerBounds]:
     """The functions that are single entries of a node: `(start, rows, constant)`.
 
     They start at the node, or at its parent where the first step is to look up rows of a matrix.
@@ -105,153 +112,134 @@ def unit_rows(network: Network, position: int, index: Tensor) -> tuple[int, Rows
     return position, units.reshape(*index.shape, *node.shape), units.new_zeros(index.shape)
 
 
-class _Waiting(NamedTuple):
+@dataclass(frozen=True)
+class Waiting(Generic[R]):
     """Rows that wait at a node, and a bound on their one-norms where it is known already."""
 
-    rows: Tensor
+    rows: R
     known: Tensor | None = None
 
-    @property
-    def norm(self) -> Tensor:
-        """A bound on the one-norm of each row."""
-        return one_norm(self.rows) if self.known is None else self.known
 
+class Walk(Generic[R]):
+    """The state of one backward pass.
 
-@dataclass
-class _Walk:
-    """The state of one backward pass: rows waiting at nodes, the constant, and the slack."""
+    Attributes:
+        bounded: the network, and what stands for its non-linear nodes.
+        carrier: the algebra of rows.
+        waiting: the rows that wait at each node.
+        constant: of each row so far.
+        slack: at least what each row has lost so far, `rounding_charge.py` says why.
+        kept: the coefficients of entries that are kept as variables, by node.
+    """
 
-    relaxed: Relaxed
-    examples: Tensor
-    waiting: dict[int, _Waiting]
-    constant: Tensor
-    slack: Tensor = field(init=False)
+    def __init__(self, bounded: Bounded, carrier: Carrier[R], constant: Tensor) -> None:
+        self.bounded, self.carrier, self.constant = bounded, carrier, constant
+        self.waiting: dict[int, Waiting[R]] = {}
+        self.kept: dict[int, Tensor] = {}
+        self.slack = torch.zeros_like(constant)
 
-    def __post_init__(self) -> None:
-        self.slack = torch.zeros_like(self.constant)
-
-    def go(self, start: int, stop: Callable[[int], bool]) -> None:
-        """Walk from a node to the input, and concretise where it is to stop before."""
+    def go(self, start: int, rows: R, stop: Callable[[int], bool] = lambda _: False) -> None:
+        """Walk from a node to the input; rows stay waiting there and where the walk is to stop."""
+        self.waiting[start] = Waiting(rows)
         for position in range(start, 0, -1):
-            if position not in self.waiting:
-                continue
-            current = self.waiting.pop(position)
-            if stop(position) and position != start:
-                self.concretize(position, current)
-            else:
-                self.step(position, current)
+            if position in self.waiting and not stop(position):
+                self.step(position, self.waiting.pop(position))
 
-    def step(self, position: int, current: _Waiting) -> None:
+    def step(self, position: int, current: Waiting[R]) -> None:
         """Replace rows at a node by rows at its parents."""
-        node = self.relaxed.network.nodes[position]
+        node = self.bounded.network.nodes[position]
         operation = node.operation
-        error = self.relaxed.run_error(position)
+        error = self.bounded.deviation(position)
         if error is not None:
-            self.slack += dot(current.rows.abs(), error[self.examples])
-        if isinstance(operation, Sum):
-            for parent in node.parents:
-                self.deposit(parent, current)
-        elif isinstance(operation, AffineMap):
-            self.deposit(node.parents[0], self.affine(position, operation, current))
+            self.slack += self.carrier.dot(self.carrier.absolute(current.rows), error, position)
+        if isinstance(operation, AffineMap):
+            current = self.affine(position, operation, current)
+        elif isinstance(operation, Elementwise):
+            current = self.elementwise(position, current)
         elif isinstance(operation, MaxPool):
-            self.deposit(node.parents[0], self.pool(position, current))
+            current = self.pool(position, current)
         else:
-            assert not isinstance(operation, Input)
-            self.deposit(node.parents[0], self.elementwise(position, current))
+            assert isinstance(operation, Sum)
+        for parent in node.parents:
+            self.deposit(parent, position, current)
+
+    def norm(self, current: Waiting[R]) -> Tensor:
+        """A bound on the one-norm of each row."""
+        return self.carrier.norm(current.rows) if current.known is None else current.known
 
     def add(self, value: Tensor) -> None:
         """Add to the constant (one rounding)."""
         self.constant = self.constant + value
-        self.slack += self.constant.abs() * (2 * UNIT)
+        self.slack += charge.addition(self.constant)
 
-    def deposit(self, parent: int, arriving: _Waiting) -> None:
-        """Add rows to those already waiting at a node (one rounding where branches meet)."""
+    def deposit(self, parent: int, position: int, arriving: Waiting[R]) -> None:
+        """Bring rows from a node to its parent, and add them to those already waiting there."""
+        rows = self.carrier.moved(arriving.rows, position, parent)
         if parent not in self.waiting:
-            self.waiting[parent] = arriving
+            self.waiting[parent] = Waiting(rows, arriving.known)
             return
-        total = self.waiting[parent].rows + arriving.rows
-        norm = one_norm(total)
-        self.slack += norm * self.largest(parent) * (2 * UNIT)
-        self.waiting[parent] = _Waiting(total, norm)
+        total = self.carrier.plus(self.waiting[parent].rows, rows)
+        norm = self.carrier.norm(total)
+        self.slack += charge.meeting(norm, self.carrier.each(self.bounded.largest(parent)))
+        self.waiting[parent] = Waiting(total, norm)
 
-    def largest(self, position: int) -> Tensor:
-        """`[groups, 1]`: largest absolute value of a node's entries."""
-        return self.relaxed.largest(position)[self.examples, None]
-
-    def affine(self, position: int, operation: AffineMap, current: _Waiting) -> _Waiting:
+    def affine(self, position: int, operation: AffineMap, current: Waiting[R]) -> Waiting[R]:
         """A·(Wz + b) = (WᵀA)·z + A·b."""
-        rows, exact = current.rows, operation.fan_out == 0
+        carrier, exact = self.carrier, operation.fan_out == 0
+        rows, known = carrier.own(current.rows, position), current.known
         if operation.bias is not None or not exact:
-            error = gamma(operation.fan_out + 4) + gamma(rows[0, 0].numel() + 4)
-            size = self.relaxed.size(position)[self.examples]
-            self.slack += current.norm * size[:, None] * (2 * error)
+            known = self.norm(Waiting(rows, known))
+            size, terms = carrier.each(self.bounded.size(position)), carrier.terms(rows)
+            self.slack += charge.affine_step(known, size, operation.fan_out, terms)
         if operation.bias is not None:
-            bias = operation.bias.expand(operation.output_shape).reshape(-1)
-            self.add(rows.flatten(2) @ bias)
+            bias = operation.bias.expand(operation.output_shape)
+            self.add(carrier.dot_shared(rows, bias, position))
         if not exact:
-            # Coefficients that underflow multiply values that may be huge.
-            parent = self.relaxed.network.nodes[position].parents[0]
-            self.slack += UNDERFLOW * self.largest(parent)
-        flat = rows.reshape(-1, *operation.output_shape)
-        moved = operation.adjoint(flat).reshape(*rows.shape[:2], *operation.input_shape)
+            parent = self.bounded.network.nodes[position].parents[0]
+            self.slack += charge.underflow(carrier.each(self.bounded.largest(parent)))
+        moved = carrier.adjoint(rows, operation, position)
+        if exact:
+            return Waiting(moved, known)
         if isinstance(operation, Diagonal):
-            return _Waiting(moved, current.norm * operation.largest)
-        return _Waiting(moved, current.known if exact else None)
+            assert known is not None
+            return Waiting(moved, known * operation.largest)
+        return Waiting(moved)
 
-    def elementwise(self, position: int, current: _Waiting) -> _Waiting:
+    def elementwise(self, position: int, current: Waiting[R]) -> Waiting[R]:
         """Positive coefficients take the line below, negative ones the line above."""
-        lines = self.relaxed.lines(position)
-        assert isinstance(lines, Lines)
-        extent = self.relaxed.extent(position)
-        rows, norm = current.rows, current.norm
-        positive, negative = rows.clamp(min=0), rows.clamp(max=0)
-        error = 2 * gamma(rows[0, 0].numel() + 4)
-        for part, intercept, height in (
-            (positive, lines.lower_intercept, extent.lower_intercept),
-            (negative, lines.upper_intercept, extent.upper_intercept),
-        ):
-            if bool((height != 0).any()):
-                self.add(dot(part, intercept[self.examples]))
-                self.slack += norm * height[self.examples, None] * error
-        positive.mul_(lines.lower_slope[self.examples, None])
-        positive.addcmul_(negative, lines.upper_slope[self.examples, None])
-        norm = norm * extent.slope[self.examples, None]
-        size = self.relaxed.size(position)[self.examples]
-        self.slack += (norm * (2 * UNIT) + UNDERFLOW) * size[:, None]
-        return _Waiting(positive, norm)
+        carrier, rows = self.carrier, current.rows
+        units = self.bounded.units(position)
+        if units is not None:
+            self.kept[position] = carrier.kept(rows, units)
+        sides, steepest = self.bounded.replacement(position)
+        parts, slopes = carrier.parts(rows), [side.slope for side in sides]
+        if steepest is None:
+            return Waiting(carrier.scaled(parts, slopes, position))
+        norm = self.norm(current)
+        for part, side in zip(parts, sides, strict=True):
+            if bool((side.height != 0).any()):
+                self.add(carrier.dot(part, side.intercept, position))
+                share = charge.products(carrier.terms(rows))
+                self.slack += norm * carrier.each(side.height) * share
+        norm = norm * carrier.each(steepest)
+        self.slack += charge.scaling(norm, carrier.each(self.bounded.size(position)))
+        moved = carrier.scaled(parts, slopes, position)
+        # Without the coefficients that are kept, the norm may be far less.
+        return Waiting(moved, norm if units is None else None)
 
-    def pool(self, position: int, current: _Waiting) -> _Waiting:
+    def pool(self, position: int, current: Waiting[R]) -> Waiting[R]:
         """Positive coefficients take the plane below, negative ones the plane above.
 
         A coefficient is shared among the inputs of its window by weights of at most one.
         """
-        planes = self.relaxed.lines(position)
-        assert isinstance(planes, Planes)
-        place, below, floor, above, ceiling = (field[self.examples] for field in planes)
-        rows, flat = current.rows, current.rows.flatten(2)
-        positive, negative = flat.clamp(min=0), flat.clamp(max=0)
-        self.add(dot(positive, floor))
-        self.add(dot(negative, ceiling))
-        moved = positive[..., None] * below[:, None] + negative[..., None] * above[:, None]
-        parent = self.relaxed.network.nodes[position].parents[0]
-        shape = self.relaxed.network.nodes[parent].shape
-        result = rows.new_zeros(*rows.shape[:2], *shape)
-        spots = place.flatten(1)[:, None].expand(-1, rows.shape[1], -1)
-        result.flatten(2).scatter_add_(2, spots, moved.flatten(2))
-        intercept = torch.maximum(floor.abs(), ceiling.abs()).amax(1)
-        size = torch.maximum(self.relaxed.size(position)[self.examples], intercept)
-        error = 2 * gamma(flat.shape[2] + 4) * place.shape[2]
-        self.slack += (current.norm * error + UNDERFLOW) * size[:, None]
-        return _Waiting(result)
-
-    def concretize(self, position: int, current: _Waiting) -> None:
-        """Take the least value over the node's interval, or over the region at the input."""
-        bounds = self.relaxed.bounds[position]
-        box = Interval(bounds.lower[self.examples], bounds.upper[self.examples])
-        if position == 0:
-            x = self.relaxed.x[self.examples]
-            value, slack = least_over_ball(current.rows, x, self.relaxed.region, box)
-        else:
-            value, slack = least_over_box(current.rows, box)
-        self.add(value)
-        self.slack += slack
+        carrier, planes = self.carrier, self.bounded.pool_planes(position)
+        parts = carrier.parts(current.rows)
+        floor, ceiling = planes.lower_intercept, planes.upper_intercept
+        for part, intercept in zip(parts, (floor, ceiling), strict=True):
+            self.add(carrier.dot(part, intercept, position))
+        highest = torch.maximum(floor.abs(), ceiling.abs()).amax(1)
+        size = carrier.each(torch.maximum(self.bounded.size(position), highest))
+        terms, shared = carrier.terms(current.rows), planes.entry.shape[2]
+        self.slack += charge.pooling(self.norm(current), size, terms, shared)
+        parent = self.bounded.network.nodes[position].parents[0]
+        return Waiting(carrier.pooled(parts, planes, parent))

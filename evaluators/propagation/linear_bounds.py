@@ -11,16 +11,16 @@ from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import MaxPool, Network, Sum
 from evaluators.numerics.errors import ContradictionError
 from evaluators.propagation.backward import lower_bounds, unit_rows
-from evaluators.propagation.concretization import settle
 from evaluators.propagation.intervals import Interval, propagate
-from evaluators.propagation.places import Place, places
+from evaluators.propagation.receptive_fields import ReceptiveField, receptive_fields
 from evaluators.propagation.relaxation import ADAPTIVE, Relaxation
 from evaluators.propagation.relaxed import Relaxed
-from evaluators.propagation.windows import window_lower_bounds
+from evaluators.propagation.rounding_charge import settle
+from evaluators.propagation.window_rows import window_lower_bounds
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 
-Wanted = Callable[[Network, int], bool]
+NodeFilter = Callable[[Network, int], bool]
 """Whether a node that feeds a non-linearity is bounded by a backward pass too."""
 
 CHUNK_BYTES = 6 * 2**20
@@ -85,7 +85,7 @@ def _everywhere(_network: Network, _position: int) -> bool:
     return True
 
 
-def _first_layer(norm: Norm) -> Wanted:
+def _first_layer(norm: Norm) -> NodeFilter:
     """Which nodes IBP bounds by a backward pass: none for a box, else affine ones of the input."""
 
     def wanted(network: Network, position: int) -> bool:
@@ -98,12 +98,13 @@ def _first_layer(norm: Norm) -> Wanted:
     return wanted
 
 
-def _relaxed(problem: Problem, relaxation: Relaxation, wanted: Wanted) -> Relaxed:
+def _relaxed(problem: Problem, relaxation: Relaxation, wanted: NodeFilter) -> Relaxed:
     assert isinstance(problem.network, Network)
     network = problem.network.to(torch.float64, problem.x.device)
     hull = Interval(*problem.region.hull(problem.x))
     deployed = problem.deployed
-    relaxed = Relaxed(network, problem.x.double(), problem.region, [hull], relaxation, deployed)
+    x, region = problem.x.double(), problem.region
+    relaxed = Relaxed(network, [hull], x, region, relaxation, deployed=deployed)
     refinable = _nonlinear_parents(network)
     for position, node in enumerate(network.nodes[1:], start=1):
         parents = [relaxed.bounds[parent] for parent in node.parents]
@@ -149,16 +150,16 @@ def _refine(relaxed: Relaxed, position: int, reader: Elementwise | MaxPool) -> I
     """
     interval = relaxed.bounds[position]
     lower, upper = interval.lower.flatten(1).clone(), interval.upper.flatten(1).clone()
-    plan = places(relaxed.network, position)
+    fields = receptive_fields(relaxed.network, position)
     for sign, bound in ((-1.0, upper), (1.0, lower)):
         if isinstance(reader, MaxPool):
             unstable = torch.ones_like(lower, dtype=torch.bool)
         else:
             unstable = reader.unstable(lower, upper)
-        if plan is None:
+        if fields is None:
             _refine_by_planes(relaxed, position, unstable, bound, sign)
         else:
-            _refine_by_windows(relaxed, position, plan, unstable, bound, sign)
+            _refine_by_windows(relaxed, position, fields, unstable, bound, sign)
     if bool((lower > upper).any()):
         name = relaxed.network.nodes[position].name
         raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
@@ -174,23 +175,23 @@ def _tighten(bound: Tensor, owner: Tensor, entry: Tensor, found: Tensor, sign: f
 def _refine_by_windows(
     relaxed: Relaxed,
     position: int,
-    plan: dict[int, Place],
+    fields: dict[int, ReceptiveField],
     unstable: Tensor,
     bound: Tensor,
     sign: float,
 ) -> None:
     """Tighten `bound` in place where `unstable`, both `[batch, entries]`."""
     nodes = relaxed.network.nodes
-    # Rows of one place after another, whose windows see the same lines.
+    # Rows of one pixel after another, whose windows see the same lines.
     channels = nodes[position].shape[0]
-    places_first = unstable.reshape(len(unstable), channels, -1).transpose(1, 2)
-    owner, place, channel = places_first.nonzero(as_tuple=True)
-    entry = channel * places_first.shape[1] + place
-    widest = max(nodes[p].shape[0] * prod(there.size) for p, there in plan.items())
+    pixels_first = unstable.reshape(len(unstable), channels, -1).transpose(1, 2)
+    owner, pixel, channel = pixels_first.nonzero(as_tuple=True)
+    entry = channel * pixels_first.shape[1] + pixel
+    widest = max(nodes[p].shape[0] * prod(field.size) for p, field in fields.items())
     step = max(1, CHUNK_BYTES // (8 * widest))
     for first in range(0, len(owner), step):
         own, at = owner[first : first + step], entry[first : first + step]
-        found = window_lower_bounds(relaxed, position, plan, own, at, sign)
+        found = window_lower_bounds(relaxed, position, fields, own, at, sign)
         _tighten(bound, own, at, found, sign)
 
 

@@ -21,17 +21,17 @@ class Lines(NamedTuple):
     upper_intercept: Tensor
 
 
-class Planes(NamedTuple):
-    """Planes below and above the largest entry of each window of a max-pooling layer.
+class PoolPlanes(NamedTuple):
+    """PoolPlanes below and above the largest entry of each window of a max-pooling layer.
 
     Attributes:
-        place: flat positions of the input entries that the planes are made of, `[batch, outputs,
+        entry: flat positions of the input entries that the planes are made of, `[batch, outputs,
             terms]`; where a window has fewer, some position with weights 0.
         lower_weight, upper_weight: of these entries, in [0, 1], `[batch, outputs, terms]`.
         lower_intercept, upper_intercept: `[batch, outputs]`.
     """
 
-    place: Tensor
+    entry: Tensor
     lower_weight: Tensor
     lower_intercept: Tensor
     upper_weight: Tensor
@@ -72,7 +72,7 @@ class Relaxation:
     """
 
     slopes: Callable[[Elementwise, Interval], Slopes]
-    planes: Callable[[MaxPool, Interval], Planes]
+    planes: Callable[[MaxPool, Interval], PoolPlanes]
     covers: tuple[type[Elementwise | MaxPool], ...] = (Elementwise, MaxPool)
 
     def lines(self, function: Elementwise, interval: Interval) -> Lines:
@@ -112,7 +112,7 @@ def parallel_slopes(function: Elementwise, interval: Interval) -> Slopes:
     return Slopes(slopes.upper, slopes.upper)
 
 
-def winner_planes(pool: MaxPool, interval: Interval) -> Planes:
+def winner_planes(pool: MaxPool, interval: Interval) -> PoolPlanes:
     """One input of each window below, it or a constant above (Singh et al. 2019, section 4.4).
 
     Below, the input with the largest lower bound. Above, the same input where it is surely the
@@ -126,7 +126,7 @@ def winner_planes(pool: MaxPool, interval: Interval) -> Planes:
     weight = dominates.to(floor.dtype)
     ceiling = torch.where(dominates[..., 0], 0.0, upper.amax(dim=2))
     place = places.expand(len(lower), -1, -1).gather(2, best)
-    return Planes(place, torch.ones_like(floor), torch.zeros_like(ceiling), weight, ceiling)
+    return PoolPlanes(place, torch.ones_like(floor), torch.zeros_like(ceiling), weight, ceiling)
 
 
 ADAPTIVE = Relaxation(adaptive_slopes, winner_planes)

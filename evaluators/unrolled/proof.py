@@ -1,17 +1,7 @@
 """The bound that counts: float64, lowered by all that rounding may have done to it.
 
-Write v for the true inputs and units at any point of the region, M_j for the largest |v_j|, and
-size_i = Σ_j |W_ij| M_j + |b_i| for a unit's pre-activation. The pass keeps a computed linear
-function r·v + c; replacing a layer's units changes its value, besides what relaxing them
-lowers it by, by at most
-
-- `lost_i` times |through_i| (the rows themselves are that inexact, see `_unrolled.py`),
-- 2u (|a_i·line_i| + |beta_i|) size_i for the products `through_i`,
-- γ times (|r|·M + |c| + Σ |through_i| size_i + Σ |a_i||offset_i|) for the matrix product, in any
-  order of summation.
-
-|r|·M + |c| is at most its first value plus all Σ |through_i| size_i + Σ |a_i||offset_i| before, so
-that one sum S over all layers, times γ of the number of all terms, bounds everything.
+The walk over layers keeps one computed linear function of the true inputs and units; what rounding
+may do to it is charged once, at the end (`rounding_charge.layered`, with its derivation).
 """
 
 from typing import NamedTuple
@@ -19,9 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from evaluators.numerics.rounding import UNDERFLOW, gamma
-from evaluators.propagation.concretization import least_over_ball, least_over_box, settle
+from evaluators.propagation.bounded import Center
+from evaluators.propagation.concretization import least_over_box, least_over_region
+from evaluators.propagation.dense_rows import DenseRows
 from evaluators.propagation.intervals import Interval
+from evaluators.propagation.rounding_charge import layered, settle
 from evaluators.question.region import Region
 from evaluators.unrolled.unit_lines import Bounds, Choice, UnitLines
 from evaluators.unrolled.unrolled import Rows, Unrolled
@@ -94,8 +86,13 @@ class Planes(NamedTuple):
 def least(unrolled: Unrolled, found: Planes, x: Tensor, region: Region) -> Tensor:
     """Lower bounds `[rows]` of planes over the region."""
     shaped = found.weight.reshape(1, -1, *x.shape[1:])
-    value, slack = least_over_ball(shaped, x, region, unrolled.bounds[0])
+    value, slack = least_over_region(_only(unrolled), shaped, x, region, unrolled.center(0))
     return settle(found.bias + value[0], slack[0])
+
+
+def _only(unrolled: Unrolled) -> DenseRows:
+    """Rows about the only example."""
+    return DenseRows(unrolled.network, torch.zeros(1, dtype=torch.long))
 
 
 def betas_of(betas: Tensor | None, part: slice) -> Tensor | None:
@@ -108,7 +105,7 @@ def prove_at_once(unrolled: Unrolled, rows: Rows) -> Tensor:
     ranges = [Interval(*(bound.flatten() for bound in unrolled.bounds[0]))]
     ranges += [Interval(*la.function.bounds(la.lower, la.upper)) for la in unrolled.layers]
     box = Interval(*(torch.cat(ends)[None] for ends in zip(*ranges, strict=True)))
-    value, slack = least_over_box(rows.weight[None], box)
+    value, slack = least_over_box(_only(unrolled), rows.weight[None], 0, Center.of(box))
     return settle(rows.bias + value[0], slack[0] + rows.lost)
 
 
@@ -143,5 +140,5 @@ def planes(unrolled: Unrolled, rows: Rows, choice: Choice) -> Planes:
         columns[:, :first].addmm_(through, layer.rows.weight)
         largest = torch.maximum(largest, size.max())
         terms += len(layer) + 16
-    slack = lost + total * (4 * gamma(terms + n))
-    return Planes(columns[:, :n], settle(constant, slack + UNDERFLOW * largest * terms))
+    slack = lost + layered(total, terms + n, largest)
+    return Planes(columns[:, :n], settle(constant, slack))

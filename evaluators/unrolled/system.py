@@ -128,7 +128,11 @@ class System:
         return constant + self.least(columns[:, :n]), used
 
     def least(self, rows: Tensor) -> Tensor:
-        """Least value of linear functions of the input over the region, `[rows]`."""
+        """Least value of linear functions of the input over the region, `[rows]`.
+
+        In float32 and with no charge for rounding: a search proves nothing. What counts is proved
+        by `proof.py`, over `propagation/concretization.py`.
+        """
         box, ball = self._least(rows)
         return box if ball is None else torch.maximum(box, ball)
 
@@ -137,7 +141,7 @@ class System:
         box = self._dot(rows, self.middle) - self._dot(rows.abs(), self.reach)
         if self.norm is Norm.LINF:
             return box, None
-        lengths = dual_norm(rows[:, None], self.norm)[:, 0]
+        lengths = dual_norm(rows, self.norm)
         return box, self._dot(rows, self.x) - self.radius * lengths
 
     def minimizer(self, rows: Tensor) -> Tensor:

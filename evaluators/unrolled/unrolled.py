@@ -16,28 +16,17 @@ the network; and, where that is asked, what float32 runs lose between the units.
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse
 from torch import Tensor
 
-from evaluators.network.affine import AffineMap
-from evaluators.network.deployment import run_error
 from evaluators.network.elementwise import Elementwise, LeakyReLU
-from evaluators.network.network import Network, Sum
 from evaluators.numerics.errors import ContradictionError
-from evaluators.numerics.rounding import UNDERFLOW, UNIT, gamma
+from evaluators.propagation.backward import Walk
+from evaluators.propagation.bounded import Bounded, Replacement, Side
 from evaluators.propagation.intervals import Interval
-
-Array = NDArray[np.float64]
-Matrix = Any
-"""A sparse `csr_array` or an `Array`; SciPy's sparse arrays carry no types."""
-
-DENSE = 0.15
-"""Share of nonzero entries from which a matrix is handled as a dense one."""
+from evaluators.propagation.rounding_charge import padded
+from evaluators.unrolled.sparse_rows import Matrix, SparseRows, dense
 
 
 @dataclass(frozen=True)
@@ -110,22 +99,16 @@ class Layer:
 
 
 @dataclass
-class Unrolled:
+class Unrolled(Bounded):
     """The system of one example.
 
+    Its network is in float64 on the CPU, with pooling rewritten; its bounds are `[1, *shape]`.
+
     Attributes:
-        network: in float64 on the CPU; its pooling is rewritten.
-        bounds: of every node so far, `[1, *shape]`.
         layers: of every elementwise node so far that has units.
-        deployed: whether all of it holds for the values of float32 runs, too.
     """
 
-    network: Network
-    bounds: list[Interval]
     layers: list[Layer] = field(default_factory=list)
-    deployed: bool = False
-    _sizes: dict[int, float] = field(default_factory=dict)
-    _errors: dict[int, Array | None] = field(default_factory=dict)
 
     @property
     def inputs(self) -> int:
@@ -145,31 +128,43 @@ class Unrolled:
             parts.append(torch.maximum(low.abs(), high.abs()))
         return torch.cat(parts)
 
-    def largest(self, position: int) -> float:
-        """Largest absolute value of a node's entries."""
-        return float(self.bounds[position].magnitude.max())
+    def units(self, position: int) -> Tensor | None:
+        """The entries of an elementwise node that are units; None where there are none."""
+        layers = [layer for layer in self.layers if layer.position == position]
+        return layers[0].entries if layers else None
 
-    def size(self, position: int) -> float:
-        """Largest |W||z| + |b| of an affine node, z its input."""
-        if position not in self._sizes:
-            node = self.network.nodes[position]
-            assert isinstance(node.operation, AffineMap)
-            value = node.operation.absolute(self.bounds[node.parents[0]].magnitude)
-            if node.operation.bias is not None:
-                value = value + node.operation.bias.abs()
-            self._sizes[position] = float(value.max()) * (1 + 1e-6)
-        return self._sizes[position]
+    def replace(self, position: int) -> Replacement:
+        """What the entries that are no units are equal to: a line, or a constant up to an error.
 
-    def run_error(self, position: int) -> Array | None:
-        """What a float32 run may do to a node's entries by itself, flat; None where nothing."""
-        if not self.deployed:
-            return None
-        if position not in self._errors:
-            node = self.network.nodes[position]
-            error = run_error(node.operation, [self.bounds[p].magnitude for p in node.parents])
-            spread = None if error is None else error.expand(1, *node.shape).flatten().numpy()
-            self._errors[position] = spread
-        return self._errors[position]
+        Raises:
+            ContradictionError: unstable entries are no units, and would be forgotten.
+        """
+        node = self.network.nodes[position]
+        assert isinstance(node.operation, Elementwise)
+        lower, upper = self.bounds[node.parents[0]]
+        unstable, units = node.operation.unstable(lower, upper), self.units(position)
+        if int(unstable.sum()) != (0 if units is None else len(units)):
+            raise ContradictionError(f"Unstable entries of node '{node.name}' are no units.")
+        zero = torch.zeros_like(lower)
+        if not isinstance(node.operation, LeakyReLU):
+            low, high = node.operation.bounds(lower, upper)
+            middle = torch.where(unstable, zero, low / 2 + high / 2)
+            height = middle.abs().flatten(1).amax(1)
+            return Replacement((Side(zero, middle, height),), torch.zeros_like(height))
+        leak = node.operation.leak
+        slope = torch.where(unstable, zero, torch.where(lower >= 0, zero + 1, zero + leak))
+        height = zero.new_zeros(1)
+        return Replacement((Side(slope, zero, height),), height + 1 if leak else None)
+
+    def deviation(self, position: int) -> Tensor | None:
+        """A float32 run's error, and how far entries that are constants may be from them."""
+        error, operation = self.run_error(position), self.network.nodes[position].operation
+        if not isinstance(operation, Elementwise) or isinstance(operation, LeakyReLU):
+            return error
+        lower, upper = self.bounds[self.network.nodes[position].parents[0]]
+        low, high = operation.bounds(lower, upper)
+        spread = torch.where(operation.unstable(lower, upper), 0.0, high - low)
+        return spread if error is None else error + spread
 
     def around(self, rows: Rows) -> "Neighbourhood":
         """What rows depend on: in convolutional networks a small part of the columns."""
@@ -204,18 +199,16 @@ class Unrolled:
 
     def express(self, position: int, rows: Matrix) -> Rows:
         """Linear functions of a node's entries, `[rows, entries]`, as functions of the columns."""
-        walk = _Walk(self, rows.shape[0])
-        walk.waiting[position] = rows
-        for place in range(position, 0, -1):
-            if place in walk.waiting:
-                walk.step(place, walk.waiting.pop(place))
+        walk = Walk(self, SparseRows(), torch.zeros(rows.shape[0], dtype=torch.float64))
+        walk.go(position, rows)
+        columns = torch.zeros(rows.shape[0], self.columns, dtype=torch.float64)
+        for layer in self.layers:
+            if layer.position in walk.kept:
+                span = slice(layer.first, layer.first + len(layer))
+                columns[:, span] = walk.kept[layer.position]
         if 0 in walk.waiting:
-            walk.columns[:, : self.inputs] = _dense(walk.waiting.pop(0))
-        return Rows(
-            torch.from_numpy(walk.columns),
-            torch.from_numpy(walk.bias),
-            torch.from_numpy(walk.lost * (1 + 1e-6) + np.abs(walk.bias) * 4 * UNIT + 1e-200),
-        )
+            columns[:, : self.inputs] = torch.from_numpy(dense(walk.waiting[0].rows))
+        return Rows(columns, walk.constant, padded(walk.constant, walk.slack))
 
 
 @dataclass(frozen=True)
@@ -232,119 +225,3 @@ class Neighbourhood:
     inputs: Tensor
     units: Tensor
     rows: Rows
-
-
-class _Walk:
-    """Rows on their way back to the inputs; what is lost is counted as in `_backward.py`."""
-
-    def __init__(self, unrolled: Unrolled, rows: int) -> None:
-        self.unrolled = unrolled
-        self.waiting: dict[int, Matrix] = {}
-        self.columns = np.zeros((rows, unrolled.columns))
-        self.bias = np.zeros(rows)
-        self.lost = np.zeros(rows)
-
-    def step(self, position: int, rows: Matrix) -> None:
-        """Replace rows at a node by rows at its parents and at units."""
-        node = self.unrolled.network.nodes[position]
-        operation = node.operation
-        error = self.unrolled.run_error(position)
-        if error is not None:
-            self.lost += abs(rows) @ error
-        if isinstance(operation, Sum):
-            for parent in node.parents:
-                self.deposit(parent, rows)
-        elif isinstance(operation, AffineMap):
-            self.deposit(node.parents[0], self.affine(position, operation, rows))
-        else:
-            assert isinstance(operation, Elementwise)
-            self.deposit(node.parents[0], self.elementwise(position, operation, rows))
-
-    def deposit(self, parent: int, rows: Matrix) -> None:
-        """Add rows to those already waiting at a node."""
-        if parent in self.waiting:
-            rows = _sum(self.waiting[parent], rows)
-            self.lost += _one_norm(rows) * self.unrolled.largest(parent) * (2 * UNIT)
-        self.waiting[parent] = rows
-
-    def affine(self, position: int, operation: AffineMap, rows: Matrix) -> Matrix:
-        """A·(Wz + b) = (AW)·z + A·b."""
-        terms = gamma(operation.fan_out + 4) + gamma(rows.shape[1] + 4)
-        self.lost += _one_norm(rows) * self.unrolled.size(position) * (2 * terms)
-        self.lost += UNDERFLOW * self.unrolled.largest(
-            self.unrolled.network.nodes[position].parents[0]
-        )
-        if operation.bias is not None:
-            bias = operation.bias.expand(operation.output_shape).reshape(-1).numpy()
-            self.bias += rows @ bias
-            self.lost += np.abs(self.bias) * (2 * UNIT)
-        return _product(rows, operation)
-
-    def elementwise(self, position: int, operation: Elementwise, rows: Matrix) -> Matrix:
-        """Units leave the walk here; decided entries are lines."""
-        unrolled = self.unrolled
-        node = unrolled.network.nodes[position]
-        interval = unrolled.bounds[node.parents[0]]
-        unstable = operation.unstable(*interval).flatten().numpy()
-        missing = int(unstable.sum())
-        for layer in unrolled.layers:
-            if layer.position == position:
-                entries = layer.entries.numpy()
-                last = layer.first + len(layer)
-                self.columns[:, layer.first : last] = _dense(rows[:, entries])
-                missing -= len(layer)
-        if missing:
-            raise ContradictionError(f"Unstable entries of node '{node.name}' are no units.")
-        if not isinstance(operation, LeakyReLU):
-            return self.points(operation, interval, rows, unstable)
-        positive = (interval.lower >= 0).flatten().numpy()
-        slope = np.where(unstable, 0.0, np.where(positive, 1.0, operation.leak))
-        if operation.leak:
-            size = unrolled.largest(node.parents[0])
-            self.lost += (_one_norm(rows) * (2 * UNIT) + UNDERFLOW) * size
-        return _scaled(rows, slope)
-
-    def points(
-        self, operation: Elementwise, interval: Interval, rows: Matrix, unstable: NDArray[np.bool_]
-    ) -> Matrix:
-        """Entries of a smooth function whose input is known exactly are constants."""
-        low, high = (value.flatten().numpy() for value in operation.bounds(*interval))
-        middle = np.where(unstable, 0.0, low / 2 + high / 2)
-        spread = np.where(unstable, 0.0, high - low)
-        self.bias += rows @ middle
-        error = 2 * gamma(rows.shape[1] + 4)
-        self.lost += abs(rows) @ (np.abs(middle) * error + spread) + np.abs(self.bias) * 2 * UNIT
-        return _scaled(rows, np.zeros(len(middle)))
-
-
-def _product(rows: Matrix, operation: AffineMap) -> Matrix:
-    """rows @ W; dense once it is no longer sparse."""
-    if not issparse(rows):
-        # A map's own adjoint uses all cores, products of sparse with dense matrices one.
-        image = operation.adjoint(torch.from_numpy(rows).reshape(-1, *operation.output_shape))
-        return image.flatten(1).numpy()
-    result = csr_array(rows @ operation.matrix)
-    full = result.shape[0] * result.shape[1]
-    return result.toarray() if result.nnz > DENSE * full else result
-
-
-def _scaled(rows: Matrix, slope: Array) -> Matrix:
-    """Every column times its slope; columns that vanish are dropped from sparse rows."""
-    if not issparse(rows):
-        return rows * slope
-    result = csr_array(rows.multiply(slope))
-    result.eliminate_zeros()
-    return result
-
-
-def _sum(a: Matrix, b: Matrix) -> Matrix:
-    return a + b if issparse(a) and issparse(b) else _dense(a) + _dense(b)
-
-
-def _dense(rows: Matrix) -> Array:
-    dense: Array = rows.toarray() if issparse(rows) else rows
-    return dense
-
-
-def _one_norm(rows: Matrix) -> Array:
-    return np.asarray(abs(rows).sum(axis=1)).reshape(-1)

@@ -21,7 +21,7 @@ from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid, Tanh
 from evaluators.network.network import MaxPool
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.linear_bounds import linear_relaxation, margins
-from evaluators.propagation.relaxation import ADAPTIVE, Planes, Relaxation, winner_planes
+from evaluators.propagation.relaxation import ADAPTIVE, PoolPlanes, Relaxation, winner_planes
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
@@ -99,13 +99,13 @@ def test_lines_hold_on_a_grid(
     assert bool((value - slack <= above * x + ceiling).all())
 
 
-Maker = Callable[[MaxPool, Interval], Planes]
+Maker = Callable[[MaxPool, Interval], PoolPlanes]
 
 POOL = MaxPool((1, 2, 2), (2, 2), (2, 2), (0, 0))
 """One window of four inputs."""
 
 
-def planes_of(pool: MaxPool, *pairs: tuple[float, float]) -> Planes:
+def planes_of(pool: MaxPool, *pairs: tuple[float, float]) -> PoolPlanes:
     return balanced_planes(pool, interval(*pairs))
 
 
@@ -142,7 +142,7 @@ def test_cnn_certs_points_take_what_the_others_leave() -> None:
 @pytest.mark.parametrize("make", [winner_planes, balanced_planes])
 def test_a_sure_winner_is_passed_on(make: Maker) -> None:
     planes = make(POOL, interval((-1, 0), (1, 2), (0, 0.5), (0.75, 0.875)))
-    place = planes.place[0, 0].tolist()
+    place = planes.entry[0, 0].tolist()
     for weight in (planes.lower_weight, planes.upper_weight):
         assert weight[0, 0][place.index(1)] == pytest.approx(1.0, abs=NEAR)
         assert float(weight.sum()) == pytest.approx(1.0, abs=NEAR)
@@ -182,9 +182,9 @@ def test_planes_hold_in_exact_arithmetic(
             assert below <= max(point) <= above
 
 
-def sides(planes: Planes, output: int, at: dict[int, Fraction]) -> tuple[Fraction, Fraction]:
+def sides(planes: PoolPlanes, output: int, at: dict[int, Fraction]) -> tuple[Fraction, Fraction]:
     """Both planes of a window at a point, in exact arithmetic."""
-    place = planes.place[0, output].tolist()
+    place = planes.entry[0, output].tolist()
 
     def plane(weight: Tensor, intercept: Tensor) -> Fraction:
         weights = [Fraction(w) for w in weight[0, output].tolist()]

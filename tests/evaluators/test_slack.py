@@ -9,8 +9,8 @@ from torch import Tensor
 from evaluators.network.affine import Dense
 from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid, Tanh
 from evaluators.network.network import Network
-from evaluators.propagation import backward, windows
-from evaluators.propagation.backward import lower_bounds
+from evaluators.propagation.backward import Waiting, Walk, lower_bounds
+from evaluators.propagation.dense_rows import DenseRows
 from evaluators.propagation.linear_bounds import linear_relaxation, margins
 from evaluators.propagation.relaxation import Lines
 from evaluators.question.norm import Norm
@@ -61,9 +61,9 @@ def test_a_steps_slack_covers_its_rounding(function: Elementwise, width: int) ->
         for position, node in enumerate(relaxed.network.nodes[1:], start=1):
             rows = torch.randn(1, ROWS, *node.shape, generator=generator, dtype=torch.float64)
             start = rows.new_zeros(1, ROWS)
-            waiting = backward._Waiting(rows)
-            walk = backward._Walk(relaxed, torch.tensor([0]), {}, start)
-            walk.step(position, waiting)
+            carrier = DenseRows(relaxed.network, torch.tensor([0]))
+            walk = Walk(relaxed, carrier, start)
+            walk.step(position, Waiting(rows))
             largest = Fraction(float(relaxed.largest(node.parents[0])[0]))
             for number in range(ROWS):
                 row = fractions(rows[0, number])
@@ -109,18 +109,16 @@ def test_norms_that_are_passed_on_are_not_too_small(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    for module in (backward, windows):
-        walk = getattr(module, "_WindowWalk", None) or getattr(module, "_Walk")  # noqa: B009
-        step = walk.step
+    step = Walk.step
 
-        def checked(self, position, current, step=step):  # type: ignore[no-untyped-def]
-            if current.known is not None:
-                flat = current.rows.flatten(current.known.dim())
-                true = torch.linalg.vector_norm(flat, 1, dim=-1)
-                seen.append(bool((current.known * (1 + 1e-9) >= true).all()))
-            step(self, position, current)
+    def checked(self: Walk[Tensor], position: int, current: Waiting[Tensor]) -> None:
+        if current.known is not None:
+            flat = current.rows.flatten(current.known.dim())
+            true = torch.linalg.vector_norm(flat, 1, dim=-1)
+            seen.append(bool((current.known * (1 + 1e-9) >= true).all()))
+        step(self, position, current)
 
-        monkeypatch.setattr(walk, "step", checked)
+    monkeypatch.setattr(Walk, "step", checked)
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(2, *network.input_shape, generator=generator)
     problem = ask(network, x, Ball(Norm.LINF, Fraction(1, 10)))

@@ -15,7 +15,7 @@ from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.errors import ContradictionError
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball, Box
-from evaluators.unrolled import unrolled as unrolled_module
+from evaluators.unrolled import sparse_rows
 from evaluators.unrolled.around import Around
 from evaluators.unrolled.proof import prove
 from evaluators.unrolled.unit_lines import UnitLines
@@ -176,7 +176,7 @@ def test_dense_and_sparse_rows_are_the_same(monkeypatch: pytest.MonkeyPatch) -> 
         network = PIECEWISE[name](0)
         problem = about(network, box(torch.Generator().manual_seed(5), network))
         before = around(problem).goals
-        monkeypatch.setattr(unrolled_module, "DENSE", -1.0)
+        monkeypatch.setattr(sparse_rows, "DENSE", -1.0)
         after = around(problem).goals
         monkeypatch.undo()
         assert torch.allclose(before.weight, after.weight, rtol=1e-12, atol=1e-12)

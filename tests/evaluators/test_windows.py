@@ -12,7 +12,7 @@ from evaluators.network.elementwise import LeakyReLU, Tanh
 from evaluators.network.network import Network
 from evaluators.propagation import linear_bounds
 from evaluators.propagation.linear_bounds import linear_relaxation
-from evaluators.propagation.places import places
+from evaluators.propagation.receptive_fields import receptive_fields
 from evaluators.propagation.relaxed import Relaxed
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
@@ -70,7 +70,7 @@ def network_of(layers: list[tuple[int, ...]], residual: bool, seed: int) -> Netw
 
 def relaxed_without_windows(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> Relaxed:
     with monkeypatch.context() as patch:
-        patch.setattr(linear_bounds, "places", lambda network, position: None)
+        patch.setattr(linear_bounds, "receptive_fields", lambda network, position: None)
         return linear_relaxation(problem)
 
 
@@ -95,11 +95,11 @@ def test_windows_and_planes_agree(
 def test_windows_are_used_where_they_pay() -> None:
     network = network_of([(2, 3, 1, 1, 1, 1), (2, 3, 1, 1, 1, 1)], False, 0)
     second = [i for i, n in enumerate(network.nodes) if isinstance(n.operation, Convolution)][1]
-    plan = places(network, second)
-    assert plan is not None
-    assert plan[0].size == (5, 5)
-    assert plan[0].offset == (-2, -2)
-    assert places(network, len(network.nodes) - 1) is None
+    fields = receptive_fields(network, second)
+    assert fields is not None
+    assert fields[0].size == (5, 5)
+    assert fields[0].offset == (-2, -2)
+    assert receptive_fields(network, len(network.nodes) - 1) is None
 
 
 @given(st.integers(0, 999), st.sampled_from(list(Norm)))

@@ -1,0 +1,63 @@
+"""Rows with a coefficient for every entry of a node, in groups that share an example."""
+
+import torch
+from torch import Tensor
+
+from evaluators.network.affine import AffineMap
+from evaluators.network.network import Network
+from evaluators.propagation.carrier import TensorRows
+from evaluators.propagation.relaxation import PoolPlanes
+
+FEW = 16
+"""Rows of a group below which a product of its own does not pay."""
+
+
+class DenseRows(TensorRows):
+    """Rows `[groups, rows, *shape]`, all rows of a group about one example.
+
+    Attributes:
+        network: whose nodes they are functions of.
+        examples: the batch position that each group is about, `[groups]`.
+    """
+
+    leading = 2
+
+    def __init__(self, network: Network, examples: Tensor) -> None:
+        self.network, self.examples = network, examples
+
+    def each(self, numbers: Tensor) -> Tensor:
+        """`[groups, 1]`."""
+        return numbers[self.examples, None]
+
+    def at(self, values: Tensor, position: int) -> Tensor:  # noqa: ARG002
+        """`[groups, 1, *shape]`."""
+        return values[self.examples, None]
+
+    def dot(self, rows: Tensor, values: Tensor, position: int) -> Tensor:  # noqa: ARG002
+        """Each row times its group's values."""
+        flat, vectors = rows.flatten(2), values[self.examples].flatten(1)
+        if rows.shape[1] < FEW:
+            found: Tensor = torch.linalg.vecdot(flat, vectors[:, None])
+            return found
+        # One product for each group: PyTorch's batched products with a vector are slow.
+        return torch.stack([own @ vector for own, vector in zip(flat, vectors, strict=True)])
+
+    def dot_shared(self, rows: Tensor, values: Tensor, position: int) -> Tensor:  # noqa: ARG002
+        """One product of all rows with one vector."""
+        return rows.flatten(2) @ values.reshape(-1)
+
+    def adjoint(self, rows: Tensor, operation: AffineMap, position: int) -> Tensor:  # noqa: ARG002
+        """The map's adjoint of all rows at once."""
+        flat = rows.reshape(-1, *operation.output_shape)
+        return operation.adjoint(flat).reshape(*rows.shape[:2], *operation.input_shape)
+
+    def pooled(self, parts: tuple[Tensor, ...], planes: PoolPlanes, parent: int) -> Tensor:
+        """A coefficient is shared among the inputs of its window."""
+        positive, negative = (part.flatten(2)[..., None] for part in parts)
+        index, below, _, above, _ = (field[self.examples] for field in planes)
+        shared = positive * below[:, None] + negative * above[:, None]
+        shape = self.network.nodes[parent].shape
+        result = shared.new_zeros(*shared.shape[:2], *shape)
+        index = index.flatten(1)[:, None].expand(-1, shared.shape[1], -1)
+        result.flatten(2).scatter_add_(2, index, shared.flatten(2))
+        return result
