@@ -1,15 +1,17 @@
-"""Linear conditions on a network's outputs, turned into a classifier that every method can bound.
+"""Specifications: boxes of inputs, linear constraints on the outputs that a network must not meet.
 
-A counterexample of a disjunct is an output y that meets all of its rows, c·y + k <= 0. To the
-network are appended one class 0 that is always zero, and for each disjunct a class that is minus
-the largest of its rows: class 0 is the strict winner where the largest row of every disjunct is
-positive, that is, where there is no counterexample. A tie is a counterexample, as it must be.
+`specified` turns the constraints into a classifier that every method can bound. A counterexample of
+a disjunct is an output y that meets all of its constraints, c·y + k <= 0. To the network are
+appended one class 0 that is always zero, and for each disjunct a class that is minus the largest
+left-hand side: class 0 is the strict winner where the largest one of every disjunct is positive,
+that is, where there is no counterexample. A tie is a counterexample, as it must be.
 
 The largest of several rows is written with ReLUs, max(a, b) = a + relu(b - a), pair by pair, so
 that methods that split ReLUs stay complete.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, lcm
 
@@ -28,6 +30,36 @@ MAX_BITS = 400
 _PRECISION = 53
 
 
+@dataclass(frozen=True)
+class ExactBox:
+    """All inputs between `lower` and `upper`, entry by entry, both included; exact numbers."""
+
+    lower: tuple[Fraction, ...]
+    upper: tuple[Fraction, ...]
+
+    def contains(self, point: Sequence[Fraction]) -> bool:
+        """Return whether a point lies in the box, exactly."""
+        triples = zip(self.lower, point, self.upper, strict=True)
+        return all(lower <= value <= upper for lower, value, upper in triples)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A box and the disjuncts of which none may hold for the outputs of its inputs."""
+
+    box: ExactBox
+    disjuncts: tuple[Disjunct, ...]
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What a network of so many inputs and outputs must satisfy: no case has a counterexample."""
+
+    inputs: int
+    outputs: int
+    cases: tuple[Case, ...]
+
+
 def specified(network: Network, disjuncts: Sequence[Disjunct]) -> Network:
     """Make a network whose class 0 is the strict winner exactly where no disjunct holds.
 
@@ -41,7 +73,7 @@ def specified(network: Network, disjuncts: Sequence[Disjunct]) -> Network:
     if not disjuncts:
         raise ValueError("A specification needs at least one disjunct.")
     graph = GraphBuilder(list(network.nodes), "specification")
-    # No row at all: every output is a counterexample.
+    # No constraint at all: every output is a counterexample.
     always = Constraint({}, Fraction(0))
     groups = [list(disjunct) or [always] for disjunct in disjuncts]
     _append_rows(graph, [row for group in groups for row in group], network.classes)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from leaderboard.common.errors import InputError
 from leaderboard.common.progress import tell
+from leaderboard.vnncomp.counterexample import counterexample_text
 from leaderboard.vnncomp.deadline import Verifier
 from leaderboard.vnncomp.instance import Answer, Instance, Word
 from leaderboard.vnncomp.instances import DEFAULT_SECONDS, ResultsFile, Row, read_instances
@@ -42,7 +43,7 @@ def _text(answer: Answer) -> str:
     """VNN-COMP's answer: the word, then the counterexample."""
     if answer.counterexample is None:
         return answer.word
-    return f"{answer.word}\n{answer.counterexample.text()}"
+    return f"{answer.word}\n{counterexample_text(answer.counterexample)}"
 
 
 def _publish(text: str, output: Path | None) -> None:
@@ -81,7 +82,8 @@ def verify_table(table: Path, seconds: float | None, evaluator: str | None, outp
             spent = time.monotonic() - started
             if answer.counterexample is not None:
                 _write(
-                    output.parent / "counterexamples" / row.file_name, answer.counterexample.text()
+                    output.parent / "counterexamples" / row.file_name,
+                    counterexample_text(answer.counterexample),
                 )
             results.add(row, answer.word, spent)
             note = f" ({answer.note})" if answer.note else ""

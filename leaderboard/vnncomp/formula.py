@@ -25,7 +25,7 @@ class Conjunction:
         self.bounds[index] = (lower, upper)
 
     def joined(self, other: "Conjunction") -> "Conjunction":
-        """Both."""
+        """Return what both say together."""
         result = Conjunction(dict(self.bounds), self.rows + other.rows)
         for index, (lower, upper) in other.bounds.items():
             result.bound(index, lower, upper)
@@ -33,7 +33,7 @@ class Conjunction:
 
 
 @dataclass(frozen=True)
-class Formula:
+class Assertions:
     """A file's content: how many inputs and outputs, what always holds, and the alternatives."""
 
     inputs: int

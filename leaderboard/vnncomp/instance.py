@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from leaderboard.vnncomp.counterexample import Counterexample
+from evaluators.properties.counterexample import Counterexample
 
 
 class Word(StrEnum):

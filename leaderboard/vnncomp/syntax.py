@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from evaluators.network.constraint import Constraint
 from leaderboard.common.errors import InputError, nearest
-from leaderboard.vnncomp.formula import Conjunction, Formula
+from leaderboard.vnncomp.formula import Assertions, Conjunction
 
 MAX_ALTERNATIVES = 200_000
 MAX_DEPTH = 50
@@ -26,7 +26,7 @@ _COMPARISONS = frozenset(("<=", ">=", "<", ">", "="))
 _IGNORED = frozenset(("set-logic", "set-info", "set-option", "check-sat", "get-model", "exit"))
 
 
-def parse(text: str, title: str) -> Formula:
+def parse(text: str, title: str) -> Assertions:
     """Read a file's text.
 
     Raises:
@@ -79,7 +79,7 @@ class _Parser:
             self.fail(f"'{word}' is needed, not '{found or 'the end of the file'}'.")
         self.at += 1
 
-    def file(self) -> Formula:
+    def file(self) -> Assertions:
         common = Conjunction()
         choices: list[list[Conjunction]] = []
         while self.at < len(self.words) - 1:
@@ -101,7 +101,7 @@ class _Parser:
                     self.at - 1,
                 )
         inputs, outputs = self.count("X", "input"), self.count("Y", "output")
-        return Formula(inputs, outputs, common, self.product(Conjunction(), choices))
+        return Assertions(inputs, outputs, common, self.product(Conjunction(), choices))
 
     def skip(self) -> None:
         """Pass over the rest of a command."""

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from evaluators.network.constraint import Constraint
-from leaderboard.vnncomp.counterexample import Counterexample, decimal, float32_between, replay
-from leaderboard.vnncomp.property import Case, InputBox
+from evaluators.network.specification import Case, ExactBox
+from evaluators.properties.boxes import float32_between
+from evaluators.properties.counterexample import Counterexample, OutputsOf, replay
+from leaderboard.vnncomp.counterexample import counterexample_text, decimal
 
 
 def at_most(limit: Fraction, strict: bool = False) -> Constraint:
@@ -21,13 +23,18 @@ def at_most(limit: Fraction, strict: bool = False) -> Constraint:
 
 
 def asked(lower: str, upper: str, *rows: Constraint) -> Case:
-    box = InputBox((Fraction(lower),), (Fraction(upper),))
+    box = ExactBox((Fraction(lower),), (Fraction(upper),))
     return Case(box, (rows or (at_most(Fraction(9)),),))
 
 
 def same(x: NDArray[np.float64]) -> Sequence[float]:
     values: list[float] = x.tolist()
     return values
+
+
+def giving(value: float) -> OutputsOf:
+    """A network whose one output is always the same."""
+    return lambda _: [value]
 
 
 def single(value: float) -> NDArray[np.float32]:
@@ -76,7 +83,7 @@ def test_a_range_without_decimal_numbers_is_refused() -> None:
 
 def test_both_arithmetics_must_confirm_the_same_disjunct() -> None:
     low, high = at_most(Fraction(0)), Constraint({0: Fraction(-1)}, Fraction(1))
-    case = Case(InputBox((Fraction(0),), (Fraction(1),)), ((low,), (high,)))
+    case = Case(ExactBox((Fraction(0),), (Fraction(1),)), ((low,), (high,)))
     for deployed, exact, message in (
         (0.0, 0.5, "a candidate is a counterexample in onnxruntime only"),
         (0.5, 0.0, "a candidate is a counterexample in float64 only"),
@@ -85,10 +92,10 @@ def test_both_arithmetics_must_confirm_the_same_disjunct() -> None:
         (np.nan, 0.0, "the outputs are not finite"),
         (0.0, np.inf, "the outputs are not finite"),
     ):
-        found = replay(case, single(0.5), lambda _, y=deployed: [y], lambda _, y=exact: [y])  # type: ignore[misc]
+        found = replay(case, single(0.5), giving(deployed), giving(exact))
         assert found == message
     for value in (0.0, 1.0):
-        found = replay(case, single(0.5), lambda _, y=value: [y], lambda _, y=value: [y])  # type: ignore[misc]
+        found = replay(case, single(0.5), giving(value), giving(value))
         assert isinstance(found, Counterexample)
 
 
@@ -119,7 +126,7 @@ def test_decimals_stay_what_they_were(value: Decimal) -> None:
 
 def test_the_format_is_vnncomps() -> None:
     found = Counterexample((Fraction(1, 10), Fraction(-3)), (Fraction(5, 4),))
-    assert found.text() == "((X_0 0.1)\n (X_1 -3.0)\n (Y_0 1.25))"
+    assert counterexample_text(found) == "((X_0 0.1)\n (X_1 -3.0)\n (Y_0 1.25))"
 
 
 @given(st.fractions(-2, 2), st.fractions(0, Fraction(1, 10**6)))

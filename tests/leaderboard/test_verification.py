@@ -2,9 +2,10 @@
 
 import csv
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,18 +13,19 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from evaluators.evaluator import Evaluator
 from evaluators.network.network import Network
-from evaluators.onnx.runtime import Runtime
+from evaluators.numerics.deadline import Deadline
+from evaluators.numerics.errors import ContradictionError
+from evaluators.properties.decision import Decision, decide
 from evaluators.question.problem import Problem
-from evaluators.question.region import Box
 from evaluators.question.verdict import Status, Verdict
-from leaderboard.common.errors import BugError, InputError
-from leaderboard.vnncomp import verify as verification
+from leaderboard.common.errors import InputError
 from leaderboard.vnncomp.instance import Answer, Instance, Word
-from leaderboard.vnncomp.property import read_vnnlib
 from leaderboard.vnncomp.verify import verify
+from leaderboard.vnncomp.vnnlib import parse_vnnlib, read_vnnlib
 from tests.fixtures.networks import Graph, linear
 from tests.fixtures.properties import UNIT, box, difference, model_file, tent
 
@@ -130,7 +132,7 @@ def test_no_time_is_a_timeout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "evaluator", "problem"),
     [
-        (box(("0", "1")) + "(assert (<= Y_0 1))", None, "m.onnx: it has 2 inputs and 2 outputs,"),
+        (box(("0", "1")) + "(assert (<= Y_0 1))", None, "p.vnnlib: The network has 2 inputs"),
         (UNIT + "(assert (<= Y_0 Y_5))", None, "'Y_5' is neither a number nor"),
         (UNIT + "(assert (<= Y_0 1))", "crwn", "Did you mean 'crown'?"),
         (UNIT + "(assert (<= Y_0 1))", "smoothing-gaussian", "no evaluator for plain networks"),
@@ -159,49 +161,51 @@ class Liar(Evaluator):
         return [Verdict(Status.FALSIFIED, 0, witness=end) for end in ends]
 
 
-def stages(monkeypatch: pytest.MonkeyPatch, *chosen: Evaluator) -> None:
-    def find(_name: str | None) -> Sequence[Evaluator]:
-        return chosen
-
-    monkeypatch.setattr(verification, "find_stages", find)
-
-
-def test_a_false_witness_is_neither_sat_nor_unsat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stages(monkeypatch, Liar())
-    answer = ask(tmp_path, difference(), UNIT + "(assert (>= Y_0 2.1))")
-    assert answer.word == Word.UNKNOWN
+def rounded(network: Network, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A deployed network: its outputs in float32."""
+    outputs = network(torch.from_numpy(x).double().reshape(1, *network.input_shape))
+    made: NDArray[np.float32] = outputs[0].float().numpy()
+    return made
 
 
-def test_what_the_runtime_does_not_confirm_is_unknown_with_a_note(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Contrary:
-        def __init__(self, _data: bytes) -> None: ...
-
-        def __call__(self, x: object) -> torch.Tensor:
-            return torch.zeros(2)
-
-    monkeypatch.setattr(verification, "Runtime", Contrary)
-    answer = ask(tmp_path, difference(), UNIT + "(assert (>= Y_0 1.5))")
-    assert answer.word == Word.UNKNOWN
-    assert answer.note == "a candidate is a counterexample in float64 only"
+def decided(
+    network: Network,
+    text: str,
+    *stages: Evaluator,
+    deployed: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+) -> Decision:
+    """What stages (the default ones if none) decide about a property of a network."""
+    if deployed is None:
+        deployed = partial(rounded, network)
+    specification = parse_vnnlib(text, "p.vnnlib")
+    return decide(network, deployed, specification, Deadline(SECONDS), stages or None)
 
 
-def test_a_tie_that_rounding_hides_is_looked_for_more_clearly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_false_witness_neither_falsifies_nor_certifies() -> None:
+    decision = decided(difference(), UNIT + "(assert (>= Y_0 2.1))", Liar())
+    assert decision.status is Status.UNKNOWN
+
+
+def test_what_the_runtime_does_not_confirm_is_unknown_with_a_note() -> None:
+    def contrary(_x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.zeros(2, dtype=np.float32)
+
+    text = UNIT + "(assert (>= Y_0 1.5))"
+    decision = decided(difference(), text, deployed=contrary)
+    assert decision.status is Status.UNKNOWN
+    assert decision.note == "a candidate is a counterexample in float64 only"
+
+
+def test_a_tie_that_rounding_hides_is_broken_by_a_margin() -> None:
     """A runtime that computes a little less: only a counterexample by a margin convinces it."""
 
-    class Shy(Runtime):
-        def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-            return super().__call__(x) - np.float32(1e-4)
+    def shy(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return rounded(difference(), x) - np.float32(1e-4)
 
-    monkeypatch.setattr(verification, "Runtime", Shy)
-    answer = ask(tmp_path, difference(), UNIT + "(assert (>= Y_0 1.00001))")
-    assert answer.word == Word.SAT
-    check(tmp_path, answer)
+    decision = decided(difference(), UNIT + "(assert (>= Y_0 1.00001))", deployed=shy)
+    assert decision.status is Status.FALSIFIED
+    assert decision.counterexample is not None
+    assert decision.counterexample.outputs[0] >= Fraction("1.00001")
 
 
 @dataclass(frozen=True)
@@ -217,52 +221,50 @@ class Half(Evaluator):
         return [Verdict(Status.UNKNOWN, 0) if row % 2 else good for row in range(len(problem))]
 
 
-def test_one_open_box_is_enough_not_to_say_unsat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_open_box_is_enough_not_to_certify() -> None:
     safe = "(assert (>= Y_0 2.1))"
     two = f"(assert (or (<= X_0 0.5) (>= X_0 0.25))) {safe}"
-    stages(monkeypatch, Half())
-    assert ask(tmp_path, difference(), UNIT + two).word == Word.UNKNOWN
-    assert ask(tmp_path, difference(), UNIT + safe).word == Word.UNSAT
+    assert decided(difference(), UNIT + two, Half()).status is Status.UNKNOWN
+    assert decided(difference(), UNIT + safe, Half()).status is Status.CERTIFIED
     # The second stage is asked about the second box only, as the first of its batch.
-    stages(monkeypatch, Half(), Half())
-    assert ask(tmp_path, difference(), UNIT + two).word == Word.UNSAT
+    assert decided(difference(), UNIT + two, Half(), Half()).status is Status.CERTIFIED
 
 
-def test_of_a_box_in_pieces_all_have_to_be_proved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each piece is asked about by itself, with a share of the time, for the whole property."""
-    asked = []
+def test_of_a_box_in_pieces_all_have_to_be_proved() -> None:
+    """Each piece is asked about by itself, for the whole property, by the last stage only."""
+    asked: list[tuple[Tensor, Tensor]] = []
 
     @dataclass(frozen=True)
-    class OnTheLeft(Evaluator):
-        title: ClassVar[str] = "On the left"
+    class Except(Evaluator):
+        """Proves every box but those that hold the point whose entries are all `point`."""
+
+        title: ClassVar[str] = "Except"
         version: ClassVar[str] = "1"
         accepts: ClassVar[type[Network]] = Network
-        most: float = 1.0
+        point: float = 9.0
 
         def solve(self, problem: Problem) -> list[Verdict]:
-            upper = problem.region.hull(problem.x)[1][:, 0]
-            asked.append(upper.tolist())
+            lower, upper = problem.region.hull(problem.x)
+            asked.append((lower, upper))
+            inside = ((lower <= self.point) & (self.point <= upper)).flatten(1).all(1)
             good = Verdict(Status.CERTIFIED, 0, problem.region.radius, margin=1.0)
-            proved = (upper <= self.most).tolist()
-            return [good if its else Verdict(Status.UNKNOWN, 0) for its in proved]
+            return [Verdict(Status.UNKNOWN, 0) if hit else good for hit in inside.tolist()]
 
-    def halved(problem: Problem) -> Problem:
-        found = problem.select([0, 0])
-        lower, upper = (end.clone() for end in found.region.hull(found.x))
-        upper[0, 0] = lower[1, 0] = 0.5
-        return replace(found, region=Box(lower, upper), x=((lower + upper) / 2).float())
-
-    monkeypatch.setattr(verification, "in_pieces", halved)
-    safe = UNIT + "(assert (>= Y_0 2.1))"
-    stages(monkeypatch, OnTheLeft(most=0.0), OnTheLeft())
-    assert ask(tmp_path, difference(), safe).word == Word.UNSAT
-    assert asked == [[1.0], [0.5], [1.0]]
-    stages(monkeypatch, OnTheLeft(most=0.0), OnTheLeft(most=0.5))
-    assert ask(tmp_path, difference(), safe).word == Word.UNKNOWN
+    graph = Graph((16,), seed=1)
+    for _ in range(4):
+        graph.dense(20)
+        graph.relu()
+    graph.dense(2)
+    # No attack reaches the 5, but the network is far from linear over a box so wide.
+    wide = box(*[("-4", "4")] * 16) + "(assert (>= Y_0 5))"
+    network = graph.network()
+    assert decided(network, wide, Except(point=0.1), Except()).status is Status.CERTIFIED
+    (lower, upper), *pieces = asked
+    assert len(pieces) > 1
+    assert all(len(low) == 1 for low, _ in pieces)
+    volume = sum(float((high - low).prod()) for low, high in pieces)
+    assert volume == pytest.approx(float((upper - lower).prod()))
+    assert decided(network, wide, Except(point=0.1), Except(point=0.1)).status is Status.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -278,10 +280,9 @@ class Contradictory(Evaluator):
         return [Verdict(Status.CERTIFIED, 0, radius, margin=1.0, witness=x) for x in problem.x]
 
 
-def test_a_contradiction_is_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stages(monkeypatch, Contradictory())
-    with pytest.raises(BugError):
-        ask(tmp_path, difference(), UNIT + "(assert (>= Y_0 2.1))")
+def test_a_contradiction_is_raised() -> None:
+    with pytest.raises(ContradictionError):
+        decided(difference(), UNIT + "(assert (>= Y_0 2.1))", Contradictory())
 
 
 def test_a_box_at_the_edge_of_a_counterexample_is_exact(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluators.network.specification import ExactBox, Specification
 from leaderboard.common.errors import InputError
-from leaderboard.vnncomp.property import InputBox, Specification, parse_vnnlib, read_vnnlib
+from leaderboard.vnncomp.vnnlib import parse_vnnlib, read_vnnlib
 
 DECLARED = """
 (declare-const X_0 Real) ; the input
@@ -146,8 +147,8 @@ def test_equal_boxes_are_one_case() -> None:
     )
     five, one, two = Fraction(5), Fraction(1), Fraction(2)
     assert [case.box for case in specification.cases] == [
-        InputBox((-five, -five), (one, five)),
-        InputBox((-five, -five), (two, five)),
+        ExactBox((-five, -five), (one, five)),
+        ExactBox((-five, -five), (two, five)),
     ]
     assert [len(case.disjuncts) for case in specification.cases] == [2, 1]
     assert [len(case.disjuncts[0]) for case in specification.cases] == [1, 2]

@@ -6,48 +6,16 @@ the outputs. There is a counterexample where one case has an input in its box wh
 of its disjuncts. Everything is exact.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from evaluators.network.constraint import Disjunct
+from evaluators.network.specification import Case, ExactBox, Specification
 from leaderboard.common.errors import InputError
 from leaderboard.common.packed import read_packed
-from leaderboard.vnncomp.formula import Bound, Conjunction, Formula
+from leaderboard.vnncomp.formula import Assertions, Bound, Conjunction
 from leaderboard.vnncomp.syntax import parse
 
-MAX_BYTES = 2**28
-
-
-@dataclass(frozen=True)
-class InputBox:
-    """All inputs between `lower` and `upper`, entry by entry, both included."""
-
-    lower: tuple[Fraction, ...]
-    upper: tuple[Fraction, ...]
-
-    def contains(self, point: Sequence[Fraction]) -> bool:
-        """Whether a point lies in the box, exactly."""
-        triples = zip(self.lower, point, self.upper, strict=True)
-        return all(lower <= value <= upper for lower, value, upper in triples)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A box and the disjuncts that are asked about in it."""
-
-    box: InputBox
-    disjuncts: tuple[Disjunct, ...]
-
-
-@dataclass(frozen=True)
-class Specification:
-    """A file's normal form, of so many inputs and outputs."""
-
-    inputs: int
-    outputs: int
-    cases: tuple[Case, ...]
+MAX_PROPERTY_BYTES = 2**28
 
 
 def read_vnnlib(path: Path) -> Specification:
@@ -76,7 +44,7 @@ def parse_vnnlib(text: str, title: str) -> Specification:
         key = tuple(sorted(one.bounds.items()))
         disjunct = (*formula.common.rows, *one.rows)
         found.setdefault(key, []).append(disjunct)
-    cases: dict[InputBox, list[Disjunct]] = {}
+    cases: dict[ExactBox, list[Disjunct]] = {}
     for key, disjuncts in found.items():
         box = _box(formula, dict(key), title)
         if box is not None:
@@ -90,7 +58,7 @@ def parse_vnnlib(text: str, title: str) -> Specification:
     )
 
 
-def _box(formula: Formula, own: dict[int, Bound], title: str) -> InputBox | None:
+def _box(formula: Assertions, own: dict[int, Bound], title: str) -> ExactBox | None:
     """The box of what always holds and of one alternative's own bounds; None when it is empty."""
     bounds = formula.common.joined(Conjunction(own)).bounds if own else formula.common.bounds
     lower, upper = [], []
@@ -106,11 +74,11 @@ def _box(formula: Formula, own: dict[int, Bound], title: str) -> InputBox | None
             return None
         lower.append(least)
         upper.append(most)
-    return InputBox(tuple(lower), tuple(upper))
+    return ExactBox(tuple(lower), tuple(upper))
 
 
 def _text(path: Path) -> str:
     try:
-        return read_packed(path, MAX_BYTES).decode("utf-8")
+        return read_packed(path, MAX_PROPERTY_BYTES).decode("utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{path} is not a text file; a VNN-LIB property is needed.") from None

@@ -1,0 +1,1 @@
+"""Properties of a network: decided by evaluators, refuted by exact counterexamples."""
