@@ -25,10 +25,10 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evaluators.numerics.errors import CertificateError
-from evaluators.question.evidence_file import EPOCH, MAX_BYTES, EvidenceKind, exact_radius, unpacked
+from evaluators.question.evidence_file import EPOCH, MAX_BYTES, Evidence, exact_radius, unpacked
 from evaluators.recheck.methods import METHODS
 
 SUFFIX = ".evidence"
@@ -41,6 +41,8 @@ _MAX_META, _MAX_TABLE = 2**16, 2**24
 _HEADER = "example,label,method"
 _LINE = re.compile(r"(0|[1-9][0-9]{0,8}),(0|[1-9][0-9]{0,8}),([a-z-]{1,20})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+StoredEvidence = TypeVar("StoredEvidence", bound=Evidence)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Archive:
         """Read the bytes of an example's own certificate or witness."""
         return self._read(f"{example}.npz", MAX_BYTES)
 
-    def evidence(self, kind: type[EvidenceKind], example: int) -> EvidenceKind:
+    def evidence(self, kind: type[StoredEvidence], example: int) -> StoredEvidence:
         """Read an example's own certificate or witness.
 
         Raises:
@@ -215,7 +217,7 @@ def _lines(content: bytes) -> list[EvidenceLine]:
     header, *rest = content.decode("ascii", "replace").split("\n")
     if header != _HEADER or not rest or rest.pop():
         raise CertificateError(f"'{_TABLE}' does not begin with {_HEADER}, or is cut off.")
-    found, last = list[EvidenceLine](), -1
+    lines, last = list[EvidenceLine](), -1
     for number, text in enumerate(rest, start=2):
         match = _LINE.fullmatch(text)
         if match is None or match[3] not in _KNOWN:
@@ -227,5 +229,5 @@ def _lines(content: bytes) -> list[EvidenceLine]:
         if line.example <= last:
             raise CertificateError(f"line {number} of '{_TABLE}' is not in order, or repeated.")
         last = line.example
-        found.append(line)
-    return found
+        lines.append(line)
+    return lines

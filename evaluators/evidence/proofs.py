@@ -54,22 +54,25 @@ def find_proofs(
         certificates: of each example, if there is one already.
         exact: as of `recheck`.
     """
-    claims, found = balls_of(problem), dict[int, Proof]()
+    claims, proofs = balls_of(problem), dict[int, Proof]()
     for method in METHODS:
         rows = [
             row
             for row, stage in enumerate(stages)
-            if row not in found and (method != "crown-ibp" or stage in METHODS[:2])
+            if row not in proofs and (method != "crown-ibp" or stage in METHODS[:2])
         ]
         tried = recheck_claims(
             model, select(claims, rows), method, model_sha256=model.sha256, exact=exact
         )
-        accepted = ((row, one) for row, one in zip(rows, tried, strict=True) if one.accepted)
-        found |= {row: Proof(method, outcome) for row, outcome in accepted}
+        proofs |= {
+            row: Proof(method, outcome)
+            for row, outcome in zip(rows, tried, strict=True)
+            if outcome.accepted
+        }
     for row, given in enumerate(certificates):
-        if row not in found:
-            found[row] = _certified(model, problem.select([row]), given, exact)
-    return [found[row] for row in range(len(problem))]
+        if row not in proofs:
+            proofs[row] = _certified(model, problem.select([row]), given, exact)
+    return [proofs[row] for row in range(len(problem))]
 
 
 def balls_of(problem: Problem) -> Balls:
@@ -135,9 +138,9 @@ def other_claim(made: Evidence, problem: Problem, row: int) -> str:
     assert isinstance(region, Ball)
     asked = region.norm.value, region.radius, region.low, region.high, int(problem.labels[row])
     claimed = made.norm, made.radius, made.low, made.high, made.label
-    for name, one, other in zip(_CLAIM, claimed, asked, strict=True):
-        if one != other:
-            return f"its {name} is {one}, not {other}."
+    for name, value, wanted in zip(_CLAIM, claimed, asked, strict=True):
+        if value != wanted:
+            return f"its {name} is {value}, not {wanted}."
     if made.x is None or made.x.shape != x.shape or not np.array_equal(made.x, x):
         return "it is about another image."
     return ""

@@ -75,8 +75,8 @@ class FirstOrderSmoothing(SmoothingEvaluator):
         if estimate.moments is None:
             return asked.certified(estimate.probabilities), ()
         failure_probability = self.failure_probability * (1 - self.share)
-        found = gradient_bound(estimate.moments, estimate.n, failure_probability)
-        radius = FirstOrder(found.bound).radius(
+        limit = gradient_bound(estimate.moments, estimate.n, failure_probability)
+        radius = FirstOrder(limit.bound).radius(
             asked.distribution, estimate.probabilities, asked.scale, asked.norm, asked.dimension
         )
-        return radius, tuple((f"gradient_{name}", value) for name, value in found._asdict().items())
+        return radius, tuple((f"gradient_{name}", value) for name, value in limit._asdict().items())

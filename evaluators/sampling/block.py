@@ -24,7 +24,7 @@ class OvertimeError(Exception):
 def block_size(network: Network | Ensemble, device: torch.device) -> int:
     """Choose the copies of one example in a forward pass, a power of two, by network and device."""
     networks = network.networks if isinstance(network, Ensemble) else (network,)
-    largest = max(prod(node.shape) for one in networks for node in one.nodes)
+    largest = max(prod(node.shape) for member in networks for node in member.nodes)
     fitting = _ENTRIES["cpu" if device.type == "cpu" else "cuda"] // largest
     return min(max(1 << max(fitting.bit_length() - 1, 0), GRAIN), 1024)
 

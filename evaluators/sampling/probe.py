@@ -60,16 +60,16 @@ def refusal(network: SmoothedNetwork, x: Float[Tensor, "batch *shape"]) -> str:
     return ""
 
 
-def _same(one: Float[Tensor, "rows classes"], other: Float[Tensor, "rows classes"]) -> bool:
+def _same(first: Float[Tensor, "rows classes"], second: Float[Tensor, "rows classes"]) -> bool:
     """Whether logits agree bit for bit, NaN with NaN."""
-    return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+    return torch.allclose(first, second, rtol=0, atol=0, equal_nan=True)
 
 
-def _alike(one: Float[Tensor, "rows classes"], other: Float[Tensor, "rows classes"]) -> bool:
+def _alike(first: Float[Tensor, "rows classes"], second: Float[Tensor, "rows classes"]) -> bool:
     """Whether logits agree up to rounding; rows that are not finite are so in both."""
-    finite = one.isfinite().all(1)
-    if not torch.equal(finite, other.isfinite().all(1)):
+    finite = first.isfinite().all(1)
+    if not torch.equal(finite, second.isfinite().all(1)):
         return False
-    one, other = one[finite], other[finite]
-    size = torch.maximum(one.abs(), other.abs()).amax(1, keepdim=True)
-    return bool(((one - other).abs() <= TOLERANCE * size).all())
+    first, second = first[finite], second[finite]
+    size = torch.maximum(first.abs(), second.abs()).amax(1, keepdim=True)
+    return bool(((first - second).abs() <= TOLERANCE * size).all())

@@ -118,13 +118,6 @@ def _log_likelihood(count: int, trials: int, probability: float) -> float:
     return wins + ((trials - count) * log1p(-probability) if count < trials else 0.0)
 
 
-def sign_test(larger: int, smaller: int) -> float:
-    """Compute the two-sided p-value of `larger` against `smaller`, by the exact binomial test."""
-    if larger < smaller:
-        raise ValueError(f"{larger} is not the larger of {larger} and {smaller}.")
-    return min(1.0, 2 * upper_tail(larger, larger + smaller, 0.5))
-
-
 def check_trials(count: int, trials: int, failure_probability: float) -> None:
     """Raise a ValueError for what is no count or no probability."""
     if trials < 1 or not 0 <= count <= trials:

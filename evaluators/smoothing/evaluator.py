@@ -103,12 +103,12 @@ class SmoothingEvaluator(Evaluator):
         """Find the distribution of the problem's noise, or None and why there is no certificate."""
         assert isinstance(problem.network, SmoothedNetwork)
         name, norm = problem.network.distribution, problem.region.norm
-        found = distributions().get(name)
-        if found is None or self.only not in (None, name):
+        distribution = distributions().get(name)
+        if distribution is None or self.only not in (None, name):
             return None, f"unsupported: the noise is {name}"
-        if not self.certificate.supports(found, norm):
+        if not self.certificate.supports(distribution, norm):
             return None, f"unsupported: {self.certificate.name} with {name} noise in {norm}"
-        return found, ""
+        return distribution, ""
 
     def _group(
         self, problem: Problem, procedure: SamplingProcedure, distribution: Distribution

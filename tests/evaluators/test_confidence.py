@@ -4,11 +4,9 @@ import mpmath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from evaluators.smoothing.confidence import (
     clopper_pearson_lower,
-    sign_test,
     upper_tail,
 )
 
@@ -74,13 +72,3 @@ def test_what_is_no_count_or_no_probability_is_refused(
 ) -> None:
     with pytest.raises(ValueError):
         clopper_pearson_lower(count, trials, failure_probability)
-
-
-@given(st.integers(0, 300), st.integers(0, 300))
-def test_the_sign_test_is_the_exact_two_sided_binomial_test(one: int, other: int) -> None:
-    larger, smaller = max(one, other), min(one, other)
-    if larger == 0:
-        assert sign_test(0, 0) == 1
-        return
-    expected = binomtest(larger, larger + smaller, 0.5).pvalue
-    assert sign_test(larger, smaller) == pytest.approx(expected, rel=1e-9)

@@ -1,4 +1,4 @@
-"""CERTIFY and PREDICT with Gaussian noise, where the truth is known in closed form."""
+"""CERTIFY with Gaussian noise, where the truth is known in closed form."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -24,7 +24,6 @@ from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from evaluators.smoothing.balls import RESOLUTION, inscribed
 from evaluators.smoothing.neyman_pearson import NeymanPearson
-from evaluators.smoothing.predict import predict
 from tests.fixtures.networks import linear, two_convolutions
 
 WEIGHT = (3.0, -4.0)
@@ -261,24 +260,6 @@ def test_impossible_options_certify_nothing(options: dict[str, float]) -> None:
     (verdict,) = SmoothingGaussian(**options)(ask(half_plane(), points(0.9)))  # type: ignore[arg-type]
     assert verdict.status is Status.UNKNOWN
     assert verdict.note.startswith("failed: ValueError")
-
-
-def test_predict_returns_the_likely_class_or_abstains() -> None:
-    answers = predict(half_plane(), GaussianNoise(), points(0.4, 0.0, -0.4), 1000, 0.001)
-    assert answers == [1, None, 0]
-
-
-def test_predict_errs_no_more_often_than_stated() -> None:
-    network, x = half_plane(), points(0.02)
-    answers = [predict(network, GaussianNoise(), x, 20, 0.3, seed)[0] for seed in range(200)]
-    assert answers.count(0) <= binom.ppf(1 - 1e-6, 200, 0.15)
-    assert {0, 1, None} == set(answers)
-
-
-def test_predict_abstains_when_most_samples_have_no_class() -> None:
-    """Class 0 is more frequent than class 1, but the first logit overflows more often still."""
-    network = SmoothedNetwork(linear([[1e38], [0.0]], [0, 0]), "gaussian", Fraction(10))
-    assert predict(network, GaussianNoise(), torch.full((1, 1), 20.0), 20_000, 0.001) == [None]
 
 
 def test_the_evaluator_is_in_the_catalogue() -> None:
