@@ -62,24 +62,24 @@ class Board:
         return [result for slug in sorted(self.results_of) for result in self.results_of[slug]]
 
     def re_evaluated(self, setting: str) -> list[Standing]:
-        """The lines of a setting that certboard measured."""
+        """List the lines of a setting that certboard measured."""
         return [line for line in self.standings[setting] if line.tier == "re-evaluated"]
 
     def reported(self, setting: str) -> list[Standing]:
-        """The lines of a setting that papers reported."""
+        """List the lines of a setting that papers reported."""
         return [line for line in self.standings[setting] if line.tier == "reported"]
 
     def has_row(self, slug: str, setting: str) -> bool:
-        """Whether a submission's present model was evaluated by the setting's own protocol."""
+        """Say whether a submission's present model was evaluated by the setting's own protocol."""
         return (setting, slug) in self._lines
 
     def in_table(self, result: "Results") -> bool:
-        """Whether a result is in its setting's table: neither retired nor disputed."""
+        """Say whether a result is in its setting's table: neither retired nor disputed."""
         line = self.line_of(result)
         return line.disputed is None and not self.submissions[str(line.slug)].retired
 
     def line_of(self, result: "Results") -> Standing:
-        """The line of the setting's table that shows this result."""
+        """Return the line of the setting's table that shows this result."""
         return self._lines[result.provenance.setting, result.provenance.submission]
 
 
@@ -111,7 +111,7 @@ def _group(
     groups = _Groups(*(_lists() for _ in _Groups._fields))
 
     def present(result: "Results") -> bool:
-        """Whether it is about a setting and a model that there are."""
+        """Say whether it is about a setting and a model that there are."""
         origin = result.provenance
         if origin.setting not in settings or origin.submission not in submissions:
             return False

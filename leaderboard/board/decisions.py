@@ -70,7 +70,7 @@ class Decisions(NamedTuple):
 
 
 def read_decisions(project: Project) -> Decisions:
-    """All decisions; none where there is no file.
+    """Read all decisions; none where there is no file.
 
     Raises:
         InputError: the file as a whole cannot be read. It is the maintainers' own, and what it
@@ -95,5 +95,5 @@ def read_decisions(project: Project) -> Decisions:
 
 
 def disputes(decisions: Iterable[Decision]) -> dict[tuple[str, str], Decision]:
-    """By slug and setting: the last decision that disputes the row."""
+    """Index the decisions that dispute a row by slug and setting; the last one counts."""
     return {(one.slug, one.setting): one for one in decisions if one.setting is not None}

@@ -43,7 +43,7 @@ class Sources:
     broken: tuple[str, ...]
 
     def board(self, without: Collection[str] = ()) -> Board:
-        """The board, without some submissions and all that is about them."""
+        """Return the board, without some submissions and all that is about them."""
         kept = {
             slug: one for slug, one in self.catalogue.submissions.items() if slug not in without
         }
@@ -60,7 +60,7 @@ class Sources:
         )
 
     def problems(self) -> list[str]:
-        """Everything that is wrong with the files, a sentence each."""
+        """List everything that is wrong with the files, a sentence each."""
         found = [*self.catalogue.problems, *self.broken, *self.decisions.problems]
         if self.decisions.decisions:
             found += unfounded(self.board())
@@ -89,15 +89,10 @@ def read_sources(project: Project) -> Sources:
     )
 
 
-def load_board(project: Project) -> Board:
-    """The board of one checkout, without what is broken."""
-    return read_sources(project).board()
-
-
 def board_of(
     project: Project, submissions: Mapping[str, Submission], checks: dict[str, Checks]
 ) -> Board:
-    """The board with nothing but some submissions and their results; what is broken is left out."""
+    """Make a board of some submissions and their results alone, without what is broken."""
     paths = [path for slug in submissions for path in results_of(project, slug)]
     decided = read_decisions(project)
     catalogue = Catalogue(submissions, ())
@@ -114,17 +109,17 @@ def board_of(
 
 
 def results_of(project: Project, slug: str) -> list[Path]:
-    """The stored results of a submission by the settings' own protocols."""
+    """List the stored results of a submission by the settings' own protocols."""
     return sorted(project.results.glob(f"*/{slug}.parquet"))
 
 
 def read_fingerprints(project: Project) -> dict[str, Checks]:
-    """What is kept of every network; not what is broken."""
+    """Return what is kept of every network; not what is broken."""
     return dict(_each(sorted(project.checks.glob("*.json")), _read_checks, []))
 
 
 def check_stored(project: Project) -> list[str]:
-    """What a build of the website would leave out, and why, a sentence each.
+    """List what a build of the website would leave out, and why, a sentence each.
 
     Manifests, results, fingerprints, and the maintainers' decisions about flags and rows.
     """
@@ -135,7 +130,7 @@ def check_stored(project: Project) -> list[str]:
 
 
 def problems_of(project: Project, slug: str) -> list[str]:
-    """What is wrong with the stored results and fingerprints of one submission."""
+    """List what is wrong with the stored results and fingerprints of one submission."""
     from leaderboard.results.store import stored_paths
 
     broken: list[str] = []

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from leaderboard.board.likeness import directions
 from leaderboard.common.errors import InputError
@@ -70,14 +69,6 @@ class Checks(Strict):
     compared: Entries[Compared] = Field(default=(), max_length=CLOSEST)
     lookup: Lookup | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _older(cls, value: Any) -> Any:
-        """Files of version 1 have hashes of layers, which are of no use now, and no units."""
-        if isinstance(value, dict) and value.get("version") == 1 and "layers" in value:
-            return {**{k: v for k, v in value.items() if k != "layers"}, "units": []}
-        return value
-
 
 @dataclass(frozen=True)
 class Twin:
@@ -102,7 +93,7 @@ class Twin:
 
 
 def twins(checks: Mapping[str, Checks]) -> Iterator[tuple[str, Twin]]:
-    """Networks and the earlier one that each is most like, if it is the same; linear.
+    """Yield networks, each with the earlier one that it is most like, if it is the same; linear.
 
     Earlier is who was seen first, then who comes first in the alphabet.
     """
@@ -123,7 +114,7 @@ def twins(checks: Mapping[str, Checks]) -> Iterator[tuple[str, Twin]]:
 
 
 def like(slug: str, checks: Mapping[str, Checks]) -> list[str]:
-    """The networks that are the same as one, whether seen before or after it."""
+    """List the networks that are the same as one, whether seen before or after it."""
     if slug not in checks:
         return []
     one, pairs = checks[slug], _compared(checks)[slug]
@@ -163,7 +154,7 @@ def _twin(one: Checks, slug: str, other: Checks, pair: Compared | None) -> Twin:
 
 
 def closest(one: Checks, others: Mapping[str, Checks]) -> list[str]:
-    """The others, those that are most like it by their sketches first."""
+    """Sort the others by their sketches, those that are most like it first."""
 
     def likeness(slug: str) -> float:
         return overlap(one.units, others[slug].units) - distance(one, others[slug])
@@ -172,7 +163,7 @@ def closest(one: Checks, others: Mapping[str, Checks]) -> list[str]:
 
 
 def sketch(units: NDArray[np.floating]) -> tuple[int, ...]:
-    """Hashes of hidden units `[units, probes]`: on which side of some planes each lies.
+    """Hash hidden units `[units, probes]` by the side of some planes on which each lies.
 
     A factor, its sign too, and a constant change nothing; small changes only a few of them.
     """
@@ -186,7 +177,7 @@ def sketch(units: NDArray[np.floating]) -> tuple[int, ...]:
 
 
 def overlap(one: Sequence[int], other: Sequence[int]) -> float:
-    """The share of the smaller set of hidden units that is in the other; by their sketches."""
+    """Estimate the share of the smaller set of hidden units that is in the other, by sketches."""
     # Beyond the end of a full sketch, nothing is known of that set.
     ends = [values[-1] for values in (one, other) if len(values) == _KEPT]
     first, second = ({v for v in values if v <= min(ends, default=v)} for values in (one, other))
@@ -222,7 +213,7 @@ def _sign(number: int, position: int) -> int:
 
 
 def distance(one: Checks, other: Checks) -> float:
-    """Of two networks' scaled answers: 0 for the same, about 1.4 for unrelated ones."""
+    """Measure the distance of two networks' scaled answers: 0 if the same, about 1.4 if not."""
     if len(one.answers) != len(other.answers) or not any(one.answers) or not any(other.answers):
         return 2.0
     pairs = zip(one.answers, other.answers, strict=True)
@@ -230,7 +221,7 @@ def distance(one: Checks, other: Checks) -> float:
 
 
 def read_checks(path: Path) -> Checks:
-    """What is kept of one network.
+    """Return what is kept of one network.
 
     Raises:
         InputError: the file is damaged.

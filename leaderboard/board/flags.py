@@ -61,7 +61,7 @@ class Flag:
 
 
 def flags_of(board: Board, slug: str) -> list[Flag]:
-    """The flags of one submission, each with a maintainer's decision if there is one."""
+    """List the flags of one submission, each with a maintainer's decision if there is one."""
     found = [
         *_of_claims(board, slug),
         *_of_answers(board.results_of.get(slug, ())),
@@ -75,7 +75,7 @@ def flags_of(board: Board, slug: str) -> list[Flag]:
 
 
 def static_flags(submission: Submission) -> list[Flag]:
-    """What can be told from the manifest alone."""
+    """List the flags that the manifest alone raises."""
     return [
         Flag(
             "claim-fraction",
@@ -170,7 +170,7 @@ def _of_twin(twin: Twin, submissions: Mapping[str, Submission]) -> Flag:
 
 
 def unfounded(board: Board) -> Iterator[str]:
-    """A sentence for each decision about a submission, flag, setting or row that there is not."""
+    """Yield a sentence for each decision about something that is not there."""
     for one in board.decisions:
         about = f"{decisions.FILE}: the decision of {one.date} about {shown(one.slug)}"
         if one.slug not in board.submissions:

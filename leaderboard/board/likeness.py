@@ -38,7 +38,7 @@ class Observed:
 
 
 def same_answers(one: Observed, other: Observed) -> float:
-    """The share of images whose logits are the same, up to what decides nothing."""
+    """Return the share of images whose logits are the same, up to what decides nothing."""
     if one.logits.shape != other.logits.shape:
         return 0.0
     scaled = [_scaled(observed.logits) for observed in (one, other)]
@@ -62,7 +62,7 @@ def _scaled(logits: Numbers) -> Numbers | None:
 
 
 def same_units(one: Observed, other: Observed) -> float:
-    """The share of one network's hidden units that the other has too; the larger of both shares."""
+    """Compute the larger of both shares of one network's hidden units that the other has, too."""
     first, second = directions(one.units), directions(other.units)
     if min(len(first), len(second)) < FEWEST_UNITS:
         return 0.0
@@ -75,7 +75,7 @@ def same_units(one: Observed, other: Observed) -> float:
 
 
 def directions(units: Numbers) -> NDArray[np.float32]:
-    """Each unit that is not constant, less its mean and of length 1: `[live units, images]`."""
+    """Scale each unit that is not constant to mean 0 and length 1: `[live units, images]`."""
     moved = units - units.mean(1, keepdims=True)
     length = np.linalg.norm(moved, axis=1)
     live = length > _DEAD * np.abs(units).max(1, initial=0) * np.sqrt(units.shape[1])

@@ -23,7 +23,7 @@ class BoardCheck:
     problems: list[str]
 
     def read(self, noun: str, reader: Callable[[], Several]) -> Several | None:
-        """What `reader` gives, counted under `noun`; None, and its problems noted, if it cannot."""
+        """Call `reader`, and count what it gives under `noun`; None, with problems, if it fails."""
         try:
             items = reader()
         except InputError as error:

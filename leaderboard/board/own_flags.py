@@ -17,7 +17,7 @@ from leaderboard.submissions.manifest import Submission, read_submission
 
 
 def flag_sentences(project: Project, submissions: Mapping[str, Submission]) -> list[str]:
-    """A sentence for each flag of some submissions, with what maintainers decided about it."""
+    """Write a sentence for each flag of some submissions, with the maintainers' decision."""
     board = _board_around(project, submissions)
     return [
         f"{slug}: flag: {flag.sentence.removesuffix('.')} (rule {flag.rule})."

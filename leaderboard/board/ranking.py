@@ -56,7 +56,7 @@ def standings(
     literature: Iterable[Reported],
     submissions: Mapping[str, Submission],
 ) -> list[Standing]:
-    """The lines of one setting: re-evaluated ones first, each tier by certified accuracy.
+    """List the lines of one setting: re-evaluated ones first, each tier by certified accuracy.
 
     Rows of other settings, and results whose submission is gone, are left out.
     """
@@ -70,14 +70,14 @@ def standings(
 
 
 def matches(row: Reported, setting: Setting) -> bool:
-    """Whether a published row is about exactly this dataset, norm and radius."""
+    """Say whether a published row is about exactly this dataset, norm and radius."""
     return (
         row.dataset == setting.dataset and row.norm == setting.norm and row.radius == setting.radius
     )
 
 
 def how_certified(result: "Results") -> str:
-    """What proved the certificates, most productive first: `crown 71 %, ibp 29 %`."""
+    """Say what proved the certificates, most productive first: `crown 71 %, ibp 29 %`."""
     proved = result.tally.stages("certified")
     if len(proved) == 1:
         return proved[0][0]

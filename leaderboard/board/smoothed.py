@@ -40,13 +40,13 @@ class RadiusCurve:
         return f"{self.title} · {self.noise}, σ = {self.sigma}"
 
     def certified(self, radius: Fraction) -> float:
-        """The share of examples that are certified at `radius`; at 0, those rightly predicted."""
+        """Return the share of examples certified at `radius`; at 0, of those read rightly."""
         tally = self.result.tally
         return (tally.reaching(radius) if radius else tally.correct) / tally.examples
 
 
 def curves(board: Board, setting: str) -> list[RadiusCurve]:
-    """The smoothed models of a setting's dataset and norm, by scale and title; each one once."""
+    """List the smoothed models of a setting's dataset and norm once each, by scale and title."""
     place = board.settings[setting]
     chosen: dict[str, Results] = {}
     disputed = {line.slug for line in board.disputed.get(setting, ())}
@@ -77,14 +77,14 @@ def _curve(board: Board, setting: str, result: "Results") -> RadiusCurve:
 
 
 def foremost(found: Sequence[RadiusCurve], radius: Fraction, most: int) -> list[RadiusCurve]:
-    """The `most` models that certify most examples at `radius`, in the order they came."""
+    """List the `most` models that certify most examples at `radius`, in the order they came."""
     best = sorted(found, key=lambda curve: -curve.certified(radius))[:most]
     chosen = {curve.slug for curve in best}
     return [curve for curve in found if curve.slug in chosen]
 
 
 def steps(tally: Tally, most: int) -> list[tuple[Fraction, float]]:
-    """Where a curve falls: (radius, share certified at that radius), at most about `most` of them.
+    """List where a curve falls, (radius, share certified at it), in at most about `most` steps.
 
     Leaving some out moves no step upwards.
     """
@@ -94,7 +94,7 @@ def steps(tally: Tally, most: int) -> list[tuple[Fraction, float]]:
 
 
 def thinned(falls: list[tuple[Fraction, float]], most: int) -> list[tuple[Fraction, float]]:
-    """About `most` of the steps, the first and the last among them."""
+    """Keep about `most` of the steps, the first and the last among them."""
     kept = falls[:: -(-len(falls) // most) if falls else 1]
     return kept if not falls or kept[-1] == falls[-1] else [*kept, falls[-1]]
 
@@ -102,7 +102,7 @@ def thinned(falls: list[tuple[Fraction, float]], most: int) -> list[tuple[Fracti
 def envelope(
     falls: Sequence[Sequence[tuple[Fraction, float]]],
 ) -> list[tuple[Fraction, float]]:
-    """The best of several curves at every radius, at the steps where it falls."""
+    """Return the best of several curves at every radius, at the steps where it falls."""
     # From the largest radius down: what a curve has there, it has at every smaller one.
     best: list[tuple[Fraction, float]] = []
     for radius, share in sorted((step for curve in falls for step in curve), reverse=True):
@@ -112,7 +112,7 @@ def envelope(
 
 
 def columns(board: Board, setting: str, found: Sequence[RadiusCurve]) -> list[Fraction]:
-    """Radii for a table: 0, round ones up to the largest proved, and those of the settings."""
+    """Choose radii for a table: 0, round ones up to the largest proved, and the settings'."""
     place = board.settings[setting]
     asked = {
         other.radius
@@ -154,7 +154,7 @@ class Sureness:
 
 
 def sureness(results: Iterable["Results"]) -> Sureness | None:
-    """What can be said about all smoothed results of a page together; None where there is none.
+    """Say how many of all smoothed results of a page may be wrong; None where there are none.
 
     Every example of a sampled model counts, certified or not and even if time ran out before its
     samples were drawn: choosing some of them afterwards would change their chance of being wrong.

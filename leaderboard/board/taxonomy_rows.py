@@ -51,7 +51,7 @@ class Found:
 
 
 def below(board: Board) -> dict[str, Below]:
-    """By path, for every node of the taxonomy."""
+    """Collect what lies under each node of the taxonomy, by path."""
     found = {path: Below() for path in board.taxonomy.nodes}
     known: dict[str, set[str]] = defaultdict(set)
     for slug, submission in sorted(board.submissions.items()):
@@ -70,7 +70,7 @@ def below(board: Board) -> dict[str, Below]:
 
 
 def upwards(path: str) -> list[str]:
-    """The path and all above it, the root first."""
+    """List the path and all above it, the root first."""
     parts = path.split("/")
     return ["/".join(parts[: end + 1]) for end in range(len(parts))]
 
@@ -106,7 +106,7 @@ def _value(row: Reported) -> float:
 
 
 def rows_below(board: Board, inside: Below) -> list[Found]:
-    """The best of a node in each setting where it has anything, in the settings' order.
+    """List the best of a node in each setting where it has anything, in the settings' order.
 
     The best published row is the most certified; empirical rows, which certify nothing, count
     where there are no others.

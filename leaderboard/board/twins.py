@@ -11,7 +11,7 @@ from leaderboard.submissions.ownership import owned_together
 def twins_of(
     submissions: Mapping[str, Submission], checks: Mapping[str, Checks]
 ) -> dict[str, list[Twin]]:
-    """For each submission those whose networks are the same, the earlier ones; linear."""
+    """List for each submission the earlier ones whose networks are the same; linear."""
     by_dataset: dict[str, dict[str, Checks]] = defaultdict(dict)
     for slug, one in checks.items():
         if slug in submissions:

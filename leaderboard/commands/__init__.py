@@ -12,13 +12,13 @@ import typer
 
 
 def verbs() -> list[str]:
-    """The verbs, in alphabetical order: the modules of this folder but those with an underscore."""
+    """List the verbs alphabetically: the modules of this folder without an underscore."""
     names = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(name for name in names if not name.startswith("_"))
 
 
 def application(arguments: Sequence[str] = ()) -> typer.Typer:
-    """The command line, with the verb that the arguments begin with; else with every verb."""
+    """Make the command line, of the verb that the arguments begin with, else of every verb."""
     made = typer.Typer(
         name="certboard",
         no_args_is_help=True,

@@ -62,7 +62,7 @@ def certify(typed: CertifyOptions) -> Certified:
 
 
 def prepare(typed: CertifyOptions) -> tuple[Question, list[int]]:
-    """The question that was typed, and the examples chosen; found out before any work is done.
+    """Work out the question that was typed and the examples chosen, before any other work.
 
     Raises:
         InputError: a value is not allowed, the model or the data cannot be used, or the rows could
@@ -102,7 +102,7 @@ def _measure(
 
 
 def summary(certified: Certified) -> dict[str, Any]:
-    """The object that `--json` prints."""
+    """Return the object that `--json` prints."""
     question, rows = certified.question, certified.rows
     shown = ["example", "label", "prediction", "status", "radius", "margin", "seconds", "stage"]
     counts = rows["status"].value_counts()

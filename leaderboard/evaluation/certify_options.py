@@ -35,7 +35,7 @@ class ModelFiles:
     denoiser: Path | None = None
 
     def parts(self) -> ModelParts:
-        """The files with their hashes.
+        """Return the files with their hashes.
 
         Raises:
             InputError: files are missing.
@@ -130,7 +130,7 @@ class CertifyOptions:
 
 
 def question_of(typed: CertifyOptions) -> Question:
-    """The question that was typed.
+    """Return the question that was typed.
 
     Raises:
         InputError: with every value that is not allowed.
@@ -230,7 +230,7 @@ def _sampling_problems(typed: CertifyOptions) -> Iterator[str]:
 
 
 def chosen_examples(selection: ExampleSelection, split: Split) -> list[int]:
-    """The official indices of the examples that `--examples` or `--indices` choose.
+    """Choose examples by `--examples` or `--indices`; return their official indices.
 
     Raises:
         InputError: both were given, or an index is not a number, not in the dataset, or of an

@@ -16,7 +16,7 @@ AnyEvaluator = Evaluator | Cascade
 
 
 def evaluator_of(question: Question) -> AnyEvaluator:
-    """The evaluator that a question asks for.
+    """Return the evaluator that a question asks for.
 
     It holds nothing but its options, so that questions that ask for the same one share it.
 
@@ -32,7 +32,7 @@ def evaluator_of(question: Question) -> AnyEvaluator:
 
 @lru_cache
 def plain_evaluator(name: str | None, complete: bool) -> AnyEvaluator:
-    """The evaluator of a plain network; None stands for the cascade.
+    """Return the evaluator of a plain network; None stands for the cascade.
 
     Raises:
         InputError: there is none of this name, or it needs a smoothed model.
@@ -58,23 +58,23 @@ def _smoothing_evaluator(name: str | None, noise: str, norm: str, options: Optio
 
 
 def stages_of(evaluator: AnyEvaluator) -> dict[str, bool]:
-    """What may decide an example, by name, and whether it can prove anything."""
+    """Name what may decide an example, and say of each whether it can prove anything."""
     stages = evaluator.stages if isinstance(evaluator, Cascade) else (evaluator,)
     return {stage.name(): stage.certifies for stage in stages}
 
 
 def can_certify(question: Question) -> bool:
-    """Whether the evaluator that a question asks for can prove anything; an attack cannot."""
+    """Say whether the evaluator that a question asks for can prove anything; an attack cannot."""
     return any(stages_of(evaluator_of(question)).values())
 
 
 def uses_time(question: Question) -> bool:
-    """Whether an example may use up its time budget."""
+    """Say whether an example may use up its time budget."""
     return evaluator_of(question).complete
 
 
 def phases(question: Question) -> list[Question]:
-    """The question as it is put to the cheap methods, then to each complete one by itself."""
+    """List the question as it is put to the cheap methods, then to each complete one by itself."""
     evaluator = evaluator_of(question)
     if not isinstance(evaluator, Cascade):
         return [question]
@@ -84,7 +84,7 @@ def phases(question: Question) -> list[Question]:
 
 
 def evaluator_entries() -> list[dict[str, Any]]:
-    """The catalogue for `certboard list evaluators`."""
+    """List the catalogue for `certboard list evaluators`."""
     stages = [stage.name() for stage in default_stages()]
     return [
         {

@@ -43,7 +43,7 @@ def _runtime(path: Path, sha256: str) -> Runtime:
 
 @lru_cache(maxsize=2)
 def guarded_runtime(path: Path, sha256: str) -> Runtime:
-    """onnxruntime, for a file that the importer has found harmless.
+    """Return onnxruntime for a file that the importer has found harmless.
 
     Raises:
         InputError: it has not, or the file is another one.
@@ -57,7 +57,7 @@ def guarded_runtime(path: Path, sha256: str) -> Runtime:
 
 @lru_cache(maxsize=2)
 def checked_model(path: Path, sha256: str) -> CheckedModel:
-    """The file of this SHA-256 as the checker reads it.
+    """Return the file of this SHA-256 as the checker reads it.
 
     Raises:
         InputError: the checker does not read it, or it is another one.
@@ -72,18 +72,18 @@ def checked_model(path: Path, sha256: str) -> CheckedModel:
 
 
 def about(question: Question) -> About:
-    """What the evidence of a question's answers is about."""
+    """Return what the evidence of a question's answers is about."""
     data = load_split(question.dataset).sha256
     return About(question.model_sha256, question.dataset, data, question.norm, question.radius)
 
 
 def beside(results: Path) -> Path:
-    """Where the evidence of an evaluation is kept."""
+    """Return where the evidence of an evaluation is kept."""
     return results.with_suffix(SUFFIX)
 
 
 def part_of(folder: Path, examples: Sequence[int]) -> Path:
-    """Where the evidence of a shard is kept until it is joined with that of the others."""
+    """Return where the evidence of a shard is kept until it is joined with that of the others."""
     return folder / f"{examples[0]:08d}-{examples[-1]:08d}{SUFFIX}"
 
 
@@ -164,7 +164,7 @@ def check_place(path: Path) -> None:
 def join(
     question: Question, stretches: Sequence[Sequence[int]], place: Path, witnesses: bool = True
 ) -> Archive:
-    """The parts of these stretches of examples as one file.
+    """Join the parts of these stretches of examples to one file.
 
     Perhaps without the `witnesses`, which rows have, too.
 
@@ -186,7 +186,7 @@ def _unwritten(place: Path, error: OSError) -> InputError:
 
 
 def told(archive: Archive) -> str:
-    """`39 of 39 certified examples have evidence: 38 ibp, 1 certificate`, as a sentence's part."""
+    """Count proofs: `39 of 39 certified examples have evidence: 38 ibp, 1 certificate`."""
     counts = {name: n for name, n in archive.counts.items() if name not in (WITNESS, NONE)}
     total, without = sum(counts.values()), archive.counts[NONE]
     kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))

@@ -19,7 +19,7 @@ LONG = 30.0
 
 
 def cut(question: Question, examples: Sequence[int]) -> list[Shard]:
-    """The shards in which a question is asked about examples."""
+    """List the shards in which a question is asked about examples."""
     shape = load_split(question.dataset).shape
     return list(shards(question, examples, shape, _longest(question)))
 
@@ -33,7 +33,7 @@ def _longest(question: Question) -> float:
 
 
 def forecast(question: Question, examples: Sequence[int]) -> tuple[int, float] | None:
-    """Samples that a smoothed model needs at most, and the seconds they take in this process.
+    """Estimate the most samples that a smoothed model needs, and their seconds in this process.
 
     Measured on one block of noisy copies of one example; None where nothing is sampled.
     """

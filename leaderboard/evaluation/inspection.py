@@ -36,7 +36,7 @@ _GRAY_LEVEL = 2 / 255
 
 
 def inspect(question: Question, first_seen: str | None = None) -> Checks:
-    """Fingerprints of a question's network, and what it makes of test images.
+    """Compute fingerprints of a question's network, and how it reads test images.
 
     Raises:
         InputError: the model or the data cannot be used.
@@ -54,7 +54,7 @@ def inspect(question: Question, first_seen: str | None = None) -> Checks:
 
 
 def answers(network: Network | Ensemble) -> list[float]:
-    """Scaled logits on the probe images, in row-major order; all 0 where they are constant.
+    """Return scaled logits on the probe images, in row-major order; all 0 where they are constant.
 
     The common part of an image's logits and their scale decide nothing, and are taken away.
     """
@@ -69,7 +69,7 @@ def answers(network: Network | Ensemble) -> list[float]:
 
 
 def probes(shape: tuple[int, ...], count: int = PROBES, key: int = 6) -> Tensor:
-    """Images that no training set has: smooth and rough random ones, dark and bright."""
+    """Draw images that no training set has: smooth and rough random ones, dark and bright."""
     generator = np.random.Generator(np.random.Philox(key=key))
     rough = generator.random((count, *shape))
     smooth = torch.from_numpy(generator.random((count, shape[0], 4, 4)))
@@ -79,7 +79,7 @@ def probes(shape: tuple[int, ...], count: int = PROBES, key: int = 6) -> Tensor:
 
 
 def observe(network: Network | Ensemble, images: Tensor) -> Observed:
-    """Logits and hidden units on some images, `[n, channel, height, width]` in float64."""
+    """Compute logits and hidden units on images `[n, channel, height, width]`, in float64."""
     with torch.no_grad():
         logits = _logits(network, images)
         members = network.members if isinstance(network, Ensemble) else (network,)
@@ -129,7 +129,7 @@ def _no_pixels(units: Any, images: Tensor) -> Any:
 
 
 def fresh_images(dataset: str, salt: int) -> Tensor:
-    """Images that nobody knew before the salt was drawn: test images, with little and much noise.
+    """Draw test images with little and much noise, which nobody knew before the salt was drawn.
 
     Without the data, smooth and rough random ones.
     """
@@ -150,7 +150,7 @@ def fresh_images(dataset: str, salt: int) -> Tensor:
 def compare(
     one: Question, others: Mapping[str, Question], salt: int | None = None
 ) -> tuple[Compared, ...]:
-    """A network beside others of its dataset on fresh images; others that cannot be run are told.
+    """Run a network beside others of its dataset on fresh images; tell of those that cannot run.
 
     Raises:
         InputError: the first cannot be used.
@@ -182,7 +182,7 @@ def _base(question: Question) -> Network | Ensemble:
 
 
 def look_up(network: Network | Ensemble, dataset: str, sigma: float) -> Lookup | None:
-    """How right a network is on test images and on others hardly different; None without data.
+    """Measure accuracy on test images and on others hardly different; None without data.
 
     The base of a smoothed model is asked about noisy images only, as it was trained: a network
     that knows images by heart does not know them under noise.

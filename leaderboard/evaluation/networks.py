@@ -18,7 +18,7 @@ from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.file import count_parameters, read_bytes
 from evaluators.onnx.reader import import_free, import_onnx, row_text
-from evaluators.onnx.rules import RULES, ModelRule, complaint
+from evaluators.onnx.rules import ModelRule, complaint
 from evaluators.recheck import reader
 from evaluators.recheck.agreement import disagreement
 from leaderboard.common.errors import InputError
@@ -31,7 +31,7 @@ _KEPT = 16
 
 
 def network_of(question: Question) -> Network | SmoothedNetwork:
-    """The model of a question, checked against its dataset and against onnxruntime.
+    """Read the model of a question, and check it against its dataset and onnxruntime.
 
     Raises:
         InputError: every reason why it cannot be used.
@@ -97,7 +97,7 @@ def read_model(
     samples: Any = None,
     salt: str | None = None,
 ) -> Network:
-    """An ONNX classifier of inputs of this shape into so many classes, or a denoiser of them.
+    """Read an ONNX classifier of inputs of this shape into so many classes, or a denoiser of them.
 
     Raises:
         UnsupportedModelError: with every reason why it is none.
@@ -142,7 +142,7 @@ def _read_denoiser(path: Path, shape: tuple[int, ...], samples: Any, salt: str |
 
 
 def parameters_of(paths: Iterable[Path]) -> int:
-    """How many floating-point numbers the files of a base classifier hold together.
+    """Count the floating-point numbers that the files of a base classifier hold together.
 
     Raises:
         InputError: one of them is not an ONNX model.
@@ -154,7 +154,7 @@ def parameters_of(paths: Iterable[Path]) -> int:
 
 
 def check_model(path: Path, dataset: str, role: Role = "member") -> list[str]:
-    """Every reason, a sentence each, why a model cannot be evaluated on a dataset."""
+    """List every reason, a sentence each, why a model cannot be evaluated on a dataset."""
     data = find_dataset(dataset)
     try:
         read_model(path, data.shape, len(data.classes), role)
@@ -164,7 +164,7 @@ def check_model(path: Path, dataset: str, role: Role = "member") -> list[str]:
 
 
 def logits_of(path: Path, data: Dataset, images: Any) -> Any:
-    """What a model's file answers to images `[n, channel, height, width]`: logits `[n, classes]`.
+    """Compute a file's logits `[n, classes]` of images `[n, channel, height, width]`.
 
     Raises:
         UnsupportedModelError: it is no classifier of these images.
@@ -172,8 +172,3 @@ def logits_of(path: Path, data: Dataset, images: Any) -> Any:
     network = read_model(path, data.shape, len(data.classes), samples=images[:4])
     with torch.no_grad():
         return network.to(torch.float32, "cpu")(torch.from_numpy(images)).numpy()
-
-
-def model_rules() -> dict[str, str]:
-    """What every rule about networks asks, by its name."""
-    return {str(rule): asks for rule, asks in RULES.items()}

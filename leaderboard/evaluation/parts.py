@@ -20,7 +20,7 @@ _PLAINLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def folder_of(result: Path) -> Path:
-    """Where the finished shards of a result file are kept, in a folder for each question."""
+    """Return where the finished shards of a result file are kept, in a folder for each question."""
     return result.with_suffix(".parts")
 
 

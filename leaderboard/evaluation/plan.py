@@ -52,11 +52,11 @@ class Plan:
     stored: Results | None
 
     def part(self, shard: Shard) -> Path:
-        """Where a shard's rows are kept until the evaluation is complete."""
+        """Return where a shard's rows are kept until the evaluation is complete."""
         return self.parts / f"{shard.examples[0]:08d}-{shard.examples[-1]:08d}.parquet"
 
     def finished(self) -> Iterator[pd.DataFrame]:
-        """The rows of the shards that are there, whole, and of this evaluation; none twice.
+        """Yield the rows of the shards that are there, whole, and of this evaluation; none twice.
 
         Where evidence is wanted, a shard is whole with its evidence only.
         """
@@ -79,7 +79,7 @@ class Plan:
         return part.rows if same and span and part.rows["example"].tolist() == span else None
 
     def missing(self, done: Collection[int] = ()) -> list[Shard]:
-        """The shards that are still to be computed, in order: each a stretch of the examples."""
+        """List the shards still to be computed, in order: each a stretch of the examples."""
         stretches = groupby(self.examples, key=lambda example: example in done)
         return [
             shard
@@ -89,7 +89,7 @@ class Plan:
         ]
 
     def waiting(self, fresh: bool) -> list[int]:
-        """The examples that have no rows yet; all where it begins afresh."""
+        """List the examples that have no rows yet; all where it begins afresh."""
         done = set() if fresh else {e for rows in self.finished() for e in rows["example"]}
         return [example for example in self.examples if example not in done]
 
@@ -114,7 +114,7 @@ class Plan:
 
 
 def span_of(part: Path, examples: list[int]) -> list[int]:
-    """Those of the examples that a finished shard's name says; none if it is no such name."""
+    """List those of the examples that a finished shard's name says; none if it is no such name."""
     if not (told := re.fullmatch(r"([0-9]{8})-([0-9]{8})[.]parquet", part.name)):
         return []
     first, last = int(told[1]), int(told[2])
@@ -178,7 +178,7 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
 def chosen(
     submission: Submission, setting: Setting, request: Request, split: Split | None
 ) -> tuple[list[int], str, bool]:
-    """The examples asked about, in words which they are, and whether they are all of the setting's.
+    """Choose the examples; say in words which they are, and whether they are all of the setting's.
 
     `split` None stands for a whole one that is not at hand.
     """
@@ -219,7 +219,7 @@ def _refuse_fewer(before: Results, question: Question, count: int) -> None:
 def make_question(
     project: Project, submission: Submission, setting: Setting, request: Request
 ) -> Question:
-    """What is asked about a submission in a setting.
+    """Return what is asked about a submission in a setting.
 
     Raises:
         InputError: its model cannot be had, or it does not compete there.

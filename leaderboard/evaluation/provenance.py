@@ -25,7 +25,7 @@ def describe(
     fingerprint: str,
     workers: str,
 ) -> Provenance:
-    """The provenance of rows that answer `question`, measured now, here."""
+    """Describe how rows that answer `question` are made, now and here."""
     split = load_split(question.dataset)
     evaluator = evaluator_of(question)
     options = {**evaluator.options(), "seconds": question.seconds, "workers": workers}
@@ -67,7 +67,7 @@ or only the first of several evaluations would be one of a clean commit."""
 
 
 def commit_of(folder: Path) -> str:
-    """The commit of the code in a checkout, marked when that was changed since.
+    """Find the commit of the code in a checkout, marked when that was changed since.
 
     "unknown" where the folder is none; it may lie within that of something else.
     """

@@ -32,7 +32,7 @@ class Bracket:
     steps: int = 0
 
     def learn(self, k: int, certified: bool, margin: float | None) -> None:
-        """An evaluator was asked about the radius k."""
+        """Take in what an evaluator answered about the radius k."""
         self.steps += 1
         self.note(k, margin)
         if certified:
@@ -55,7 +55,7 @@ class Bracket:
         return self.failed - self.certified
 
     def next(self) -> int | None:
-        """The radius to ask about, if there is one between the ends.
+        """Return the radius to ask about, if there is one between the ends.
 
         Where the margin is guessed to vanish; the middle where there is nothing to guess from, or
         where only bisection ends within `MOST_STEPS`.

@@ -35,7 +35,7 @@ _SHARE = 3
 def largest_radii(
     question: Question, rows: pd.DataFrame, workers: str, progress: RunProgress
 ) -> pd.DataFrame:
-    """`rows`, which answer `question`, with the largest radius certified for each example.
+    """Add the largest certified radius of each example to the `rows` that answer `question`.
 
     The status stays the one at the question's radius. A smoothed model's radii are already the
     largest ones, and are left alone.
@@ -92,7 +92,7 @@ class _Search:
             self._refute(example, self.rows[example])
 
     def next_shards(self) -> list[Shard]:
-        """The examples whose search goes on, those of the same question together."""
+        """List the examples whose search goes on, those of the same question together."""
         groups = defaultdict(list)
         for example, one in self.open.items():
             if (k := self._next(one)) is not None:
@@ -157,7 +157,7 @@ class _Search:
             )
 
     def answer(self) -> pd.DataFrame:
-        """The rows, each with its radius."""
+        """Return the rows, each with its radius."""
         records = []
         for example, row in self.rows.items():
             k = GRID if row["status"] == "certified" else 0

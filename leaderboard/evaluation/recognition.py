@@ -24,14 +24,14 @@ from leaderboard.submissions.manifest import Submission, load_submission, settin
 def first_question(
     project: Project, submission: Submission, request: Request | None = None
 ) -> Question | None:
-    """What is asked about a submission in its first setting; None where it has none."""
+    """Return what is asked about a submission in its first setting; None where it has none."""
     settings = settings_for(submission, load_settings())
     request = request or Request()
     return make_question(project, submission, settings[0], request) if settings else None
 
 
 def compared(project: Project, submission: Submission, question: Question, found: Checks) -> Checks:
-    """What is kept of a network, with what it has in common with those most like it.
+    """Add to what is kept of a network what it has in common with those most like it.
 
     Raises:
         InputError: its model cannot be used. Others that cannot are told.

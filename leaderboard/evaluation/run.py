@@ -27,7 +27,7 @@ QUICK_EXAMPLES, QUICK_SECONDS, QUICK_SAMPLES = 20, 5.0, 1000
 
 
 def chosen_pairs(project: Project, slugs: Sequence[str], ids: Sequence[str]) -> list[Contest]:
-    """Each submission in each of its settings; of all where none is named.
+    """List each submission in each of its settings; of all where none is named.
 
     Raises:
         InputError: there is no such submission or setting, or nothing to run.
@@ -49,7 +49,7 @@ def chosen_pairs(project: Project, slugs: Sequence[str], ids: Sequence[str]) -> 
 
 
 def deadline(minutes: float | None, workers: str) -> float:
-    """When the time given is over, on the monotonic clock.
+    """Work out when the time given is over, on the monotonic clock.
 
     Raises:
         InputError: it is no time, or somebody else keeps it.
@@ -64,7 +64,7 @@ def deadline(minutes: float | None, workers: str) -> float:
 
 
 def quick_request(request: Request) -> Request:
-    """The request of a first look: few examples with small budgets, always measured anew."""
+    """Cut a request down to a first look: few examples, small budgets, always measured anew."""
     return replace(
         request,
         examples=min(request.examples or QUICK_EXAMPLES, QUICK_EXAMPLES),
@@ -144,7 +144,7 @@ def run_all(
 def first_look(
     project: Project, pairs: Sequence[Contest], evaluator: str | None
 ) -> tuple[list[dict[str, object]], list[str]]:
-    """What a first look showed: a record for each pair, and a sentence for each claim."""
+    """Sum up a first look: a record for each pair, and a sentence for each claim."""
     table: list[dict[str, object]] = []
     sentences: list[str] = []
     for submission, setting in pairs:

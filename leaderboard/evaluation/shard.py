@@ -47,7 +47,7 @@ ROUNDING = "proved in real arithmetic only: the rounding of a float32 run may ex
 
 
 def evaluate(shard: Shard) -> pd.DataFrame:
-    """The rows of one shard, without the columns `submission` and `setting`.
+    """Evaluate one shard; the rows lack the columns `submission` and `setting`.
 
     Raises:
         InputError: the model or the data cannot be used.
@@ -68,7 +68,7 @@ def evaluate(shard: Shard) -> pd.DataFrame:
 
 
 def problem_of(shard: Shard) -> Problem:
-    """What evaluators are asked about a shard: its network, images, labels and ball.
+    """Return what evaluators are asked about a shard: its network, images, labels and ball.
 
     Raises:
         InputError: the model or the data cannot be used.
@@ -89,7 +89,7 @@ def problem_of(shard: Shard) -> Problem:
 
 
 def in_real_arithmetic(problem: Problem, verdicts: list[Verdict]) -> list[Verdict]:
-    """The verdicts; of unknown examples those are marked that cheap bounds prove, but for rounding.
+    """Mark the unknown examples that cheap bounds prove, but for the rounding of deployment.
 
     A reader then sees that it is the deployed arithmetic, not the network, that is in doubt.
     """
@@ -110,7 +110,7 @@ def in_real_arithmetic(problem: Problem, verdicts: list[Verdict]) -> list[Verdic
 
 
 def margins_at(question: Question, examples: Sequence[int]) -> list[float]:
-    """The margin of each example itself: a hint, no proof."""
+    """Compute the margin of each example itself: a hint, no proof."""
     split = load_split(question.dataset)
     device = devices_of(question.device)[0]
     x = torch.from_numpy(split.images(examples)).to(device)
@@ -121,14 +121,14 @@ def margins_at(question: Question, examples: Sequence[int]) -> list[float]:
 
 
 def smallest_ball(question: Question, example: int, witness: bytes, grid: int) -> int:
-    """The least k for which the ball of k/grid of the question's radius holds the witness."""
+    """Find the least k for which the ball of k/grid of the question's radius holds the witness."""
     image = torch.from_numpy(load_split(question.dataset).images((example,)))[0]
     point = torch.frombuffer(bytearray(witness), dtype=torch.float32).reshape(image.shape)
     return Ball(Norm(question.norm), question.radius).smallest(image, point, grid)
 
 
 def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) -> pd.DataFrame:
-    """Verdicts as rows of the result store."""
+    """Write verdicts as rows of the result store."""
     smoothed = isinstance(problem.network, SmoothedNetwork)
     records = []
     labels = problem.labels.tolist()
@@ -183,13 +183,13 @@ def _finite(margin: float | None) -> float | None:
 
 
 def witness_bytes(witness: torch.Tensor) -> bytes:
-    """Little-endian float32 of an input."""
+    """Write an input as little-endian float32."""
     return witness.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes()
 
 
 @cache
 def code_digest() -> str:
-    """A hash of the evaluators' sources: shards made by other code are not gone on with."""
+    """Hash the evaluators' sources: a run does not go on with shards that other code made."""
     digest = hashlib.sha256()
     folder = Path(next(iter(evaluators.__path__)))
     for path in sorted(folder.rglob("*.py")):
@@ -200,7 +200,7 @@ def code_digest() -> str:
 def fingerprint(
     question: Question, examples: list[int], data_sha256: str, device: str | None = None
 ) -> str:
-    """A hash of all that the rows depend on, the evaluators' version but not their code.
+    """Hash all that the rows depend on: the evaluators' version, but not their code.
 
     `device` is the kind, cpu or cuda, where it is not the question's own.
     """

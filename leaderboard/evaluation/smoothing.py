@@ -20,7 +20,7 @@ from leaderboard.settings.question import Options
 
 @cache
 def noises() -> dict[str, tuple[str, ...]]:
-    """The norms in which each noise certifies, its own first, by the name of the noise."""
+    """Return the norms in which each noise certifies, its own first, by the name of the noise."""
     found = {name: tuple(map(str, one.norms)) for name, one in distributions().items()}
     for kind in _kinds().values():
         if not issubclass(kind, SmoothingEvaluator):
@@ -40,17 +40,17 @@ def _only(kind: type[Evaluator]) -> str | None:
 
 
 def rules() -> tuple[str, ...]:
-    """The ways to combine the answers of an ensemble."""
+    """Return the ways to combine the answers of an ensemble."""
     return get_args(Combination)
 
 
 def procedures() -> list[str]:
-    """The ways to spend samples."""
+    """List the ways to spend samples."""
     return list(PROCEDURES)
 
 
 def make_smoothing(name: str | None, *, noise: str, norm: str, options: Options) -> Evaluator:
-    """The evaluator of a smoothed model.
+    """Return the evaluator of a smoothed model.
 
     Args:
         name: of the catalogue; None for the noise's own.

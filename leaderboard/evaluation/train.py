@@ -20,8 +20,6 @@ from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.common.progress import console, tell
 from leaderboard.datasets.catalogue import find_dataset
 
-__all__ = ["PLANS", "TrainingPlan", "recipes", "train"]
-
 
 @dataclass(frozen=True)
 class TrainingPlan:

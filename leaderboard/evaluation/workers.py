@@ -56,7 +56,7 @@ class _Clock:
 def run_shards(
     shards: Sequence[Shard], workers: str, until: float = math.inf
 ) -> Generator[Finished, None, None]:
-    """The rows of every shard, in the order in which they are done.
+    """Compute the rows of every shard; yield them in the order in which they are done.
 
     Closing the iterator early ends the processes that it started.
 

@@ -56,7 +56,7 @@ class Walls:
     missing: tuple[str, ...]
 
     def command(self, inner: Sequence[str], writable: Path) -> list[str]:
-        """The command that runs `inner` behind these walls."""
+        """Return the command that runs `inner` behind these walls."""
         if self.name == "bubblewrap":
             place = str(writable.resolve())
             return [
@@ -92,7 +92,7 @@ def _is_below(path: str, folder: str) -> bool:
 
 @cache
 def walls() -> Walls:
-    """The strongest walls that work on this machine, tried once."""
+    """Find the strongest walls that work on this machine; they are tried once."""
     for candidate in _CANDIDATES:
         command = candidate.command([sys.executable, "-c", ""], Path(tempfile.gettempdir()))
         if shutil.which(command[0]) is None:
@@ -153,7 +153,7 @@ _KEPT_STARTS = ("CERTBOARD_", "PYTHON", "LC_", "OMP_", "MKL_", "CUDA_", "NVIDIA_
 
 
 def environment() -> dict[str, str]:
-    """The variables that a confined process sees: what it needs, and no token of anybody's."""
+    """Return the variables that a confined process sees: what it needs, and nobody's token."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -208,7 +208,7 @@ def _threads_of_user() -> int:
 
 
 def require_walls(wanted: str) -> Walls:
-    """The walls for the option `--sandbox`.
+    """Find the walls for the option `--sandbox`.
 
     Raises:
         InputError: `wanted` is `required`, and this machine has only some of them.

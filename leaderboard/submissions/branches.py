@@ -42,7 +42,7 @@ class Change:
 
 
 def check_commit(text: str) -> str:
-    """A full commit hash: what was looked at cannot change behind it, as a branch's name can.
+    """Require a full commit hash: what it names cannot change, as a branch's name can.
 
     Raises:
         InputError: it is none.
@@ -53,7 +53,7 @@ def check_commit(text: str) -> str:
 
 
 def changes(project: Project, base: str, head: str) -> list[Change]:
-    """What `head` changes since it left `base`, both full commit hashes.
+    """List what `head` changes since it left `base`, both full commit hashes.
 
     Raises:
         InputError: one is no commit here.
@@ -67,7 +67,7 @@ def changes(project: Project, base: str, head: str) -> list[Change]:
 
 
 def changed_submission(project: Project, base: str, head: str) -> str:
-    """The one submission that a branch adds or changes.
+    """Find the one submission that a branch adds or changes.
 
     Raises:
         InputError: it changes anything else, or has files that cannot be taken; a sentence for
@@ -97,14 +97,14 @@ def changed_submission(project: Project, base: str, head: str) -> str:
 
 
 def has_rows(project: Project, commit: str, slug: str) -> bool:
-    """Whether a commit has results of this name, or what is kept of a network of this name."""
+    """Say whether a commit has results of this name, or what is kept of a network of this name."""
     told = _git(project, "ls-tree", "-r", "-z", "--name-only", check_commit(commit), "site/data/")
     paths = told.decode("utf-8", "surrogateescape").split("\0")
     return any(path.rpartition("/")[2].partition(".")[0] == slug for path in paths)
 
 
 def manifests(project: Project, commit: str) -> dict[str, bytes]:
-    """The manifest of every submission in a commit, by slug; none that is no file or too long."""
+    """Read every submission's manifest in a commit, by slug; none that is no file or too long."""
     told = _git(project, "ls-tree", "-r", "-z", "--long", check_commit(commit), "submissions/")
     blobs: dict[str, str] = {}
     for mode, blob, size, path in _entries(told):

@@ -59,7 +59,7 @@ class _Clash(NamedTuple):
 
 
 def read_catalogue(project: Project) -> Catalogue:
-    """Every submission that can be read, and what is wrong with them and the others."""
+    """Read every submission that can be read, and say what is wrong with them and the others."""
     found: dict[str, Submission] = {}
     problems: list[str] = []
     names = slugs(project.submissions)
@@ -79,7 +79,7 @@ def read_catalogue(project: Project) -> Catalogue:
 
 
 def load_submissions(project: Project) -> dict[str, Submission]:
-    """Every submission that can be read, by slug; what is wrong with others is told."""
+    """Load every submission that can be read, by slug; tell what is wrong with the others."""
     found = read_catalogue(project)
     for problem in found.problems:
         tell(f"warning: {problem}")
@@ -87,7 +87,7 @@ def load_submissions(project: Project) -> dict[str, Submission]:
 
 
 def chosen_submissions(project: Project, slugs: Collection[str]) -> dict[str, Submission]:
-    """The submissions that are named, by slug; all that can be read where none is.
+    """Return the submissions that are named, by slug; all that can be read where none is.
 
     Raises:
         InputError: one that is named cannot be read.
@@ -98,7 +98,7 @@ def chosen_submissions(project: Project, slugs: Collection[str]) -> dict[str, Su
 
 
 def problems_between(project: Project, submissions: Mapping[str, Submission]) -> list[str]:
-    """What is wrong between `submissions` and any others in the project, a sentence each.
+    """List what is wrong between `submissions` and any others in the project, a sentence each.
 
     Of the others little is read; what else is wrong with them is not told here.
     """

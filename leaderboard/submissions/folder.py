@@ -41,12 +41,12 @@ def check_slug(slug: str) -> None:
 
 
 def slugs(submissions: Path) -> list[str]:
-    """The names of the folders in `submissions`, sorted."""
+    """List the names of the folders in `submissions`, sorted."""
     return sorted(path.name for path in submissions.glob("*") if path.is_dir())
 
 
 def find_folder(submissions: Path, slug: str) -> Path:
-    """The folder of the submission `slug`.
+    """Return the folder of the submission `slug`.
 
     Raises:
         InputError: the name is not a slug, or there is no such folder.
@@ -59,7 +59,7 @@ def find_folder(submissions: Path, slug: str) -> Path:
 
 
 def folder_problems(folder: Path, where: str) -> list[str]:
-    """The links, folders, unknown files and long texts in a submission's folder, a sentence each.
+    """List links, folders, unknown files and long texts in a submission's folder, a sentence each.
 
     A link could show any file of the machine on a public page, and reading a pipe never ends.
     """
@@ -72,7 +72,7 @@ def folder_problems(folder: Path, where: str) -> list[str]:
 
 
 def file_name_problem(name: str) -> str | None:
-    """Why a submission cannot have a file of this name, as the end of a sentence; None if it can.
+    """Say why no file of a submission may have this name, as a sentence's end; None if it may.
 
     So a name never leads to another folder, nor is it read as an address, on any file system.
     """
@@ -109,7 +109,7 @@ def _text_problems(path: Path, has: str) -> Iterator[str]:
 
 
 def examples_left(folder: Path, where: str) -> list[str]:
-    """Examples of the scaffold's in the submission's README, a sentence each; it is UTF-8."""
+    """List the scaffold's examples that are left in the submission's README, a sentence each."""
     path = folder / "README.md"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return [
@@ -119,7 +119,7 @@ def examples_left(folder: Path, where: str) -> list[str]:
 
 
 def spare_files(folder: Path, where: str, named: set[str]) -> list[str]:
-    """Networks in the folder that its manifest does not name, a sentence each."""
+    """List networks in the folder that its manifest does not name, a sentence each."""
     return [
         told("folder-files", f"{where} has {shown(path.name)}, which {MANIFEST} does not name.")
         for path in sorted(folder.glob("*.onnx"))
@@ -128,7 +128,7 @@ def spare_files(folder: Path, where: str, named: set[str]) -> list[str]:
 
 
 def confusable(slug: str, others: Iterable[str]) -> list[str]:
-    """Names of other submissions that `slug` can be mistaken for, a sentence each."""
+    """List names of other submissions that `slug` can be mistaken for, a sentence each."""
     bones = skeleton(slug)
     return [
         told("folder-confusable", f"submissions/{slug} can be mistaken for submissions/{other}.")
@@ -138,7 +138,7 @@ def confusable(slug: str, others: Iterable[str]) -> list[str]:
 
 
 def file_problems(path: Path, where: str, key: str, sha256: str, size: int | None) -> list[str]:
-    """Why the model at `path`, which the table `key` names, cannot be used, in a sentence."""
+    """Say why the model at `path`, which the table `key` names, cannot be used, in a sentence."""
     name = f"{where}/{path.name}"
     # On a disk that ignores case another name would find the file, too.
     if not path.is_file() or path.name not in (one.name for one in path.parent.iterdir()):

@@ -49,7 +49,7 @@ class ModelParts:
         denoiser: Path | None = None,
         rule: str = "",
     ) -> Self:
-        """The model in files that the command line names; a rule counts where there are members.
+        """Put a model together from files that the command line names.
 
         Raises:
             InputError: files are missing, a sentence for each.

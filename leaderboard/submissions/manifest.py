@@ -173,7 +173,7 @@ class Submission(Strict):
         return self._made_of(lambda _: Path()).sha256
 
     def parts(self, project: Project) -> ModelParts:
-        """The files of the base classifier, downloaded into the cache where they have an address.
+        """Find the base classifier's files; download those that have an address into the cache.
 
         Raises:
             InputError: one cannot be downloaded, or its content is not the announced one.
@@ -223,7 +223,7 @@ Contest = tuple[Submission, Setting]
 
 
 def settings_for(submission: Submission, settings: Mapping[str, Setting]) -> list[Setting]:
-    """The settings that a submission competes in.
+    """List the settings that a submission competes in.
 
     A plain model: all of its dataset. A smoothed one: those with a sampling protocol, in a norm
     in which its noise certifies.
@@ -236,7 +236,7 @@ def settings_for(submission: Submission, settings: Mapping[str, Setting]) -> lis
 
 
 def load_submission(project: Project, slug: str) -> Submission:
-    """The submission in `submissions/<slug>/`, everything about it checked but the network.
+    """Load the submission in `submissions/<slug>/`, and check everything but the network.
 
     Raises:
         InputError: every problem of the file and the folder, a sentence each.
@@ -248,7 +248,7 @@ def load_submission(project: Project, slug: str) -> Submission:
 
 
 def read_submission(project: Project, slug: str) -> Submission:
-    """The submission in `submissions/<slug>/`, whatever the others are called.
+    """Read the submission in `submissions/<slug>/`, whatever the others are called.
 
     Raises:
         InputError: every problem of the file and the folder, a sentence each.
@@ -279,17 +279,8 @@ def _load(folder: Path, where: str, slug: str) -> Submission:
     return submission
 
 
-def check_submission(project: Project, slug: str) -> list[str]:
-    """What is wrong with a submission, a sentence each; empty when it is fine."""
-    try:
-        load_submission(project, slug)
-    except InputError as error:
-        return list(error.problems)
-    return []
-
-
 def model_path(project: Project, submission: Submission) -> Path:
-    """The submission's ONNX file, which is downloaded into the cache if it has an address.
+    """Return the submission's ONNX file, which is downloaded into the cache if it has an address.
 
     Raises:
         InputError: it cannot be downloaded, or its content is not the announced one.

@@ -64,7 +64,7 @@ class EnsembleTable(Strict):
 
 
 def path_of(project: Project, slug: str, model: ModelFile) -> Path:
-    """An ONNX file, which is downloaded into the cache if it has an address.
+    """Return an ONNX file, which is downloaded into the cache if it has an address.
 
     Raises:
         InputError: it cannot be downloaded, or its content is not the announced one.
@@ -76,7 +76,7 @@ def path_of(project: Project, slug: str, model: ModelFile) -> Path:
 
 
 def problems_of_files(folder: Path, where: str, table: Mapping[str, object]) -> list[str]:
-    """What is wrong with the files that a submission names, as far as it says where they are."""
+    """List what is wrong with the files that a submission names, where it says where they are."""
     members = table.get("member")
     named = [("model", table.get("model")), ("denoiser", table.get("denoiser"))]
     if isinstance(members, list):

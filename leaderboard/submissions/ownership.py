@@ -35,13 +35,13 @@ _BROKEN = Entry("", frozenset(), None, frozenset())
 
 
 def owned_together(one: Iterable[str], other: Iterable[str]) -> bool:
-    """Whether two lists of owners share one, or both are the maintainers' (empty)."""
+    """Say whether two lists of owners share one, or both are the maintainers' (empty)."""
     first, second = ({name.casefold() for name in names} for names in (one, other))
     return bool(first & second) or not (first or second)
 
 
 def scope_of(project: Project, base: str, head: str, author: str) -> tuple[str, list[str]]:
-    """The one submission that a branch changes, and what of it `author` may not do (see `foreign`).
+    """Find the one submission that a branch changes, and what of it `author` may not do.
 
     Raises:
         InputError: the branch changes anything else, or `author` is no name of an account.
@@ -51,7 +51,7 @@ def scope_of(project: Project, base: str, head: str, author: str) -> tuple[str, 
 
 
 def foreign(project: Project, base: str, head: str, slug: str, author: str) -> list[str]:
-    """What `author` may not do that the branch does to submissions of others, a sentence each.
+    """List what `author` may not do that the branch does to submissions of others, a sentence each.
 
     Args:
         base, head: full hashes of the commits of the main branch and of the asking one.

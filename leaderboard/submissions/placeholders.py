@@ -28,12 +28,12 @@ _BONES = {skeleton(text) for text in EXAMPLES.values()}
 
 
 def is_placeholder(text: str) -> bool:
-    """Whether a text is an example of the scaffold's, however it is spaced or capitalised."""
+    """Say whether a text is an example of the scaffold's, however it is spaced or capitalised."""
     return skeleton(text) in _BONES
 
 
 def placeholders_in(table: object, where: str, key: str = "") -> Iterator[str]:
-    """A sentence for each text in a manifest that is still an example."""
+    """Yield a sentence for each text in a manifest that is still an example."""
     if isinstance(table, dict):
         for name, value in table.items():
             yield from placeholders_in(value, where, f"{key}.{name}" if key else str(name))

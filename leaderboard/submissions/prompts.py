@@ -17,7 +17,7 @@ from leaderboard.submissions.scaffold import Answers
 
 
 def ask(project: Project, slug: str, given: Answers) -> Answers:
-    """The answers, completed by the user.
+    """Ask the user for the answers that were not given.
 
     Raises:
         InputError: the name is no slug, or is taken; nothing is asked then.

@@ -28,7 +28,7 @@ _CHUNK = 2**18
 
 
 def fetch(url: str, sha256: str, size: int) -> Path:
-    """The file at an address, from the cache if it was fetched before.
+    """Fetch the file at an address, or find it in the cache.
 
     Args:
         url: an http or https address.
@@ -116,7 +116,7 @@ class _Pinned(HTTPAdapter):
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Where requests connects to, and how: another host, the same name in TLS."""
+        """Connect to another host than the one named, with the same name in TLS."""
         place, how = super().build_connection_pool_key_attributes(request, verify, cert)
         if place["scheme"] == "https":
             how["server_hostname"] = how["assert_hostname"] = place["host"].strip("[]")

@@ -11,10 +11,10 @@ from collections import Counter
 
 import pytest
 
+from evaluators.onnx.rules import RULES as MODEL_RULES
 from leaderboard.board.flags import RULES
 from leaderboard.common.project import Project
 from leaderboard.common.rules import REFUSALS
-from leaderboard.evaluation.networks import model_rules
 from tests.fixtures.corpus import bombs, contract, folders, graphs, manifests, masking, numbers
 from tests.fixtures.corpus.case import Case
 from tests.fixtures.onnx_models import save
@@ -23,7 +23,7 @@ from tests.leaderboard.conftest import Certboard
 
 SECONDS, MEGABYTES = 10.0, 600
 
-REFUSING = {**REFUSALS, **model_rules()}
+REFUSING = {**REFUSALS, **{str(rule): asks for rule, asks in MODEL_RULES.items()}}
 
 CASES = [
     case

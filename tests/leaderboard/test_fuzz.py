@@ -20,8 +20,8 @@ from leaderboard.common.lookalikes import alike, skeleton
 from leaderboard.common.project import Project
 from leaderboard.common.strict_toml import read_toml
 from leaderboard.common.text import check_line
-from leaderboard.submissions.manifest import check_submission
 from tests.fixtures.corpus.case import SLUG, good, submit
+from tests.fixtures.project import problems_of_submission
 
 FEW = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -48,7 +48,7 @@ def test_an_edited_manifest_is_read_or_refused_in_sentences(
             at = place % (len(text) + 1)
             text = text[:at] + piece + text[at + cut :]
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
-        for sentence in check_submission(project, SLUG):
+        for sentence in problems_of_submission(project, SLUG):
             assert sentence.isprintable()
             assert "(rule " in sentence
 

@@ -310,7 +310,7 @@ def test_what_was_kept_before_is_read_and_worked_out_again(
     submit(project, "one", network(layers()))
     project.checks.mkdir(parents=True)
     old = {"version": 1, "model_sha256": sha256_of(project.submissions / "one" / "model.onnx")}
-    old |= {"first_seen": "2026-05-01", "answers": [0.5, -0.5], "layers": [], "lookup": None}
+    old |= {"first_seen": "2026-05-01", "answers": [0.5, -0.5], "units": [], "lookup": None}
     (project.checks / "one.json").write_text(json.dumps(old))
     assert kept_of(project)["one"].units == ()
     assert certboard("inspect", "one").code == 0

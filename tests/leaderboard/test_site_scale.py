@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from leaderboard.board.files import load_board
+from leaderboard.board.files import read_sources
 from leaderboard.results import store
 from leaderboard.website import build as pages
 from tests.fixtures.thousand import Made, thousand
@@ -23,7 +23,7 @@ FEW, MORE = 15, 30
 
 def build(root: Path, count: int, only: str | None = None) -> Made:
     made = thousand(root, count, examples=20, only=only)
-    pages.generate(made.project, load_board(made.project))
+    pages.generate(made.project, read_sources(made.project).board())
     return made
 
 
@@ -57,7 +57,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def work(root: Path, count: int, counts: Counter[str]) -> tuple[Made, Counter[str]]:
     made = thousand(root, count, examples=20)
     counts.clear()
-    pages.generate(made.project, load_board(made.project))
+    pages.generate(made.project, read_sources(made.project).board())
     return made, Counter(counts)
 
 
@@ -114,7 +114,7 @@ def test_what_markdown_and_the_search_read_of_a_setting_has_no_rows(
 
 def test_the_made_up_project_is_a_project_without_problems(crowded: tuple[Made, Made]) -> None:
     few, _ = crowded
-    board = load_board(few.project)
+    board = read_sources(few.project).board()
     assert len(board.submissions) == len(board.results) == few.results == FEW
     assert len(board.re_evaluated(CROWDED)) == FEW
     numbers = [line.rank for line in board.re_evaluated(CROWDED)]

@@ -18,7 +18,6 @@ from leaderboard.submissions import folder as submission_files
 from leaderboard.submissions import weights
 from leaderboard.submissions.catalogue import read_catalogue
 from leaderboard.submissions.manifest import (
-    check_submission,
     load_submission,
     model_path,
     settings_for,
@@ -26,6 +25,7 @@ from leaderboard.submissions.manifest import (
 from leaderboard.submissions.noises import NOISES, RULES
 from leaderboard.submissions.placeholders import EXAMPLES
 from leaderboard.submissions.scaffold import scaffold
+from tests.fixtures.project import problems_of_submission
 
 NETWORK = b"the bytes of a network"
 SHA256 = hashlib.sha256(NETWORK).hexdigest()
@@ -51,7 +51,7 @@ def submit(project: Project, text: str = GOOD, slug: str = "my-net") -> Path:
 
 
 def problem_of(project: Project, slug: str = "my-net") -> str:
-    (problem,) = check_submission(project, slug)
+    (problem,) = problems_of_submission(project, slug)
     return problem
 
 
@@ -68,7 +68,7 @@ def test_a_submission_is_read(project: Project) -> None:
     assert submission.paper is not None
     assert submission.paper.link == "https://arxiv.org/abs/1810.12715"
     assert model_path(project, submission) == folder / "model.onnx"
-    assert check_submission(project, "my-net") == []
+    assert problems_of_submission(project, "my-net") == []
 
 
 def test_a_plain_model_competes_in_every_setting_of_its_dataset(project: Project) -> None:
@@ -165,7 +165,7 @@ def test_every_problem_is_told_at_once_with_file_key_found_and_allowed(project: 
     )
     submit(project, text + '[smoothing]\ndistribution = "gausian"\nsigma = "0,25"\n')
     where = "submissions/my-net/submission.toml: "
-    assert set(check_submission(project, "my-net")) == {
+    assert set(problems_of_submission(project, "my-net")) == {
         f"{where}the key 'title' is missing (rule toml-key).",
         f"{where}there is no key 'titel'. Did you mean 'title'? Allowed here: title, authors,"
         " owners, licence, code, paper, model, training, smoothing, member, ensemble, denoiser,"
@@ -267,7 +267,7 @@ def test_links_programs_folders_and_long_texts_are_refused_before_anything_is_re
     (folder / "sub").mkdir()
     (folder / "submission.toml").unlink()
     os.mkfifo(folder / "submission.toml")
-    told = check_submission(project, "my-net")
+    told = problems_of_submission(project, "my-net")
     assert len(told) == 5
     assert "'LICENSE' with more than 100,000 bytes" in told[0]
     assert "'README.md', which is not a regular file" in told[1]
@@ -336,10 +336,10 @@ def test_a_new_submission_lacks_the_model_and_its_own_texts(project: Project) ->
     (folder / "model.onnx").write_bytes(NETWORK)
     manifest, readme = folder / "submission.toml", folder / "README.md"
     manifest.write_text(filled_in(manifest.read_text("utf-8")), encoding="utf-8")
-    (problem,) = check_submission(project, "my-net")
+    (problem,) = problems_of_submission(project, "my-net")
     assert "README.md has still the example 'What is special" in problem
     readme.write_text(filled_in(readme.read_text("utf-8")), encoding="utf-8")
-    assert check_submission(project, "my-net") == []
+    assert problems_of_submission(project, "my-net") == []
     with pytest.raises(InputError, match="already a submissions/my-net"):
         scaffold(project, "my-net")
 
@@ -360,7 +360,7 @@ def test_an_example_of_the_scaffold_is_refused_wherever_it_is_left(
     (folder / "README.md").write_text("Ours.", encoding="utf-8")
     manifest = f"title = {json.dumps(form(EXAMPLES[name]))}\n" + text.split("\n", 3)[3]
     (folder / "submission.toml").write_text(manifest, encoding="utf-8")
-    assert "(rule text-placeholder)" in "".join(check_submission(project, "my-net"))
+    assert "(rule text-placeholder)" in "".join(problems_of_submission(project, "my-net"))
 
 
 def test_every_text_that_the_scaffold_writes_is_an_example_or_a_known_word(
@@ -375,7 +375,7 @@ def test_every_text_that_the_scaffold_writes_is_an_example_or_a_known_word(
     known |= {"model.onnx", "second.onnx", "denoiser.onnx", "mean-logits", "mnist-linf-0.3"}
     known |= {"2019-06", "https://..."}  # a date's form, and an address that is no address
     assert said - known <= set(EXAMPLES.values())
-    problems = check_submission(project, "my-net")
+    problems = problems_of_submission(project, "my-net")
     # And the README's; all are told at once.
     assert sum("(rule text-placeholder)" in problem for problem in problems) == len(USED) + 1
 
@@ -391,7 +391,7 @@ def test_the_explained_optional_keys_are_right_when_uncommented(project: Project
     for table in ("[smoothing]", "[[member]]", "[ensemble]", "[denoiser]"):
         optional.remove(table)
     manifest.write_text("\n".join(optional), encoding="utf-8")
-    assert check_submission(project, "my-net") == []
+    assert problems_of_submission(project, "my-net") == []
     assert len(load_submission(project, "my-net").claims) == 1
 
 

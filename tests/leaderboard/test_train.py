@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 
 from evaluators.learning.loop import Schedule
+from evaluators.listing import recipes
 from evaluators.onnx.reader import import_onnx
 from leaderboard.common.errors import InputError
 from leaderboard.datasets.catalogue import find_dataset, load_datasets
 from leaderboard.evaluation import train as training
-from leaderboard.evaluation.train import PLANS, recipes, train
+from leaderboard.evaluation.train import PLANS, train
 
 
 def test_a_trained_model_can_be_read_again_and_has_learned(tmp_path: Path) -> None:

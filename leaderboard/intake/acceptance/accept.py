@@ -49,7 +49,7 @@ def accepted(
     request: Request | None = None,
     since: datetime | None = None,
 ) -> Results:
-    """The results in a file, which fit all that is known without running the model.
+    """Read the results in a file, if they fit all that is known without running the model.
 
     Args:
         path: the file.

@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def date_of_commit(folder: Path, commit: str) -> datetime | None:
-    """When a commit was made that this checkout is made of; None if it is no such commit."""
+    """Return when a commit was made that this checkout is made of; None if it is no such commit."""
     if _told(folder, "merge-base", "--is-ancestor", commit, "HEAD") is None:
         return None
     return _date(_told(folder, "show", "--no-patch", "--format=%cI", commit))
 
 
 def date_of_file(folder: Path, path: Path) -> datetime | None:
-    """When the present content of a file was committed; None where it is not.
+    """Return when the present content of a file was committed; None where it is not.
 
     A file that differs from the commit's has no date yet.
     """

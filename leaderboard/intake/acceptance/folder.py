@@ -62,7 +62,7 @@ def accept_folder(
 
 
 def files_of(folder: Path) -> list[Path]:
-    """What lies in an artifact, folders apart.
+    """List what lies in an artifact, folders apart.
 
     Raises:
         InputError: it is more than any evaluation leaves.

@@ -44,7 +44,7 @@ _KEYS = {b"ARROW:schema", PROVENANCE_KEY}
 
 
 def read_foreign(path: Path, rows: int, pixels: int) -> Results:
-    """The rows and the provenance of a file that anybody may have written.
+    """Read the rows and the provenance of a file that anybody may have written.
 
     Args:
         path: the file, which is read once.

@@ -79,7 +79,7 @@ def known(
     request: Request | None = None,
     since: datetime | None = None,
 ) -> Known:
-    """What can be known here of an evaluation.
+    """Work out what can be known here of an evaluation.
 
     Args:
         project: where the submission lies.

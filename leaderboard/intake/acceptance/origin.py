@@ -42,7 +42,7 @@ _WORKERS = "[1-9][0-9]{0,3}|ray"
 
 
 def wanted(known: Known) -> dict[str, Any]:
-    """What each field that follows from the question must be."""
+    """Return what each field that follows from the question must be."""
     question, split = known.question, known.split
     told: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -68,7 +68,7 @@ def wanted(known: Known) -> dict[str, Any]:
 
 
 def of_origin(origin: Provenance, known: Known) -> Iterator[str]:
-    """What is wrong with the provenance, a sentence each."""
+    """Yield what is wrong with the provenance, a sentence each."""
     for name, value in wanted(known).items():
         if (here := getattr(origin, name)) != value:
             yield f"its {name} is {_short(here)}, not {_short(value)}."

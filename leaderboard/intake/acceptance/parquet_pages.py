@@ -25,7 +25,7 @@ class ParquetPage:
 
 
 def pages(data: bytes, start: int, stop: int) -> Iterator[ParquetPage]:
-    """The pages between two places of a file, which they fill without a gap.
+    """Yield the pages between two positions of a file, which they must fill without a gap.
 
     Raises:
         ValueError: they do not, or a header is none.
@@ -62,7 +62,7 @@ class _Reader:
         self.data, self.place, self.stop = data, place, stop
 
     def struct(self, depth: int) -> Fields:
-        """The fields of a structure by their numbers."""
+        """Read the fields of a structure, by their numbers."""
         if depth > _DEEPEST:
             raise ValueError("a page's header is nested too deep")
         fields: Fields = {}

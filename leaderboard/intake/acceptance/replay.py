@@ -95,7 +95,7 @@ def _request(path: Path, found: Results) -> Request:
 
 
 def contradictions(found: Results, known: Known) -> list[str]:
-    """The first few things that the model says otherwise, a sentence each.
+    """List the first few things that the model says otherwise, a sentence each.
 
     Raises:
         InputError: the model cannot be used.
@@ -158,7 +158,7 @@ class _Part:
         self.margins, self.rounded = _margins(network, self.problem)
 
     def faults(self) -> Iterator[str]:
-        """What the model says otherwise."""
+        """Yield what the model says otherwise."""
         for place, row in enumerate(self.rows):
             for fault in self._of_row(place, row):
                 yield f"example {row['example']}: {fault}."

@@ -34,7 +34,7 @@ _MOST_TOLD = 20
 
 
 def of_rows(found: Results, known: Known) -> Iterator[str]:
-    """What is wrong with the rows, a sentence each; their columns are in range already."""
+    """Yield what is wrong with the rows, a sentence each; their columns are in range already."""
     examples = found.rows["example"].tolist()
     if examples != known.examples:
         yield "its examples are not the setting's, each once and in order."
@@ -45,7 +45,7 @@ def of_rows(found: Results, known: Known) -> Iterator[str]:
 
 
 def of_radii(found: Results) -> tuple[list[str], str]:
-    """What is wrong with a smoothed model's radii, derived again from the counts.
+    """Derive a smoothed model's radii again from the counts; say what is wrong with them.
 
     The second is why they cannot be derived here; empty if they were.
     """
@@ -88,7 +88,7 @@ class _Rows:
         return np.asarray(self._text(name) != value, bool)
 
     def faults(self) -> Iterator[Fault]:
-        """Every fault and the rows that have it."""
+        """Yield every fault and the rows that have it."""
         yield from self._of_question()
         yield from self._of_data()
         yield from self._of_witnesses()
@@ -229,7 +229,7 @@ def _is_statistics(text: str, told: dict[str, Any]) -> bool:
 
 
 def exact(text: str) -> Fraction | None:
-    """The number that a text writes in its shortest form; None if it does not."""
+    """Read the number that a text writes in its shortest form; None if it does not."""
     try:
         number = exact_fraction(text)
     except ValueError:
@@ -238,11 +238,11 @@ def exact(text: str) -> Fraction | None:
 
 
 def pixels_of(witness: bytes) -> NDArray[np.float32]:
-    """The numbers of a stored witness, in row-major order."""
+    """Return the numbers of a stored witness, in row-major order."""
     return np.frombuffer(witness, "<f4").astype(np.float32)
 
 
 def labels_of(known: Known) -> NDArray[np.int64]:
-    """The data's label of each example asked about."""
+    """Return the data's label of each example asked about."""
     assert known.split is not None
     return known.split.labels_of(known.examples)
