@@ -13,9 +13,9 @@ from evaluators.noises.distribution import Distribution, Probabilities, Shift
 from evaluators.numerics.rounding import down, gamma, up
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.linear_bounds import interval_relaxation, linear_relaxation, margins
-from evaluators.propagation.margins import in_batches, verdicts
 from evaluators.propagation.relaxation import Relaxation
 from evaluators.propagation.relaxed import Relaxed
+from evaluators.propagation.verdicts import in_batches, verdicts
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball, Box

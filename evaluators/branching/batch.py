@@ -16,8 +16,8 @@ from torch import Tensor
 from evaluators.propagation.relaxation import Lines
 from evaluators.unrolled.domains import Domains
 from evaluators.unrolled.system import Member, System
-from evaluators.unrolled.unit_lines import Bounds, Choice, UnitLines
-from evaluators.unrolled.unrolled import Rows
+from evaluators.unrolled.unit_lines import Choice, UnitBounds, UnitLines
+from evaluators.unrolled.unrolled_network import Rows
 
 SIZES = 32
 """Padded sizes are multiples of this: others joining or leaving then seldom changes them."""
@@ -42,7 +42,7 @@ class Batch:
     slopes: Tensor
     betas: Tensor
     signs: Tensor
-    within: Bounds | None
+    within: UnitBounds | None
 
     @classmethod
     def of(cls, system: System, lines: UnitLines, goals: Rows, domains: Domains) -> "Batch":
@@ -172,12 +172,12 @@ class _Padding(NamedTuple):
             self([its.upper for its in lines]),
         )
 
-    def within(self, parts: Sequence[Batch]) -> Bounds | None:
+    def within(self, parts: Sequence[Batch]) -> UnitBounds | None:
         """Bounds of each row's units; None where all have their region's."""
         if all(part.within is None for part in parts):
             return None
-        found = [part.within or Bounds(part.lines.lower, part.lines.upper) for part in parts]
-        return Bounds(self([its.lower for its in found]), self([its.upper for its in found]))
+        found = [part.within or UnitBounds(part.lines.lower, part.lines.upper) for part in parts]
+        return UnitBounds(self([its.lower for its in found]), self([its.upper for its in found]))
 
     def system(self, systems: Sequence[System]) -> System:
         """One system with a member for each example."""

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from evaluators.numerics.rounding import UNDERFLOW, UNIT, down
 from evaluators.question.certificate import LayerBounds
-from evaluators.unrolled.around import Around
 from evaluators.unrolled.domains import Cut, Domains
-from evaluators.unrolled.proof import ROOM, Planes, betas_of, least, planes
+from evaluators.unrolled.proof import ROOM, InputPlanes, betas_of, least, planes
 from evaluators.unrolled.system import System
-from evaluators.unrolled.unit_lines import Bounds, UnitLines
-from evaluators.unrolled.unrolled import Unrolled
+from evaluators.unrolled.unit_lines import UnitBounds, UnitLines
+from evaluators.unrolled.unrolled_network import Unrolled
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
 LARGEST_PLANES = 2**25
 """Coefficients of the planes of all units (256 MB in float64); larger networks are not clipped."""
@@ -50,7 +50,7 @@ class UnitPlanes:
         weight32, bias32: the same for the search.
     """
 
-    planes: Planes
+    planes: InputPlanes
     known: Tensor
     weight32: Tensor
     bias32: Tensor
@@ -86,7 +86,7 @@ class UnitPlanes:
                 weight[side, first + place], bias[side, first + place] = below
                 known[side, first + place] = True
             first += len(layer)
-        flat = Planes(weight.flatten(0, 1), bias.flatten())
+        flat = InputPlanes(weight.flatten(0, 1), bias.flatten())
         return cls(flat, known, flat.weight.float(), flat.bias.float())
 
 
@@ -103,7 +103,7 @@ class Clipping:
         room: share by which bounds are widened, so that another order of sums proves them too.
     """
 
-    around: Around
+    around: UnrolledProblem
     system: System
     targets: Tensor
     units: UnitPlanes
@@ -122,20 +122,20 @@ class Clipping:
         choice = lines.choice(domains.slopes.double(), domains.signs, betas, within)
         margin = planes(unrolled, self.around.goals.select(domains.goals), choice)
         targets = self.targets[domains.goals]
-        below = Planes(margin.weight, down(margin.bias - targets))
-        region = Bounds(lines.lower, lines.upper)
-        before = within or Bounds(*(end.expand(len(domains), -1) for end in region))
+        below = InputPlanes(margin.weight, down(margin.bias - targets))
+        region = UnitBounds(lines.lower, lines.upper)
+        before = within or UnitBounds(*(end.expand(len(domains), -1) for end in region))
         bounds, used = self._narrowed(below, scores, before)
         rows = zip(domains.leaves(), targets.tolist(), used, *bounds, strict=True)
         cuts: list[Cut | None] = [
-            Cut(leaf.cut, leaf, target, *parts, Bounds(lower, upper))
+            Cut(leaf.cut, leaf, target, *parts, UnitBounds(lower, upper))
             for leaf, target, parts, lower, upper in rows
         ]
         return replace(domains, cuts=cuts)
 
     def _narrowed(
-        self, margin: Planes, scores: Tensor, bounds: Bounds
-    ) -> tuple[Bounds, list[tuple[Tensor, Tensor, Tensor]]]:
+        self, margin: InputPlanes, scores: Tensor, bounds: UnitBounds
+    ) -> tuple[UnitBounds, list[tuple[Tensor, Tensor, Tensor]]]:
         """Narrower bounds `[domains, units]`, and for each domain the units, signs and gammas used.
 
         Args:
@@ -150,7 +150,7 @@ class Clipping:
         step = max(1, PASS_COEFFICIENTS // (count * self.system.inputs))
         for first in range(0, len(chosen), step):
             rows = slice(first, first + step)
-            part = Planes(margin.weight[rows], margin.bias[rows])
+            part = InputPlanes(margin.weight[rows], margin.bias[rows])
             sides = []
             for side, ends in enumerate((lower, upper)):
                 sign = 1 - 2 * side
@@ -162,7 +162,7 @@ class Clipping:
                 ends[rows] = ends[rows].scatter(1, chosen[rows], torch.where(better, found, before))
                 sides.append((better, gammas))
             used += self._used(chosen[rows], sides)
-        return Bounds(lower, upper), used
+        return UnitBounds(lower, upper), used
 
     def _used(
         self, chosen: Tensor, sides: list[tuple[Tensor, Tensor]]
@@ -180,7 +180,7 @@ class Clipping:
             )
         return used
 
-    def _gammas(self, margin: Planes, index: Tensor) -> Tensor:
+    def _gammas(self, margin: InputPlanes, index: Tensor) -> Tensor:
         """The best gamma that is tried for each unit, float32 `[domains, chosen]`."""
         weight, bias = self.units.weight32[index], self.units.bias32[index]
         own, constant = margin.weight.float()[:, None], margin.bias.float()[:, None]
@@ -202,7 +202,7 @@ class Clipping:
                 best = torch.maximum(best, found)
         return gammas.nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
 
-    def _combined(self, margin: Planes, index: Tensor, gammas: Tensor) -> Tensor:
+    def _combined(self, margin: InputPlanes, index: Tensor, gammas: Tensor) -> Tensor:
         """Proved lower bounds of the planes plus gamma times the margin's, float64."""
         gamma = gammas.double()
         weight, bias = self.units.planes.weight[index], self.units.planes.bias[index]
@@ -215,7 +215,7 @@ class Clipping:
         size = size + bias.abs() + gamma * constant.abs()
         shift = bias + gamma * constant
         shift = shift - size * SUM_ERROR - UNDERFLOW * (1 + magnitude.sum())
-        combined = Planes(rows.flatten(0, 1), shift.flatten())
+        combined = InputPlanes(rows.flatten(0, 1), shift.flatten())
         found = least(unrolled, combined, self.around.x, self.around.region).reshape(gamma.shape)
         return (found - (1 + found.abs()) * self.room).nan_to_num(
             -torch.inf, -torch.inf, -torch.inf

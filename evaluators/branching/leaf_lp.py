@@ -1,7 +1,7 @@
 """Leaf LP: a domain in which every neuron is split is a linear program, whose duals are a proof.
 
 On such a domain the network is affine, and the least margin over it a linear program's value. The
-duals of the constraints sign·z >= 0 are multipliers beta with which the bound of `_proof.py` is
+duals of the constraints sign·z >= 0 are multipliers beta with which the bound of `proof.py` is
 that value; of an empty domain, those of the least violation, scaled up. Whatever the solver
 returns, only that bound closes a domain.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from evaluators.unrolled.domains import Domains
 from evaluators.unrolled.unit_lines import UnitLines
-from evaluators.unrolled.unrolled import Rows, Unrolled
+from evaluators.unrolled.unrolled_network import Rows, Unrolled
 
 OPTIMAL, INFEASIBLE = 0, 2
 """SciPy's statuses of linear programs."""

@@ -14,12 +14,12 @@ from evaluators.branching.batch import Batch
 from evaluators.branching.clip_and_verify import Clipping, UnitPlanes
 from evaluators.branching.tuning import Tuning
 from evaluators.numerics.deadline import Deadline
-from evaluators.unrolled.around import Around
 from evaluators.unrolled.domains import Domains, Leaf
 from evaluators.unrolled.proof import prove, prove_at_once
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitLines
-from evaluators.unrolled.unrolled import Rows, Unrolled
+from evaluators.unrolled.unrolled_network import Rows, Unrolled
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
 SMALLEST_DISTANCE = 1e-9
 """Least target of clipping, and least distance to a proof: a zero would never grow again."""
@@ -35,7 +35,7 @@ class Search:
         tuning: what steers the search.
     """
 
-    around: Around
+    around: UnrolledProblem
     deadline: Deadline
     tuning: Tuning = field(default_factory=Tuning)
 

@@ -12,12 +12,12 @@ from evaluators.branching.tuning import Tuning
 from evaluators.evaluator import Evaluator
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
-from evaluators.propagation.margins import verdicts
+from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
-from evaluators.unrolled.around import Around
 from evaluators.unrolled.ascent import Rates
-from evaluators.unrolled.unrolling import UnrollingError
+from evaluators.unrolled.intermediate_bounds import UnrollingError
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class AlphaCROWN(Evaluator):
 
     CROWN with the slope of every unstable ReLU's lower line chosen by projected gradient ascent,
     separately for each margin and for each bound of each neuron that stays unstable. Around each
-    example the network is unrolled to its unstable neurons (`_unrolled.py`), in which gradients
-    have a closed form and all rows of a layer are bounded by the same few matrix products. Of
+    example the network is unrolled to its unstable neurons (`unrolled/unrolled_network.py`), in
+    which gradients have a closed form and all rows of a layer take the same few products. Of
     sigmoid and tanh both lines are chosen, among the tangents and the chord of the function's
-    convex hull between the neuron's bounds (`_curves.py`); max-pooling is written with ReLUs.
+    convex hull between the neuron's bounds (`curves.py`); max-pooling is written with ReLUs.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
@@ -61,7 +61,7 @@ class AlphaCROWN(Evaluator):
     def _solve(self, problem: Problem) -> Verdict:
         started, deadline = time.perf_counter(), Deadline(problem.seconds)
         try:
-            around = Around.of(problem, self.intermediate_steps, deadline)
+            around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
         except UnrollingError as error:
             return Verdict(Status.UNKNOWN, None, note=str(error))
         (state,) = start([Search(around, deadline, Tuning(root=Rates(self.steps)))])

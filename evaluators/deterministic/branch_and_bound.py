@@ -17,13 +17,13 @@ from evaluators.evaluator import Evaluator, why_not_witness
 from evaluators.falsification.pgd import PGD
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
-from evaluators.propagation.margins import verdicts
+from evaluators.propagation.verdicts import verdicts
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
-from evaluators.unrolled.around import Around
 from evaluators.unrolled.ascent import Rates
-from evaluators.unrolled.unrolling import UnrollingError
+from evaluators.unrolled.intermediate_bounds import UnrollingError
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class BranchAndBound(Evaluator):
             yield row, replace(verdict, seconds=deadline.spent)
         yield from at_once
 
-    def _opened(self, problem: Problem, deadline: Deadline) -> Around | Verdict:
+    def _opened(self, problem: Problem, deadline: Deadline) -> UnrolledProblem | Verdict:
         """What to split around the only example; or its verdict, if that needs no search of it."""
         few = problem.x[0].numel() <= self.split_inputs_up_to and problem.region.norm is Norm.LINF
         if few and not problem.evidence:
@@ -125,7 +125,7 @@ class BranchAndBound(Evaluator):
             if verdict.status is not Status.UNKNOWN:
                 return verdict
         try:
-            return Around.of(problem, self.intermediate_steps, deadline)
+            return UnrolledProblem.of(problem, self.intermediate_steps, deadline)
         except UnrollingError as error:
             return Verdict(Status.UNKNOWN, None, note=str(error))
 

@@ -10,7 +10,6 @@ from evaluators.evaluator import Evaluator
 from evaluators.network.network import MaxPool, Network
 from evaluators.numerics.rounding import UNDERFLOW, down, gamma, up
 from evaluators.propagation.intervals import Interval
-from evaluators.propagation.propagation import propagate_back
 from evaluators.propagation.relaxation import (
     PoolPlanes,
     Relaxation,
@@ -18,6 +17,7 @@ from evaluators.propagation.relaxation import (
     adaptive_slopes,
     parallel_slopes,
 )
+from evaluators.propagation.verdicts import propagate_back
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Verdict
 

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from evaluators.evaluator import Evaluator
 from evaluators.network.network import Network
-from evaluators.propagation.propagation import propagate_back
 from evaluators.propagation.relaxation import ADAPTIVE
+from evaluators.propagation.verdicts import propagate_back
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Verdict
 

@@ -9,8 +9,8 @@ from evaluators.evaluator import Evaluator
 from evaluators.network.elementwise import Elementwise, LeakyReLU, Slopes, SShaped
 from evaluators.network.network import MaxPool, Network
 from evaluators.propagation.intervals import Interval
-from evaluators.propagation.propagation import propagate_back
 from evaluators.propagation.relaxation import Relaxation, winner_planes
+from evaluators.propagation.verdicts import propagate_back
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Verdict
 

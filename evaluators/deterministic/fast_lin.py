@@ -6,8 +6,8 @@ from typing import ClassVar
 from evaluators.evaluator import Evaluator
 from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.network import Network
-from evaluators.propagation.propagation import propagate_back
 from evaluators.propagation.relaxation import Relaxation, parallel_slopes, winner_planes
+from evaluators.propagation.verdicts import propagate_back
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Verdict
 

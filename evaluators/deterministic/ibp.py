@@ -7,7 +7,7 @@ from typing import ClassVar
 from evaluators.evaluator import Evaluator
 from evaluators.network.network import Network
 from evaluators.propagation.linear_bounds import interval_relaxation, margins
-from evaluators.propagation.margins import in_batches, verdicts
+from evaluators.propagation.verdicts import in_batches, verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Verdict
 

@@ -14,7 +14,7 @@ from evaluators.propagation.linear_bounds import (
     least_of_logits,
     linear_relaxation,
 )
-from evaluators.propagation.propagation import BATCH
+from evaluators.propagation.verdicts import BATCH
 from evaluators.question.problem import Problem
 from evaluators.question.region import Region
 

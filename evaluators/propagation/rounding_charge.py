@@ -26,8 +26,8 @@ of far less than the share by which `padded` inflates the slack at the end.
 A walk over the layers of an unrolled network (`evaluators/unrolled/proof.py`) keeps one function
 r·v + c of the true inputs and units v, with |v_j| at most M_j; for a unit, size_i is the largest
 Σ_j |W_ij| M_j + |b_i|. Replacing a layer's units by lines loses at most, beside what relaxing them
-lowers it by, `lost_i` times |through_i| (the rows themselves are that inexact, see `unrolled.py`),
-2u (|a_i·line_i| + |beta_i|) size_i for the products `through_i`, and γ times
+lowers it by, `lost_i` times |through_i| (a unit's row is itself that inexact), 2u times
+(|a_i·line_i| + |beta_i|) size_i for the products `through_i`, and γ times
 (|r|·M + |c| + Σ |through_i| size_i + Σ |a_i||offset_i|) for the matrix product. |r|·M + |c| is at
 most its first value plus all Σ |through_i| size_i + Σ |a_i||offset_i| before, so that one sum S of
 these over all layers, times γ of the number of all terms, bounds everything: `layered`.

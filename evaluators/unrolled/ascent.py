@@ -1,6 +1,6 @@
 """Projected gradient ascent on slopes and multipliers, in float32: it only searches.
 
-What it returns is a choice of slopes and multipliers; any choice gives a bound, and `_proof.py`
+What it returns is a choice of slopes and multipliers; any choice gives a bound, and `proof.py`
 computes the one that counts.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from evaluators.numerics.deadline import Deadline
 from evaluators.unrolled.system import System
-from evaluators.unrolled.unit_lines import Bounds, UnitLines
+from evaluators.unrolled.unit_lines import UnitBounds, UnitLines
 
 FIRST, SECOND = 0.9, 0.999
 """Decay of Adam's two moments (Kingma and Ba 2015, arXiv 1412.6980)."""
@@ -76,7 +76,7 @@ def ascend(
     deadline: Deadline,
     signs: Tensor | None = None,
     betas: Tensor | None = None,
-    within: Bounds | None = None,
+    within: UnitBounds | None = None,
 ) -> Ascent:
     """Raise the bounds of rows; stops early when the time is up or all are positive.
 

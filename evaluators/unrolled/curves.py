@@ -21,7 +21,7 @@ from torch import Tensor
 
 from evaluators.network.elementwise import Elementwise, LineFamily, Slopes
 from evaluators.propagation.relaxation import Lines
-from evaluators.unrolled.unrolled import Layer
+from evaluators.unrolled.unrolled_network import Layer
 
 
 class Touch(NamedTuple):

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from evaluators.unrolled.unit_lines import Bounds, UnitLines
+from evaluators.unrolled.unit_lines import UnitBounds, UnitLines
 
-Path = tuple[tuple[int, int], ...]
+Splits = tuple[tuple[int, int], ...]
 """The splits from the root: each a unit and its sign, +1 or -1."""
 
 
@@ -30,7 +30,7 @@ class Cut:
     units: Tensor
     signs: Tensor
     gammas: Tensor
-    bounds: Bounds
+    bounds: UnitBounds
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Domains:
     slopes: Tensor
     betas: Tensor
     signs: Tensor
-    paths: list[Path]
+    paths: list[Splits]
     cuts: list[Cut | None]
 
     def __len__(self) -> int:
@@ -65,13 +65,13 @@ class Domains:
             tensors += [*cut.bounds, cut.leaf.slopes]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 2**20
 
-    def within(self, lines: UnitLines) -> Bounds | None:
+    def within(self, lines: UnitLines) -> UnitBounds | None:
         """The bounds of units in each domain; None where all have the region's."""
         if not any(self.cuts):
             return None
-        region = Bounds(lines.lower, lines.upper)
+        region = UnitBounds(lines.lower, lines.upper)
         found = [region if cut is None else cut.bounds for cut in self.cuts]
-        return Bounds(*(torch.stack(ends) for ends in zip(*found, strict=True)))
+        return UnitBounds(*(torch.stack(ends) for ends in zip(*found, strict=True)))
 
     @property
     def targets(self) -> Tensor:
@@ -162,7 +162,7 @@ class Leaf(NamedTuple):
     """
 
     goal: int
-    path: Path
+    path: Splits
     betas: Tensor
     slopes: Tensor
     cut: Cut | None = None

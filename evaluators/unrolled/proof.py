@@ -15,8 +15,8 @@ from evaluators.propagation.dense_rows import DenseRows
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.rounding_charge import layered, settle
 from evaluators.question.region import Region
-from evaluators.unrolled.unit_lines import Bounds, Choice, UnitLines
-from evaluators.unrolled.unrolled import Rows, Unrolled
+from evaluators.unrolled.unit_lines import Choice, UnitBounds, UnitLines
+from evaluators.unrolled.unrolled_network import Rows, Unrolled
 
 ROOM = 1e-9
 """Bounds are widened by this share, so that another order of summation can prove them too."""
@@ -46,7 +46,7 @@ def prove(
     slopes: Tensor,
     signs: Tensor | None = None,
     betas: Tensor | None = None,
-    within: Bounds | None = None,
+    within: UnitBounds | None = None,
 ) -> Tensor:
     """Lower bounds `[rows]` of rows over the region and the rows' splits, in real arithmetic.
 
@@ -63,7 +63,7 @@ def prove(
     for first in range(0, len(rows), count):
         part = slice(first, first + count)
         split = None if signs is None else signs[part]
-        inside = None if within is None else Bounds(*(bound[part] for bound in within))
+        inside = None if within is None else UnitBounds(*(bound[part] for bound in within))
         its = slopes if len(slopes) == 1 else slopes[part]
         choice = lines.choice(its.double(), split, betas_of(betas, part), inside)
         found = planes(unrolled, rows.select(part), choice)
@@ -71,7 +71,7 @@ def prove(
     return torch.cat(result) if result else rows.bias
 
 
-class Planes(NamedTuple):
+class InputPlanes(NamedTuple):
     """Linear functions of the input: weight · x + bias.
 
     Attributes:
@@ -83,7 +83,7 @@ class Planes(NamedTuple):
     bias: Tensor
 
 
-def least(unrolled: Unrolled, found: Planes, x: Tensor, region: Region) -> Tensor:
+def least(unrolled: Unrolled, found: InputPlanes, x: Tensor, region: Region) -> Tensor:
     """Lower bounds `[rows]` of planes over the region."""
     shaped = found.weight.reshape(1, -1, *x.shape[1:])
     value, slack = least_over_region(_only(unrolled), shaped, x, region, unrolled.center(0))
@@ -109,7 +109,7 @@ def prove_at_once(unrolled: Unrolled, rows: Rows) -> Tensor:
     return settle(rows.bias + value[0], slack[0] + rows.lost)
 
 
-def planes(unrolled: Unrolled, rows: Rows, choice: Choice) -> Planes:
+def planes(unrolled: Unrolled, rows: Rows, choice: Choice) -> InputPlanes:
     """Planes below rows over the region and their splits, as exact as they are written."""
     columns, constant = rows.weight.clone(), rows.bias
     magnitudes = unrolled.magnitudes()[: columns.shape[1]]
@@ -141,4 +141,4 @@ def planes(unrolled: Unrolled, rows: Rows, choice: Choice) -> Planes:
         largest = torch.maximum(largest, size.max())
         terms += len(layer) + 16
     slack = lost + layered(total, terms + n, largest)
-    return Planes(columns[:, :n], settle(constant, slack))
+    return InputPlanes(columns[:, :n], settle(constant, slack))

@@ -10,7 +10,7 @@ the same lines, gives the bound's gradient in closed form:
     d bound / d slope_i = max(A_i, 0) · z_i,        d bound / d beta_i = -sign_i · z_i
 
 with the pre-activations z_i that the relaxed system has at the minimiser; no tape is needed. Of
-functions without a kink both lines may be chosen (`_curves.py`).
+functions without a kink both lines may be chosen (`curves.py`).
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from evaluators.propagation.concretization import dual_norm
 from evaluators.question.norm import Norm
 from evaluators.question.region import Region
 from evaluators.unrolled.unit_lines import Choice
-from evaluators.unrolled.unrolled import Unrolled
+from evaluators.unrolled.unrolled_network import Unrolled
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,10 @@ from evaluators.numerics.rounding import UNDERFLOW, UNIT
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.relaxation import ADAPTIVE, Lines
 from evaluators.unrolled.curves import Curve, Touch, curves_of
-from evaluators.unrolled.unrolled import Layer
+from evaluators.unrolled.unrolled_network import Layer
 
 
-class Bounds(NamedTuple):
+class UnitBounds(NamedTuple):
     """Lower and upper bounds of units, float64 `[rows, units]`."""
 
     lower: Tensor
@@ -123,7 +123,7 @@ class UnitLines:
         slopes: Tensor,
         signs: Tensor | None = None,
         betas: Tensor | None = None,
-        within: Bounds | None = None,
+        within: UnitBounds | None = None,
     ) -> Choice:
         """The lines with these slopes below and these splits, in the type of `slopes`.
 
@@ -178,7 +178,7 @@ class UnitLines:
         return choice._replace(slopes=slopes, floors=floors, chords=chords, offsets=offsets)
 
     def _choice_within(
-        self, slopes: Tensor, signs: Tensor, betas: Tensor | None, within: Bounds
+        self, slopes: Tensor, signs: Tensor, betas: Tensor | None, within: UnitBounds
     ) -> Choice:
         lower, upper = (bound.to(slopes) for bound in within)
         leak = self.leak.to(slopes)

@@ -30,8 +30,8 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
-from evaluators.unrolled.around import Around
 from evaluators.unrolled.ascent import Rates
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
 from leaderboard.datasets.catalogue import load_split
 from tests.benchmarks.test_bounds_speed import seconds
 from tests.fixtures.checked import recheck
@@ -171,7 +171,7 @@ def test_domains_of_several_examples_in_one_batch(
         problem = question(request.getfixturevalue("shared"), model, list(range(8)))
     with torch.no_grad():
         for row in range(len(problem)):
-            near = Around.of(problem.select([row]), 15, Deadline())
+            near = UnrolledProblem.of(problem.select([row]), 15, Deadline())
             state = State.of(Search(near, Deadline(), tuning))
             state.search.deadline.halt()
             rows = torch.arange(domains) % len(state.roots)

@@ -26,7 +26,7 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Cut, Domains
-from evaluators.unrolled.unit_lines import Bounds
+from evaluators.unrolled.unit_lines import UnitBounds
 from tests.fixtures.certificates import least_margin
 from tests.fixtures.checked import recheck
 from tests.fixtures.searching import no_witness, pretending
@@ -158,7 +158,7 @@ def test_balls_that_are_round_are_never_answered_wrongly(norm: Norm) -> None:
     assert closed
 
 
-def with_cut(state: State, target: float, bounds: Bounds) -> Domains:
+def with_cut(state: State, target: float, bounds: UnitBounds) -> Domains:
     """The open domains, as if these were a cut's bounds."""
     none = torch.zeros(0)
     leaves = state.open.leaves()
@@ -177,7 +177,7 @@ def opened() -> State:
 def test_a_proof_by_a_cut_is_worth_its_target_at_most() -> None:
     state = pretending(opened(), lambda some: torch.full((len(some),), 5.0).double())
     rows, lines = sorted(set(state.open.goals.tolist())), state.search.lines
-    domains = with_cut(state, 0.01, Bounds(lines.lower, lines.upper))
+    domains = with_cut(state, 0.01, UnitBounds(lines.lower, lines.upper))
     cut = replace(state, open=domains, roots=torch.full_like(state.roots, -torch.inf))
     assert cut.lower_bounds()[rows].tolist() == [0.01] * len(rows)
     after, left = cut.close(replace(domains, bounds=torch.ones(len(domains))))
@@ -189,7 +189,7 @@ def test_domains_whose_units_are_all_decided_by_cuts_are_taken_up_again_without(
     """Here by bounds that are wrong: nothing may come of them."""
     state = opened()
     lines, count = state.search.lines, len(state.open)
-    on = Bounds(lines.lower.clamp(min=0), lines.upper)
+    on = UnitBounds(lines.lower.clamp(min=0), lines.upper)
     state = replace(state, open=with_cut(state, 0.01, on))
     assert not bool(state.open.free(lines).any())
     (state,) = advance([state], no_witness)

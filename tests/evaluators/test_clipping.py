@@ -18,8 +18,8 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball, Box
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Cut, Domains
-from evaluators.unrolled.proof import Planes
-from evaluators.unrolled.unit_lines import Bounds, UnitLines
+from evaluators.unrolled.proof import InputPlanes
+from evaluators.unrolled.unit_lines import UnitBounds, UnitLines
 from tests.fixtures.exact import Vector, fractions
 from tests.fixtures.tiny import FAMILIES
 from tests.fixtures.unrolled import PIECEWISE, about, around, dot, node_values
@@ -178,13 +178,13 @@ def test_planes_of_units_are_below_them_everywhere(name: str, region: str) -> No
     assert tried
 
 
-def bounds_to_try(leak: float) -> tuple[UnitLines, Bounds]:
+def bounds_to_try(leak: float) -> tuple[UnitLines, UnitBounds]:
     """A unit for each pair of numbers, of whatever order and sign."""
     ends = [-3.0, -1e-9, -5e-324, 0.0, 5e-324, 1e-12, 0.7, 1e9]
     lower, upper = torch.tensor(list(product(ends, ends)), dtype=torch.float64).T
     ones = torch.ones_like(lower)
     lines = UnitLines(Lines(*[ones] * 4), leak * ones, -ones, ones)
-    return lines, Bounds(lower[None], upper[None])
+    return lines, UnitBounds(lower[None], upper[None])
 
 
 @pytest.mark.parametrize("sign", [0, 1, -1])
@@ -278,7 +278,7 @@ def test_a_unit_without_a_plane_of_its_own_is_not_narrowed() -> None:
     units = replace(
         clipping.units,
         known=known,
-        planes=Planes(weight, bias),
+        planes=InputPlanes(weight, bias),
         weight32=weight.float(),
         bias32=bias.float(),
     )
@@ -288,8 +288,8 @@ def test_a_unit_without_a_plane_of_its_own_is_not_narrowed() -> None:
         assert float(ends) == float(before)
 
 
-def region_of(search: Search) -> Bounds:
-    return Bounds(search.lines.lower, search.lines.upper)
+def region_of(search: Search) -> UnitBounds:
+    return UnitBounds(search.lines.lower, search.lines.upper)
 
 
 def test_gammas_are_finite_and_not_negative() -> None:
@@ -320,10 +320,10 @@ def test_the_rounding_of_combined_planes_is_paid_for() -> None:
     for _ in range(20):
         weight = torch.randn(size, generator=generator, dtype=torch.float64) * 1e12
         bias = torch.randn(size[0], generator=generator, dtype=torch.float64) * 1e12
-        units = replace(clipping.units, planes=Planes(weight, bias))
+        units = replace(clipping.units, planes=InputPlanes(weight, bias))
         gammas = torch.rand(size[0], 1, generator=generator) + 0.5
         gamma = gammas[:, 0].double()
-        own = Planes(-weight / gamma[:, None], -bias / gamma)
+        own = InputPlanes(-weight / gamma[:, None], -bias / gamma)
         index = torch.arange(size[0])[:, None]
         found = replace(clipping, units=units, room=0.0)._combined(own, index, gammas)
         for row, bound in enumerate(fractions(found)):

@@ -25,7 +25,7 @@ from evaluators.unrolled.ascent import Rates, ascend
 from evaluators.unrolled.curves import curves_of
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitLines
-from evaluators.unrolled.unrolled import Layer, Rows
+from evaluators.unrolled.unrolled_network import Layer, Rows
 from tests.evaluators.test_elementwise import (
     TERMS,
     assert_lines_hold,

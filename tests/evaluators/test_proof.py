@@ -13,10 +13,10 @@ from evaluators.network.network import Network
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball, Box
 from evaluators.unrolled import proof
-from evaluators.unrolled.around import Around
 from evaluators.unrolled.proof import prove, prove_at_once, stored
 from evaluators.unrolled.unit_lines import UnitLines
-from evaluators.unrolled.unrolled import Layer, Rows, Unrolled
+from evaluators.unrolled.unrolled_network import Layer, Rows, Unrolled
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
 from tests.fixtures.exact import Vector, fractions
 from tests.fixtures.networks import Graph
 from tests.fixtures.unrolled import (
@@ -34,7 +34,7 @@ from tests.fixtures.unrolled import (
 Lines = list[Vector]
 
 
-def choose(found: Around, seed: int, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+def choose(found: UnrolledProblem, seed: int, rows: int) -> tuple[Tensor, Tensor, Tensor]:
     """Slopes as they are stored, signs and multipliers, at random."""
     generator = torch.Generator().manual_seed(seed)
     shape, lines = (rows, len(found.lines.leak)), found.lines
@@ -46,7 +46,7 @@ def choose(found: Around, seed: int, rows: int) -> tuple[Tensor, Tensor, Tensor]
 
 
 def exact_bound(
-    found: Around, rows: Rows, number: int, slopes: Tensor, signs: Tensor, betas: Tensor
+    found: UnrolledProblem, rows: Rows, number: int, slopes: Tensor, signs: Tensor, betas: Tensor
 ) -> tuple[Fraction, Fraction]:
     """One row's bound, and what was lost in rows, in real arithmetic; over a box or an l1 ball."""
     lines = [part.clone() for part in found.lines.lines]
@@ -80,7 +80,7 @@ def exact_bound(
     return constant + least(found, columns[:n]), lost
 
 
-def least(found: Around, row: Vector) -> Fraction:
+def least(found: UnrolledProblem, row: Vector) -> Fraction:
     lower, upper = (fractions(end) for end in found.unrolled.bounds[0])
     ends = zip(row, lower, upper, strict=True)
     value = sum((min(r * lo, r * hi) for r, lo, hi in ends), Fraction(0))
@@ -90,7 +90,7 @@ def least(found: Around, row: Vector) -> Fraction:
     return value
 
 
-def check(found: Around, seed: int, close: float = 1e-9) -> None:
+def check(found: UnrolledProblem, seed: int, close: float = 1e-9) -> None:
     """That the bound is the exact one, lowered, and by next to nothing where numbers are tame."""
     count = 4
     rows = found.goals.select(torch.arange(count) % len(found.goals))
@@ -153,12 +153,12 @@ def test_the_bound_is_lowered_enough_where_big_numbers_cancel(layers: int) -> No
         check(around(about(network, region)), seed, close=torch.inf)
 
 
-def by_hand(layers: list[Layer], ends: Tensor, network: Network) -> Around:
+def by_hand(layers: list[Layer], ends: Tensor, network: Network) -> UnrolledProblem:
     """A system written down, without a network behind it."""
     problem = about(network, Box(ends[:1], ends[1:]))
     made = around(problem)
     unrolled = Unrolled(made.unrolled.network, made.unrolled.bounds, layers)
-    return Around(problem, made.x, unrolled, UnitLines.of(layers), made.goals, {})
+    return UnrolledProblem(problem, made.x, unrolled, UnitLines.of(layers), made.goals, {})
 
 
 @given(st.integers(0, 10**6), st.sampled_from([1.0, 1e8]))
@@ -231,7 +231,7 @@ def test_the_bound_holds_where_the_splits_do(name: str) -> None:
     assert held > 20
 
 
-def unit_signs(found: Around, values: list[Vector]) -> list[int]:
+def unit_signs(found: UnrolledProblem, values: list[Vector]) -> list[int]:
     signs = []
     for layer in found.unrolled.layers:
         before = values[found.unrolled.network.nodes[layer.position].parents[0]]

@@ -21,7 +21,7 @@ from evaluators.question.region import Ball
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Cut, Domains, Leaf
 from evaluators.unrolled.proof import prove
-from evaluators.unrolled.unit_lines import Bounds
+from evaluators.unrolled.unit_lines import UnitBounds
 from tests.fixtures.certificates import least_margin
 from tests.fixtures.searching import no_witness, pretending
 from tests.fixtures.unrolled import PIECEWISE, about, around
@@ -32,7 +32,7 @@ TUNING = Tuning(root=Rates(3), child=Rates(3, slope=0.2))
 def domains(count: int = 5, units: int = 4, seed: int = 0) -> Domains:
     """Each with a cut of its own."""
     generator = torch.Generator().manual_seed(seed)
-    none, ends = torch.zeros(0), Bounds(torch.zeros(units), torch.ones(units))
+    none, ends = torch.zeros(0), UnitBounds(torch.zeros(units), torch.ones(units))
     leaf = Leaf(0, (), none, torch.zeros(units).half())
     return Domains(
         torch.randint(0, 3, (count,), generator=generator),

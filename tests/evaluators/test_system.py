@@ -10,10 +10,10 @@ from torch import Tensor
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball
-from evaluators.unrolled.around import Around
 from evaluators.unrolled.ascent import Rates, ascend
 from evaluators.unrolled.proof import prove
 from evaluators.unrolled.system import Member, System
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
 from tests.fixtures.unrolled import PIECEWISE, WITH_SIGMOIDS, about, around
 
 NETWORKS = PIECEWISE | WITH_SIGMOIDS
@@ -21,7 +21,7 @@ NAMES = [name for name in NETWORKS if name not in ("linear", "dead")]
 STEP = 1e-6
 
 
-def precise(system: System, unrolled: Around) -> System:
+def precise(system: System, unrolled: UnrolledProblem) -> System:
     """The system in float64, so that differences can be taken."""
     layers = unrolled.unrolled.layers
     lower, upper = (bound.flatten() for bound in unrolled.unrolled.bounds[0])
@@ -32,7 +32,7 @@ def precise(system: System, unrolled: Around) -> System:
     return replace(system, members=(member,), middle=middle[None], reach=reach[None], x=x)
 
 
-def setting(name: str, norm: Norm, seed: int) -> tuple[Around, System, torch.Generator]:
+def setting(name: str, norm: Norm, seed: int) -> tuple[UnrolledProblem, System, torch.Generator]:
     network = NETWORKS[name](seed)
     region = Ball(norm, Fraction(3, 4), -9.0, 9.0)
     found = around(about(network, region, torch.tensor([0.25, -0.125])), 0)
@@ -40,7 +40,9 @@ def setting(name: str, norm: Norm, seed: int) -> tuple[Around, System, torch.Gen
     return found, precise(system, found), torch.Generator().manual_seed(seed)
 
 
-def random_choice(found: Around, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def random_choice(
+    found: UnrolledProblem, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
     """Slopes, signs and multipliers, a row for each goal."""
     leak = found.lines.leak.nan_to_num(0.0)
     shape = (len(found.goals), len(leak))

@@ -16,11 +16,11 @@ from evaluators.numerics.errors import ContradictionError
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball, Box
 from evaluators.unrolled import sparse_rows
-from evaluators.unrolled.around import Around
+from evaluators.unrolled.intermediate_bounds import UnrollingError
 from evaluators.unrolled.proof import prove
 from evaluators.unrolled.unit_lines import UnitLines
-from evaluators.unrolled.unrolled import Rows, Unrolled
-from evaluators.unrolled.unrolling import UnrollingError
+from evaluators.unrolled.unrolled_network import Rows, Unrolled
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
 from tests.fixtures.exact import Vector, fractions
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES
@@ -73,7 +73,7 @@ def row_values(rows: Rows, columns: Vector) -> Vector:
     ]
 
 
-def check_at(found: Around, point: Vector, label: int) -> int:
+def check_at(found: UnrolledProblem, point: Vector, label: int) -> int:
     """That all rows and bounds hold at a point; how many were checked."""
     network = found.unrolled.network
     values, columns, checked = node_values(network, point), list(point), 0
@@ -288,4 +288,4 @@ def test_past_the_deadline_nothing_is_unrolled() -> None:
     network = PIECEWISE["relu 2-4-4-3"](0)
     problem = about(network, box(torch.Generator().manual_seed(0), network))
     with pytest.raises(UnrollingError, match="timeout"):
-        Around.of(problem, 3, Deadline(0.0))
+        UnrolledProblem.of(problem, 3, Deadline(0.0))

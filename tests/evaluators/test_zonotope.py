@@ -14,7 +14,7 @@ from evaluators.network.network import Network
 from evaluators.propagation.intervals import Interval, propagate
 from evaluators.propagation.zonotope import Zonotopes
 from evaluators.question.region import Box
-from evaluators.unrolled.unrolled import Unrolled
+from evaluators.unrolled.unrolled_network import Unrolled
 from tests.fixtures.exact import fractions
 from tests.fixtures.networks import Graph
 from tests.fixtures.unrolled import (

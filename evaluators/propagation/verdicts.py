@@ -1,4 +1,4 @@
-"""From margins to verdicts: the last step that all bounding methods share."""
+"""From margins to verdicts, in batches: the last steps that all bounding methods share."""
 
 import time
 from collections.abc import Callable
@@ -7,8 +7,14 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from evaluators.network.network import Network
+from evaluators.propagation.linear_bounds import linear_relaxation, margins
+from evaluators.propagation.relaxation import Relaxation
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
+
+BATCH = 64
+"""Examples that backward passes are run for together: more do not fit the caches."""
 
 
 def verdicts(problem: Problem, margins: Float64[Tensor, "batch others"]) -> list[Verdict]:
@@ -51,3 +57,22 @@ def in_batches(
         with torch.inference_mode():
             result += bound(part)
     return result
+
+
+def propagate_back(problem: Problem, relaxation: Relaxation) -> list[Verdict]:
+    """Bound the margins of all examples; unknown where the relaxation does not cover a network.
+
+    The inputs of every non-linearity are bounded by propagating linear bounds back to the input,
+    elementwise the better of that and interval propagation.
+    """
+    assert isinstance(problem.network, Network)
+    missing = relaxation.missing(problem.network)
+    if missing:
+        note = f"unsupported: the method has no bounds for {' and '.join(missing)}"
+        return [Verdict(Status.UNKNOWN, None, note=note)] * len(problem)
+
+    def bound(part: Problem) -> list[Verdict]:
+        relaxed = linear_relaxation(part, relaxation)
+        return verdicts(part, margins(relaxed, part.labels, to_input=True))
+
+    return in_batches(problem, BATCH, bound)

@@ -27,7 +27,7 @@ from evaluators.unrolled.ascent import Rates, ascend
 from evaluators.unrolled.proof import ROOM, prove, stored
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitLines
-from evaluators.unrolled.unrolled import Layer, Rows, Unrolled
+from evaluators.unrolled.unrolled_network import Layer, Rows, Unrolled
 
 ROWS_AT_ONCE = 512
 """Rows whose bounds are computed together."""

@@ -16,16 +16,16 @@ from evaluators.question.region import Ball, Box, Region
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Leaf
 from evaluators.unrolled.evidence import tables
+from evaluators.unrolled.intermediate_bounds import Unrolling
 from evaluators.unrolled.unit_lines import UnitLines
-from evaluators.unrolled.unrolled import Rows, Unrolled
-from evaluators.unrolled.unrolling import Unrolling
+from evaluators.unrolled.unrolled_network import Rows, Unrolled
 
 TOLERANCE = 2e-3
 """Of the ascents on intermediate bounds: most of what they gain, they gain in the first steps."""
 
 
 @dataclass(frozen=True)
-class Around:
+class UnrolledProblem:
     """The unrolled network around the only example of a problem.
 
     Attributes:
@@ -44,7 +44,7 @@ class Around:
     layers: dict[int, LayerBounds]
 
     @classmethod
-    def of(cls, problem: Problem, steps: int, deadline: Deadline) -> "Around":
+    def of(cls, problem: Problem, steps: int, deadline: Deadline) -> "UnrolledProblem":
         """Unroll; intermediate bounds by an ascent of at most so many steps.
 
         Raises:
