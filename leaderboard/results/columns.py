@@ -26,16 +26,14 @@ def plain(text: str) -> str:
 class Column:
     """A column: the kind of its values, what they mean, and when one is null.
 
-    `since` is the schema version in which it came; it is null in older files. What a value may be
-    is bounded by `least` and `most` for a number, which is finite, and for a text by the pattern
-    `form` and `longest`, in characters.
+    What a value may be is bounded by `least` and `most` for a number, which is finite, and for a
+    text by the pattern `form` and `longest`, in characters.
     """
 
     name: str
     kind: Kind
     meaning: str
     null: str = ""
-    since: int = 1
     least: float = 0
     most: float = 1e12
     form: str = PLAIN
@@ -102,7 +100,6 @@ DESCRIBED = (
         "What the proof is about: float32, every float32 run of the network and real arithmetic; "
         "real, real arithmetic alone, which does not count as certified.",
         "nothing deterministic was proved",
-        3,
         form=f"{FLOAT32}|{REAL}",
     ),
     Column("seconds", "number", "Time spent on the example, in seconds."),
@@ -120,22 +117,20 @@ DESCRIBED = (
         form=_EXACT,
     ),
     Column("seed", "text", "Key of the random streams.", _PLAIN, form="[0-9]+"),
-    Column("procedure", "text", "How the samples were drawn.", _PLAIN, 2, form=NAME),
+    Column("procedure", "text", "How the samples were drawn.", _PLAIN, form=NAME),
     Column(
         "p_upper",
         "number",
         "Upper confidence bound on the probability of any other class.",
         "the estimate is one-sided",
-        2,
         most=_SHARE,
     ),
-    Column("runner_up", "integer", "Largest count of another class.", "they were not counted", 2),
+    Column("runner_up", "integer", "Largest count of another class.", "they were not counted"),
     Column(
         "statistics",
         "text",
         "A JSON object with everything else that the radius was computed from.",
         "there is nothing else",
-        2,
         form='[{}"a-z0-9_:,. +-]*',
         longest=2000,
     ),

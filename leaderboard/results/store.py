@@ -42,8 +42,6 @@ SCHEMA = pa.schema([pa.field(one.name, _TYPES[one.kind], bool(one.null)) for one
 
 COLUMNS = tuple(SCHEMA.names)
 
-_SINCE = {one.name: one.since for one in DESCRIBED}
-
 PROVENANCE_KEY = b"certboard"
 
 
@@ -73,12 +71,11 @@ class Provenance(BaseModel):
     threads: int
     seed: str | None = None
     distribution: str | None = None
-    """Of a smoothed model's noise; files of version 1 do not say it, and are all Gaussian."""
-    parameters: int | None = None
-    """Floating-point numbers in the model's files together; older files do not say it."""
+    """Of a smoothed model's noise."""
+    parameters: int
+    """Floating-point numbers in the model's files together."""
     salt: str | None = None
-    """Of the random numbers on which the model was compared with onnxruntime; older files, and
-    files of models that are not deterministic, may not say it."""
+    """Of the random numbers on which a deterministic model was compared with onnxruntime."""
     fingerprint: str = ""
     created: str
     unchecked: str = ""
@@ -171,9 +168,9 @@ def read(path: Path) -> Results:
     """A stored evaluation.
 
     Raises:
-        InputError: the file is not one, is damaged, or is of a newer version than this program.
+        InputError: the file is not one, is damaged, or is of another version than this program.
     """
-    table, provenance = _read(path, COLUMNS)
+    table, provenance = _read(path)
     return Results(path, to_pandas(table), provenance)
 
 
@@ -184,7 +181,7 @@ def scan(path: Path) -> Results:
         InputError: as for `read`, as far as it can be seen now.
     """
     # All columns: one that is damaged and not counted would be found when pages ask for it.
-    table, provenance = _read(path, COLUMNS)
+    table, provenance = _read(path)
     result, columns = Results(path, None, provenance), _columns_of(table)
     witnesses = table["witness"]
     result.__dict__["tally"] = count(columns)
@@ -205,22 +202,17 @@ def _highlights(
     return highlight(columns, bytes_at, setting.radius if setting else Fraction(0))
 
 
-def _read(path: Path, names: Sequence[str]) -> tuple[pa.Table, Provenance]:
-    """Some columns of a file, in the types of `SCHEMA`."""
+def _read(path: Path) -> tuple[pa.Table, Provenance]:
+    """Read the columns of a file in the types of `SCHEMA`."""
     with _opened(path) as file:
         provenance = _provenance(path, file)
         there = set(file.schema_arrow.names)
-        missing = [name for name in COLUMNS if name not in there]
-        for name in missing:
-            if _SINCE[name] <= provenance.schema_version:
+        for name in COLUMNS:
+            if name not in there:
                 raise InputError(f"{path}: the column '{name}' is missing.")
         # One thread: for files this small, starting more takes longer than reading.
-        table = file.read([name for name in names if name not in missing], use_threads=False)
-        for name in set(names).intersection(missing):
-            nothing = pa.nulls(table.num_rows, SCHEMA.field(name).type)
-            table = table.append_column(name, nothing)
-        wanted = pa.schema([SCHEMA.field(name) for name in names])
-        return table.select(list(names)).cast(wanted), provenance
+        table = file.read(COLUMNS, use_threads=False)
+        return table.select(COLUMNS).cast(SCHEMA), provenance
 
 
 @lru_cache(maxsize=32)
@@ -254,7 +246,7 @@ def load(result: Results) -> pa.Table:
     Raises:
         InputError: as for `read`.
     """
-    return _read(result.path, COLUMNS)[0]
+    return _read(result.path)[0]
 
 
 def read_provenance(path: Path) -> Provenance:
@@ -289,18 +281,17 @@ def parse_provenance(path: Path, text: bytes | None) -> Provenance:
     """The provenance that a result file at `path` carries.
 
     Raises:
-        InputError: there is none, it is damaged, or of a newer version than this program.
+        InputError: there is none, it is damaged, or of another version than this program.
         ValueError: it is not JSON.
     """
     if text is None:
         raise InputError(f"{path}: is not a certboard result file (it has no provenance).")
-    # First of all: what a newer version means by its other keys is not known here.
+    # First of all: what another version means by its other keys is not known here.
     record = json.loads(text)
     version = record.get("schema_version") if isinstance(record, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if isinstance(version, int) and version != SCHEMA_VERSION:
         raise InputError(
-            f"{path}: has schema version {version}; this program reads up to {SCHEMA_VERSION}."
-            " Update certboard."
+            f"{path}: has schema version {version}; this program reads version {SCHEMA_VERSION}."
         )
     try:
         return Provenance.model_validate_json(text)

@@ -12,7 +12,7 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.recheck.rows import recheck_results
 from leaderboard.results.store import read, write
-from tests.fixtures.project import NOISY
+from tests.fixtures.project import NOISY, PLAIN
 from tests.leaderboard.conftest import Certboard
 
 MODEL = f"submissions/{NOISY}/model.onnx"
@@ -183,11 +183,19 @@ def test_what_cannot_be_rechecked_is_said_and_is_no_success(
 
 
 def test_rows_of_a_plain_model_are_not_for_this(certboard: Certboard, project: Project) -> None:
-    """They are proved again, those of an old version, too."""
-    path = Path(__file__).parents[1] / "fixtures" / "results" / "version-1-cascade.parquet"
+    """They are proved again."""
+    plain = f"submissions/{PLAIN}/model.onnx"
+    outcome = certboard(
+        "certify", plain, "--dataset", "digits", "--norm", "linf", "--radius", "0.01",
+        "--evaluator", "ibp", "--examples", "12", "--output", "plain.parquet",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
     with pytest.raises(InputError, match="has no rows of a smoothed model"):
-        list(recheck_results(path))
-    assert "6 of 6 certified examples proved" in certboard("recheck", str(path)).out
+        list(recheck_results(Path("plain.parquet")))
+    certified = int((read(Path("plain.parquet")).rows["status"] == "certified").sum())
+    told = f"{certified} of {certified} certified examples proved"
+    assert certified
+    assert told in certboard("recheck", "plain.parquet", "--model", plain).out
 
 
 def test_examples_drawn_again_have_the_same_counts(certboard: Certboard, rows: str) -> None:

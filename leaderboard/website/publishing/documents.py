@@ -270,9 +270,7 @@ def columns() -> models.Columns:
     return models.Columns(
         described=schema_from("columns"),
         columns=tuple(
-            models.ColumnMeaning(
-                name=one.name, kind=one.kind, meaning=one.meaning, null=one.null, since=one.since
-            )
+            models.ColumnMeaning(name=one.name, kind=one.kind, meaning=one.meaning, null=one.null)
             for one in DESCRIBED
         ),
     )

@@ -292,7 +292,6 @@ class ColumnMeaning(Record):
     kind: Kind = Field(description="A fraction is text that writes a number, such as 8/255.")
     meaning: str
     null: str = Field(description="When the value is null; empty where it never is.")
-    since: int = Field(description="Schema version of the files in which the column came.")
 
 
 class Columns(Document):
