@@ -1,11 +1,11 @@
 """Certificates of smoothed networks: rounding, impossible bounds, and what a radius needs."""
 
 from fractions import Fraction
+from itertools import product
 from math import inf, nan, nextafter
 
 import mpmath
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +16,7 @@ from evaluators.question.norm import Norm
 from evaluators.smoothing.balls import RESOLUTION
 from evaluators.smoothing.neyman_pearson import NeymanPearson, complement
 from evaluators.smoothing.radius import needed
+from tests.fixtures.cases import cases
 from tests.fixtures.smoothing import CERTIFICATES, one_sided, radius, supported
 
 STEP = Fraction(1, RESOLUTION)
@@ -93,19 +94,20 @@ NOTHING = [
 ]
 
 
-@pytest.mark.parametrize(("lower", "upper"), NOTHING)
-@pytest.mark.parametrize("kind", supported())
-def test_no_majority_or_no_probability_certifies_nothing(
-    kind: tuple[str, str], lower: float, upper: float
-) -> None:
-    assert radius(*kind, Probabilities(lower, upper)) == 0
+def test_no_majority_or_no_probability_certifies_nothing() -> None:
+    with cases() as case:
+        for kind, (lower, upper) in product(supported(), NOTHING):
+            with case((kind, lower, upper)):
+                assert radius(*kind, Probabilities(lower, upper)) == 0
 
 
-@pytest.mark.parametrize("kind", supported())
-def test_almost_a_half_and_almost_one_stay_small_and_finite(kind: tuple[str, str]) -> None:
-    assert radius(*kind, one_sided(nextafter(0.5, 1))) == 0
-    assert radius(*kind, one_sided(0.5 + 1e-12)) <= STEP
-    assert 0 < radius(*kind, one_sided(nextafter(1.0, 0))) < 40
+def test_almost_a_half_and_almost_one_stay_small_and_finite() -> None:
+    with cases() as case:
+        for kind in supported():
+            with case(kind):
+                assert radius(*kind, one_sided(nextafter(0.5, 1))) == 0
+                assert radius(*kind, one_sided(0.5 + 1e-12)) <= STEP
+                assert 0 < radius(*kind, one_sided(nextafter(1.0, 0))) < 40
 
 
 def test_a_formula_that_never_gives_way_certifies_nothing() -> None:

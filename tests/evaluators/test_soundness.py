@@ -1,9 +1,11 @@
 """No evaluator of the catalogue ever proves what is false.
 
 Tiny networks, wide regions, dense grids with corners. A new evaluator joins by being in its folder.
+All tests of a region stand together, since they ask about the same verdicts.
 """
 
 from functools import cache
+from itertools import product
 
 import pytest
 from torch import Tensor
@@ -15,6 +17,7 @@ from evaluators.network.network import Network
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
+from tests.fixtures.cases import cases
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers, least_margins, points_of
 
 DETERMINISTIC = {name: e for name, e in catalogue().items() if e.accepts is Network}
@@ -26,8 +29,19 @@ SLACK = 1e-12
 Case = tuple[Problem, list[float]]
 
 
+FAST = ("linf", "l2", "l1")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[r if r in FAST else pytest.param(r, marks=pytest.mark.slow) for r in REGIONS],
+)
+def region(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @cache
-def cases(family: str, region: str) -> list[Case]:
+def problems(family: str, region: str) -> list[Case]:
     """Problems with the least margin on each example's grid."""
     found = []
     for seed in SEEDS:
@@ -52,15 +66,20 @@ def verdicts(name: str, family: str, region: str) -> list[list[Verdict]]:
     evaluator = DETERMINISTIC[name]()
     # Attacks cost most and can prove nothing: two networks of each family are enough.
     count = len(SEEDS) if evaluator.certifies else 2
-    return [evaluator(problem) for problem, _ in cases(family, region)[:count]]
+    return [evaluator(problem) for problem, _ in problems(family, region)[:count]]
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("region", REGIONS)
-def test_what_is_proved_holds_on_a_dense_grid(name: str, family: str, region: str) -> None:
+def test_what_is_proved_holds_on_a_dense_grid(name: str, region: str) -> None:
+    with cases() as case:
+        for family in FAMILIES:
+            with case(family):
+                _holds_on_a_dense_grid(name, family, region)
+
+
+def _holds_on_a_dense_grid(name: str, family: str, region: str) -> None:
     for (_, least), found in zip(
-        cases(family, region), verdicts(name, family, region), strict=False
+        problems(family, region), verdicts(name, family, region), strict=False
     ):
         for margin, verdict in zip(least, found, strict=True):
             assert not verdict.note.startswith(("failed", "refused")), verdict.note
@@ -70,9 +89,14 @@ def test_what_is_proved_holds_on_a_dense_grid(name: str, family: str, region: st
                 assert margin > 0
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("region", REGIONS)
-def test_crown_proves_all_that_ibp_proves(family: str, region: str) -> None:
+def test_crown_proves_all_that_ibp_proves(region: str) -> None:
+    with cases() as case:
+        for family in FAMILIES:
+            with case(family):
+                _crown_proves_all_that_ibp_proves(family, region)
+
+
+def _crown_proves_all_that_ibp_proves(family: str, region: str) -> None:
     pairs = zip(verdicts("ibp", family, region), verdicts("crown", family, region), strict=True)
     for loose, tight in pairs:
         for before, after in zip(loose, tight, strict=True):
@@ -84,41 +108,52 @@ def test_crown_proves_all_that_ibp_proves(family: str, region: str) -> None:
             assert after.margin >= before.margin - SLACK * max(1.0, abs(before.margin))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("region", REGIONS)
-def test_an_attack_breaks_nothing_that_is_proved(family: str, region: str) -> None:
-    broken = [v.status is Status.FALSIFIED for vs in verdicts("pgd", family, region) for v in vs]
-    for name, evaluator in DETERMINISTIC.items():
-        if not evaluator.certifies:
-            continue
-        proved = [v.status is Status.CERTIFIED for vs in verdicts(name, family, region) for v in vs]
-        assert not any(a and b for a, b in zip(broken, proved, strict=False)), name
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("region", ["linf", "l2", "l1"])
-def test_the_cascade_decides_all_that_any_stage_decides(family: str, region: str) -> None:
-    stages = default_stages()
-    for number, (problem, _) in enumerate(cases(family, region)[:1]):
-        together = Cascade(stages)(problem)
-        for row, verdict in enumerate(together):
-            alone = {verdicts(stage.name(), family, region)[number][row].status for stage in stages}
-            decided = alone - {Status.UNKNOWN}
-            assert len(decided) <= 1
-            assert {verdict.status} == (decided or {Status.UNKNOWN})
-
-
-def test_the_suite_is_not_vacuous() -> None:
-    """In every region some are proved and some not; every family has some to break."""
-    for name, evaluator in DETERMINISTIC.items():
-        if not evaluator.certifies:
-            continue
-        for region in REGIONS:
-            found = [v for family in FAMILIES for vs in verdicts(name, family, region) for v in vs]
-            proved = sum(v.status is Status.CERTIFIED for v in found)
-            assert 0 < proved < len(found), (name, region)
+def test_an_attack_breaks_nothing_that_is_proved(region: str) -> None:
     for family in FAMILIES:
-        least = [margin for region in REGIONS for _, ms in cases(family, region) for margin in ms]
+        broken = _of_status("pgd", family, region, Status.FALSIFIED)
+        for name, evaluator in DETERMINISTIC.items():
+            if evaluator.certifies:
+                proved = _of_status(name, family, region, Status.CERTIFIED)
+                both = [a and b for a, b in zip(broken, proved, strict=False)]
+                assert not any(both), (family, name)
+
+
+def _of_status(name: str, family: str, region: str, status: Status) -> list[bool]:
+    return [v.status is status for vs in verdicts(name, family, region) for v in vs]
+
+
+@pytest.mark.parametrize("region", FAST, indirect=True)
+def test_the_cascade_decides_all_that_any_stage_decides(region: str) -> None:
+    with cases() as case:
+        for family in FAMILIES:
+            with case(family):
+                _cascade_decides_all_that_any_stage_decides(family, region)
+
+
+def _cascade_decides_all_that_any_stage_decides(family: str, region: str) -> None:
+    stages = default_stages()
+    problem, _ = problems(family, region)[0]
+    for row, verdict in enumerate(Cascade(stages)(problem)):
+        alone = {verdicts(stage.name(), family, region)[0][row].status for stage in stages}
+        decided = alone - {Status.UNKNOWN}
+        assert len(decided) <= 1
+        assert {verdict.status} == (decided or {Status.UNKNOWN})
+
+
+def test_in_every_region_each_method_proves_some_and_not_all(region: str) -> None:
+    for name, evaluator in DETERMINISTIC.items():
+        if evaluator.certifies:
+            proved = [
+                each
+                for family in FAMILIES
+                for each in _of_status(name, family, region, Status.CERTIFIED)
+            ]
+            assert 0 < sum(proved) < len(proved), name
+
+
+def test_every_family_has_some_to_prove_and_some_to_break() -> None:
+    for family in FAMILIES:
+        least = [m for region in REGIONS for _, ms in problems(family, region) for m in ms]
         assert min(least) < 0 < max(least), family
 
 
@@ -126,7 +161,7 @@ def test_the_suite_is_not_vacuous() -> None:
 def test_answers_do_not_depend_on_the_batch(name: str) -> None:
     evaluator: Evaluator = DETERMINISTIC[name]()
     for family in ("relu 2-4-4-3", "residual", "pooled"):
-        problem, _ = cases(family, "linf")[0]
+        problem, _ = problems(family, "linf")[0]
         together = evaluator(problem)
         for row, verdict in enumerate(together):
             (alone,) = evaluator(problem.select([row]))
@@ -136,25 +171,30 @@ def test_answers_do_not_depend_on_the_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.5, 1.5])
-def test_an_example_that_is_no_image_is_unknown(name: str, value: float) -> None:
-    problem, _ = cases("relu 2-4-4-3", "linf")[0]
-    x = problem.x.clone()
-    x[2, 0] = value
-    found = DETERMINISTIC[name]()(
-        Problem(problem.network, x, problem.labels, problem.region, deployed=False)
-    )
-    assert found[2].status is Status.UNKNOWN
-    assert found[0].status is verdicts(name, "relu 2-4-4-3", "linf")[0][0].status
+def test_an_example_that_is_no_image_is_unknown(name: str) -> None:
+    problem, _ = problems("relu 2-4-4-3", "linf")[0]
+    with cases() as case:
+        for value in (float("nan"), float("inf"), -0.5, 1.5):
+            x = problem.x.clone()
+            x[2, 0] = value
+            with case(value):
+                found = DETERMINISTIC[name]()(
+                    Problem(problem.network, x, problem.labels, problem.region, deployed=False)
+                )
+                assert found[2].status is Status.UNKNOWN
+                assert found[0].status is verdicts(name, "relu 2-4-4-3", "linf")[0][0].status
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
-@pytest.mark.parametrize("layer", [1, 3, 5])
-def test_a_network_that_leaves_the_numbers_is_never_certified(
-    name: str, value: float, layer: int
-) -> None:
-    problem, _ = cases("relu 2-4-4-3", "linf")[0]
+def test_a_network_that_leaves_the_numbers_is_never_certified(name: str) -> None:
+    with cases() as case:
+        for value, layer in product((float("nan"), float("inf"), 1e300), (1, 3, 5)):
+            with case((value, layer)):
+                _never_certified(name, value, layer)
+
+
+def _never_certified(name: str, value: float, layer: int) -> None:
+    problem, _ = problems("relu 2-4-4-3", "linf")[0]
     assert isinstance(problem.network, Network)
     network = FAMILIES["relu 2-4-4-3"](0)
     weight = vars(network.nodes[layer].operation)["weight"]
