@@ -83,6 +83,7 @@ def cuts_in(made: Certificate) -> int:
     return int((made.leaves.cut >= 0).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_searches_are_right_and_complete_and_so_are_their_certificates(name: str) -> None:
     seen: Counter[str] = Counter()

@@ -110,6 +110,7 @@ def lies_in(units: Vector, domain: Domains, row: int) -> bool:
 
 
 # The box of the fixtures has two entries, the convolutional network's input more.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "region"),
     [

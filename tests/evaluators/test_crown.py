@@ -90,6 +90,7 @@ def question(shared: Path, row: dict[str, str]) -> Problem | None:
     )
 
 
+@pytest.mark.slow
 def test_hidden_counterexamples_are_never_certified(shared: Path) -> None:
     asked = certified = 0
     for row in instances(shared):

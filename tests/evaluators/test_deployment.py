@@ -156,6 +156,7 @@ def shifted(network: Network, by: float) -> Network:
     return Network((*nodes, replace(last, operation=replace(operation, bias=bias))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROVERS)
 @pytest.mark.parametrize("family", CHAINS)
 def test_margins_hold_in_every_order_on_a_dense_grid(name: str, family: str) -> None:
@@ -179,6 +180,7 @@ def test_margins_hold_in_every_order_on_a_dense_grid(name: str, family: str) -> 
                 assert margin >= verdict.margin > 0
 
 
+@pytest.mark.slow
 def test_margins_near_zero_hold_in_onnxruntime(tmp_path: Path) -> None:
     """Tiny networks whose second logit is the first less almost nothing."""
     broken = proved = 0

@@ -61,6 +61,7 @@ def check(network: Network, x: Tensor, region: Ball, label: int) -> dict[str, St
     return statuses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("radius", [Fraction(1, 20), Fraction(1, 3), Fraction(2)])
 def test_random_networks_against_exact_enumeration(radius: Fraction) -> None:
     certified = 0
@@ -73,6 +74,7 @@ def test_random_networks_against_exact_enumeration(radius: Fraction) -> None:
     assert certified > 0 or radius > 1
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=12, max_size=12),
     st.lists(st.floats(0, 1, width=32), min_size=2, max_size=2),

@@ -242,6 +242,7 @@ def violations(
     return wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sides", [1, 2])
 @pytest.mark.parametrize("name", list(PROCEDURES))
 @pytest.mark.parametrize(

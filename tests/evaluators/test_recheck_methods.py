@@ -27,6 +27,7 @@ WRITERS = ("branch-and-bound",)
 PROVERS = [name for name, kind in catalogue().items() if kind.accepts is Network and kind.certifies]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", list(Norm))
 @pytest.mark.parametrize("family", PIECEWISE)
 @pytest.mark.parametrize("name", PROVERS)

@@ -25,6 +25,8 @@ from tests.fixtures.checked import recheck
 from tests.fixtures.mutants import MUTATIONS, OF_CUTS, Mutation
 from tests.fixtures.tiny import FAMILIES, centers
 
+pytestmark = pytest.mark.slow
+
 MUTANTS = int(os.environ.get("CERTBOARD_MUTANTS", "600"))
 KINDS = ("relu 2-3-2", "relu 2-4-4-3", "leaky 2-4-3-3", "residual")
 LIES = {

@@ -29,6 +29,8 @@ from tests.evaluators.test_procedures import Remembering
 from tests.fixtures.networks import linear
 from tests.fixtures.smoothing import NAMES, draw, of
 
+pytestmark = pytest.mark.slow
+
 RUNS, N0, N, FAILURE, P = 1500, 20, 64, 0.2, 0.85
 
 THRESHOLDS = {

@@ -29,7 +29,7 @@ SLACK = 1e-12
 Case = tuple[Problem, list[float]]
 
 
-FAST = ("linf", "l2", "l1")
+FAST = ("linf", "l2")
 
 
 @pytest.fixture(
@@ -122,7 +122,9 @@ def _of_status(name: str, family: str, region: str, status: Status) -> list[bool
     return [v.status is status for vs in verdicts(name, family, region) for v in vs]
 
 
-@pytest.mark.parametrize("region", FAST, indirect=True)
+@pytest.mark.parametrize(
+    "region", [*FAST, pytest.param("l1", marks=pytest.mark.slow)], indirect=True
+)
 def test_the_cascade_decides_all_that_any_stage_decides(region: str) -> None:
     with cases() as case:
         for family in FAMILIES:

@@ -185,6 +185,7 @@ def test_counts_of_a_smoothed_model_are_found_by_measuring_again(noisy: Made) ->
     assert "its count is 100, but measured again here" in measured.problems[0]
 
 
+@pytest.mark.slow
 def test_what_certboard_made_is_found_again(plain: Made, noisy: Made) -> None:
     certified = plain.rows["status"] == "certified"
     right = (noisy.rows["prediction"] == noisy.rows["label"]).fillna(False)

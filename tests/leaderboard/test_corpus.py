@@ -42,6 +42,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     return project
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_a_submission_has_its_outcome(case: Case, empty: Project, certboard: Certboard) -> None:
     case.make(empty)

@@ -23,6 +23,8 @@ from leaderboard.common.text import check_line
 from tests.fixtures.corpus.case import SLUG, good, submit
 from tests.fixtures.project import problems_of_submission
 
+pytestmark = pytest.mark.slow
+
 FEW = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fixtures.browser import PHONE, WIDE, Visit, needs_browser
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 QUERY = "data/query/"
 PLAIN = f"{QUERY}?setting=mnist-linf-0.1"

@@ -87,6 +87,7 @@ def bisected(question: Question, example: int) -> tuple[int, int]:
     return low, calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("evaluator", "norm"), [("crown", "linf"), ("ibp", "linf"), ("crown", "l2")]
 )

@@ -164,6 +164,7 @@ def test_evidence_that_is_about_something_else_is_refused(
     assert any(part in outcome.err for part in reason.split("|")), outcome.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ibp", "crown", "certificate", "witness"])
 def test_a_wrong_label_is_refused_whatever_proves_it(
     method: str, certboard: Certboard, archive: Archive
@@ -204,6 +205,7 @@ LIES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIES)
 def test_a_certificate_that_claims_something_else_is_refused(
     name: str, certboard: Certboard, archive: Archive

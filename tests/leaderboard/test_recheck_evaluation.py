@@ -164,6 +164,7 @@ FORGERIES: dict[str, tuple[Callable[[pd.DataFrame], Any], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evidence", ["stored", "found again"])
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forged_row_is_refused(

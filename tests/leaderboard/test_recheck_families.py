@@ -17,6 +17,8 @@ from leaderboard.recheck.noises import NOISES, height, inner, reach
 from tests.fixtures.smoothing import CERTIFICATES, of, supported
 from tests.fixtures.smoothing import radius as evaluators_radius
 
+pytestmark = pytest.mark.slow
+
 PAIRS = [(name, noise) for name, noise in supported() if name in FAMILIES]
 
 

@@ -18,6 +18,8 @@ from leaderboard.results.store import Results, read, write
 from tests.fixtures.project import NOISY
 from tests.leaderboard.conftest import Certboard
 
+pytestmark = pytest.mark.slow
+
 SIGMA = {
     "exponential-l2": "0.03",
     "exponential-linf": "0.006",

@@ -10,7 +10,7 @@ from leaderboard.website.build import build
 from tests.fixtures.browser import PHONE, WIDE, Visit, needs_browser, served
 from tests.fixtures.thousand import thousand
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 REPORTED = "settings/cifar10-linf-8_255/"
 MEASURED = "settings/mnist-linf-0.1/"

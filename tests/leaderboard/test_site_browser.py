@@ -11,7 +11,7 @@ import pytest
 from leaderboard.results.paired import mcnemar
 from tests.fixtures.browser import PAGES, WIDE, Visit, needs_browser
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 
 def test_plotly_is_not_loaded_where_there_is_no_chart(website: str, browser: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.fixtures.board import HOSTILE
 from tests.fixtures.browser import PAGES, PHONE, WIDE, Visit, needs_browser
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("kind", ["setting", "guide", "not there"])

@@ -17,6 +17,8 @@ from leaderboard.website import build as pages
 from tests.fixtures.thousand import Made, thousand
 from tests.fixtures.website import whole
 
+pytestmark = pytest.mark.slow
+
 CROWDED = "cifar10-linf-8_255"
 FEW, MORE = 15, 30
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.fixtures.browser import PAGES, PHONE, WIDE, Browser, Visit, needs_browser
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 needs_axe = pytest.mark.skipif(
     find_spec("axe_playwright_python") is None,

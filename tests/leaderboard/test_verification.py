@@ -300,6 +300,7 @@ def soundness_rows(shared: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_networks_with_known_answers_are_never_proved_wrongly(shared: Path) -> None:
     """Hidden counterexamples: never unsat. Robust controls: unsat."""
     folder, words = shared / "soundness", {}

@@ -103,6 +103,7 @@ def started(project: Project) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 @on_linux
 def test_an_interrupted_run_leaves_no_process_behind(project: Project) -> None:
     process = started(project)
@@ -116,6 +117,7 @@ def test_an_interrupted_run_leaves_no_process_behind(project: Project) -> None:
     assert until(lambda: not members(process.pid))
 
 
+@pytest.mark.slow
 @on_linux
 def test_workers_end_with_a_killed_parent(project: Project) -> None:
     process = started(project)
@@ -125,6 +127,7 @@ def test_workers_end_with_a_killed_parent(project: Project) -> None:
     assert until(lambda: not members(process.pid), seconds=20)
 
 
+@pytest.mark.slow
 @on_linux
 def test_a_killed_worker_is_one_sentence(project: Project) -> None:
     process = started(project)
