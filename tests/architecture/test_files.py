@@ -33,9 +33,7 @@ def tracked() -> list[Path]:
     """Files that git tracks, or would; skipped by name outside a checkout."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     try:
-        listing = subprocess.run(
-            command, cwd=CHECKOUT, check=True, capture_output=True, text=True, timeout=30
-        )
+        listing = subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("needs a git checkout")
     return [path for line in listing.stdout.splitlines() if (path := CHECKOUT / line).is_file()]

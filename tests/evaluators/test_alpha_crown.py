@@ -20,6 +20,7 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball, Box
 from evaluators.question.verdict import Status
 from evaluators.unrolled.domains import Domains
+from tests.evaluators.conftest import Ticking
 from tests.evaluators.test_branch_and_bound import truth, wide_network
 from tests.fixtures.checked import recheck
 from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of
@@ -124,8 +125,9 @@ def test_a_network_of_two_classes_has_one_margin() -> None:
     assert seen == [1]
 
 
-def test_a_time_budget_is_kept() -> None:
+def test_a_time_budget_is_kept(ticking: Ticking) -> None:
     problem = replace(wide_network(), seconds=0.5)
+    ticking(0.01)
     started = time.perf_counter()
     (verdict,) = AlphaCROWN(steps=10**6)(problem)
     assert time.perf_counter() - started < 1.5

@@ -26,6 +26,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball, Box
 from evaluators.question.verdict import Status, Verdict
+from tests.evaluators.conftest import Ticking
 from tests.fixtures.certificates import least_margin
 from tests.fixtures.checked import recheck
 from tests.fixtures.exact import Vector
@@ -243,8 +244,9 @@ def wide_network() -> Problem:
     return ask(graph.network(), x, Ball(Norm.LINF, Fraction(1, 4)))
 
 
-def test_a_time_budget_is_kept_and_what_was_proved_is_told() -> None:
+def test_a_time_budget_is_kept_and_what_was_proved_is_told(ticking: Ticking) -> None:
     problem = replace(wide_network(), seconds=2.0)
+    ticking(0.02)
     started = time.perf_counter()
     (verdict,) = BranchAndBound()(problem)
     spent = time.perf_counter() - started
@@ -255,9 +257,10 @@ def test_a_time_budget_is_kept_and_what_was_proved_is_told() -> None:
     assert spent < 3.0
 
 
-def test_half_of_the_time_is_left_to_units_where_inputs_do_not_decide() -> None:
+def test_half_of_the_time_is_left_to_units_where_inputs_do_not_decide(ticking: Ticking) -> None:
     """A tie cannot be decided by halving: the search gives up, and says so."""
     problem = about(tied(1.0), Ball(Norm.LINF, Fraction(1, 4)), torch.tensor([0.5, 0.3]))
+    ticking(0.001)
     started = time.perf_counter()
     (verdict,) = BranchAndBound(restarts=0)(replace(problem, seconds=1.0))
     assert verdict.status is not Status.CERTIFIED
@@ -385,16 +388,17 @@ def test_the_share_of_the_attack_counts_as_each_examples_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What it takes is taken off the time that is left for the search."""
-    left = list[float]()
+    left, now = list[float](), [0.0]
 
     def slow(_self: PGD, asked: Problem) -> list[Verdict]:
-        time.sleep(0.2)
+        now[0] += 0.2
         return [Verdict(Status.UNKNOWN, None)] * len(asked)
 
     def look(_self: BranchAndBound, _problem: Problem, deadline: Deadline) -> Verdict:
         left.append(deadline.left)
         return Verdict(Status.UNKNOWN, None)
 
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(PGD, "solve", slow)
     monkeypatch.setattr(BranchAndBound, "_opened", look)
     network = FAMILIES["relu 2-3-2"](0)
@@ -402,5 +406,5 @@ def test_the_share_of_the_attack_counts_as_each_examples_time(
     labels = network(x.double()).argmax(1)
     region = Ball(Norm.LINF, Fraction(1, 5), -9.0, 9.0)
     found = BranchAndBound()(Problem(network, x, labels, region, seconds=1.0))
-    assert all(0.9 < seconds <= 0.95 for seconds in left)
-    assert all(verdict.seconds >= 0.05 for verdict in found)
+    assert left == pytest.approx([0.95] * 4)
+    assert [verdict.seconds for verdict in found] == pytest.approx([0.05] * 4)

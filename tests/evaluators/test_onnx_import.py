@@ -1,8 +1,7 @@
-"""Files from strangers: read, or refused in a clear sentence, soon and in little memory."""
+"""Files from strangers: read, or refused in a clear sentence, in little memory."""
 
 import pickle
 import resource
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,17 +24,15 @@ from tests.fixtures.onnx_models import (
     save,
 )
 
-SECONDS = 15.0
 MEGABYTES = 700
 
 
 @pytest.fixture(autouse=True)
 def modest() -> Iterator[None]:
-    """Neither slow nor greedy, whatever the file asks for."""
-    started, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Not greedy, whatever the file asks for."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    assert time.process_time() - started < SECONDS
     assert grown < MEGABYTES
 
 

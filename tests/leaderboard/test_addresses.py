@@ -141,7 +141,6 @@ def test_with_an_address_pages_name_it(tmp_path: Path) -> None:
         cwd=tmp_path,
         env={**os.environ, "SITE_URL": "https://board.example/sub", "NO_MKDOCS_2_WARNING": "1"},
         check=True,
-        timeout=60,
     )
     told = head(tmp_path / "public" / "index.html")
     assert told.links["canonical"] == told.meta["og:url"] == "https://board.example/sub/"

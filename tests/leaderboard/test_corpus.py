@@ -1,4 +1,4 @@
-"""Hostile and broken submissions: each has the outcome that is written beside it, soon and small.
+"""Hostile and broken submissions: each has the outcome that is written beside it, in little memory.
 
 The corpus is made by `tests/fixtures/corpus`; nothing of it is stored.
 """
@@ -6,7 +6,6 @@ The corpus is made by `tests/fixtures/corpus`; nothing of it is stored.
 import json
 import re
 import resource
-import time
 from collections import Counter
 
 import pytest
@@ -21,7 +20,7 @@ from tests.fixtures.onnx_models import save
 from tests.fixtures.project import CHECKOUT, certify
 from tests.leaderboard.conftest import Certboard
 
-SECONDS, MEGABYTES = 10.0, 600
+MEGABYTES = 600
 
 REFUSING = {**REFUSALS, **{str(rule): asks for rule, asks in MODEL_RULES.items()}}
 
@@ -46,9 +45,8 @@ def empty(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_a_submission_has_its_outcome(case: Case, empty: Project, certboard: Certboard) -> None:
     case.make(empty)
-    before, began = _peak(), time.process_time()
+    before = _peak()
     outcome = certboard("check")
-    assert time.process_time() - began < SECONDS
     # What earlier cases left in the process is not this one's.
     assert _peak() - before < MEGABYTES
     assert outcome.code == (1 if case.rule else 0), outcome

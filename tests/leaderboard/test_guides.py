@@ -25,7 +25,7 @@ from leaderboard.field import literature, taxonomy
 from leaderboard.results.metrics import Metric
 from leaderboard.settings import setting
 from leaderboard.website.charts import Chart
-from tests.evaluators.test_soundness import SLACK, cases
+from tests.evaluators.test_soundness import SLACK, problems
 from tests.fixtures.board import MNIST, REST, board, rows, tally
 from tests.fixtures.guides import CHECKOUT, PAGES, blocks, commands, pages, titled
 
@@ -128,7 +128,7 @@ def test_the_evaluator_is_sound_and_sees_more_than_interval_bounds(load: Loader)
     assert evaluator.name() == "halved-ibp"
     better = 0
     for family in ("relu 2-4-4-3", "convolutional"):
-        for problem, least in cases(family, "linf"):
+        for problem, least in problems(family, "linf"):
             halved, whole = evaluator(problem), IBP()(problem)
             for margin, ours, theirs in zip(least, halved, whole, strict=True):
                 if ours.margin is None or theirs.margin is None:

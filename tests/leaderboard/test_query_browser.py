@@ -24,7 +24,7 @@ def rows(public: Path, setting: str = "mnist-linf-0.1") -> pd.DataFrame:
 def told(visit: Visit) -> tuple[int, int]:
     """How many rows of how many, once they are told."""
     status = visit.page.get_by_role("status").filter(has_text=re.compile("[0-9,]+ of [0-9,]+ rows"))
-    status.wait_for(timeout=10_000)
+    status.wait_for(timeout=60_000)
     found = re.match("([0-9,]+) of ([0-9,]+) rows", status.inner_text())
     assert found
     return int(found[1].replace(",", "")), int(found[2].replace(",", ""))
@@ -99,7 +99,7 @@ def test_the_question_is_in_the_address_and_comes_back(website: str, browser: An
 def test_what_cannot_be_compared_is_said(website: str, browser: Any) -> None:
     with Visit(browser, website + PLAIN + "&where=seconds.lt.soon", viewport=WIDE) as visit:
         said = visit.page.get_by_role("status").filter(has_text="is no number")
-        said.wait_for(timeout=10_000)
+        said.wait_for(timeout=60_000)
         assert "“soon” is no number, which seconds is compared with." in said.inner_text()
         assert visit.page.get_by_role("button", name="Download these rows").is_disabled()
 
@@ -152,7 +152,7 @@ def test_a_file_that_is_not_the_published_one_is_refused(website: str, browser: 
         )
         visit.page.goto(website + PLAIN)
         said = visit.page.get_by_role("status").filter(has_text="its SHA-256 differs")
-        said.wait_for(timeout=10_000)
+        said.wait_for(timeout=60_000)
 
 
 def test_the_page_works_under_a_policy_that_forbids_evaluation(website: str, browser: Any) -> None:

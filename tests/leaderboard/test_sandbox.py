@@ -33,7 +33,6 @@ def inside(
         cwd=CHECKOUT,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
 

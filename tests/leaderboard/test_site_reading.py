@@ -82,7 +82,7 @@ def test_the_search_finds_submissions_ideas_and_guides(
         visit.page.locator(".md-search__input").click()
         visit.page.locator(".md-search__input").press_sequentially(words)
         found = visit.page.locator(f".md-search-result__link[href*='{wanted}']")
-        found.first.wait_for(state="attached", timeout=10_000)
+        found.first.wait_for(state="attached", timeout=60_000)
         assert visit.wrong == []
 
 

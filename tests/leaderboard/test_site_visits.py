@@ -90,7 +90,7 @@ def test_a_page_loads_quietly_from_one_host_fits_every_screen_and_draws_its_char
     assert plots.count() > 0 or kind not in WITH_CHARTS
     for plot in plots.all():
         plot.scroll_into_view_if_needed()
-        plot.locator("svg.main-svg").first.wait_for(timeout=10_000)
+        plot.locator("svg.main-svg").first.wait_for(timeout=60_000)
         assert plot.evaluate(PAINTED) > 0
     for name, viewport, scheme in (*LOOKS, ("phone", PHONE, "light")):
         visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
