@@ -1,7 +1,7 @@
 """The commands: one module a verb, named after it, with a function or a group called `command`.
 
 A command parses what was typed, calls a room, and prints. Only the module of the verb that was
-typed is imported; the help needs them all, and they import no room at their top.
+typed is imported; the help needs them all, so they import nothing heavy at their top.
 """
 
 import pkgutil

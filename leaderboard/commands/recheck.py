@@ -7,6 +7,7 @@ import typer
 from typer import BadParameter
 
 from leaderboard.commands import _options
+from leaderboard.submissions.noises import RULES
 
 
 def command(
@@ -38,7 +39,7 @@ def command(
     member: Annotated[
         list[Path] | None, typer.Option(help="For --redraw: the others of an ensemble")
     ] = None,
-    rule: Annotated[str, typer.Option(help="For --redraw: of an ensemble")] = "mean-logits",
+    rule: Annotated[str, typer.Option(help="For --redraw: of an ensemble")] = RULES[0],
     denoiser: Annotated[Path | None, typer.Option(help="For --redraw: before the model")] = None,
     dataset: Annotated[str | None, typer.Option(help="For --redraw; default: the rows'")] = None,
     seed: Annotated[int | None, typer.Option(help="Which examples --redraw takes")] = None,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.common.strict_toml import shown
@@ -19,10 +19,10 @@ from leaderboard.evaluation.workers import check_workers
 from leaderboard.settings.question import Question
 from leaderboard.settings.setting import NormName, parse_radius
 from leaderboard.submissions.identity import ModelParts
+from leaderboard.submissions.noises import RULES
 
 MOST_SAMPLES = 10**9
 DEFAULT_NOISE = "gaussian"
-DEFAULT_RULE = "mean-logits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class ModelFiles:
         Raises:
             InputError: files are missing.
         """
-        rule = self.rule or DEFAULT_RULE
+        rule = self.rule or RULES[0]
         return ModelParts.of_files(
             self.model, members=self.members, denoiser=self.denoiser, rule=rule
         )
@@ -54,29 +54,6 @@ class ExampleSelection:
     indices: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class SamplingOptions:
-    """How a smoothed model is smoothed and sampled; None stands for the default."""
-
-    sigma: str | None = None
-    noise: str | None = None
-    samples: int | None = None
-    failure_probability: float | None = None
-    procedure: str | None = None
-    sides: int | None = None
-
-    @property
-    def options(self) -> dict[str, int | float | str]:
-        """The evaluator's options that were given, as the evaluator calls them."""
-        typed = {
-            "n": self.samples,
-            "failure_probability": self.failure_probability,
-            "procedure": self.procedure,
-            "sides": self.sides,
-        }
-        return {name: value for name, value in typed.items() if value is not None}
-
-
 OPTION_OF = {
     "n": "--samples",
     "failure_probability": "--failure-probability",
@@ -84,6 +61,29 @@ OPTION_OF = {
     "sides": "--sides",
 }
 """How the command line calls an evaluator's options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions:
+    """How a smoothed model is smoothed and sampled; None stands for the default."""
+
+    sigma: str | None = None
+    samples: int | None = None
+    failure_probability: float | None = None
+    noise: str | None = None
+    procedure: str | None = None
+    sides: int | None = None
+
+    @property
+    def typed(self) -> dict[str, Any]:
+        """What was given besides σ, by the name of its option."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return {f"--{name.replace('_', '-')}": given[name] for name in given if name != "sigma"}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The evaluator's options that were given, as the evaluator calls them."""
+        return {name: self.typed[key] for name, key in OPTION_OF.items() if key in self.typed}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,17 +116,13 @@ class CertifyOptions:
     @property
     def only_smoothed(self) -> dict[str, object]:
         """What was typed that only a smoothed model has, by the name of its option."""
-        typed = {
-            "--samples": self.sampling.samples,
-            "--failure-probability": self.sampling.failure_probability,
-            "--noise": self.sampling.noise,
-            "--procedure": self.sampling.procedure,
-            "--sides": self.sampling.sides,
+        files = {
             "--member": self.files.members or None,
             "--rule": self.files.rule,
             "--denoiser": self.files.denoiser,
         }
-        return {name: value for name, value in typed.items() if value is not None}
+        given = {name: value for name, value in files.items() if value is not None}
+        return {**self.sampling.typed, **given}
 
 
 def question_of(typed: CertifyOptions) -> Question:

@@ -63,13 +63,13 @@ class Redrawing:
     `number` is None for none; `seed` chooses them.
     """
 
-    number: int | None = None
-    members: Sequence[Path] = ()
-    rule: str = "mean-logits"
-    denoiser: Path | None = None
-    dataset: str | None = None
-    seed: int | None = None
-    device: str = "cpu"
+    number: int | None
+    members: Sequence[Path]
+    rule: str
+    denoiser: Path | None
+    dataset: str | None
+    seed: int | None
+    device: str
 
 
 def recheck(
@@ -229,9 +229,7 @@ def summary(findings: list[Finding]) -> str:
     return ", ".join(words) or "nothing that could be rechecked"
 
 
-def _recheck_smoothed(
-    path: Path, model: Path | None, redrawing: "Redrawing", as_json: bool
-) -> None:
+def _recheck_smoothed(path: Path, model: Path | None, redrawing: Redrawing, as_json: bool) -> None:
     """The rows of a smoothed model, and some of them drawn again."""
     found: dict[str, Any] = {"results": str(path), "rows": list(recheck_results(path))}
     if redrawing.number is not None and model is not None:
@@ -239,7 +237,7 @@ def _recheck_smoothed(
     _tell_rows(found, as_json)
 
 
-def _redrawn(path: Path, number: int, model: Path, redrawing: "Redrawing") -> dict[str, Any]:
+def _redrawn(path: Path, number: int, model: Path, redrawing: Redrawing) -> dict[str, Any]:
     check_device(redrawing.device)
     result = read(path)
     parts = ModelParts.of_files(

@@ -15,4 +15,4 @@ NOISES: dict[str, tuple[str, ...]] = {
 """The norms in which each noise certifies, its own first."""
 
 RULES = ("mean-logits", "mean-softmax", "max-margin")
-"""The ways to combine the answers of an ensemble."""
+"""The ways to combine the answers of an ensemble, the default first."""

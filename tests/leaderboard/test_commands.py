@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from evaluators.listing import catalogue
 from leaderboard.__main__ import run
+from leaderboard.commands import application, verbs
 from leaderboard.common.errors import BugError
 from leaderboard.common.progress import RunProgress
 from leaderboard.common.project import Project
@@ -19,7 +22,7 @@ from leaderboard.field.taxonomy import load_taxonomy
 from leaderboard.results.store import read
 from leaderboard.settings.question import Shard
 from leaderboard.settings.setting import load_settings
-from tests.fixtures.project import L2, LINF, NOISY, PLAIN
+from tests.fixtures.project import CHECKOUT, L2, LINF, NOISY, PLAIN
 from tests.leaderboard.conftest import Certboard
 
 
@@ -261,3 +264,21 @@ def test_the_other_evaluations_still_run_when_one_cannot(
     assert outcome.code == 1
     assert f"certboard: {NOISY} · digits-l2-0.25: The evaluator 'ibp' needs" in outcome.err
     assert files(project) == [f"digits-l2-0.25/{PLAIN}.ibp.parquet", f"{LINF}/{PLAIN}.ibp.parquet"]
+
+
+@pytest.mark.parametrize("verb", ["--help", "verify --help", "certify --help", "run --help"])
+def test_help_waits_for_nothing_heavy(verb: str) -> None:
+    code = (
+        "import sys; from leaderboard.__main__ import run; run(sys.argv[1:]); heavy = ('torch',"
+        " 'pandas', 'numpy', 'pyarrow'); print([m for m in heavy if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, *verb.split()]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_verb_is_a_file_of_its_name() -> None:
+    group = get_command(application())
+    assert isinstance(group, TyperGroup)
+    assert sorted(group.commands) == verbs()
+    assert {"certify", "run", "list", "data", "intake"} <= {*verbs()}
