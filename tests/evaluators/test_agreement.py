@@ -52,6 +52,7 @@ def test_random_graphs_are_read_alike(tmp_path_factory: pytest.TempPathFactory, 
     assert told(model, network) == ""
 
 
+@pytest.mark.slow
 def test_published_networks_are_read_alike(shared: Path) -> None:
     alike = 0
     for path in published(shared):

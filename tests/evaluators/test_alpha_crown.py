@@ -36,6 +36,7 @@ def questions(name: str, norm: Norm, radius: Fraction) -> list[Problem]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_margins_are_no_worse_than_crowns(name: str) -> None:
     better = 0
@@ -54,6 +55,7 @@ def test_margins_are_no_worse_than_crowns(name: str) -> None:
     assert better
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["residual", "tanh 2-3-3-2", "pooled", "repeated"])
 def test_branch_and_bound_certifies_the_same_and_no_attack_breaks_it(name: str) -> None:
     for norm in Norm:

@@ -54,6 +54,7 @@ def test_every_nodes_bounds_contain_its_grid(family: str, region: str) -> None:
                     assert bool((value <= upper[row] + slack).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("to_input", [False, True])
@@ -228,6 +229,7 @@ def test_what_upper_bounds_decide_gets_no_lower_bounds(monkeypatch: pytest.Monke
     assert [unstable.tolist() for unstable in asked] == [[[True, True]], [[False, True]]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 2000, 100_000])
 def test_the_size_of_chunks_changes_no_bound(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     network = of_every_kind()

@@ -21,6 +21,7 @@ from tests.fixtures.networks import linear
 from tests.fixtures.tiny import FAMILIES, centers, least_margins
 
 DETERMINISTIC = {name: e for name, e in catalogue().items() if e.accepts is Network}
+FAST = ("relu 2-4-4-3", "sigmoid 2-3-3-2", "residual", "pooled")
 SLACK = 1e-12
 
 
@@ -135,7 +136,9 @@ def test_the_attack_stays_inside_and_moves_by_each_entrys_width() -> None:
     assert torch.allclose(step.double(), (lower - upper) / 2, rtol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", [f if f in FAST else pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES]
+)
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_what_is_proved_holds_all_over_the_box(name: str, family: str) -> None:
     proved, supported = 0, True

@@ -102,6 +102,7 @@ def widest(network: Network, x: Tensor, label: int) -> Fraction:
     return (proved + broken) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PIECEWISE)
 def test_every_question_is_decided_rightly(name: str) -> None:
     seen: Counter[Status] = Counter()

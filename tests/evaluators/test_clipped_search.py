@@ -121,6 +121,7 @@ def check_evidence(problem: Problem, made: Certificate, bound: float, least: Fra
         assert bound <= found.margin * (1 + 1e-6) + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["relu 2-4-4-3", "leaky 2-4-3-3", "residual", "windowed"])
 def test_no_bound_is_ever_above_the_true_margin(name: str) -> None:
     """After every round, and whatever the targets are."""

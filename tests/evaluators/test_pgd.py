@@ -49,6 +49,7 @@ def test_momentum_goes_along_a_valley_that_plain_steps_only_cross() -> None:
     assert PGD(restarts=1)(problem)[0].status is Status.FALSIFIED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize("momentum", [0.0, 0.75])
 @pytest.mark.parametrize("family", ["relu 2-4-4-3", "pooled", "residual"])

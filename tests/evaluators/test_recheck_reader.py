@@ -136,6 +136,7 @@ ADDED: dict[str, Callable[[NodeProto], None]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ADDED)
 def test_whatever_is_added_to_any_operator_is_refused(name: str) -> None:
     """Never ignored: of each operator, in graphs that are read without it."""
@@ -257,6 +258,7 @@ def hostile(module: ModuleType) -> dict[str, Callable[[], bytes]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [bombs, contract, graphs, corpus_numbers])
 def test_hostile_files_are_read_or_refused_in_a_sentence(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch

@@ -223,6 +223,7 @@ RELUS = ["relu 2-3-2", "relu 2-4-4-3", "leaky 2-4-3-3", "residual", "convolution
 CURVES = ["sigmoid 2-3-3-2", "tanh 2-3-3-2", "repeated"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("region", REGIONS)
 @pytest.mark.parametrize(
     ("one", "other", "families"),

@@ -85,6 +85,7 @@ def split_of(batch: Batch, at_once: int = 2**21) -> Tensor:
     return fsb(babsr(least), least.choice.free > 0, bounds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [0, 2])
 @pytest.mark.parametrize("norm", list(Norm))
 @pytest.mark.parametrize("name", NAMES)

@@ -77,6 +77,7 @@ def test_no_evaluator_exceeds_the_distance_or_takes_what_it_does_not_know(
             assert float(verdict.radius or 0) < true
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["gaussian", "laplace", "uniform"])
 def test_whole_runs_exceed_the_distance_as_seldom_as_stated(noise: str) -> None:
     """Ten samples select and 200 estimate, with another seed each time."""

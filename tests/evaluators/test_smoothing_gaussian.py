@@ -70,6 +70,7 @@ def test_the_radius_converges_to_the_distance_from_a_plane() -> None:
         assert (verdict.status is Status.CERTIFIED) == (verdict.radius >= Fraction("0.1"))
 
 
+@pytest.mark.slow
 def test_the_guarantee_is_violated_no_more_often_than_stated_and_is_not_slack() -> None:
     distances = (0.1, 0.3, 0.6)
     repetitions, failure_probability = 250, 0.2

@@ -52,6 +52,7 @@ def random_choice(
     return slopes, signs.to(torch.int8), betas
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", list(Norm))
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_differences_of_the_bound(name: str, norm: Norm) -> None:

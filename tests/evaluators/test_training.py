@@ -70,6 +70,7 @@ def test_the_recipes_are_the_files_of_the_folder() -> None:
     assert recipes() == {"gaussian": GaussianTraining, "ibp": IBPTraining, "standard": Standard}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe", [Standard(), IBPTraining(RADIUS), GaussianTraining(0.2)], ids=lambda r: r.name()
 )

@@ -195,6 +195,7 @@ def test_what_certboard_made_is_found_again(plain: Made, noisy: Made) -> None:
         assert measure_again(one.result, one.known(), 0).left == count
 
 
+@pytest.mark.slow
 def test_a_right_answer_of_a_smoothed_model_is_measured_again_as_well(noisy: Made) -> None:
     """Accuracy is sampled: a wrong answer that is said to be right has no certificate to lose."""
     rows = noisy.rows

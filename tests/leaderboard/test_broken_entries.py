@@ -259,6 +259,7 @@ def page(place: Project, slug: str) -> str:
     return "".join(path.read_text() for path in found if "build" in path.parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slug", [*UNREADABLE, *DAMAGED])
 def test_check_of_one_finds_what_the_board_would_leave_out(
     place: Project, certboard: Certboard, slug: str

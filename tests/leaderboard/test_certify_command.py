@@ -249,6 +249,7 @@ def test_max_radius_needs_an_evaluator_that_proves(certboard: Certboard, model: 
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_one_sentence_and_stores_nothing(project: Project, model: str) -> None:
     stored = project.root / "rows.parquet"
     process = start(project, *asked(model, "--output", str(stored)), size=10, pause=0.3)

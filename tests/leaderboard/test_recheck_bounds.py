@@ -46,6 +46,7 @@ def test_nothing_counted_bounds_nothing() -> None:
     assert anytime_lower_bound(0, 10, mpf("0.001"), mpf("0.5")) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("above", ["0", "0.6"])
 @pytest.mark.parametrize("p", [0.3, 0.7])
 def test_an_anytime_bound_is_passed_at_any_time_no_more_often_than_stated(

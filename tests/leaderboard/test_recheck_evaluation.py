@@ -264,6 +264,7 @@ def test_rows_that_are_measured_again_do_not_keep_the_proofs_of_others(
     assert not Path(BESIDE).exists()
 
 
+@pytest.mark.slow
 def test_the_evidence_of_an_interrupted_evaluation_is_joined_when_it_goes_on(
     certboard: Certboard, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_grow_is_one_sentence(project: Project) -> None:
     command = [sys.executable, "-c", LIMITED, *COMMAND]
     done = subprocess.run(command, cwd=project.root, capture_output=True, text=True)
