@@ -7,30 +7,17 @@ BaBSR's intercept score. At the input where the relaxation is least it is above 
 is what the bound loses there.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-from evaluators.branching.bounding import Relaxed
+from evaluators.branching.batch import Minimum
 
 
-class Scores(NamedTuple):
-    """What the line above each neuron costs each domain's bound.
+def babsr(least: Minimum) -> tuple[Tensor, Tensor]:
+    """Score every neuron by its gap and by its intercept, `[domains, units]` each.
 
-    Attributes:
-        gap: at the input where the relaxation is least, `[domains, units]`.
-        intercept: at the kink, `[domains, units]`.
+    A neuron that is stable or split scores zero.
     """
-
-    gap: Tensor
-    intercept: Tensor
-
-
-def babsr(relaxed: Relaxed) -> Scores:
-    """Score every neuron of every domain; a stable or split one costs nothing."""
-    negative = (-relaxed.coefficients).clamp(min=0)
-    lines, z = relaxed.choice, relaxed.z
-    true = torch.maximum(z, relaxed.leak * z)
-    gap = negative * (z * lines.chords + lines.offsets - true)
-    return Scores(gap, negative * lines.offsets)
+    negative, lines, z = (-least.coefficients).clamp(min=0), least.choice, least.z
+    gap = z * lines.chords + lines.offsets - torch.maximum(z, least.leak * z)
+    return negative * gap, negative * lines.offsets

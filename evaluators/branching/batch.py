@@ -14,13 +14,32 @@ import torch
 from torch import Tensor
 
 from evaluators.propagation.relaxation import Lines
-from evaluators.unrolled.domains import Domains
 from evaluators.unrolled.system import Member, System
 from evaluators.unrolled.unit_lines import Choice, UnitBounds, UnitLines
-from evaluators.unrolled.unrolled_network import Rows
 
 SIZES = 32
 """Padded sizes are multiples of this: others joining or leaving then seldom changes them."""
+
+COEFFICIENTS = 2**21
+"""Coefficients of a pass over children, 8 MB in float32; with 2**18 a search takes as long."""
+
+
+class Minimum(NamedTuple):
+    """The relaxation of each domain where it is least.
+
+    Attributes:
+        choice: the lines of every neuron.
+        leak: slopes of the neurons below zero, `[units]` or `[domains, units]`.
+        coefficients: the neurons' in the bound, `[domains, units]`.
+        z: pre-activations at the minimiser, `[domains, units]`.
+        x: the minimiser, `[domains, inputs]`.
+    """
+
+    choice: Choice
+    leak: Tensor
+    coefficients: Tensor
+    z: Tensor
+    x: Tensor
 
 
 @dataclass(frozen=True)
@@ -29,7 +48,7 @@ class Batch:
 
     Attributes:
         system, lines: the networks.
-        columns, constant: the goals, `[rows, inputs + units]` and `[rows]`.
+        columns, constant: what is bounded, `[rows, inputs + units]` and `[rows]`.
         slopes, betas: where an ascent goes on, `[rows, units]`.
         signs: of the splits, int8 `[rows, units]`.
         within: narrower bounds of the units, or None.
@@ -44,26 +63,61 @@ class Batch:
     signs: Tensor
     within: UnitBounds | None
 
-    @classmethod
-    def of(cls, system: System, lines: UnitLines, goals: Rows, domains: Domains) -> "Batch":
-        """Domains of one example; the goals are in float32."""
-        return cls(
-            system,
-            lines,
-            goals.weight[domains.goals],
-            goals.bias[domains.goals],
-            domains.slopes.float(),
-            domains.betas.float(),
-            domains.signs,
-            domains.within(lines),
-        )
-
     def __len__(self) -> int:
         return len(self.constant)
 
     def choice(self) -> Choice:
         """The lines of every row."""
         return self.lines.choice(self.slopes, self.signs, self.betas, self.within)
+
+    def minimum(self) -> Minimum:
+        """Walk back through the lines of every domain, and forward to the minimiser."""
+        choice, columns, inputs = self.choice(), self.columns.clone(), self.system.inputs
+        _, used = self.system.backward(columns, self.constant, choice)
+        z, values = self.system.forward(columns, used, choice)
+        leak = self.lines.leak.to(z)
+        return Minimum(choice, leak, columns[:, inputs:], z, values[:, :inputs])
+
+    def child_bounds(
+        self, choice: Choice, candidates: Tensor, at_once: int = COEFFICIENTS
+    ) -> Tensor:
+        """Bound both children of each domain and candidate, `[domains, candidates, 2]`.
+
+        Args:
+            choice: the domains' lines, which the children keep but for the neuron split.
+            candidates: neurons to split, `[domains, candidates]`.
+            at_once: coefficients of one pass.
+        """
+        rows, count = candidates.shape
+        leak = self.lines.leak.to(self.columns).expand(rows, -1)
+        places = self.system.by_member(torch.arange(rows))
+        step = max(1, at_once // (2 * count * self.columns.shape[1] * len(places)))
+        found = candidates.new_zeros((rows, count, 2), dtype=self.columns.dtype)
+        # Of each member as many at a time.
+        for first in range(0, places.shape[1], step):
+            part = places[:, first : first + step].flatten()
+            parents = part.repeat_interleave(2 * count)
+            units = candidates[part].flatten().repeat_interleave(2)
+            children = _children(choice, parents, units, leak[parents, units])
+            columns, constant = self.columns[parents], self.constant[parents]
+            bounds, _ = self.system.backward(columns, constant, children)
+            found[part] = bounds.reshape(-1, count, 2)
+        return found
+
+
+def _children(choice: Choice, parents: Tensor, units: Tensor, leak: Tensor) -> Choice:
+    """The parents' lines with one neuron split, at even rows z >= 0, at odd ones z <= 0."""
+    rows = torch.arange(len(parents), device=parents.device)
+    line = torch.where(rows % 2 == 0, 1.0, leak)
+    slopes, chords, offsets = (
+        part.expand_as(choice.slopes)[parents]
+        for part in (choice.slopes, choice.chords, choice.offsets)
+    )
+    slopes[rows, units] = line
+    chords[rows, units] = line
+    offsets[rows, units] = 0.0
+    pulls = None if choice.pulls is None else choice.pulls[parents]
+    return Choice(slopes, choice.free, chords, offsets, choice.floors_of(parents), pulls)
 
 
 class Joined(NamedTuple):
@@ -173,7 +227,7 @@ class _Padding(NamedTuple):
         )
 
     def within(self, parts: Sequence[Batch]) -> UnitBounds | None:
-        """Bounds of each row's units; None where all have their region's."""
+        """UnitBounds of each row's units; None where all have their region's."""
         if all(part.within is None for part in parts):
             return None
         found = [part.within or UnitBounds(part.lines.lower, part.lines.upper) for part in parts]

@@ -47,9 +47,8 @@ class InputSearch:
     def __call__(self) -> Tensor | None:
         """Search; a witness if one was found."""
         lower, upper = self.problem.region.hull(self.problem.x)
-        others = self.problem.classes - 1
-        proved = lower.new_full((others,), torch.inf)
-        self.lower_bounds = torch.full_like(proved, -torch.inf)
+        proved = lower.new_full((self.problem.classes - 1,), torch.inf)
+        self.lower_bounds = -proved
         while len(lower):
             if self.deadline.passed or len(lower) > MOST_PARTS:
                 return None
@@ -57,20 +56,15 @@ class InputSearch:
             lower, upper = lower[: -self.batch], upper[: -self.batch]
             bounds = self._bound(low, high)
             open_ = ~(bounds > 0).all(1)
-            proved = (
-                torch.minimum(proved, bounds[~open_].amin(0)) if bool((~open_).any()) else proved
-            )
+            proved = torch.cat((proved[None], bounds[~open_])).amin(0)
             if not bool(open_.any()):
                 continue
             low, high, bounds = low[open_], high[open_], bounds[open_]
             witness = self.falsify((low + high) / 2)
             if witness is not None:
                 return witness
-            first, second = self._halves(low, high, bounds)
-            lower, upper = (
-                torch.cat((lower, first[0], second[0])),
-                torch.cat((upper, first[1], second[1])),
-            )
+            halves = self._halves(low, high, bounds)
+            lower, upper = (torch.cat(ends) for ends in zip((lower, upper), *halves, strict=True))
         self.lower_bounds = proved
         return None
 

@@ -18,6 +18,8 @@ from evaluators.unrolled.domains import Domains
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Rows, Unrolled
 
+_Array = NDArray[np.float64]
+
 OPTIMAL, INFEASIBLE = 0, 2
 """SciPy's statuses of linear programs."""
 
@@ -41,7 +43,7 @@ def solve_leaf(
     signs = domain.signs[0].double()
     line = torch.where(signs > 0, 1.0, lines.leak)
     z = _affine(unrolled, line)
-    row = specification.select(domain.goals)
+    row = specification.select(domain.rows)
     n = unrolled.inputs
     weight = row.weight[:, :n] + (row.weight[:, n:] * line) @ z.weight
     constant = float(row.bias + (row.weight[0, n:] * line) @ z.bias)
@@ -79,12 +81,7 @@ def _affine(unrolled: Unrolled, line: Tensor) -> Rows:
     return Rows(weight, bias, torch.zeros_like(bias))
 
 
-def _solve(
-    cost: NDArray[np.float64],
-    left: NDArray[np.float64],
-    right: NDArray[np.float64],
-    hull: list[NDArray[np.float64]],
-) -> OptimizeResult:
+def _solve(cost: _Array, left: _Array, right: _Array, hull: list[_Array]) -> OptimizeResult:
     return linprog(cost, A_ub=left, b_ub=right, bounds=np.stack(hull, axis=1), method="highs")
 
 

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from evaluators.branching.babsr import babsr
 from evaluators.branching.batch import Joined
-from evaluators.branching.bounding import child_bounds, relaxed
 from evaluators.branching.fsb import fsb
 from evaluators.branching.leaf_lp import solve_leaf
 from evaluators.branching.state import SMALLEST_DISTANCE, Search, State
@@ -28,10 +27,8 @@ from evaluators.unrolled.domains import Domains
 from evaluators.unrolled.proof import stored
 
 TURNS = 8
-"""Examples that take turns."""
-
-INTERCEPT = 0.3
-"""Weight of BaBSR's intercept score, beside that of the gap, where clipping chooses neurons."""
+"""Examples that take turns: one domain of each of eight digits takes 12 ms together, 18 ms apart;
+more would only hold more matrices at a time."""
 
 Attack = Callable[[Sequence[Search], Sequence[Tensor]], Sequence[Tensor | None]]
 """Looks for each search's witness near points `[points, inputs]` of its region."""
@@ -76,22 +73,21 @@ def take_turns(searches: Iterator[Search], attack: Attack, turns: int = TURNS) -
                 new.append(search)
             else:
                 yield finish(search, attack)
-        pool = [_shrink(state, attack) for state in [*pool, *start(new)]]
+        pool += start(new)
+        pool = [_alone(state, attack, state.search.tuning.turns_domains) for state in pool]
         yield from (state for state in pool if state.over)
         pool = advance([state for state in pool if not state.over], attack)
-
-
-def _shrink(state: State, attack: Attack) -> State:
-    """Let a search with many open domains go on alone until it has few."""
-    while len(state.open) > state.search.tuning.turns_domains and not state.over:
-        (state,) = advance([state], attack)
-    return state
 
 
 def finish(search: Search, attack: Attack) -> State:
     """Search, from the start to the end."""
     (state,) = start([search])
-    while not state.over:
+    return _alone(state, attack)
+
+
+def _alone(state: State, attack: Attack, few: int = 0) -> State:
+    """Let a search go on by itself until it has few open domains, or is over."""
+    while len(state.open) > few and not state.over:
         (state,) = advance([state], attack)
     return state
 
@@ -111,11 +107,12 @@ def advance(states: Sequence[State], attack: Attack) -> list[State]:
     if not states:
         return []
     tuning = states[0].search.tuning
-    turns = [choose(state) for state in states]
-    turns = split(turns)
-    turns = attacked(turns, attack)
-    turns = _each(prove, bound(turns, tuning.child))
-    turns = clip(turns, tuning.clipped)
+    turns = [choose(state) for state in states]  # the domains nearest to a proof, or leaf LPs
+    turns = split(turns)  # BaBSR's scores, FSB's choice
+    turns = attacked(turns, attack)  # from the minimisers of the relaxations
+    turns = bound(turns, tuning.child)  # β-CROWN
+    turns = _each(prove, turns)  # in float64; nothing else closes a domain
+    turns = clip(turns, tuning.clipped)  # Clip-and-Verify, then bound and prove again
     return [put_back(turn) for turn in turns]
 
 
@@ -141,7 +138,7 @@ def decide_leaves(state: State, leaves: Domains) -> Turn:
     points, note = list[Tensor](), ""
     for row in range(len(leaves)):
         leaf = leaves.select(torch.tensor([row]))
-        solution = solve_leaf(search.unrolled, search.specification, search.lines, leaf)
+        solution = solve_leaf(search.around.unrolled, search.specification, search.lines, leaf)
         if solution.betas is not None:
             positive = torch.ones_like(leaf.bounds)
             state, leaf = state.close(replace(leaf, betas=solution.betas[None], bounds=positive))
@@ -156,8 +153,8 @@ def split(turns: Sequence[Turn]) -> list[Turn]:
     """Split each domain at the neuron that FSB chooses; the minimisers are points to attack."""
     done = list(turns)
     for places, joined, _ in _batches(turns):
-        least = relaxed(joined.batch)
-        bounds = partial(child_bounds, joined.batch, least.choice)
+        least = joined.batch.minimum()
+        bounds = partial(joined.batch.child_bounds, least.choice)
         units = fsb(babsr(least), least.choice.free > 0, bounds)
         for place, own, x in zip(
             places, joined.own_places(units), joined.own_rows(least.x), strict=True
@@ -169,19 +166,20 @@ def split(turns: Sequence[Turn]) -> list[Turn]:
 
 def attacked(turns: Sequence[Turn], attack: Attack) -> list[Turn]:
     """Look for a witness near each example's points; one that is found ends its search."""
-    done, asked = list(turns), [turn for turn in turns if turn.points]
-    witnesses = iter(list[Tensor | None]())
-    if asked:
-        searches = [turn.state.search for turn in asked]
-        with shared([search.deadline for search in searches]):
-            witnesses = iter(attack(searches, [torch.cat(turn.points) for turn in asked]))
-    for place, turn in enumerate(turns):
-        state, witness = turn.state, next(witnesses) if turn.points else None
+    done, witnesses = list[Turn](), dict[Search, Tensor | None]()
+    points = {turn.state.search: torch.cat(turn.points) for turn in turns if turn.points}
+    if points:
+        with shared([search.deadline for search in points]):
+            found = attack(list(points), list(points.values()))
+        witnesses = dict(zip(points, found, strict=True))
+    for turn in turns:
+        witness = witnesses.get(turn.state.search)
         if witness is not None:
-            state = replace(state.with_open(turn.domains), witness=witness)
-            done[place] = Turn(state, _none(turn.domains))
+            state = replace(turn.state.with_open(turn.domains), witness=witness)
+            turn = Turn(state, _none(turn.domains))
         elif turn.note:
-            done[place] = turn._replace(state=replace(state, note=turn.note))
+            turn = turn._replace(state=replace(turn.state, note=turn.note))
+        done.append(turn)
     return done
 
 
@@ -211,7 +209,6 @@ def bound(turns: Sequence[Turn], rates: Rates) -> list[Turn]:
 
 
 def _improved(turn: Turn, bounds: Tensor, slopes: Tensor, betas: Tensor) -> Turn:
-    """The turn with what an ascent reached, as it is stored."""
     # A child is nowhere below its parent, whatever the ascent did.
     bounds = torch.maximum(bounds, turn.domains.bounds)
     slopes = stored(slopes, turn.state.search.lines)
@@ -229,8 +226,9 @@ def clip(turns: Sequence[Turn], rates: Rates) -> list[Turn]:
     near = _each(leave_far, turns)
     scores = dict[int, Tensor]()
     for places, joined, _ in _batches(near):
-        gap, intercept = babsr(relaxed(joined.batch))
-        own = joined.own_units((gap + INTERCEPT * intercept).nan_to_num(0.0))
+        gap, intercept = babsr(joined.batch.minimum())
+        weight = turns[places[0]].state.search.tuning.clip_intercept
+        own = joined.own_units((gap + weight * intercept).nan_to_num(0.0))
         scores |= dict(zip(places, own, strict=True))
     clipped = list(near)
     for place, its in scores.items():
@@ -246,11 +244,11 @@ def leave_far(turn: Turn) -> Turn:
     """Keep those domains at hand that are near enough to a proof for clipping to pay."""
     if not len(turn.domains):
         return turn
-    far = turn.domains.bounds <= -turn.state.reach
+    near = turn.domains.bounds > -turn.state.reach
     if turn.state.clipping is None:
-        far = torch.ones_like(far)
-    state = turn.state.with_open(turn.domains.select(far.nonzero()[:, 0]))
-    return turn._replace(state=state, domains=turn.domains.select((~far).nonzero()[:, 0]))
+        near = torch.zeros_like(near)
+    state = turn.state.with_open(turn.domains.select((~near).nonzero()[:, 0]))
+    return turn._replace(state=state, domains=turn.domains.select(near.nonzero()[:, 0]))
 
 
 def _learned(before: Turn, after: Turn) -> Turn:

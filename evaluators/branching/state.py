@@ -18,7 +18,7 @@ from evaluators.unrolled.domains import Domains, Leaf
 from evaluators.unrolled.proof import prove, prove_at_once
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitLines
-from evaluators.unrolled.unrolled_network import Rows, Unrolled
+from evaluators.unrolled.unrolled_network import Rows
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
 SMALLEST_DISTANCE = 1e-9
@@ -40,11 +40,6 @@ class Search:
     tuning: Tuning = field(default_factory=Tuning)
 
     @property
-    def unrolled(self) -> Unrolled:
-        """The network as a system of its unstable neurons."""
-        return self.around.unrolled
-
-    @property
     def lines(self) -> UnitLines:
         """The lines of its neurons."""
         return self.around.lines
@@ -54,15 +49,10 @@ class Search:
         """The rows that must be positive."""
         return self.around.goals
 
-    @property
-    def evidence(self) -> bool:
-        """Whether leaves are kept, for a certificate."""
-        return self.around.problem.evidence
-
     @cached_property
     def system(self) -> System:
         """The matrices in float32."""
-        return System.of(self.unrolled, self.around.x, self.around.region)
+        return System.of(self.around.unrolled, self.around.x, self.around.region)
 
     @cached_property
     def piecewise_linear(self) -> bool:
@@ -74,7 +64,7 @@ class Search:
         """What clipping combines; None where there is no clipping."""
         if not (self.piecewise_linear and self.tuning.clip_units):
             return None
-        return UnitPlanes.of(self.unrolled, self.around.layers)
+        return UnitPlanes.of(self.around.unrolled, self.around.layers)
 
     @property
     def small(self) -> bool:
@@ -98,9 +88,9 @@ class Search:
     def prove(self, domains: Domains) -> Tensor:
         """Prove lower bounds of domains, float64 `[domains]`: of margins below their targets."""
         return prove(
-            self.unrolled,
+            self.around.unrolled,
             self.lines,
-            self.specification.select(domains.goals),
+            self.specification.select(domains.rows),
             self.around.x,
             self.around.region,
             domains.slopes,
@@ -109,15 +99,29 @@ class Search:
             domains.within(self.lines),
         )
 
+    def prove_at_once(self) -> Tensor:
+        """Prove the specification by the range of each neuron alone, where no evidence is asked."""
+        if self.around.problem.evidence and self.piecewise_linear:
+            # A certificate has no place for it.
+            return torch.full_like(self.specification.bias, -torch.inf)
+        return prove_at_once(self.around.unrolled, self.specification)
+
     @cached_property
     def _weight32(self) -> Tensor:
         return self.specification.weight.float()
 
     def batch(self, domains: Domains, margin: Tensor) -> Batch:
         """The domains as rows in float32, less a margin for each row of the specification."""
-        bias = (self.specification.bias - margin).float()
-        rows = Rows(self._weight32, bias, self.specification.lost)
-        return Batch.of(self.system, self.lines, rows, domains)
+        return Batch(
+            self.system,
+            self.lines,
+            self._weight32[domains.rows],
+            (self.specification.bias - margin).float()[domains.rows],
+            domains.slopes.float(),
+            domains.betas.float(),
+            domains.signs,
+            domains.within(self.lines),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,16 +193,16 @@ class State:
 
     def proof(self) -> list[Leaf]:
         """The leaves, once `lower_bounds` are positive: of domains still open, too."""
-        return [*self.leaves, *self.open.leaves()] if self.search.evidence else []
+        return [*self.leaves, *self.open.leaves()] if self.search.around.problem.evidence else []
 
     def lower_bounds(self) -> Tensor:
         """Prove lower bounds of every row over the whole region, float64 `[rows]`."""
         bounds = self.closed.clone()
         if len(self.open) > self.search.tuning.proved_late:
-            bounds[self.open.goals] = -torch.inf
+            bounds[self.open.rows] = -torch.inf
         elif len(self.open):
             proved = torch.minimum(self.search.prove(self.open), self.open.targets)
-            bounds.scatter_reduce_(0, self.open.goals, proved, "amin")
+            bounds.scatter_reduce_(0, self.open.rows, proved, "amin")
         return torch.maximum(bounds, self.roots)
 
     def close(self, domains: Domains) -> tuple["State", Domains]:
@@ -213,22 +217,19 @@ class State:
         proved = self.search.prove(tried)
         short = self._short(tried, proved, at_root)
         domains = replace(domains, bounds=domains.bounds.index_add(0, hopeful, -short.float()))
-        rounding = torch.zeros_like(self.rounding).scatter_reduce_(0, tried.goals, short, "amax")
+        more = torch.zeros_like(self.rounding).scatter_reduce_(0, tried.rows, short, "amax")
         # Cuts only say what holds where the margin is at most their target.
         proved = torch.minimum(proved, tried.targets)
         if at_root:
-            if not (self.search.evidence and self.search.piecewise_linear):
-                # A certificate has no place for it.
-                at_once = prove_at_once(self.search.unrolled, self.search.specification)
-                proved = torch.maximum(proved, at_once)
+            proved = torch.maximum(proved, self.search.prove_at_once())
             state = replace(state, roots=proved.nan_to_num(-torch.inf))
         won = proved > 0
-        closed = state.closed.scatter_reduce(0, tried.goals[won], proved[won], "amin")
-        done = domains.select(hopeful[won])
-        leaves = (*self.leaves, *done.leaves()) if self.search.evidence else ()
-        left = torch.ones(len(domains), dtype=torch.bool)
-        left[hopeful[won]] = False
-        state = replace(state, closed=closed, rounding=self.rounding + rounding, leaves=leaves)
+        closed = self.closed.scatter_reduce(0, tried.rows[won], proved[won], "amin")
+        leaves = self.leaves
+        if self.search.around.problem.evidence:
+            leaves = (*leaves, *tried.select(won.nonzero()[:, 0]).leaves())
+        state = replace(state, closed=closed, rounding=self.rounding + more, leaves=leaves)
+        left = torch.ones(len(domains), dtype=torch.bool).index_fill(0, hopeful[won], False)
         return state, domains.select(left.nonzero()[:, 0])
 
     def _short(self, tried: Domains, proved: Tensor, at_root: bool) -> Tensor:

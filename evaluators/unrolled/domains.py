@@ -35,10 +35,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class Domains:
-    """Domains, each about one goal.
+    """Domains, each about one row of a specification.
 
     Attributes:
-        goals: which goal each is about, `[domains]`.
+        rows: which row each is about, `[domains]`.
         bounds: found for each by the search, float32 `[domains]`.
         slopes, betas: what gave them, and where the ascent goes on, `[domains, units]`.
         signs: of the splits, int8 `[domains, units]`, 0 where there is none.
@@ -46,7 +46,7 @@ class Domains:
         cuts: narrower bounds of units in each, or None.
     """
 
-    goals: Tensor
+    rows: Tensor
     bounds: Tensor
     slopes: Tensor
     betas: Tensor
@@ -93,7 +93,7 @@ class Domains:
     def select(self, index: Tensor) -> "Domains":
         """Some of the domains."""
         return Domains(
-            self.goals[index],
+            self.rows[index],
             self.bounds[index],
             self.slopes[index],
             self.betas[index],
@@ -107,7 +107,7 @@ class Domains:
         if not len(self) or not len(other):
             return other if not len(self) else self
         return Domains(
-            torch.cat((self.goals, other.goals)),
+            torch.cat((self.rows, other.rows)),
             torch.cat((self.bounds, other.bounds)),
             torch.cat((self.slopes, other.slopes)),
             torch.cat((self.betas, other.betas)),
@@ -146,7 +146,7 @@ class Domains:
             units = torch.tensor([unit for unit, _ in path], dtype=torch.long)
             betas = self.betas[row, units].float()
             slopes = self.slopes[row]
-            found.append(Leaf(int(self.goals[row]), path, betas, slopes, self.cuts[row]))
+            found.append(Leaf(int(self.rows[row]), path, betas, slopes, self.cuts[row]))
         return found
 
 
@@ -154,7 +154,7 @@ class Leaf(NamedTuple):
     """A proved domain, for the certificate.
 
     Attributes:
-        goal: which goal it is about.
+        goal: which row of the specification it is about.
         path: its splits.
         betas: their multipliers, float32 `[splits]`.
         slopes: float16 `[units]`.

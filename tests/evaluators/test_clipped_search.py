@@ -178,7 +178,7 @@ def opened() -> State:
 
 def test_a_proof_by_a_cut_is_worth_its_target_at_most() -> None:
     state = pretending(opened(), lambda some: torch.full((len(some),), 5.0).double())
-    rows, lines = sorted(set(state.open.goals.tolist())), state.search.lines
+    rows, lines = sorted(set(state.open.rows.tolist())), state.search.lines
     domains = with_cut(state, 0.01, UnitBounds(lines.lower, lines.upper))
     cut = replace(state, open=domains, roots=torch.full_like(state.roots, -torch.inf))
     assert cut.lower_bounds()[rows].tolist() == [0.01] * len(rows)

@@ -152,7 +152,7 @@ def holds(cut: Cut, domains: Domains, row: int, values: list[tuple[Vector, Vecto
         least = min(least, one.target)
     ends = [[Fraction(v) for v in end.tolist()] for end in cut.bounds]
     for _, units, margins in values:
-        small = margins[int(domains.goals[row])] <= Fraction(least)
+        small = margins[int(domains.rows[row])] <= Fraction(least)
         if small and lies_in(units, domains, row):
             met += 1
             assert all(lo <= z <= hi for lo, z, hi in zip(ends[0], units, ends[1], strict=True))

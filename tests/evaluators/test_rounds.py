@@ -20,7 +20,6 @@ from torch import Tensor
 
 from evaluators.branching.babsr import babsr
 from evaluators.branching.batch import Batch, Joined
-from evaluators.branching.bounding import child_bounds, relaxed
 from evaluators.branching.fsb import fsb
 from evaluators.branching.search import TURNS, advance, bound, finish, start, take_turns
 from evaluators.branching.state import Search
@@ -80,8 +79,8 @@ def batches(problem: Problem, rounds: int) -> list[Batch]:
 
 def split_of(batch: Batch, at_once: int = 2**21) -> Tensor:
     """The neuron that FSB splits in each row, by passes of so many coefficients."""
-    least = relaxed(batch)
-    bounds = partial(child_bounds, batch, least.choice, at_once=at_once)
+    least = batch.minimum()
+    bounds = partial(batch.child_bounds, least.choice, at_once=at_once)
     return fsb(babsr(least), least.choice.free > 0, bounds)
 
 
@@ -96,7 +95,7 @@ def test_passes_over_joined_rows_are_those_over_each_examples_own(
     if len(parts) < 2:
         return
     joined = Joined.of(parts)
-    together = relaxed(joined.batch)
+    together = joined.batch.minimum()
     gaps, intercepts = (joined.own_units(score) for score in babsr(together))
     work = joined.batch.columns.clone()
     bounds, _ = joined.batch.system.backward(work, joined.batch.constant, joined.batch.choice())
@@ -107,7 +106,7 @@ def test_passes_over_joined_rows_are_those_over_each_examples_own(
     for part, its, gap, intercept, point in zip(
         parts, joined.own_rows(bounds), gaps, intercepts, points, strict=True
     ):
-        alone, columns = relaxed(part), part.columns.clone()
+        alone, columns = part.minimum(), part.columns.clone()
         expected, _ = part.system.backward(columns, part.constant, part.choice())
         close(its, expected)
         close(gap, babsr(alone)[0])
@@ -222,7 +221,7 @@ def test_a_round_that_is_broken_off_loses_no_domain(
             roots=torch.full_like(state.roots, -torch.inf),
             closed=torch.ones_like(state.closed),
         )
-        open_, before = set(state.open.goals.tolist()), state.lower_bounds()
+        open_, before = set(state.open.rows.tolist()), state.lower_bounds()
         if not open_:
             continue
         fails = count_down(passes)
@@ -287,7 +286,7 @@ def test_what_a_witness_ends_is_no_round_more() -> None:
     assert first.visited == running[0].visited
     assert first.witness is point
     assert first.over
-    assert set(first.open.goals.tolist()) == set(running[0].open.goals.tolist())
+    assert set(first.open.rows.tolist()) == set(running[0].open.rows.tolist())
     assert others
     assert all(state.witness is None for state in others)
 

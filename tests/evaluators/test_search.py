@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from evaluators.branching.babsr import babsr
-from evaluators.branching.bounding import child_bounds, relaxed
 from evaluators.branching.fsb import fsb
 from evaluators.branching.leaf_lp import solve_leaf
 from evaluators.branching.search import advance, finish, start
@@ -47,7 +46,7 @@ def domains(count: int = 5, units: int = 4, seed: int = 0) -> Domains:
 
 def rows_of(some: Domains) -> list[tuple[object, ...]]:
     """Every domain as a whole: what belongs together stays together."""
-    tensors = (some.goals, some.bounds, some.slopes, some.betas, some.signs)
+    tensors = (some.rows, some.bounds, some.slopes, some.betas, some.signs)
     lists = [tensor.tolist() for tensor in tensors]
     parts = zip(*lists, some.paths, map(id, some.cuts), strict=True)
     return [tuple(map(repr, part)) for part in parts]
@@ -82,7 +81,7 @@ def test_children_are_both_halves_of_each_domain() -> None:
             expected = some.signs[row].clone()
             expected[unit] = sign
             assert torch.equal(children.signs[child], expected)
-            assert int(children.goals[child]) == int(some.goals[row])
+            assert int(children.rows[child]) == int(some.rows[row])
             assert torch.equal(children.betas[child], some.betas[row])
             assert torch.equal(children.slopes[child], some.slopes[row])
             assert children.cuts[child] is some.cuts[row]
@@ -92,7 +91,7 @@ def test_children_are_both_halves_of_each_domain() -> None:
 def test_leaves_tell_the_multipliers_of_their_splits() -> None:
     some = replace(domains(2), paths=[((2, 1), (0, -1)), ()])
     first, root = some.leaves()
-    assert (first.goal, first.path) == (int(some.goals[0]), ((2, 1), (0, -1)))
+    assert (first.goal, first.path) == (int(some.rows[0]), ((2, 1), (0, -1)))
     assert torch.equal(first.betas, some.betas[0, [2, 0]])
     assert torch.equal(first.slopes, some.slopes[0])
     assert (first.cut, root.cut) == (some.cuts[0], some.cuts[1])
@@ -145,7 +144,7 @@ def test_closed_and_open_domains_together_cover_the_region(name: str) -> None:
         for _ in range(12):
             for row in range(len(state.roots)):
                 closed = [leaf.path for leaf in state.leaves if leaf.goal == row]
-                left = zip(state.open.paths, state.open.goals.tolist(), strict=True)
+                left = zip(state.open.paths, state.open.rows.tolist(), strict=True)
                 assert covers(closed + [path for path, its in left if its == row])
             if state.over:
                 break
@@ -217,7 +216,7 @@ def test_the_search_aims_above_what_rounding_takes_from_a_proof() -> None:
 
 def test_of_two_proofs_the_worse_one_bounds_the_row() -> None:
     state = started()
-    row = int(state.open.goals[0])
+    row = int(state.open.rows[0])
     one = state.open.select(torch.tensor([0, 0]))
     children = replace(one, bounds=torch.ones(2))
     values = torch.tensor([0.25, 0.5], dtype=torch.float64)
@@ -231,7 +230,7 @@ def test_open_domains_count_when_time_is_up() -> None:
     state = replace(
         state, closed=torch.ones_like(state.closed), roots=torch.full_like(state.roots, -torch.inf)
     )
-    open_, bounds = set(state.open.goals.tolist()), state.lower_bounds()
+    open_, bounds = set(state.open.rows.tolist()), state.lower_bounds()
     for row in range(len(bounds)):
         assert (float(bounds[row]) <= 0) == (row in open_)
 
@@ -239,7 +238,7 @@ def test_open_domains_count_when_time_is_up() -> None:
 def test_too_many_open_domains_are_not_proved() -> None:
     state = started(replace(TUNING, proved_late=0))
     bounds = replace(state, closed=torch.full_like(state.closed, torch.inf)).lower_bounds()
-    for row in state.open.goals.tolist():
+    for row in state.open.rows.tolist():
         assert float(bounds[row]) == float(state.roots[row])
 
 
@@ -316,7 +315,7 @@ def test_an_unstable_neuron_is_split_whatever_the_numbers_are() -> None:
         rows = search.batch(domain, state.rounding)
         columns, constant = rows.columns * factor, rows.constant * factor
         rows = replace(rows, columns=columns, constant=constant)
-        least = relaxed(rows)
-        bounds = partial(child_bounds, rows, least.choice)
+        least = rows.minimum()
+        bounds = partial(rows.child_bounds, least.choice)
         chosen = fsb(babsr(least), least.choice.free > 0, bounds)
         assert chosen.tolist() == [units - 1]
