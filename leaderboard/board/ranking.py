@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from leaderboard.board.decisions import Decision
 from leaderboard.common.formatting import whole_percent
 from leaderboard.field.literature import Reported
-from leaderboard.results.metrics import METRICS, Interval, certified_interval
+from leaderboard.results.metrics import METRICS, ConfidenceInterval, certified_interval
 from leaderboard.settings.setting import Setting
 from leaderboard.submissions.manifest import Submission
 
@@ -36,7 +36,7 @@ class Standing:
     title: str
     how: str
     certified: float | None
-    interval: Interval | None
+    interval: ConfidenceInterval | None
     clean: float | None
     attack: float | None
     unknown: float | None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from leaderboard.results.metrics import Interval, clopper_pearson
+from leaderboard.results.metrics import ConfidenceInterval, clopper_pearson
 from leaderboard.results.tally import Tally
 from leaderboard.submissions.manifest import ClaimedAccuracy
 
@@ -29,7 +29,7 @@ class Judged:
     what: str
     claimed: float
     measured: float
-    interval: Interval
+    interval: ConfidenceInterval
     support: Support
 
     @property
@@ -76,13 +76,13 @@ def _judged(
         support: Support = "contradicted"
     else:
         support = "supported" if claimed - slack <= measured else "open"
-    return Judged(what, claimed, measured, Interval(low, high), support)
+    return Judged(what, claimed, measured, ConfidenceInterval(low, high), support)
 
 
-def _interval(count: int, size: int, total: int) -> Interval:
+def _interval(count: int, size: int, total: int) -> ConfidenceInterval:
     """Of the share among `total` examples, in percent."""
     if size >= total:
         share = 100 * count / size
-        return Interval(share, share)
+        return ConfidenceInterval(share, share)
     found = clopper_pearson(count, size)
-    return Interval(100 * found.low, 100 * found.high)
+    return ConfidenceInterval(100 * found.low, 100 * found.high)

@@ -19,7 +19,7 @@ CONFIDENCE_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Interval:
+class ConfidenceInterval:
     """A two-sided confidence interval of a share, both ends in [0, 1]."""
 
     low: float
@@ -66,7 +66,7 @@ def certified_at(rows: pd.DataFrame, radius: Fraction) -> "pd.Series[bool]":
 
 
 @lru_cache(maxsize=4096)
-def clopper_pearson(successes: int, examples: int) -> Interval:
+def clopper_pearson(successes: int, examples: int) -> ConfidenceInterval:
     """The exact two-sided interval of a share, at `CONFIDENCE_LEVEL`, from a binomial count.
 
     Clopper and Pearson (Biometrika 26, 1934): quantiles of two beta distributions.
@@ -75,10 +75,10 @@ def clopper_pearson(successes: int, examples: int) -> Interval:
     failures = examples - successes
     low = betaincinv(successes, failures + 1, tail) if successes else 0.0
     high = betaincinv(successes + 1, failures, 1 - tail) if failures else 1.0
-    return Interval(float(low), float(high))
+    return ConfidenceInterval(float(low), float(high))
 
 
-def certified_interval(tally: Tally, radius: Fraction, total: int) -> Interval | None:
+def certified_interval(tally: Tally, radius: Fraction, total: int) -> ConfidenceInterval | None:
     """Clopper-Pearson interval of the certified accuracy on the whole test set.
 
     None when all `total` examples were evaluated: the share is then exact, not an estimate.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
 from leaderboard.results.columns import DESCRIBED
-from leaderboard.results.metrics import METRICS, Interval, certified_interval
+from leaderboard.results.metrics import METRICS, ConfidenceInterval, certified_interval
 from leaderboard.results.rerun import command
 from leaderboard.website.citation import bibtex, load_citation
 from leaderboard.website.publishing import models
@@ -118,7 +118,7 @@ def _line(board: Board, line: "Standing") -> models.Line:
     )
 
 
-def _bounds(interval: Interval | None) -> models.Bounds | None:
+def _bounds(interval: ConfidenceInterval | None) -> models.Bounds | None:
     return None if interval is None else models.Bounds(low=interval.low, high=interval.high)
 
 
