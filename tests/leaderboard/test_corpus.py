@@ -7,6 +7,7 @@ import json
 import re
 import resource
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +15,7 @@ from evaluators.onnx.rules import RULES as MODEL_RULES
 from leaderboard.board.flags import RULES
 from leaderboard.common.project import Project
 from leaderboard.common.rules import REFUSALS
+from tests.fixtures.cases import cases
 from tests.fixtures.corpus import bombs, contract, folders, graphs, manifests, masking, numbers
 from tests.fixtures.corpus.case import Case
 from tests.fixtures.onnx_models import save
@@ -32,18 +34,34 @@ CASES = [
 
 
 @pytest.fixture
-def empty(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A project without submissions; the working directory is its root."""
-    project = Project(tmp_path_factory.mktemp("corpus"))
-    (project.site / "templates").mkdir(parents=True)
-    project.submissions.mkdir()
-    monkeypatch.chdir(project.root)
-    return project
+def another(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Project]:
+    """Begins a project without submissions; the working directory becomes its root."""
+
+    def begun() -> Project:
+        project = Project(tmp_path_factory.mktemp("corpus"))
+        (project.site / "templates").mkdir(parents=True)
+        project.submissions.mkdir()
+        monkeypatch.chdir(project.root)
+        return project
+
+    return begun
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_a_submission_has_its_outcome(case: Case, empty: Project, certboard: Certboard) -> None:
+@pytest.mark.parametrize("category", dict.fromkeys(case.category for case in CASES))
+def test_a_submission_has_its_outcome(
+    category: str, another: Callable[[], Project], certboard: Certboard
+) -> None:
+    with cases() as case:
+        for submission in CASES:
+            if submission.category == category:
+                with case(submission.name):
+                    _has_its_outcome(submission, another(), certboard)
+
+
+def _has_its_outcome(case: Case, empty: Project, certboard: Certboard) -> None:
     case.make(empty)
     before = _peak()
     outcome = certboard("check")
@@ -60,8 +78,9 @@ def test_a_submission_has_its_outcome(case: Case, empty: Project, certboard: Cer
 
 @pytest.mark.parametrize("kind", masking.STEEP)
 def test_a_masked_gradient_certifies_nothing(
-    kind: str, empty: Project, certboard: Certboard
+    kind: str, another: Callable[[], Project], certboard: Certboard
 ) -> None:
+    empty = another()
     save(masking.masked(kind), empty.root / "m.onnx")
     asked = certify("m.onnx", examples="12", seconds="1")
     outcome = certboard(*asked, "--json")
