@@ -113,6 +113,6 @@ def padded(value: Tensor, slack: Float[Tensor, "*rows"]) -> Float[Tensor, "*rows
 
 
 def settle(value: Float[Tensor, "*rows"], slack: Float[Tensor, "*rows"]) -> Float[Tensor, "*rows"]:
-    """value - slack, rounded down."""
+    """Lower values by their slack, rounded down."""
     lowered = value - padded(value, slack)
     return torch.nextafter(lowered, value.new_tensor(-torch.inf))

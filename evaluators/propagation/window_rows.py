@@ -151,7 +151,7 @@ class WindowRows(TensorRows):
         return operation.spread(rows, (0, 0), tuple(size))
 
     def scaled(self, parts: tuple[Tensor, ...], slopes: list[Tensor], position: int) -> Tensor:
-        """As of all tensors; there are no slopes beyond the edge."""
+        """Scale and add the parts; beyond the edge there are no slopes, and nothing remains."""
         self.over.discard(position)
         return super().scaled(parts, slopes, position)
 

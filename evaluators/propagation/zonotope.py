@@ -28,7 +28,7 @@ FEW_INPUTS = 64
 """Inputs up to which the pass is cheaper than the backward passes that it spares."""
 
 MOST_COEFFICIENTS = 2**26
-"""Of one node's generators (512 MB); past it there are no zonotopes."""
+"""Largest number of coefficients of one node's generators (512 MB); past it there are none."""
 
 AT_ONCE = 2**15
 """Coefficients that an affine map is applied to at once: past the caches, twice as slow."""
@@ -142,7 +142,7 @@ class Zonotopes:
 
     @classmethod
     def of(cls, network: Network, box: Interval, *, deployed: bool = False) -> "Zonotopes | None":
-        """Those of the input; None where they do not pay or do not cover the network."""
+        """Start from the input's box; None where they do not pay or do not cover the network."""
         inputs = box.lower.numel()
         covered = all(
             isinstance(node.operation, AffineMap | LeakyReLU | Sum | Input)

@@ -38,7 +38,7 @@ class Touch(NamedTuple):
     spreads: Slopes
 
     def gradient(self, a: Tensor, z: Tensor) -> Tensor:
-        """Of bounds by the parameters, from coefficients and pre-activations `[rows, units]`."""
+        """Derive bounds by the parameters, at coefficients and pre-activations `[rows, units]`."""
         below, above = (
             (z - point) * spread for point, spread in zip(self.points, self.spreads, strict=True)
         )
@@ -63,7 +63,7 @@ class Curve:
     family: LineFamily
 
     def select(self, units: Tensor) -> "Curve | None":
-        """Those of some units of all, in increasing order; None if there are none."""
+        """Select the curves of some units, given in increasing order; None if there are none."""
         before = int((units < self.span.start).sum())
         places = units[before : int((units < self.span.stop).sum())] - self.span.start
         if not len(places):

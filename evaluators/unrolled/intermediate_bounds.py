@@ -30,16 +30,20 @@ from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Layer, Rows, Unrolled
 
 ROWS_AT_ONCE = 512
-"""Rows whose bounds are computed together."""
+"""Rows whose bounds are computed together: on the MNIST CNN-A-Adv 128 take half as long again, and
+2,048 no less time but four times the memory."""
 
 NEAR = 64
-"""Rows of one neighbourhood: more share more, fewer depend on less."""
+"""Rows of one neighbourhood. More share more products, fewer depend on fewer columns: on the MNIST
+CNN-A-Adv 16 take 15 % longer, 256 take 45 % longer."""
 
 LOCAL = 0.5
-"""Share of nonzero coefficients below which rows have neighbourhoods."""
+"""Share of nonzero coefficients below which rows have neighbourhoods: without any, the MNIST
+CNN-A-Adv takes 70 % longer; the rows of a dense network have none."""
 
 PATIENCE = 0.25
-"""Share of the tolerance for an ascent with curves, whose first steps gain less than later ones."""
+"""Share of the tolerance for an ascent with curves, whose first steps gain less than later ones:
+on trained sigmoid and tanh networks margins grow by up to 0.5 % in 10 % more time."""
 
 MOST_COEFFICIENTS = 2**27
 """Largest number of coefficients of an unrolled network (1 GB in float64)."""

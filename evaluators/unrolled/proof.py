@@ -19,10 +19,11 @@ from evaluators.unrolled.unit_lines import Choice, UnitBounds, UnitLines
 from evaluators.unrolled.unrolled_network import Rows, Unrolled
 
 ROOM = 1e-9
-"""Bounds are widened by this share, so that another order of summation can prove them too."""
+"""Share by which bounds are widened, so that another order of summation can prove them too: the
+charges for rounding of both programs lie far below it."""
 
 AT_ONCE = 2**24
-"""Largest number of coefficients in one pass."""
+"""Largest number of coefficients in one pass: 128 MB, beside the network's own."""
 
 
 def stored(slopes: Tensor, lines: UnitLines) -> Tensor:

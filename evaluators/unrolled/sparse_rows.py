@@ -15,7 +15,8 @@ Matrix = Any
 """A sparse `csr_array` or a float64 array; SciPy's sparse arrays carry no types."""
 
 DENSE = 0.15
-"""Share of nonzero entries from which a matrix is handled as a dense one."""
+"""Share of nonzero entries from which a matrix is handled as a dense one: on the MNIST CNN-A-Adv
+0.03 takes a third longer, 0.5 no less."""
 
 
 class SparseRows(Carrier[Matrix]):

@@ -42,7 +42,7 @@ class Choice(NamedTuple):
     touches: tuple[Touch, ...] = ()
 
     def gradient(self, a: Tensor, z: Tensor) -> Tensor:
-        """Of bounds by the parameters, at coefficients and pre-activations `[rows, units]`."""
+        """Derive bounds by the parameters, at coefficients and pre-activations `[rows, units]`."""
         gradient = a.clamp(min=0).mul_(z).mul_(self.free)
         for touch in self.touches:
             gradient[:, touch.span] = touch.gradient(a[:, touch.span], z[:, touch.span])

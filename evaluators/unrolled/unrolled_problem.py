@@ -21,7 +21,9 @@ from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Rows, Unrolled
 
 TOLERANCE = 2e-3
-"""Of the ascents on intermediate bounds: most of what they gain, they gain in the first steps."""
+"""Tolerance of the ascents on intermediate bounds: most of what they gain, they gain in the first
+steps. All steps take a third longer on the MNIST CNN-A-Adv; with ten times the tolerance the mean
+margin of a 6x100 network falls by a third, for a tenth of the time."""
 
 
 @dataclass(frozen=True)
