@@ -6,7 +6,7 @@ from typing import Literal
 
 from leaderboard.results.metrics import ConfidenceInterval, clopper_pearson
 from leaderboard.results.tally import Tally
-from leaderboard.submissions.manifest import ClaimedAccuracy
+from leaderboard.submissions.manifest import Claim
 
 Support = Literal["supported", "open", "contradicted"]
 
@@ -47,7 +47,7 @@ class Judged:
         )
 
 
-def judge(claim: ClaimedAccuracy, tally: Tally, radius: Fraction, total: int) -> list[Judged]:
+def judge(claim: Claim, tally: Tally, radius: Fraction, total: int) -> list[Judged]:
     """Every number of a claim beside the counts of its setting; `total` is the test set's size.
 
     With all examples the shares are exact, otherwise Clopper-Pearson intervals of 95 %.

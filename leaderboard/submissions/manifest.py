@@ -32,8 +32,8 @@ from leaderboard.submissions.identity import ModelParts
 from leaderboard.submissions.models import (
     MOST_MEMBERS,
     EnsembleTable,
+    Model,
     ModelFile,
-    SubmittedModel,
     path_of,
     problems_of_files,
 )
@@ -60,7 +60,7 @@ def _training_node(path: str) -> str:
     return path
 
 
-class Publication(Strict):
+class Paper(Strict):
     """Where the model was published."""
 
     title: Line
@@ -106,7 +106,7 @@ class Smoothing(Strict):
         return exact_fraction(self.sigma)
 
 
-class ClaimedAccuracy(Strict):
+class Claim(Strict):
     """What was published for a setting, in percent; `clean` is None where it was not given."""
 
     setting: Annotated[str, AfterValidator(_known_setting)]
@@ -140,14 +140,14 @@ class Submission(Strict):
     owners: Entries[Account] = Field(default=(), max_length=20)
     licence: Line
     code: Url | None = None
-    paper: Publication | None = None
-    model: SubmittedModel
+    paper: Paper | None = None
+    model: Model
     training: Training
     smoothing: Smoothing | None = None
     members: Entries[ModelFile] = Field(default=(), alias="member", max_length=MOST_MEMBERS)
     ensemble: EnsembleTable | None = None
     denoiser: ModelFile | None = None
-    claims: Entries[ClaimedAccuracy] = Field(default=(), alias="claim")
+    claims: Entries[Claim] = Field(default=(), alias="claim")
     withdrawn: Line | None = None
     superseded_by: str | None = None
 

@@ -51,7 +51,7 @@ class ModelFile(Strict):
         return self
 
 
-class SubmittedModel(ModelFile):
+class Model(ModelFile):
     """The network that is submitted; of an ensemble the first member."""
 
     dataset: Annotated[str, AfterValidator(_known_dataset)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from leaderboard.common.errors import InputError
 from leaderboard.field.literature import Reported, load_literature
-from leaderboard.submissions.manifest import Publication
+from leaderboard.submissions.manifest import Paper
 from leaderboard.website.citation import bibtex, bibtex_board, bibtex_reported, load_citation
 from leaderboard.website.publishing.tex import tex
 from tests.fixtures.board import HOSTILE, submission
@@ -80,7 +80,7 @@ def test_a_submission_without_a_paper_is_cited_itself() -> None:
 
 
 def test_a_month_is_bibtex_own_word() -> None:
-    paper = Publication(title="Ours", date="2024-05-07", url="https://x.org/a_b?c=%20#d")
+    paper = Paper(title="Ours", date="2024-05-07", url="https://x.org/a_b?c=%20#d")
     told = bibtex(submission("x").model_copy(update={"paper": paper}))
     assert "  month = may,\n" in told
     assert "  year = {2024},\n" in told

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from leaderboard.results.claims import judge
 from leaderboard.results.tally import Tally
-from leaderboard.submissions.manifest import ClaimedAccuracy
+from leaderboard.submissions.manifest import Claim
 
 SETTING, RADIUS = "mnist-linf-0.1", Fraction(1, 10)
 
@@ -23,8 +23,8 @@ def tally(certified: int, falsified: int, unknown: int, wrong: int = 0) -> Tally
     return Tally(size, size - wrong, decided, {}, "", 0, (), (), 1.0, None, None)
 
 
-def claim(certified: float, clean: float | None = None) -> ClaimedAccuracy:
-    return ClaimedAccuracy(setting=SETTING, certified=certified, clean=clean)
+def claim(certified: float, clean: float | None = None) -> Claim:
+    return Claim(setting=SETTING, certified=certified, clean=clean)
 
 
 def test_with_all_examples_the_numbers_are_exact() -> None:
