@@ -50,6 +50,7 @@ def layer(function: Elementwise, *ends: tuple[float, float]) -> Layer:
     return Layer(1, function, torch.arange(count), rows, lower, upper)
 
 
+@pytest.mark.slow
 @given(curved, intervals(), shares)
 @settings(max_examples=400, deadline=None)
 @example(Sigmoid(), (-745.0, 20.0), 0.0)

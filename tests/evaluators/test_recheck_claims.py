@@ -74,6 +74,7 @@ def reaches(network: Network, x: Any, norm: str, method: str, enumerable: bool) 
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("family", PIECEWISE)

@@ -60,6 +60,7 @@ def test_every_certificate_is_accepted(name: str, family: str, norm: Norm) -> No
                 assert verdict.margin <= found.margin * (1 + 1e-6) + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_data")
 def test_cuts_of_a_published_network_are_derived_again(shared: Path) -> None:
     problem = replace(question(shared, "mnist_cnn_a_adv", [1]), evidence=True, seconds=200.0)

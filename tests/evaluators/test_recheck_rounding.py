@@ -80,6 +80,7 @@ def claim(network: Network, random: Generator, norm: str) -> Certificate:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     seed=st.integers(0, 10**9),

@@ -265,6 +265,7 @@ def test_methods_with_other_lines_prove_something_else(
     assert any(mine != theirs for mine, theirs in pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluator", METHODS, ids=repr)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_method_proves_less_than_intervals(evaluator: Evaluator, family: str) -> None:

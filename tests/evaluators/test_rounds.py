@@ -207,6 +207,7 @@ def test_no_more_searches_are_made_than_take_turns() -> None:
     assert done == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["relu 2-4-4-3", "leaky 2-4-3-3"])
 def test_a_round_that_is_broken_off_loses_no_domain(
     name: str, monkeypatch: pytest.MonkeyPatch

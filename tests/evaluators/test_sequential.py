@@ -144,6 +144,7 @@ def test_the_fixed_bound_is_wrong_more_often_than_allowed_when_looked_at_after_e
     assert ever > binom.ppf(1 - 1e-6, 300, FAILURE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [0.5, 0.83, 0.8413])
 def test_examples_that_fall_short_are_certified_no_more_often_than_allowed(p: float) -> None:
     question, failure = asked(), 0.05

@@ -42,6 +42,7 @@ def radii(verdicts: list[Verdict]) -> list[float]:
     return [float(verdict.radius or 0) for verdict in verdicts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", NAMES)
 def test_the_radius_converges_to_the_distance_where_the_half_plane_is_the_worst(
     noise: str,

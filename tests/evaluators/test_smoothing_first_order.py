@@ -117,6 +117,7 @@ def test_wrong_ends_of_the_slab_only_lose(
         monkeypatch.undo()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(st.floats(0.51, 0.9999), st.floats(0, 0.999), st.floats(1e-3, 4))
 def test_what_is_left_is_below_the_slab_of_forty_digits(p: float, part: float, t: float) -> None:

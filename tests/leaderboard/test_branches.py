@@ -266,6 +266,7 @@ def crafted(repo: Repository, base: str, entries: list[tuple[str, str]], folder:
     return repo.git("commit-tree", made, "-p", base, "-m", "x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["", "submissions", "submissions/newcomer"])
 @pytest.mark.parametrize(
     "name",

@@ -110,6 +110,7 @@ def test_two_million_rows_are_counted_in_the_footer(plain: Made) -> None:
     assert "has 2,000,000 rows" in refused(plain, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["note", "witness"])
 def test_one_long_text_in_every_row_is_not_unpacked(plain: Made, column: str) -> None:
     """A dictionary has it once; ten thousand rows point to it."""

@@ -285,6 +285,7 @@ def test_a_contradiction_is_raised() -> None:
         decided(difference(), UNIT + "(assert (>= Y_0 2.1))", Contradictory())
 
 
+@pytest.mark.slow
 def test_a_box_at_the_edge_of_a_counterexample_is_exact(tmp_path: Path) -> None:
     """y0 = 10 a: at a <= 0.1 it is at most 1; the float32 next to 0.1 would give more."""
     network = linear([[10.0], [0.0]], [0.0, 0.0])
