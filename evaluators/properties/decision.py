@@ -33,7 +33,7 @@ from evaluators.question.verdict import Status, Verdict
 
 BOXES_AT_ONCE = 128
 """512 boxes of a network of 5 inputs take over 6 s one by one, 1.5 s by 16, 0.27 s by 128, 0.16 s
-at once; what they need of memory grows with their number, and little time is left to gain."""
+at once; the memory they need grows with their number, and little time is left to gain."""
 
 FEW_BOXES = 16
 """With at most so many boxes open, each is attacked widely and cut into pieces."""

@@ -28,7 +28,7 @@ from pydantic import model_validator
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.common.strict_toml import Strict, parse, read_toml, shown
-from leaderboard.common.text import Date, Line, Paragraph
+from leaderboard.common.text import Date, OneLine, Paragraph
 
 FILE = "decisions.toml"
 
@@ -45,7 +45,7 @@ class Decision(Strict):
     decision: Literal["dismissed", "upheld", "disputed"]
     reason: Paragraph
     date: Date
-    by: Line
+    by: OneLine
 
     @model_validator(mode="after")
     def _about_one_thing(self) -> Self:

@@ -121,7 +121,7 @@ def _matching(pattern: str, kind: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Line = Annotated[str, AfterValidator(check_line)]
+OneLine = Annotated[str, AfterValidator(check_line)]
 """One visible line of at most 300 characters."""
 
 Paragraph = Annotated[str, AfterValidator(_paragraph)]

@@ -26,7 +26,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from leaderboard.common.errors import InputError, nearest
 from leaderboard.common.strict_toml import Strict, parse
-from leaderboard.common.text import Date, Line, Url
+from leaderboard.common.text import Date, OneLine, Url
 from leaderboard.datasets.catalogue import load_datasets
 from leaderboard.settings.setting import ExactText, NormName, exact_fraction
 
@@ -109,14 +109,14 @@ class Reported(Strict):
     certified: Percent | None = None
     clean: Percent | None = None
     attack: Percent | None = None
-    approach: Line = ""
-    title: Line
-    venue: Line = ""
+    approach: OneLine = ""
+    title: OneLine
+    venue: OneLine = ""
     date: Date = ""
     url: Url = ""
-    protocol: Line = ""
-    note: Line = ""
-    extra_data: Line = ""
+    protocol: OneLine = ""
+    note: OneLine = ""
+    extra_data: OneLine = ""
     source: Source
 
     @property

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.common.strict_toml import Entries, Strict, parse, read_toml
-from leaderboard.common.text import Arxiv, Line, Paragraph, Url
+from leaderboard.common.text import Arxiv, OneLine, Paragraph, Url
 
 FILE = Path(__file__).parent / "taxonomy.toml"
 
@@ -18,10 +18,10 @@ FILE = Path(__file__).parent / "taxonomy.toml"
 class Reference(Strict):
     """A paper that a node rests on: its arXiv identifier, or an address where it has none."""
 
-    label: Line
+    label: OneLine
     arxiv: Arxiv = ""
     url: Url = ""
-    venue: Line = ""
+    venue: OneLine = ""
 
     @property
     def address(self) -> str:
@@ -32,8 +32,8 @@ class Reference(Strict):
 class Formula(Strict):
     r"""A formula in LaTeX, and what it is; `\\` in it is where a narrow screen may break it."""
 
-    latex: Line
-    says: Line = ""
+    latex: OneLine
+    says: OneLine = ""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ class Formula(Strict):
         return tuple(part.strip() for part in self.latex.split("\\\\"))
 
 
-class Node(Strict):
+class TaxonomyNode(Strict):
     """A kind of verification or training, or of attack.
 
     `summary` is two to four sentences, `where` explains the signs of the formulas, `picture` is a
@@ -50,16 +50,16 @@ class Node(Strict):
     """
 
     path: str = Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$")
-    title: Line
+    title: OneLine
     summary: Paragraph
     formulas: Entries[Formula] = ()
     where: Paragraph = ""
-    picture: Line = ""
-    strengths: Entries[Line] = ()
-    limits: Entries[Line] = ()
+    picture: OneLine = ""
+    strengths: Entries[OneLine] = ()
+    limits: Entries[OneLine] = ()
     references: Entries[Reference] = ()
     evaluators: Entries[str] = ()
-    approaches: Entries[Line] = ()
+    approaches: Entries[OneLine] = ()
 
     @property
     def name(self) -> str:
@@ -73,8 +73,8 @@ class Node(Strict):
 
 
 class _File(Strict):
-    outside: Entries[Line] = ()
-    node: Entries[Node]
+    outside: Entries[OneLine] = ()
+    node: Entries[TaxonomyNode]
 
 
 def key_of(approach: str) -> str:
@@ -89,22 +89,22 @@ class Taxonomy:
     `outside` are titles of published rows that belong nowhere in the tree.
     """
 
-    nodes: Mapping[str, Node]
+    nodes: Mapping[str, TaxonomyNode]
     outside: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.nodes)
 
-    def children(self, path: str = "") -> tuple[Node, ...]:
+    def children(self, path: str = "") -> tuple[TaxonomyNode, ...]:
         """The nodes directly below `path`; without one, the roots."""
         return tuple(node for node in self.nodes.values() if _parent(node.path) == path)
 
-    def parents(self, path: str) -> tuple[Node, ...]:
+    def parents(self, path: str) -> tuple[TaxonomyNode, ...]:
         """The nodes above `path`, the root first."""
         parts = path.split("/")
         return tuple(self.find("/".join(parts[:end])) for end in range(1, len(parts)))
 
-    def find(self, path: str) -> Node:
+    def find(self, path: str) -> TaxonomyNode:
         """The node at `path`.
 
         Raises:
@@ -114,7 +114,7 @@ class Taxonomy:
             raise unknown_name("taxonomy node", path, self.nodes)
         return self.nodes[path]
 
-    def of_evaluator(self, name: str) -> Node | None:
+    def of_evaluator(self, name: str) -> TaxonomyNode | None:
         """The node that the evaluator called `name` belongs to."""
         return next((node for node in self.nodes.values() if name in node.evaluators), None)
 
@@ -152,7 +152,7 @@ def read_taxonomy(path: Path) -> Taxonomy:
         InputError: a key is wrong, a path stands twice or before its parent, or an evaluator, or
             within one tree an approach, is named in two places.
     """
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, TaxonomyNode] = {}
     home: dict[str, str] = {}
     problems: list[str] = []
     file = parse(_File, read_toml(path, path.name), path.name)

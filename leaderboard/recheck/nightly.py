@@ -23,7 +23,7 @@ from leaderboard.submissions.manifest import Submission
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnEvaluation:
     """Some examples of a stored evaluation."""
 
     submission: Submission
@@ -58,7 +58,7 @@ class Difference:
         )
 
 
-def draw(project: Project, day: date, evaluations: int, examples: int) -> list[Drawn]:
+def draw(project: Project, day: date, evaluations: int, examples: int) -> list[DrawnEvaluation]:
     """The sample of a day: so many stored evaluations, and of each so many examples."""
     sources = read_sources(project)
     for problem in sources.catalogue.problems + sources.broken:
@@ -75,7 +75,7 @@ def draw(project: Project, day: date, evaluations: int, examples: int) -> list[D
     first = day.toordinal() * count
     chosen = [stored[(first + step) % len(stored)] for step in range(count)]
     return [
-        Drawn(
+        DrawnEvaluation(
             submissions[result.provenance.submission],
             settings[result.provenance.setting],
             result,
@@ -94,7 +94,7 @@ def _examples(result: Results, day: date, count: int) -> tuple[int, ...]:
     return tuple(sorted(sorted(result.rows["example"].tolist(), key=key)[:count]))
 
 
-def measure_again(project: Project, drawn: Drawn) -> pd.DataFrame:
+def measure_again(project: Project, drawn: DrawnEvaluation) -> pd.DataFrame:
     """The rows of the drawn examples, by this machine and this code."""
     question = make_question(project, drawn.submission, drawn.setting, Request())
     # Those of the stored rows, should the setting have been changed since.
@@ -103,7 +103,7 @@ def measure_again(project: Project, drawn: Drawn) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def compare(drawn: Drawn, rows: pd.DataFrame) -> Iterator[Difference]:
+def compare(drawn: DrawnEvaluation, rows: pd.DataFrame) -> Iterator[Difference]:
     """Every example whose verdict differs from the stored one."""
     before = drawn.stored.rows.set_index("example")["status"]
     for row in rows.to_dict("records"):

@@ -83,7 +83,7 @@ class Claim:
 
 
 @dataclass(frozen=True, eq=False)
-class Finding:
+class ProofCheck:
     """What came of one claim: whether it is proved, by what, and what it took."""
 
     claim: Claim
@@ -167,7 +167,7 @@ class Rechecker:
                         f" {_text(told)}, not {_text(getattr(asked, name))}."
                     )
 
-    def check(self, claims: Iterable[Claim]) -> Iterator[Finding]:
+    def check(self, claims: Iterable[Claim]) -> Iterator[ProofCheck]:
         """What comes of each claim; first of a few of them, then of the next."""
         waiting = iter(claims)
         while some := list(islice(waiting, _AT_ONCE)):
@@ -175,7 +175,7 @@ class Rechecker:
             some = [_against(claim, label) for claim, label in zip(some, labels, strict=True)]
             for claim in some:
                 if claim.wrong:
-                    yield Finding(claim, NONE, Recheck(False, claim.wrong), 0.0)
+                    yield ProofCheck(claim, NONE, Recheck(False, claim.wrong), 0.0)
                 elif claim.radius is None:
                     yield self._replayed(claim)
             for radius in dict.fromkeys(claim.radius for claim in some if not claim.wrong):
@@ -183,7 +183,7 @@ class Rechecker:
                     same = [x for x in some if x.radius == radius and not x.wrong]
                     yield from self._proved(same, radius)
 
-    def _proved(self, claims: list[Claim], radius: Fraction) -> Iterator[Finding]:
+    def _proved(self, claims: list[Claim], radius: Fraction) -> Iterator[ProofCheck]:
         """Of some claims about balls of one radius."""
         began, problem = time.perf_counter(), self._problem(claims, radius)
         if self.archive is None or radius != self.archive.about.radius:
@@ -193,7 +193,7 @@ class Rechecker:
             found = list(self._by_evidence(claims, problem))
         share = (time.perf_counter() - began) / len(claims)
         for claim, proof in zip(claims, found, strict=True):
-            yield Finding(claim, proof.method, proof.found, share, proof)
+            yield ProofCheck(claim, proof.method, proof.found, share, proof)
 
     def _by_evidence(self, claims: list[Claim], problem: Problem) -> Iterator[Proof]:
         """By the methods and certificates that the file names."""
@@ -237,7 +237,7 @@ class Rechecker:
             return Proof(CERTIFICATE, Recheck(False, str(error)))
         return Proof(CERTIFICATE, found, made)
 
-    def _replayed(self, claim: Claim) -> Finding:
+    def _replayed(self, claim: Claim) -> ProofCheck:
         """Of one counterexample."""
         began = time.perf_counter()
         runtime = guarded_runtime(self.question.model, self.question.model_sha256)
@@ -255,7 +255,7 @@ class Rechecker:
             reason = wrong or recheck_refutation(runtime, refutation, self.question.model_sha256)
         except CertificateError as error:
             reason = str(error)
-        return Finding(claim, WITNESS, Recheck(not reason, reason), time.perf_counter() - began)
+        return ProofCheck(claim, WITNESS, Recheck(not reason, reason), time.perf_counter() - began)
 
     def _refutation(self, claim: Claim, x: Any) -> Refutation:
         """The counterexample of a row."""
@@ -338,7 +338,7 @@ def question_about(
     )
 
 
-def save(path: Path, question: Question, findings: Sequence[Finding]) -> Archive:
+def save(path: Path, question: Question, findings: Sequence[ProofCheck]) -> Archive:
     """Write the evidence of an evaluation's certified examples.
 
     Raises:

@@ -17,7 +17,7 @@ from leaderboard.evaluation.evidence import beside, told
 from leaderboard.evaluation.provenance import describe
 from leaderboard.recheck import redraw
 from leaderboard.recheck.proofs import (
-    Finding,
+    ProofCheck,
     Rechecker,
     claims_in,
     claims_of,
@@ -148,7 +148,7 @@ def _recheck_plain(
     as_json: bool,
 ) -> None:
     """Whole evaluations of plain networks."""
-    judged: list[tuple[str, list[Finding]]] = []
+    judged: list[tuple[str, list[ProofCheck]]] = []
     for path in paths:
         result = read(path)
         question = of_results(result, model or _model_of(result))
@@ -181,7 +181,7 @@ def _model_of(result: Results) -> Path:
 _SHOWN = 20
 
 
-def _judge(found: list[tuple[str, list[Finding]]], as_json: bool) -> None:
+def _judge(found: list[tuple[str, list[ProofCheck]]], as_json: bool) -> None:
     """Say how many claims were proved, and which were not, and why."""
     problems = list[str]()
     for name, findings in found:
@@ -199,7 +199,7 @@ def _judge(found: list[tuple[str, list[Finding]]], as_json: bool) -> None:
         raise InputError(*problems[:_SHOWN], *([f"And {more:,} more."] if more > 0 else []))
 
 
-def _show_findings(name: str, findings: list[Finding], refused: list[Finding]) -> None:
+def _show_findings(name: str, findings: list[ProofCheck], refused: list[ProofCheck]) -> None:
     if refused:
         hidden = ("reason", "seconds", "accepted")
         records = [one.record() for one in refused[:_SHOWN]]
@@ -208,7 +208,7 @@ def _show_findings(name: str, findings: list[Finding], refused: list[Finding]) -
     print(f"{name}: {summary(findings)}")
 
 
-def summary(findings: list[Finding]) -> str:
+def summary(findings: list[ProofCheck]) -> str:
     """`9,541 of 9,541 certified examples proved (9,534 ibp, 7 crown), 459 of 459 …`."""
     words = list[str]()
     for what, done, names in (

@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.results.tally import Columns, Texts
+from leaderboard.results.tally import CountedColumns, Texts
 
 CERTIFIED, FALSIFIED, WRONG, UNKNOWN = "c", "f", "w", "u"
 MEANING = {
@@ -90,7 +90,7 @@ class Highlights:
     groups: tuple[Group, ...]
 
 
-def highlight(columns: Columns, witness: Witness, radius: Fraction) -> Highlights:
+def highlight(columns: CountedColumns, witness: Witness, radius: Fraction) -> Highlights:
     """Highlights of the rows in `columns`; `witness` gives the input that refutes a row."""
     came = letters(columns, radius)
     return Highlights(
@@ -101,7 +101,7 @@ def highlight(columns: Columns, witness: Witness, radius: Fraction) -> Highlight
     )
 
 
-def letters(columns: Columns, radius: Fraction) -> Letters:
+def letters(columns: CountedColumns, radius: Fraction) -> Letters:
     """One letter a row, at the setting's radius; `Tally.certified` counts the same.
 
     A plain model's verdict was decided at that radius; a smoothed one's is decided again from the
@@ -123,7 +123,7 @@ def letters(columns: Columns, radius: Fraction) -> Letters:
     return found
 
 
-def _smoothed(columns: Columns) -> bool:
+def _smoothed(columns: CountedColumns) -> bool:
     return len(columns.texts["sigma"].values) > 0
 
 
@@ -147,7 +147,7 @@ def _indices(numbers: Floats) -> Sequence[int]:
     return found
 
 
-def _times(columns: Columns) -> dict[str, Times]:
+def _times(columns: CountedColumns) -> dict[str, Times]:
     found = {}
     for status in columns.texts["status"].values:
         some = np.sort(columns.numbers["seconds"][_is(columns.texts["status"], status)])
@@ -157,7 +157,7 @@ def _times(columns: Columns) -> dict[str, Times]:
     return found
 
 
-def _groups(columns: Columns, came: Letters, witness: Witness) -> tuple[Group, ...]:
+def _groups(columns: CountedColumns, came: Letters, witness: Witness) -> tuple[Group, ...]:
     proved, unknown = np.flatnonzero(came == CERTIFIED), np.flatnonzero(came == UNKNOWN)
     name, amount = _measure(columns, proved)
     by_amount = _ascending(amount, proved)
@@ -184,7 +184,7 @@ _ENDS = {
 }
 
 
-def _measure(columns: Columns, proved: Places) -> tuple[str, Floats]:
+def _measure(columns: CountedColumns, proved: Places) -> tuple[str, Floats]:
     """What tells a hard certificate from an easy one, ascending from hard to easy."""
     if _smoothed(columns):
         return "radius", _radii(columns)
@@ -194,13 +194,13 @@ def _measure(columns: Columns, proved: Places) -> tuple[str, Floats]:
     return "time", -columns.numbers["seconds"]
 
 
-def _falsified(columns: Columns, came: Letters) -> Places:
+def _falsified(columns: CountedColumns, came: Letters) -> Places:
     """Those that a perturbation changed first, longest search first; then those misread as is."""
     attacked = _ascending(-columns.numbers["seconds"], np.flatnonzero(came == FALSIFIED))
     return np.concatenate([attacked, np.flatnonzero(came == WRONG)])
 
 
-def _nearest(columns: Columns, places: Places) -> tuple[str, Places]:
+def _nearest(columns: CountedColumns, places: Places) -> tuple[str, Places]:
     """What is neither proved nor falsified, nearest to a proof first."""
     if _smoothed(columns):
         return "the largest radius first", _ascending(-_radii(columns), places)
@@ -210,7 +210,7 @@ def _nearest(columns: Columns, places: Places) -> tuple[str, Places]:
     return "in the order of the test set", places
 
 
-def _radii(columns: Columns) -> Floats:
+def _radii(columns: CountedColumns) -> Floats:
     """Proved radii, 0 where nothing was proved: only for ordering."""
     proved = columns.texts["radius"]
     # Of a fraction such as 36/255, or of a decimal, which is much quicker to read as a float.
@@ -225,7 +225,7 @@ def _ascending(amount: Floats, places: Places) -> Places:
     return places[np.argsort(amount[places], kind="stable")]
 
 
-def _shown(columns: Columns, at: int, witness: Witness) -> Shown:
+def _shown(columns: CountedColumns, at: int, witness: Witness) -> Shown:
     numbers = {name: float(column[at]) for name, column in columns.numbers.items()}
     texts = {
         name: column.values[column.codes[at]] if column.codes[at] >= 0 else None

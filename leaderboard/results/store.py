@@ -24,7 +24,7 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.results.columns import DESCRIBED
 from leaderboard.results.highlights import Highlights, highlight
-from leaderboard.results.tally import NUMBERS, TEXTS, Columns, Tally, Texts, count
+from leaderboard.results.tally import NUMBERS, TEXTS, CountedColumns, Tally, Texts, count
 from leaderboard.settings.setting import load_settings
 
 SCHEMA_VERSION = 3
@@ -192,7 +192,7 @@ def scan(path: Path) -> Results:
 
 
 def _highlights(
-    columns: Columns, witness: Callable[[int], object], provenance: Provenance
+    columns: CountedColumns, witness: Callable[[int], object], provenance: Provenance
 ) -> Highlights:
     def bytes_at(place: int) -> bytes | None:
         found = witness(place)
@@ -221,17 +221,17 @@ def _rows_of(result: Results) -> pd.DataFrame:
     return read(result.path).rows
 
 
-def _columns_of(rows: pd.DataFrame | pa.Table) -> Columns:
+def _columns_of(rows: pd.DataFrame | pa.Table) -> CountedColumns:
     """What is counted of some rows."""
     if isinstance(rows, pd.DataFrame):
         numbers = {name: rows[name].to_numpy(float, na_value=np.nan) for name in NUMBERS}
         coded = {name: pd.factorize(rows[name].astype(object)) for name in TEXTS}
         texts = {name: Texts(codes, list(values)) for name, (codes, values) in coded.items()}
-        return Columns(numbers, texts)
+        return CountedColumns(numbers, texts)
     numbers = {
         name: rows[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in NUMBERS
     }
-    return Columns(numbers, {name: _texts(rows[name]) for name in TEXTS})
+    return CountedColumns(numbers, {name: _texts(rows[name]) for name in TEXTS})
 
 
 def _texts(column: pa.ChunkedArray) -> Texts:

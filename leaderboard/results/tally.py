@@ -30,7 +30,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Columns:
+class CountedColumns:
     """The columns of one evaluation that are counted: `NUMBERS` and `TEXTS`."""
 
     numbers: Mapping[str, Float[np.ndarray, " examples"]]
@@ -104,7 +104,7 @@ class Tally:
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))
 
 
-def count(columns: Columns) -> Tally:
+def count(columns: CountedColumns) -> Tally:
     """The counts of one evaluation's columns."""
     numbers, texts = columns.numbers, columns.texts
     seconds = numbers["seconds"]

@@ -15,7 +15,7 @@ from leaderboard.common.errors import InputError, nearest
 from leaderboard.common.project import Project
 from leaderboard.common.rules import RuledError, told
 from leaderboard.common.strict_toml import Entries, Strict, parse, read_toml
-from leaderboard.common.text import Account, Arxiv, Date, Line, Paragraph, Url
+from leaderboard.common.text import Account, Arxiv, Date, OneLine, Paragraph, Url
 from leaderboard.field.taxonomy import load_taxonomy
 from leaderboard.settings.question import Part, Role
 from leaderboard.settings.setting import ExactText, Setting, exact_fraction, load_settings
@@ -63,10 +63,10 @@ def _training_node(path: str) -> str:
 class Paper(Strict):
     """Where the model was published."""
 
-    title: Line
+    title: OneLine
     url: Url | None = None
     arxiv: Arxiv = ""
-    venue: Line = ""
+    venue: OneLine = ""
     date: Date = ""
 
     @property
@@ -80,7 +80,7 @@ class Training(Strict):
 
     node: Annotated[str, AfterValidator(_training_node)]
     description: Paragraph = ""
-    extra_data: Line = "none"
+    extra_data: OneLine = "none"
 
 
 LARGEST_SCALE = 20
@@ -135,10 +135,10 @@ class Submission(Strict):
     """
 
     slug: str
-    title: Line
-    authors: Entries[Line] = Field(min_length=1, max_length=100)
+    title: OneLine
+    authors: Entries[OneLine] = Field(min_length=1, max_length=100)
     owners: Entries[Account] = Field(default=(), max_length=20)
-    licence: Line
+    licence: OneLine
     code: Url | None = None
     paper: Paper | None = None
     model: Model
@@ -148,7 +148,7 @@ class Submission(Strict):
     ensemble: EnsembleTable | None = None
     denoiser: ModelFile | None = None
     claims: Entries[Claim] = Field(default=(), alias="claim")
-    withdrawn: Line | None = None
+    withdrawn: OneLine | None = None
     superseded_by: str | None = None
 
     @property

@@ -10,7 +10,7 @@ from leaderboard.common.progress import tell
 from leaderboard.vnncomp.counterexample import counterexample_text
 from leaderboard.vnncomp.deadline import Verifier
 from leaderboard.vnncomp.instance import Answer, Instance, Word
-from leaderboard.vnncomp.instances import DEFAULT_SECONDS, ResultsFile, Row, read_instances
+from leaderboard.vnncomp.instances import DEFAULT_SECONDS, InstanceRow, ResultsFile, read_instances
 
 
 def verify_one(instance: Instance, seconds: float | None, output: Path | None) -> None:
@@ -91,7 +91,7 @@ def verify_table(table: Path, seconds: float | None, evaluator: str | None, outp
     _summarize(results, len(rows), time.monotonic() - began)
 
 
-def _answer_row(verifier: Verifier, table: Path, row: Row, evaluator: str | None) -> Answer:
+def _answer_row(verifier: Verifier, table: Path, row: InstanceRow, evaluator: str | None) -> Answer:
     """The answer to one row; files that cannot be used are its own error."""
     instance = Instance(table.parent / row.onnx, table.parent / row.vnnlib, evaluator)
     try:

@@ -17,7 +17,7 @@ DEFAULT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Row:
+class InstanceRow:
     """One line of a table of instances: paths as they are written there, and seconds."""
 
     onnx: str
@@ -36,7 +36,7 @@ class Row:
         return f"{'_'.join(stems)}.counterexample"
 
 
-def read_instances(path: Path, seconds: float | None) -> list[Row]:
+def read_instances(path: Path, seconds: float | None) -> list[InstanceRow]:
     """The rows of a table, without or with a header that names its columns.
 
     Args:
@@ -73,7 +73,7 @@ def read_instances(path: Path, seconds: float | None) -> list[Row]:
     return rows
 
 
-def _row(line: list[str], places: dict[str, int], seconds: float | None) -> Row:
+def _row(line: list[str], places: dict[str, int], seconds: float | None) -> InstanceRow:
     cells = {name: line[at].strip() for name, at in places.items() if at < len(line)}
     if not cells.get("onnx") or not cells.get("vnnlib"):
         raise ValueError(f"a row is {','.join(COLUMNS)}, not '{','.join(line)[:80]}'.")
@@ -85,7 +85,7 @@ def _row(line: list[str], places: dict[str, int], seconds: float | None) -> Row:
             seconds = math.nan
         if not 0 < seconds < math.inf:
             raise ValueError(f"the timeout is '{text}'; it must be a positive number of seconds.")
-    return Row(cells["onnx"], cells["vnnlib"], seconds)
+    return InstanceRow(cells["onnx"], cells["vnnlib"], seconds)
 
 
 class ResultsFile:
@@ -118,7 +118,7 @@ class ResultsFile:
                 self._done[onnx, vnnlib] += 1
                 self.words.append(word)
 
-    def remaining(self, rows: list[Row]) -> Iterator[Row]:
+    def remaining(self, rows: list[InstanceRow]) -> Iterator[InstanceRow]:
         """The rows that have no result yet; an instance listed twice needs two."""
         done = self._done.copy()
         for row in rows:
@@ -127,7 +127,7 @@ class ResultsFile:
             else:
                 yield row
 
-    def add(self, row: Row, word: str, seconds: float) -> None:
+    def add(self, row: InstanceRow, word: str, seconds: float) -> None:
         """Append a result; it is in the file when this returns."""
         line = [self.category, row.onnx, row.vnnlib, "0.0", word, f"{seconds:.3f}"]
         try:

@@ -11,7 +11,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True)
-class Download:
+class StoredDownload:
     """Where one result lies on the website, relative to its root."""
 
     slug: str
@@ -21,11 +21,11 @@ class Download:
     rows: int
 
 
-def download_of(result: "Results", title: str) -> Download:
+def download_of(result: "Results", title: str) -> StoredDownload:
     """The two files of one result."""
     origin = result.provenance
     stem = f"data/{origin.setting}/{result.path.stem}"
-    return Download(
+    return StoredDownload(
         origin.submission, title, f"{stem}.parquet", f"{stem}.csv", result.tally.examples
     )
 

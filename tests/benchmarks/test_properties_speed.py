@@ -15,14 +15,14 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from leaderboard.vnncomp.instance import Answer, Instance, Word
-from leaderboard.vnncomp.instances import Row, read_instances
+from leaderboard.vnncomp.instances import InstanceRow, read_instances
 from leaderboard.vnncomp.verify import verify
 
 VARIABLE = "CERTBOARD_INSTANCES"
 KNOWN_COLUMN = 3
 
 
-def listed() -> list[tuple[Path, Row, str]]:
+def listed() -> list[tuple[Path, InstanceRow, str]]:
     """Each instance's folder, row and known answer."""
     found = []
     for name in os.environ.get(VARIABLE, "").split(os.pathsep):
@@ -44,7 +44,7 @@ LISTED = listed()
     ("folder", "row", "known"), LISTED, ids=[f"{f.name} {r.title}" for f, r, _ in LISTED]
 )
 def test_no_answer_is_wrong(
-    benchmark: BenchmarkFixture, folder: Path, row: Row, known: str
+    benchmark: BenchmarkFixture, folder: Path, row: InstanceRow, known: str
 ) -> None:
     started = time.process_time()
     instance = Instance(folder / row.onnx, folder / row.vnnlib)

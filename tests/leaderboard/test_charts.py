@@ -9,9 +9,8 @@ import pytest
 from leaderboard.board.board import Board
 from leaderboard.board.smoothed import steps
 from leaderboard.results.metrics import certified_at
-from leaderboard.website.charts import Chart, Drawing, catalogue
+from leaderboard.website.charts import MOST_STEPS, Chart, Drawing, catalogue
 from leaderboard.website.charts.progress import Point, points, state_of_the_art
-from leaderboard.website.charts.radius_curve import MAX_STEPS
 from tests.fixtures.board import board, smoothed_rows, tally
 
 SUBJECTS = {
@@ -159,7 +158,7 @@ def test_home_follows_the_settings_of_the_talk(example: Board) -> None:
 
 def test_the_curve_of_a_smoothed_model_agrees_with_its_rows_at_every_step() -> None:
     table = smoothed_rows("digits-noise", "digits-l2-0.25", 297)
-    falls = steps(tally(table), MAX_STEPS)
+    falls = steps(tally(table), MOST_STEPS)
     assert falls
     for radius, share in falls:
         assert share == pytest.approx(certified_at(table, radius).mean())
@@ -169,8 +168,8 @@ def test_the_curve_of_a_smoothed_model_agrees_with_its_rows_at_every_step() -> N
 
 def test_a_long_curve_is_thinned_to_true_points() -> None:
     table = smoothed_rows("digits-noise", "digits-l2-0.25", 3000, n=100_000)
-    falls = steps(tally(table), MAX_STEPS)
-    assert 100 < len(falls) <= MAX_STEPS + 1
+    falls = steps(tally(table), MOST_STEPS)
+    assert 100 < len(falls) <= MOST_STEPS + 1
     for radius, share in falls[::50]:
         assert share == pytest.approx(certified_at(table, radius).mean())
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from leaderboard.common.errors import InputError
-from leaderboard.vnncomp.instances import ResultsFile, Row, read_instances
+from leaderboard.vnncomp.instances import InstanceRow, ResultsFile, read_instances
 
-ROW = Row("onnx/a.onnx", "vnnlib/p.vnnlib", 30.0)
+ROW = InstanceRow("onnx/a.onnx", "vnnlib/p.vnnlib", 30.0)
 
 
 def table(folder: Path, text: str) -> Path:
@@ -18,14 +18,14 @@ def table(folder: Path, text: str) -> Path:
 
 def test_rows_without_a_header(tmp_path: Path) -> None:
     path = table(tmp_path, "onnx/a.onnx,vnnlib/p.vnnlib,30\r\n\r\n./b.onnx, q.vnnlib ,116.5\n")
-    assert read_instances(path, None) == [ROW, Row("./b.onnx", "q.vnnlib", 116.5)]
+    assert read_instances(path, None) == [ROW, InstanceRow("./b.onnx", "q.vnnlib", 116.5)]
 
 
 def test_a_header_names_the_columns(tmp_path: Path) -> None:
     text = "name,VNNLIB,onnx,timeout,note\nx,vnnlib/p.vnnlib,onnx/a.onnx,30,hello\n"
     assert read_instances(table(tmp_path, text), None) == [ROW]
     text = "name,onnx,vnnlib\nx,onnx/a.onnx,vnnlib/p.vnnlib\n"
-    assert read_instances(table(tmp_path, text), None) == [Row(ROW.onnx, ROW.vnnlib, 60.0)]
+    assert read_instances(table(tmp_path, text), None) == [InstanceRow(ROW.onnx, ROW.vnnlib, 60.0)]
 
 
 def test_given_seconds_replace_the_tables(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_results_are_in_vnncomps_columns(tmp_path: Path) -> None:
 
 def test_what_is_there_is_not_repeated(tmp_path: Path) -> None:
     """An instance that is listed twice needs two results; another category's count for nothing."""
-    path, other = tmp_path / "results.csv", Row("b.onnx", "p.vnnlib", 1.0)
+    path, other = tmp_path / "results.csv", InstanceRow("b.onnx", "p.vnnlib", 1.0)
     ResultsFile(path, "one").add(ROW, "unsat", 1.0)
     results = ResultsFile(path, "one")
     assert results.words == ["unsat"]
@@ -102,5 +102,5 @@ def test_another_file_is_not_written_to(content: bytes, tmp_path: Path) -> None:
 
 
 def test_counterexamples_are_named_as_vnncomp_names_them() -> None:
-    row = Row("onnx/net.v2.onnx.gz", "vnnlib/prop_1_0.03.vnnlib", 1.0)
+    row = InstanceRow("onnx/net.v2.onnx.gz", "vnnlib/prop_1_0.03.vnnlib", 1.0)
     assert row.file_name == "net.v2_prop_1_0.03.counterexample"

@@ -12,7 +12,7 @@ from leaderboard.common.formatting import thousands
 from leaderboard.results.store import Results
 from leaderboard.website.charts import catalogue
 from leaderboard.website.charts.bounds import MOST
-from leaderboard.website.charts.trade_off import Point, pareto_front
+from leaderboard.website.charts.trade_off import TradeOff, pareto_front
 from leaderboard.website.pages.settings import COLUMNS, incomplete, missing, setting, shortened
 from leaderboard.website.setting_table import Row, leaders, rows
 from tests.fixtures.board import board, provenance
@@ -189,11 +189,11 @@ def test_there_is_no_ranking_by_average_radius_and_the_page_says_why(pages: Path
 COORDINATES = st.integers(0, 8).map(float)
 
 
-@given(st.lists(st.builds(Point, COORDINATES, COORDINATES, st.sampled_from("abc")), max_size=12))
-def test_the_front_is_what_nothing_surpasses(found: list[Point]) -> None:
+@given(st.lists(st.builds(TradeOff, COORDINATES, COORDINATES, st.sampled_from("abc")), max_size=12))
+def test_the_front_is_what_nothing_surpasses(found: list[TradeOff]) -> None:
     front = pareto_front(found)
 
-    def surpassed(point: Point) -> bool:
+    def surpassed(point: TradeOff) -> bool:
         return any(
             other.clean >= point.clean
             and other.certified >= point.certified

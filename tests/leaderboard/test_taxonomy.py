@@ -10,7 +10,7 @@ from leaderboard.common.project import find_project
 from leaderboard.field.formula import mathml, with_formulas
 from leaderboard.field.literature import load_literature
 from leaderboard.field.pictures import catalogue
-from leaderboard.field.taxonomy import Node, key_of, load_taxonomy, read_taxonomy
+from leaderboard.field.taxonomy import TaxonomyNode, key_of, load_taxonomy, read_taxonomy
 
 POLYHEDRA = "verification/deterministic/incomplete/linear-relaxation/linear-inequality/polyhedra"
 
@@ -58,14 +58,14 @@ def test_an_evaluator_is_found_at_its_node() -> None:
 
 
 @pytest.mark.parametrize("node", load_taxonomy().nodes.values(), ids=lambda node: node.path)
-def test_every_node_says_in_sentences_what_it_is(node: Node) -> None:
+def test_every_node_says_in_sentences_what_it_is(node: TaxonomyNode) -> None:
     sentences = node.summary.splitlines()
     assert 2 <= len(sentences) <= 4
     assert all(sentence.endswith(".") and sentence[0].isupper() for sentence in sentences)
 
 
 @pytest.mark.parametrize("node", load_taxonomy().nodes.values(), ids=lambda node: node.path)
-def test_no_node_is_a_stub(node: Node) -> None:
+def test_no_node_is_a_stub(node: TaxonomyNode) -> None:
     assert node.where
     assert node.references
     assert node.picture in catalogue()

@@ -19,6 +19,11 @@ Page = Literal["home", "setting", "submission"]
 # Status colours are the page's own (site/assets/certboard.css); both readable on light and dark.
 COLOURS = {"certified": "#1f8f75", "unknown": "#a9a392", "falsified": "#c65d43"}
 SERIES = ("#1f8f75", "#3b7dbd", "#c4862c", "#c65d43", "#8a6cb8", "#5c8a2f", "#b0567f", "#6b7785")
+STATUSES = tuple(COLOURS)
+MOST_STEPS = 400
+"""Steps of a staircase: more are not visible, and leaving some out moves no step upwards."""
+MOST_LINES = 12
+"""Smoothed models that one chart draws: those that certify most."""
 MARKER = {"re-evaluated": "diamond", "reported": "circle-open"}
 
 

@@ -5,19 +5,16 @@ from typing import TYPE_CHECKING
 from leaderboard.board.board import Board
 from leaderboard.board.smoothed import steps
 from leaderboard.website import plot
-from leaderboard.website.charts import COLOURS, SERIES, Chart, Drawing, figure
+from leaderboard.website.charts import COLOURS, MOST_STEPS, SERIES, Chart, Drawing, figure
 
 if TYPE_CHECKING:
     from leaderboard.results.store import Results
-
-# More steps than this are not visible; leaving some out moves no step upwards.
-MAX_STEPS = 400
 
 
 def _smoothed(drawn: plot.Figure, board: Board, result: "Results", colour: str) -> list[list[str]]:
     title = board.settings[result.provenance.setting].title
     clean = board.line_of(result).clean or 0.0
-    falls = steps(result.tally, MAX_STEPS)
+    falls = steps(result.tally, MOST_STEPS)
     radii = [0.0, *(float(radius) for radius, _ in falls)]
     shares = [clean, *(share for _, share in falls)]
     end = radii[-1] * 1.02

@@ -11,13 +11,10 @@ from leaderboard.board.smoothed import curves, foremost
 from leaderboard.recheck.families import radius
 from leaderboard.settings.setting import NORM_SIGNS, Setting
 from leaderboard.website import plot
-from leaderboard.website.charts import SERIES, Chart, Drawing, figure
+from leaderboard.website.charts import MOST_LINES, SERIES, Chart, Drawing, figure
 
 USUAL = ("0.25", "0.5", "1.0")
 """Scales of noise that are drawn where no model was measured."""
-
-MOST_LINES = 12
-"""Models whose noise is drawn: those that certify most here."""
 
 _TENTHS = range(10, 61)
 """Tenths of the exponent: from 10 to a million samples."""

@@ -7,9 +7,8 @@ from leaderboard.board.board import Board
 from leaderboard.common.formatting import seconds
 from leaderboard.results.highlights import Times
 from leaderboard.website import plot
-from leaderboard.website.charts import COLOURS, Chart, Drawing, figure
+from leaderboard.website.charts import COLOURS, STATUSES, Chart, Drawing, figure
 
-STATUSES = ("certified", "unknown", "falsified")
 LEAST = 1e-6
 """Seconds: what is stored is rounded to this, and a logarithm needs more than nothing."""
 

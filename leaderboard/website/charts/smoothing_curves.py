@@ -7,10 +7,8 @@ from leaderboard.board.board import Board
 from leaderboard.board.smoothed import columns, curves, envelope, foremost, steps, thinned
 from leaderboard.common.formatting import percent
 from leaderboard.website import plot
-from leaderboard.website.charts import SERIES, Chart, Drawing, figure, plain
+from leaderboard.website.charts import MOST_LINES, MOST_STEPS, SERIES, Chart, Drawing, figure, plain
 
-MAX_STEPS = 300
-MOST_LINES = 12
 ENVELOPE = "best of all, chosen afterwards"
 
 Falls = Sequence[tuple[Fraction, float]]
@@ -44,15 +42,15 @@ def draw(board: Board, subject: str) -> Drawing | None:
         }
     )
     if len(found) > 1:
-        best = envelope([steps(curve.result.tally, MAX_STEPS) for curve in found])
+        best = envelope([steps(curve.result.tally, MOST_STEPS) for curve in found])
         clean = max(curve.certified(Fraction(0)) for curve in found)
         wide: dict[str, object] = {"color": "rgba(138,143,140,0.35)", "width": 8}
-        drawn.add_trace(_staircase(thinned(best, MAX_STEPS), clean, ENVELOPE, wide))
+        drawn.add_trace(_staircase(thinned(best, MOST_STEPS), clean, ENVELOPE, wide))
     found = foremost(found, board.settings[subject].radius, MOST_LINES)
     for position, curve in enumerate(found):
         colour, dash = SERIES[position % len(SERIES)], "solid" if curve.own else "dash"
         line: dict[str, object] = {"color": colour, "width": 2, "dash": dash}
-        falls, label = steps(curve.result.tally, MAX_STEPS), plain(curve.label)
+        falls, label = steps(curve.result.tally, MOST_STEPS), plain(curve.label)
         drawn.add_trace(_staircase(falls, curve.certified(Fraction(0)), label, line))
     radii = columns(board, subject, found)
     table = [

@@ -5,11 +5,10 @@ from collections.abc import Iterable
 
 from leaderboard.board.board import Board
 from leaderboard.website import plot
-from leaderboard.website.charts import COLOURS, Chart, Drawing, figure
+from leaderboard.website.charts import COLOURS, STATUSES, Chart, Drawing, figure
 
 # A narrower share of a bar, in percent, has no room for its name.
 READABLE = 14
-STATUSES = ("certified", "unknown", "falsified")
 
 
 def draw(board: Board, subject: str) -> Drawing | None:

@@ -20,7 +20,7 @@ DASHES = {"re-evaluated": "solid", "reported": "dot"}
 
 
 @dataclass(frozen=True)
-class Point:
+class TradeOff:
     """One result; clean and certified accuracy in percent."""
 
     clean: float
@@ -28,25 +28,25 @@ class Point:
     title: str
 
 
-def points(lines: Iterable[Standing], tier: str, kind: str) -> list[Point]:
+def points(lines: Iterable[Standing], tier: str, kind: str) -> list[TradeOff]:
     """The results of a tier and kind that have both numbers, and prove something."""
     return [
-        Point(round(100 * line.clean, 2), round(100 * line.certified, 2), line.title)
+        TradeOff(round(100 * line.clean, 2), round(100 * line.certified, 2), line.title)
         for line in lines
         if line.tier == tier and line.kind == kind and line.clean is not None and line.certified
     ]
 
 
-def pareto_front(found: Iterable[Point]) -> list[Point]:
+def pareto_front(found: Iterable[TradeOff]) -> list[TradeOff]:
     """Those that none surpasses in one number without losing in the other, by clean accuracy."""
-    front: list[Point] = []
+    front: list[TradeOff] = []
     for point in sorted(found, key=lambda one: (-one.clean, -one.certified, one.title)):
         if not front or point.certified > front[-1].certified:
             front.append(point)
     return front[::-1]
 
 
-def _marks(found: Sequence[Point], tier: str, kind: str) -> plot.Trace:
+def _marks(found: Sequence[TradeOff], tier: str, kind: str) -> plot.Trace:
     return plot.scatter(
         x=[point.clean for point in found],
         y=[point.certified for point in found],
@@ -62,7 +62,7 @@ def _marks(found: Sequence[Point], tier: str, kind: str) -> plot.Trace:
     )
 
 
-def _front(front: Sequence[Point], tier: str) -> plot.Trace:
+def _front(front: Sequence[TradeOff], tier: str) -> plot.Trace:
     # Between two of its points nothing is promised: the line goes by the worse of each number.
     return plot.scatter(
         x=[point.clean for point in front],
@@ -88,7 +88,7 @@ def draw(board: Board, subject: str) -> Drawing | None:
     table: list[list[str]] = []
     total = 0
     for tier in MARKER:
-        everyone: list[Point] = []
+        everyone: list[TradeOff] = []
         for kind in KIND_COLOURS:
             if found := points(lines, tier, kind):
                 drawn.add_trace(_marks(found, tier, kind))

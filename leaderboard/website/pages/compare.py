@@ -19,7 +19,7 @@ from leaderboard.results.metrics import METRICS, certified_interval
 from leaderboard.results.paired import Paired, paired
 from leaderboard.results.store import evaluator_named
 from leaderboard.settings.setting import Setting
-from leaderboard.website.downloads import Download, download_of
+from leaderboard.website.downloads import StoredDownload, download_of
 from leaderboard.website.plan import Files, PagePlan, View
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Of the files: a change that a reader of the old ones would not understand raises it."""
 
-MAX_STEPS = 120
+MOST_COMPARED_STEPS = 120
 """Of a smoothed model's curve: more are not visible beside five others."""
 
 
@@ -54,7 +54,7 @@ class Worked:
     first: Standing
     second: Standing
     counts: Paired
-    downloads: tuple[Download, Download]
+    downloads: tuple[StoredDownload, StoredDownload]
 
 
 def worked(board: Board, setting: str) -> Worked | None:
@@ -185,10 +185,10 @@ def _verdicts(result: "Results", curve: Sequence[Sequence[float]]) -> dict[str, 
     }
 
 
-Family = tuple[str, str, str]
+ProtocolFamily = tuple[str, str, str]
 
 
-def _family(board: Board, result: "Results") -> Family:
+def _family(board: Board, result: "Results") -> ProtocolFamily:
     """Evaluations that are points of one curve: of one model, by one evaluator, in one norm.
 
     A smoothed model's evaluation has a curve of its own.
@@ -201,9 +201,9 @@ def _family(board: Board, result: "Results") -> Family:
 
 def _curves(
     board: Board, by_setting: "Mapping[str, Sequence[Results]]"
-) -> Iterator[tuple[Family, list[list[float]]]]:
+) -> Iterator[tuple[ProtocolFamily, list[list[float]]]]:
     """Points [radius, share certified], in ascending order of the radius."""
-    families: dict[Family, list[Results]] = defaultdict(list)
+    families: dict[ProtocolFamily, list[Results]] = defaultdict(list)
     for results in by_setting.values():
         for result in results:
             families[_family(board, result)].append(result)
@@ -211,7 +211,7 @@ def _curves(
         tally = found[0].tally
         points = [[0.0, tally.correct / max(1, tally.examples)]]
         if tally.smoothed:
-            falls = steps(tally, MAX_STEPS)
+            falls = steps(tally, MOST_COMPARED_STEPS)
             points += [[float(radius), round(share, 6)] for radius, share in falls]
         else:
             radii = {board.settings[one.provenance.setting].radius: one for one in found}

@@ -37,7 +37,7 @@ class Lead:
 
 
 @dataclass(frozen=True)
-class Place:
+class SettingCard:
     """One setting at a glance: the leaders of both tiers, None where there is none."""
 
     setting: Setting
@@ -79,11 +79,11 @@ def home(board: Board) -> View:
     }
 
 
-def place(board: Board, name: str) -> Place:
+def place(board: Board, name: str) -> SettingCard:
     """The setting called `name` at a glance."""
     setting = board.settings[name]
     ours, paper = board.re_evaluated(name), board.reported(name)
-    return Place(setting, NORM_SIGNS[setting.norm], _lead(ours), _lead(paper))
+    return SettingCard(setting, NORM_SIGNS[setting.norm], _lead(ours), _lead(paper))
 
 
 def _lead(lines: Sequence[Standing]) -> Lead | None:

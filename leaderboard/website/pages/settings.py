@@ -91,7 +91,7 @@ def setting(board: Board, name: str) -> View:
 
 
 @dataclass(frozen=True)
-class Column:
+class Header:
     """A column of the table: its key in addresses, its heading, and how it is sorted.
 
     `shown` tells whether it is there before a reader chooses columns; `about` explains it.
@@ -105,23 +105,23 @@ class Column:
 
 
 COLUMNS = (
-    Column("certified", "Certified %", "number", METRICS["certified"].description),
-    Column("bar", "", "", "Certified, unknown and falsified"),
-    Column("clean", "Clean %", "number", METRICS["clean"].description),
-    Column("attack", "Attack % ≤", "number", METRICS["attack"].description),
-    Column("unknown", "Unknown %", "number", METRICS["unknown"].description),
-    Column("kind", "Kind", "text", "Proved, or sampled with a stated failure probability."),
-    Column("how", "How certified", "text", "What proved the certificates, most productive first."),
-    Column("extra", "Extra data", "text", "Whether more than the training set was learned from."),
-    Column(
+    Header("certified", "Certified %", "number", METRICS["certified"].description),
+    Header("bar", "", "", "Certified, unknown and falsified"),
+    Header("clean", "Clean %", "number", METRICS["clean"].description),
+    Header("attack", "Attack % ≤", "number", METRICS["attack"].description),
+    Header("unknown", "Unknown %", "number", METRICS["unknown"].description),
+    Header("kind", "Kind", "text", "Proved, or sampled with a stated failure probability."),
+    Header("how", "How certified", "text", "What proved the certificates, most productive first."),
+    Header("extra", "Extra data", "text", "Whether more than the training set was learned from."),
+    Header(
         "parameters",
         "Parameters",
         "number",
         "Floating-point numbers in the model's ONNX files.",
     ),
-    Column("seconds", "Time each", "number", METRICS["median-seconds"].description),
-    Column("total", "Time in all", "number", METRICS["total-seconds"].description, shown=False),
-    Column("date", "Date", "text", "Of the evaluation, or of the paper.", shown=False),
+    Header("seconds", "Time each", "number", METRICS["median-seconds"].description),
+    Header("total", "Time in all", "number", METRICS["total-seconds"].description, shown=False),
+    Header("date", "Date", "text", "Of the evaluation, or of the paper.", shown=False),
 )
 """The columns behind rank and name, in the order of the template's cells."""
 

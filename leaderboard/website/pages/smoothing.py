@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Line:
+class CurveLine:
     """One model's row: certified shares by radius, and which are the best of their column."""
 
     curve: RadiusCurve
@@ -31,11 +31,11 @@ class Table:
 
     radii: tuple[str, ...]
     asked: tuple[bool, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[CurveLine, ...]
     total: int
 
 
-MOST_LINES = 24
+MOST_LISTED = 24
 
 
 def table(board: Board, setting: str) -> Table | None:
@@ -43,12 +43,12 @@ def table(board: Board, setting: str) -> Table | None:
     everyone = curves(board, setting)
     if not everyone:
         return None
-    found = foremost(everyone, board.settings[setting].radius, MOST_LINES)
+    found = foremost(everyone, board.settings[setting].radius, MOST_LISTED)
     radii = columns(board, setting, found)
     shares = [[curve.certified(radius) for radius in radii] for curve in found]
     most = [max(column) for column in zip(*shares, strict=True)]
     lines = [
-        Line(
+        CurveLine(
             curve,
             tuple(row),
             tuple(

@@ -17,7 +17,7 @@ from leaderboard.website.plan import PagePlan, View
 
 if TYPE_CHECKING:
     from leaderboard.field.literature import Reported
-    from leaderboard.field.taxonomy import Node
+    from leaderboard.field.taxonomy import TaxonomyNode
 
 _EVALUATORS = Path(__file__).parents[3] / "evaluators"
 _MOST_SUBMISSIONS = 40
@@ -53,14 +53,14 @@ def _sources() -> dict[str, Path]:
 def tree(board: Board, found: dict[str, Below]) -> View:
     """The whole tree, nested, with what lies under each node."""
 
-    def branch(item: "Node") -> View:
+    def branch(item: "TaxonomyNode") -> View:
         children = [branch(child) for child in board.taxonomy.children(item.path)]
         return {"node": item, "children": children, "counts": _counts(board, item, found)}
 
     return {"tree": [branch(root) for root in board.taxonomy.children()]}
 
 
-def _counts(board: Board, item: "Node", found: dict[str, Below]) -> dict[str, int]:
+def _counts(board: Board, item: "TaxonomyNode", found: dict[str, Below]) -> dict[str, int]:
     """How many evaluators, submissions and published results a node and those below it have."""
     inside = found[item.path]
     names = [

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from leaderboard.board.decisions import Decision
 from leaderboard.field.literature import Reported
-from leaderboard.field.taxonomy import Node
+from leaderboard.field.taxonomy import TaxonomyNode
 from leaderboard.results.columns import Kind
 from leaderboard.results.store import Provenance
 from leaderboard.submissions.manifest import Submission
@@ -111,7 +111,7 @@ class Line(Record):
     )
     examples: int
     test_set: int = Field(description="Examples in the whole test set.")
-    training: str = Field(description="Node of the taxonomy.")
+    training: str = Field(description="TaxonomyNode of the taxonomy.")
     extra_data: str = Field(description="Data beside the training set; empty for none.")
     measured: str = Field(description="When (ISO 8601).")
     result: str = Field(description="The result's document, relative to this file.")
@@ -264,7 +264,7 @@ class Literature(Document):
 class TaxonomyTree(Document):
     """The nodes of the taxonomy, parents before their children; a node's path names its parent."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[TaxonomyNode, ...]
 
 
 class EvaluatorEntry(Record):
@@ -276,7 +276,7 @@ class EvaluatorEntry(Record):
     models: str = Field(description="plain or smoothed.")
     proves: bool = Field(description="False for an attack, which only refutes.")
     cascade: int | None = Field(description="Its place in the default cascade, from 1.")
-    taxonomy: str | None = Field(description="Node of the taxonomy.")
+    taxonomy: str | None = Field(description="TaxonomyNode of the taxonomy.")
 
 
 class Evaluators(Document):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
 from leaderboard.datasets.files import sha256_of
-from leaderboard.website.downloads import Download, download_of
+from leaderboard.website.downloads import StoredDownload, download_of
 
 if TYPE_CHECKING:
     from leaderboard.results.store import Results
@@ -20,7 +20,7 @@ class StoredFile:
     """
 
     result: "Results"
-    download: Download
+    download: StoredDownload
     why: str = ""
 
     @property
