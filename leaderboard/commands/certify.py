@@ -12,55 +12,62 @@ from leaderboard.common.formatting import rounded_down
 
 def command(
     model: Annotated[Path, typer.Argument(help="An ONNX classifier", show_default=False)],
-    dataset: Annotated[str, typer.Option(help="`certboard list datasets`")],
+    dataset: Annotated[str, typer.Option(help="A dataset: see `certboard list datasets`")],
     norm: Annotated[str, typer.Option(help="linf, l2 or l1")],
-    radius: Annotated[str, typer.Option(help="Exact: 0.3 or 8/255")],
+    radius: Annotated[str, typer.Option(help="An exact decimal or fraction: 0.3 or 8/255")],
     evaluator: Annotated[
-        str | None, typer.Option(help="`certboard list evaluators`; default: the cascade")
+        str | None, typer.Option(help="One of `certboard list evaluators`; default: the cascade")
     ] = None,
     examples: Annotated[
         int | None, typer.Option(min=1, help="Only the first N test examples")
     ] = None,
-    indices: Annotated[str | None, typer.Option(help="Only these: 3,14,15 or @file")] = None,
+    indices: Annotated[
+        str | None, typer.Option(help="Only these test examples: 3,14,15 or @file")
+    ] = None,
     max_radius: Annotated[
         bool,
         typer.Option(
-            "--max-radius", help="The largest radius of each, up to --radius, in --seconds more"
+            "--max-radius",
+            help="Find each example's largest radius up to --radius, in another --seconds",
         ),
     ] = False,
-    seconds: Annotated[float, typer.Option(help="Time budget of an example")] = 60.0,
+    seconds: Annotated[float, typer.Option(help="Time budget per example")] = 60.0,
     sigma: Annotated[str | None, typer.Option(help="Smooth with noise of this scale")] = None,
     noise: Annotated[
-        str | None, typer.Option(help="gaussian (default), laplace, uniform, …")
+        str | None, typer.Option(help="Distribution of the noise: gaussian (default), laplace, …")
     ] = None,
     procedure: Annotated[
-        str | None, typer.Option(help="How samples are spent; default: fixed")
+        str | None, typer.Option(help="fixed (default), curtailed, sequential or input-specific")
     ] = None,
     sides: Annotated[
-        int | None, typer.Option(help="1 bounds the top class only (default), 2 the others too")
+        int | None,
+        typer.Option(help="Bound the top class only (1, default) or the others, too (2)"),
     ] = None,
     member: Annotated[
-        list[Path] | None, typer.Option(help="A further network of an ensemble, repeatable")
+        list[Path] | None, typer.Option(help="A further network of an ensemble; repeatable")
     ] = None,
-    rule: Annotated[str | None, typer.Option(help="Of an ensemble; default: mean-logits")] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="How an ensemble votes; default: mean-logits")
+    ] = None,
     denoiser: Annotated[
         Path | None, typer.Option(help="An ONNX network that runs before the classifier")
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="Noisy copies of an example; default: 100000")
+        int | None, typer.Option(help="Noisy copies per example; default: 100000")
     ] = None,
     failure_probability: Annotated[
-        float | None, typer.Option(help="Of one certificate; default: 0.001")
+        float | None, typer.Option(help="The chance that a certificate is wrong; default: 0.001")
     ] = None,
     device: _options.Device = "cpu",
     workers: _options.Workers = "1",
     as_json: _options.Json = False,
-    output: Annotated[Path | None, typer.Option(help="A Parquet file for the rows")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the rows to this Parquet file")] = None,
     evidence: Annotated[
-        Path | None, typer.Option(help="A new file, .evidence, for `certboard recheck`")
+        Path | None,
+        typer.Option(help="Write the proofs to this .evidence file, for `certboard recheck`"),
     ] = None,
 ) -> None:
-    """Evaluate any ONNX model without a submission."""
+    """Evaluate an ONNX model of your own, without a submission."""
     from leaderboard.evaluation import certify
     from leaderboard.evaluation.certify_options import (
         CertifyOptions,

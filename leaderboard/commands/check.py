@@ -5,7 +5,7 @@ from leaderboard.common.project import find_project
 
 
 def command(slugs: _options.Slugs = None, sandbox: _options.Sandbox = "off") -> None:
-    """Validate submissions without running them; tells every problem in one go.
+    """Validate submissions without evaluating them, and report all problems at once.
 
     Without a slug, the board's own settings, taxonomy and published results as well.
     """

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-command = typer.Typer(help="Datasets.", no_args_is_help=True)
+command = typer.Typer(help="Download datasets.", no_args_is_help=True)
 
 
 @command.callback()
@@ -14,7 +14,7 @@ def _datasets() -> None:
 
 @command.command("fetch")
 def fetch_data(
-    dataset: Annotated[str, typer.Argument(help="`certboard list datasets`")],
+    dataset: Annotated[str, typer.Argument(help="A dataset: see `certboard list datasets`")],
 ) -> None:
     """Download a dataset into the cache and verify it."""
     from leaderboard.datasets.catalogue import fetch

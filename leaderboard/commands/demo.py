@@ -7,7 +7,7 @@ from leaderboard.common.project import find_project
 
 
 def command() -> None:
-    """Re-evaluate the embedded submissions on embedded data and build the website.
+    """Re-evaluate the bundled submissions on bundled data and build the website.
 
     The rows go to build/demo/, beside copies of the stored ones; the stored ones do not change,
     and every verdict is compared with them.

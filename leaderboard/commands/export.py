@@ -12,13 +12,15 @@ def command(
     source: Annotated[
         str, typer.Argument(help="file.py:name or package.module:name of a torch.nn.Module")
     ],
-    dataset: Annotated[str, typer.Option(help="`certboard list datasets`")],
+    dataset: Annotated[str, typer.Option(help="A dataset: see `certboard list datasets`")],
     output: Annotated[Path, typer.Option(help="The ONNX file to write")] = Path("model.onnx"),
     weights: Annotated[Path | None, typer.Option(help="A state dict to load")] = None,
-    mean: Annotated[str | None, typer.Option(help="Normalise: means of the channels")] = None,
-    std: Annotated[str | None, typer.Option(help="Normalise: deviations of the channels")] = None,
+    mean: Annotated[str | None, typer.Option(help="Normalise by these channel means")] = None,
+    std: Annotated[
+        str | None, typer.Option(help="Normalise by these channel standard deviations")
+    ] = None,
 ) -> None:
-    """Export a PyTorch module of your own to ONNX, and check that the file fits."""
+    """Export your own PyTorch module to ONNX, and check the file."""
     from leaderboard.evaluation.export import export
 
     made = export(

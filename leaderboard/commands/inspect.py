@@ -13,10 +13,10 @@ from leaderboard.common.project import find_project
 def command(
     slugs: _options.Slugs = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Compare on fresh images what was compared before")
+        bool, typer.Option("--again", help="Repeat earlier comparisons on fresh images")
     ] = False,
 ) -> None:
-    """Keep what recognises networks, and show what looks like fraud or a mistake."""
+    """Store fingerprints of networks, and show signs of fraud or a mistake."""
     from leaderboard.board.own_flags import flag_sentences
     from leaderboard.evaluation.recognition import recognise
     from leaderboard.submissions.catalogue import chosen_submissions

@@ -15,7 +15,9 @@ from leaderboard.common.project import find_project
 
 command = typer.Typer(help="Steps of the workflows that take in submissions.", no_args_is_help=True)
 
-CommitArgument = Annotated[str, typer.Argument(help="All 40 digits", show_default=False)]
+CommitArgument = Annotated[
+    str, typer.Argument(help="The full commit hash, 40 digits", show_default=False)
+]
 SlugArgument = Annotated[str, typer.Argument(help="A submission", show_default=False)]
 
 
@@ -31,10 +33,11 @@ def scope(
     base: CommitArgument,
     head: CommitArgument,
     author: Annotated[
-        str, typer.Option(help="The account that opened the request", show_default=False)
+        str, typer.Option(help="The account that opened the pull request", show_default=False)
     ],
     others: Annotated[
-        Others, typer.Option(help="Changes of others' submissions; only maintainers allow them")
+        Others,
+        typer.Option(help="Whether changes to others' submissions are allowed; maintainers only"),
     ] = Others.REFUSE,
 ) -> None:
     """Print the one submission that a branch changes; refuse a branch that changes more.
@@ -54,7 +57,7 @@ def scope(
 
 @command.command()
 def take(commit: CommitArgument, slug: SlugArgument) -> None:
-    """Put a submission's files, as they are in a commit, into its folder; nothing else of it."""
+    """Copy a submission's files, and nothing else, from a commit into its folder."""
     from leaderboard.submissions.branches import take_files
 
     project = find_project()
@@ -64,7 +67,7 @@ def take(commit: CommitArgument, slug: SlugArgument) -> None:
 
 @command.command()
 def prepare(slug: SlugArgument) -> None:
-    """Fetch a submission's weights and data, for what follows has no network; print yes or no.
+    """Download a submission's weights and data for later offline steps; print yes or no.
 
     "no": the data cannot be had here, so that no first look can be taken at it.
     """
@@ -77,18 +80,18 @@ def prepare(slug: SlugArgument) -> None:
 
 
 AgainOption = Annotated[
-    float, typer.Option(min=0, help="Seconds in which certificates of each file are measured again")
+    float, typer.Option(min=0, help="Seconds per file for measuring certificates again")
 ]
 
 
 @command.command()
 def accept(
     slug: SlugArgument,
-    folder: Annotated[Path, typer.Argument(help="With <setting>/<slug>.parquet")],
+    folder: Annotated[Path, typer.Argument(help="A folder that contains <setting>/<slug>.parquet")],
     again: AgainOption = 60.0,
     sandbox: _options.Sandbox = "off",
 ) -> None:
-    """Move results that were made elsewhere to their place, if every row of them fits."""
+    """Check results that were computed elsewhere, and store them if every row passes."""
     from leaderboard.intake.acceptance.folder import accept_folder
 
     count, missing = accept_folder(find_project(), slug, folder, sandbox=sandbox, again=again)
@@ -100,10 +103,10 @@ def accept(
 @command.command()
 def replay(
     slug: SlugArgument,
-    folder: Annotated[Path, typer.Argument(help="With <setting>/<slug>.parquet")],
+    folder: Annotated[Path, typer.Argument(help="A folder that contains <setting>/<slug>.parquet")],
     again: AgainOption = 0.0,
 ) -> None:
-    """Run a model on what results say of it; `accept` does it in a process behind walls."""
+    """Run a model on the rows of its results; `accept` does this in a sandbox."""
     from leaderboard.intake.acceptance.replay import replay_folder
 
     replay_folder(find_project(), slug, folder, again)
@@ -111,9 +114,16 @@ def replay(
 
 @command.command()
 def nightly(
-    day: Annotated[str | None, typer.Option(help="Such as 2026-11-21; default: today")] = None,
-    evaluations: Annotated[int, typer.Option(min=1, help="Stored evaluations to look at")] = 3,
-    examples: Annotated[int, typer.Option(min=1, help="Examples of each")] = 20,
+    day: Annotated[
+        str | None,
+        typer.Option(help="The day whose sample is drawn, such as 2026-11-21; default: today"),
+    ] = None,
+    evaluations: Annotated[
+        int, typer.Option(min=1, help="Number of stored evaluations in the sample")
+    ] = 3,
+    examples: Annotated[
+        int, typer.Option(min=1, help="Number of examples of each evaluation")
+    ] = 20,
 ) -> None:
     """Measure a daily sample of stored verdicts again and compare."""
     from leaderboard.recheck.nightly import compare_samples

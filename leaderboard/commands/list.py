@@ -22,7 +22,7 @@ def command(
     catalogue: Annotated[Topic, typer.Argument(help="What to list")],
     as_json: _options.Json = False,
 ) -> None:
-    """List what there is to choose from."""
+    """List evaluators, settings, datasets or the taxonomy."""
     from leaderboard.common.progress import show_table
     from leaderboard.evaluation.choices import ENTRIES
 

@@ -10,22 +10,32 @@ from leaderboard.common.project import find_project
 
 
 def command(
-    slug: Annotated[str, typer.Argument(help="Lower-case words and hyphens")],
-    model: Annotated[Path | None, typer.Option(help="An ONNX file to copy there")] = None,
-    url: Annotated[str | None, typer.Option(help="Where the model is, if it is large")] = None,
-    dataset: Annotated[str | None, typer.Option(help="`certboard list datasets`")] = None,
+    slug: Annotated[str, typer.Argument(help="The folder's name: lower-case words and hyphens")],
+    model: Annotated[Path | None, typer.Option(help="An ONNX file to copy into the folder")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="The address of a model that is too large to copy")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="A dataset: see `certboard list datasets`")
+    ] = None,
     title: Annotated[str | None, typer.Option(help="The model's name in tables")] = None,
-    author: Annotated[list[str] | None, typer.Option(help="Repeatable")] = None,
-    licence: Annotated[str | None, typer.Option(help="Of the model, such as Apache-2.0")] = None,
-    node: Annotated[str | None, typer.Option(help="`certboard list taxonomy`")] = None,
+    author: Annotated[list[str] | None, typer.Option(help="An author; repeatable")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Licence of the model, such as Apache-2.0")
+    ] = None,
+    node: Annotated[
+        str | None, typer.Option(help="How it was trained: see `certboard list taxonomy`")
+    ] = None,
     sigma: Annotated[str | None, typer.Option(help="Scale of a smoothed model's noise")] = None,
-    noise: Annotated[str | None, typer.Option(help="gaussian (default), laplace, …")] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="Distribution of the noise: gaussian (default), laplace, …")
+    ] = None,
     claim: Annotated[
         list[str] | None,
         typer.Option(help="SETTING=CERTIFIED or SETTING=CERTIFIED/CLEAN, percent; repeatable"),
     ] = None,
 ) -> None:
-    """Make a folder for a new submission; asks for what is not given, at a terminal."""
+    """Create the folder of a new submission; in a terminal, ask for missing values."""
     from leaderboard.submissions.scaffold import Answers, scaffold
 
     answers = Answers(

@@ -14,39 +14,50 @@ def command(
     subject: Annotated[
         str,
         typer.Argument(
-            help="A submission; a result file, .parquet; or a model, .onnx", show_default=False
+            help="A submission, a result file (.parquet) or a model (.onnx)", show_default=False
         ),
     ],
     evidence: Annotated[
         Path | None,
-        typer.Argument(help="Of a model, or of a plain network's result file: what proves it"),
+        typer.Argument(
+            help="The .evidence file of a model, or of a result file that is not smoothed"
+        ),
     ] = None,
     setting: Annotated[
-        list[str] | None, typer.Option(help="Of a submission: only these settings")
+        list[str] | None, typer.Option(help="Recheck a submission in these settings only")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(help="Of a result file: the ONNX file; default: the submission's")
+        Path | None, typer.Option(help="The ONNX file of a result file; default: the submission's")
     ] = None,
     save: Annotated[
-        bool, typer.Option("--save", help="Keep the evidence found beside the result file")
+        bool, typer.Option("--save", help="Store the proofs beside the result file")
     ] = False,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Proofs in fractions, however long it takes")
+        bool,
+        typer.Option("--exact", help="Recheck proofs in exact fractions, however long it takes"),
     ] = False,
     redraw: Annotated[
-        int | None, typer.Option(min=1, help="Of a smoothed model: draw K random examples again")
+        int | None,
+        typer.Option(min=1, help="Draw the samples of K random examples of a smoothed model again"),
     ] = None,
     member: Annotated[
-        list[Path] | None, typer.Option(help="For --redraw: the others of an ensemble")
+        list[Path] | None,
+        typer.Option(help="For --redraw: a further network of an ensemble; repeatable"),
     ] = None,
-    rule: Annotated[str, typer.Option(help="For --redraw: of an ensemble")] = RULES[0],
-    denoiser: Annotated[Path | None, typer.Option(help="For --redraw: before the model")] = None,
-    dataset: Annotated[str | None, typer.Option(help="For --redraw; default: the rows'")] = None,
-    seed: Annotated[int | None, typer.Option(help="Which examples --redraw takes")] = None,
-    device: Annotated[str, typer.Option(help="For --redraw: as of `certify`")] = "cpu",
+    rule: Annotated[str, typer.Option(help="For --redraw: how the ensemble votes")] = RULES[0],
+    denoiser: Annotated[
+        Path | None, typer.Option(help="For --redraw: the denoiser in front of the model")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="For --redraw: the dataset; default: that of the rows")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed that selects the examples for --redraw")
+    ] = None,
+    device: Annotated[str, typer.Option(help="For --redraw: the device, as for `certify`")] = "cpu",
     as_json: _options.Json = False,
 ) -> None:
-    """Check verdicts again, with none of the code that made them."""
+    """Check verdicts again, without the code that produced them."""
     from leaderboard.recheck import report
 
     about = report.kind_of(subject)

@@ -15,36 +15,42 @@ def command(
     slugs: _options.Slugs = None,
     setting: Annotated[list[str] | None, typer.Option(help="Settings; default: all")] = None,
     evaluator: Annotated[
-        str | None, typer.Option(help="Instead of the setting's protocol; kept beside, not ranked")
+        str | None,
+        typer.Option(help="Run this evaluator alone; its rows are stored, but not ranked"),
     ] = None,
     examples: Annotated[int | None, typer.Option(min=1, help="Only the first N examples")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Time budget of an example")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Time budget per example")] = None,
     device: _options.Device = "cpu",
     workers: _options.Workers = "1",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is there")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Ignore stored rows and start from nothing")
+    ] = False,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Of a smoothed model, at most; default: the setting's")
+        int | None,
+        typer.Option(
+            min=1, help="Most samples per example of a smoothed model; default: the setting's"
+        ),
     ] = None,
     quick: Annotated[
         bool,
         typer.Option("--quick", help="A first look at few examples; decides nothing"),
     ] = False,
     evidence: Annotated[
-        bool, typer.Option("--evidence", help="Keep what proves the rows beside them, too")
+        bool, typer.Option("--evidence", help="Store the proofs beside the rows")
     ] = False,
     results: Annotated[
-        Path | None, typer.Option(help="Keep results here instead of site/data/results")
+        Path | None, typer.Option(help="Store results here instead of in site/data/results")
     ] = None,
     sandbox: Annotated[
         str,
-        typer.Option(help="off; best: confine models as far as possible; required"),
+        typer.Option(help="off, best (confine models as far as this machine can) or required"),
     ] = "off",
     minutes: Annotated[
         float | None,
-        typer.Option(help="Stop before this is over, with exit code 4; run again to go on"),
+        typer.Option(help="Stop within this time, with exit code 4; run again to continue"),
     ] = None,
 ) -> None:
-    """Evaluate submissions and store every example's verdict; goes on where it stopped."""
+    """Evaluate submissions and store every verdict; continue an interrupted run."""
     from leaderboard.evaluation.plan import Request
     from leaderboard.intake.run import RunOptions
     from leaderboard.intake.run import run as run_submissions

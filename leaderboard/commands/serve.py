@@ -8,7 +8,7 @@ from leaderboard.common.project import find_project
 
 
 def command(
-    port: Annotated[int, typer.Option(help="Of the address on this machine")] = 8000,
+    port: Annotated[int, typer.Option(help="The local port to serve on")] = 8000,
 ) -> None:
     """Build the website, show it on this machine, and rebuild it when a page changes."""
     from leaderboard.website.build import serve

@@ -10,7 +10,7 @@ def command(
     recipe: Annotated[str, typer.Argument(help="standard, ibp or gaussian")],
     dataset: Annotated[str, typer.Option(help="digits, mnist or cifar10")],
     output: Annotated[Path, typer.Option(help="The ONNX file to write")],
-    seed: Annotated[int, typer.Option(help="Of the initial weights and the batches")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and the batches")] = 0,
 ) -> None:
     """Train a small network by one of the project's recipes and write it as ONNX."""
     from leaderboard.evaluation.train import train

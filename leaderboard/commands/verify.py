@@ -10,16 +10,17 @@ def command(
     model: Annotated[Path | None, typer.Argument(help="An ONNX network")] = None,
     specification: Annotated[Path | None, typer.Argument(help="A VNN-LIB property")] = None,
     instances: Annotated[
-        Path | None, typer.Option(help="Instead: a table of onnx,vnnlib,timeout")
+        Path | None,
+        typer.Option(help="A CSV table of onnx,vnnlib,timeout, in place of one property"),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Time for everything; default: 60, or the table's")
+        float | None, typer.Option(help="Time limit; default: 60, or the timeouts of the table")
     ] = None,
     evaluator: Annotated[
-        str | None, typer.Option(help="`certboard list evaluators`; default: the cascade")
+        str | None, typer.Option(help="One of `certboard list evaluators`; default: the cascade")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="A file for the answer; of a table: results.csv")
+        Path | None, typer.Option(help="Write the answer to this file; for a table: results.csv")
     ] = None,
 ) -> None:
     """Answer a VNN-LIB property: unsat, sat with a counterexample, unknown or timeout."""
