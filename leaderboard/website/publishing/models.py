@@ -111,7 +111,7 @@ class Line(Record):
     )
     examples: int
     test_set: int = Field(description="Examples in the whole test set.")
-    training: str = Field(description="TaxonomyNode of the taxonomy.")
+    training: str = Field(description="Node of the taxonomy.")
     extra_data: str = Field(description="Data beside the training set; empty for none.")
     measured: str = Field(description="When (ISO 8601).")
     result: str = Field(description="The result's document, relative to this file.")
@@ -276,7 +276,7 @@ class EvaluatorEntry(Record):
     models: str = Field(description="plain or smoothed.")
     proves: bool = Field(description="False for an attack, which only refutes.")
     cascade: int | None = Field(description="Its place in the default cascade, from 1.")
-    taxonomy: str | None = Field(description="TaxonomyNode of the taxonomy.")
+    taxonomy: str | None = Field(description="Node of the taxonomy.")
 
 
 class Evaluators(Document):
