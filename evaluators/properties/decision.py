@@ -58,7 +58,7 @@ Deployed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Decision:
+class PropertyDecision:
     """The answer to a specification.
 
     Attributes:
@@ -78,7 +78,7 @@ def decide(
     specification: Specification,
     deadline: Deadline,
     stages: Sequence[Evaluator] | None = None,
-) -> Decision:
+) -> PropertyDecision:
     """Decide whether any case of a specification has a counterexample.
 
     Guarantee: "certified" only if no input of any case's exact box has an output, in real
@@ -164,20 +164,20 @@ class _Decision:
         """Count the open boxes of all groups."""
         return sum(len(group.open) for group in self.groups)
 
-    def answer(self, stages: Sequence[Evaluator]) -> Decision:
+    def answer(self, stages: Sequence[Evaluator]) -> PropertyDecision:
         """Ask stage after stage about all open boxes, until one has a counterexample."""
         for stage in stages:
             if self.deadline.passed:
                 break
             if stage is stages[-1] and len(stages) > 1 and self.waiting() <= FEW_BOXES:
                 if found := self.attack_widely():
-                    return Decision(Status.FALSIFIED, found)
+                    return PropertyDecision(Status.FALSIFIED, found)
                 self.groups = [part for group in self.groups for part in _pieces(group)]
             if found := self.ask(stage):
-                return Decision(Status.FALSIFIED, found)
+                return PropertyDecision(Status.FALSIFIED, found)
         if not self.notes and not self.waiting():
-            return Decision(Status.CERTIFIED)
-        return Decision(Status.UNKNOWN, note=self.notes[0] if self.notes else "")
+            return PropertyDecision(Status.CERTIFIED)
+        return PropertyDecision(Status.UNKNOWN, note=self.notes[0] if self.notes else "")
 
     def ask(self, stage: Evaluator) -> Counterexample | None:
         """Ask one stage about all open boxes; return its first counterexample."""

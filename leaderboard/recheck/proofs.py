@@ -59,7 +59,7 @@ _KEPT = ("example", "label", "prediction", "status", "radius", "confidence", "st
 
 
 @dataclass(frozen=True)
-class Claim:
+class RowClaim:
     """What is said of one example.
 
     Attributes:
@@ -86,7 +86,7 @@ class Claim:
 class ProofCheck:
     """What came of one claim: whether it is proved, by what, and what it took."""
 
-    claim: Claim
+    claim: RowClaim
     method: str
     found: Recheck
     seconds: float
@@ -107,7 +107,7 @@ class ProofCheck:
         }
 
 
-def claims_of(rows: pd.DataFrame, radius: Fraction) -> Iterator[Claim]:
+def claims_of(rows: pd.DataFrame, radius: Fraction) -> Iterator[RowClaim]:
     """What stored rows say of the ball of this radius, or of a smaller one; the rest is unknown."""
     seen = set[int]()
     table = rows[list(_KEPT)].astype(object)
@@ -115,7 +115,7 @@ def claims_of(rows: pd.DataFrame, radius: Fraction) -> Iterator[Claim]:
         proved = None if row["radius"] is None else exact_fraction(row["radius"])
         wrong = "it is stored twice." if row["example"] in seen else _wrong(row, proved, radius)
         seen.add(row["example"])
-        claim = Claim(
+        claim = RowClaim(
             int(row["example"]), row["status"], int(row["label"]), proved, row["stage"], wrong=wrong
         )
         if claim.status == FALSIFIED:
@@ -138,13 +138,13 @@ def _wrong(row: dict[Any, Any], proved: Fraction | None, radius: Fraction) -> st
     return ""
 
 
-def claims_in(archive: Archive) -> Iterator[Claim]:
+def claims_in(archive: Archive) -> Iterator[RowClaim]:
     """What evidence says by itself."""
     for line in archive.lines.values():
         if line.method == WITNESS:
-            yield Claim(line.example, FALSIFIED, line.label, None)
+            yield RowClaim(line.example, FALSIFIED, line.label, None)
         else:
-            yield Claim(line.example, CERTIFIED, line.label, archive.about.radius)
+            yield RowClaim(line.example, CERTIFIED, line.label, archive.about.radius)
 
 
 class Rechecker:
@@ -167,7 +167,7 @@ class Rechecker:
                         f" {_text(told)}, not {_text(getattr(asked, name))}."
                     )
 
-    def check(self, claims: Iterable[Claim]) -> Iterator[ProofCheck]:
+    def check(self, claims: Iterable[RowClaim]) -> Iterator[ProofCheck]:
         """What comes of each claim; first of a few of them, then of the next."""
         waiting = iter(claims)
         while some := list(islice(waiting, _AT_ONCE)):
@@ -183,7 +183,7 @@ class Rechecker:
                     same = [x for x in some if x.radius == radius and not x.wrong]
                     yield from self._proved(same, radius)
 
-    def _proved(self, claims: list[Claim], radius: Fraction) -> Iterator[ProofCheck]:
+    def _proved(self, claims: list[RowClaim], radius: Fraction) -> Iterator[ProofCheck]:
         """Of some claims about balls of one radius."""
         began, problem = time.perf_counter(), self._problem(claims, radius)
         if self.archive is None or radius != self.archive.about.radius:
@@ -195,7 +195,7 @@ class Rechecker:
         for claim, proof in zip(claims, found, strict=True):
             yield ProofCheck(claim, proof.method, proof.found, share, proof)
 
-    def _by_evidence(self, claims: list[Claim], problem: Problem) -> Iterator[Proof]:
+    def _by_evidence(self, claims: list[RowClaim], problem: Problem) -> Iterator[Proof]:
         """By the methods and certificates that the file names."""
         assert self.archive is not None
         balls, found = balls_of(problem), dict[int, Proof]()
@@ -214,7 +214,7 @@ class Rechecker:
                 found |= {r: Proof(method, one) for r, one in zip(rows, outcomes, strict=True)}
         return (found[row] for row in range(len(claims)))
 
-    def _method(self, claim: Claim) -> str:
+    def _method(self, claim: RowClaim) -> str:
         """Of a claim; or, as a sentence, why the file has nothing that could prove it."""
         assert self.archive is not None
         line = self.archive.lines.get(claim.example)
@@ -237,7 +237,7 @@ class Rechecker:
             return Proof(CERTIFICATE, Recheck(False, str(error)))
         return Proof(CERTIFICATE, found, made)
 
-    def _replayed(self, claim: Claim) -> ProofCheck:
+    def _replayed(self, claim: RowClaim) -> ProofCheck:
         """Of one counterexample."""
         began = time.perf_counter()
         runtime = guarded_runtime(self.question.model, self.question.model_sha256)
@@ -257,7 +257,7 @@ class Rechecker:
             reason = str(error)
         return ProofCheck(claim, WITNESS, Recheck(not reason, reason), time.perf_counter() - began)
 
-    def _refutation(self, claim: Claim, x: Any) -> Refutation:
+    def _refutation(self, claim: RowClaim, x: Any) -> Refutation:
         """The counterexample of a row."""
         assert claim.witness is not None
         if len(claim.witness) != 4 * prod(x.shape):
@@ -278,7 +278,7 @@ class Rechecker:
         assert isinstance(network, Network)
         return network
 
-    def _problem(self, claims: Sequence[Claim], radius: Fraction) -> Problem:
+    def _problem(self, claims: Sequence[RowClaim], radius: Fraction) -> Problem:
         examples = tuple(claim.example for claim in claims)
         return Problem(
             self._network,
@@ -306,7 +306,7 @@ def _text(value: object) -> str:
     return exact_text(value) if isinstance(value, Fraction) else str(value)
 
 
-def _against(claim: Claim, label: int) -> Claim:
+def _against(claim: RowClaim, label: int) -> RowClaim:
     """A claim beside the data."""
     if claim.wrong or claim.label == label:
         return claim

@@ -16,7 +16,7 @@ from evaluators.onnx.file import MAX_BYTES
 from evaluators.onnx.reader import import_free
 from evaluators.onnx.runtime import Runtime
 from evaluators.properties.boxes import sample_inputs
-from evaluators.properties.decision import Decision, decide
+from evaluators.properties.decision import PropertyDecision, decide
 from evaluators.question.verdict import Status
 from leaderboard.common.errors import BugError, InputError, unknown_name
 from leaderboard.common.packed import read_packed
@@ -50,7 +50,7 @@ def verify(instance: Instance, until: float) -> Answer:
     return _answer(decision, deadline)
 
 
-def _answer(decision: Decision, deadline: Deadline) -> Answer:
+def _answer(decision: PropertyDecision, deadline: Deadline) -> Answer:
     """Say a decision in VNN-COMP's words."""
     late = decision.status is Status.UNKNOWN and deadline.passed
     word = Word.TIMEOUT if late else _WORDS[decision.status]

@@ -10,7 +10,7 @@ from leaderboard.website.citation import bibtex_reported
 
 
 @dataclass(frozen=True)
-class Paper:
+class PublishedPaper:
     """One paper with its rows, best first within each question; `month` is its earliest date.
 
     `anchor` is its place on the page of the literature, made of the title alone, so that links to
@@ -26,7 +26,7 @@ class Paper:
     bibtex: str
 
 
-def papers(rows: Iterable[Reported]) -> list[Paper]:
+def papers(rows: Iterable[Reported]) -> list[PublishedPaper]:
     """One entry a paper, in the order of their titles."""
     grouped: dict[str, list[Reported]] = {}
     for row in rows:
@@ -39,14 +39,14 @@ def papers(rows: Iterable[Reported]) -> list[Paper]:
     return found
 
 
-def _paper(anchor: str, rows: Sequence[Reported]) -> Paper:
+def _paper(anchor: str, rows: Sequence[Reported]) -> PublishedPaper:
     # The row that knows most: dated to the month, then with an arXiv address, then the first.
     best = max(rows, key=lambda row: (len(row.month), "arxiv.org" in row.url, bool(row.url)))
     months = [row.month for row in rows if len(row.month) == len(best.month)]
     ordered = sorted(
         rows, key=lambda row: (row.dataset, row.norm, row.radius, -(row.certified or 0))
     )
-    return Paper(
+    return PublishedPaper(
         anchor=anchor,
         title=best.title,
         venue=next((row.venue for row in rows if row.venue), ""),

@@ -19,7 +19,7 @@ from evaluators.evaluator import Evaluator
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.errors import ContradictionError
-from evaluators.properties.decision import Decision, decide
+from evaluators.properties.decision import PropertyDecision, decide
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
 from leaderboard.common.errors import InputError
@@ -173,7 +173,7 @@ def decided(
     text: str,
     *stages: Evaluator,
     deployed: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
-) -> Decision:
+) -> PropertyDecision:
     """What stages (the default ones if none) decide about a property of a network."""
     if deployed is None:
         deployed = partial(rounded, network)

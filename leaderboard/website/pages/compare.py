@@ -83,7 +83,7 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Model:
+class ComparedModel:
     """A model in one setting, with all evaluators that were asked about it, quickest first."""
 
     setting: Setting
@@ -92,7 +92,7 @@ class Model:
     evaluators: Sequence[Timed]
 
 
-def models(board: Board) -> list[Model]:
+def models(board: Board) -> list[ComparedModel]:
     """Models that named evaluators were asked about, beside the setting's own protocol."""
     groups: dict[tuple[str, str], list[Results]] = {}
     for result in board.named:
@@ -103,7 +103,7 @@ def models(board: Board) -> list[Model]:
         if (origin.setting, origin.submission) in groups:
             groups[origin.setting, origin.submission].append(result)
     return [
-        Model(
+        ComparedModel(
             board.settings[setting],
             slug,
             board.submissions[slug].title,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from leaderboard.board.board import Board
 from leaderboard.board.ranking import Standing
 from leaderboard.settings.setting import NORM_SIGNS, Setting
-from leaderboard.website.papers import Paper, papers
+from leaderboard.website.papers import PublishedPaper, papers
 from leaderboard.website.plan import PagePlan, View, drawn
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def newest_results(board: Board) -> list[New]:
     return [new for _, _, new in sorted(found, key=lambda one: one[0], reverse=True)]
 
 
-def newest_papers(board: Board) -> list[Paper]:
+def newest_papers(board: Board) -> list[PublishedPaper]:
     """Papers of the literature, the newest first."""
     return sorted(papers(board.literature), key=lambda paper: paper.month, reverse=True)
 

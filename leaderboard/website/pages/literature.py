@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from leaderboard.board.board import Board
 from leaderboard.field.literature import COLLECTIONS, Reported, dataset_title
 from leaderboard.settings.setting import NORM_SIGNS
-from leaderboard.website.papers import Paper, papers
+from leaderboard.website.papers import PublishedPaper, papers
 from leaderboard.website.plan import PagePlan, View
 
 
@@ -20,7 +20,7 @@ def plans(board: Board) -> list[PagePlan]:
     ]
 
 
-def literature(board: Board, found: Sequence[Paper]) -> View:
+def literature(board: Board, found: Sequence[PublishedPaper]) -> View:
     """Every number of the literature as published, by setting and best first."""
     settings = {(s.dataset, s.norm, s.radius): s for s in board.settings.values()}
     order = {name: position for position, name in enumerate(board.settings)}
@@ -61,7 +61,7 @@ def literature(board: Board, found: Sequence[Paper]) -> View:
     }
 
 
-def bibliography(board: Board, found: Sequence[Paper]) -> View:
+def bibliography(board: Board, found: Sequence[PublishedPaper]) -> View:
     """Every paper with its numbers and its BibTeX, the newest first."""
     known = {(s.dataset, s.norm, s.radius): s for s in board.settings.values()}
     newest = sorted(found, key=lambda paper: paper.month, reverse=True)
