@@ -217,7 +217,6 @@ NOW = datetime.now(UTC)
     [
         ("submission", "other"),
         ("setting", "digits-linf-0.2"),
-        ("schema_version", 1),
         ("evaluator", "crown"),
         ("evaluator_version", "ibp-0"),
         ("model_sha256", "0" * 64),
@@ -254,6 +253,11 @@ NOW = datetime.now(UTC)
 def test_a_provenance_that_does_not_fit_is_refused(plain: Made, name: str, value: Any) -> None:
     told = plain.refusal(**{"created" if name == "time" else name: value})
     assert f"its {name} " in told
+
+
+def test_rows_of_another_schema_version_are_refused(plain: Made) -> None:
+    told = plain.refusal(schema_version=1)
+    assert "has schema version 1; this program reads version 3." in told
 
 
 @pytest.mark.parametrize(
