@@ -24,9 +24,6 @@ Trusted: as there.
 Cost: at most n0 + n forward passes for each example.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 
 from evaluators.noises.distribution import SLACK, Distribution, Probabilities, Shift
@@ -63,10 +60,9 @@ def _reversed(probabilities: Probabilities) -> float:
     return sum(parts) - SLACK * sum(map(abs, parts)) - SLACK
 
 
-@dataclass(frozen=True)
 class FDivergenceSmoothing(SmoothingEvaluator):
     """The f-divergence certificate, for any noise with known divergences."""
 
-    title: ClassVar[str] = "f-divergences"
-    version: ClassVar[str] = "1"
-    certificate: ClassVar[FDivergence] = FDivergence()
+    title = "f-divergences"
+    version = "1"
+    certificate = FDivergence()

@@ -61,14 +61,13 @@ class FirstOrder(RadiusCertificate):
         return top > 0.5 or top + distribution.least(complement(probabilities.upper), shift) > 1
 
 
-@dataclass(frozen=True)
 class FirstOrderSmoothing(SmoothingEvaluator):
     """The first-order certificate, for Gaussian noise."""
 
-    title: ClassVar[str] = "First order (class probability and gradient)"
-    version: ClassVar[str] = "1"
-    certificate: ClassVar[FirstOrder] = FirstOrder()
-    share: ClassVar[float] = 0.5
+    title = "First order (class probability and gradient)"
+    version = "1"
+    certificate = FirstOrder()
+    share = 0.5
 
     def certify(self, asked: RadiusTarget, estimate: Estimate) -> tuple[Fraction, Statistics]:
         """Compute the radius with the gradient's bound, and say what that was computed from."""

@@ -21,9 +21,7 @@ Trusted: as there, and the proof that Φ is the distribution's (in its file).
 Cost: at most n0 + n forward passes for each example; half a second for the first, for the mesh.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
 
 import numpy as np
 
@@ -98,10 +96,9 @@ class LevelSet(RadiusCertificate):
         return between > 2 * shift.distance
 
 
-@dataclass(frozen=True)
 class LevelSetSmoothing(SmoothingEvaluator):
     """The level set certificate, for any noise that has growth rates."""
 
-    title: ClassVar[str] = "Level sets (differential method)"
-    version: ClassVar[str] = "1"
-    certificate: ClassVar[LevelSet] = LevelSet()
+    title = "Level sets (differential method)"
+    version = "1"
+    certificate = LevelSet()

@@ -18,9 +18,6 @@ Trusted: as there.
 Cost: at most n0 + n forward passes for each example.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 
 from evaluators.noises.distribution import SLACK, Distribution, Probabilities, Shift
@@ -45,10 +42,9 @@ class PixelDP(RadiusCertificate):
         return bool((probabilities.lower > other * (1 + SLACK)).any())
 
 
-@dataclass(frozen=True)
 class PixelDPSmoothing(SmoothingEvaluator):
     """PixelDP's certificate, for any noise that is differentially private."""
 
-    title: ClassVar[str] = "PixelDP"
-    version: ClassVar[str] = "1"
-    certificate: ClassVar[PixelDP] = PixelDP()
+    title = "PixelDP"
+    version = "1"
+    certificate = PixelDP()

@@ -22,9 +22,7 @@ Trusted: as there.
 Cost: at most n0 + n forward passes for each example.
 """
 
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
 
 import numpy as np
 
@@ -63,10 +61,9 @@ class Renyi(RadiusCertificate):
         return bool((distribution.renyi(_ORDERS, shift) < allowed).any())
 
 
-@dataclass(frozen=True)
 class RenyiSmoothing(SmoothingEvaluator):
     """The Rényi certificate, for any noise with known Rényi divergences."""
 
-    title: ClassVar[str] = "Rényi divergence"
-    version: ClassVar[str] = "1"
-    certificate: ClassVar[Renyi] = Renyi()
+    title = "Rényi divergence"
+    version = "1"
+    certificate = Renyi()

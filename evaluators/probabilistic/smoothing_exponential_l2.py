@@ -12,19 +12,15 @@ Trusted: as there; the noise is a normal vector divided by its length, times a G
 Cost: at most n0 + n forward passes for each example.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from evaluators.noises.exponential_l2 import ExponentialL2Noise
 from evaluators.probabilistic.level_set import LevelSet
 from evaluators.smoothing.evaluator import SmoothingEvaluator
 
 
-@dataclass(frozen=True)
 class SmoothingExponentialL2(SmoothingEvaluator):
     """Randomized smoothing with exponential noise of balls."""
 
-    title: ClassVar[str] = "Randomized smoothing, exponential noise in ℓ2"
-    version: ClassVar[str] = "1"
-    certificate: ClassVar[LevelSet] = LevelSet()
-    only: ClassVar[str | None] = ExponentialL2Noise.name
+    title = "Randomized smoothing, exponential noise in ℓ2"
+    version = "1"
+    certificate = LevelSet()
+    only = ExponentialL2Noise.name

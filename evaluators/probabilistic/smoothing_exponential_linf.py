@@ -16,19 +16,15 @@ Trusted: as there; the noise is uniform in [-1, 1)^d times a Gamma(d + 1) variat
 Cost: at most n0 + n forward passes for each example.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from evaluators.noises.exponential_linf import ExponentialLinfNoise
 from evaluators.probabilistic.level_set import LevelSet
 from evaluators.smoothing.evaluator import SmoothingEvaluator
 
 
-@dataclass(frozen=True)
 class SmoothingExponentialLinf(SmoothingEvaluator):
     """Randomized smoothing with exponential noise of cubes."""
 
-    title: ClassVar[str] = "Randomized smoothing, exponential noise in ℓ∞"
-    version: ClassVar[str] = "1"
-    certificate: ClassVar[LevelSet] = LevelSet()
-    only: ClassVar[str | None] = ExponentialLinfNoise.name
+    title = "Randomized smoothing, exponential noise in ℓ∞"
+    version = "1"
+    certificate = LevelSet()
+    only = ExponentialLinfNoise.name

@@ -21,19 +21,15 @@ finite.
 Cost: at most n0 + n forward passes for each example.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from evaluators.noises.gaussian import GaussianNoise
 from evaluators.smoothing.evaluator import SmoothingEvaluator
 from evaluators.smoothing.neyman_pearson import NeymanPearson
 
 
-@dataclass(frozen=True)
 class SmoothingGaussian(SmoothingEvaluator):
     """Randomized smoothing with Gaussian noise."""
 
-    title: ClassVar[str] = "Randomized smoothing, Gaussian noise"
-    version: ClassVar[str] = "2"
-    certificate: ClassVar[NeymanPearson] = NeymanPearson()
-    only: ClassVar[str | None] = GaussianNoise.name
+    title = "Randomized smoothing, Gaussian noise"
+    version = "2"
+    certificate = NeymanPearson()
+    only = GaussianNoise.name

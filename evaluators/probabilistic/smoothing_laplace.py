@@ -16,19 +16,15 @@ Trusted: as there; the noise is an exponential variate (ziggurat, float64) with 
 Cost: at most n0 + n forward passes for each example.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from evaluators.noises.laplace import LaplaceNoise
 from evaluators.smoothing.evaluator import SmoothingEvaluator
 from evaluators.smoothing.neyman_pearson import NeymanPearson
 
 
-@dataclass(frozen=True)
 class SmoothingLaplace(SmoothingEvaluator):
     """Randomized smoothing with Laplace noise."""
 
-    title: ClassVar[str] = "Randomized smoothing, Laplace noise"
-    version: ClassVar[str] = "1"
-    certificate: ClassVar[NeymanPearson] = NeymanPearson()
-    only: ClassVar[str | None] = LaplaceNoise.name
+    title = "Randomized smoothing, Laplace noise"
+    version = "1"
+    certificate = NeymanPearson()
+    only = LaplaceNoise.name

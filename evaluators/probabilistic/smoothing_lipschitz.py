@@ -19,9 +19,6 @@ Trusted: as there, and the proof that Φ is the distribution's (in its file).
 Cost: at most n0 + n forward passes for each example.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 
 from evaluators.noises.distribution import SLACK, Distribution, Probabilities, Shift
@@ -42,10 +39,9 @@ class Lipschitz(RadiusCertificate):
         return gap > 2 * constant * shift.distance * (1 + SLACK)
 
 
-@dataclass(frozen=True)
 class LipschitzSmoothing(SmoothingEvaluator):
     """The Lipschitz certificate, for any noise that has growth rates."""
 
-    title: ClassVar[str] = "Lipschitz constant of the smoothed network"
-    version: ClassVar[str] = "1"
-    certificate: ClassVar[Lipschitz] = Lipschitz()
+    title = "Lipschitz constant of the smoothed network"
+    version = "1"
+    certificate = Lipschitz()

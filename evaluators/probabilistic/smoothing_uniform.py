@@ -15,19 +15,15 @@ Trusted: as there; the noise is a multiple of 2^-52 (float64), shifted to lie in
 Cost: at most n0 + n forward passes for each example.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from evaluators.noises.uniform import UniformNoise
 from evaluators.smoothing.evaluator import SmoothingEvaluator
 from evaluators.smoothing.neyman_pearson import NeymanPearson
 
 
-@dataclass(frozen=True)
 class SmoothingUniform(SmoothingEvaluator):
     """Randomized smoothing with uniform noise in a cube."""
 
-    title: ClassVar[str] = "Randomized smoothing, uniform noise"
-    version: ClassVar[str] = "1"
-    certificate: ClassVar[NeymanPearson] = NeymanPearson()
-    only: ClassVar[str | None] = UniformNoise.name
+    title = "Randomized smoothing, uniform noise"
+    version = "1"
+    certificate = NeymanPearson()
+    only = UniformNoise.name

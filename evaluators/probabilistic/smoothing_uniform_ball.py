@@ -14,19 +14,15 @@ Trusted: as there; the noise is a normal vector divided by its length, times U^(
 Cost: at most n0 + n forward passes for each example.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from evaluators.noises.uniform_ball import UniformBallNoise
 from evaluators.smoothing.evaluator import SmoothingEvaluator
 from evaluators.smoothing.neyman_pearson import NeymanPearson
 
 
-@dataclass(frozen=True)
 class SmoothingUniformBall(SmoothingEvaluator):
     """Randomized smoothing with uniform noise in a Euclidean ball."""
 
-    title: ClassVar[str] = "Randomized smoothing, uniform noise in a ball"
-    version: ClassVar[str] = "1"
-    certificate: ClassVar[NeymanPearson] = NeymanPearson()
-    only: ClassVar[str | None] = UniformBallNoise.name
+    title = "Randomized smoothing, uniform noise in a ball"
+    version = "1"
+    certificate = NeymanPearson()
+    only = UniformBallNoise.name

@@ -30,7 +30,7 @@ def block_size(network: Network | Ensemble, device: torch.device) -> int:
 
 
 def group_size(network: Network | Ensemble, device: torch.device) -> int:
-    """Choose how many examples `count_votes` takes at once."""
+    """Choose how many examples share one drawing of noise."""
     return max(1, _LOGITS // (block_size(network, device) * network.classes))
 
 

@@ -5,19 +5,16 @@ stream of its dataset index.
 """
 
 from collections.abc import Sequence
-from typing import overload
 
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.noises.distribution import Distribution
 from evaluators.question.problem import Problem
-from evaluators.sampling.block import OvertimeError
 from evaluators.sampling.counter import Counter
 from evaluators.sampling.noise import ESTIMATION, NoiseStream
-from evaluators.sampling.replica import Moments
 
 
 class NoisyVotes:
@@ -70,48 +67,3 @@ class NoisyVotes:
             )
             for row in rows
         ]
-
-
-@overload
-def count_votes(
-    network: SmoothedNetwork,
-    x: Float32[Tensor, "batch *shape"],
-    noise: NoiseStream,
-    samples: int,
-    deadline: float = ...,
-) -> Int64[Tensor, "batch classes"] | None: ...
-
-
-@overload
-def count_votes(
-    network: SmoothedNetwork,
-    x: Float32[Tensor, "batch *shape"],
-    noise: NoiseStream,
-    samples: int,
-    deadline: float = ...,
-    *,
-    given: Int64[Tensor, " batch"],
-) -> Moments | None: ...
-
-
-def count_votes(
-    network: SmoothedNetwork,
-    x: Float32[Tensor, "batch *shape"],
-    noise: NoiseStream,
-    samples: int,
-    deadline: float = float("inf"),
-    *,
-    given: Int64[Tensor, " batch"] | None = None,
-) -> Int64[Tensor, "batch classes"] | Moments | None:
-    """Count how often each class wins among `samples` noisy copies of each example.
-
-    Rows sum to less than `samples` where some copies have no winner. With a `given` class for each
-    example the sums of the noise where it wins are returned beside the counts. None when the clock
-    passed `deadline` before all samples were drawn.
-    """
-    try:
-        counter = Counter(network, x, deadline)
-        moments = counter.count([(noise, range(len(x)))], 0, samples, given)
-    except OvertimeError:
-        return None
-    return moments.votes if given is None else moments

@@ -25,7 +25,8 @@ from evaluators.sampling.cost import Cost, estimate
 from evaluators.sampling.counter import Counter
 from evaluators.sampling.forward import fast_forward, memory_format, plain_float32
 from evaluators.sampling.noise import GRAIN, NoiseStream
-from evaluators.sampling.votes import NoisyVotes, count_votes
+from evaluators.sampling.replica import Moments
+from evaluators.sampling.votes import NoisyVotes
 from tests.fixtures.networks import linear, of_every_kind, perceptron, two_convolutions
 
 SHAPE = (3, 8, 8)
@@ -33,6 +34,16 @@ SHAPE = (3, 8, 8)
 
 def stream(seed: int = 0, name: str = "estimation", shape: tuple[int, ...] = SHAPE) -> NoiseStream:
     return NoiseStream(GaussianNoise(), shape, seed, name)
+
+
+def count(
+    network: SmoothedNetwork,
+    x: Tensor,
+    noise: NoiseStream,
+    samples: int,
+    given: Tensor | None = None,
+) -> Moments:
+    return Counter(network, x).count([(noise, range(len(x)))], 0, samples, given)
 
 
 def test_a_sample_depends_on_its_number_alone() -> None:
@@ -133,7 +144,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 def test_inputs_are_rounded_once_from_double_precision(seen: list[Tensor]) -> None:
     network = SmoothedNetwork(of_every_kind(), "gaussian", Fraction(1, 3))
     x = torch.rand(2, *SHAPE)
-    count_votes(network, x, stream(), 40)
+    count(network, x, stream(), 40)
     noise = stream().block(0, 40)
     for example, inputs in zip(x, seen, strict=True):
         expected = (example.double().numpy() + noise * (1 / 3)).astype(np.float32)
@@ -143,7 +154,7 @@ def test_inputs_are_rounded_once_from_double_precision(seen: list[Tensor]) -> No
 def test_every_forward_pass_is_on_one_example_in_blocks_of_one_size(seen: list[Tensor]) -> None:
     network = SmoothedNetwork(of_every_kind(), "gaussian", Fraction(1, 4))
     size = block_size(network.base, torch.device("cpu"))
-    count_votes(network, torch.rand(3, *SHAPE), stream(), 2 * size + 8)
+    count(network, torch.rand(3, *SHAPE), stream(), 2 * size + 8)
     assert [len(inputs) for inputs in seen] == [size] * 6 + [8] * 3
 
 
@@ -153,8 +164,7 @@ def test_votes_are_the_winners_of_plain_forward_passes() -> None:
     )
     x = torch.tensor([[0.0, 0.0], [0.3, -2.0]])
     noise = stream(shape=(2,))
-    votes = count_votes(network, x, noise, 3000)
-    assert votes is not None
+    votes = count(network, x, noise, 3000).votes
     for example, row in zip(x, votes, strict=True):
         noisy = example.double() + torch.from_numpy(noise.block(0, 3000))
         answers = network.base(noisy).argmax(1)
@@ -165,19 +175,19 @@ def test_samples_without_a_winner_are_no_votes() -> None:
     always_tied = SmoothedNetwork(linear([[1.0], [1.0]], [0, 0]), "", Fraction(1))
     overflowing = SmoothedNetwork(linear([[3e38], [0.0]], [0, 0]), "", Fraction(100))
     for network, most in ((always_tied, 0), (overflowing, 20)):
-        votes = count_votes(network, torch.zeros(1, 1), stream(shape=(1,)), 1000)
-        assert votes is not None
+        votes = count(network, torch.zeros(1, 1), stream(shape=(1,)), 1000).votes
         assert int(votes.sum()) <= most
 
 
 def test_nothing_is_counted_after_the_deadline() -> None:
     network = SmoothedNetwork(linear([[1.0], [0.0]], [0, 0]), "", Fraction(1))
-    assert count_votes(network, torch.zeros(1, 1), stream(shape=(1,)), 10, deadline=0.0) is None
+    with pytest.raises(OvertimeError):
+        Counter(network, torch.zeros(1, 1), deadline=0.0).count([(stream(shape=(1,)), [0])], 0, 10)
 
 
 def test_a_network_can_still_be_differentiated_after_it_was_sampled() -> None:
     network = SmoothedNetwork(two_convolutions(SHAPE), "gaussian", Fraction(1, 4))
-    count_votes(network, torch.rand(1, *SHAPE), stream(), 16)
+    count(network, torch.rand(1, *SHAPE), stream(), 16)
     x = torch.rand(1, *SHAPE, requires_grad=True)
     total = network.base.to(torch.float32)(x).sum()
     assert torch.autograd.grad(total, x)[0].any()
@@ -346,7 +356,7 @@ def test_a_block_that_does_not_fit_is_halved_until_it_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     x = torch.rand(2, *SHAPE)
-    expected = count_votes(smoothed(), x, stream(), 1500)
+    expected = count(smoothed(), x, stream(), 1500).votes
     sizes = []
 
     def scarce(network: Network) -> Callable[[Tensor], Tensor]:
@@ -359,9 +369,7 @@ def test_a_block_that_does_not_fit_is_halved_until_it_does(
         return forward
 
     monkeypatch.setattr(replica_module, "fast_forward", scarce)
-    votes = count_votes(smoothed(), x, stream(), 1500)
-    assert votes is not None
-    assert expected is not None
+    votes = count(smoothed(), x, stream(), 1500).votes
     assert torch.equal(votes, expected)
     assert sum(size > 100 for size in sizes) < 6
 
@@ -373,16 +381,14 @@ def test_a_block_that_does_not_fit_is_halved_until_it_does(
 
     monkeypatch.setattr(replica_module, "fast_forward", broken)
     with pytest.raises(RuntimeError, match="not enough memory"):
-        count_votes(smoothed(), x, stream(), 1500)
+        count(smoothed(), x, stream(), 1500)
 
 
 def test_moments_are_sums_of_noise_where_the_given_class_wins() -> None:
     network, samples = smoothed(), 700
     x, given = torch.rand(3, *SHAPE), torch.tensor([0, 3, 5])
-    moments = count_votes(network, x, stream(), samples, given=given)
-    votes = count_votes(network, x, stream(), samples)
-    assert moments is not None
-    assert votes is not None
+    moments = count(network, x, stream(), samples, given)
+    votes = count(network, x, stream(), samples).votes
     assert torch.equal(moments.votes, votes)
     noise = torch.from_numpy(stream().block(0, samples))
     for row, example in enumerate(x):
