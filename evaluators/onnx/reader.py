@@ -283,9 +283,14 @@ def _step(
         else:
             bare = any(builder.is_bare(name) for name in names if name in builder.values)
             if bare or (free and node.op_type in unbatched.RESHAPING):
-                unbatched.translate(builder, operator, declared)
+                made = unbatched.translate(builder, operator, declared)
             else:
-                declared.translate(builder, operator)
+                made = declared.translate(builder, operator)
+            if isinstance(made, np.ndarray):
+                builder.constants[operator.outputs[0]] = made
+            else:
+                positions = [made] if isinstance(made, int) else made
+                builder.values.update(zip(operator.outputs, positions, strict=False))
     except OperatorProblemError as error:
         problems.append(complaint(error.rule, f"{title}: {error}"))
         return error.rule != ModelRule.SIZE

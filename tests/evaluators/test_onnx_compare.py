@@ -14,7 +14,7 @@ from torch import Tensor
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx import compare
 from evaluators.onnx.operators import OPERATORS
-from evaluators.onnx.operators.builder import Builder, Operator, rearrange, set_output
+from evaluators.onnx.operators.builder import Builder, Operator
 from evaluators.onnx.reader import import_onnx
 from tests.fixtures.onnx_models import classifier, integers, model, node, numbers, save
 
@@ -47,14 +47,12 @@ def hidden(*behind: onnx.NodeProto, **constants: Any) -> onnx.ModelProto:
     return model(nodes, ("batch", *SHAPE), given)
 
 
-def moved(index: Callable[[Tensor], Tensor]) -> Callable[[Builder, Operator], None]:
+def moved(index: Callable[[Tensor], Tensor]) -> Callable[[Builder, Operator], int]:
     """A translation that moves entries in a way of its own."""
 
-    def translate(builder: Builder, operator: Operator) -> None:
-        source, shape = builder.source(operator)
-        positions = index(builder.positions(shape))
-        position = builder.affine(rearrange(shape, positions), source, operator.name)
-        set_output(builder, operator, position)
+    def translate(builder: Builder, operator: Operator) -> int:
+        _, shape = builder.source(operator)
+        return builder.rearranged(operator, index(builder.positions(shape)))
 
     return translate
 
@@ -62,15 +60,16 @@ def moved(index: Callable[[Tensor], Tensor]) -> Callable[[Builder, Operator], No
 HONEST = OPERATORS["Mul"]
 
 
-def scaled(builder: Builder, operator: Operator) -> None:
+def scaled(builder: Builder, operator: Operator) -> int:
     """The right translation of Mul, but for one entry and a little."""
     assert HONEST.translate is not None
-    HONEST.translate(builder, operator)
-    position = builder.values[operator.outputs[0]]
+    position = HONEST.translate(builder, operator)
+    assert isinstance(position, int)
     last = builder.nodes[position]
     scale = last.operation.scale.expand(last.shape).clone()  # type: ignore[union-attr]
     scale[0, 0, 0] *= 1 + 1e-5
     builder.nodes[position] = replace(last, operation=replace(last.operation, scale=scale))  # type: ignore[type-var]
+    return position
 
 
 PAD = [0, 0, 1, 0, 0, 0, 0, 0]
@@ -96,7 +95,7 @@ MISREADINGS = {
     "Mul": (hidden(node("Mul", "dead c", "out"), c=numbers(2, 4, 4) + 1, size=32), scaled),
     "LeakyRelu": (
         hidden(node("LeakyRelu", "dead", "out", alpha=0.25), size=32),
-        lambda builder, operator: set_output(builder, operator, builder.source(operator)[0]),
+        lambda builder, operator: builder.source(operator)[0],
     ),
 }
 

@@ -8,15 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluators.network.affine import Diagonal
 from evaluators.network.elementwise import LeakyReLU, elementwise_functions
-from evaluators.network.network import Operation, Sum
+from evaluators.network.network import Operation
 from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators.builder import (
     Builder,
     Operator,
     OperatorProblemError,
-    set_output,
     tensor,
 )
 from evaluators.onnx.operators.declaration import (
@@ -28,41 +26,37 @@ from evaluators.onnx.operators.declaration import (
     Attribute,
     Declaration,
     Parameter,
+    Translation,
     exactly,
 )
 from evaluators.onnx.rules import ModelRule
 
 
-def add(builder: Builder, operator: Operator) -> None:
+def add(builder: Builder, operator: Operator) -> int:
     """Add, Sub and Sum of constants and of branches."""
     sign = -1.0 if operator.kind == "Sub" else 1.0
-    branches = [
-        (name, 1.0 if i == 0 else sign)
-        for i, name in enumerate(operator.inputs)
-        if name not in builder.constants
-    ]
+    signed = [(name, 1.0 if i == 0 else sign) for i, name in enumerate(operator.inputs)]
     parts = [
-        _scaled(builder, builder.values[name], factor, operator.name) for name, factor in branches
+        builder.values[name]
+        if factor == 1.0
+        else _negative(builder, builder.values[name], operator)
+        for name, factor in signed
+        if name not in builder.constants
     ]
     shapes = {builder.nodes[part].shape for part in parts}
     if len(shapes) > 1:
         raise OperatorProblemError(f"it broadcasts branches of shapes {sorted(shapes)}")
-    shape = shapes.pop()
-    position = builder.add(Sum(), parts, shape, operator.name) if len(parts) > 1 else parts[0]
-    for i, name in enumerate(operator.inputs):
+    position = builder.total(parts, operator.name)
+    for name, factor in signed:
         if name in builder.constants:
-            shift = row_constant(builder.constants[name], shape) * (1.0 if i == 0 else sign)
-            shifted = Diagonal(shape, shape, shift, None)
-            position = builder.affine(shifted, position, operator.name)
-    set_output(builder, operator, position)
+            shift = row_constant(builder.constants[name], builder.nodes[position].shape) * factor
+            position = builder.diagonal(position, operator.name, shift)
+    return position
 
 
-def _scaled(builder: Builder, source: int, factor: float, name: str) -> int:
-    if factor == 1.0:
-        return source
-    shape = builder.nodes[source].shape
-    scale = torch.tensor(factor, dtype=torch.float64)
-    return builder.affine(Diagonal(shape, shape, None, scale), source, name)
+def _negative(builder: Builder, source: int, operator: Operator) -> int:
+    minus = torch.tensor(-1.0, dtype=torch.float64)
+    return builder.diagonal(source, operator.name, scale=minus)
 
 
 def row_constant(array: Array, shape: Shape) -> Tensor:
@@ -79,12 +73,10 @@ def row_constant(array: Array, shape: Shape) -> Tensor:
     return value
 
 
-def multiply(builder: Builder, operator: Operator) -> None:
+def multiply(builder: Builder, operator: Operator) -> int:
     """Mul and Div by a constant, Neg."""
     if operator.kind == "Neg":
-        source, _ = builder.source(operator)
-        set_output(builder, operator, _scaled(builder, source, -1.0, operator.name))
-        return
+        return _negative(builder, builder.source(operator)[0], operator)
     first_is_constant = operator.inputs[0] in builder.constants
     if not first_is_constant and operator.inputs[1] not in builder.constants:
         raise OperatorProblemError("both factors depend on the input")
@@ -92,11 +84,9 @@ def multiply(builder: Builder, operator: Operator) -> None:
         raise OperatorProblemError("it divides by a value that depends on the input")
     source, shape = builder.source(operator, int(first_is_constant))
     scale = row_constant(builder.constants[operator.inputs[1 - int(first_is_constant)]], shape)
-    roundings = 0
     if operator.kind == "Div":
-        scale, roundings = 1.0 / scale, 1
-    diagonal = Diagonal(shape, shape, None, scale, roundings)
-    set_output(builder, operator, builder.affine(diagonal, source, operator.name))
+        return builder.diagonal(source, operator.name, scale=1.0 / scale, roundings=1)
+    return builder.diagonal(source, operator.name, scale=scale)
 
 
 MAX_WHOLE = 2**31
@@ -134,7 +124,7 @@ def _broadcast_size(builder: Builder, operator: Operator) -> int:
     return prod(np.broadcast_shapes(*(builder.constants[n].shape for n in operator.inputs)))
 
 
-def _binary(translate: Callable[[Builder, Operator], None], function: Any) -> Declaration:
+def _binary(translate: Translation, function: Any) -> Declaration:
     return Declaration(
         versions=(7, 13, 14),
         inputs=(VALUE, VALUE),
@@ -156,13 +146,13 @@ NEG = Declaration(
 )
 
 
-def elementwise(builder: Builder, operator: Operator) -> None:
+def elementwise(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     if operator.kind == "LeakyRelu":
         function: Operation = LeakyReLU(float(operator.attributes["alpha"]))
     else:
         function = elementwise_functions()[operator.kind]()
-    set_output(builder, operator, builder.add(function, [source], shape, operator.name))
+    return builder.add(function, [source], shape, operator.name)
 
 
 ELEMENTWISE = Declaration(versions=None, translate=elementwise, bare=True)
@@ -174,8 +164,8 @@ LEAKY_RELU = Declaration(
 )
 
 
-def identity(builder: Builder, operator: Operator) -> None:
-    set_output(builder, operator, builder.source(operator)[0])
+def identity(builder: Builder, operator: Operator) -> int:
+    return builder.source(operator)[0]
 
 
 IDENTITY = Declaration(
@@ -186,11 +176,11 @@ IDENTITY = Declaration(
 )
 
 
-def dropout(builder: Builder, operator: Operator) -> None:
+def dropout(builder: Builder, operator: Operator) -> int:
     training = builder.optional(operator, 2)
     if training is not None and training.any():
         raise OperatorProblemError("it is in training mode", ModelRule.TRAINING)
-    identity(builder, operator)
+    return identity(builder, operator)
 
 
 DROPOUT = Declaration(
@@ -215,11 +205,11 @@ _EXACT = {1: 2**24, 6: 2**31 - 1, 7: 2**53 - 1, 11: 2**53 - 1}
 """Up to here each holds all whole numbers, and float64, in which they are compared, too."""
 
 
-def cast(builder: Builder, operator: Operator) -> None:
+def cast(builder: Builder, operator: Operator) -> int:
     """A value of the network is float32, and stays so."""
     if operator.attributes["to"] != 1:
         raise OperatorProblemError("it casts to a type other than float32")
-    identity(builder, operator)
+    return identity(builder, operator)
 
 
 def _fold_cast(builder: Builder, operator: Operator) -> Array:

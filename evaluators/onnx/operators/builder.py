@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluators.network.affine import AffineMap, Gather, Reshape
-from evaluators.network.network import Input, Node, Operation
+from evaluators.network.affine import AffineMap, Diagonal, Gather, Reshape
+from evaluators.network.network import Input, Node, Operation, Sum
 from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.rules import ModelRule
 
@@ -145,6 +145,28 @@ class Builder:
         require_size(self.kept, MAX_KEPT + 16 * self.weights, "bytes")
         return self.add(operation, [parent], operation.output_shape, name)
 
+    def diagonal(
+        self,
+        parent: int,
+        name: str,
+        shift: Tensor | None = None,
+        scale: Tensor | None = None,
+        roundings: int = 0,
+    ) -> int:
+        """Append a scaling and a shift of each entry; see `Diagonal`."""
+        shape = self.nodes[parent].shape
+        return self.affine(Diagonal(shape, shape, shift, scale, roundings), parent, name)
+
+    def rearranged(self, operator: Operator, positions: Tensor) -> int:
+        """Append the map that picks these flat positions of an operator's first input."""
+        source, shape = self.source(operator)
+        return self.affine(rearrange(shape, positions), source, operator.name)
+
+    def total(self, parts: Sequence[int], name: str) -> int:
+        """Append the sum of nodes of one shape, unless there is but one."""
+        shape = self.nodes[parts[0]].shape
+        return self.add(Sum(), parts, shape, name) if len(parts) > 1 else parts[0]
+
     def constant(self, operator: Operator, index: int, what: str) -> Array:
         """Read an input that must be a constant."""
         name = operator.inputs[index]
@@ -234,8 +256,3 @@ def pad_positions(positions: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
     require_size(prod(sizes))
     flat = [amount for pair in reversed(pads) for amount in pair]
     return torch.nn.functional.pad(positions, flat, value=-1)
-
-
-def set_output(builder: Builder, operator: Operator, position: int) -> None:
-    """Say which node computes an operator's first output."""
-    builder.values[operator.outputs[0]] = position

@@ -22,7 +22,9 @@ LATEST = 2**31
 LARGEST = 2**31
 """Sizes, pads, steps and other whole numbers of windows are below it; axes and ends may be any."""
 
-Translation = Callable[[Builder, Operator], None]
+Translated = int | list[int] | Array
+"""Positions of the nodes that compute an operator's first outputs; or its only one, a constant."""
+Translation = Callable[[Builder, Operator], Translated]
 Fold = Callable[[Builder, Operator], Array]
 
 
@@ -140,7 +142,8 @@ class Declaration:
             for a function of one value without attributes, which has no other meaning to change.
         inputs: by position.
         attributes: by name.
-        translate: makes nodes of the canonical graph; None if it is only read between constants.
+        translate: makes nodes of the canonical graph and returns those that compute its outputs;
+            None if it is only read between constants.
         fold: works a constant out from constants; None if it is not read between them. Its result
             has at most `size` entries.
         folds: types of the data that it is worked out in.

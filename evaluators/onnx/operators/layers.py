@@ -2,14 +2,13 @@
 
 import torch
 
-from evaluators.network.affine import Dense, Diagonal
+from evaluators.network.affine import Dense
 from evaluators.onnx.operators.builder import (
     Builder,
     Operator,
     OperatorProblemError,
     flat_positions,
     rearrange,
-    set_output,
     tensor,
 )
 from evaluators.onnx.operators.declaration import (
@@ -25,7 +24,7 @@ from evaluators.onnx.operators.declaration import (
 from evaluators.onnx.rules import ModelRule
 
 
-def gemm(builder: Builder, operator: Operator) -> None:
+def gemm(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     if len(shape) != 1:
         raise OperatorProblemError(f"its input has shape {shape}; flatten it first")
@@ -44,7 +43,7 @@ def gemm(builder: Builder, operator: Operator) -> None:
             raise OperatorProblemError(f"its bias has shape {bias.shape}, not ({outputs},)")
         shift = tensor(bias).reshape(-1) * float(operator.attributes["beta"])
     dense = Dense(shape, (outputs,), shift, weight.contiguous())
-    set_output(builder, operator, builder.affine(dense, source, operator.name))
+    return builder.affine(dense, source, operator.name)
 
 
 GEMM = Declaration(
@@ -60,19 +59,18 @@ GEMM = Declaration(
 )
 
 
-def matmul(builder: Builder, operator: Operator) -> None:
+def matmul(builder: Builder, operator: Operator) -> int:
     if operator.inputs[0] in builder.constants:
-        _matmul_left(builder, operator)
-        return
+        return _matmul_left(builder, operator)
     source, shape = builder.source(operator)
     weight = tensor(builder.constant(operator, 1, "second factor"))
     if weight.ndim != 2 or weight.shape[0] != shape[-1]:
         raise OperatorProblemError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
     dense = Dense(shape, (*shape[:-1], weight.shape[1]), None, weight.T.contiguous())
-    set_output(builder, operator, builder.affine(dense, source, operator.name))
+    return builder.affine(dense, source, operator.name)
 
 
-def _matmul_left(builder: Builder, operator: Operator) -> None:
+def _matmul_left(builder: Builder, operator: Operator) -> int:
     """Constant · column vectors: transpose, apply to the last dimension, transpose back."""
     source, shape = builder.source(operator, 1)
     weight = tensor(builder.constants[operator.inputs[0]])
@@ -84,13 +82,13 @@ def _matmul_left(builder: Builder, operator: Operator) -> None:
         Dense((shape[1], shape[0]), middle, None, weight), source, operator.name
     )
     back = rearrange(middle, flat_positions(middle).T)
-    set_output(builder, operator, builder.affine(back, source, operator.name))
+    return builder.affine(back, source, operator.name)
 
 
 MATMUL = Declaration(versions=(1, 9, 13), inputs=(VALUE, VALUE), translate=matmul, bare=True)
 
 
-def batch_normalization(builder: Builder, operator: Operator) -> None:
+def batch_normalization(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     names = ("scale", "bias", "mean", "variance")
     arrays = [builder.constant(operator, i + 1, what) for i, what in enumerate(names)]
@@ -103,9 +101,8 @@ def batch_normalization(builder: Builder, operator: Operator) -> None:
         raise OperatorProblemError("its variance is negative", ModelRule.FINITE)
     deviation = torch.sqrt(variance + float(operator.attributes["epsilon"]))
     # Centred first: folding the mean into the bias would round twice where they cancel.
-    position = builder.affine(Diagonal(shape, shape, -mean, None), source, operator.name)
-    normal = Diagonal(shape, shape, bias, scale / deviation, 4)
-    set_output(builder, operator, builder.affine(normal, position, operator.name))
+    centred = builder.diagonal(source, operator.name, -mean)
+    return builder.diagonal(centred, operator.name, bias, scale / deviation, 4)
 
 
 BATCH_NORMALIZATION = Declaration(

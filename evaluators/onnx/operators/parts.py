@@ -4,10 +4,8 @@ from math import prod
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from evaluators.network.affine import Adjoint, Diagonal, Gather, Reshape
-from evaluators.network.network import Sum
+from evaluators.network.affine import Adjoint, Gather, Reshape
 from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators.builder import (
     Builder,
@@ -15,10 +13,8 @@ from evaluators.onnx.operators.builder import (
     OperatorProblemError,
     axes_of,
     pad_positions,
-    rearrange,
     require_size,
     row_axes,
-    set_output,
     tensor,
 )
 from evaluators.onnx.operators.declaration import (
@@ -36,14 +32,7 @@ from evaluators.onnx.operators.declaration import (
 )
 
 
-def _rearranged(builder: Builder, operator: Operator, positions: Tensor) -> None:
-    source, shape = builder.source(operator)
-    set_output(
-        builder, operator, builder.affine(rearrange(shape, positions), source, operator.name)
-    )
-
-
-def pad(builder: Builder, operator: Operator) -> None:
+def pad(builder: Builder, operator: Operator) -> int:
     _, shape = builder.source(operator)
     pads = builder.integers(operator, "pads", 1) or []
     value = builder.optional(operator, 2)
@@ -62,7 +51,7 @@ def pad(builder: Builder, operator: Operator) -> None:
         pairs[axis] = (begin, end)
     if pairs[0] != (0, 0):
         raise OperatorProblemError(f"its pads {pads} reach into the batch dimension")
-    _rearranged(builder, operator, pad_positions(builder.positions(shape), pairs[1:]))
+    return builder.rearranged(operator, pad_positions(builder.positions(shape), pairs[1:]))
 
 
 PAD = Declaration(
@@ -106,13 +95,13 @@ def _window(builder: Builder, operator: Operator, rank: int) -> tuple[slice, ...
     return tuple(window)
 
 
-def strided_slice(builder: Builder, operator: Operator) -> None:
+def strided_slice(builder: Builder, operator: Operator) -> int:
     _, shape = builder.source(operator)
     batch, *window = _window(builder, operator, len(shape) + 1)
     if batch != slice(None):
         raise OperatorProblemError("it works on the batch dimension")
     positions = builder.positions(shape).numpy()[tuple(window)]
-    _rearranged(builder, operator, torch.from_numpy(positions.copy()))
+    return builder.rearranged(operator, torch.from_numpy(positions.copy()))
 
 
 def _fold_slice(builder: Builder, operator: Operator) -> Array:
@@ -138,13 +127,13 @@ def _index(builder: Builder, operator: Operator, size: int) -> Array:
     return index.astype(np.int64)
 
 
-def gather(builder: Builder, operator: Operator) -> None:
+def gather(builder: Builder, operator: Operator) -> int:
     _, shape = builder.source(operator)
     (axis,) = row_axes([int(operator.attributes["axis"])], len(shape))
     index = _index(builder, operator, shape[axis])
     require_size(prod(shape) // shape[axis] * index.size)
     positions = np.take(builder.positions(shape).numpy(), index, axis=axis)
-    _rearranged(builder, operator, torch.from_numpy(np.array(positions)))
+    return builder.rearranged(operator, torch.from_numpy(np.array(positions)))
 
 
 def _gather_axis(builder: Builder, operator: Operator) -> tuple[Array, int]:
@@ -173,8 +162,8 @@ GATHER = Declaration(
 )
 
 
-def split(builder: Builder, operator: Operator) -> None:
-    source, shape = builder.source(operator)
+def split(builder: Builder, operator: Operator) -> list[int]:
+    _, shape = builder.source(operator)
     (axis,) = row_axes([int(operator.attributes["axis"])], len(shape))
     sizes, count = builder.integers(operator, "split", 1), len(operator.outputs)
     number = operator.attributes.get("num_outputs")
@@ -187,12 +176,12 @@ def split(builder: Builder, operator: Operator) -> None:
     sizes = [shape[axis] // count] * count if sizes is None else sizes
     if len(sizes) != count or sum(sizes) != shape[axis] or min(sizes) < 1:
         raise OperatorProblemError(f"it splits {shape[axis]} into {sizes}, for {count} outputs")
-    for name, offset, size in zip(operator.outputs, np.cumsum([0, *sizes]), sizes, strict=False):
-        if not name:
-            raise OperatorProblemError("it leaves out one of its outputs")
-        positions = builder.positions(shape).narrow(axis, int(offset), size)
-        part = rearrange(shape, positions.contiguous())
-        builder.values[name] = builder.affine(part, source, operator.name)
+    if not all(operator.outputs):
+        raise OperatorProblemError("it leaves out one of its outputs")
+    return [
+        builder.rearranged(operator, builder.positions(shape).narrow(axis, offset, size))
+        for offset, size in zip(np.cumsum([0, *sizes]).tolist(), sizes, strict=False)
+    ]
 
 
 SPLIT = Declaration(
@@ -208,7 +197,7 @@ SPLIT = Declaration(
 )
 
 
-def concat(builder: Builder, operator: Operator) -> None:
+def concat(builder: Builder, operator: Operator) -> int:
     """Concatenation is the sum of each part embedded among zeros."""
     shapes = [_row_shape(builder, name) for name in operator.inputs]
     (axis,) = row_axes([int(operator.attributes["axis"])], len(shapes[0]))
@@ -228,12 +217,8 @@ def concat(builder: Builder, operator: Operator) -> None:
             known = value if known is None else known + value
         else:
             parts.append(builder.affine(embed, builder.values[name], operator.name))
-    target = builder.nodes[parts[0]].shape
-    position = builder.add(Sum(), parts, target, operator.name) if len(parts) > 1 else parts[0]
-    if known is not None:
-        shift = Diagonal(target, target, known, None)
-        position = builder.affine(shift, position, operator.name)
-    set_output(builder, operator, position)
+    position = builder.total(parts, operator.name)
+    return position if known is None else builder.diagonal(position, operator.name, known)
 
 
 def _row_shape(builder: Builder, name: str) -> Shape:
@@ -261,23 +246,25 @@ CONCAT = Declaration(
 )
 
 
-def reduce(builder: Builder, operator: Operator) -> None:
+def reduce(builder: Builder, operator: Operator) -> int:
     """ReduceSum and ReduceMean over named dimensions."""
     _, shape = builder.source(operator)
     axes = builder.integers(operator, "axes", 1)
     if not axes:
         raise OperatorProblemError("it names no axes, and so works on the batch dimension")
-    _reduce(builder, operator, row_axes(axes, len(shape)), bool(operator.attributes["keepdims"]))
+    return _reduce(
+        builder, operator, row_axes(axes, len(shape)), bool(operator.attributes["keepdims"])
+    )
 
 
-def global_average_pool(builder: Builder, operator: Operator) -> None:
+def global_average_pool(builder: Builder, operator: Operator) -> int:
     _, shape = builder.source(operator)
     if len(shape) < 2:
         raise OperatorProblemError(f"its input of shape {shape} has nothing but channels")
-    _reduce(builder, operator, list(range(1, len(shape))), keep=True)
+    return _reduce(builder, operator, list(range(1, len(shape))), keep=True)
 
 
-def _reduce(builder: Builder, operator: Operator, axes: list[int], keep: bool) -> None:
+def _reduce(builder: Builder, operator: Operator, axes: list[int], keep: bool) -> int:
     """A sum is the adjoint of repeating an entry; a mean scales it."""
     source, shape = builder.source(operator)
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
@@ -285,11 +272,11 @@ def _reduce(builder: Builder, operator: Operator, axes: list[int], keep: bool) -
     position = builder.affine(Adjoint(shape, kept, None, repeat), source, operator.name)
     if operator.kind != "ReduceSum":
         share = torch.tensor(1.0 / prod(shape[axis] for axis in axes), dtype=torch.float64)
-        position = builder.affine(Diagonal(kept, kept, None, share, 1), position, operator.name)
+        position = builder.diagonal(position, operator.name, scale=share, roundings=1)
     if not keep:
         left = tuple(size for axis, size in enumerate(shape) if axis not in axes)
         position = builder.affine(Reshape(kept, left, None), position, operator.name)
-    set_output(builder, operator, position)
+    return position
 
 
 def _reduction(versions: tuple[int, ...], since: int) -> Declaration:

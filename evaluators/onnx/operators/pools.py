@@ -5,7 +5,6 @@ from math import prod
 
 import torch
 
-from evaluators.network.affine import Diagonal
 from evaluators.network.network import MaxPool
 from evaluators.onnx.operators.builder import (
     MAX_WINDOWS,
@@ -13,7 +12,6 @@ from evaluators.onnx.operators.builder import (
     Operator,
     OperatorProblemError,
     require_size,
-    set_output,
 )
 from evaluators.onnx.operators.declaration import ONES, Attribute, Declaration, exactly
 from evaluators.onnx.operators.windows import (
@@ -35,7 +33,7 @@ def _pooled(builder: Builder, operator: Operator) -> Window:
     return window
 
 
-def average_pool(builder: Builder, operator: Operator) -> None:
+def average_pool(builder: Builder, operator: Operator) -> int:
     _, shape = builder.source(operator)
     window = _pooled(builder, operator)
     source, wide, padding = padded(builder, operator, window)
@@ -51,9 +49,8 @@ def average_pool(builder: Builder, operator: Operator) -> None:
     position = builder.affine(pool, source, operator.name)
     if not whole:
         seen = pool.linear(torch.ones(1, *wide, dtype=torch.float64))[0]
-        scale = Diagonal(pool.output_shape, pool.output_shape, None, 1.0 / seen, 1)
-        position = builder.affine(scale, position, operator.name)
-    set_output(builder, operator, position)
+        position = builder.diagonal(position, operator.name, scale=1.0 / seen, roundings=1)
+    return position
 
 
 AVERAGE_POOL = Declaration(
@@ -68,7 +65,7 @@ AVERAGE_POOL = Declaration(
 )
 
 
-def max_pool(builder: Builder, operator: Operator) -> None:
+def max_pool(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     window = _pooled(builder, operator)
     kernel, strides, begin = window.kernel, window.strides, window.begin
@@ -86,7 +83,7 @@ def max_pool(builder: Builder, operator: Operator) -> None:
     pool = MaxPool(
         shape, (kernel[0], kernel[1]), (strides[0], strides[1]), (begin[0], begin[1]), ceil
     )
-    set_output(builder, operator, builder.add(pool, [source], pool.output_shape, operator.name))
+    return builder.add(pool, [source], pool.output_shape, operator.name)
 
 
 MAX_POOL = Declaration(

@@ -11,31 +11,29 @@ from evaluators.onnx.operators.builder import (
     Operator,
     OperatorProblemError,
     rearrange,
-    set_output,
     tensor,
 )
-from evaluators.onnx.operators.declaration import Declaration, Translation
+from evaluators.onnx.operators.declaration import Declaration, Translated, Translation
 from evaluators.onnx.operators.views import order_of, resolve_shape, shape_of
 
 RESHAPING = frozenset(("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"))
 """Operators that may give or take a batch dimension."""
 
 
-def translate(builder: Builder, operator: Operator, declared: Declaration) -> None:
+def translate(builder: Builder, operator: Operator, declared: Declaration) -> Translated:
     """Translate an operator that reshapes, or that reads a bare value."""
     if operator.kind in RESHAPING:
-        _reshape(builder, operator)
-    elif operator.kind == "Shape":
-        shape_of(builder, operator)
-    elif declared.translate is None or not declared.bare:
+        return _reshape(builder, operator)
+    if operator.kind == "Shape":
+        return shape_of(builder, operator)
+    if declared.translate is None or not declared.bare:
         raise OperatorProblemError("it is only supported behind a batch dimension of 1")
-    elif not all(builder.is_bare(name) for name in operator.inputs if name in builder.values):
+    if not all(builder.is_bare(name) for name in operator.inputs if name in builder.values):
         raise OperatorProblemError("it joins values with and without a batch dimension")
-    else:
-        _keep(builder, operator, declared.translate)
+    return _keep(builder, operator, declared.translate)
 
 
-def _reshape(builder: Builder, operator: Operator) -> None:
+def _reshape(builder: Builder, operator: Operator) -> int:
     name = operator.inputs[0]
     source, shape = builder.source(operator)
     whole = builder.whole_shape(name)
@@ -45,37 +43,37 @@ def _reshape(builder: Builder, operator: Operator) -> None:
         source, target = builder.affine(moved, source, operator.name), tuple(positions.shape)
     else:
         target = resolve_shape(builder, operator, whole)
-    _settle(builder, operator, source, target)
+    return _settle(builder, operator, source, target)
 
 
-def _keep(builder: Builder, operator: Operator, translation: Translation) -> None:
+def _keep(builder: Builder, operator: Operator, translation: Translation) -> int:
     """An operator that works alike with and without a batch dimension."""
     names = [name for name in operator.inputs if name in builder.constants]
     rank = max(len(builder.shape(n)) for n in operator.inputs if n in builder.values)
     if operator.kind == "MatMul" and names == [operator.inputs[0]] and rank == 1:
-        _matrix_times_vector(builder, operator)
+        position: Translated = _matrix_times_vector(builder, operator)
     else:
-        translation(builder, operator)
-    position = builder.values[operator.outputs[0]]
+        position = translation(builder, operator)
+    assert isinstance(position, int)
     shape = builder.nodes[position].shape
     # A constant of a higher rank gives the result its leading 1.
     grown = operator.kind != "MatMul" and any(builder.constants[n].ndim > rank for n in names)
     if grown or (len(shape) > 1 and shape[0] == 1):
-        _settle(builder, operator, position, (1, *shape) if grown else shape)
-    else:
-        builder.bare.add(position)
+        return _settle(builder, operator, position, (1, *shape) if grown else shape)
+    builder.bare.add(position)
+    return position
 
 
-def _matrix_times_vector(builder: Builder, operator: Operator) -> None:
+def _matrix_times_vector(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator, 1)
     weight = tensor(builder.constants[operator.inputs[0]])
     if weight.ndim != 2 or weight.shape[1] != shape[0]:
         raise OperatorProblemError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
     dense = Dense(shape, (weight.shape[0],), None, weight)
-    set_output(builder, operator, builder.affine(dense, source, operator.name))
+    return builder.affine(dense, source, operator.name)
 
 
-def _settle(builder: Builder, operator: Operator, source: int, whole: tuple[int, ...]) -> None:
+def _settle(builder: Builder, operator: Operator, source: int, whole: tuple[int, ...]) -> int:
     """Give a result its whole ONNX shape: behind a batch dimension if that begins with 1."""
     batched = len(whole) > 1 and whole[0] == 1
     row = whole[1:] if batched else whole
@@ -84,4 +82,4 @@ def _settle(builder: Builder, operator: Operator, source: int, whole: tuple[int,
     position = builder.affine(Reshape(shape, row, None), source, operator.name)
     if not batched:
         builder.bare.add(position)
-    set_output(builder, operator, position)
+    return position

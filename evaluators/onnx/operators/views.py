@@ -11,8 +11,6 @@ from evaluators.onnx.operators.builder import (
     Operator,
     OperatorProblemError,
     axes_of,
-    rearrange,
-    set_output,
 )
 from evaluators.onnx.operators.declaration import (
     ANY,
@@ -25,7 +23,7 @@ from evaluators.onnx.operators.declaration import (
 )
 
 
-def reshape(builder: Builder, operator: Operator) -> None:
+def reshape(builder: Builder, operator: Operator) -> int:
     """Reshape, Flatten, Squeeze and Unsqueeze of a value with a batch dimension."""
     source, shape = builder.source(operator)
     target = resolve_shape(builder, operator, (1, *shape))
@@ -34,7 +32,7 @@ def reshape(builder: Builder, operator: Operator) -> None:
             f"it turns shape {shape} into {list(target)}, losing the batch dimension"
         )
     row = Reshape(shape, target[1:], None)
-    set_output(builder, operator, builder.affine(row, source, operator.name))
+    return builder.affine(row, source, operator.name)
 
 
 def resolve_shape(builder: Builder, operator: Operator, shape: Shape) -> Shape:
@@ -124,14 +122,7 @@ RESHAPE = Declaration(
     translate=reshape,
     fold=_fold_view,
 )
-SQUEEZE = Declaration(
-    versions=(1, 11, 13, 21, 23, 24, 25),
-    inputs=(VALUE, integers("axes", since=13)),
-    attributes={"axes": Attribute(ANY, until=12)},
-    translate=reshape,
-    fold=_fold_view,
-)
-UNSQUEEZE = Declaration(
+SQUEEZE = UNSQUEEZE = Declaration(
     versions=(1, 11, 13, 21, 23, 24, 25),
     inputs=(VALUE, integers("axes", since=13)),
     attributes={"axes": Attribute(ANY, until=12)},
@@ -149,15 +140,13 @@ def order_of(operator: Operator, rank: int) -> list[int]:
     return order
 
 
-def transpose(builder: Builder, operator: Operator) -> None:
-    source, shape = builder.source(operator)
+def transpose(builder: Builder, operator: Operator) -> int:
+    _, shape = builder.source(operator)
     order = order_of(operator, len(shape) + 1)
     if order[0] != 0:
         raise OperatorProblemError("it moves the batch dimension")
     positions = builder.positions(shape).permute([axis - 1 for axis in order[1:]])
-    set_output(
-        builder, operator, builder.affine(rearrange(shape, positions), source, operator.name)
-    )
+    return builder.rearranged(operator, positions)
 
 
 def _fold_transpose(builder: Builder, operator: Operator) -> Array:
@@ -173,10 +162,9 @@ TRANSPOSE = Declaration(
 )
 
 
-def shape_of(builder: Builder, operator: Operator) -> None:
+def shape_of(builder: Builder, operator: Operator) -> Array:
     """The shape of a value is a constant: that at batch size 1."""
-    whole = builder.whole_shape(operator.inputs[0])
-    builder.constants[operator.outputs[0]] = _part(operator, whole)
+    return _part(operator, builder.whole_shape(operator.inputs[0]))
 
 
 def _part(operator: Operator, shape: Shape) -> Array:

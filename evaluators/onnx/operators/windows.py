@@ -15,7 +15,6 @@ from evaluators.onnx.operators.builder import (
     pad_positions,
     rearrange,
     require_size,
-    set_output,
     tensor,
 )
 from evaluators.onnx.operators.declaration import (
@@ -122,7 +121,7 @@ def _shift(bias: Array | None, channels: int, spatial: int) -> Tensor | None:
     return tensor(bias).reshape(-1, *[1] * spatial)
 
 
-def conv(builder: Builder, operator: Operator) -> None:
+def conv(builder: Builder, operator: Operator) -> int:
     _, shape = builder.source(operator)
     weight = tensor(builder.constant(operator, 1, "weight"))
     window = window_of(operator, shape, _kernel(operator, weight))
@@ -130,7 +129,7 @@ def conv(builder: Builder, operator: Operator) -> None:
     source, wide, padding = padded(builder, operator, window)
     groups = int(operator.attributes["group"])
     convolution = convolution_map(window, wide, weight, shift, padding, groups)
-    set_output(builder, operator, builder.affine(convolution, source, operator.name))
+    return builder.affine(convolution, source, operator.name)
 
 
 def convolution_map(
@@ -173,7 +172,7 @@ CONV = Declaration(
 )
 
 
-def conv_transpose(builder: Builder, operator: Operator) -> None:
+def conv_transpose(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     weight = tensor(builder.constant(operator, 1, "weight"))
     window = window_of(operator, shape, _kernel(operator, weight))
@@ -205,9 +204,7 @@ def conv_transpose(builder: Builder, operator: Operator) -> None:
         out, shape, None, weight, window.strides, window.begin, window.dilations, groups
     )
     shift = _shift(builder.optional(operator, 2), out[0], len(window.kernel))
-    set_output(
-        builder, operator, builder.affine(Adjoint(shape, out, shift, inner), source, operator.name)
-    )
+    return builder.affine(Adjoint(shape, out, shift, inner), source, operator.name)
 
 
 CONV_TRANSPOSE = Declaration(
