@@ -9,7 +9,7 @@ from torch import Tensor
 
 from evaluators.learning.architectures import parameters
 from evaluators.learning.augmentation import Augmentation
-from evaluators.learning.recipe import Recipe
+from evaluators.learning.recipe import Recipe, TrainingBatch
 from evaluators.network.network import Network
 
 EpochReport = Callable[[int, float], None]
@@ -60,7 +60,7 @@ def fit(
             progress = (epoch + number / batches) / schedule.epochs
             optimizer.param_groups[0]["lr"] = schedule.rate(progress)
             images = schedule.augmentation(x[rows], generator)
-            loss = recipe.loss(network, images, labels[rows], progress, generator)
+            loss = recipe.loss(network, TrainingBatch(images, labels[rows], progress, generator))
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(weights, schedule.largest_gradient)

@@ -2,13 +2,29 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from evaluators.network.network import Network
+
+Loss = Float32[Tensor, ""]
+
+
+class TrainingBatch(NamedTuple):
+    """Examples to learn from, at one point of the training.
+
+    Attributes:
+        progress: how much of the training is done, from 0 to 1.
+        generator: the only source of randomness.
+    """
+
+    x: Float32[Tensor, "batch ..."]
+    labels: Int64[Tensor, " batch"]
+    progress: float
+    generator: torch.Generator
 
 
 @dataclass(frozen=True)
@@ -29,17 +45,5 @@ class Recipe(ABC):
         return cls.__module__.rsplit(".", 1)[-1].replace("_", "-")
 
     @abstractmethod
-    def loss(
-        self,
-        network: Network,
-        x: Float32[Tensor, "batch ..."],
-        labels: Int64[Tensor, " batch"],
-        progress: float,
-        generator: torch.Generator,
-    ) -> Float32[Tensor, ""]:
-        """Compute what to minimise on one batch.
-
-        Arguments:
-            progress: how much of the training is done, from 0 to 1.
-            generator: the only source of randomness.
-        """
+    def loss(self, network: Network, batch: TrainingBatch) -> Loss:
+        """Compute what to minimise on one batch."""

@@ -52,9 +52,9 @@ class AffineMap(ABC):
     def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """Compute Wᵀy, from `[rows, *output_shape]` to `[rows, *input_shape]`."""
 
-    @abstractmethod
     def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """Compute |W|x, of absolute entries, `[rows, *input_shape]` to `[rows, *output_shape]`."""
+        return absolute_of(self).linear(x)
 
     @property
     @abstractmethod
@@ -110,10 +110,6 @@ class Dense(AffineMap):
         """Compute y W."""
         return y @ self.weight
 
-    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """Compute x |W|ᵀ."""
-        return F.linear(x, self.weight.abs())
-
     @cached_property
     def matrix(self) -> csr_array:
         """Repeat the weight for each position that it is applied at."""
@@ -145,17 +141,11 @@ class Convolution(AffineMap):
     groups: int = 1
     rounded: bool = False
 
-    def _apply(self, x: Tensor, weight: Tensor) -> Tensor:
-        convolve = F.conv1d if len(self.stride) == 1 else F.conv2d
-        return convolve(x, weight, None, self.stride, self.padding, self.dilation, self.groups)
-
     def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """Convolve without the bias."""
-        return self._apply(x, self.weight)
-
-    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """Convolve with absolute weights."""
-        return self._apply(x, self.weight.abs())
+        convolve = F.conv1d if len(self.stride) == 1 else F.conv2d
+        layout = self.stride, self.padding, self.dilation
+        return convolve(x, self.weight, None, *layout, self.groups)
 
     def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """Apply the transposed convolution; it is zero where no window reaches."""
@@ -227,10 +217,6 @@ class Diagonal(AffineMap):
         """Compute scale · y."""
         return self.linear(y)
 
-    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """Compute |scale| · x."""
-        return x if self.scale is None else x * self.scale.abs()
-
     @cached_property
     def matrix(self) -> csr_array:
         """Put the scale on the diagonal."""
@@ -260,10 +246,6 @@ class Reshape(AffineMap):
     def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """Reshape back."""
         return y.reshape(y.shape[0], *self.input_shape)
-
-    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """Do what `linear` does."""
-        return self.linear(x)
 
     @cached_property
     def matrix(self) -> csr_array:
@@ -304,10 +286,6 @@ class Gather(AffineMap):
         total.index_add_(1, self.index[kept], y.reshape(rows, -1)[:, kept])
         return total.reshape(rows, *self.input_shape)
 
-    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """Do what `linear` does."""
-        return self.linear(x)
-
     @cached_property
     def matrix(self) -> csr_array:
         """Put a one where an entry is picked."""
@@ -342,10 +320,6 @@ class Adjoint(AffineMap):
     def adjoint(self, y: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """Apply the inner map."""
         return self.inner.linear(y)
-
-    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
-        """Apply the adjoint of the inner map's absolute value."""
-        return absolute_of(self.inner).adjoint(x)
 
     @cached_property
     def matrix(self) -> csr_array:

@@ -21,6 +21,7 @@ SLACK = 2.0**-36
 """Relative error, 1.5e-11, allowed for in every formula."""
 
 Vector = Float64[np.ndarray, " values"]
+Draws = Float64[np.ndarray, "rows entries"]
 
 
 class Probabilities(NamedTuple):
@@ -62,9 +63,7 @@ class Distribution(ABC):
         return self.own + tuple(norm for norm in Norm if norm not in self.own)
 
     @abstractmethod
-    def fill(
-        self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
-    ) -> None:
+    def fill(self, generator: np.random.Generator, out: Draws) -> None:
         """Fill a contiguous array with independent rows of noise of scale one."""
 
     def has(self, formula: str) -> bool:

@@ -13,10 +13,9 @@ u = ±1, and the noise is Laplace's.
 from math import atanh, cosh, exp, inf, isfinite, lgamma, log, log1p, pi, sqrt, tanh
 
 import numpy as np
-from jaxtyping import Float64
 from scipy.special import betainc, betaincc, betaincinv
 
-from evaluators.noises.distribution import Shift, Vector
+from evaluators.noises.distribution import Draws, Shift, Vector
 from evaluators.noises.log_lipschitz import LogLipschitzNoise
 from evaluators.noises.uniform_ball import BETA_ERROR, fill_directions
 from evaluators.question.norm import Norm
@@ -28,9 +27,7 @@ class ExponentialL2Noise(LogLipschitzNoise):
     name = "exponential-l2"
     own = (Norm.L2,)
 
-    def fill(
-        self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
-    ) -> None:
+    def fill(self, generator: np.random.Generator, out: Draws) -> None:
         """Draw a direction, and a length of density r^(d-1) exp(-r)."""
         fill_directions(generator, out)
         out *= generator.standard_gamma(out.shape[1], (len(out), 1))

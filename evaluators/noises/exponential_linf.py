@@ -15,9 +15,8 @@ entry is the largest in size, with probability 1/(2d) each, else 0: Φ(q) = min(
 from math import exp
 
 import numpy as np
-from jaxtyping import Float64
 
-from evaluators.noises.distribution import SLACK, Shift, Vector
+from evaluators.noises.distribution import SLACK, Draws, Shift, Vector
 from evaluators.noises.log_lipschitz import LogLipschitzNoise
 from evaluators.question.norm import Norm
 
@@ -28,9 +27,7 @@ class ExponentialLinfNoise(LogLipschitzNoise):
     name = "exponential-linf"
     own = (Norm.LINF, Norm.L1)
 
-    def fill(
-        self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
-    ) -> None:
+    def fill(self, generator: np.random.Generator, out: Draws) -> None:
         """Scale a uniform vector, of size Beta(d, 1), by Gamma(d + 1): its size is Gamma(d)."""
         generator.random(out=out)
         out *= 2.0

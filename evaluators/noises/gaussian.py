@@ -5,10 +5,9 @@ and keeps Φ(Φ⁻¹(p) - ‖δ‖₂/σ).
 """
 
 import numpy as np
-from jaxtyping import Float64
 from scipy.special import erf, ndtr, ndtri
 
-from evaluators.noises.distribution import SLACK, Distribution, Shift, Vector
+from evaluators.noises.distribution import SLACK, Distribution, Draws, Shift, Vector
 from evaluators.question.norm import Norm
 
 _QUANTILE_ERROR = 1e-9
@@ -21,9 +20,7 @@ class GaussianNoise(Distribution):
     name = "gaussian"
     own = (Norm.L2,)
 
-    def fill(
-        self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
-    ) -> None:
+    def fill(self, generator: np.random.Generator, out: Draws) -> None:
         """Draw standard normal noise."""
         generator.standard_normal(out=out)
 

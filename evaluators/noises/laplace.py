@@ -1,8 +1,8 @@
 """Laplace noise: independent entries of density exp(-|z|/b) / (2b), radii in ℓ1."""
 
 import numpy as np
-from jaxtyping import Float64
 
+from evaluators.noises.distribution import Draws
 from evaluators.noises.log_lipschitz import LogLipschitzNoise
 from evaluators.question.norm import Norm
 
@@ -13,9 +13,7 @@ class LaplaceNoise(LogLipschitzNoise):
     name = "laplace"
     own = (Norm.L1,)
 
-    def fill(
-        self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
-    ) -> None:
+    def fill(self, generator: np.random.Generator, out: Draws) -> None:
         """Draw exponential variates and give them random signs."""
         generator.standard_exponential(out=out)
         bits = np.frombuffer(generator.bytes(-(-out.size // 8)), np.uint8)

@@ -6,9 +6,8 @@ loses all of that: the bound is the exact worst case over the ℓ1 ball.
 """
 
 import numpy as np
-from jaxtyping import Float64
 
-from evaluators.noises.distribution import SLACK, Shift, Vector
+from evaluators.noises.distribution import SLACK, Draws, Shift, Vector
 from evaluators.noises.flat import FlatNoise
 from evaluators.question.norm import Norm
 
@@ -19,9 +18,7 @@ class UniformNoise(FlatNoise):
     name = "uniform"
     own = (Norm.L1,)
 
-    def fill(
-        self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
-    ) -> None:
+    def fill(self, generator: np.random.Generator, out: Draws) -> None:
         """Draw uniformly from [-1, 1)."""
         generator.random(out=out)
         out *= 2.0

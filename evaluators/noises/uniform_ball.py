@@ -9,10 +9,9 @@ event "outside of the shifted ball" changes by that: exact in every direction, b
 from math import exp, lgamma, pi, sqrt
 
 import numpy as np
-from jaxtyping import Float64
 from scipy.special import betainc
 
-from evaluators.noises.distribution import Shift, Vector
+from evaluators.noises.distribution import Draws, Shift, Vector
 from evaluators.noises.flat import FlatNoise
 from evaluators.question.norm import Norm
 
@@ -26,9 +25,7 @@ class UniformBallNoise(FlatNoise):
     name = "uniform-ball"
     own = (Norm.L2,)
 
-    def fill(
-        self, generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
-    ) -> None:
+    def fill(self, generator: np.random.Generator, out: Draws) -> None:
         """Draw a direction, and a length with distribution function r^d."""
         fill_directions(generator, out)
         out *= generator.random((len(out), 1)) ** (1.0 / out.shape[1])
@@ -46,9 +43,7 @@ class UniformBallNoise(FlatNoise):
         return np.full_like(q, slope * (1 + BETA_ERROR))
 
 
-def fill_directions(
-    generator: np.random.Generator, out: Float64[np.ndarray, "rows entries"]
-) -> None:
+def fill_directions(generator: np.random.Generator, out: Draws) -> None:
     """Fill with independent rows of Euclidean length one, of uniform direction."""
     generator.standard_normal(out=out)
     out /= np.sqrt(np.einsum("ij,ij->i", out, out))[:, None]

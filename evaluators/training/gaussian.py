@@ -5,10 +5,8 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float32, Int64
-from torch import Tensor
 
-from evaluators.learning.recipe import Recipe
+from evaluators.learning.recipe import Loss, Recipe, TrainingBatch
 from evaluators.network.network import Network
 
 
@@ -24,14 +22,7 @@ class GaussianTraining(Recipe):
 
     title: ClassVar[str] = "Gaussian data augmentation"
 
-    def loss(
-        self,
-        network: Network,
-        x: Float32[Tensor, "batch ..."],
-        labels: Int64[Tensor, " batch"],
-        progress: float,  # noqa: ARG002
-        generator: torch.Generator,
-    ) -> Float32[Tensor, ""]:
+    def loss(self, network: Network, batch: TrainingBatch) -> Loss:
         """Compute the mean cross-entropy with fresh noise on every example."""
-        noise = torch.randn(x.shape, generator=generator, device=x.device)
-        return F.cross_entropy(network(x + self.sigma * noise), labels)
+        noise = torch.randn(batch.x.shape, generator=batch.generator, device=batch.x.device)
+        return F.cross_entropy(network(batch.x + self.sigma * noise), batch.labels)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from evaluators.learning.recipe import Recipe
+from evaluators.learning.recipe import Loss, Recipe, TrainingBatch
 from evaluators.network.affine import Dense
 from evaluators.network.network import Network
 from evaluators.propagation.intervals import Interval, interval_bounds
@@ -37,15 +37,9 @@ class IBPTraining(Recipe):
     title: ClassVar[str] = "Interval bound propagation training"
     for_intervals: ClassVar[bool] = True
 
-    def loss(
-        self,
-        network: Network,
-        x: Float32[Tensor, "batch ..."],
-        labels: Int64[Tensor, " batch"],
-        progress: float,
-        generator: torch.Generator,  # noqa: ARG002
-    ) -> Float32[Tensor, ""]:
+    def loss(self, network: Network, batch: TrainingBatch) -> Loss:
         """Compute the mixed cross-entropy at this stage of the training."""
+        x, labels, progress, _ = batch
         grown = min(max((progress - self.warm_up) / (self.ramp - self.warm_up), 0.0), 1.0)
         clean = 1 - (1 - self.clean_share) * grown
         loss = x.new_zeros(())

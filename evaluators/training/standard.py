@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
-from jaxtyping import Float32, Int64
-from torch import Tensor
 
-from evaluators.learning.recipe import Recipe
+from evaluators.learning.recipe import Loss, Recipe, TrainingBatch
 from evaluators.network.network import Network
 
 
@@ -18,13 +15,6 @@ class Standard(Recipe):
 
     title: ClassVar[str] = "Standard training"
 
-    def loss(
-        self,
-        network: Network,
-        x: Float32[Tensor, "batch ..."],
-        labels: Int64[Tensor, " batch"],
-        progress: float,  # noqa: ARG002
-        generator: torch.Generator,  # noqa: ARG002
-    ) -> Float32[Tensor, ""]:
+    def loss(self, network: Network, batch: TrainingBatch) -> Loss:
         """Compute the mean cross-entropy."""
-        return F.cross_entropy(network(x), labels)
+        return F.cross_entropy(network(batch.x), batch.labels)

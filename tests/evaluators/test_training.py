@@ -12,7 +12,7 @@ from evaluators.deterministic import ibp
 from evaluators.learning.architectures import parameters, residual_cnn, small_cnn
 from evaluators.learning.augmentation import Augmentation
 from evaluators.learning.loop import Schedule, fit
-from evaluators.learning.recipe import Recipe
+from evaluators.learning.recipe import Recipe, TrainingBatch
 from evaluators.listing import recipes
 from evaluators.network.affine import Convolution, Dense
 from evaluators.network.ensemble import SmoothedNetwork
@@ -138,14 +138,17 @@ def test_the_radius_grows_from_nothing_to_all_of_it() -> None:
     x, labels = bars(64)
     generator = torch.Generator()
     recipe = IBPTraining(RADIUS, warm_up=0.2, ramp=0.6)
-    plain = float(Standard().loss(network, x, labels, 0.0, generator))
-    losses = [float(recipe.loss(network, x, labels, t, generator)) for t in (0.1, 0.4, 0.6, 0.9)]
+    plain = float(Standard().loss(network, TrainingBatch(x, labels, 0.0, generator)))
+    losses = [
+        float(recipe.loss(network, TrainingBatch(x, labels, t, generator)))
+        for t in (0.1, 0.4, 0.6, 0.9)
+    ]
     assert losses[0] == pytest.approx(plain)
     assert losses[0] < losses[1] < losses[2] == losses[3]
     box = Interval((x - RADIUS).clamp(0, 1), (x + RADIUS).clamp(0, 1))
     worst = torch.nn.functional.cross_entropy(worst_logits(network, box, labels), labels)
     assert losses[3] == pytest.approx(float(worst))
-    half = replace(recipe, clean_share=0.5).loss(network, x, labels, 1.0, generator)
+    half = replace(recipe, clean_share=0.5).loss(network, TrainingBatch(x, labels, 1.0, generator))
     assert float(half) == pytest.approx((plain + float(worst)) / 2)
 
 
