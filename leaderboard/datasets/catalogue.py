@@ -13,17 +13,6 @@ from leaderboard.datasets import files
 from leaderboard.datasets.files import DataFile, Download
 from leaderboard.datasets.split import Split
 
-__all__ = [
-    "Dataset",
-    "Split",
-    "fetch",
-    "find_dataset",
-    "find_file",
-    "load_datasets",
-    "load_split",
-    "read_file",
-]
-
 
 @dataclass(frozen=True)
 class Dataset:

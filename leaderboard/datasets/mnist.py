@@ -11,29 +11,15 @@ from leaderboard.datasets.split import ArraySplit, check_labels
 
 _IMAGES_MAGIC, _LABELS_MAGIC = 0x803, 0x801
 
-# Images and labels of each split.
-_FILES = {
-    "test": (
-        DataFile(
-            "t10k-images-idx3-ubyte",
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        ),
-        DataFile(
-            "t10k-labels-idx1-ubyte",
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ),
-    ),
-    "train": (
-        DataFile(
-            "train-images-idx3-ubyte",
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        ),
-        DataFile(
-            "train-labels-idx1-ubyte",
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        ),
-    ),
+_SHA256 = {
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
 }
+_TEST_IMAGES, _TEST_LABELS, *_TRAIN = (DataFile(*file) for file in _SHA256.items())
+_FILES = {"test": (_TEST_IMAGES, _TEST_LABELS), "train": tuple(_TRAIN)}
+"""Images and labels of each split."""
 
 _MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

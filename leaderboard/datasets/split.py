@@ -1,10 +1,10 @@
 """Splits of a dataset: labelled images, read when asked for."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,47 +16,48 @@ _MOST_RUNS = 60
 """Of missing examples, in one sentence."""
 
 
-class Split(Protocol):
+class Split(ABC):
     """The labelled examples of one split, each called by its number: its official index.
 
-    `examples` are the numbers of those that are there; where some are missing, the others keep
-    theirs. `labels` is `[n]`, in the order of `examples`; `shape` is one image's
-    `(channel, height, width)`; `sha256` identifies the content; `complete` says whether this is
-    the whole official split, and `note` what it is where it is not.
+    Attributes:
+        labels: the true classes, `[n]`, in the order of `examples`.
+        scale: the pixel value that is 1.
+        complete: whether this is the whole official split.
+        note: what it is where it is not; empty for a complete split.
     """
+
+    labels: NDArray[np.int64]
+    scale: int = 255
+    complete: bool = True
+    note: str = ""
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     @property
     def examples(self) -> Sequence[int]:
-        """The numbers of the examples that are there, ascending, `[n]`."""
+        """The numbers of the examples that are there, ascending, `[n]`: here their positions."""
+        return range(len(self.labels))
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """The true classes of `examples`, `[n]`."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """One image's `(channel, height, width)`."""
-
-    @property
+    @abstractmethod
     def sha256(self) -> str:
         """A digest of the content."""
 
-    @property
-    def complete(self) -> bool:
-        """Whether every official example is there."""
-
-    @property
-    def note(self) -> str:
-        """What is missing; empty for a complete split."""
-
-    def __len__(self) -> int: ...
+    @abstractmethod
+    def pixels_at(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The pixels of the images at these positions, `[k, channel, height, width]`."""
 
     def images(self, examples: Sequence[int]) -> NDArray[np.float32]:
         """The images of the examples of these numbers, `[k, channel, height, width]` in [0, 1].
 
+        Pixel / scale, correctly rounded (IEEE 754 division of two exact numbers).
+
         Raises:
             InputError: an example is not in the split, or an image cannot be read.
         """
+        pixels = self.pixels_at(places_of(examples, self.examples, self.note))
+        return pixels.astype(np.float32) / np.float32(self.scale)
 
     def labels_of(self, examples: Sequence[int]) -> NDArray[np.int64]:
         """The true classes of the examples of these numbers, `[k]`.
@@ -64,6 +65,7 @@ class Split(Protocol):
         Raises:
             InputError: an example is not in the split.
         """
+        return self.labels[places_of(examples, self.examples, self.note)]
 
 
 def present(examples: Iterable[int], split: Split) -> list[int]:
@@ -113,7 +115,7 @@ def check_labels(labels: NDArray[np.int64], classes: int, where: str) -> None:
 
 
 @dataclass(frozen=True)
-class ArraySplit:
+class ArraySplit(Split):
     """A split held in memory: `pixels` `[n, channel, height, width]` from 0 to `scale`.
 
     `numbers` are the official indices of the images, ascending; None for 0 to n - 1.
@@ -126,19 +128,10 @@ class ArraySplit:
     note: str = ""
     numbers: tuple[int, ...] | None = None
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
     @property
     def examples(self) -> Sequence[int]:
         """The numbers of the images, ascending."""
-        return range(len(self.labels)) if self.numbers is None else self.numbers
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """One image's `(channel, height, width)`."""
-        _, channels, height, width = self.pixels.shape
-        return channels, height, width
+        return super().examples if self.numbers is None else self.numbers
 
     @property
     def sha256(self) -> str:
@@ -152,20 +145,16 @@ class ArraySplit:
             content.update(np.asarray(self.numbers, "<i8").tobytes())
         return content.hexdigest()
 
-    def images(self, examples: Sequence[int]) -> NDArray[np.float32]:
-        """Pixel / scale, correctly rounded (IEEE 754 division of two exact numbers)."""
-        chosen = self.pixels[places_of(examples, self.examples, self.note)]
-        return chosen.astype(np.float32) / np.float32(self.scale)
-
-    def labels_of(self, examples: Sequence[int]) -> NDArray[np.int64]:
-        """The true classes of these examples."""
-        return self.labels[places_of(examples, self.examples, self.note)]
+    def pixels_at(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Those in memory."""
+        return self.pixels[places]
 
 
 @dataclass(frozen=True)
-class ImageFileSplit:
+class ImageFileSplit(Split):
     """A split whose images lie in one file each and are opened only when asked for.
 
+    Its examples are the positions of the files: their names do not tell an official order.
     `prepare` turns an RGB image into one of `shape`.
     """
 
@@ -175,14 +164,6 @@ class ImageFileSplit:
     prepare: Callable[[Image.Image], Image.Image]
     complete: bool = True
     note: str = ""
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @property
-    def examples(self) -> Sequence[int]:
-        """The positions of the files: their names do not tell an official order."""
-        return range(len(self.paths))
 
     @property
     def sha256(self) -> str:
@@ -196,17 +177,12 @@ class ImageFileSplit:
             listing.update(line.encode())
         return listing.hexdigest()
 
-    def images(self, examples: Sequence[int]) -> NDArray[np.float32]:
-        """Pixel / 255, correctly rounded, of the prepared RGB images."""
-        places = places_of(examples, self.examples, self.note)
+    def pixels_at(self, places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The prepared RGB images."""
         pixels = np.empty((len(places), *self.shape), dtype=np.uint8)
         for row, place in enumerate(places):
             pixels[row] = self._open(self.paths[place])
-        return pixels.astype(np.float32) / np.float32(255)
-
-    def labels_of(self, examples: Sequence[int]) -> NDArray[np.int64]:
-        """The true classes of these examples."""
-        return self.labels[places_of(examples, self.examples, self.note)]
+        return pixels
 
     def _open(self, path: Path) -> NDArray[np.uint8]:
         try:

@@ -9,7 +9,7 @@ from evaluators.sampling.cost import estimate
 from leaderboard.common.formatting import plural
 from leaderboard.common.formatting import seconds as seconds_text
 from leaderboard.common.progress import tell
-from leaderboard.datasets.catalogue import load_split
+from leaderboard.datasets.catalogue import find_dataset, load_split
 from leaderboard.evaluation.evaluator import evaluator_of, uses_time
 from leaderboard.evaluation.shard import problem_of
 from leaderboard.settings.question import Question, Shard, shards
@@ -20,7 +20,7 @@ LONG = 30.0
 
 def cut(question: Question, examples: Sequence[int]) -> list[Shard]:
     """List the shards in which a question is asked about examples."""
-    shape = load_split(question.dataset).shape
+    shape = find_dataset(question.dataset).shape
     return list(shards(question, examples, shape, _longest(question)))
 
 

@@ -63,7 +63,6 @@ def test_jpeg_copies_are_read_class_by_turn_and_say_what_they_are(
     split = train_split()
     assert not split.complete
     assert split.note == f"4 {NOTE}"
-    assert split.shape == (3, 32, 32)
     # The first of each class, then the second.
     assert split.labels.tolist() == [0, 3, 9, 0]
     colours = split.images(range(4))[:, :, 16, 16] * 255
