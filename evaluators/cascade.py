@@ -7,7 +7,7 @@ from evaluators.evaluator import Evaluator
 from evaluators.listing import catalogue
 from evaluators.network.network import Network
 from evaluators.question.problem import Problem
-from evaluators.question.verdict import Status, Verdict
+from evaluators.question.verdict import Status, Verdict, charged_in_all
 
 
 def default_stages(complete: bool = True) -> tuple[Evaluator, ...]:
@@ -63,7 +63,8 @@ class Cascade:
         for stage in self.stages:
             if not open_rows:
                 break
-            found = stage(problem.select(open_rows))
+            work = problem.stopwatch()
+            found = charged_in_all(stage(problem.select(open_rows)), work.spent)
             if not verdicts:
                 verdicts = found
             else:

@@ -1,9 +1,7 @@
 """The one interface of every method, and the harness that no method can bypass."""
 
 import math
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar, final
@@ -15,7 +13,7 @@ from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.numerics.errors import ContradictionError
 from evaluators.question.problem import Problem
-from evaluators.question.verdict import Deployment, Status, Verdict
+from evaluators.question.verdict import Deployment, Status, Verdict, charged_in_all
 from evaluators.recheck.replay import why_not_replayed
 
 PREDICTION = "prediction"
@@ -58,7 +56,7 @@ class Evaluator(ABC):
 
     @final
     def __call__(self, problem: Problem) -> list[Verdict]:
-        """One checked verdict for each example, in order.
+        """One checked verdict for each example, in order; their seconds sum to what all took.
 
         Whatever `solve` does, no example can end up certified by an error: a witness is run
         again, a certificate is refused unless it carries all that a certificate needs, out of
@@ -74,21 +72,22 @@ class Evaluator(ABC):
             raise TypeError(f"'{self.name()}' needs a {self.accepts.__name__}, not a {kind}.")
         if len(problem) == 0:
             return []
-        started = time.perf_counter()
+        work = problem.stopwatch()
         try:
-            verdicts = self._solve_right_ones(problem)
-            share = (time.perf_counter() - started) / len(problem)
-            return self._checked(problem, verdicts, share)
+            solved = self._solve_right_ones(problem)
+            verdicts = [self._checked(problem, row, its) for row, its in enumerate(solved)]
         except ContradictionError:
             raise
         except Exception as error:
-            return self._smaller(problem, error)
+            verdicts = self._smaller(problem, error)
+        return charged_in_all(verdicts, work.spent)
 
     @abstractmethod
     def solve(self, problem: Problem) -> list[Verdict]:
         """The method itself; what it returns is checked by `__call__`.
 
         Of a deterministic network it is asked only about examples that are classified rightly.
+        What it charges no example with is shared by all of them.
         """
 
     def _solve_right_ones(self, problem: Problem) -> list[Verdict]:
@@ -110,12 +109,12 @@ class Evaluator(ABC):
         return verdicts
 
     def _solve_counted(self, problem: Problem) -> list[Verdict]:
-        verdicts = self.solve(problem)
+        work, verdicts = problem.stopwatch(), self.solve(problem)
         if len(verdicts) != len(problem):
             raise ContradictionError(
                 f"'{self.name()}' answered {len(verdicts)} of {len(problem)} questions."
             )
-        return verdicts
+        return charged_in_all(verdicts, work.spent)
 
     def _smaller(self, problem: Problem, error: Exception) -> list[Verdict]:
         """Halve a batch that failed; a single example that fails is unknown."""
@@ -127,18 +126,11 @@ class Evaluator(ABC):
         note = " ".join(f"failed: {reason}".split())[:200]
         return [Verdict(Status.UNKNOWN, None, stage=self.name(), note=note)]
 
-    def _checked(
-        self, problem: Problem, verdicts: Sequence[Verdict], share: float
-    ) -> list[Verdict]:
-        checked = []
-        for row, verdict in enumerate(verdicts):
-            verdict = replace(
-                verdict,
-                seconds=verdict.seconds or share,
-                stage=verdict.stage or self.name(),
-            )
-            checked.append(self._check(problem, row, verdict))
-        return checked
+    def _checked(self, problem: Problem, row: int, verdict: Verdict) -> Verdict:
+        """The verdict after its check, which is work for this example alone."""
+        work = problem.stopwatch()
+        checked = self._check(problem, row, replace(verdict, stage=verdict.stage or self.name()))
+        return replace(checked, seconds=checked.seconds + work.spent)
 
     def _check(self, problem: Problem, row: int, verdict: Verdict) -> Verdict:
         """Pass on an honest verdict; make anything else unknown, with the reason."""

@@ -1,6 +1,5 @@
 """α-CROWN: backward linear bounds with optimised slopes."""
 
-import time
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,7 +10,6 @@ from evaluators.branching.state import Search
 from evaluators.branching.tuning import Tuning
 from evaluators.evaluator import Evaluator
 from evaluators.network.network import Network
-from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
@@ -59,15 +57,15 @@ class AlphaCROWN(Evaluator):
             return [self._solve(problem.select([row])) for row in range(len(problem))]
 
     def _solve(self, problem: Problem) -> Verdict:
-        started, deadline = time.perf_counter(), Deadline(problem.seconds)
+        deadline = problem.deadline()
         try:
             around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
         except UnrollingError as error:
-            return Verdict(Status.UNKNOWN, None, note=str(error))
+            return Verdict(Status.UNKNOWN, None, seconds=deadline.spent, note=str(error))
         (state,) = start([Search(around, deadline, Tuning(root=Rates(self.steps)))])
         (verdict,) = verdicts(problem, state.lower_bounds()[None])
         if verdict.status is Status.CERTIFIED:
             verdict = replace(verdict, certificate=around.certificate(state.proof()))
         elif deadline.passed:
             verdict = replace(verdict, note="timeout")
-        return replace(verdict, seconds=time.perf_counter() - started)
+        return replace(verdict, seconds=deadline.spent)

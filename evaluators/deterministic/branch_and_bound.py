@@ -1,6 +1,5 @@
 """Branch and bound with linear bounds: complete for networks of (leaky) ReLUs."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -20,7 +19,7 @@ from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
-from evaluators.question.verdict import Status, Verdict
+from evaluators.question.verdict import Status, Verdict, charged_in_all
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.intermediate_bounds import UnrollingError
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
@@ -71,19 +70,20 @@ class BranchAndBound(Evaluator):
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Attack all examples at once, then decide what is left, several at a time."""
-        started = time.perf_counter()
         # Another stream than that of the attack which the cascade begins with.
         attack = replace(problem, seed=problem.seed + 1)
-        found = PGD(restarts=self.restarts).solve(attack)
-        share = (time.perf_counter() - started) / len(problem)
+        work, found = problem.stopwatch(), PGD(restarts=self.restarts).solve(attack)
+        found = charged_in_all(found, work.spent)
         # A point that only float32 misclassifies is no answer.
         rows = [row for row, its in enumerate(found) if why_not_witness(problem, row, its.witness)]
-        left = replace(problem.select(rows), seconds=max(problem.seconds - share, 0.0))
+        attacked = max((found[row].seconds for row in rows), default=0.0)
+        left = replace(problem.select(rows), seconds=max(problem.seconds - attacked, 0.0))
         with torch.no_grad():
             decided = dict(self._decided(left))
         for place, row in enumerate(rows):
-            found[row] = decided[place]
-        return [replace(verdict, seconds=share + (verdict.seconds or 0.0)) for verdict in found]
+            seconds = found[row].seconds + decided[place].seconds
+            found[row] = replace(decided[place], seconds=seconds)
+        return found
 
     def _decided(self, problem: Problem) -> Iterator[tuple[int, Verdict]]:
         """Yield each example's row and verdict, in the order in which they are found."""
@@ -97,7 +97,7 @@ class BranchAndBound(Evaluator):
 
         def searches() -> Iterator[Search]:
             for row in range(len(problem)):
-                deadline = Deadline(problem.seconds)
+                deadline = problem.deadline()
                 opened = self._opened(problem.select([row]), deadline)
                 deadline.halt()
                 if isinstance(opened, Verdict):
@@ -131,7 +131,7 @@ class BranchAndBound(Evaluator):
 
     def _split_inputs(self, problem: Problem, deadline: Deadline) -> Verdict:
         # Half of the time, for what it cannot decide may have few units.
-        half = Deadline(deadline.left / 2)
+        half = deadline.part(1 / 2)
         search = InputSearch(problem, half, lambda points: falsify(problem, [points])[0])
         witness = search()
         if witness is not None:

@@ -30,8 +30,7 @@ not finite.
 Cost: L forward passes for each example.
 """
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isqrt
 from typing import ClassVar
@@ -43,6 +42,7 @@ from torch import Tensor
 from evaluators.evaluator import Evaluator
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.noises.splitting import LEVELS, distance_to_grid, noisy_inputs, on_grid
+from evaluators.numerics.deadline import Deadline
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
@@ -73,7 +73,12 @@ class SplittingNoise(Evaluator):
             note = f"unsupported: 2·255·scale = {splits} is no whole number of splits"
         if note:
             return [Verdict(Status.UNKNOWN, None, note=note) for _ in range(len(problem))]
-        return [self._example(problem, row, int(splits)) for row in range(len(problem))]
+        verdicts = []
+        for row in range(len(problem)):
+            work = problem.stopwatch()
+            verdict = self._example(problem, row, int(splits))
+            verdicts.append(replace(verdict, seconds=work.spent))
+        return verdicts
 
     def _example(self, problem: Problem, row: int, splits: int) -> Verdict:
         network, x, label = problem.network, problem.x[row], int(problem.labels[row])
@@ -81,9 +86,8 @@ class SplittingNoise(Evaluator):
         pixels = on_grid(x)
         if pixels is None:
             return Verdict(Status.UNKNOWN, None, note="not a multiple of 1/255 in every pixel")
-        deadline = time.perf_counter() + problem.seconds
         try:
-            votes = count_splits(network, pixels, splits, deadline)
+            votes = count_splits(network, pixels, splits, problem.deadline())
         except OvertimeError:
             return Verdict(Status.UNKNOWN, None, note="timeout")
         prediction, steps = robust_steps(votes.tolist())
@@ -107,18 +111,18 @@ def count_splits(
     network: SmoothedNetwork,
     pixels: Int64[Tensor, "*shape"],
     splits: int,
-    deadline: float = float("inf"),
+    deadline: Deadline | None = None,
 ) -> Int64[Tensor, " classes"]:
     """How many splits vote for each class.
 
     Raises:
-        OvertimeError: the deadline, on the clock `time.perf_counter`, has passed.
+        OvertimeError: the deadline has passed.
     """
     base = network.base.to(torch.float32, pixels.device)
     forward, rows = fast_forward(base), block_size(base, pixels.device)
     votes = torch.zeros(network.classes, dtype=torch.int64, device=pixels.device)
     for first in range(0, splits, rows):
-        if time.perf_counter() > deadline:
+        if deadline is not None and deadline.passed:
             raise OvertimeError
         numbers = torch.arange(first, min(first + rows, splits), device=pixels.device)
         noisy = noisy_inputs(pixels, splits, numbers)

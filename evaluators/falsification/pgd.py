@@ -1,8 +1,7 @@
 """Projected gradient descent: the attack that most witnesses come from."""
 
 import hashlib
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -53,23 +52,23 @@ class PGD(Evaluator):
     def solve(self, problem: Problem) -> list[Verdict]:
         """Attack the whole batch; examples leave it when they are broken."""
         assert isinstance(problem.network, Network)
-        started = time.perf_counter()
+        deadline = problem.deadline(len(problem))
         verdicts = [Verdict(Status.UNKNOWN, None, note="no witness found")] * len(problem)
-        left = list(range(len(problem)))
+        seconds, left = [0.0] * len(problem), list(range(len(problem)))
         for run in range(self.restarts):
-            if not left or time.perf_counter() - started > problem.seconds * len(problem):
+            if not left or deadline.passed:
                 break
-            part = problem.select(left)
+            work, part = problem.stopwatch(), problem.select(left)
             region = FloatRegion(part.region, part.x)
             start = part.x if run == 0 else _starts(part, region, run)
             witnesses = self.descend(part, start)
             broken = [row for row, witness in enumerate(witnesses) if witness is not None]
             for row in broken:
-                verdicts[left[row]] = Verdict(
-                    Status.FALSIFIED, None, witness=witnesses[row], radius=None
-                )
+                verdicts[left[row]] = Verdict(Status.FALSIFIED, None, witness=witnesses[row])
+            for example in left:
+                seconds[example] += work.spent / len(left)
             left = [example for row, example in enumerate(left) if row not in set(broken)]
-        return verdicts
+        return [replace(it, seconds=took) for it, took in zip(verdicts, seconds, strict=True)]
 
     def descend(self, problem: Problem, start: Tensor) -> list[Tensor | None]:
         """One descent from a point for each example; a misclassified point, if one was met."""

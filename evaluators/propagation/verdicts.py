@@ -1,6 +1,5 @@
 """From margins to verdicts, in batches: the last steps that all bounding methods share."""
 
-import time
 from collections.abc import Callable
 
 import torch
@@ -11,7 +10,7 @@ from evaluators.network.network import Network
 from evaluators.propagation.linear_bounds import linear_relaxation, margins
 from evaluators.propagation.relaxation import Relaxation
 from evaluators.question.problem import Problem
-from evaluators.question.verdict import Status, Verdict
+from evaluators.question.verdict import Status, Verdict, charged_in_all
 
 BATCH = 64
 """Examples that backward passes are run for together: more do not fit the caches."""
@@ -48,14 +47,15 @@ def in_batches(
     Each example's seconds are its share of its batch's; examples that the time budget of the
     whole problem no longer allows to begin are unknown.
     """
-    started, result = time.perf_counter(), []
+    deadline, result = problem.deadline(len(problem)), list[Verdict]()
     for first in range(0, len(problem), size):
         part = problem.select(range(first, min(first + size, len(problem))))
-        if time.perf_counter() - started > problem.seconds * len(problem):
+        if deadline.passed:
             result += [Verdict(Status.UNKNOWN, None, note="timeout")] * len(part)
             continue
+        work = problem.stopwatch()
         with torch.inference_mode():
-            result += bound(part)
+            result += charged_in_all(bound(part), work.spent)
     return result
 
 

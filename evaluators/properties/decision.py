@@ -160,6 +160,11 @@ class _Decision:
         labels = torch.zeros(len(x), dtype=torch.long)
         return Problem(specified(self.network, constraints), x, labels, box)
 
+    def timed(self, problem: Problem, share: float) -> Problem:
+        """The same question, with a share of the time left for each example."""
+        seconds = max(0.0, self.deadline.left * share)
+        return replace(problem, seconds=seconds, until=self.deadline.until)
+
     def waiting(self) -> int:
         """Count the open boxes of all groups."""
         return sum(len(group.open) for group in self.groups)
@@ -187,7 +192,7 @@ class _Decision:
                 if self.deadline.passed:
                     return None
                 share = 1 / waiting if group.whole else max(1 / waiting, PIECE_SHARE)
-                problem = replace(group.problem.select(rows), seconds=self.deadline.left * share)
+                problem = self.timed(group.problem.select(rows), share)
                 waiting -= len(rows)
                 for row, verdict in zip(rows, stage(problem), strict=True):
                     if found := self.settle(group, row, verdict):
@@ -217,11 +222,8 @@ class _Decision:
             return None
         for group in self.groups:
             for row in list(group.open):
-                problem = replace(
-                    group.problem.select([row] * count),
-                    examples=tuple(range(count)),
-                    seconds=max(0.0, self.deadline.left * ATTACK_SHARE / count),
-                )
+                problem = self.timed(group.problem.select([row] * count), ATTACK_SHARE / count)
+                problem = replace(problem, examples=tuple(range(count)))
                 for verdict in WIDE_ATTACK(problem):
                     if verdict.witness is not None:
                         found = self.replayed(group.cases[row], verdict.witness)
@@ -241,7 +243,7 @@ class _Decision:
             for attack in attacks:
                 if self.deadline.passed:
                     return None
-                (verdict,) = attack(replace(problem, seconds=self.deadline.left))
+                (verdict,) = attack(self.timed(problem, 1))
                 if verdict.witness is not None:
                     found = self.replayed(case, verdict.witness)
                     if isinstance(found, Counterexample):

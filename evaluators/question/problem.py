@@ -1,5 +1,6 @@
 """The question: is the label the answer everywhere in a region around each example?"""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
+from evaluators.numerics.deadline import Clock, Deadline, processor_time, wall_time
 from evaluators.question.region import Box, Region
 
 
@@ -21,7 +23,8 @@ class Problem:
         x: float32 examples `[batch, channel, height, width]`.
         labels: the right class of each, `[batch]`.
         region: what may be perturbed, around each example.
-        seconds: time budget of one example.
+        seconds: time budget of one example: on the CPU of processor time of the thread that asks,
+            elsewhere by the wall clock (`deadline.py`).
         examples: index of each example in its dataset; keys of the random streams of methods that
             draw for each example (the attack), unused by those that share their noise.
         seed: key of the random streams of this evaluation.
@@ -29,6 +32,7 @@ class Problem:
         devices: others of the kind that `x` is on, which may count samples along.
         deployed: whether a proof must hold for every float32 run of the network, too, as somebody
             deploys it (`deployment.py`), not in real arithmetic alone.
+        until: a time of the wall clock at which all work must stop, whatever is left of budgets.
     """
 
     network: Network | SmoothedNetwork
@@ -41,6 +45,7 @@ class Problem:
     evidence: bool = False
     devices: tuple[torch.device, ...] = ()
     deployed: bool = True
+    until: float = math.inf
 
     def __post_init__(self) -> None:
         batch, shape = self.x.shape[0], tuple(self.x.shape[1:])
@@ -73,6 +78,18 @@ class Problem:
     def classes(self) -> int:
         """Number of classes."""
         return self.network.classes
+
+    def deadline(self, examples: int = 1) -> Deadline:
+        """Start the time budget of so many examples."""
+        return Deadline(self.seconds * examples, self._clock, self.until)
+
+    def stopwatch(self) -> Deadline:
+        """Start to count the time of work on these examples."""
+        return Deadline(clock=self._clock)
+
+    @property
+    def _clock(self) -> Clock:
+        return processor_time if self.x.device.type == "cpu" else wall_time
 
     def select(self, rows: Sequence[int]) -> "Problem":
         """Ask the same question about some of the examples, in the order given."""

@@ -1,6 +1,7 @@
 """The answer to one question about one example."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 
@@ -72,7 +73,8 @@ class Verdict:
         confidence: 1 for a proof, else 1 minus the failure probability.
         margin: proved lower bound, over the region, of the label's logit minus the best other.
         witness: an input of the region (shape of the network's input) with another prediction.
-        seconds: time spent on this example; a batch's time is shared equally.
+        seconds: time spent on this example, by the clock of its budget (`deadline.py`); what is
+            done for several at once is shared equally among those that take part in it.
         stage: name of the evaluator that decided, or tried last.
         note: why the status is unknown, else empty.
         sampling: the evidence of a probabilistic certificate.
@@ -93,3 +95,14 @@ class Verdict:
     sampling: Sampling | None = None
     certificate: Certificate | None = None
     deployment: Deployment | None = None
+
+
+def charged(verdicts: Sequence[Verdict], seconds: float) -> list[Verdict]:
+    """Charge each verdict with an equal share of the seconds of common work."""
+    share = max(seconds, 0.0) / max(len(verdicts), 1)
+    return [replace(verdict, seconds=verdict.seconds + share) for verdict in verdicts]
+
+
+def charged_in_all(verdicts: Sequence[Verdict], seconds: float) -> list[Verdict]:
+    """Share out what no verdict is charged with yet of the seconds that all of them took."""
+    return charged(verdicts, seconds - sum(verdict.seconds for verdict in verdicts))

@@ -1,6 +1,5 @@
 """What a run will cost, from one block of it."""
 
-import time
 from dataclasses import dataclass
 
 import torch
@@ -44,9 +43,9 @@ def estimate(problem: Problem, evaluator: Evaluator) -> Cost | None:
     noise = NoiseStream(distribution, network.input_shape, problem.seed, SELECTION)
     taken = 0.0
     for start in (0, counter.block):
-        started = time.perf_counter()
+        work = problem.stopwatch()
         counter.count([(noise, [0])], start, counter.block)
         if problem.x.is_cuda:
             torch.cuda.synchronize(problem.x.device)
-        taken = time.perf_counter() - started
+        taken = work.spent
     return Cost(samples, counter.block / max(taken, 1e-9))

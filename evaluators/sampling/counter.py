@@ -15,6 +15,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.numerics.deadline import Deadline
 from evaluators.sampling.block import block_size
 from evaluators.sampling.forward import plain_float32
 from evaluators.sampling.noise import NoiseStream
@@ -27,7 +28,7 @@ class Counter:
     Arguments:
         network: its base is run in float32 on the device of the examples.
         x: the examples.
-        deadline: on the clock `time.perf_counter`.
+        deadline: when to stop; None for never.
         devices: others of the same kind, which count along.
     """
 
@@ -35,7 +36,7 @@ class Counter:
         self,
         network: SmoothedNetwork,
         x: Float32[Tensor, "batch *shape"],
-        deadline: float = float("inf"),
+        deadline: Deadline | None = None,
         devices: Sequence[torch.device] = (),
     ) -> None:
         if any(device.type != x.device.type for device in devices):

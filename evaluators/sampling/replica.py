@@ -4,7 +4,6 @@ On CUDA nothing in the loop waits for the device, but for one thing: at most `_I
 noise are on their way to it. Noise is drawn ahead by another thread.
 """
 
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from torch import Tensor
 from evaluators.evaluator import is_out_of_memory
 from evaluators.network.ensemble import Ensemble
 from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
 from evaluators.sampling.block import OvertimeError, winners
 from evaluators.sampling.forward import fast_forward, memory_format
 from evaluators.sampling.noise import NoiseStream
@@ -56,7 +56,7 @@ class Replica:
         x: the examples; they and the network are copied to `device`.
         scale: of the noise.
         block: the most copies that are run at once.
-        deadline: on the clock `time.perf_counter`.
+        deadline: when to stop; None for never.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Replica:
         x: Float32[Tensor, "batch *shape"],
         scale: float,
         block: int,
-        deadline: float,
+        deadline: Deadline | None,
         device: torch.device,
     ) -> None:
         # Copies made under inference mode would be unusable for gradients later.
@@ -106,7 +106,7 @@ class Replica:
             drawn = None if given is None else shifts.flatten(1).clone()
             shifts.mul_(self._scale)
             for place, row in enumerate(work.rows):
-                if time.perf_counter() > self._deadline:
+                if self._deadline is not None and self._deadline.passed:
                     raise OvertimeError
                 noisy = torch.add(self._center[row], shifts, out=self._noisy[: work.size])
                 self._run(noisy, out=logits[place, : work.size])

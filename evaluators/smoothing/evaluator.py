@@ -4,7 +4,6 @@ An evaluator of the family is a subclass of `SmoothingEvaluator` that names a no
 certificate. Everything random happens here, and in the same way for all.
 """
 
-import time
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
@@ -15,7 +14,7 @@ from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.noises import distributions
 from evaluators.noises.distribution import Distribution
 from evaluators.question.problem import Problem
-from evaluators.question.verdict import Sampling, Status, Verdict
+from evaluators.question.verdict import Sampling, Status, Verdict, charged_in_all
 from evaluators.sampling.block import group_size
 from evaluators.sampling.probe import refusal
 from evaluators.sampling.votes import NoisyVotes
@@ -115,7 +114,7 @@ class SmoothingEvaluator(Evaluator):
     ) -> list[Verdict]:
         network, region = problem.network, problem.region
         assert isinstance(network, SmoothedNetwork)
-        deadline = time.perf_counter() + problem.seconds * len(problem)
+        work, deadline = problem.stopwatch(), problem.deadline(len(problem))
         votes = NoisyVotes(problem, distribution, self.noise == "own", deadline)
         dimension = prod(network.input_shape)
         asked = RadiusTarget(
@@ -123,10 +122,11 @@ class SmoothingEvaluator(Evaluator):
         )
         estimates = procedure(votes, asked, self.certificate.first_order)
         labels = problem.labels.tolist()
-        return [
-            self._verdict(problem, asked, label, estimate)
-            for label, estimate in zip(labels, estimates, strict=True)
+        verdicts = [
+            replace(self._verdict(problem, asked, label, estimate), seconds=seconds)
+            for label, estimate, seconds in zip(labels, estimates, votes.seconds, strict=True)
         ]
+        return charged_in_all(verdicts, work.spent)
 
     def _verdict(
         self, problem: Problem, asked: RadiusTarget, label: int, estimate: Estimate | None

@@ -31,7 +31,9 @@ def command(
             help="Find each example's largest radius up to --radius, in another --seconds",
         ),
     ] = False,
-    seconds: Annotated[float, typer.Option(help="Time budget per example")] = 60.0,
+    seconds: Annotated[
+        float, typer.Option(help="Time budget per example, on a CPU of processor time")
+    ] = 60.0,
     sigma: Annotated[str | None, typer.Option(help="Smooth with noise of this scale")] = None,
     noise: Annotated[
         str | None, typer.Option(help="Distribution of the noise: gaussian (default), laplace, …")

@@ -19,7 +19,9 @@ def command(
         typer.Option(help="Run this evaluator alone; its rows are stored, but not ranked"),
     ] = None,
     examples: Annotated[int | None, typer.Option(min=1, help="Only the first N examples")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Time budget per example")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Time budget per example, on a CPU of processor time")
+    ] = None,
     device: _options.Device = "cpu",
     workers: _options.Workers = "1",
     fresh: Annotated[

@@ -29,7 +29,14 @@ from evaluators.numerics.errors import ContradictionError
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
-from evaluators.question.verdict import Deployment, Sampling, Status, Verdict
+from evaluators.question.verdict import (
+    Deployment,
+    Sampling,
+    Status,
+    Verdict,
+    charged,
+    charged_in_all,
+)
 from evaluators.spot_check import disagreement
 from leaderboard.common.devices import devices_of
 from leaderboard.common.errors import BugError, WithdrawnError
@@ -57,14 +64,23 @@ def evaluate(shard: Shard) -> pd.DataFrame:
     question, problem = shard.question, problem_of(shard)
     evaluator = evaluator_of(question)
     try:
-        verdicts = evaluator(problem)
+        work, verdicts = problem.stopwatch(), evaluator(problem)
     except ContradictionError as error:
         raise BugError(str(error)) from error
-    if found := disagreement(problem, verdicts, question.salt):
-        raise WithdrawnError(f"{question.model}: the evaluation is withdrawn: {found}.")
-    verdicts = in_real_arithmetic(problem, verdicts)
+    verdicts = _spot_checked(shard, problem, verdicts)
+    verdicts = charged_in_all(in_real_arithmetic(problem, verdicts), work.spent)
     write_part(question, problem, verdicts)
     return to_rows(problem, evaluator, verdicts)
+
+
+def _spot_checked(shard: Shard, problem: Problem, verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts, of which those that are checked where the model is deployed pay for it."""
+    work, question = problem.stopwatch(), shard.question
+    if found := disagreement(problem, verdicts, question.salt):
+        raise WithdrawnError(f"{question.model}: the evaluation is withdrawn: {found}.")
+    proved = [verdict for verdict in verdicts if verdict.status is Status.CERTIFIED]
+    paid = iter(charged(proved, work.spent))
+    return [next(paid) if its.status is Status.CERTIFIED else its for its in verdicts]
 
 
 def problem_of(shard: Shard) -> Problem:
@@ -104,8 +120,9 @@ def in_real_arithmetic(problem: Problem, verdicts: list[Verdict]) -> list[Verdic
     asked = replace(problem.select(rows), deployed=False, evidence=False)
     marked = list(verdicts)
     for row, found in zip(rows, CrownIBP()(asked), strict=True):
+        marked[row] = replace(verdicts[row], seconds=verdicts[row].seconds + found.seconds)
         if found.status is Status.CERTIFIED:
-            marked[row] = replace(verdicts[row], deployment=Deployment.REAL, note=ROUNDING)
+            marked[row] = replace(marked[row], deployment=Deployment.REAL, note=ROUNDING)
     return marked
 
 

@@ -189,7 +189,7 @@ def _arguments(pairs: list[Contest], request: "Request", workers: str, staging: 
 
 
 def _limits(pairs: list[Contest], request: "Request") -> Limits:
-    """Twice the time budget of all examples: a plain model cannot need more."""
+    """Twice the time budget of all examples: a plain model needs no more on a free machine."""
     budget = 0.0
     for submission, setting in pairs:
         asked = setting.selection(submission.smoothing is not None)

@@ -102,7 +102,12 @@ DESCRIBED = (
         "nothing deterministic was proved",
         form=f"{FLOAT32}|{REAL}",
     ),
-    Column("seconds", "number", "Time spent on the example, in seconds."),
+    Column(
+        "seconds",
+        "number",
+        "What the example cost, in seconds: on the CPU processor time of the thread that computes, "
+        "elsewhere the wall clock's; work for several is shared equally among those it is for.",
+    ),
     Column("stage", "text", "The evaluator that decided the example, or prediction.", form=NAME),
     Column("note", "text", "Why an example is unknown, or another remark."),
     Column("n0", "integer", "Samples drawn to select the class.", _PLAIN),

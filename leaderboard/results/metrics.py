@@ -157,7 +157,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             "median-seconds",
             "Median time",
-            "Median time spent on one example.",
+            "Median time spent on one example, of the processor on a CPU.",
             "lower",
             "seconds",
             _median_seconds,
@@ -165,7 +165,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             "total-seconds",
             "Total time",
-            "Time spent on all examples together.",
+            "Time spent on all examples together, of the processor on a CPU.",
             "lower",
             "seconds",
             _total_seconds,

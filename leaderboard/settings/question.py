@@ -59,7 +59,7 @@ class Question:
     Attributes:
         dataset: name of the dataset, whose test split is used.
         norm, radius: the region.
-        seconds: time budget of an example.
+        seconds: time budget of an example: on the CPU of processor time (`Problem.seconds`).
         evaluator: a name of the catalogue, or None for the protocol: the cascade for a plain
             network, smoothing for a smoothed one.
         complete: whether the cascade's complete stages are asked, too.

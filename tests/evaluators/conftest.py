@@ -9,10 +9,11 @@ Ticking = Callable[[float], None]
 
 @pytest.fixture
 def ticking(monkeypatch: pytest.MonkeyPatch) -> Ticking:
-    """Starts a clock that moves by so many seconds whenever it is read, and only then."""
+    """Starts clocks that move by so many seconds whenever one is read, and only then."""
 
     def start(step: float) -> None:
         readings = count()
-        monkeypatch.setattr(time, "perf_counter", lambda: step * next(readings))
+        for clock in ("thread_time", "perf_counter"):
+            monkeypatch.setattr(time, clock, lambda: step * next(readings))
 
     return start

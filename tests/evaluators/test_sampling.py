@@ -14,6 +14,7 @@ from evaluators.deterministic.splitting_noise import SplittingNoise
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.noises.gaussian import GaussianNoise
+from evaluators.numerics.deadline import Deadline
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
@@ -182,7 +183,9 @@ def test_samples_without_a_winner_are_no_votes() -> None:
 def test_nothing_is_counted_after_the_deadline() -> None:
     network = SmoothedNetwork(linear([[1.0], [0.0]], [0, 0]), "", Fraction(1))
     with pytest.raises(OvertimeError):
-        Counter(network, torch.zeros(1, 1), deadline=0.0).count([(stream(shape=(1,)), [0])], 0, 10)
+        Counter(network, torch.zeros(1, 1), deadline=Deadline(0.0)).count(
+            [(stream(shape=(1,)), [0])], 0, 10
+        )
 
 
 def test_a_network_can_still_be_differentiated_after_it_was_sampled() -> None:
@@ -236,7 +239,7 @@ def test_own_noise_belongs_to_the_index_and_shared_noise_does_not() -> None:
     other = Problem(one.network, one.x, one.labels, one.region, 60.0, (8,))
     for own, equal in ((True, False), (False, True)):
         counts = [
-            NoisyVotes(problem, GaussianNoise(), own, inf).count("estimation", [0], 0, 3000)
+            NoisyVotes(problem, GaussianNoise(), own, Deadline()).count("estimation", [0], 0, 3000)
             for problem in (one, same, other)
         ]
         assert torch.equal(counts[0], counts[1])
@@ -297,7 +300,7 @@ def test_devices_of_several_kinds_count_nothing_together() -> None:
 
 
 def test_time_that_runs_out_on_one_of_several_devices_is_told() -> None:
-    counter = Counter(smoothed(), torch.rand(1, *SHAPE), 0.0, [torch.device("cpu")])
+    counter = Counter(smoothed(), torch.rand(1, *SHAPE), Deadline(0.0), [torch.device("cpu")])
     with pytest.raises(OvertimeError):
         counter.count([(stream(), [0])], 0, 4 * counter.block)
 

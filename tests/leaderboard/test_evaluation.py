@@ -13,12 +13,13 @@ from leaderboard.evaluation import plan as evaluation
 from leaderboard.evaluation import shard as run
 from leaderboard.evaluation import workers
 from leaderboard.evaluation.plan import Plan, Request, execute, make_plan
-from leaderboard.evaluation.shard import evaluate
+from leaderboard.evaluation.shard import PREDICTION, evaluate
 from leaderboard.results.store import Results, read
 from leaderboard.settings import question
 from leaderboard.settings.question import Shard
 from leaderboard.settings.setting import find_setting
 from leaderboard.submissions.manifest import load_submission
+from tests.fixtures.operations import counted_operations
 from tests.fixtures.project import LINF, PLAIN, digest, linear
 from tests.leaderboard.conftest import Certboard
 
@@ -99,6 +100,17 @@ def test_an_evaluation_is_stored_with_its_provenance(project: Project) -> None:
     assert "branch-and-bound" not in origin.options
     assert int(origin.seed or 0) > 0
     assert files(project) == [f"{LINF}/{PLAIN}.parquet"]
+
+
+def test_the_seconds_of_its_rows_sum_to_what_a_shard_took(project: Project) -> None:
+    """With what is done besides the evaluators: spot checks, and bounds in real arithmetic."""
+    (shard,) = plan(project).missing()
+    evaluate(shard)  # what is read and computed once
+    with counted_operations() as clock:
+        rows = evaluate(shard)
+    assert rows["seconds"].sum() == pytest.approx(clock.now, rel=0.05)
+    certified, wrong = rows["status"] == "certified", rows["stage"] == PREDICTION
+    assert rows["seconds"][wrong].max() < rows["seconds"][certified].min()
 
 
 def test_the_setting_says_whether_the_complete_methods_are_asked(project: Project) -> None:

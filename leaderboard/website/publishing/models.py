@@ -153,7 +153,7 @@ class Standings(Document):
     norm: str
     radius: str = Field(description="An exact fraction of the pixel range [0, 1].")
     examples: str = Field(description="Which test examples are measured: all, first 500, …")
-    seconds: float = Field(description="Budget for one example.")
+    seconds: float = Field(description="Budget for one example; processor time on a CPU.")
     complete: bool = Field(description="Whether a complete method may use the budget up.")
     re_evaluated: tuple[Line, ...]
     reported: tuple[ReportedLine, ...]
