@@ -20,7 +20,7 @@ Where the gradient is small its bound is about 3 (entries/n²)^(1/4), which leav
 gain for large inputs unless n is large: 10⁵ samples do not help at p = 0.99 and 3,072 entries.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import inf
 from typing import ClassVar
@@ -31,8 +31,8 @@ from evaluators.question.norm import Norm
 from evaluators.smoothing.evaluator import SmoothingEvaluator
 from evaluators.smoothing.gradient import gradient_bound, least_given_gradient
 from evaluators.smoothing.neyman_pearson import NeymanPearson, complement
-from evaluators.smoothing.procedure import Estimate, RadiusTarget, Statistics
-from evaluators.smoothing.radius import RadiusCertificate
+from evaluators.smoothing.procedure import Estimate, Statistics
+from evaluators.smoothing.radius import RadiusCertificate, RadiusTarget
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class FirstOrderSmoothing(SmoothingEvaluator):
             return asked.certified(estimate.probabilities), ()
         failure_probability = self.failure_probability * (1 - self.share)
         limit = gradient_bound(estimate.moments, estimate.n, failure_probability)
-        radius = FirstOrder(limit.bound).radius(
-            asked.distribution, estimate.probabilities, asked.scale, asked.norm, asked.dimension
+        radius = replace(asked, certificate=FirstOrder(limit.bound)).certified(
+            estimate.probabilities
         )
         return radius, tuple((f"gradient_{name}", value) for name, value in limit._asdict().items())

@@ -21,7 +21,8 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from evaluators.smoothing.fixed import exact_bounds
-from evaluators.smoothing.procedure import Estimate, Look, RadiusTarget, Stepwise, Votes, VoteTally
+from evaluators.smoothing.procedure import Estimate, Look, Stepwise, Votes, VoteTally
+from evaluators.smoothing.radius import RadiusTarget
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from evaluators.sampling.votes import NoisyVotes
 from evaluators.smoothing.curtailed import Curtailed
 from evaluators.smoothing.fixed import Fixed
 from evaluators.smoothing.input_specific import InputSpecific
-from evaluators.smoothing.procedure import Estimate, RadiusTarget, SamplingProcedure, Statistics
-from evaluators.smoothing.radius import RadiusCertificate
+from evaluators.smoothing.procedure import Estimate, SamplingProcedure, Statistics
+from evaluators.smoothing.radius import RadiusCertificate, RadiusTarget
 from evaluators.smoothing.sequential import Sequential
 
 PROCEDURES: dict[str, type[SamplingProcedure]] = {

@@ -20,13 +20,13 @@ from evaluators.sampling.noise import ESTIMATION, SELECTION
 from evaluators.smoothing.confidence import clopper_pearson_lower, clopper_pearson_upper
 from evaluators.smoothing.procedure import (
     Estimate,
-    RadiusTarget,
     SamplingProcedure,
     Votes,
     largest_other,
     one_sided,
     two_sided,
 )
+from evaluators.smoothing.radius import RadiusTarget
 
 
 @dataclass(frozen=True)

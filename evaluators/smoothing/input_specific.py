@@ -26,12 +26,12 @@ from evaluators.smoothing.fixed import exact_bounds
 from evaluators.smoothing.procedure import (
     Estimate,
     Look,
-    RadiusTarget,
     Stepwise,
     Votes,
     VoteTally,
     looks,
 )
+from evaluators.smoothing.radius import RadiusTarget
 
 DOUBT = 0.05
 """Chance that an end of the interval of the selection samples is wrong; costs samples, no more."""

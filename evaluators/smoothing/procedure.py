@@ -8,8 +8,6 @@ counts.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property
 from math import ceil, nextafter
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -17,12 +15,11 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
-from evaluators.noises.distribution import Distribution, Probabilities
-from evaluators.question.norm import Norm
+from evaluators.noises.distribution import Probabilities
 from evaluators.sampling.block import OvertimeError
 from evaluators.sampling.noise import ESTIMATION, SELECTION
 from evaluators.smoothing.confidence import check_trials
-from evaluators.smoothing.radius import RadiusCertificate, needed
+from evaluators.smoothing.radius import RadiusTarget
 
 Statistics = tuple[tuple[str, float], ...]
 
@@ -59,40 +56,6 @@ class Votes(Protocol):
         The sums are of the noise, of scale one, over the samples where each example's `given`
         class wins; over samples of even number first, over those of odd number second.
         """
-
-
-@dataclass(frozen=True)
-class RadiusTarget:
-    """The radius that was asked about, and what it takes to turn probabilities into a radius."""
-
-    certificate: RadiusCertificate
-    distribution: Distribution
-    scale: Fraction
-    norm: Norm
-    dimension: int
-    radius: Fraction
-
-    @cached_property
-    def needed(self) -> float:
-        """The least one-sided bound that gives the radius asked about; inf if none gives it."""
-        return needed(
-            self.certificate,
-            self.distribution,
-            self.scale,
-            self.norm,
-            self.dimension,
-            self.radius,
-        )
-
-    def certified(self, probabilities: Probabilities) -> Fraction:
-        """Compute the radius that a pair of bounds gives; 0 for none."""
-        return self.certificate.radius(
-            self.distribution, probabilities, self.scale, self.norm, self.dimension
-        )
-
-    def reached(self, probabilities: Probabilities) -> bool:
-        """Tell whether a pair of bounds gives the radius asked about."""
-        return self.certified(probabilities) >= self.radius
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,10 @@ by bisection over the radii that can be stated, so that every radius returned wa
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar, final
+from functools import cached_property
+from typing import ClassVar
 
 from evaluators.noises.distribution import Distribution, Probabilities, Shift
 from evaluators.numerics.rounding import float_above
@@ -44,54 +46,49 @@ class RadiusCertificate(ABC):
         """Tell whether there is a certificate at all for balls of `norm`."""
         return norm in distribution.norms and any(map(distribution.has, self.asks))
 
-    @final
-    def radius(
-        self,
-        distribution: Distribution,
-        probabilities: Probabilities,
-        scale: Fraction,
-        norm: Norm,
-        dimension: int,
-    ) -> Fraction:
-        """Compute a radius within which the top class cannot change, rounded down; 0 for none.
 
-        Arguments:
-            probabilities: bounds under the noise.
-            scale: of the noise.
-            norm: of the ball.
-            dimension: number of entries of an input.
-        """
+@dataclass(frozen=True)
+class RadiusTarget:
+    """The radius that was asked about, and what it takes to turn probabilities into a radius.
+
+    Attributes:
+        scale: of the noise.
+        norm: of the ball.
+        dimension: number of entries of an input.
+        radius: the one asked about, if one is.
+    """
+
+    certificate: RadiusCertificate
+    distribution: Distribution
+    scale: Fraction
+    norm: Norm
+    dimension: int
+    radius: Fraction = Fraction(0)
+
+    def certified(self, probabilities: Probabilities) -> Fraction:
+        """Compute a radius within which the top class cannot change, rounded down; 0 for none."""
         lower, upper = probabilities
         # NaN fails; so do 0 and 1, which only rounding can give.
-        if not (0 < upper < lower < 1) or scale <= 0:
+        if not (0 < upper < lower < 1) or self.scale <= 0:
             return Fraction(0)
-        radii = [
-            inscribed(
-                self._own_radius(distribution, probabilities, scale, own, dimension),
-                norm,
-                dimension,
-                own,
-            )
-            for own in distribution.own
-        ]
-        return max(radii)
+        return max(
+            inscribed(self._own_radius(probabilities, own), self.norm, self.dimension, own)
+            for own in self.distribution.own
+        )
 
-    def _own_radius(
-        self,
-        distribution: Distribution,
-        probabilities: Probabilities,
-        scale: Fraction,
-        own: Norm,
-        dimension: int,
-    ) -> Fraction:
+    def reached(self, probabilities: Probabilities) -> bool:
+        """Tell whether a pair of bounds gives the radius asked about."""
+        return self.certified(probabilities) >= self.radius
+
+    def _own_radius(self, probabilities: Probabilities, own: Norm) -> Fraction:
         """Find by bisection the largest radius in one of the distribution's own norms."""
 
         def kept(steps: int) -> bool:
-            distance = float_above(Fraction(steps, RESOLUTION) / scale)
-            shift = Shift(distance, own, dimension)
-            return self.keeps(distribution, probabilities, shift)
+            distance = float_above(Fraction(steps, RESOLUTION) / self.scale)
+            shift = Shift(distance, own, self.dimension)
+            return self.certificate.keeps(self.distribution, probabilities, shift)
 
-        low, high = 0, max(1, math.floor(scale * RESOLUTION))
+        low, high = 0, max(1, math.floor(self.scale * RESOLUTION))
         while high <= _MOST_STEPS and kept(high):
             low, high = high, 2 * high
         if high > _MOST_STEPS:
@@ -101,40 +98,35 @@ class RadiusCertificate(ABC):
             low, high = (middle, high) if kept(middle) else (low, middle)
         return Fraction(low, RESOLUTION)
 
+    @cached_property
+    def needed(self) -> float:
+        """The least one-sided lower bound, rounded up, that reaches `radius`; inf if none does.
 
-def needed(
-    certificate: RadiusCertificate,
-    distribution: Distribution,
-    scale: Fraction,
-    norm: Norm,
-    dimension: int,
-    radius: Fraction,
-) -> float:
-    """Find the least one-sided lower bound, rounded up, that reaches `radius`; inf if none does.
+        A bound of at least this gives at least `radius`, up to the float next to it.
+        """
+        radii = [
+            (own, outer(self.radius, self.norm, self.dimension, own))
+            for own in self.distribution.own
+        ]
+        shifts = [Shift(float_above(r / self.scale), own, self.dimension) for own, r in radii]
 
-    A bound of at least this gives at least `radius`, up to the float next to it.
-    """
-    shifts = [
-        Shift(float_above(outer(radius, norm, dimension, own) / scale), own, dimension)
-        for own in distribution.own
-    ]
+        def bounds(lower: float) -> Probabilities:
+            # The difference is exact: `lower` is at least 1/2.
+            return Probabilities(lower, 1.0 - lower)
 
-    def bounds(lower: float) -> Probabilities:
-        # The difference is exact: `lower` is at least 1/2.
-        return Probabilities(lower, 1.0 - lower)
+        def kept(lower: float) -> bool:
+            keeps = self.certificate.keeps
+            return any(keeps(self.distribution, bounds(lower), shift) for shift in shifts)
 
-    def kept(lower: float) -> bool:
-        return any(certificate.keeps(distribution, bounds(lower), shift) for shift in shifts)
-
-    low, high = 0.5, math.nextafter(1.0, 0.0)
-    if not kept(high):
+        low, high = 0.5, math.nextafter(1.0, 0.0)
+        if not kept(high):
+            return math.inf
+        while (middle := (low + high) / 2) not in (low, high):
+            low, high = (low, middle) if kept(middle) else (middle, high)
+        # The radius is found by another search; make sure that it sees this too.
+        step = 2.0**-53
+        while high < 1:
+            if self.reached(bounds(high)):
+                return high
+            high, step = high + step, 2 * step
         return math.inf
-    while (middle := (low + high) / 2) not in (low, high):
-        low, high = (low, middle) if kept(middle) else (middle, high)
-    # The radius is found by another search; make sure that it sees this too.
-    step = 2.0**-53
-    while high < 1:
-        if certificate.radius(distribution, bounds(high), scale, norm, dimension) >= radius:
-            return high
-        high, step = high + step, 2 * step
-    return math.inf

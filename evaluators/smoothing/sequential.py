@@ -33,13 +33,13 @@ from evaluators.smoothing.fixed import exact_bounds
 from evaluators.smoothing.procedure import (
     Estimate,
     Look,
-    RadiusTarget,
     Stepwise,
     Votes,
     VoteTally,
     one_sided,
     two_sided,
 )
+from evaluators.smoothing.radius import RadiusTarget
 
 
 @dataclass(frozen=True)

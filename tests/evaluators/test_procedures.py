@@ -31,7 +31,6 @@ from evaluators.smoothing.fixed import Fixed
 from evaluators.smoothing.input_specific import InputSpecific
 from evaluators.smoothing.procedure import (
     Estimate,
-    RadiusTarget,
     SamplingProcedure,
     Votes,
     largest_other,
@@ -39,6 +38,7 @@ from evaluators.smoothing.procedure import (
     one_sided,
     two_sided,
 )
+from evaluators.smoothing.radius import RadiusTarget
 from evaluators.smoothing.sequential import Sequential
 
 

@@ -34,6 +34,7 @@ from evaluators.smoothing.gradient import (
     solve,
 )
 from evaluators.smoothing.neyman_pearson import NeymanPearson
+from evaluators.smoothing.radius import RadiusTarget
 from tests.fixtures.networks import Graph, linear
 
 GAUSSIAN = distributions()["gaussian"]
@@ -41,12 +42,12 @@ GAUSSIAN = distributions()["gaussian"]
 
 def radius(p: float, gradient: float, upper: float | None = None) -> Fraction:
     bounds = Probabilities(p, 1 - p if upper is None else upper)
-    return FirstOrder(gradient).radius(GAUSSIAN, bounds, Fraction(1), Norm.L2, 3)
+    return RadiusTarget(FirstOrder(gradient), GAUSSIAN, Fraction(1), Norm.L2, 3).certified(bounds)
 
 
 def zeroth(p: float, upper: float | None = None) -> Fraction:
     bounds = Probabilities(p, 1 - p if upper is None else upper)
-    return NeymanPearson().radius(GAUSSIAN, bounds, Fraction(1), Norm.L2, 3)
+    return RadiusTarget(NeymanPearson(), GAUSSIAN, Fraction(1), Norm.L2, 3).certified(bounds)
 
 
 def steepest(p: float) -> float:
@@ -314,8 +315,8 @@ def test_the_evidence_gives_the_radius_again() -> None:
     bound = solve(known["gradient_product"], known["gradient_length"], (5000, 5000), 0.005)
     assert known["gradient_bound"] == bound
     bounds = Probabilities(sampling.p_lower, 1 - sampling.p_lower)
-    again = FirstOrder(bound).radius(GAUSSIAN, bounds, Fraction(1, 2), Norm.L2, 2)
-    assert again == verdict.radius
+    target = RadiusTarget(FirstOrder(bound), GAUSSIAN, Fraction(1, 2), Norm.L2, 2)
+    assert target.certified(bounds) == verdict.radius
     assert sampling.p_lower == clopper_pearson_lower(sampling.count, 10_000, 0.005)
     assert verdict.confidence == pytest.approx(0.99)
 

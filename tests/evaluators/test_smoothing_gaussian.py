@@ -24,6 +24,7 @@ from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from evaluators.smoothing.balls import RESOLUTION, inscribed
 from evaluators.smoothing.neyman_pearson import NeymanPearson
+from evaluators.smoothing.radius import RadiusTarget
 from tests.fixtures.networks import linear, two_convolutions
 
 WEIGHT = (3.0, -4.0)
@@ -55,7 +56,7 @@ def ask(
 
 def radius_of(p_lower: float, scale: Fraction = Fraction(1)) -> Fraction:
     bounds = Probabilities(p_lower, 1 - p_lower)
-    return NeymanPearson().radius(GaussianNoise(), bounds, scale, Norm.L2, 1)
+    return RadiusTarget(NeymanPearson(), GaussianNoise(), scale, Norm.L2, 1).certified(bounds)
 
 
 def test_the_radius_converges_to_the_distance_from_a_plane() -> None:

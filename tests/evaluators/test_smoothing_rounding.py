@@ -1,5 +1,6 @@
 """Certificates of smoothed networks: rounding, impossible bounds, and what a radius needs."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from math import inf, nan, nextafter
@@ -15,7 +16,7 @@ from evaluators.probabilistic.renyi import least_divergence
 from evaluators.question.norm import Norm
 from evaluators.smoothing.balls import RESOLUTION
 from evaluators.smoothing.neyman_pearson import NeymanPearson, complement
-from evaluators.smoothing.radius import needed
+from evaluators.smoothing.radius import RadiusTarget
 from tests.fixtures.cases import cases
 from tests.fixtures.smoothing import CERTIFICATES, one_sided, radius, supported
 
@@ -116,7 +117,8 @@ def test_a_formula_that_never_gives_way_certifies_nothing() -> None:
             return True
 
     noise = distributions()["gaussian"]
-    assert Endless().radius(noise, one_sided(0.9), Fraction(1), Norm.L2, 1) == 0
+    target = RadiusTarget(Endless(), noise, Fraction(1), Norm.L2, 1)
+    assert target.certified(one_sided(0.9)) == 0
 
 
 @settings(deadline=None)
@@ -141,7 +143,7 @@ def test_what_is_needed_reaches_the_radius_and_a_little_less_does_not(
     kind: tuple[str, str], asked: Fraction, scale: Fraction, norm: Norm
 ) -> None:
     name, noise = kind
-    least = needed(CERTIFICATES[name], distributions()[noise], scale, norm, 3, asked)
+    least = RadiusTarget(CERTIFICATES[name], distributions()[noise], scale, norm, 3, asked).needed
     if least == inf:
         highest = radius(*kind, one_sided(nextafter(1.0, 0)), scale, norm, 3)
         assert highest < asked
@@ -153,9 +155,9 @@ def test_what_is_needed_reaches_the_radius_and_a_little_less_does_not(
 
 def test_no_probability_reaches_beyond_the_noise() -> None:
     noise = distributions()["uniform"]
-    assert needed(NeymanPearson(), noise, Fraction(1), Norm.L1, 3, Fraction(1)) == inf
-    least = needed(NeymanPearson(), noise, Fraction(1), Norm.L1, 3, Fraction(1, 2))
-    assert 0.75 < least < 0.750001
+    target = RadiusTarget(NeymanPearson(), noise, Fraction(1), Norm.L1, 3, Fraction(1))
+    assert target.needed == inf
+    assert 0.75 < replace(target, radius=Fraction(1, 2)).needed < 0.750001
 
 
 def test_a_shift_is_about_one_of_the_own_norms() -> None:
@@ -168,6 +170,7 @@ def test_a_shift_is_about_one_of_the_own_norms() -> None:
             return shift.distance < 1
 
     noise = distributions()["exponential-linf"]
-    found = Recorder().radius(noise, one_sided(0.9), Fraction(1), Norm.L2, 4)
+    target = RadiusTarget(Recorder(), noise, Fraction(1), Norm.L2, 4)
+    found = target.certified(one_sided(0.9))
     assert set(Recorder.asked) == {Norm.LINF, Norm.L1}
     assert 0.999 < found < 1

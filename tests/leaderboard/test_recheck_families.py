@@ -11,6 +11,7 @@ from mpmath import mpf
 from evaluators.noises.distribution import Probabilities
 from evaluators.probabilistic.first_order import FirstOrder
 from evaluators.question.norm import Norm
+from evaluators.smoothing.radius import RadiusTarget
 from leaderboard.recheck.families import FAMILIES, laplace_divergence, radius, tie
 from leaderboard.recheck.gradient import gradient_bound, slab_radius
 from leaderboard.recheck.noises import NOISES, height, inner, reach
@@ -129,9 +130,8 @@ def test_a_slab_is_what_evaluators_find_and_never_less(p: float, share: float, p
     upper = min((1 - p) * max(share, 1e-3), 1 - p)
     steepest = mpmath.npdf(NOISES["gaussian"].place(mpf(p), "l2", 1))
     gradient = float(steepest) * part
-    theirs = FirstOrder(gradient).radius(
-        of("gaussian"), Probabilities(p, upper), Fraction(1), Norm.L2, 1
-    )
+    target = RadiusTarget(FirstOrder(gradient), of("gaussian"), Fraction(1), Norm.L2, 1)
+    theirs = target.certified(Probabilities(p, upper))
     ours = max(
         float(slab_radius(mpf(p), mpf(upper), mpf(gradient))),
         found("neyman-pearson", "gaussian", "l2", p, upper),
