@@ -6,6 +6,7 @@ CROWN's, then those of optimised slopes (α-CROWN, Xu et al. 2021, arXiv 2011.13
 all. What is still unstable becomes units.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -52,6 +53,10 @@ MOST_PRODUCTS = 2**26
 """Largest number of products of a network whose matrices are written out (1 GB as sparse ones)."""
 
 
+Optimizer = Callable[[Unrolled, UnitLines, Rows, Deadline], Tensor]
+"""Chooses slopes `[rows, units]` for rows over an unrolled network instead of an ascent."""
+
+
 class UnrollingError(Exception):
     """The network cannot be unrolled within time and memory; the message says why."""
 
@@ -68,6 +73,7 @@ class Unrolling:
         evidence: of the bounds, by elementwise node; collected if it is not None.
         complete: whether the evidence has to prove every bound; else zonotopes may decide entries.
         deployed: whether bounds hold for the values of float32 runs, too.
+        optimize: chooses the slopes of intermediate bounds; None for the ascent.
     """
 
     network: Network
@@ -78,6 +84,7 @@ class Unrolling:
     evidence: dict[int, LayerBounds] | None = None
     complete: bool = True
     deployed: bool = False
+    optimize: Optimizer | None = None
     result: Unrolled = field(init=False)
     _final: set[int] = field(default_factory=lambda: {0})
 
@@ -159,7 +166,8 @@ class _Task:
             rows = self._express(part)
             if self.work.result.layers or not self._interval_is_exact():
                 part, rows = self._tighten(part, rows, None)
-                if len(part) and len(self.lines.leak):
+                optimized = self.work.rates.steps or self.work.optimize
+                if optimized and len(part) and len(self.lines.leak):
                     part, rows = self._tighten(part, rows, self.work.rates)
             self.kept.append((part, rows))
             self._require_modest(sum(len(kept) for kept, _ in self.kept))
@@ -234,6 +242,8 @@ class _Task:
         """CROWN's slopes `[1, units]`, or the best that an ascent finds, `[rows, units]`."""
         if rates is None or self.work.deadline.passed:
             return stored(lines.start[None], lines)
+        if self.work.optimize is not None:
+            return stored(self.work.optimize(unrolled, lines, rows, self.work.deadline), lines)
         if lines.curves:
             rates = replace(rates, tolerance=PATIENCE * rates.tolerance)
         found = ascend(

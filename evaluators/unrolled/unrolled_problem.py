@@ -16,7 +16,7 @@ from evaluators.question.region import Ball, Box, Region
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Leaf
 from evaluators.unrolled.evidence import tables
-from evaluators.unrolled.intermediate_bounds import Unrolling
+from evaluators.unrolled.intermediate_bounds import Optimizer, Unrolling
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Rows, Unrolled
 
@@ -46,8 +46,10 @@ class UnrolledProblem:
     layers: dict[int, LayerBounds]
 
     @classmethod
-    def of(cls, problem: Problem, steps: int, deadline: Deadline) -> "UnrolledProblem":
-        """Unroll; intermediate bounds by an ascent of at most so many steps.
+    def of(
+        cls, problem: Problem, steps: int, deadline: Deadline, optimize: Optimizer | None = None
+    ) -> "UnrolledProblem":
+        """Unroll; intermediate bounds by an ascent of at most so many steps, or as told.
 
         Raises:
             UnrollingError: it cannot be unrolled within time and memory.
@@ -59,7 +61,15 @@ class UnrolledProblem:
         rates = Rates(steps, tolerance=TOLERANCE)
         complete = problem.evidence
         unrolling = Unrolling(
-            network, x, problem.region, rates, deadline, layers, complete, problem.deployed
+            network,
+            x,
+            problem.region,
+            rates,
+            deadline,
+            layers,
+            complete,
+            problem.deployed,
+            optimize,
         )
         unrolled = unrolling()
         margins = margin_rows(problem.labels.cpu(), network.classes)[0]

@@ -1,0 +1,70 @@
+"""The triangle relaxation, solved exactly as a linear program."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from evaluators.evaluator import Evaluator
+from evaluators.linear_programs.relaxed_rows import optimal_slopes
+from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
+from evaluators.propagation.verdicts import verdicts
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.unrolled.domains import Leaf
+from evaluators.unrolled.intermediate_bounds import UnrollingError
+from evaluators.unrolled.proof import prove, stored
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
+
+
+@dataclass(frozen=True)
+class LP(Evaluator):
+    """Linear programming over the triangle relaxation (Salman et al. 2019, arXiv 1902.08722).
+
+    Every unstable ReLU is replaced by the triangle of its graph's convex hull (Ehlers 2017, arXiv
+    1705.01320), and each margin is minimised over all of them at once. With `all_bounds` the bounds
+    of every unstable neuron are made so, too (the paper's LP-ALL), from the first layer to the
+    last; else they are CROWN's. Max-pooling is written with ReLUs, whose triangles are wider than
+    its hull. Of a ball of l1 or l2 the programs know the bounding box; the proof knows the ball.
+
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`). No number that the solver returns is believed: its
+    duals choose the slopes of lines, with which all bounds are computed in float64 and lowered by
+    their rounding error (`linear_programs/triangle.py`).
+    Trusted: IEEE float64 and the sums of products of PyTorch and SciPy; not HiGHS.
+    Cost: two linear programs for each unstable neuron and one for each margin, solved one after the
+    other from the last one's basis; those that CROWN decides are spared.
+    """
+
+    all_bounds: bool = True
+
+    title: ClassVar[str] = "LP"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[Network]] = Network
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        """Bound the margins of one example after the other."""
+        with torch.no_grad():
+            return [self._solve(problem.select([row])) for row in range(len(problem))]
+
+    def _solve(self, problem: Problem) -> Verdict:
+        deadline = Deadline(problem.seconds)
+        optimize = optimal_slopes if self.all_bounds else None
+        try:
+            around = UnrolledProblem.of(problem, 0, deadline, optimize)
+        except UnrollingError as error:
+            return Verdict(Status.UNKNOWN, None, note=str(error))
+        lines, goals = around.lines, around.goals
+        if not bool(lines.optimizable.all()):
+            note = "unsupported: the method has triangles for ReLU, leaky ReLU and MaxPool alone"
+            return Verdict(Status.UNKNOWN, None, note=note)
+        slopes = stored(optimal_slopes(around.unrolled, lines, goals, deadline), lines)
+        margins = prove(around.unrolled, lines, goals, around.x, around.region, slopes)
+        (verdict,) = verdicts(problem, margins[None])
+        if verdict.status is Status.CERTIFIED:
+            none = torch.zeros(0)
+            leaves = [Leaf(row, (), none, own) for row, own in enumerate(slopes)]
+            return replace(verdict, certificate=around.certificate(leaves))
+        return replace(verdict, note="timeout" if deadline.passed else verdict.note)

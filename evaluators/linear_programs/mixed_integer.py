@@ -1,0 +1,79 @@
+"""The network as a mixed-integer program (Tjeng et al. 2019, arXiv 1711.07356), solved by HiGHS.
+
+A unit on [l, u] has a binary d that says on which side of its kink it is,
+
+    a <= leak·z + (1 - leak)·u·d,    a <= z - (1 - leak)·l·(1 - d),
+
+beside its lines below. Stable neurons have no binary, and l and u are bounds of our own. The
+answer is a hint: HiGHS works to tolerances, and has been wrong.
+"""
+
+from typing import NamedTuple
+
+import highspy
+import numpy as np
+from highspy import HighsModelStatus
+from scipy.sparse import csr_array, diags_array, eye_array, hstack, vstack
+
+from evaluators.linear_programs.triangle import FREE, Numbers, TriangleProgram, highs
+from evaluators.unrolled.unit_lines import UnitLines
+
+
+class Hint(NamedTuple):
+    """What the solver says about a margin.
+
+    Attributes:
+        positive: that no point of the region has a margin of zero or less.
+        point: an input `[inputs]` that has one; or None.
+    """
+
+    positive: bool
+    point: Numbers | None
+
+
+def look(
+    program: TriangleProgram, lines: UnitLines, weight: Numbers, bias: float, seconds: float
+) -> Hint:
+    """Ask whether a row can be zero or less.
+
+    Args:
+        program: of the network without splits.
+        lines: of its units.
+        weight: of the row, `[inputs and units]`.
+        bias: of the row.
+        seconds: time for it.
+    """
+    n, units, leak = program.inputs, program.units, program.leak
+    low, high, none = lines.lower.numpy(), lines.upper.numpy(), csr_array((units, n))
+    eye, zero = eye_array(units), np.zeros(units)
+    below = hstack([program.matrix[: 3 * units], csr_array((3 * units, units))])
+    off = hstack([none, eye, diags_array(-leak), diags_array((leak - 1) * high)])
+    on = hstack([none, eye, -eye, diags_array((leak - 1) * low)])
+    cost = np.zeros(n + 3 * units)
+    cost[: len(weight)] = weight
+    matrix = csr_array(vstack([below, off, on, csr_array(cost[None])]))
+    floors, ceilings = (bound[: 3 * units] for bound in program.row_bounds)
+    solver = highs(
+        matrix,
+        (
+            np.concatenate((floors, np.full(2 * units + 1, -FREE))),
+            np.concatenate((ceilings, zero, (leak - 1) * low, [-bias])),
+        ),
+        (
+            np.concatenate((program.column_bounds[0], zero)),
+            np.concatenate((program.column_bounds[1], zero + 1)),
+        ),
+    )
+    binaries = np.arange(n + 2 * units, n + 3 * units, dtype=np.int32)
+    kinds = np.full(units, highspy.HighsVarType.kInteger)
+    solver.changeColsIntegrality(units, binaries, kinds)
+    solver.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
+    solver.setOptionValue("time_limit", max(seconds, 0.0))
+    solver.setOptionValue("mip_max_improving_sols", 1)  # one counterexample is enough
+    solver.run()
+    status = solver.getModelStatus()
+    if status == HighsModelStatus.kInfeasible:
+        return Hint(True, None)
+    if solver.getInfo().primal_solution_status == highspy.kSolutionStatusFeasible:
+        return Hint(False, np.array(solver.getSolution().col_value[:n]))
+    return Hint(False, None)
