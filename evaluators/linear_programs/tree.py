@@ -22,7 +22,7 @@ from evaluators.unrolled.unrolled_problem import UnrolledProblem
 EXACT = 1e-6
 """Distance of a unit's output from its function that a solver's tolerance explains."""
 
-Attack = Callable[[Tensor], Tensor | None]
+PointAttack = Callable[[Tensor], Tensor | None]
 """Looks for a witness near points `[points, inputs]`."""
 
 
@@ -42,7 +42,7 @@ class Tree:
         note: why the search was given up.
     """
 
-    def __init__(self, around: UnrolledProblem, deadline: Deadline, attack: Attack) -> None:
+    def __init__(self, around: UnrolledProblem, deadline: Deadline, attack: PointAttack) -> None:
         self.around, self.deadline, self.attack = around, deadline, attack
         self.program = TriangleProgram(around.unrolled, around.lines)
         self.leaves, rows = list[Leaf](), len(around.goals)
@@ -120,7 +120,7 @@ class Tree:
         return float(bound)
 
     def _divide(self, row: int, path: Splits, solution: Solution, chosen: Multipliers) -> None:
-        """Attack from the least point, and open both halves of a domain."""
+        """PointAttack from the least point, and open both halves of a domain."""
         point, first = solution.point, self.program.inputs + self.program.units
         coefficients = np.abs(chosen.coefficients)
         if point is None:
