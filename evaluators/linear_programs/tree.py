@@ -120,7 +120,7 @@ class Tree:
         return float(bound)
 
     def _divide(self, row: int, path: Splits, solution: Solution, chosen: Multipliers) -> None:
-        """PointAttack from the least point, and open both halves of a domain."""
+        """Attack from the least point, and open both halves of a domain."""
         point, first = solution.point, self.program.inputs + self.program.units
         coefficients = np.abs(chosen.coefficients)
         if point is None:
