@@ -15,7 +15,7 @@ import numpy as np
 from highspy import HighsModelStatus
 from scipy.sparse import csr_array, diags_array, eye_array, hstack, vstack
 
-from evaluators.linear_programs.triangle import FREE, Coefficients, TriangleProgram, highs
+from evaluators.linear_programs.triangle import FREE, FloatArray, TriangleProgram, highs
 from evaluators.unrolled.unit_lines import UnitLines
 
 
@@ -28,11 +28,11 @@ class Hint(NamedTuple):
     """
 
     positive: bool
-    point: Coefficients | None
+    point: FloatArray | None
 
 
 def look(
-    program: TriangleProgram, lines: UnitLines, weight: Coefficients, bias: float, seconds: float
+    program: TriangleProgram, lines: UnitLines, weight: FloatArray, bias: float, seconds: float
 ) -> Hint:
     """Ask whether a row can be zero or less.
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Unrolled
 
-Coefficients = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 FREE = highspy.kHighsInf
 
@@ -31,7 +31,7 @@ BEYOND = 2.0
 """How many times a row's size the bound of a domain without a point is put above zero."""
 
 TINY = 1e-12
-"""Coefficients of a unit up to which its slope does not matter."""
+"""FloatArray of a unit up to which its slope does not matter."""
 
 
 class Solution(NamedTuple):
@@ -44,8 +44,8 @@ class Solution(NamedTuple):
     """
 
     value: float
-    through: Coefficients
-    point: Coefficients | None
+    through: FloatArray
+    point: FloatArray | None
 
 
 class Multipliers(NamedTuple):
@@ -59,7 +59,7 @@ class Multipliers(NamedTuple):
 
     slopes: Tensor
     betas: Tensor
-    coefficients: Coefficients
+    coefficients: FloatArray
 
 
 class TriangleProgram:
@@ -102,11 +102,11 @@ class TriangleProgram:
         self._solver = highs(self.matrix, self.row_bounds, self.column_bounds)
         self._split = deepcopy((self.matrix, self.row_bounds, self.column_bounds))
 
-    def gaps(self, solution: Solution) -> Coefficients:
+    def gaps(self, solution: Solution) -> FloatArray:
         """How far each unit's output is from its function's value at a solution, `[units]`."""
         assert solution.point is not None
         output, z = np.split(solution.point[self.inputs :], 2)
-        gaps: Coefficients = np.abs(output - np.maximum(z, self.leak * z))
+        gaps: FloatArray = np.abs(output - np.maximum(z, self.leak * z))
         return gaps
 
     def _rows(self) -> csr_array:
@@ -136,7 +136,7 @@ class TriangleProgram:
             columns[0][column], columns[1][column] = low, high
         self._signs = signs.copy()
 
-    def minimize(self, weight: Coefficients, seconds: float = FREE) -> Solution | None:
+    def minimize(self, weight: FloatArray, seconds: float = FREE) -> Solution | None:
         """Minimise a row `[inputs and units]` over the relaxation; None where the solver fails."""
         solver, count = self._solver, self.inputs + self.units
         cost = np.zeros(count)
@@ -154,7 +154,7 @@ class TriangleProgram:
             return Solution(solver.getObjectiveValue(), through, np.array(found.col_value))
         return self._empty(cost) if status == HighsModelStatus.kInfeasible else None
 
-    def _empty(self, cost: Coefficients) -> Solution | None:
+    def _empty(self, cost: FloatArray) -> Solution | None:
         """What shows that a domain has no point: the rows that exclude each other, times much."""
         _, known, ray = self._solver.getDualRay()
         if not known:
@@ -168,7 +168,7 @@ class TriangleProgram:
         size = 1 + np.abs(cost) @ self._magnitudes
         return Solution(np.inf, through * (BEYOND * size / lowest), None)
 
-    def multipliers(self, weight: Coefficients, through: Coefficients) -> Multipliers:
+    def multipliers(self, weight: FloatArray, through: FloatArray) -> Multipliers:
         """Choose lines with which the walk back passes each unit with `through`, where it may."""
         slopes, betas = self._start.copy(), np.zeros(self.units)
         columns = np.zeros(self.inputs + self.units)
@@ -190,7 +190,7 @@ class TriangleProgram:
         return Multipliers(torch.from_numpy(slopes), torch.from_numpy(betas), coefficients)
 
 
-def _signed(rows: Coefficients, bounds: tuple[Coefficients, Coefficients]) -> float:
+def _signed(rows: FloatArray, bounds: tuple[FloatArray, FloatArray]) -> float:
     """The least sum of rows times values within their bounds; endless ones count as zero."""
     low, high = (np.where(np.isinf(bound), 0.0, bound) for bound in bounds)
     return float(np.where(rows > 0, rows * low, rows * high).sum())
@@ -198,8 +198,8 @@ def _signed(rows: Coefficients, bounds: tuple[Coefficients, Coefficients]) -> fl
 
 def highs(
     matrix: csr_array,
-    rows: tuple[Coefficients, Coefficients],
-    columns: tuple[Coefficients, Coefficients],
+    rows: tuple[FloatArray, FloatArray],
+    columns: tuple[FloatArray, FloatArray],
 ) -> highspy.Highs:
     """HiGHS with a model, without its output, in this thread."""
     program = highspy.HighsLp()
