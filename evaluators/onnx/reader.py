@@ -31,14 +31,7 @@ from evaluators.onnx.checks import (
     usage_problems,
 )
 from evaluators.onnx.compare import Imported, compare
-from evaluators.onnx.file import (
-    array_of,
-    output_problem,
-    parse,
-    read_bytes,
-    row_shape,
-    whole_shape,
-)
+from evaluators.onnx.file import array_of, output_problem, parse, read_bytes, row_shape, whole_shape
 from evaluators.onnx.operators import OPERATORS, unbatched
 from evaluators.onnx.operators.builder import (
     Builder,

@@ -34,14 +34,7 @@ from scipy.sparse import csr_matrix
 from evaluators.numerics.errors import CertificateError
 from evaluators.question.certificate import Certificate, LayerBounds, Leaves
 from evaluators.recheck.arithmetic import AT_ONCE, LARGEST, SIDES, Arithmetic, Array
-from evaluators.recheck.claim import (
-    CheckedModel,
-    Region,
-    check_claim,
-    check_leaves,
-    known,
-    require,
-)
+from evaluators.recheck.claim import CheckedModel, Region, check_claim, check_leaves, known, require
 
 EXACT_WORK = 300_000  # products up to which exact arithmetic is chosen by itself: about a second
 END = np.array([0, 0, 1])  # which of the floors is about sign·z, by sign: 1 and -1

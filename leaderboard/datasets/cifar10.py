@@ -40,8 +40,7 @@ _LOSSLESS = b"VP8L"
 """At byte 12 of a WebP file whose pixels are exact."""
 
 _TEST = DataFile(
-    f"{_FOLDER}/test_batch.bin",
-    "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+    f"{_FOLDER}/test_batch.bin", "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b"
 )
 _TRAIN = tuple(
     DataFile(f"{_FOLDER}/data_batch_{number}.bin", sha256)
@@ -259,9 +258,6 @@ DATASET = Dataset(
     citation="A. Krizhevsky. Learning Multiple Layers of Features from Tiny Images. 2009.",
     load=load,
     downloads=(
-        Download(
-            ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
-            (_TEST, *_TRAIN),
-        ),
+        Download(("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",), (_TEST, *_TRAIN)),
     ),
 )

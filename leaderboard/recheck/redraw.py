@@ -49,10 +49,7 @@ def new_seed() -> int:
 
 
 def question_again(
-    result: Results,
-    parts: ModelParts,
-    dataset: str | None,
-    device: str,
+    result: Results, parts: ModelParts, dataset: str | None, device: str
 ) -> Question:
     """The question that the rows answered, about the model in these files.
 

@@ -11,12 +11,7 @@ from torch import Tensor
 from evaluators.network.elementwise import LeakyReLU, elementwise_functions
 from evaluators.network.network import Operation
 from evaluators.numerics.arrays import Array, Shape
-from evaluators.onnx.operators.builder import (
-    Builder,
-    Operator,
-    OperatorProblemError,
-    tensor,
-)
+from evaluators.onnx.operators.builder import Builder, Operator, OperatorProblemError, tensor
 from evaluators.onnx.operators.declaration import (
     ANY,
     ARITHMETIC,
@@ -190,10 +185,7 @@ DROPOUT = Declaration(
         Parameter("ratio", ("float16", "float32", "float64"), (0,), since=12),
         Parameter("training mode", ("bool",), (0,), since=12),
     ),
-    attributes={
-        "ratio": Attribute(ANY, default=0.5, until=11),
-        "seed": Attribute(ANY, since=12),
-    },
+    attributes={"ratio": Attribute(ANY, default=0.5, until=11), "seed": Attribute(ANY, since=12)},
     translate=dropout,
     bare=True,
     more_outputs=("its mask is used, as in training", ModelRule.TRAINING),

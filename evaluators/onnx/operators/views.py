@@ -6,12 +6,7 @@ import numpy as np
 
 from evaluators.network.affine import Reshape
 from evaluators.numerics.arrays import Array, Shape
-from evaluators.onnx.operators.builder import (
-    Builder,
-    Operator,
-    OperatorProblemError,
-    axes_of,
-)
+from evaluators.onnx.operators.builder import Builder, Operator, OperatorProblemError, axes_of
 from evaluators.onnx.operators.declaration import (
     ANY,
     VALUE,

@@ -133,12 +133,7 @@ def conv(builder: Builder, operator: Operator) -> int:
 
 
 def convolution_map(
-    window: Window,
-    shape: Shape,
-    weight: Tensor,
-    shift: Tensor | None,
-    padding: Shape,
-    groups: int,
+    window: Window, shape: Shape, weight: Tensor, shift: Tensor | None, padding: Shape, groups: int
 ) -> Convolution:
     """Make the convolution of an ONNX Conv or AveragePool, with its output shape."""
     if shape[0] != weight.shape[1] * groups:
@@ -160,10 +155,7 @@ def convolution_map(
     return Convolution(shape, out, shift, weight, window.strides, padding, window.dilations, groups)
 
 
-_CONVOLUTION = {
-    "dilations": Attribute(wholes(1)),
-    "group": Attribute(whole(1), default=1),
-}
+_CONVOLUTION = {"dilations": Attribute(wholes(1)), "group": Attribute(whole(1), default=1)}
 CONV = Declaration(
     versions=(1, 11, 22),
     inputs=(VALUE, weights("weight", 3, 4), weights("bias", 1)),
