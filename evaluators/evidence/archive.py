@@ -15,12 +15,10 @@ those of the dataset, which must be at hand. The same content has the same bytes
 import io
 import json
 import math
-import os
 import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -28,7 +26,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evaluators.numerics.errors import CertificateError
-from evaluators.question.evidence_file import EPOCH, MAX_BYTES, Evidence, exact_radius, unpacked
+from evaluators.question.evidence_file import (
+    EPOCH,
+    MAX_BYTES,
+    Evidence,
+    exact_radius,
+    replacing,
+    unpacked,
+)
 from evaluators.recheck.methods import METHODS
 
 SUFFIX = ".evidence"
@@ -141,7 +146,7 @@ class Archive:
 def write_archive(
     path: Path, about: About, lines: Sequence[EvidenceLine], contents: Iterable[tuple[int, bytes]]
 ) -> None:
-    """Write a file under another name, then rename it, so that it is whole or not there.
+    """Write a file; it is whole or not there.
 
     Args:
         path: the place.
@@ -151,18 +156,11 @@ def write_archive(
     """
     table = "".join(f"{x.example},{x.label},{x.method}\n" for x in sorted(lines))
     meta = {"format": _FORMAT, **asdict(about), "radius": str(about.radius)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            _add(archive, _META, json.dumps(meta).encode(), zipfile.ZIP_DEFLATED)
-            _add(archive, _TABLE, f"{_HEADER}\n{table}".encode(), zipfile.ZIP_DEFLATED)
-            for example, content in contents:  # packed already
-                _add(archive, f"{example}.npz", content, zipfile.ZIP_STORED)
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        _add(archive, _META, json.dumps(meta).encode(), zipfile.ZIP_DEFLATED)
+        _add(archive, _TABLE, f"{_HEADER}\n{table}".encode(), zipfile.ZIP_DEFLATED)
+        for example, content in contents:  # packed already
+            _add(archive, f"{example}.npz", content, zipfile.ZIP_STORED)
 
 
 def join_archives(

@@ -11,11 +11,25 @@ What the arrays claim is verified by `evaluators.recheck.checker`.
 """
 
 from dataclasses import dataclass, fields
+from typing import Annotated, get_type_hints
 
 from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import CertificateError
 from evaluators.question.evidence_file import BOX as BOX
 from evaluators.question.evidence_file import Evidence, Kinds, claim_of
+
+Floats = Annotated[Array, "float64", 1]
+Multipliers = Annotated[Array, "float32", 1]
+SlopeRows = Annotated[Array, "float16", 2]
+Numbers = Annotated[Array, "int64", 1]
+Signs = Annotated[Array, "int8", 1]
+"""Each with its type and rank, as in a file."""
+
+
+def kinds_of(table: type) -> Kinds:
+    """Type and rank of each array of a table, by its name."""
+    hints = get_type_hints(table, include_extras=True)
+    return {name: hint.__metadata__ for name, hint in hints.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,18 +37,18 @@ class LayerBounds:
     """Claims about the pre-activation entries of one layer.
 
     Attributes:
-        lower, upper: float64 `[n]`, the claimed bounds.
-        rows, signs: int64 and int8 `[r]`, the entries that are bounded by a proof of their own:
+        lower, upper: `[n]`, the claimed bounds.
+        rows, signs: `[r]`, the entries that are bounded by a proof of their own:
             sign +1 proves the lower bound, -1 the upper one. All other claims follow from interval
             arithmetic.
-        slopes: float16 `[r, units of all earlier layers]`, of the line below each unit.
+        slopes: `[r, units of all earlier layers]`, of the line below each unit.
     """
 
-    lower: Array
-    upper: Array
-    rows: Array
-    signs: Array
-    slopes: Array
+    lower: Floats
+    upper: Floats
+    rows: Numbers
+    signs: Signs
+    slopes: SlopeRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,22 +56,22 @@ class Leaves:
     """The leaves of the split trees, one tree for each other class.
 
     Attributes:
-        goal: int64 `[L]`, the other class whose margin a leaf bounds.
-        split_start: int64 `[L + 1]`, where each leaf's splits begin in the next three.
-        split_unit: int64, the units split on, from the root to the leaf.
-        split_sign: int8, +1 for z >= 0 and -1 for z <= 0.
-        split_beta: float32, the multipliers (>= 0) of sign · z >= 0.
-        slopes: float16 `[L, all units]`, of the line below each unit.
-        cut: int64 `[L]`, the cut whose bounds of units a leaf's lines rest on, or -1.
+        goal: `[L]`, the other class whose margin a leaf bounds.
+        split_start: `[L + 1]`, where each leaf's splits begin in the next three.
+        split_unit: the units split on, from the root to the leaf.
+        split_sign: +1 for z >= 0 and -1 for z <= 0.
+        split_beta: the multipliers (>= 0) of sign · z >= 0.
+        slopes: `[L, all units]`, of the line below each unit.
+        cut: `[L]`, the cut whose bounds of units a leaf's lines rest on, or -1.
     """
 
-    goal: Array
-    split_start: Array
-    split_unit: Array
-    split_sign: Array
-    split_beta: Array
-    slopes: Array
-    cut: Array
+    goal: Numbers
+    split_start: Numbers
+    split_unit: Numbers
+    split_sign: Signs
+    split_beta: Multipliers
+    slopes: SlopeRows
+    cut: Numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +83,18 @@ class Cuts(Leaves):
     `target`, a plane q below sign · z is raised by gamma · (p - target) for any gamma >= 0.
 
     Attributes:
-        target: float64 `[C]`, positive.
-        clip_start: int64 `[C + 1]`, where each cut's bounds begin in the next three.
-        clip_unit, clip_sign: int64 and int8, the units, and +1 for a lower and -1 for an upper
-            bound; q comes from its proof among the `rows` of its layer.
-        clip_gamma: float32.
+        target: `[C]`, positive.
+        clip_start: `[C + 1]`, where each cut's bounds begin in the next three.
+        clip_unit, clip_sign: the units, and +1 for a lower and -1 for an upper bound; q comes from
+            its proof among the `rows` of its layer.
+        clip_gamma: the multipliers (>= 0) of raised planes.
     """
 
-    target: Array
-    clip_start: Array
-    clip_unit: Array
-    clip_sign: Array
-    clip_gamma: Array
+    target: Floats
+    clip_start: Numbers
+    clip_unit: Numbers
+    clip_sign: Signs
+    clip_gamma: Multipliers
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -114,17 +128,17 @@ class Certificate(Evidence):
             CertificateError: as of `Evidence.from_arrays`.
         """
         numbers = range(sum(name.startswith("lower.") for name in arrays))
-        kinds = {f"leaf.{name}": kind for name, kind in _LEAVES.items()}
-        kinds |= {f"cut.{name}": kind for name, kind in _CUTS.items()}
+        kinds = {f"leaf.{name}": kind for name, kind in kinds_of(Leaves).items()}
+        kinds |= {f"cut.{name}": kind for name, kind in kinds_of(Cuts).items()}
         for number in numbers:
-            kinds |= {f"{name}.{number}": kind for name, kind in _LAYER.items()}
+            kinds |= {f"{name}.{number}": kind for name, kind in kinds_of(LayerBounds).items()}
         claim = claim_of(arrays, kinds)
         layers = tuple(
-            LayerBounds(**{name: arrays[f"{name}.{number}"] for name in _LAYER})
+            LayerBounds(**{name: arrays[f"{name}.{number}"] for name in kinds_of(LayerBounds)})
             for number in numbers
         )
-        leaves = Leaves(**{name: arrays[f"leaf.{name}"] for name in _LEAVES})
-        cuts = Cuts(**{name: arrays[f"cut.{name}"] for name in _CUTS})
+        leaves = Leaves(**{name: arrays[f"leaf.{name}"] for name in kinds_of(Leaves)})
+        cuts = Cuts(**{name: arrays[f"cut.{name}"] for name in kinds_of(Cuts)})
         _check_sizes(layers, leaves, cuts)
         return cls(layers=layers, leaves=leaves, cuts=cuts, **claim)
 
@@ -152,32 +166,6 @@ class Refutation(Evidence):
         """
         claim = claim_of(arrays, {"witness": ("float32", None)})
         return cls(witness=arrays["witness"], **claim)
-
-
-_LAYER: Kinds = {
-    "lower": ("float64", 1),
-    "upper": ("float64", 1),
-    "rows": ("int64", 1),
-    "signs": ("int8", 1),
-    "slopes": ("float16", 2),
-}
-_LEAVES: Kinds = {
-    "goal": ("int64", 1),
-    "split_start": ("int64", 1),
-    "split_unit": ("int64", 1),
-    "split_sign": ("int8", 1),
-    "split_beta": ("float32", 1),
-    "slopes": ("float16", 2),
-    "cut": ("int64", 1),
-}
-_CUTS: Kinds = _LEAVES | {
-    "target": ("float64", 1),
-    "clip_start": ("int64", 1),
-    "clip_unit": ("int64", 1),
-    "clip_sign": ("int8", 1),
-    "clip_gamma": ("float32", 1),
-}
-"""Type and rank of each array."""
 
 
 def _check_sizes(layers: tuple[LayerBounds, ...], leaves: Leaves, cuts: Cuts) -> None:

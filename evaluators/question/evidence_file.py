@@ -5,7 +5,8 @@ import json
 import math
 import os
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -31,6 +32,19 @@ Kinds = dict[str, tuple[str, int | None]]
 
 
 EvidenceKind = TypeVar("EvidenceKind", bound="Evidence")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write, and rename it to `path` when it is whole; else it goes."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -98,15 +112,9 @@ class Evidence:
         return file.getvalue()
 
     def save(self, path: Path) -> None:
-        """Write the file under another name, then rename it, so that it is whole or not there."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
+        """Write the file; it is whole or not there."""
+        with replacing(path) as temporary:
             temporary.write_bytes(self.content())
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
 
     @classmethod
     def load(cls: type[EvidenceKind], path: Path | io.BytesIO) -> EvidenceKind:
