@@ -18,11 +18,11 @@ from evaluators.numerics.errors import CertificateError
 from evaluators.question.evidence_file import BOX as BOX
 from evaluators.question.evidence_file import Evidence, Kinds, claim_of
 
-Floats = Annotated[Array, "float64", 1]
-Multipliers = Annotated[Array, "float32", 1]
-SlopeRows = Annotated[Array, "float16", 2]
-Numbers = Annotated[Array, "int64", 1]
-Signs = Annotated[Array, "int8", 1]
+FloatArray = Annotated[Array, "float64", 1]
+MultiplierArray = Annotated[Array, "float32", 1]
+SlopeArray = Annotated[Array, "float16", 2]
+NumberArray = Annotated[Array, "int64", 1]
+SignArray = Annotated[Array, "int8", 1]
 """Each with its type and rank, as in a file."""
 
 
@@ -44,11 +44,11 @@ class LayerBounds:
         slopes: `[r, units of all earlier layers]`, of the line below each unit.
     """
 
-    lower: Floats
-    upper: Floats
-    rows: Numbers
-    signs: Signs
-    slopes: SlopeRows
+    lower: FloatArray
+    upper: FloatArray
+    rows: NumberArray
+    signs: SignArray
+    slopes: SlopeArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +65,13 @@ class Leaves:
         cut: `[L]`, the cut whose bounds of units a leaf's lines rest on, or -1.
     """
 
-    goal: Numbers
-    split_start: Numbers
-    split_unit: Numbers
-    split_sign: Signs
-    split_beta: Multipliers
-    slopes: SlopeRows
-    cut: Numbers
+    goal: NumberArray
+    split_start: NumberArray
+    split_unit: NumberArray
+    split_sign: SignArray
+    split_beta: MultiplierArray
+    slopes: SlopeArray
+    cut: NumberArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +90,11 @@ class Cuts(Leaves):
         clip_gamma: the multipliers (>= 0) of raised planes.
     """
 
-    target: Floats
-    clip_start: Numbers
-    clip_unit: Numbers
-    clip_sign: Signs
-    clip_gamma: Multipliers
+    target: FloatArray
+    clip_start: NumberArray
+    clip_unit: NumberArray
+    clip_sign: SignArray
+    clip_gamma: MultiplierArray
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -78,22 +78,19 @@ def command(
             raise BadParameter("--redraw K needs --model, and --model needs --redraw K")
     elif redraw is not None:
         raise BadParameter("--redraw is for smoothed models; a proof has nothing to draw")
-    drawing = report.Redrawing(
-        number=redraw,
-        members=tuple(member or ()),
-        rule=rule,
-        denoiser=denoiser,
-        dataset=dataset,
-        seed=seed,
-        device=device,
-    )
-    report.recheck(
-        subject,
+    asked = report.RecheckRequest(
         evidence=evidence,
         settings=setting or (),
         model=model,
         save=save,
         exact=True if exact else None,
-        redrawing=drawing,
+        redraw=redraw,
+        seed=seed,
+        members=tuple(member or ()),
+        rule=rule,
+        denoiser=denoiser,
+        dataset=dataset,
+        device=device,
         as_json=as_json,
     )
+    report.recheck(subject, asked)

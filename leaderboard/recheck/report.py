@@ -57,32 +57,37 @@ def kind_of(subject: str) -> Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Redrawing:
-    """How many examples of a smoothed model are drawn again, and by which files beside the model.
+class RecheckRequest:
+    """What is asked of a recheck besides its subject.
 
-    `number` is None for none; `seed` chooses them.
+    Attributes:
+        evidence: the file of what proves something, if it is not beside the results.
+        settings: of a submission, or none for all.
+        model: the file of the model of results, if it is not the submission's.
+        save: whether proofs that were found are kept.
+        exact: whether proofs are checked in exact fractions; None for where that is quick.
+        redraw: how many examples of a smoothed model are drawn again; None for none.
+        seed: chooses them.
+        members, rule, denoiser: the files of a smoothed model beside `model`, and its rule.
+        dataset, device: to draw on.
     """
 
-    number: int | None
+    evidence: Path | None
+    settings: Sequence[str]
+    model: Path | None
+    save: bool
+    exact: bool | None
+    redraw: int | None
+    seed: int | None
     members: Sequence[Path]
     rule: str
     denoiser: Path | None
     dataset: str | None
-    seed: int | None
     device: str
+    as_json: bool
 
 
-def recheck(
-    subject: str,
-    *,
-    evidence: Path | None,
-    settings: Sequence[str],
-    model: Path | None,
-    save: bool,
-    exact: bool | None,
-    redrawing: Redrawing,
-    as_json: bool,
-) -> None:
+def recheck(subject: str, asked: RecheckRequest) -> None:
     """Recheck a model's evidence, a file of results or a submission, and print what came of it.
 
     Raises:
@@ -90,20 +95,17 @@ def recheck(
     """
     kind = kind_of(subject)
     if kind is Subject.MODEL:
-        assert evidence is not None
-        _recheck_model(Path(subject), evidence, exact, as_json)
+        _recheck_model(Path(subject), asked)
         return
-    paths = _stored(subject, settings) if kind is Subject.SUBMISSION else [Path(subject)]
+    paths = _stored(subject, asked.settings) if kind is Subject.SUBMISSION else [Path(subject)]
     smoothed = {path for path in paths if _is_smoothed(path)}
     if plain := [path for path in paths if path not in smoothed]:
-        _recheck_plain(
-            plain, model=model, evidence=evidence, save=save, exact=exact, as_json=as_json
-        )
+        _recheck_plain(plain, asked)
     for path in paths:
         if path in smoothed:
             if kind is Subject.SUBMISSION:
                 tell(str(path))
-            _recheck_smoothed(path, model, redrawing, as_json)
+            _recheck_smoothed(path, asked)
 
 
 def _stored(slug: str, settings: Sequence[str]) -> list[Path]:
@@ -127,43 +129,36 @@ def _is_smoothed(path: Path) -> bool:
     return is_smoothed(read(path).rows)
 
 
-def _recheck_model(model: Path, evidence: Path, exact: bool | None, as_json: bool) -> None:
+def _recheck_model(model: Path, asked: RecheckRequest) -> None:
     """What evidence says by itself about a model."""
-    archive = open_archive(evidence)
+    assert asked.evidence is not None
+    archive = open_archive(asked.evidence)
     question = of_evidence(archive, model)
-    findings = list(Rechecker(question, archive, exact).check(claims_in(archive)))
+    findings = list(Rechecker(question, archive, asked.exact).check(claims_in(archive)))
     records = [one.record() for one in findings]
-    if as_json:
+    if asked.as_json:
         print(json.dumps({"model": str(model), "rows": records}, allow_nan=False))
-    _judge([(str(evidence), findings)], as_json)
+    _judge([(str(asked.evidence), findings)], asked.as_json)
 
 
-def _recheck_plain(
-    paths: list[Path],
-    *,
-    model: Path | None,
-    evidence: Path | None,
-    save: bool,
-    exact: bool | None,
-    as_json: bool,
-) -> None:
+def _recheck_plain(paths: list[Path], asked: RecheckRequest) -> None:
     """Whole evaluations of plain networks."""
     judged: list[tuple[str, list[ProofCheck]]] = []
     for path in paths:
         result = read(path)
-        question = of_results(result, model or _model_of(result))
+        question = of_results(result, asked.model or _model_of(result))
         place = beside(path)
-        given = evidence or (place if place.exists() else None)
+        given = asked.evidence or (place if place.exists() else None)
         archive = open_archive(given) if given else None
         claims = claims_of(result.rows, question.radius)
-        findings = list(Rechecker(question, archive, exact).check(claims))
-        if save:
+        findings = list(Rechecker(question, archive, asked.exact).check(claims))
+        if asked.save:
             tell(f"{place}: {told(keep_evidence(place, question, findings))}")
         judged.append((str(path), findings))
-    if as_json:
+    if asked.as_json:
         tables = [{"results": p, "rows": [one.record() for one in rows]} for p, rows in judged]
         print(json.dumps(tables[0] if len(tables) == 1 else tables, allow_nan=False))
-    _judge(judged, as_json)
+    _judge(judged, asked.as_json)
 
 
 def _model_of(result: Results) -> Path:
@@ -187,7 +182,10 @@ def _judge(found: list[tuple[str, list[ProofCheck]]], as_json: bool) -> None:
     for name, findings in found:
         refused = [one for one in findings if not one.found.accepted]
         if not as_json:
-            _show_findings(name, findings, refused)
+            if refused:
+                _show([one.record() for one in refused], hidden=("reason", "seconds", "accepted"))
+                print()
+            print(f"{name}: {summary(findings)}")
         where = f"{name}: " if len(found) > 1 else ""
         problems += [
             f"{where}example {one.claim.example}: refused: {one.found.reason}" for one in refused
@@ -197,15 +195,6 @@ def _judge(found: list[tuple[str, list[ProofCheck]]], as_json: bool) -> None:
     if problems:
         more = len(problems) - _SHOWN
         raise InputError(*problems[:_SHOWN], *([f"And {more:,} more."] if more > 0 else []))
-
-
-def _show_findings(name: str, findings: list[ProofCheck], refused: list[ProofCheck]) -> None:
-    if refused:
-        hidden = ("reason", "seconds", "accepted")
-        records = [one.record() for one in refused[:_SHOWN]]
-        show_table([{k: v for k, v in record.items() if k not in hidden} for record in records])
-        print()
-    print(f"{name}: {summary(findings)}")
 
 
 def summary(findings: list[ProofCheck]) -> str:
@@ -229,22 +218,22 @@ def summary(findings: list[ProofCheck]) -> str:
     return ", ".join(words) or "nothing that could be rechecked"
 
 
-def _recheck_smoothed(path: Path, model: Path | None, redrawing: Redrawing, as_json: bool) -> None:
+def _recheck_smoothed(path: Path, asked: RecheckRequest) -> None:
     """The rows of a smoothed model, and some of them drawn again."""
     found: dict[str, Any] = {"results": str(path), "rows": list(recheck_results(path))}
-    if redrawing.number is not None and model is not None:
-        found["redrawn"] = _redrawn(path, redrawing.number, model, redrawing)
-    _tell_rows(found, as_json)
+    if asked.redraw is not None and asked.model is not None:
+        found["redrawn"] = _redrawn(path, asked.redraw, asked.model, asked)
+    _tell_rows(found, asked.as_json)
 
 
-def _redrawn(path: Path, number: int, model: Path, redrawing: Redrawing) -> dict[str, Any]:
-    check_device(redrawing.device)
+def _redrawn(path: Path, number: int, model: Path, asked: RecheckRequest) -> dict[str, Any]:
+    check_device(asked.device)
     result = read(path)
     parts = ModelParts.of_files(
-        model, members=redrawing.members, denoiser=redrawing.denoiser, rule=redrawing.rule
+        model, members=asked.members, denoiser=asked.denoiser, rule=asked.rule
     )
-    question = redraw.question_again(result, parts, redrawing.dataset, redrawing.device)
-    seed = redraw.new_seed() if redrawing.seed is None else redrawing.seed
+    question = redraw.question_again(result, parts, asked.dataset, asked.device)
+    seed = redraw.new_seed() if asked.seed is None else asked.seed
     examples = redraw.choose(result.rows, number, seed)
     tell(f"drawing {plural(len(examples), 'example')} again, chosen by --seed {seed}")
     entries = list(redraw.redraw(question, result, examples))
@@ -270,10 +259,14 @@ def _tell_rows(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, allow_nan=False))
     else:
-        _show(refused or rows)
-        words = f"{len(passed)} of {plural(len(rows), 'row')} accepted, {len(refused)} refused"
+        words = {True: "accepted", False: "refused", None: "not rechecked"}
+        shown = refused or rows
+        _show([{**row, "accepted": words[row["accepted"]]} for row in shown], ("reason", "seconds"))
+        if len(shown) > _SHOWN:
+            print(f"… and {len(shown) - _SHOWN} more: --json gives all")
+        counts = f"{len(passed)} of {plural(len(rows), 'row')} accepted, {len(refused)} refused"
         reasons = sorted({row["reason"] for row in rows if row["accepted"] is None})
-        print(f"{words}, {unknown} not rechecked" + (f": {' '.join(reasons)}" if reasons else ""))
+        print(f"{counts}, {unknown} not rechecked" + (f": {' '.join(reasons)}" if reasons else ""))
         if redrawn["rows"]:
             same, all_ = len(redrawn["rows"]) - len(other), len(redrawn["rows"])
             print(f"{same} of {all_} drawn again with the same counts, bit for bit")
@@ -287,18 +280,7 @@ def _tell_rows(found: dict[str, Any], as_json: bool) -> None:
         raise InputError(*problems)
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
-    """The first rows; which were accepted, and the radius from their counts."""
-    words = {True: "accepted", False: "refused", None: "not rechecked"}
-    hidden = ("reason", "seconds")
-    show_table(
-        [
-            {
-                **{key: value for key, value in row.items() if key not in hidden},
-                "accepted": words[row["accepted"]],
-            }
-            for row in rows[:_SHOWN]
-        ]
-    )
-    if len(rows) > _SHOWN:
-        print(f"… and {len(rows) - _SHOWN} more: --json gives all")
+def _show(rows: list[dict[str, Any]], hidden: Sequence[str]) -> None:
+    """Show the first rows as a table."""
+    kept = [{k: v for k, v in row.items() if k not in hidden} for row in rows[:_SHOWN]]
+    show_table(kept)
