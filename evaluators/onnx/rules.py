@@ -7,65 +7,42 @@ _MOST = 40
 
 
 class ModelRule(StrEnum):
-    """A rule that a model's file can break; `RULES` says what each asks."""
+    """A rule that a model's file can break, by its name in messages; `asks` says what it asks."""
 
-    FILE = "onnx-file"
-    FIELDS = "onnx-fields"
-    TEXT = "onnx-text"
-    IR = "onnx-ir"
-    OPSET = "onnx-opset"
-    NODES = "onnx-nodes"
-    FUNCTIONS = "onnx-functions"
-    DOMAIN = "onnx-domain"
-    SUBGRAPH = "onnx-subgraph"
-    SPARSE = "onnx-sparse"
-    QUANTIZATION = "onnx-quantization"
-    EXTERNAL_DATA = "onnx-external-data"
-    TYPES = "onnx-types"
-    SHAPE = "onnx-shape"
-    FINITE = "onnx-finite"
-    NAMES = "onnx-names"
-    ORDER = "onnx-order"
-    INPUT = "onnx-input"
-    OUTPUT = "onnx-output"
-    TRAINING = "onnx-training"
-    RANDOM = "onnx-random"
-    OPERATOR = "onnx-operator"
-    ATTRIBUTES = "onnx-attributes"
-    USE = "onnx-use"
-    SIZE = "onnx-size"
-    RUNTIME = "onnx-runtime"
+    asks: str
 
+    def __new__(cls, name: str, asks: str) -> "ModelRule":
+        """Make a rule of its name, with its sentence beside it."""
+        rule = str.__new__(cls, name)
+        rule._value_, rule.asks = name, asks
+        return rule
 
-RULES = {
-    ModelRule.FILE: "The file is a readable ONNX model and not too large.",
-    ModelRule.FIELDS: "It has no more fields, packed numbers and nesting than a model needs.",
-    ModelRule.TEXT: "Names are text and short; descriptions and metadata are of modest length.",
-    ModelRule.IR: "The IR version is supported.",
-    ModelRule.OPSET: "There is one version of ONNX's own operators, and it is supported.",
-    ModelRule.NODES: "The graph has no more nodes than a classifier needs.",
-    ModelRule.FUNCTIONS: "The model defines no functions of its own.",
-    ModelRule.DOMAIN: "All operators are ONNX's own.",
-    ModelRule.SUBGRAPH: "There is no control flow, and no graph within a graph.",
-    ModelRule.SPARSE: "There are no sparse tensors.",
-    ModelRule.QUANTIZATION: "There are no quantization annotations.",
-    ModelRule.EXTERNAL_DATA: "All data lie in the file itself.",
-    ModelRule.TYPES: "Tensors hold floating-point numbers, integers or booleans.",
-    ModelRule.SHAPE: "Every tensor holds as many numbers as its shape says.",
-    ModelRule.FINITE: "Weights, and what is computed from them alone, are finite and at most 2^40.",
-    ModelRule.NAMES: "Every value has a name and is computed once.",
-    ModelRule.ORDER: "A node reads only what comes before it, so that there is no cycle.",
-    ModelRule.INPUT: "There is one float32 input: a batch dimension, then the dataset's shape.",
-    ModelRule.OUTPUT: "There is one float32 output, a function of the input: a logit per class.",
-    ModelRule.TRAINING: "Nothing is in training mode, and there is no training information.",
-    ModelRule.RANDOM: "No operator draws random numbers.",
-    ModelRule.OPERATOR: "Every operator is supported.",
-    ModelRule.ATTRIBUTES: "Every input, output and attribute of a node is supported.",
-    ModelRule.USE: "Operators are used in a way that the canonical graph covers.",
-    ModelRule.SIZE: "No value, weight or computation is larger than a classifier needs.",
-    ModelRule.RUNTIME: "onnxruntime runs the file and computes the same, finite logits.",
-}
-"""What each rule asks, in a sentence."""
+    FILE = "onnx-file", "The file is a readable ONNX model and not too large."
+    FIELDS = "onnx-fields", "It has no more fields, packed numbers and nesting than a model needs."
+    TEXT = "onnx-text", "Names are text and short; descriptions and metadata are of modest length."
+    IR = "onnx-ir", "The IR version is supported."
+    OPSET = "onnx-opset", "There is one version of ONNX's own operators, and it is supported."
+    NODES = "onnx-nodes", "The graph has no more nodes than a classifier needs."
+    FUNCTIONS = "onnx-functions", "The model defines no functions of its own."
+    DOMAIN = "onnx-domain", "All operators are ONNX's own."
+    SUBGRAPH = "onnx-subgraph", "There is no control flow, and no graph within a graph."
+    SPARSE = "onnx-sparse", "There are no sparse tensors."
+    QUANTIZATION = "onnx-quantization", "There are no quantization annotations."
+    EXTERNAL_DATA = "onnx-external-data", "All data lie in the file itself."
+    TYPES = "onnx-types", "Tensors hold floating-point numbers, integers or booleans."
+    SHAPE = "onnx-shape", "Every tensor holds as many numbers as its shape says."
+    FINITE = "onnx-finite", "Weights, and what is computed from them, are finite and at most 2^40."
+    NAMES = "onnx-names", "Every value has a name and is computed once."
+    ORDER = "onnx-order", "A node reads only what comes before it, so that there is no cycle."
+    INPUT = "onnx-input", "There is one float32 input: a batch dimension, then the dataset's shape."
+    OUTPUT = "onnx-output", "The one float32 output is a function of the input: a logit per class."
+    TRAINING = "onnx-training", "Nothing is in training mode, and there is no training information."
+    RANDOM = "onnx-random", "No operator draws random numbers."
+    OPERATOR = "onnx-operator", "Every operator is supported."
+    ATTRIBUTES = "onnx-attributes", "Every input, output and attribute of a node is supported."
+    USE = "onnx-use", "Operators are used in a way that the canonical graph covers."
+    SIZE = "onnx-size", "No value, weight or computation is larger than a classifier needs."
+    RUNTIME = "onnx-runtime", "onnxruntime runs the file and computes the same, finite logits."
 
 
 def complaint(rule: ModelRule, sentence: str) -> str:

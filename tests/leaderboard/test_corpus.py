@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from evaluators.onnx.rules import RULES as MODEL_RULES
+from evaluators.onnx.rules import ModelRule
 from leaderboard.board.flags import RULES
 from leaderboard.common.project import Project
 from leaderboard.common.rules import REFUSALS
@@ -24,7 +24,7 @@ from tests.leaderboard.conftest import Certboard
 
 MEGABYTES = 600
 
-REFUSING = {**REFUSALS, **{str(rule): asks for rule, asks in MODEL_RULES.items()}}
+REFUSING = {**REFUSALS, **{str(rule): rule.asks for rule in ModelRule}}
 
 CASES = [
     case

@@ -131,16 +131,6 @@ def _binary(translate: Translation, function: Any) -> Declaration:
     )
 
 
-ADD = _binary(add, np.add)
-SUB = _binary(add, np.subtract)
-MUL = _binary(multiply, np.multiply)
-DIV = _binary(multiply, np.divide)
-SUM = Declaration(versions=(6, 8, 13), inputs=(VALUES,), translate=add, bare=True)
-NEG = Declaration(
-    versions=(6, 13), translate=multiply, fold=_worked_out(np.negative), folds=ARITHMETIC, bare=True
-)
-
-
 def elementwise(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     if operator.kind == "LeakyRelu":
@@ -150,25 +140,8 @@ def elementwise(builder: Builder, operator: Operator) -> int:
     return builder.add(function, [source], shape, operator.name)
 
 
-ELEMENTWISE = Declaration(versions=None, translate=elementwise, bare=True)
-LEAKY_RELU = Declaration(
-    versions=(6, 16),
-    attributes={"alpha": Attribute(SLOPE, default=float(np.float32(0.01)))},
-    translate=elementwise,
-    bare=True,
-)
-
-
 def identity(builder: Builder, operator: Operator) -> int:
     return builder.source(operator)[0]
-
-
-IDENTITY = Declaration(
-    versions=(1, 13, 14, 16, 19, 21, 23, 24, 25),
-    translate=identity,
-    fold=lambda builder, operator: builder.constants[operator.inputs[0]],
-    bare=True,
-)
 
 
 def dropout(builder: Builder, operator: Operator) -> int:
@@ -177,19 +150,6 @@ def dropout(builder: Builder, operator: Operator) -> int:
         raise OperatorProblemError("it is in training mode", ModelRule.TRAINING)
     return identity(builder, operator)
 
-
-DROPOUT = Declaration(
-    versions=(7, 10, 12, 13, 22),
-    inputs=(
-        VALUE,
-        Parameter("ratio", ("float16", "float32", "float64"), (0,), since=12),
-        Parameter("training mode", ("bool",), (0,), since=12),
-    ),
-    attributes={"ratio": Attribute(ANY, default=0.5, until=11), "seed": Attribute(ANY, since=12)},
-    translate=dropout,
-    bare=True,
-    more_outputs=("its mask is used, as in training", ModelRule.TRAINING),
-)
 
 _CASTS = {1: np.float32, 6: np.int32, 7: np.int64, 11: np.float64}
 """Types that constants are cast to, by ONNX's numbers."""
@@ -230,14 +190,58 @@ def _fold_cast(builder: Builder, operator: Operator) -> Array:
     return array.astype(kind)
 
 
-CAST = Declaration(
-    versions=(6, 9, 13, 19, 21, 23, 24, 25),
-    attributes={
-        "to": Attribute(exactly(*_CASTS), rule=ModelRule.TYPES),
-        "saturate": Attribute(exactly(1), default=1, since=19),
-        "round_mode": Attribute(exactly("up"), default="up", since=24),
-    },
-    translate=cast,
-    fold=_fold_cast,
-    bare=True,
-)
+OPERATORS: dict[str, Declaration] = {
+    "Add": _binary(add, np.add),
+    "Sub": _binary(add, np.subtract),
+    "Mul": _binary(multiply, np.multiply),
+    "Div": _binary(multiply, np.divide),
+    "Sum": Declaration(versions=(6, 8, 13), inputs=(VALUES,), translate=add, bare=True),
+    "Neg": Declaration(
+        versions=(6, 13),
+        translate=multiply,
+        fold=_worked_out(np.negative),
+        folds=ARITHMETIC,
+        bare=True,
+    ),
+    **dict.fromkeys(
+        elementwise_functions(), Declaration(versions=None, translate=elementwise, bare=True)
+    ),
+    "LeakyRelu": Declaration(
+        versions=(6, 16),
+        attributes={"alpha": Attribute(SLOPE, default=float(np.float32(0.01)))},
+        translate=elementwise,
+        bare=True,
+    ),
+    "Identity": Declaration(
+        versions=(1, 13, 14, 16, 19, 21, 23, 24, 25),
+        translate=identity,
+        fold=lambda builder, operator: builder.constants[operator.inputs[0]],
+        bare=True,
+    ),
+    "Dropout": Declaration(
+        versions=(7, 10, 12, 13, 22),
+        inputs=(
+            VALUE,
+            Parameter("ratio", ("float16", "float32", "float64"), (0,), since=12),
+            Parameter("training mode", ("bool",), (0,), since=12),
+        ),
+        attributes={
+            "ratio": Attribute(ANY, default=0.5, until=11),
+            "seed": Attribute(ANY, since=12),
+        },
+        translate=dropout,
+        bare=True,
+        more_outputs=("its mask is used, as in training", ModelRule.TRAINING),
+    ),
+    "Cast": Declaration(
+        versions=(6, 9, 13, 19, 21, 23, 24, 25),
+        attributes={
+            "to": Attribute(exactly(*_CASTS), rule=ModelRule.TYPES),
+            "saturate": Attribute(exactly(1), default=1, since=19),
+            "round_mode": Attribute(exactly("up"), default="up", since=24),
+        },
+        translate=cast,
+        fold=_fold_cast,
+        bare=True,
+    ),
+}

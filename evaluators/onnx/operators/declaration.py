@@ -1,4 +1,4 @@
-"""What is read of an ONNX node: the declaration that stands beside each operator's translation.
+"""What is read of an ONNX node: the declaration of each operator, at the foot of its file.
 
 ONNX's schema only says that an input or attribute exists; a declaration says that it is understood
 here, and with which values. Whatever else a node carries is refused, were it at its default: a file

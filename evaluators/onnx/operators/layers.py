@@ -46,19 +46,6 @@ def gemm(builder: Builder, operator: Operator) -> int:
     return builder.affine(dense, source, operator.name)
 
 
-GEMM = Declaration(
-    versions=(7, 9, 11, 13),
-    inputs=(VALUE, weights("weight", 2), weights("bias", 0, 1, 2)),
-    attributes={
-        "alpha": Attribute(MODEST, default=1.0),
-        "beta": Attribute(MODEST, default=1.0),
-        "transA": Attribute(exactly(0), default=0),
-        "transB": Attribute(exactly(0, 1), default=0),
-    },
-    translate=gemm,
-)
-
-
 def matmul(builder: Builder, operator: Operator) -> int:
     if operator.inputs[0] in builder.constants:
         return _matmul_left(builder, operator)
@@ -85,9 +72,6 @@ def _matmul_left(builder: Builder, operator: Operator) -> int:
     return builder.affine(back, source, operator.name)
 
 
-MATMUL = Declaration(versions=(1, 9, 13), inputs=(VALUE, VALUE), translate=matmul, bare=True)
-
-
 def batch_normalization(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     names = ("scale", "bias", "mean", "variance")
@@ -105,16 +89,30 @@ def batch_normalization(builder: Builder, operator: Operator) -> int:
     return builder.diagonal(centred, operator.name, bias, scale / deviation, 4)
 
 
-BATCH_NORMALIZATION = Declaration(
-    versions=(7, 9, 14, 15),
-    inputs=(VALUE, *(weights(name, 1) for name in ("scale", "bias", "mean", "variance"))),
-    attributes={
-        "epsilon": Attribute(NOT_NEGATIVE, default=9.999999747378752e-06),
-        # How fast statistics move, in training only.
-        "momentum": Attribute(NUMBER, default=0.8999999761581421),
-        "spatial": Attribute(exactly(1), default=1, until=8),
-        "training_mode": Attribute(exactly(0), default=0, since=14, rule=ModelRule.TRAINING),
-    },
-    translate=batch_normalization,
-    more_outputs=("it is in training mode", ModelRule.TRAINING),
-)
+OPERATORS: dict[str, Declaration] = {
+    "Gemm": Declaration(
+        versions=(7, 9, 11, 13),
+        inputs=(VALUE, weights("weight", 2), weights("bias", 0, 1, 2)),
+        attributes={
+            "alpha": Attribute(MODEST, default=1.0),
+            "beta": Attribute(MODEST, default=1.0),
+            "transA": Attribute(exactly(0), default=0),
+            "transB": Attribute(exactly(0, 1), default=0),
+        },
+        translate=gemm,
+    ),
+    "MatMul": Declaration(versions=(1, 9, 13), inputs=(VALUE, VALUE), translate=matmul, bare=True),
+    "BatchNormalization": Declaration(
+        versions=(7, 9, 14, 15),
+        inputs=(VALUE, *(weights(name, 1) for name in ("scale", "bias", "mean", "variance"))),
+        attributes={
+            "epsilon": Attribute(NOT_NEGATIVE, default=9.999999747378752e-06),
+            # How fast statistics move, in training only.
+            "momentum": Attribute(NUMBER, default=0.8999999761581421),
+            "spatial": Attribute(exactly(1), default=1, until=8),
+            "training_mode": Attribute(exactly(0), default=0, since=14, rule=ModelRule.TRAINING),
+        },
+        translate=batch_normalization,
+        more_outputs=("it is in training mode", ModelRule.TRAINING),
+    ),
+}

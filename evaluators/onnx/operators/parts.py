@@ -54,23 +54,6 @@ def pad(builder: Builder, operator: Operator) -> int:
     return builder.rearranged(operator, pad_positions(builder.positions(shape), pairs[1:]))
 
 
-PAD = Declaration(
-    versions=(2, 11, 13, 18, 19, 21, 23, 24, 25),
-    inputs=(
-        VALUE,
-        integers("pads", since=11),
-        weights("constant value", 0, 1, since=11),
-        integers("axes", since=18, types=INTEGERS),
-    ),
-    attributes={
-        "mode": Attribute(exactly("constant"), default="constant"),
-        "pads": Attribute(ANY, until=10),
-        "value": Attribute(exactly(0.0), default=0.0, until=10),
-    },
-    translate=pad,
-)
-
-
 def _window(builder: Builder, operator: Operator, rank: int) -> tuple[slice, ...]:
     """What a Slice takes of a whole value: bounds beyond its ends are moved to them, as in Python.
 
@@ -110,13 +93,6 @@ def _fold_slice(builder: Builder, operator: Operator) -> Array:
 
 
 _BOUNDS = ("starts", "ends", "axes", "steps")
-SLICE = Declaration(
-    versions=(1, 10, 11, 13),
-    inputs=(VALUE, *(integers(name, since=10, types=INTEGERS) for name in _BOUNDS)),
-    attributes={name: Attribute(ANY, until=9) for name in _BOUNDS[:3]},
-    translate=strided_slice,
-    fold=_fold_slice,
-)
 
 
 def _index(builder: Builder, operator: Operator, size: int) -> Array:
@@ -152,16 +128,6 @@ def _gathered_size(builder: Builder, operator: Operator) -> int:
     return int(array.size // max(array.shape[axis], 1) * indices)
 
 
-GATHER = Declaration(
-    versions=(1, 11, 13),
-    inputs=(VALUE, Parameter("index", INTEGERS)),
-    attributes={"axis": Attribute(ANY, default=0)},
-    translate=gather,
-    fold=_fold_gather,
-    size=_gathered_size,
-)
-
-
 def split(builder: Builder, operator: Operator) -> list[int]:
     _, shape = builder.source(operator)
     (axis,) = row_axes([int(operator.attributes["axis"])], len(shape))
@@ -182,19 +148,6 @@ def split(builder: Builder, operator: Operator) -> list[int]:
         builder.rearranged(operator, builder.positions(shape).narrow(axis, offset, size))
         for offset, size in zip(np.cumsum([0, *sizes]).tolist(), sizes, strict=False)
     ]
-
-
-SPLIT = Declaration(
-    versions=(2, 11, 13, 18),
-    inputs=(VALUE, integers("sizes", since=13)),
-    attributes={
-        "axis": Attribute(ANY, default=0),
-        "split": Attribute(ANY, until=12),
-        "num_outputs": Attribute(whole(1), since=18),
-    },
-    translate=split,
-    outputs=2**31,
-)
 
 
 def concat(builder: Builder, operator: Operator) -> int:
@@ -235,15 +188,6 @@ def _fold_concat(builder: Builder, operator: Operator) -> Array:
     arrays = [builder.constants[name] for name in operator.inputs]
     (axis,) = axes_of([int(operator.attributes["axis"])], arrays[0].ndim)
     return np.concatenate(arrays, axis=axis)
-
-
-CONCAT = Declaration(
-    versions=(4, 11, 13),
-    inputs=(VALUES,),
-    attributes={"axis": Attribute(ANY)},
-    translate=concat,
-    fold=_fold_concat,
-)
 
 
 def reduce(builder: Builder, operator: Operator) -> int:
@@ -293,6 +237,56 @@ def _reduction(versions: tuple[int, ...], since: int) -> Declaration:
     )
 
 
-REDUCE_MEAN = _reduction((1, 11, 13, 18), since=18)
-REDUCE_SUM = _reduction((1, 11, 13), since=13)
-GLOBAL_AVERAGE_POOL = Declaration(versions=(1, 22), translate=global_average_pool)
+OPERATORS: dict[str, Declaration] = {
+    "Pad": Declaration(
+        versions=(2, 11, 13, 18, 19, 21, 23, 24, 25),
+        inputs=(
+            VALUE,
+            integers("pads", since=11),
+            weights("constant value", 0, 1, since=11),
+            integers("axes", since=18, types=INTEGERS),
+        ),
+        attributes={
+            "mode": Attribute(exactly("constant"), default="constant"),
+            "pads": Attribute(ANY, until=10),
+            "value": Attribute(exactly(0.0), default=0.0, until=10),
+        },
+        translate=pad,
+    ),
+    "Slice": Declaration(
+        versions=(1, 10, 11, 13),
+        inputs=(VALUE, *(integers(name, since=10, types=INTEGERS) for name in _BOUNDS)),
+        attributes={name: Attribute(ANY, until=9) for name in _BOUNDS[:3]},
+        translate=strided_slice,
+        fold=_fold_slice,
+    ),
+    "Gather": Declaration(
+        versions=(1, 11, 13),
+        inputs=(VALUE, Parameter("index", INTEGERS)),
+        attributes={"axis": Attribute(ANY, default=0)},
+        translate=gather,
+        fold=_fold_gather,
+        size=_gathered_size,
+    ),
+    "Split": Declaration(
+        versions=(2, 11, 13, 18),
+        inputs=(VALUE, integers("sizes", since=13)),
+        attributes={
+            "axis": Attribute(ANY, default=0),
+            "split": Attribute(ANY, until=12),
+            "num_outputs": Attribute(whole(1), since=18),
+        },
+        translate=split,
+        outputs=2**31,
+    ),
+    "Concat": Declaration(
+        versions=(4, 11, 13),
+        inputs=(VALUES,),
+        attributes={"axis": Attribute(ANY)},
+        translate=concat,
+        fold=_fold_concat,
+    ),
+    "ReduceMean": _reduction((1, 11, 13, 18), since=18),
+    "ReduceSum": _reduction((1, 11, 13), since=13),
+    "GlobalAveragePool": Declaration(versions=(1, 22), translate=global_average_pool),
+}

@@ -53,18 +53,6 @@ def average_pool(builder: Builder, operator: Operator) -> int:
     return position
 
 
-AVERAGE_POOL = Declaration(
-    versions=(7, 10, 11, 19, 22),
-    attributes={
-        **window_attributes(*AUTO_PADS),
-        "ceil_mode": Attribute(exactly(0), default=0, since=10),
-        "count_include_pad": Attribute(exactly(0, 1), default=0),
-        "dilations": Attribute(ONES, since=19),
-    },
-    translate=average_pool,
-)
-
-
 def max_pool(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     window = _pooled(builder, operator)
@@ -86,14 +74,26 @@ def max_pool(builder: Builder, operator: Operator) -> int:
     return builder.add(pool, [source], pool.output_shape, operator.name)
 
 
-MAX_POOL = Declaration(
-    versions=(1, 8, 10, 11, 12, 22),
-    attributes={
-        **window_attributes(*AUTO_PADS),
-        "ceil_mode": Attribute(exactly(0, 1), default=0, since=10),
-        "dilations": Attribute(ONES, since=10),
-        # In which order the second output counts, which is not read.
-        "storage_order": Attribute(exactly(0, 1), default=0, since=8),
-    },
-    translate=max_pool,
-)
+OPERATORS: dict[str, Declaration] = {
+    "AveragePool": Declaration(
+        versions=(7, 10, 11, 19, 22),
+        attributes={
+            **window_attributes(*AUTO_PADS),
+            "ceil_mode": Attribute(exactly(0), default=0, since=10),
+            "count_include_pad": Attribute(exactly(0, 1), default=0),
+            "dilations": Attribute(ONES, since=19),
+        },
+        translate=average_pool,
+    ),
+    "MaxPool": Declaration(
+        versions=(1, 8, 10, 11, 12, 22),
+        attributes={
+            **window_attributes(*AUTO_PADS),
+            "ceil_mode": Attribute(exactly(0, 1), default=0, since=10),
+            "dilations": Attribute(ONES, since=10),
+            # In which order the second output counts, which is not read.
+            "storage_order": Attribute(exactly(0, 1), default=0, since=8),
+        },
+        translate=max_pool,
+    ),
+}

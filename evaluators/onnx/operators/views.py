@@ -105,27 +105,6 @@ def _fold_view(builder: Builder, operator: Operator) -> Array:
     return array.reshape(full)
 
 
-FLATTEN = Declaration(
-    versions=(1, 9, 11, 13, 21, 23, 24, 25),
-    attributes={"axis": Attribute(ANY, default=1)},
-    translate=reshape,
-)
-RESHAPE = Declaration(
-    versions=(5, 13, 14, 19, 21, 23, 24, 25),
-    inputs=(VALUE, integers("shape")),
-    attributes={"allowzero": Attribute(exactly(0, 1), default=0, since=14)},
-    translate=reshape,
-    fold=_fold_view,
-)
-SQUEEZE = UNSQUEEZE = Declaration(
-    versions=(1, 11, 13, 21, 23, 24, 25),
-    inputs=(VALUE, integers("axes", since=13)),
-    attributes={"axes": Attribute(ANY, until=12)},
-    translate=reshape,
-    fold=_fold_view,
-)
-
-
 def order_of(operator: Operator, rank: int) -> list[int]:
     """Read the order in which a Transpose puts a whole value's dimensions."""
     order = operator.attributes["perm"]
@@ -149,14 +128,6 @@ def _fold_transpose(builder: Builder, operator: Operator) -> Array:
     return array.transpose(order_of(operator, array.ndim))
 
 
-TRANSPOSE = Declaration(
-    versions=(1, 13, 21, 23, 24, 25),
-    attributes={"perm": Attribute(ANY)},
-    translate=transpose,
-    fold=_fold_transpose,
-)
-
-
 def shape_of(builder: Builder, operator: Operator) -> Array:
     """The shape of a value is a constant: that at batch size 1."""
     return _part(operator, builder.whole_shape(operator.inputs[0]))
@@ -168,14 +139,6 @@ def _part(operator: Operator, shape: Shape) -> Array:
     return np.array(shape[limits], dtype=np.int64)
 
 
-SHAPE = Declaration(
-    versions=(1, 13, 15, 19, 21, 23, 24, 25),
-    attributes={"start": Attribute(ANY, default=0, since=15), "end": Attribute(ANY, since=15)},
-    translate=shape_of,
-    fold=lambda builder, operator: _part(operator, builder.constants[operator.inputs[0]].shape),
-)
-
-
 def _fold_constant(_: Builder, operator: Operator) -> Array:
     given = {name: value for name, value in operator.attributes.items() if value is not None}
     if len(given) != 1:
@@ -183,20 +146,6 @@ def _fold_constant(_: Builder, operator: Operator) -> Array:
     name, value = next(iter(given.items()))
     kinds = {"value_float": np.float32, "value_int": np.int64}
     return np.array(value, dtype=kinds.get(name.removesuffix("s")))
-
-
-CONSTANT = Declaration(
-    versions=(1, 9, 11, 12, 13, 19, 21, 23, 24, 25),
-    inputs=(),
-    attributes={
-        "value": Attribute(ANY),
-        **{
-            name: Attribute(ANY, since=12)
-            for name in ("value_float", "value_floats", "value_int", "value_ints")
-        },
-    },
-    fold=_fold_constant,
-)
 
 
 def _fold_filled(builder: Builder, operator: Operator) -> Array:
@@ -210,12 +159,60 @@ def _fold_filled(builder: Builder, operator: Operator) -> Array:
     return np.full(shape, value[0], dtype=value.dtype)
 
 
-CONSTANT_OF_SHAPE = Declaration(
-    versions=(9, 20, 21, 23, 24, 25),
-    inputs=(Parameter("shape", ("int64",), (1,)),),
-    attributes={"value": Attribute(ANY)},
-    fold=_fold_filled,
-    size=lambda builder, operator: abs(
-        prod(int(size) for size in builder.constants[operator.inputs[0]])
+OPERATORS: dict[str, Declaration] = {
+    "Flatten": Declaration(
+        versions=(1, 9, 11, 13, 21, 23, 24, 25),
+        attributes={"axis": Attribute(ANY, default=1)},
+        translate=reshape,
     ),
-)
+    "Reshape": Declaration(
+        versions=(5, 13, 14, 19, 21, 23, 24, 25),
+        inputs=(VALUE, integers("shape")),
+        attributes={"allowzero": Attribute(exactly(0, 1), default=0, since=14)},
+        translate=reshape,
+        fold=_fold_view,
+    ),
+    **dict.fromkeys(
+        ("Squeeze", "Unsqueeze"),
+        Declaration(
+            versions=(1, 11, 13, 21, 23, 24, 25),
+            inputs=(VALUE, integers("axes", since=13)),
+            attributes={"axes": Attribute(ANY, until=12)},
+            translate=reshape,
+            fold=_fold_view,
+        ),
+    ),
+    "Transpose": Declaration(
+        versions=(1, 13, 21, 23, 24, 25),
+        attributes={"perm": Attribute(ANY)},
+        translate=transpose,
+        fold=_fold_transpose,
+    ),
+    "Shape": Declaration(
+        versions=(1, 13, 15, 19, 21, 23, 24, 25),
+        attributes={"start": Attribute(ANY, default=0, since=15), "end": Attribute(ANY, since=15)},
+        translate=shape_of,
+        fold=lambda builder, operator: _part(operator, builder.constants[operator.inputs[0]].shape),
+    ),
+    "Constant": Declaration(
+        versions=(1, 9, 11, 12, 13, 19, 21, 23, 24, 25),
+        inputs=(),
+        attributes={
+            "value": Attribute(ANY),
+            **{
+                name: Attribute(ANY, since=12)
+                for name in ("value_float", "value_floats", "value_int", "value_ints")
+            },
+        },
+        fold=_fold_constant,
+    ),
+    "ConstantOfShape": Declaration(
+        versions=(9, 20, 21, 23, 24, 25),
+        inputs=(Parameter("shape", ("int64",), (1,)),),
+        attributes={"value": Attribute(ANY)},
+        fold=_fold_filled,
+        size=lambda builder, operator: abs(
+            prod(int(size) for size in builder.constants[operator.inputs[0]])
+        ),
+    ),
+}

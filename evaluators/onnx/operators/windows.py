@@ -156,12 +156,6 @@ def convolution_map(
 
 
 _CONVOLUTION = {"dilations": Attribute(wholes(1)), "group": Attribute(whole(1), default=1)}
-CONV = Declaration(
-    versions=(1, 11, 22),
-    inputs=(VALUE, weights("weight", 3, 4), weights("bias", 1)),
-    attributes={**window_attributes(*AUTO_PADS), **_CONVOLUTION},
-    translate=conv,
-)
 
 
 def conv_transpose(builder: Builder, operator: Operator) -> int:
@@ -199,13 +193,21 @@ def conv_transpose(builder: Builder, operator: Operator) -> int:
     return builder.affine(Adjoint(shape, out, shift, inner), source, operator.name)
 
 
-CONV_TRANSPOSE = Declaration(
-    versions=(1, 11, 22),
-    inputs=(VALUE, weights("weight", 3, 4), weights("bias", 1)),
-    attributes={
-        **window_attributes("NOTSET"),
-        **_CONVOLUTION,
-        "output_padding": Attribute(wholes(0)),
-    },
-    translate=conv_transpose,
-)
+OPERATORS: dict[str, Declaration] = {
+    "Conv": Declaration(
+        versions=(1, 11, 22),
+        inputs=(VALUE, weights("weight", 3, 4), weights("bias", 1)),
+        attributes={**window_attributes(*AUTO_PADS), **_CONVOLUTION},
+        translate=conv,
+    ),
+    "ConvTranspose": Declaration(
+        versions=(1, 11, 22),
+        inputs=(VALUE, weights("weight", 3, 4), weights("bias", 1)),
+        attributes={
+            **window_attributes("NOTSET"),
+            **_CONVOLUTION,
+            "output_padding": Attribute(wholes(0)),
+        },
+        translate=conv_transpose,
+    ),
+}
