@@ -21,11 +21,7 @@ def small_cnn(shape: Shape, classes: int, seed: int, for_intervals: bool) -> Net
     builder = _Builder(shape, seed, for_intervals)
     builder.convolution(16)
     builder.convolution(32)
-    builder.flatten()
-    builder.dense(100)
-    builder.add(LeakyReLU(), (100,))
-    builder.dense(classes)
-    return Network(tuple(builder.nodes))
+    return builder.classifier(100, classes)
 
 
 def residual_cnn(shape: Shape, classes: int, seed: int, for_intervals: bool) -> Network:
@@ -41,11 +37,7 @@ def residual_cnn(shape: Shape, classes: int, seed: int, for_intervals: bool) -> 
     builder.convolution(64)
     builder.residual_block()
     builder.convolution(128)
-    builder.flatten()
-    builder.dense(128)
-    builder.add(LeakyReLU(), (128,))
-    builder.dense(classes)
-    return Network(tuple(builder.nodes))
+    return builder.classifier(128, classes)
 
 
 def parameters(network: Network) -> list[Tensor]:
@@ -103,9 +95,14 @@ class _Builder:
         bias = torch.zeros(shape[0], 1, 1, requires_grad=True)
         self.add(Convolution(shape, shape, bias, weight, (1, 1), (1, 1), (1, 1)), shape)
 
-    def flatten(self) -> None:
+    def classifier(self, hidden: int, classes: int) -> Network:
+        """End with a hidden layer and the logits."""
         before = self.nodes[-1].shape
         self.add(Reshape(before, (prod(before),), None), (prod(before),))
+        self.dense(hidden)
+        self.add(LeakyReLU(), (hidden,))
+        self.dense(classes)
+        return Network(tuple(self.nodes))
 
     def dense(self, outputs: int) -> None:
         before = self.nodes[-1].shape

@@ -15,6 +15,7 @@ a salt that is drawn when a file is read, after it was written.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from math import prod
@@ -126,16 +127,11 @@ def _inputs(
     return given if imported.free else np.concatenate((random, given))
 
 
-def _session(data: bytes, *, plain: bool = False) -> Session:
+@contextmanager
+def _running() -> Iterator[None]:
+    """Say so where onnxruntime fails, which has exceptions of its own."""
     try:
-        return Session(data, plain=plain)
-    except Exception as error:
-        raise _DifferenceError(f"onnxruntime cannot run it ({_words(error)})") from error
-
-
-def _run(session: Session, feeds: NamedArrays) -> NamedArrays:
-    try:
-        return session(feeds)
+        yield
     except Exception as error:
         raise _DifferenceError(f"onnxruntime cannot run it ({_words(error)})") from error
 
@@ -147,10 +143,8 @@ def _words(error: Exception) -> str:
 def _logits(imported: Imported, inputs: NDArray[np.float32]) -> None:
     """The file as it is deployed, with all that the runtime makes of it."""
     network, runtime = imported.network, imported.runtime
-    try:
+    with _running():
         outputs = [runtime(x) for x in inputs]
-    except Exception as error:
-        raise _DifferenceError(f"onnxruntime cannot run it ({_words(error)})") from error
     try:
         parts = torch.split(torch.from_numpy(inputs), max(1, TOGETHER // cost(network)))
         rows = [network(part.double()) for part in parts]
@@ -232,7 +226,8 @@ def _runs(
     known, source = imported.builder, imported.builder.nodes[0].name
     # No name in the file can have been foreseen to be one of these.
     prefix = hashlib.sha256(salt.encode()).hexdigest()
-    session = _session(_cut_apart(imported, part, prefix).SerializeToString(), plain=True)
+    with _running():
+        session = Session(_cut_apart(imported, part, prefix).SerializeToString(), plain=True)
     kinds = _KINDS[:2] if imported.dear else _KINDS
     for number, (draw, x) in enumerate(zip(kinds, cycle(inputs[::-1]), strict=False)):
         image = x.reshape(known.whole_shape(source))
@@ -242,7 +237,8 @@ def _runs(
             for traced, own in zip(part, given, strict=True)
             for name, value in own.items()
         }
-        results = _run(session, {source: image, **feeds})
+        with _running():
+            results = session({source: image, **feeds})
         for name in sorted(known.folded_names):
             _same_constant(name, known.constants[name], results[name])
         if number < IMAGES:
@@ -330,11 +326,8 @@ def _check(imported: Imported, traced: Traced, runs: Sequence[_Run]) -> None:
                 )
         other = np.stack([run.results[name].reshape(-1) for run in runs]).astype(np.float64)
         ours = values[position].reshape(len(runs), -1).numpy()
-        error = (
-            errors[position].reshape(len(runs), -1).numpy()
-            if position in errors
-            else np.zeros_like(ours)
-        )
+        exact = torch.zeros_like(values[position])
+        error = errors.get(position, exact).reshape(len(runs), -1).numpy()
         _same_values(title, ours, other, error, [run.where for run in runs])
 
 

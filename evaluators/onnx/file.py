@@ -66,7 +66,7 @@ def parse(data: bytes, path: Path) -> onnx.ModelProto:
     return model
 
 
-def _refusal(rule: ModelRule, path: Path, sentence: str) -> UnsupportedModelError:
+def _refusal(rule: ModelRule, path: Path | str, sentence: str) -> UnsupportedModelError:
     return UnsupportedModelError(complaint(rule, f"{path}: {sentence}"))
 
 
@@ -76,11 +76,9 @@ def array_of(tensor: onnx.TensorProto, path: Path) -> Array:
         return numpy_helper.to_array(tensor)
     except Exception as error:
         title = f"initializer {quoted(tensor.name)}"
-        raise _named(ModelRule.SHAPE, path, f"{title} does not hold what its shape says") from error
-
-
-def _named(rule: ModelRule, path: Path, sentence: str) -> UnsupportedModelError:
-    return UnsupportedModelError(complaint(rule, f"{path.name}: {sentence}"))
+        raise _refusal(
+            ModelRule.SHAPE, path.name, f"{title} does not hold what its shape says"
+        ) from error
 
 
 def _sizes(value: onnx.ValueInfoProto, path: Path) -> tuple[list[int | None], list[object]]:
@@ -93,7 +91,7 @@ def _sizes(value: onnx.ValueInfoProto, path: Path) -> tuple[list[int | None], li
         for d, size in zip(dimensions, sizes, strict=True)
     ]
     if kind.elem_type != TensorProto.FLOAT:
-        raise _named(ModelRule.INPUT, path, f"its input {quoted(value.name)} is not float32")
+        raise _refusal(ModelRule.INPUT, path.name, f"its input {quoted(value.name)} is not float32")
     return sizes, shown
 
 
@@ -105,7 +103,7 @@ def whole_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
         whole[0] = 1
     if not whole or min(whole) < 1:
         has = f"its input {quoted(value.name)} has shape {shown}"
-        raise _named(ModelRule.INPUT, path, f"{has}; fixed sizes are needed")
+        raise _refusal(ModelRule.INPUT, path.name, f"{has}; fixed sizes are needed")
     _require_small(prod(whole), path)
     return tuple(whole)
 
@@ -116,9 +114,8 @@ def row_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
     fixed = [size for size in sizes[1:] if size and size > 0]
     if not fixed or sizes[0] not in (None, 0, 1) or len(fixed) < len(sizes) - 1:
         needed = "needed is a batch dimension (free or 1) and then fixed sizes"
-        raise _named(
-            ModelRule.INPUT, path, f"its input {quoted(value.name)} has shape {shown}; {needed}"
-        )
+        said = f"its input {quoted(value.name)} has shape {shown}; {needed}"
+        raise _refusal(ModelRule.INPUT, path.name, said)
     _require_small(prod(fixed), path)
     return tuple(fixed)
 
@@ -126,7 +123,7 @@ def row_shape(value: onnx.ValueInfoProto, path: Path) -> tuple[int, ...]:
 def _require_small(entries: int, path: Path) -> None:
     if entries > MAX_ENTRIES:
         most = f"at most {MAX_ENTRIES:.3g} are read"
-        raise _named(ModelRule.INPUT, path, f"its input has {entries:.3g} entries; {most}")
+        raise _refusal(ModelRule.INPUT, path.name, f"its input has {entries:.3g} entries; {most}")
 
 
 def output_problem(value: onnx.ValueInfoProto, classes: int) -> str | None:

@@ -7,7 +7,6 @@ try a fixed list, and so find a little less. Nothing here is shared with them.
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
 
 import mpmath
 from mpmath import mpf
@@ -21,16 +20,8 @@ _ROUNDS = 70
 _TINY = mpf(10) ** -18
 
 
-class Place(NamedTuple):
-    """Which noise, in which of its own norms, of how many entries; of scale one."""
-
-    noise: Noise
-    norm: str
-    dimension: int
-
-
-Family = Callable[[Place, mpf, mpf], mpf]
-"""From a place, a lower bound of the top class's probability and an upper bound of any other's."""
+Family = Callable[[Noise, mpf, mpf], mpf]
+"""From a noise, a lower bound of the top class's probability and an upper bound of any other's."""
 
 
 @mpmath.workdps(DIGITS)  # type: ignore[untyped-decorator]
@@ -53,75 +44,72 @@ def radius(
         return mpf(0)
     return scale * max(
         inner(norm, own, dimension)
-        * _unit_radius(family, Place(NOISES[noise], own, dimension), lower, upper)
+        * _unit_radius(family, NOISES[noise](own, dimension), lower, upper)
         for own in NOISES[noise].own
     )
 
 
 @lru_cache(maxsize=4096)
-def _unit_radius(family: str, place: Place, lower: mpf, upper: mpf) -> mpf:
-    return max(FAMILIES[family](place, lower, upper), mpf(0))
+def _unit_radius(family: str, noise: Noise, lower: mpf, upper: mpf) -> mpf:
+    return max(FAMILIES[family](noise, lower, upper), mpf(0))
 
 
-def neyman_pearson(place: Place, lower: mpf, upper: mpf) -> mpf:
+def neyman_pearson(noise: Noise, lower: mpf, upper: mpf) -> mpf:
     """What the events that are hit hardest keep (Cohen et al. 2019, theorem 1)."""
-    return place.noise.apart(lower, upper, place.norm, place.dimension)
+    return noise.apart(lower, upper)
 
 
-def level_set(place: Place, lower: mpf, upper: mpf) -> mpf:
+def level_set(noise: Noise, lower: mpf, upper: mpf) -> mpf:
     """Half of the way between two places (Yang et al. 2020, theorem 4.1)."""
-    at = place.norm, place.dimension
-    return (place.noise.place(lower, *at) - place.noise.place(upper, *at)) / 2
+    return (noise.place(lower) - noise.place(upper)) / 2
 
 
-def lipschitz(place: Place, lower: mpf, upper: mpf) -> mpf:
+def lipschitz(noise: Noise, lower: mpf, upper: mpf) -> mpf:
     """Both probabilities change by the constant per unit at most (Salman et al. 2019, lemma 1)."""
-    return (lower - upper) / 2 / place.noise.steepest(place.norm, place.dimension)
+    return (lower - upper) / 2 / noise.steepest()
 
 
-def pixeldp(place: Place, lower: mpf, upper: mpf) -> mpf:
+def pixeldp(noise: Noise, lower: mpf, upper: mpf) -> mpf:
     """The best ε of p_A > exp(2ε) p_B + (1 + exp(ε)) δ (Lecuyer et al. 2019, proposition 1).
 
     Gaussian noise is private as Dwork and Roth's mechanism, with ε < 1 and
     δ = 5/4 exp(-ε²/(2t²)); noise of log density that changes by t at most has
     δ = 1 - exp((ε - t)/2); of flat noise δ is what is left behind, whatever ε.
     """
-    if isinstance(place.noise, Flat):
-        return place.noise.unseen((lower - upper) / 2, place.norm, place.dimension)
+    if isinstance(noise, Flat):
+        return noise.unseen((lower - upper) / 2)
 
     def reached(epsilon: mpf) -> mpf:
         delta = (lower - mpmath.exp(2 * epsilon) * upper) / (1 + mpmath.exp(epsilon))
         if delta < 0:
             return mpf(0)
-        if not isinstance(place.noise, Gaussian):
+        if not isinstance(noise, Gaussian):
             return epsilon - 2 * mpmath.log1p(-delta)
         return epsilon / mpmath.sqrt(-2 * mpmath.log(delta / 1.25)) if delta > 0 else mpf(0)
 
     most = mpmath.log(lower / upper) / 2
-    return _largest(
-        reached, mpf(0), min(most, mpf(1)) if isinstance(place.noise, Gaussian) else most
-    )
+    return _largest(reached, mpf(0), min(most, mpf(1)) if isinstance(noise, Gaussian) else most)
 
 
-def renyi(place: Place, lower: mpf, upper: mpf) -> mpf:
+def renyi(noise: Noise, lower: mpf, upper: mpf) -> mpf:
     """The best order α: the noise's divergence against that of a tie (Li et al. 2019, lemma 1)."""
 
     def reached(position: mpf) -> mpf:
         # Orders from 0 to infinity, by a position from 0 to 1; flat noise has none above 1.
-        order = position if isinstance(place.noise, Flat) else position / (1 - position)
-        return _divergent(place, order, tie(order, lower, upper))
+        order = position if isinstance(noise, Flat) else position / (1 - position)
+        return _divergent(noise, order, tie(order, lower, upper))
 
     return _largest(reached, mpf(0), mpf(1))
 
 
-def f_divergence(place: Place, lower: mpf, upper: mpf) -> mpf:
+def f_divergence(noise: Noise, lower: mpf, upper: mpf) -> mpf:
     """The best of five divergences against that of a tie (Dvijotham et al. 2020)."""
     half = (lower - upper) / 2
-    found = [place.noise.unseen(half, place.norm, place.dimension)]
-    found += [_divergent(place, order, tie(order, lower, upper)) for order in _ORDERS]
+    found = [noise.unseen(half)]
+    found += [_divergent(noise, order, tie(order, lower, upper)) for order in _ORDERS]
     both = (lower + upper) / 2
     backwards = lower * mpmath.log(lower / both) + upper * mpmath.log(upper / both)
-    return max([*found, _divergent(place, mpf(1), backwards)])
+    return max([*found, _divergent(noise, mpf(1), backwards)])
 
 
 _ORDERS = (mpf(1) / 2, mpf(1), mpf(2))
@@ -139,18 +127,18 @@ def tie(order: mpf, lower: mpf, upper: mpf) -> mpf:
     return -mpmath.log(rest + 2 * mean)
 
 
-def _divergent(place: Place, order: mpf, allowed: mpf) -> mpf:
+def _divergent(noise: Noise, order: mpf, allowed: mpf) -> mpf:
     """The shift at which the noise's Rényi divergence of an order reaches `allowed`."""
     if not (allowed > 0 and order > 0):
         return mpf(0)
-    if isinstance(place.noise, Gaussian):
+    if isinstance(noise, Gaussian):
         return mpmath.sqrt(2 * allowed / order)
-    if isinstance(place.noise, Flat):
+    if isinstance(noise, Flat):
         # -ln(1 - what is left behind)/(1 - α) below 1, infinite from there on.
         if order >= 1:
             return mpf(0)
         change = -mpmath.expm1((order - 1) * allowed)
-        return place.noise.unseen(min(change, mpf(1)), place.norm, place.dimension)
+        return noise.unseen(min(change, mpf(1)))
     return _crossing(lambda t: laplace_divergence(order, t) - allowed)
 
 

@@ -9,7 +9,9 @@ class's probability and another's (Yang et al. 2020, arXiv 2002.08118, section 4
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import mpmath
 from mpmath import mpf
@@ -32,29 +34,33 @@ def inner(norm: str, own: str, dimension: int) -> mpf:
     return 1 / mpmath.sqrt(mpf(dimension) ** max(steps, 0))
 
 
+@dataclass(frozen=True)
 class Noise(ABC):
-    """One noise of scale one; its own norms are those in which its shifts are measured."""
+    """Noise of scale one on inputs of `dimension` entries, shifted in `norm`, one of its `own`."""
 
-    own: tuple[str, ...]
+    own: ClassVar[tuple[str, ...]]
+
+    norm: str
+    dimension: int
 
     @abstractmethod
-    def place(self, p: mpf, norm: str, dimension: int) -> mpf:
+    def place(self, p: mpf) -> mpf:
         """The integral of dq/Φ(q) from 1/2 to `p`, in (0, 1)."""
 
     @abstractmethod
-    def steepest(self, norm: str, dimension: int) -> mpf:
+    def steepest(self) -> mpf:
         """Φ(1/2): the most that an event's probability can change per unit of shift."""
 
-    def unseen(self, change: mpf, norm: str, dimension: int) -> mpf:
+    def unseen(self, change: mpf) -> mpf:
         """The shift up to which no event's probability changes by more than `change` <= 1/2.
 
         Changes are largest around 1/2: from (1 - change)/2 to (1 + change)/2.
         """
-        return 2 * self.place((1 + change) / 2, norm, dimension)
+        return 2 * self.place((1 + change) / 2)
 
-    def apart(self, lower: mpf, upper: mpf, norm: str, dimension: int) -> mpf:
+    def apart(self, lower: mpf, upper: mpf) -> mpf:
         """The shift at which the lemma of Neyman and Pearson lets the two probabilities meet."""
-        return (self.place(lower, norm, dimension) - self.place(upper, norm, dimension)) / 2
+        return (self.place(lower) - self.place(upper)) / 2
 
 
 class Gaussian(Noise):
@@ -62,11 +68,11 @@ class Gaussian(Noise):
 
     own = ("l2",)
 
-    def place(self, p: mpf, norm: str, dimension: int) -> mpf:  # noqa: ARG002
+    def place(self, p: mpf) -> mpf:
         """Φ⁻¹(p)."""
         return mpmath.sqrt(2) * mpmath.erfinv(2 * p - 1)
 
-    def steepest(self, norm: str, dimension: int) -> mpf:  # noqa: ARG002
+    def steepest(self) -> mpf:
         """The normal density at 0."""
         return 1 / mpmath.sqrt(2 * mpmath.pi)
 
@@ -74,11 +80,11 @@ class Gaussian(Noise):
 class LogLipschitz(Noise):
     """Log densities change by at most the shift, so that Φ(q) = min(q, 1 - q) at most."""
 
-    def place(self, p: mpf, norm: str, dimension: int) -> mpf:  # noqa: ARG002
+    def place(self, p: mpf) -> mpf:
         """Laplace's quantile."""
         return mpmath.log(2 * p) if p < 0.5 else -mpmath.log(2 * (1 - p))
 
-    def steepest(self, norm: str, dimension: int) -> mpf:  # noqa: ARG002
+    def steepest(self) -> mpf:
         """min(q, 1 - q) at 1/2."""
         return mpf(1) / 2
 
@@ -98,20 +104,20 @@ class ExponentialL2(LogLipschitz):
 
     own = ("l2",)
 
-    def place(self, p: mpf, norm: str, dimension: int) -> mpf:
+    def place(self, p: mpf) -> mpf:
         """(d - 1) arctanh(a) with P(u <= a) = p."""
-        if dimension == 1:
-            return super().place(p, norm, dimension)
+        if self.dimension == 1:
+            return super().place(p)
         if p < 0.5:
-            return -self.place(1 - p, norm, dimension)
+            return -self.place(1 - p)
         with mpmath.workdps(_DIGITS):
-            return (dimension - 1) * mpmath.atanh(reach(p - mpf(1) / 2, dimension - 1))
+            return (self.dimension - 1) * mpmath.atanh(reach(p - mpf(1) / 2, self.dimension - 1))
 
-    def steepest(self, norm: str, dimension: int) -> mpf:
+    def steepest(self) -> mpf:
         """E|u|/2."""
-        if dimension == 1:
-            return super().steepest(norm, dimension)
-        return height(dimension - 1) / (dimension - 1)
+        if self.dimension == 1:
+            return super().steepest()
+        return height(self.dimension - 1) / (self.dimension - 1)
 
 
 class ExponentialLinf(LogLipschitz):
@@ -122,32 +128,32 @@ class ExponentialLinf(LogLipschitz):
 
     own = ("linf", "l1")
 
-    def place(self, p: mpf, norm: str, dimension: int) -> mpf:
+    def place(self, p: mpf) -> mpf:
         """In ℓ1 with a straight part in the middle."""
-        if norm == "linf":
-            return super().place(p, norm, dimension)
+        if self.norm == "linf":
+            return super().place(p)
         if p < 0.5:
-            return -self.place(1 - p, norm, dimension)
-        end = mpf(1) / (2 * dimension)
+            return -self.place(1 - p)
+        end = mpf(1) / (2 * self.dimension)
         if 1 - p > end:
             return (p - mpf(1) / 2) / end
-        return dimension - 1 + mpmath.log(end / (1 - p))
+        return self.dimension - 1 + mpmath.log(end / (1 - p))
 
-    def steepest(self, norm: str, dimension: int) -> mpf:
+    def steepest(self) -> mpf:
         """1/2, or 1/(2d) along an axis."""
-        return mpf(1) / (2 if norm == "linf" else 2 * dimension)
+        return mpf(1) / (2 if self.norm == "linf" else 2 * self.dimension)
 
 
 class Flat(Noise):
     """Uniform in a body: an event loses what of the body the shift leaves behind."""
 
-    def place(self, p: mpf, norm: str, dimension: int) -> mpf:
+    def place(self, p: mpf) -> mpf:
         """Φ is the same for all q: the body's shadow along the shift over its volume."""
-        return (p - mpf(1) / 2) / self.steepest(norm, dimension)
+        return (p - mpf(1) / 2) / self.steepest()
 
-    def apart(self, lower: mpf, upper: mpf, norm: str, dimension: int) -> mpf:
+    def apart(self, lower: mpf, upper: mpf) -> mpf:
         """Both lose and gain all that is left behind."""
-        return self.unseen((lower - upper) / 2, norm, dimension)
+        return self.unseen((lower - upper) / 2)
 
 
 class Uniform(Flat):
@@ -155,7 +161,7 @@ class Uniform(Flat):
 
     own = ("l1",)
 
-    def steepest(self, norm: str, dimension: int) -> mpf:  # noqa: ARG002
+    def steepest(self) -> mpf:
         """Of a slice of the cube."""
         return mpf(1) / 2
 
@@ -168,22 +174,22 @@ class UniformBall(Flat):
 
     own = ("l2",)
 
-    def steepest(self, norm: str, dimension: int) -> mpf:  # noqa: ARG002
+    def steepest(self) -> mpf:
         """The entry's density at 0."""
-        return height(dimension + 1)
+        return height(self.dimension + 1)
 
-    def unseen(self, change: mpf, norm: str, dimension: int) -> mpf:  # noqa: ARG002
+    def unseen(self, change: mpf) -> mpf:
         """Concave, so not what `place` says."""
-        return 2 * reach(change / 2, dimension + 1)
+        return 2 * reach(change / 2, self.dimension + 1)
 
 
-NOISES: dict[str, Noise] = {
-    "exponential-l2": ExponentialL2(),
-    "exponential-linf": ExponentialLinf(),
-    "gaussian": Gaussian(),
-    "laplace": Laplace(),
-    "uniform": Uniform(),
-    "uniform-ball": UniformBall(),
+NOISES: dict[str, type[Noise]] = {
+    "exponential-l2": ExponentialL2,
+    "exponential-linf": ExponentialLinf,
+    "gaussian": Gaussian,
+    "laplace": Laplace,
+    "uniform": Uniform,
+    "uniform-ball": UniformBall,
 }
 """All that are sampled, by name."""
 

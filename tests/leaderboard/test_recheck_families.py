@@ -128,7 +128,7 @@ def test_what_evaluators_find_is_at_most_this_and_hardly_less(
 @given(st.floats(0.501, 0.9999), st.floats(0, 1), st.floats(0, 1.1))
 def test_a_slab_is_what_evaluators_find_and_never_less(p: float, share: float, part: float) -> None:
     upper = min((1 - p) * max(share, 1e-3), 1 - p)
-    steepest = mpmath.npdf(NOISES["gaussian"].place(mpf(p), "l2", 1))
+    steepest = mpmath.npdf(NOISES["gaussian"]("l2", 1).place(mpf(p)))
     gradient = float(steepest) * part
     target = RadiusTarget(FirstOrder(gradient), of("gaussian"), Fraction(1), Norm.L2, 1)
     theirs = target.certified(Probabilities(p, upper))
