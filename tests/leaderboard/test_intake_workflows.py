@@ -1,8 +1,7 @@
 """From a stranger's branch to rows on main: the workflows' own scripts, end to end."""
 
 import shutil
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from leaderboard.intake.sandbox import walls
 from leaderboard.results.store import read, results_path
 from tests.fixtures.project import CHECKOUT, OWNER, PLAIN, linear, new_project, submit
 from tests.fixtures.repository import AUTHOR, Repository, repository
+from tests.fixtures.warm import command, warm
 from tests.fixtures.workflow import Runner, Step
 
 SLUG = "newcomer"
@@ -23,12 +23,19 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class Place:
-    """A repository as it is on a server, and a runner's checkout of it."""
+    """A repository as it is on a server, and a runner's checkout of it.
+
+    Attributes:
+        tools: programs that stand for a runner's own.
+        artifacts: where workflows keep what they upload.
+        warm: the socket of the process from which those of `certboard` are forked.
+    """
 
     server: Repository
     checkout: Repository
     tools: Path
     artifacts: Path
+    warm: Path
 
     def runner(self, head: str, author: str = OWNER, others: str = "refuse") -> Runner:
         url = self.server.root.as_uri()
@@ -66,8 +73,15 @@ class Place:
         )
 
 
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The socket of a process that has imported all that a command needs."""
+    with warm(tmp_path_factory.mktemp("warm")) as socket:
+        yield socket
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path, forked: Path) -> Place:
     """The project's own site with two small submissions, on a server and checked out."""
     root = tmp_path / "server"
     root.mkdir()
@@ -82,11 +96,15 @@ def place(tmp_path: Path) -> Place:
     server.git("clone", "--quiet", root.as_uri(), str(checkout))
     # Nobody has the server's branch checked out.
     server.git("checkout", "--quiet", "--detach")
-    _script(checkout / ".venv" / "bin" / "certboard", f'exec {sys.executable} -m leaderboard "$@"')
+    _script(_program(checkout), command(forked, "leaderboard.__main__"))
     tools = tmp_path / "tools"
     log = tmp_path / "gh.log"
     _script(tools / "gh", f'echo "$@" >> {log}; if [ "$1" = api ]; then echo "$ASKED_BY"; fi')
-    return Place(server, Repository(checkout), tools, tmp_path / "artifacts")
+    return Place(server, Repository(checkout), tools, tmp_path / "artifacts", forked)
+
+
+def _program(checkout: Path) -> Path:
+    return checkout / ".venv" / "bin" / "certboard"
 
 
 def _script(path: Path, line: str) -> None:
@@ -152,9 +170,10 @@ def test_an_honest_submission_comes_to_the_board(place: Place, tmp_path: Path) -
 
 def hurry(place: Place) -> None:
     """Let every shard take an hour, by the clock of the evaluation."""
-    program = place.checkout.root / ".venv" / "bin" / "certboard"
-    hurried = f'[ "$1" = run ] && exec {sys.executable} -m tests.fixtures.hurried "$@"'
-    _script(program, f'{hurried}\nexec {sys.executable} -m leaderboard "$@"')
+    hurried, usual = (
+        command(place.warm, module) for module in ("tests.fixtures.hurried", "leaderboard.__main__")
+    )
+    _script(_program(place.checkout.root), f'[ "$1" = run ] && {hurried}\n{usual}')
 
 
 def fresh(place: Place) -> None:
