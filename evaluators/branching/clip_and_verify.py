@@ -25,7 +25,7 @@ from evaluators.unrolled.domains import Cut, Domains
 from evaluators.unrolled.proof import ROOM, InputPlanes, betas_of, least, planes
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitBounds, UnitLines
-from evaluators.unrolled.unrolled_network import Unrolled
+from evaluators.unrolled.unrolled_network import Layer, Unrolled
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
 LARGEST_PLANES = 2**25
@@ -60,37 +60,51 @@ class UnitPlanes:
 
     @classmethod
     def of(
-        cls, unrolled: Unrolled, layers: dict[int, LayerBounds], largest: int = LARGEST_PLANES
+        cls,
+        unrolled: Unrolled,
+        layers: dict[int, LayerBounds],
+        everywhere: bool = False,
+        largest: int = LARGEST_PLANES,
     ) -> "UnitPlanes | None":
         """Make them with the slopes that proved the units' bounds.
 
-        None where there would be more coefficients than the largest number allowed.
+        Args:
+            unrolled: the network around the example.
+            layers: the bounds, and what proved them, by elementwise node.
+            everywhere: whether units whose bounds have no proof there have planes, too: CROWN's.
+            largest: number of coefficients from which on there are none.
         """
         units = unrolled.columns - unrolled.inputs
         if not units or 2 * units * unrolled.inputs > largest:
             return None
         weight = torch.zeros(2, units, unrolled.inputs, dtype=torch.float64)
         bias = torch.zeros(2, units, dtype=torch.float64)
-        known = torch.zeros(2, units, dtype=torch.bool)
+        known = torch.full((2, units), everywhere)
         first = 0
         for number, layer in enumerate(unrolled.layers):
-            lines = UnitLines.of(unrolled.layers[:number])
-            claims = layers[layer.position]
+            lines, last = UnitLines.of(unrolled.layers[:number]), first + len(layer)
             for side, sign in enumerate((1.0, -1.0)):
-                mine = torch.from_numpy(claims.signs == sign).nonzero()[:, 0]
-                entries = torch.from_numpy(claims.rows)[mine]
-                place = torch.searchsorted(layer.entries, entries)
-                found = place < len(layer)
-                found[found.clone()] &= layer.entries[place[found]] == entries[found]
-                place, mine = place[found], mine[found]
-                slopes = torch.from_numpy(claims.slopes)[mine].double()
-                rows = layer.rows.select(place).times(sign)
-                below = planes(unrolled, rows, lines.choice(slopes))
-                weight[side, first + place], bias[side, first + place] = below
+                place, proved = _proofs(layers[layer.position], layer, sign)
                 known[side, first + place] = True
-            first += len(layer)
+                slopes = lines.start.repeat(len(layer), 1)
+                slopes[place] = proved
+                these = known[side, first:last].nonzero()[:, 0]
+                rows = layer.rows.select(these).times(sign)
+                below = planes(unrolled, rows, lines.choice(slopes[these]))
+                weight[side, first + these], bias[side, first + these] = below
+            first = last
         flat = InputPlanes(weight.flatten(0, 1), bias.flatten())
         return cls(flat, known, flat.weight.float(), flat.bias.float())
+
+
+def _proofs(claims: LayerBounds, layer: Layer, sign: float) -> tuple[Tensor, Tensor]:
+    """The units of a layer whose bounds on a side have a proof, and its slopes."""
+    mine = torch.from_numpy(claims.signs == sign).nonzero()[:, 0]
+    entries = torch.from_numpy(claims.rows)[mine]
+    place = torch.searchsorted(layer.entries, entries)
+    found = place < len(layer)
+    found[found.clone()] &= layer.entries[place[found]] == entries[found]
+    return place[found], torch.from_numpy(claims.slopes)[mine[found]].double()
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,8 @@ class Search:
         """What clipping combines; None where there is no clipping."""
         if not (self.piecewise_linear and self.tuning.clip_units):
             return None
-        return UnitPlanes.of(self.around.unrolled, self.around.layers)
+        around = self.around
+        return UnitPlanes.of(around.unrolled, around.layers, not around.problem.evidence)
 
     @property
     def small(self) -> bool:

@@ -1,6 +1,6 @@
 """Branch and bound with linear bounds: complete for networks of (leaky) ReLUs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -8,18 +8,20 @@ import torch
 from torch import Tensor
 
 from evaluators.branching.attack import falsify
+from evaluators.branching.cheap import Asked, CheapBounds
+from evaluators.branching.influence import influential
 from evaluators.branching.input_splitting import LOW_DIMENSION, InputSearch
-from evaluators.branching.search import take_turns
+from evaluators.branching.search import start, take_turns
 from evaluators.branching.state import Search, State
 from evaluators.branching.tuning import Tuning
-from evaluators.evaluator import Evaluator, why_not_witness
+from evaluators.evaluator import Evaluator
 from evaluators.falsification.pgd import PGD
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
-from evaluators.propagation.verdicts import verdicts
+from evaluators.propagation.verdicts import BATCH, verdicts
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
-from evaluators.question.verdict import Status, Verdict, charged_in_all
+from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.intermediate_bounds import UnrollingError
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
@@ -29,8 +31,10 @@ from evaluators.unrolled.unrolled_problem import UnrolledProblem
 class BranchAndBound(Evaluator):
     """β-CROWN branch and bound (Wang et al. 2021, arXiv 2103.06624).
 
-    All examples are attacked together, in one batch. What is left is bounded by α-CROWN; margins
-    still open are split at unstable ReLUs (filtered smart branching, De Palma et al. 2021, arXiv
+    All examples are asked about cheaply first, in one batch: intervals, an attack, CROWN, and more
+    of the attack. What is left is unrolled with CROWN's bounds of neurons, then, unless α-CROWN
+    proves all margins so, with optimised ones of the neurons that matter. Margins still open are
+    split at unstable ReLUs (filtered smart branching, De Palma et al. 2021, arXiv
     2104.06718), all open domains of all margins of an example in common batches, and those of
     several examples, too, while they are few. Domains near a proof are clipped: the half-space in
     which their counterexamples lie narrows the bounds of the units that matter (Clip-and-Verify,
@@ -69,65 +73,83 @@ class BranchAndBound(Evaluator):
     tuning: ClassVar[Tuning] = Tuning()
 
     def solve(self, problem: Problem) -> list[Verdict]:
-        """Attack all examples at once, then decide what is left, several at a time."""
-        # Another stream than that of the attack which the cascade begins with.
-        attack = replace(problem, seed=problem.seed + 1)
-        work, found = problem.stopwatch(), PGD(restarts=self.restarts).solve(attack)
-        found = charged_in_all(found, work.spent)
-        # A point that only float32 misclassifies is no answer.
-        rows = [row for row, its in enumerate(found) if why_not_witness(problem, row, its.witness)]
-        attacked = max((found[row].seconds for row in rows), default=0.0)
-        left = replace(problem.select(rows), seconds=max(problem.seconds - attacked, 0.0))
+        """Ask what is cheap of many examples at once, then search, several at a time."""
         with torch.no_grad():
-            decided = dict(self._decided(left))
-        for place, row in enumerate(rows):
-            seconds = found[row].seconds + decided[place].seconds
-            found[row] = replace(decided[place], seconds=seconds)
-        return found
+            found = dict(self._decided(problem))
+        return [found[row] for row in range(len(problem))]
 
     def _decided(self, problem: Problem) -> Iterator[tuple[int, Verdict]]:
         """Yield each example's row and verdict, in the order in which they are found."""
+        at_once = list[tuple[int, Verdict]]()
+        places = dict[Search, tuple[int, Asked]]()
+
+        def searches() -> Iterator[Search]:
+            for row, asked in self._asked(problem):
+                opened: Search | Verdict | None = asked.verdict
+                if opened is None:
+                    with asked.deadline.running():
+                        opened = self._opened(problem.select([row]), asked)
+                if isinstance(opened, Search):
+                    places[opened] = row, asked
+                    yield opened
+                else:
+                    at_once.append((row, asked.answered(opened)))
+
+        def attack(asked: Sequence[Search], points: Sequence[Tensor]) -> list[Tensor | None]:
+            return falsify(problem.select([places[search][0] for search in asked]), points)
+
+        for state in take_turns(searches(), attack):
+            row, asked = places.pop(state.search)
+            with asked.deadline.running():
+                verdict = _verdict(state, asked)
+            yield row, asked.answered(verdict)
+        yield from at_once
+
+    def _asked(self, problem: Problem) -> Iterator[tuple[int, Asked]]:
+        """Yield each example's row and what cheap methods say of it, a batch at a time."""
+        # Another stream than that of the attack which the cascade begins with.
+        problem, attack = replace(problem, seed=problem.seed + 1), PGD(restarts=self.restarts)
+        for first in range(0, len(problem), BATCH):
+            rows = range(first, min(first + BATCH, len(problem)))
+            yield from zip(rows, CheapBounds(problem.select(rows), attack)(), strict=True)
+
+    def _opened(self, problem: Problem, asked: Asked) -> Search | Verdict:
+        """What to split around the only example; or its verdict, if that needs no search of it."""
+        few = problem.x[0].numel() <= self.split_inputs_up_to and problem.region.norm is Norm.LINF
+        if few and not problem.evidence:
+            verdict = self._split_inputs(problem, asked.deadline)
+            if verdict.status is not Status.UNKNOWN:
+                return verdict
+        note, chosen = "", None
+        try:
+            if asked.known:
+                loose = self._search(problem, 0, asked)
+                (state,) = start([loose])
+                if state.over:
+                    return _verdict(state, asked)
+                chosen = influential(state)
+            return self._search(problem, self.intermediate_steps, asked, chosen)
+        except UnrollingError as error:
+            note = str(error)
+        if chosen is not None:
+            return _verdict(replace(state, note=note), asked)
+        return replace(verdicts(problem, asked.margins[None])[0], note=note)
+
+    def _search(
+        self,
+        problem: Problem,
+        steps: int,
+        asked: Asked,
+        chosen: Mapping[int, Tensor] | None = None,
+    ) -> Search:
+        """What is left to search, with bounds of the chosen neurons by an ascent of many steps."""
+        near = UnrolledProblem.of(problem, steps, asked.deadline, known=asked.known, chosen=chosen)
         tuning = replace(
             self.tuning,
             root=Rates(self.root_steps),
             child=replace(self.tuning.child, steps=self.steps),
         )
-        at_once = list[tuple[int, Verdict]]()
-        rows = dict[Search, int]()
-
-        def searches() -> Iterator[Search]:
-            for row in range(len(problem)):
-                deadline = problem.deadline()
-                opened = self._opened(problem.select([row]), deadline)
-                deadline.halt()
-                if isinstance(opened, Verdict):
-                    at_once.append((row, replace(opened, seconds=deadline.spent)))
-                else:
-                    search = Search(opened, deadline, tuning)
-                    rows[search] = row
-                    yield search
-
-        def attack(asked: Sequence[Search], points: Sequence[Tensor]) -> list[Tensor | None]:
-            return falsify(problem.select([rows[search] for search in asked]), points)
-
-        for state in take_turns(searches(), attack):
-            row, deadline = rows.pop(state.search), state.search.deadline
-            with deadline.running():
-                verdict = _verdict(state)
-            yield row, replace(verdict, seconds=deadline.spent)
-        yield from at_once
-
-    def _opened(self, problem: Problem, deadline: Deadline) -> UnrolledProblem | Verdict:
-        """What to split around the only example; or its verdict, if that needs no search of it."""
-        few = problem.x[0].numel() <= self.split_inputs_up_to and problem.region.norm is Norm.LINF
-        if few and not problem.evidence:
-            verdict = self._split_inputs(problem, deadline)
-            if verdict.status is not Status.UNKNOWN:
-                return verdict
-        try:
-            return UnrolledProblem.of(problem, self.intermediate_steps, deadline)
-        except UnrollingError as error:
-            return Verdict(Status.UNKNOWN, None, note=str(error))
+        return Search(near, asked.deadline, tuning)
 
     def _split_inputs(self, problem: Problem, deadline: Deadline) -> Verdict:
         # Half of the time, for what it cannot decide may have few units.
@@ -139,12 +161,13 @@ class BranchAndBound(Evaluator):
         return verdicts(problem, search.lower_bounds[None])[0]
 
 
-def _verdict(state: State) -> Verdict:
-    """What a search that is over found out."""
+def _verdict(state: State, asked: Asked) -> Verdict:
+    """What a search that is over found out, and what was known before."""
     if state.witness is not None:
         return Verdict(Status.FALSIFIED, None, witness=state.witness)
     around = state.search.around
-    (verdict,) = verdicts(around.problem, state.lower_bounds()[None])
+    proved = torch.fmax(state.lower_bounds(), asked.margins)
+    (verdict,) = verdicts(around.problem, proved[None])
     if verdict.status is Status.CERTIFIED:
         return replace(verdict, certificate=around.certificate(state.proof()))
     return replace(verdict, note=state.note or verdict.note)

@@ -51,11 +51,15 @@ class PGD(Evaluator):
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Attack the whole batch; examples leave it when they are broken."""
+        return self.attack(problem, range(self.restarts))
+
+    def attack(self, problem: Problem, runs: range) -> list[Verdict]:
+        """Attack with some of the runs: the first starts from the examples, others near them."""
         assert isinstance(problem.network, Network)
         deadline = problem.deadline(len(problem))
         verdicts = [Verdict(Status.UNKNOWN, None, note="no witness found")] * len(problem)
         seconds, left = [0.0] * len(problem), list(range(len(problem)))
-        for run in range(self.restarts):
+        for run in runs:
             if not left or deadline.passed:
                 break
             work, part = problem.stopwatch(), problem.select(left)

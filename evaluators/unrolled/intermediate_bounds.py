@@ -6,7 +6,7 @@ CROWN's, then those of optimised slopes (α-CROWN, Xu et al. 2021, arXiv 2011.13
 all. What is still unstable becomes units.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -74,6 +74,9 @@ class Unrolling:
         complete: whether the evidence has to prove every bound; else zonotopes may decide entries.
         deployed: whether bounds hold for the values of float32 runs, too.
         optimize: chooses the slopes of intermediate bounds; None for the ascent.
+        known: CROWN's bounds of pre-activations, by position, where there are some already;
+            evidence has no place for them.
+        chosen: entries that an ascent is worth its time for, by position; None for all.
     """
 
     network: Network
@@ -85,6 +88,8 @@ class Unrolling:
     complete: bool = True
     deployed: bool = False
     optimize: Optimizer | None = None
+    known: Mapping[int, Interval] = field(default_factory=dict)
+    chosen: Mapping[int, Tensor] | None = None
     result: Unrolled = field(init=False)
     _final: set[int] = field(default_factory=lambda: {0})
 
@@ -121,8 +126,9 @@ class Unrolling:
         """
         interval = self.result.bounds[position]
         cheap = zonotopes.interval(position) if zonotopes else None
-        if cheap is not None and position not in self._final:
-            interval = interval.meet(cheap)
+        for other in (cheap, self.known.get(position)):
+            if other is not None and position not in self._final:
+                interval = interval.meet(other)
         task = _Task(self, position, function, *(bound.flatten() for bound in interval))
         if position in self._final:
             task.keep()
@@ -165,10 +171,11 @@ class _Task:
                 raise UnrollingError("timeout")
             rows = self._express(part)
             if self.work.result.layers or not self._interval_is_exact():
-                part, rows = self._tighten(part, rows, None)
+                if self.position not in self.work.known:
+                    part, rows = self._tighten(part, rows, None)
                 optimized = self.work.rates.steps or self.work.optimize
                 if optimized and len(part) and len(self.lines.leak):
-                    part, rows = self._tighten(part, rows, self.work.rates)
+                    part, rows = self._tighten_chosen(part, rows)
             self.kept.append((part, rows))
             self._require_modest(sum(len(kept) for kept, _ in self.kept))
 
@@ -210,6 +217,16 @@ class _Task:
         if bool((self.lower > self.upper).any()):
             name = self.work.network.nodes[self.position].name
             raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
+        left = self.function.unstable(self.lower[entries], self.upper[entries])
+        return entries[left], rows.select(left)
+
+    def _tighten_chosen(self, entries: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
+        """Improve the bounds of entries by ascents, where they are worth it."""
+        if self.work.chosen is None:
+            return self._tighten(entries, rows, self.work.rates)
+        worth = self.work.chosen[self.position][entries]
+        if bool(worth.any()):
+            self._tighten(entries[worth], rows.select(worth), self.work.rates)
         left = self.function.unstable(self.lower[entries], self.upper[entries])
         return entries[left], rows.select(left)
 

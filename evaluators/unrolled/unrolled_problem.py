@@ -1,5 +1,6 @@
 """One example at a time: its network unrolled, and what is asked of it as rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
+from evaluators.propagation.intervals import Interval
 from evaluators.propagation.linear_bounds import margin_rows
 from evaluators.question.certificate import Certificate, LayerBounds
 from evaluators.question.problem import Problem
@@ -47,9 +49,23 @@ class UnrolledProblem:
 
     @classmethod
     def of(
-        cls, problem: Problem, steps: int, deadline: Deadline, optimize: Optimizer | None = None
+        cls,
+        problem: Problem,
+        steps: int,
+        deadline: Deadline,
+        optimize: Optimizer | None = None,
+        known: Mapping[int, Interval] | None = None,
+        chosen: Mapping[int, Tensor] | None = None,
     ) -> "UnrolledProblem":
         """Unroll; intermediate bounds by an ascent of at most so many steps, or as told.
+
+        Args:
+            problem: the question about one example.
+            steps: none for CROWN's bounds alone.
+            deadline: past it, the unrolling fails.
+            optimize: chooses the slopes of intermediate bounds; None for the ascent.
+            known: CROWN's bounds of pre-activations, by position; only where no evidence is wanted.
+            chosen: entries that an ascent is worth its time for, by position; None for all.
 
         Raises:
             UnrollingError: it cannot be unrolled within time and memory.
@@ -59,7 +75,6 @@ class UnrolledProblem:
         x = problem.x.double().cpu()
         layers: dict[int, LayerBounds] = {}
         rates = Rates(steps, tolerance=TOLERANCE)
-        complete = problem.evidence
         unrolling = Unrolling(
             network,
             x,
@@ -67,9 +82,11 @@ class UnrolledProblem:
             rates,
             deadline,
             layers,
-            complete,
-            problem.deployed,
-            optimize,
+            complete=problem.evidence,
+            deployed=problem.deployed,
+            optimize=optimize,
+            known={} if known is None or problem.evidence else known,
+            chosen=chosen,
         )
         unrolled = unrolling()
         margins = margin_rows(problem.labels.cpu(), network.classes)[0]

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from evaluators.branching.attack import falsify
+from evaluators.branching.cheap import Asked
 from evaluators.branching.input_splitting import InputSearch
 from evaluators.deterministic.branch_and_bound import BranchAndBound
+from evaluators.deterministic.ibp import IBP
 from evaluators.falsification.pgd import PGD
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
@@ -360,19 +362,21 @@ def test_a_witness_that_only_float32_sees_does_not_end_the_search(
 def test_examples_asked_together_are_attacked_at_once_and_answered_as_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    network, attacked, solve = FAMILIES["relu 2-4-4-3"](0), list[int](), PGD.solve
+    network, attacked, attack = FAMILIES["relu 2-4-4-3"](0), list[int](), PGD.attack
     x = centers(network, 0, 8)
     labels = network(x.double()).argmax(1)
     problem = Problem(network, x, labels, Ball(Norm.LINF, Fraction(1, 4), -9.0, 9.0))
 
-    def watch(self: PGD, asked: Problem) -> list[Verdict]:
+    def watch(self: PGD, asked: Problem, runs: range) -> list[Verdict]:
         attacked.append(len(asked))
-        return solve(self, asked)
+        return attack(self, asked, runs)
 
     alone = [BranchAndBound()(problem.select([row]))[0] for row in range(len(problem))]
-    monkeypatch.setattr(PGD, "solve", watch)
+    open_ = [verdict.status for verdict in IBP()(problem)].count(Status.UNKNOWN)
+    monkeypatch.setattr(PGD, "attack", watch)
     together = BranchAndBound()(problem)
-    assert attacked == [len(problem)]
+    assert attacked[0] == open_
+    assert len(attacked) == 2
     assert len({verdict.status for verdict in alone}) > 1
     for one, other in zip(alone, together, strict=True):
         assert (one.status, one.prediction, one.note) == (
@@ -391,22 +395,24 @@ def test_the_share_of_the_attack_counts_as_each_examples_time(
     """What it takes is taken off the time that is left for the search."""
     left, now = list[float](), [0.0]
 
-    def slow(_self: PGD, asked: Problem) -> list[Verdict]:
-        now[0] += 0.2
+    def slow(_self: PGD, asked: Problem, _runs: range) -> list[Verdict]:
+        now[0] += 0.1
         return [Verdict(Status.UNKNOWN, None)] * len(asked)
 
-    def look(_self: BranchAndBound, _problem: Problem, deadline: Deadline) -> Verdict:
-        left.append(deadline.left)
+    def look(_self: BranchAndBound, _problem: Problem, asked: Asked) -> Verdict:
+        left.append(asked.deadline.left)
         return Verdict(Status.UNKNOWN, None)
 
     for clock in ("thread_time", "perf_counter"):
         monkeypatch.setattr(time, clock, lambda: now[0])
-    monkeypatch.setattr(PGD, "solve", slow)
+    monkeypatch.setattr(PGD, "attack", slow)
     monkeypatch.setattr(BranchAndBound, "_opened", look)
     network = FAMILIES["relu 2-3-2"](0)
     x = centers(network, 0, 4)
     labels = network(x.double()).argmax(1)
     region = Ball(Norm.LINF, Fraction(1, 5), -9.0, 9.0)
-    found = BranchAndBound()(Problem(network, x, labels, region, seconds=1.0))
+    # Of evidence, cheap bounds have none.
+    problem = Problem(network, x, labels, region, seconds=1.0, evidence=True)
+    found = BranchAndBound()(problem)
     assert left == pytest.approx([0.95] * 4)
     assert [verdict.seconds for verdict in found] == pytest.approx([0.05] * 4)
