@@ -6,17 +6,19 @@ that value; of an empty domain, those of the least violation, scaled up. Whateve
 returns, only that bound closes a domain.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import OptimizeResult, linprog
 from torch import Tensor
 
 from evaluators.unrolled.domains import Domains
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Rows, Unrolled
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 _Array = NDArray[np.float64]
 
@@ -81,10 +83,13 @@ def _affine(unrolled: Unrolled, line: Tensor) -> Rows:
     return Rows(weight, bias, torch.zeros_like(bias))
 
 
-def _solve(cost: _Array, left: _Array, right: _Array, hull: list[_Array]) -> OptimizeResult:
+def _solve(cost: _Array, left: _Array, right: _Array, hull: list[_Array]) -> "OptimizeResult":
+    # Slow to import, and few searches come to a leaf.
+    from scipy.optimize import linprog
+
     return linprog(cost, A_ub=left, b_ub=right, bounds=np.stack(hull, axis=1), method="highs")
 
 
-def _multipliers(solution: OptimizeResult) -> Tensor:
+def _multipliers(solution: "OptimizeResult") -> Tensor:
     duals = torch.from_numpy(-np.asarray(solution.ineqlin.marginals))
     return duals.clamp(min=0).float()

@@ -243,7 +243,7 @@ class _Decision:
             for attack in attacks:
                 if self.deadline.passed:
                     return None
-                (verdict,) = attack(self.timed(problem, 1))
+                (verdict,) = attack(self.timed(problem, 1.0))
                 if verdict.witness is not None:
                     found = self.replayed(case, verdict.witness)
                     if isinstance(found, Counterexample):

@@ -22,7 +22,6 @@ from math import exp, inf, isfinite, log, pi, sqrt
 from typing import NamedTuple
 
 from jaxtyping import Float64
-from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
@@ -110,6 +109,9 @@ def least_given_gradient(p: float, gradient: float, distance: float) -> float:
 @lru_cache(maxsize=64)
 def _interval(p: float, gradient: float) -> tuple[float, float] | None:
     """Find the interval of probability `p` whose mean of z is -`gradient`; None if none binds."""
+    # Slow to import, and this needs nothing else of it.
+    from scipy.optimize import brentq
+
     if not 0.5 < p < 1 or not 0 <= gradient < _density(float(ndtri(p))):
         return None
 

@@ -1,12 +1,14 @@
 """`certboard build`: the website."""
 
+from leaderboard.common.memory import uncollected
 from leaderboard.common.progress import tell
 from leaderboard.common.project import find_project
 
 
 def command() -> None:
     """Generate the pages and build the website into public/."""
-    from leaderboard.website.build import build
+    with uncollected():
+        from leaderboard.website.build import build
 
     report = build(find_project())
     for warning in report.warnings:

@@ -8,6 +8,7 @@ import typer
 
 from leaderboard.commands import _options
 from leaderboard.common.formatting import rounded_down
+from leaderboard.common.memory import uncollected
 
 
 def command(
@@ -70,13 +71,14 @@ def command(
     ] = None,
 ) -> None:
     """Evaluate an ONNX model of your own, without a submission."""
-    from leaderboard.evaluation import certify
-    from leaderboard.evaluation.certify_options import (
-        CertifyOptions,
-        ExampleSelection,
-        ModelFiles,
-        SamplingOptions,
-    )
+    with uncollected():
+        from leaderboard.evaluation import certify
+        from leaderboard.evaluation.certify_options import (
+            CertifyOptions,
+            ExampleSelection,
+            ModelFiles,
+            SamplingOptions,
+        )
 
     typed = CertifyOptions(
         files=ModelFiles(model=model, members=tuple(member or ()), rule=rule, denoiser=denoiser),

@@ -1,6 +1,7 @@
 """`certboard check`: submissions and the board's own files, validated."""
 
 from leaderboard.commands import _options
+from leaderboard.common.memory import uncollected
 from leaderboard.common.project import find_project
 
 
@@ -9,7 +10,8 @@ def command(slugs: _options.Slugs = None, sandbox: _options.Sandbox = "off") -> 
 
     Without a slug, the board's own settings, taxonomy and published results as well.
     """
-    from leaderboard.intake.check import check
+    with uncollected():
+        from leaderboard.intake.check import check
 
     checked = check(find_project(), slugs or (), sandbox)
     for flag in checked.flags:

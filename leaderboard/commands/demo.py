@@ -2,6 +2,7 @@
 
 import time
 
+from leaderboard.common.memory import uncollected
 from leaderboard.common.progress import tell
 from leaderboard.common.project import find_project
 
@@ -12,8 +13,9 @@ def command() -> None:
     The rows go to build/demo/, beside copies of the stored ones; the stored ones do not change,
     and every verdict is compared with them.
     """
-    from leaderboard.evaluation.demo import re_evaluate
-    from leaderboard.website.build import build
+    with uncollected():
+        from leaderboard.evaluation.demo import re_evaluate
+        from leaderboard.website.build import build
 
     started = time.perf_counter()
     made = re_evaluate(find_project())

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from leaderboard.common.errors import InputError
+from leaderboard.common.memory import uncollected
 
 
 def command(
@@ -21,7 +22,8 @@ def command(
     ] = None,
 ) -> None:
     """Export your own PyTorch module to ONNX, and check the file."""
-    from leaderboard.evaluation.export import export
+    with uncollected():
+        from leaderboard.evaluation.export import export
 
     made = export(
         source,

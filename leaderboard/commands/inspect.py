@@ -6,6 +6,7 @@ import typer
 
 from leaderboard.commands import _options
 from leaderboard.common.formatting import plural
+from leaderboard.common.memory import uncollected
 from leaderboard.common.progress import tell
 from leaderboard.common.project import find_project
 
@@ -17,9 +18,10 @@ def command(
     ] = False,
 ) -> None:
     """Store fingerprints of networks, and show signs of fraud or a mistake."""
-    from leaderboard.board.own_flags import flag_sentences
-    from leaderboard.evaluation.recognition import recognise
-    from leaderboard.submissions.catalogue import chosen_submissions
+    with uncollected():
+        from leaderboard.board.own_flags import flag_sentences
+        from leaderboard.evaluation.recognition import recognise
+        from leaderboard.submissions.catalogue import chosen_submissions
 
     project = find_project()
     chosen = chosen_submissions(project, slugs or ())

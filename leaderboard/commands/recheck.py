@@ -7,6 +7,7 @@ import typer
 from typer import BadParameter
 
 from leaderboard.commands import _options
+from leaderboard.common.memory import uncollected
 from leaderboard.submissions.noises import RULES
 
 
@@ -58,7 +59,8 @@ def command(
     as_json: _options.Json = False,
 ) -> None:
     """Check verdicts again, without the code that produced them."""
-    from leaderboard.recheck import report
+    with uncollected():
+        from leaderboard.recheck import report
 
     about = report.kind_of(subject)
     if about is report.Subject.MODEL:

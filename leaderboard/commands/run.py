@@ -7,6 +7,7 @@ import typer
 
 from leaderboard.commands import _options
 from leaderboard.common.formatting import plural
+from leaderboard.common.memory import uncollected
 from leaderboard.common.progress import tell
 from leaderboard.common.project import find_project
 
@@ -53,9 +54,10 @@ def command(
     ] = None,
 ) -> None:
     """Evaluate submissions and store every verdict; continue an interrupted run."""
-    from leaderboard.evaluation.plan import Request
-    from leaderboard.intake.run import RunOptions
-    from leaderboard.intake.run import run as run_submissions
+    with uncollected():
+        from leaderboard.evaluation.plan import Request
+        from leaderboard.intake.run import RunOptions
+        from leaderboard.intake.run import run as run_submissions
 
     request = Request(
         evaluator=evaluator,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from leaderboard.common.memory import uncollected
+
 
 def command(
     recipe: Annotated[str, typer.Argument(help="standard, ibp or gaussian")],
@@ -13,6 +15,7 @@ def command(
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and the batches")] = 0,
 ) -> None:
     """Train a small network by one of the project's recipes and write it as ONNX."""
-    from leaderboard.evaluation.train import train
+    with uncollected():
+        from leaderboard.evaluation.train import train
 
     train(recipe, dataset, output, seed=seed)

@@ -4,7 +4,12 @@ The files of the UCI repository give writers in sequence, so the split alternate
 every example whose position modulo 4 is 3 is a test example (449), the others train (1,348).
 """
 
+import gzip
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
+from numpy.typing import NDArray
 
 from leaderboard.common.errors import InputError
 from leaderboard.datasets.catalogue import Dataset, unknown_split
@@ -16,18 +21,25 @@ _PIXELS_SHA256 = "8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3
 
 def load(split: str) -> ArraySplit:
     """The `test` or `train` split: 8 by 8 pixels from 0 to 16, in the file's order."""
-    # Slow to import, and needed for no other dataset.
-    from sklearn.datasets import load_digits
-
     if split not in ("test", "train"):
         raise unknown_split(DATASET.name, split, "test, train")
-    data = load_digits()
-    pixels = data.images.astype(np.uint8)[:, None]
+    rows = _rows()
+    pixels, labels = rows[:, :-1].reshape(-1, 1, 8, 8), rows[:, -1].astype(np.int64)
     if digest(pixels.tobytes()) != _PIXELS_SHA256:
         raise InputError("scikit-learn's digits have changed: reinstall scikit-learn.")
     is_test = np.arange(len(pixels)) % 4 == 3
     chosen = is_test if split == "test" else ~is_test
-    return ArraySplit(pixels[chosen], data.target[chosen].astype(np.int64), scale=16)
+    return ArraySplit(pixels[chosen], labels[chosen], scale=16)
+
+
+def _rows() -> NDArray[np.uint8]:
+    """Pixels and label of each example; read without scikit-learn, which is slow to import."""
+    package = find_spec("sklearn")
+    folders = package.submodule_search_locations if package else None
+    if not folders:
+        raise InputError("The digits come with scikit-learn, which is not installed.")
+    with gzip.open(Path(folders[0]) / "datasets" / "data" / "digits.csv.gz", "rt") as file:
+        return np.loadtxt(file, np.uint8, delimiter=",")
 
 
 DATASET = Dataset(

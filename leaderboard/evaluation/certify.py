@@ -3,9 +3,7 @@
 import shutil
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from leaderboard.common.devices import check_device
 from leaderboard.common.errors import InputError
@@ -29,13 +27,16 @@ from leaderboard.results.store import write
 from leaderboard.settings.question import Question, Shard
 from leaderboard.settings.setting import exact_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 @dataclass(frozen=True)
 class Certified:
     """A question, and the row of each example that it was asked about, in the order asked for."""
 
     question: Question
-    rows: pd.DataFrame
+    rows: "pd.DataFrame"
 
 
 def certify(typed: CertifyOptions) -> Certified:
@@ -83,10 +84,10 @@ def prepare(typed: CertifyOptions) -> tuple[Question, list[int]]:
 
 def _measure(
     typed: CertifyOptions, question: Question, examples: list[int], progress: RunProgress
-) -> tuple[pd.DataFrame, str]:
+) -> tuple["pd.DataFrame", str]:
     """The rows of these examples; what is in the file of their evidence, if one is wanted."""
     plan = cut(question, examples)
-    measured: dict[Shard, pd.DataFrame] = {}
+    measured: dict[Shard, "pd.DataFrame"] = {}
     try:
         with closing(run_shards(plan, typed.workers)) as finished:
             for shard, rows in finished:
@@ -98,6 +99,8 @@ def _measure(
     finally:
         if question.evidence is not None:
             shutil.rmtree(question.evidence, ignore_errors=True)
+    import pandas as pd
+
     return pd.concat([measured[shard] for shard in plan], ignore_index=True), proved
 
 
@@ -119,7 +122,7 @@ def summary(certified: Certified) -> dict[str, Any]:
     }
 
 
-def _store(typed: CertifyOptions, question: Question, rows: pd.DataFrame) -> None:
+def _store(typed: CertifyOptions, question: Question, rows: "pd.DataFrame") -> None:
     """Write the rows to a Parquet file of the result store's format, if one is wanted."""
     if typed.output is None:
         return

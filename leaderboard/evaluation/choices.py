@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from leaderboard.common.memory import uncollected
 from leaderboard.datasets.catalogue import load_datasets
 from leaderboard.field.taxonomy import load_taxonomy
 from leaderboard.settings.setting import load_settings
@@ -12,7 +13,8 @@ Choices = list[dict[str, Any]]
 
 def _evaluators() -> Choices:
     # Imports PyTorch, which nothing else here needs.
-    from leaderboard.evaluation.evaluator import evaluator_entries
+    with uncollected():
+        from leaderboard.evaluation.evaluator import evaluator_entries
 
     return evaluator_entries()
 

@@ -14,9 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from leaderboard.common.errors import BugError
 from leaderboard.common.progress import RunProgress
@@ -28,13 +26,16 @@ from leaderboard.evaluation.workers import run_shards
 from leaderboard.settings.question import Question, Shard
 from leaderboard.settings.setting import exact_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _SHARE = 3
 """A radius that is not the last one to try gets this part of the time left."""
 
 
 def largest_radii(
-    question: Question, rows: pd.DataFrame, workers: str, progress: RunProgress
-) -> pd.DataFrame:
+    question: Question, rows: "pd.DataFrame", workers: str, progress: RunProgress
+) -> "pd.DataFrame":
     """Add the largest certified radius of each example to the `rows` that answer `question`.
 
     The status stays the one at the question's radius. A smoothed model's radii are already the
@@ -74,7 +75,7 @@ class _Open:
 class _Search:
     """All examples: their rows, and the search for those that were not certified."""
 
-    def __init__(self, question: Question, rows: pd.DataFrame) -> None:
+    def __init__(self, question: Question, rows: "pd.DataFrame") -> None:
         self.question = question
         self.phases = [(phase, uses_time(phase)) for phase in phases(question)]
         self.columns = list(rows.columns)
@@ -126,7 +127,7 @@ class _Search:
         radius = self.question.radius * k / GRID
         return replace(self.phases[phase][0], radius=radius, seconds=seconds)
 
-    def learn(self, shard: Shard, found: pd.DataFrame) -> None:
+    def learn(self, shard: Shard, found: "pd.DataFrame") -> None:
         """Take in the verdicts at one radius."""
         k = int(shard.question.radius * GRID / self.question.radius)
         for now in found.to_dict("records"):
@@ -156,8 +157,10 @@ class _Search:
                 " within it."
             )
 
-    def answer(self) -> pd.DataFrame:
+    def answer(self) -> "pd.DataFrame":
         """Return the rows, each with its radius."""
+        import pandas as pd
+
         records = []
         for example, row in self.rows.items():
             k = GRID if row["status"] == "certified" else 0

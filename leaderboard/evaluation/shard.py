@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 
 import evaluators
@@ -49,11 +48,14 @@ from leaderboard.results.store import frame
 from leaderboard.settings.question import Question, Shard
 from leaderboard.settings.setting import exact_text
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ROUNDING = "proved in real arithmetic only: the rounding of a float32 run may exceed the margin"
 """The note of an example that is proved, but not as it is deployed."""
 
 
-def evaluate(shard: Shard) -> pd.DataFrame:
+def evaluate(shard: Shard) -> "pd.DataFrame":
     """Evaluate one shard; the rows lack the columns `submission` and `setting`.
 
     Raises:
@@ -144,7 +146,7 @@ def smallest_ball(question: Question, example: int, witness: bytes, grid: int) -
     return Ball(Norm(question.norm), question.radius).smallest(image, point, grid)
 
 
-def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) -> pd.DataFrame:
+def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) -> "pd.DataFrame":
     """Write verdicts as rows of the result store."""
     smoothed = isinstance(problem.network, SmoothedNetwork)
     records = []

@@ -8,9 +8,8 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 
 from leaderboard.common.errors import InputError
@@ -19,7 +18,10 @@ from leaderboard.common.processes import end_with_parent, interrupts_held_back
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.settings.question import Shard
 
-Finished = tuple[Shard, pd.DataFrame]
+if TYPE_CHECKING:
+    import pandas as pd
+
+Finished = tuple[Shard, "pd.DataFrame"]
 
 RAY = "ray"
 
@@ -98,7 +100,7 @@ def _in_processes(
     )
     try:
         left = iter(shards)
-        waiting: dict[Future[pd.DataFrame], tuple[Shard, float]] = {}
+        waiting: dict[Future["pd.DataFrame"], tuple[Shard, float]] = {}
         while True:
             # No more than are computed at once: what is not begun can still be left out.
             with interrupts_held_back():

@@ -12,20 +12,23 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leaderboard.common.errors import InputError
+from leaderboard.common.memory import uncollected
 from leaderboard.common.project import Project
 from leaderboard.results.columns import DESCRIBED
 from leaderboard.results.highlights import Highlights, highlight
 from leaderboard.results.tally import NUMBERS, TEXTS, CountedColumns, Tally, Texts, count
 from leaderboard.settings.setting import load_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 3
 
@@ -90,13 +93,13 @@ class Results:
     need, and is much smaller.
     """
 
-    def __init__(self, path: Path, rows: pd.DataFrame | None, provenance: Provenance) -> None:
+    def __init__(self, path: Path, rows: "pd.DataFrame | None", provenance: Provenance) -> None:
         self.path = path
         self.provenance = provenance
         self._rows = rows
 
     @property
-    def rows(self) -> pd.DataFrame:
+    def rows(self) -> "pd.DataFrame":
         """All rows, in the columns `COLUMNS`.
 
         Raises:
@@ -122,7 +125,7 @@ def results_path(project: Project, setting: str, slug: str, evaluator: str | Non
     return project.results / setting / name
 
 
-def frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def frame(records: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     """Records of some of the columns as a table of the types that `read` gives.
 
     Numbers stay what they are beside missing ones, which pandas alone would turn into floats.
@@ -131,14 +134,17 @@ def frame(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return to_pandas(pa.Table.from_pylist(list(records), pa.schema(fields)))
 
 
-def to_pandas(table: pa.Table) -> pd.DataFrame:
+def to_pandas(table: pa.Table) -> "pd.DataFrame":
     """A table of the types of `SCHEMA` as `read` gives it."""
+    with uncollected():
+        import pandas as pd
+
     kinds = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
     rows: pd.DataFrame = table.to_pandas(types_mapper=kinds.get)
     return rows
 
 
-def write(path: Path, rows: pd.DataFrame, provenance: Provenance) -> None:
+def write(path: Path, rows: "pd.DataFrame", provenance: Provenance) -> None:
     """Store rows, all or nothing.
 
     Raises:
@@ -216,14 +222,16 @@ def _read(path: Path) -> tuple[pa.Table, Provenance]:
 
 
 @lru_cache(maxsize=32)
-def _rows_of(result: Results) -> pd.DataFrame:
+def _rows_of(result: Results) -> "pd.DataFrame":
     """Rows that a page asks for, kept as long as few others come between."""
     return read(result.path).rows
 
 
-def _columns_of(rows: pd.DataFrame | pa.Table) -> CountedColumns:
+def _columns_of(rows: "pd.DataFrame | pa.Table") -> CountedColumns:
     """What is counted of some rows."""
-    if isinstance(rows, pd.DataFrame):
+    if not isinstance(rows, pa.Table):
+        import pandas as pd
+
         numbers = {name: rows[name].to_numpy(float, na_value=np.nan) for name in NUMBERS}
         coded = {name: pd.factorize(rows[name].astype(object)) for name in TEXTS}
         texts = {name: Texts(codes, list(values)) for name, (codes, values) in coded.items()}

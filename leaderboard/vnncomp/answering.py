@@ -7,7 +7,6 @@ from pathlib import Path
 
 from leaderboard.common.errors import InputError
 from leaderboard.common.progress import tell
-from leaderboard.vnncomp.counterexample import counterexample_text
 from leaderboard.vnncomp.deadline import Verifier
 from leaderboard.vnncomp.instance import Answer, Instance, Word
 from leaderboard.vnncomp.instances import DEFAULT_SECONDS, InstanceRow, ResultsFile, read_instances
@@ -41,9 +40,7 @@ def _check_seconds(seconds: float | None) -> None:
 
 def _text(answer: Answer) -> str:
     """VNN-COMP's answer: the word, then the counterexample."""
-    if answer.counterexample is None:
-        return answer.word
-    return f"{answer.word}\n{counterexample_text(answer.counterexample)}"
+    return "\n".join(part for part in (answer.word, answer.counterexample) if part)
 
 
 def _publish(text: str, output: Path | None) -> None:
@@ -74,17 +71,16 @@ def verify_table(table: Path, seconds: float | None, evaluator: str | None, outp
     if len(waiting) < len(rows):
         tell(f"{len(rows) - len(waiting)} of {len(rows)} are in {output} already")
     began = time.monotonic()
-    with Verifier() as verifier:
+    with Verifier(restarts=True) as verifier:
         for row in waiting:
             number = len(rows) - len(waiting) + 1 + waiting.index(row)
+            verifier.ready()
             started = time.monotonic()
             answer = _answer_row(verifier, table, row, evaluator)
             spent = time.monotonic() - started
-            if answer.counterexample is not None:
-                _write(
-                    output.parent / "counterexamples" / row.file_name,
-                    counterexample_text(answer.counterexample),
-                )
+            if answer.counterexample:
+                path = output.parent / "counterexamples" / row.file_name
+                _write(path, answer.counterexample)
             results.add(row, answer.word, spent)
             note = f" ({answer.note})" if answer.note else ""
             tell(f"{number}/{len(rows)} {row.title}: {answer.word} in {spent:.1f} s{note}")

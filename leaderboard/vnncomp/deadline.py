@@ -7,8 +7,9 @@ out of memory must not take the others' answers with it.
 import multiprocessing
 import threading
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Self
 
@@ -19,15 +20,24 @@ from leaderboard.vnncomp.instance import Answer, Instance, Word
 REPORTING = 0.2
 """Seconds kept for handing over an answer, where the process keeps to its time by itself."""
 
+IMPORTED = ["torch", "onnxruntime", "onnx", "scipy.sparse", "scipy.special", "scipy.optimize"]
+"""What takes long to import: nearly all of the time that the process takes to start."""
 
 DIED = Answer(Word.ERROR, note="the process that verified it was ended, perhaps for want of memory")
 
 
 class Verifier:
-    """A process that answers one instance after the other; started when it is needed."""
+    """A process that answers one instance after the other; started when it is needed.
 
-    def __init__(self) -> None:
-        self._process: SpawnProcess | None = None
+    Args:
+        restarts: whether it will be started more than once: it is then forked from another, which
+            has imported `IMPORTED` and waits, so that it is there again at once when it was ended.
+    """
+
+    def __init__(self, restarts: bool = False) -> None:
+        self._forks = restarts and "forkserver" in multiprocessing.get_all_start_methods()
+        self._starting = False
+        self._process: BaseProcess | None = None
         self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
@@ -52,6 +62,11 @@ class Verifier:
         """
         connection = self._start()
         try:
+            if self._starting:
+                if not connection.poll(max(0.0, deadline - time.monotonic())):
+                    self.stop()
+                    return Answer(Word.TIMEOUT)
+                self.ready()
             connection.send((instance, deadline - REPORTING))
             if not connection.poll(max(0.0, deadline - time.monotonic())):
                 self.stop()
@@ -65,9 +80,21 @@ class Verifier:
         result: Answer = answer
         return result
 
+    def ready(self) -> None:
+        """Wait until the process can be asked: its start is no instance's time."""
+        connection = self._start()
+        if self._starting:
+            # One that has ended instead says so when it is asked.
+            with suppress(EOFError, OSError):
+                connection.recv()
+            self._starting = False
+
     def _start(self) -> Connection:
         if self._connection is None:
-            context = multiprocessing.get_context("spawn")
+            forking = multiprocessing.get_context("forkserver")
+            forking.set_forkserver_preload(IMPORTED)
+            context = forking if self._forks else multiprocessing.get_context("spawn")
+            self._starting = True
             self._connection, theirs = context.Pipe()
             self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
             with interrupts_held_back():
@@ -87,10 +114,13 @@ class Verifier:
 def _serve(connection: Connection) -> None:
     """Answer what is asked until the parent has gone."""
     threading.Thread(target=end_with_parent, daemon=True).start()
-    from leaderboard.common.memory import keep_freed_memory
-    from leaderboard.vnncomp.verify import verify
+    from leaderboard.common.memory import keep_freed_memory, uncollected
+
+    with uncollected():
+        from leaderboard.vnncomp.verify import verify
 
     keep_freed_memory()
+    connection.send(None)
     while True:
         try:
             instance, deadline = connection.recv()

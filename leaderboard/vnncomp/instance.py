@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from evaluators.properties.counterexample import Counterexample
-
 
 class Word(StrEnum):
     """VNN-COMP's answers."""
@@ -21,10 +19,15 @@ class Word(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one instance, the counterexample if there is one, and why it is unknown."""
+    """The answer to one instance.
+
+    Attributes:
+        counterexample: if there is one, in VNN-COMP's format.
+        note: why it is unknown, or an error.
+    """
 
     word: Word
-    counterexample: Counterexample | None = None
+    counterexample: str = ""
     note: str = ""
 
 

@@ -6,7 +6,7 @@ from evaluators.cascade import Cascade
 from evaluators.evaluator import Evaluator
 from evaluators.listing import catalogue
 from evaluators.network.network import Network
-from evaluators.numerics.deadline import Deadline
+from evaluators.numerics.deadline import Deadline, wall_time
 from evaluators.numerics.errors import (
     ContradictionError,
     UnsupportedModelError,
@@ -20,6 +20,7 @@ from evaluators.properties.decision import PropertyDecision, decide
 from evaluators.question.verdict import Status
 from leaderboard.common.errors import BugError, InputError, unknown_name
 from leaderboard.common.packed import read_packed
+from leaderboard.vnncomp.counterexample import counterexample_text
 from leaderboard.vnncomp.instance import Answer, Instance, Word
 from leaderboard.vnncomp.vnnlib import read_vnnlib
 
@@ -28,6 +29,8 @@ _WORDS = {Status.CERTIFIED: Word.UNSAT, Status.FALSIFIED: Word.SAT, Status.UNKNO
 
 def verify(instance: Instance, until: float) -> Answer:
     """Answer one instance until a time on the monotonic clock.
+
+    Its parts have budgets of processor time, which other work on the machine takes nothing from.
 
     Raises:
         InputError: the files cannot be used.
@@ -39,7 +42,8 @@ def verify(instance: Instance, until: float) -> Answer:
     try:
         samples = sample_inputs(specification.cases[0].box)
         network = import_free(data, instance.model, samples)
-        deadline = Deadline(until - time.monotonic())
+        left = until - time.monotonic()
+        deadline = Deadline(left, until=wall_time() + left)
         decision = decide(network, Runtime(data), specification, deadline, stages)
     except UnsupportedModelError as error:
         raise InputError(*error.problems) from error
@@ -54,7 +58,8 @@ def _answer(decision: PropertyDecision, deadline: Deadline) -> Answer:
     """Say a decision in VNN-COMP's words."""
     late = decision.status is Status.UNKNOWN and deadline.passed
     word = Word.TIMEOUT if late else _WORDS[decision.status]
-    return Answer(word, decision.counterexample, decision.note)
+    found = decision.counterexample
+    return Answer(word, counterexample_text(found) if found else "", decision.note)
 
 
 def find_stages(name: str | None) -> tuple[Evaluator, ...] | None:

@@ -277,6 +277,56 @@ def test_help_waits_for_nothing_heavy(verb: str) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "list settings",
+        "list datasets",
+        "list taxonomy",
+        "new --help",
+        "data imagenet",
+        "intake scope a b --author c",
+        "intake take a b",
+        "intake prepare a",
+        "verify none.onnx none.vnnlib",
+        "verify --instances none.csv",
+        "certify --help",
+    ],
+)
+def test_these_verbs_import_no_pytorch(typed: str, project: Project) -> None:
+    """`verify` leaves it to the process that it starts; all others that are missing need it."""
+    code = (
+        "import sys; from leaderboard.__main__ import run; run(sys.argv[1:]);"
+        " print([m for m in ('torch', 'pandas', 'scipy') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, *typed.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_website_is_built_without_pytorch() -> None:
+    code = "import sys, leaderboard.website.build; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+
+
+def test_nothing_slow_is_imported_before_the_first_bound(project: Project) -> None:
+    slow = ("pandas", "scipy.optimize", "scipy.stats", "sklearn", "plotly", "pyarrow.dataset")
+    code = (
+        "import sys; from leaderboard.__main__ import run; from evaluators.evaluator import"
+        " Evaluator as E; call = E.__call__\n"
+        f"def told(self, problem): print([m for m in {slow} if m in sys.modules]);"
+        " return call(self, problem)\n"
+        "E.__call__ = told; run(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", code, "certify", f"submissions/{PLAIN}/model.onnx"]
+    command += ["--dataset", "digits", "--norm", "linf", "--radius", "0.05", "--examples", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == "[]"
+
+
 def test_a_verb_is_a_file_of_its_name() -> None:
     group = get_command(application())
     assert isinstance(group, TyperGroup)

@@ -5,15 +5,16 @@ import signal
 import time
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from evaluators.onnx.runtime import Runtime
 from leaderboard.common.project import Project
-from leaderboard.vnncomp import deadline
+from leaderboard.vnncomp import answering, deadline
 from leaderboard.vnncomp.deadline import Verifier
-from leaderboard.vnncomp.instance import Instance, Word
+from leaderboard.vnncomp.instance import Answer, Instance, Word
 from tests.fixtures.project import finish, start, until
 from tests.fixtures.properties import UNIT, difference, model_file, tent
 from tests.leaderboard.conftest import Certboard
@@ -179,3 +180,39 @@ def test_a_process_that_dies_is_an_error_and_the_next_question_is_answered(files
         process = verifier._process
     assert process is not None
     assert not process.is_alive()
+
+
+def test_the_start_of_the_process_is_no_rows_time(
+    monkeypatch: pytest.MonkeyPatch, project: Project, files: Path
+) -> None:
+    """Each row has the whole of its own, however long the process takes to be there."""
+    now, left = [0.0], list[float]()
+
+    class Slow(Verifier):
+        def ready(self) -> None:
+            now[0] += 100.0
+
+        def ask(self, instance: Instance, deadline: float) -> Answer:
+            left.append(deadline - now[0])
+            now[0] += 2.0
+            return Answer(Word.TIMEOUT)
+
+    monkeypatch.setattr(answering, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(answering, "Verifier", Slow)
+    (files / "instances.csv").write_text("m.onnx,safe.vnnlib,5\nm.onnx,unsafe.vnnlib,7\n")
+    answering.verify_table(files / "instances.csv", None, None, Path("r.csv"))
+    assert left == [5.0, 7.0]
+    assert [line.split(",")[5] for line in Path("r.csv").read_text().split()] == ["2.000"] * 2
+
+
+def test_after_a_timeout_the_process_is_there_again(files: Path) -> None:
+    instance = Instance(files / "m.onnx", files / "safe.vnnlib")
+    with Verifier(restarts=True) as verifier:
+        for _ in range(3):
+            verifier.ready()
+            first = verifier._process
+            assert verifier.ask(instance, time.monotonic()).word is Word.TIMEOUT
+            assert first is not None
+            assert not first.is_alive()
+            verifier.ready()
+            assert verifier.ask(instance, time.monotonic() + 600).word is Word.UNSAT
