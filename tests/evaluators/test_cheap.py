@@ -101,7 +101,7 @@ def test_neurons_that_no_margin_uses_are_not_chosen() -> None:
         (state,) = start([Search(near, Deadline())])
         assert len(state.open)
         near.goals.weight[:] = 0.0
-        chosen = influential(state)
+        chosen = influential(replace(state, search=Search(near, Deadline())))
     assert sum(int(mask.sum()) for mask in chosen.values()) <= 1
 
 
