@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -43,11 +42,11 @@ class PGD(Evaluator):
     step: float = 0.25
     momentum: float = 0.75
 
-    title: ClassVar[str] = "Projected gradient descent"
-    version: ClassVar[str] = "2"
-    accepts: ClassVar[type[Network]] = Network
-    certifies: ClassVar[bool] = False
-    cascade: ClassVar[int | None] = 10
+    title = "Projected gradient descent"
+    version = "2"
+    accepts = Network
+    certifies = False
+    cascade = 10
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Attack the whole batch; examples leave it when they are broken."""

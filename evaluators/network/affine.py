@@ -239,6 +239,8 @@ class Diagonal(AffineMap):
 class Reshape(AffineMap):
     """The same entries in the same order: Reshape, Flatten, Squeeze, Unsqueeze, Identity."""
 
+    fan_in = fan_out = 0
+
     def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """Reshape, as a view where possible."""
         return x.reshape(x.shape[0], *self.output_shape)
@@ -252,16 +254,6 @@ class Reshape(AffineMap):
         """Return the identity."""
         return csr_array(eye_array(prod(self.input_shape)))
 
-    @property
-    def fan_in(self) -> int:
-        """Exact."""
-        return 0
-
-    @property
-    def fan_out(self) -> int:
-        """Exact."""
-        return 0
-
 
 @dataclass(frozen=True, eq=False)
 class Gather(AffineMap):
@@ -271,6 +263,7 @@ class Gather(AffineMap):
     """
 
     index: Int64[Tensor, " outputs"]
+    fan_in = 0
 
     def linear(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """Pick the entries."""
@@ -293,11 +286,6 @@ class Gather(AffineMap):
         rows = np.flatnonzero(index >= 0)
         shape = (len(index), prod(self.input_shape))
         return csr_array((np.ones(len(rows)), (rows, index[rows])), shape=shape)
-
-    @property
-    def fan_in(self) -> int:
-        """Exact."""
-        return 0
 
     @property
     def fan_out(self) -> int:

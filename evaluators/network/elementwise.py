@@ -249,15 +249,10 @@ class SShaped(Elementwise):
 
     run_error: ClassVar[float] = 2.0**-19
 
-    @property
-    def roundings(self) -> int:
-        """Libraries stay within two units in the last place; twice that for safety."""
-        return 8
-
-    @property
-    def flushed(self) -> float:
-        """exp overflows before its reciprocal leaves the range of floats."""
-        return UNDERFLOW
+    # Libraries stay within two units in the last place; twice that for safety.
+    roundings = 8
+    # exp overflows before its reciprocal leaves the range of floats.
+    flushed = UNDERFLOW
 
     @abstractmethod
     def derivative(self, x: Activation) -> Activation:
@@ -346,10 +341,7 @@ class SShaped(Elementwise):
 class Sigmoid(SShaped):
     """1 / (1 + exp(-x))."""
 
-    @property
-    def name(self) -> str:
-        """ONNX operator."""
-        return "Sigmoid"
+    name = "Sigmoid"
 
     def __call__(self, x: Activation) -> Activation:
         """Compute the logistic function."""
@@ -369,10 +361,7 @@ class Sigmoid(SShaped):
 class Tanh(SShaped):
     """The hyperbolic tangent."""
 
-    @property
-    def name(self) -> str:
-        """ONNX operator."""
-        return "Tanh"
+    name = "Tanh"
 
     def __call__(self, x: Activation) -> Activation:
         """Compute tanh(x)."""

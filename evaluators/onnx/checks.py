@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from evaluators.onnx.operators import OPERATORS
-from evaluators.onnx.rules import ModelRule, complaint, quoted
+from evaluators.onnx.rules import Broken, ModelRule, quoted
 from evaluators.onnx.schema import OPSETS, schema_problem
 
 MAX_NODES = 20_000
@@ -34,26 +34,20 @@ NUMERIC = frozenset(int(getattr(TensorProto, name)) for name in _TYPES)
 _FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
-def static_problems(model: onnx.ModelProto) -> list[str]:
-    """Yield a sentence for all that can be refused without looking at shapes."""
+def static_problems(model: onnx.ModelProto) -> list[Broken]:
+    """List all that can be refused without looking at shapes."""
     sizes = list(_size_problems(model))
     # What is too much is not looked at one by one, and names that are no text cannot be shown.
-    if sizes:
-        return sizes
-    return [*_model_problems(model), *_graph_problems(model.graph)]
+    return sizes or [*_model_problems(model), *_graph_problems(model.graph)]
 
 
-def _size_problems(model: onnx.ModelProto) -> Iterable[str]:
+def _size_problems(model: onnx.ModelProto) -> Iterable[Broken]:
     graph = model.graph
     if len(graph.node) > MAX_NODES:
-        yield complaint(
-            ModelRule.NODES, f"{len(graph.node):,} nodes are too many (at most {MAX_NODES:,})"
-        )
+        yield ModelRule.NODES, f"{len(graph.node):,} nodes are too many (at most {MAX_NODES:,})"
     tensors = max(len(graph.initializer), len(graph.input), len(graph.value_info))
     if tensors > MAX_TENSORS:
-        yield complaint(
-            ModelRule.NODES, f"{tensors:,} tensors are too many (at most {MAX_TENSORS:,})"
-        )
+        yield ModelRule.NODES, f"{tensors:,} tensors are too many (at most {MAX_TENSORS:,})"
         return
     text = len(graph.doc_string) + len(model.doc_string)
     texts = [*model.metadata_props, *graph.metadata_props]
@@ -63,13 +57,13 @@ def _size_problems(model: onnx.ModelProto) -> Iterable[str]:
     text += sum(len(entry.key) + len(entry.value) for entry in texts)
     if text > MAX_TEXT:
         said = f"its descriptions and metadata have {text:,} characters (at most {MAX_TEXT:,})"
-        yield complaint(ModelRule.TEXT, said)
+        yield ModelRule.TEXT, said
     names = list(_names(graph))
     if not all(isinstance(name, str) for name in names):
         # protobuf hands over as bytes what is not UTF-8
-        yield complaint(ModelRule.TEXT, "some names are not text; the file is damaged")
+        yield ModelRule.TEXT, "some names are not text; the file is damaged"
     elif (longest := max(map(len, names), default=0)) > MAX_NAME:
-        yield complaint(ModelRule.TEXT, f"a name has {longest:,} characters (at most {MAX_NAME:,})")
+        yield ModelRule.TEXT, f"a name has {longest:,} characters (at most {MAX_NAME:,})"
 
 
 def _names(graph: onnx.GraphProto) -> Iterable[str]:
@@ -81,61 +75,58 @@ def _names(graph: onnx.GraphProto) -> Iterable[str]:
         yield from (attribute.name for attribute in node.attribute)
 
 
-def _model_problems(model: onnx.ModelProto) -> Iterable[str]:
+def _model_problems(model: onnx.ModelProto) -> Iterable[Broken]:
     if model.ir_version not in IR_VERSIONS:
         known = f"{IR_VERSIONS[0]} to {IR_VERSIONS[-1]} are"
-        yield complaint(ModelRule.IR, f"IR version {model.ir_version} is not supported ({known})")
+        yield ModelRule.IR, f"IR version {model.ir_version} is not supported ({known})"
     versions = [e.version for e in model.opset_import if e.domain in ("", "ai.onnx")]
     if len(set(versions)) > 1:
-        yield complaint(ModelRule.OPSET, f"it names several opsets: {versions[:5]}")
+        yield ModelRule.OPSET, f"it names several opsets: {versions[:5]}"
     elif not versions or versions[0] not in OPSETS:
         found = versions[0] if versions else "None"
         known = f"{OPSETS[0]} to {OPSETS[-1]} are"
-        yield complaint(ModelRule.OPSET, f"opset {found} is not supported ({known})")
+        yield ModelRule.OPSET, f"opset {found} is not supported ({known})"
     if model.functions:
-        yield complaint(ModelRule.FUNCTIONS, "model-local functions are not supported")
+        yield ModelRule.FUNCTIONS, "model-local functions are not supported"
     if model.training_info:
-        yield complaint(ModelRule.TRAINING, "it has training information")
+        yield ModelRule.TRAINING, "it has training information"
 
 
-def _graph_problems(graph: onnx.GraphProto) -> Iterable[str]:
+def _graph_problems(graph: onnx.GraphProto) -> Iterable[Broken]:
     if graph.sparse_initializer:
-        yield complaint(ModelRule.SPARSE, "sparse initializers are not supported")
+        yield ModelRule.SPARSE, "sparse initializers are not supported"
     if graph.quantization_annotation:
-        yield complaint(ModelRule.QUANTIZATION, "annotations of quantization are not supported")
+        yield ModelRule.QUANTIZATION, "annotations of quantization are not supported"
     for tensor in graph.initializer:
         yield from tensor_problems(tensor, f"initializer {quoted(tensor.name)}")
     for node in graph.node:
         yield from _node_problems(node)
     names = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in names]
+    counts = f"it has {len(inputs)} inputs and {len(graph.output)} outputs; one each is needed"
     if len(inputs) != 1:
-        outputs = f"{len(graph.output)} outputs"
-        yield complaint(
-            ModelRule.INPUT, f"it has {len(inputs)} inputs and {outputs}; one each is needed"
-        )
+        yield ModelRule.INPUT, counts
     if len(graph.output) != 1:
-        said = f"it has {len(inputs)} inputs and {len(graph.output)} outputs; one each is needed"
-        yield complaint(ModelRule.OUTPUT, said)
+        yield ModelRule.OUTPUT, counts
     made = [tensor.name for tensor in graph.initializer] + [value.name for value in inputs]
     made += [name for node in graph.node for name in node.output if name]
     repeated = [name for name, count in Counter(made).items() if count > 1]
     for name in repeated:
-        yield complaint(ModelRule.NAMES, f"the value {quoted(name)} is made more than once")
+        yield ModelRule.NAMES, f"the value {quoted(name)} is made more than once"
 
 
-def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[str]:
+def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[Broken]:
     """Say why a tensor cannot be read, before memory is spent on it."""
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        yield complaint(ModelRule.EXTERNAL_DATA, f"{title} keeps its data in another file")
+        yield ModelRule.EXTERNAL_DATA, f"{title} keeps its data in another file"
         return
     if tensor.data_type == TensorProto.STRING:
-        yield complaint(ModelRule.TYPES, f"{title} holds strings")
+        yield ModelRule.TYPES, f"{title} holds strings"
         return
     if tensor.data_type not in NUMERIC:
         known = ", ".join(_TYPES).lower()
         said = f"{title} is of a type that is not read (number {tensor.data_type}; {known} are)"
-        yield complaint(ModelRule.TYPES, said)
+        yield ModelRule.TYPES, said
         return
     entries = prod(tensor.dims)
     kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
@@ -144,11 +135,11 @@ def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[str]:
     whole = len(tensor.raw_data) % kind.itemsize == 0 and len(lists) + bool(tensor.raw_data) <= 1
     narrow = all(0 <= size < 2**31 for size in tensor.dims)
     if entries != held or not whole or not narrow or tensor.HasField("segment"):
-        yield complaint(ModelRule.SHAPE, f"{title} does not hold what its shape says")
+        yield ModelRule.SHAPE, f"{title} does not hold what its shape says"
     elif not _fits(tensor):
-        yield complaint(ModelRule.TYPES, f"{title} holds numbers that its type does not have")
+        yield ModelRule.TYPES, f"{title} holds numbers that its type does not have"
     elif tensor.data_type in _FLOATS and not np.isfinite(numpy_helper.to_array(tensor)).all():
-        yield complaint(ModelRule.FINITE, f"{title} has weights that are not finite")
+        yield ModelRule.FINITE, f"{title} has weights that are not finite"
 
 
 _RANGES = {
@@ -175,38 +166,38 @@ def _fits(tensor: onnx.TensorProto) -> bool:
     return all(value in allowed for value in kept)
 
 
-def _node_problems(node: onnx.NodeProto) -> Iterable[str]:
+def _node_problems(node: onnx.NodeProto) -> Iterable[Broken]:
     title = title_of(node)
     graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
     if node.domain not in ("", "ai.onnx"):
-        yield complaint(ModelRule.DOMAIN, f"{title} is of the custom domain {quoted(node.domain)}")
+        yield ModelRule.DOMAIN, f"{title} is of the custom domain {quoted(node.domain)}"
     elif graphs or node.op_type in CONTROL_FLOW:
-        yield complaint(ModelRule.SUBGRAPH, f"{title} contains a subgraph")
+        yield ModelRule.SUBGRAPH, f"{title} contains a subgraph"
         return
     elif node.op_type in RANDOM:
-        yield complaint(ModelRule.RANDOM, f"{title} draws random numbers")
+        yield ModelRule.RANDOM, f"{title} draws random numbers"
     elif node.op_type not in OPERATORS:
         hint = ". Leave it out: only the order of the logits matters"
         final = node.op_type in ("Softmax", "LogSoftmax", "ArgMax")
-        yield complaint(ModelRule.OPERATOR, f"{title} is not supported{hint if final else ''}")
+        yield ModelRule.OPERATOR, f"{title} is not supported{hint if final else ''}"
     repeated = Counter(attribute.name for attribute in node.attribute)
     for attribute in node.attribute:
         if repeated[attribute.name] > 1:
             said = f"{title} has the attribute {quoted(attribute.name)} more than once"
-            yield complaint(ModelRule.ATTRIBUTES, said)
+            yield ModelRule.ATTRIBUTES, said
             return
         for tensor in (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors):
             yield from tensor_problems(tensor, title)
         if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
-            yield complaint(ModelRule.SPARSE, f"{title} has a sparse tensor")
+            yield ModelRule.SPARSE, f"{title} has a sparse tensor"
         if not np.isfinite([attribute.f, *attribute.floats]).all():
-            yield complaint(ModelRule.FINITE, f"{title} has an attribute that is not finite")
+            yield ModelRule.FINITE, f"{title} has an attribute that is not finite"
 
 
-def usage_problems(model: onnx.ModelProto, opset: int) -> list[str]:
-    """Yield a sentence for each node whose use is not the one that ONNX defines."""
+def usage_problems(model: onnx.ModelProto, opset: int) -> list[Broken]:
+    """List the nodes whose use is not the one that ONNX defines."""
     return [
-        complaint(ModelRule.ATTRIBUTES, f"{title_of(node)} {problem}")
+        (ModelRule.ATTRIBUTES, f"{title_of(node)} {problem}")
         for node in model.graph.node
         if (problem := schema_problem(node, opset, OPERATORS[node.op_type].versions)) is not None
     ]
@@ -214,8 +205,8 @@ def usage_problems(model: onnx.ModelProto, opset: int) -> list[str]:
 
 def contradictions(
     graph: onnx.GraphProto, known: Mapping[str, tuple[int, tuple[int, ...]]]
-) -> Iterable[str]:
-    """Yield a sentence for each type or shape that a file declares and its value does not have.
+) -> Iterable[Broken]:
+    """Yield each type or shape that a file declares and its value does not have.
 
     A runtime believes them: onnxruntime works a Shape out from what is declared of a value with a
     free batch dimension, before it has run anything.
@@ -230,12 +221,10 @@ def contradictions(
         kind, shape = known[value.name]
         declared, title = value.type.tensor_type, f"the value {quoted(value.name)}"
         if value.type.WhichOneof("value") != "tensor_type" or declared.elem_type != kind:
-            yield complaint(ModelRule.TYPES, f"{title} is declared as another type than it has")
+            yield ModelRule.TYPES, f"{title} is declared as another type than it has"
         elif declared.HasField("shape") and not _declares(declared.shape, shape):
             shown = [d.dim_param or d.dim_value for d in declared.shape.dim][:8]
-            yield complaint(
-                ModelRule.SHAPE, f"{title} is declared as {shown}, but has shape {list(shape)}"
-            )
+            yield ModelRule.SHAPE, f"{title} is declared as {shown}, but has shape {list(shape)}"
 
 
 def _declares(declared: onnx.TensorShapeProto, shape: tuple[int, ...]) -> bool:

@@ -1,5 +1,6 @@
 """An ONNX file's bytes, model, tensors and shapes, as far as they go without its operators."""
 
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from onnx import TensorProto, numpy_helper
 from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.operators.builder import MAX_ENTRIES
-from evaluators.onnx.rules import ModelRule, complaint, quoted
+from evaluators.onnx.rules import Broken, ModelRule, complaint, quoted
 from evaluators.onnx.wire import too_much
 
 MAX_BYTES = 500 * 2**20
@@ -126,21 +127,18 @@ def _require_small(entries: int, path: Path) -> None:
         raise _refusal(ModelRule.INPUT, path.name, f"its input has {entries:.3g} entries; {most}")
 
 
-def output_problem(value: onnx.ValueInfoProto, classes: int) -> str | None:
-    """Say how a file's output contradicts one logit per class; None if it fits."""
+def output_problems(value: onnx.ValueInfoProto, classes: int) -> Iterator[Broken]:
+    """Yield how a file's output contradicts one logit per class, if it does."""
     kind = value.type.tensor_type
     name = f"its output {quoted(value.name)}"
     if value.HasField("type") and kind.elem_type != TensorProto.FLOAT:
-        return complaint(ModelRule.OUTPUT, f"{name} is not declared as float32")
-    if not kind.HasField("shape"):
-        return None
-    sizes = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
-    if len(sizes) == 2 and sizes[0] in (None, 0, 1) and sizes[1] in (None, 0, classes):
-        return None
-    shown = [d.dim_param or d.dim_value for d in kind.shape.dim][:8]
-    return complaint(
-        ModelRule.OUTPUT, f"{name} is declared as {shown}, but has shape ['batch', {classes}]"
-    )
+        yield ModelRule.OUTPUT, f"{name} is not declared as float32"
+    elif kind.HasField("shape"):
+        sizes = [d.dim_value for d in kind.shape.dim]  # 0 where they are free
+        if len(sizes) != 2 or sizes[0] not in (0, 1) or sizes[1] not in (0, classes):
+            shown = [d.dim_param or d.dim_value for d in kind.shape.dim][:8]
+            said = f"{name} is declared as {shown}, but has shape ['batch', {classes}]"
+            yield ModelRule.OUTPUT, said
 
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)

@@ -31,7 +31,14 @@ from evaluators.onnx.checks import (
     usage_problems,
 )
 from evaluators.onnx.compare import Imported, compare
-from evaluators.onnx.file import array_of, output_problem, parse, read_bytes, row_shape, whole_shape
+from evaluators.onnx.file import (
+    array_of,
+    output_problems,
+    parse,
+    read_bytes,
+    row_shape,
+    whole_shape,
+)
 from evaluators.onnx.operators import OPERATORS, unbatched
 from evaluators.onnx.operators.builder import (
     Builder,
@@ -41,7 +48,7 @@ from evaluators.onnx.operators.builder import (
     require_size,
 )
 from evaluators.onnx.operators.declaration import Declaration
-from evaluators.onnx.rules import ModelRule, complaint, first, printable, quoted
+from evaluators.onnx.rules import Broken, ModelRule, complaint, first, printable, quoted
 from evaluators.onnx.runtime import Runtime, cost
 
 MAX_FOLDED = 2**22
@@ -123,10 +130,7 @@ def import_bytes(
         UnsupportedModelError: with every problem found, one sentence each.
     """
     model = parse(data, path)
-    problems = static_problems(model)
-    if not problems:
-        problems = usage_problems(model, _opset(model))
-    if problems:
+    if problems := static_problems(model) or usage_problems(model, _opset(model)):
         raise _refusal(path, problems)
     builder, network = _translate(model, path, wanted)
     runtime = network.runtime = Runtime(data)
@@ -137,8 +141,9 @@ def import_bytes(
     return network
 
 
-def _refusal(path: Path, problems: list[str]) -> UnsupportedModelError:
-    return UnsupportedModelError(*(f"{path.name}: {problem}" for problem in first(problems)))
+def _refusal(path: Path, problems: list[Broken]) -> UnsupportedModelError:
+    sentences = first([complaint(*problem) for problem in problems])
+    return UnsupportedModelError(*(f"{path.name}: {sentence}" for sentence in sentences))
 
 
 def _opset(model: onnx.ModelProto) -> int:
@@ -159,7 +164,7 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Contract) -> tuple[Bu
     known = value.name in builder.values and (wanted.free or builder.values[value.name] > 0)
     if not problems and not known:
         said = f"its output {quoted(value.name)} does not depend on its input"
-        problems.append(complaint(ModelRule.OUTPUT, said))
+        problems.append((ModelRule.OUTPUT, said))
     if value.name not in builder.values:
         raise _refusal(path, problems)
     position = builder.values[value.name]
@@ -204,23 +209,22 @@ def _begin(graph: onnx.GraphProto, path: Path, wanted: Contract) -> Builder:
     return builder
 
 
-def _input_problems(shape: Shape, wanted: Contract) -> list[str]:
+def _input_problems(shape: Shape, wanted: Contract) -> list[Broken]:
     if wanted.shape is None or shape == tuple(wanted.shape):
         return []
     needed = f"{row_text(wanted.shape)} is needed"
-    return [complaint(ModelRule.INPUT, f"its input has shape {row_text(shape)}; {needed}")]
+    return [(ModelRule.INPUT, f"its input has shape {row_text(shape)}; {needed}")]
 
 
-def _output_problems(value: onnx.ValueInfoProto, shape: Shape, wanted: Contract) -> list[str]:
+def _output_problems(value: onnx.ValueInfoProto, shape: Shape, wanted: Contract) -> list[Broken]:
     if len(shape) != 1:
         said = f"its output has shape {row_text(shape)}; one logit per class is needed"
-        return [complaint(ModelRule.OUTPUT, said)]
+        return [(ModelRule.OUTPUT, said)]
     problems = []
     if wanted.classes not in (None, shape[0]):
         said = f"it has {shape[0]} classes; {wanted.classes} are needed"
-        problems.append(complaint(ModelRule.OUTPUT, said))
-    declared = output_problem(value, shape[0])
-    return [*problems, declared] if declared is not None else problems
+        problems.append((ModelRule.OUTPUT, said))
+    return [*problems, *output_problems(value, shape[0])]
 
 
 def row_text(shape: Shape) -> str:
@@ -233,7 +237,7 @@ def _traced(
     graph: onnx.GraphProto,
     number: int,
     opset: int,
-    problems: list[str],
+    problems: list[Broken],
     *,
     free: bool,
 ) -> bool:
@@ -252,7 +256,7 @@ def _traced(
 
 
 def _step(
-    builder: Builder, node: onnx.NodeProto, opset: int, problems: list[str], *, free: bool
+    builder: Builder, node: onnx.NodeProto, opset: int, problems: list[Broken], *, free: bool
 ) -> bool:
     """Translate or fold one node; what depends on a refused node is passed over.
 
@@ -264,7 +268,7 @@ def _step(
     if missing:
         if not problems:
             said = f"{title} reads {quoted(missing[0])}, which nothing computes before it"
-            problems.append(complaint(ModelRule.ORDER, said))
+            problems.append((ModelRule.ORDER, said))
         return True
     try:
         declared = OPERATORS[node.op_type]
@@ -285,12 +289,12 @@ def _step(
                 positions = [made] if isinstance(made, int) else made
                 builder.values.update(zip(operator.outputs, positions, strict=False))
     except OperatorProblemError as error:
-        problems.append(complaint(error.rule, f"{title}: {error}"))
+        problems.append((error.rule, f"{title}: {error}"))
         return error.rule != ModelRule.SIZE
     except Exception as error:  # a file from a stranger may break any rule of its operators
         reason = " ".join(str(error).split())[:120]
         said = f"{title}: its shapes or attributes do not fit ({reason})"
-        problems.append(complaint(ModelRule.USE, said))
+        problems.append((ModelRule.USE, said))
     return True
 
 
@@ -340,25 +344,22 @@ def _weights(network: Network) -> Iterator[tuple[str, torch.Tensor]]:
             operation = getattr(operation, "inner", None)
 
 
-def _finite_problems(network: Network) -> Iterator[str]:
+def _finite_problems(network: Network) -> Iterator[Broken]:
     for name, weight in _weights(network):
         # NaN is the least and the largest of all.
         if not all(map(math.isfinite, map(float, torch.aminmax(weight)))):
-            yield complaint(
-                ModelRule.FINITE, f"node {quoted(name)} has weights that are not finite"
-            )
+            yield ModelRule.FINITE, f"node {quoted(name)} has weights that are not finite"
 
 
-def _large_problems(network: Network) -> Iterator[str]:
+def _large_problems(network: Network) -> Iterator[Broken]:
     """What leaves no room for a runtime that multiplies before it adds; of finite weights."""
     for name, weight in _weights(network):
         if max(map(abs, map(float, torch.aminmax(weight)))) > MAX_WEIGHT:
-            said = f"node {quoted(name)} has weights larger than {MAX_WEIGHT:.2g}"
-            yield complaint(ModelRule.FINITE, said)
+            yield ModelRule.FINITE, f"node {quoted(name)} has weights larger than {MAX_WEIGHT:.2g}"
 
 
-def _cost_problems(network: Network) -> Iterator[str]:
+def _cost_problems(network: Network) -> Iterator[Broken]:
     needed = cost(network)
     if needed > MAX_COST:
         most = f"at most {MAX_COST:.2g} are read"
-        yield complaint(ModelRule.SIZE, f"one run of it takes {needed:.2g} steps; {most}")
+        yield ModelRule.SIZE, f"one run of it takes {needed:.2g} steps; {most}"

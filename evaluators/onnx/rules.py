@@ -45,6 +45,10 @@ class ModelRule(StrEnum):
     RUNTIME = "onnx-runtime", "onnxruntime runs the file and computes the same, finite logits."
 
 
+Broken = tuple[ModelRule, str]
+"""A rule, and a sentence about what breaks it."""
+
+
 def complaint(rule: ModelRule, sentence: str) -> str:
     """Write a sentence about a broken rule: printable, on one line, with the rule at its end."""
     shown = printable(sentence.removesuffix("."))

@@ -1,7 +1,6 @@
 """Training on noisy examples, so that a smoothed network can certify."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +19,7 @@ class GaussianTraining(Recipe):
 
     sigma: float = 0.25
 
-    title: ClassVar[str] = "Gaussian data augmentation"
+    title = "Gaussian data augmentation"
 
     def loss(self, network: Network, batch: TrainingBatch) -> Loss:
         """Compute the mean cross-entropy with fresh noise on every example."""

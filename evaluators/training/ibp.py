@@ -1,7 +1,6 @@
 """Training on interval bounds: what is minimised is what the `ibp` evaluator proves."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +33,8 @@ class IBPTraining(Recipe):
     warm_up: float = 0.02
     ramp: float = 0.5
 
-    title: ClassVar[str] = "Interval bound propagation training"
-    for_intervals: ClassVar[bool] = True
+    title = "Interval bound propagation training"
+    for_intervals = True
 
     def loss(self, network: Network, batch: TrainingBatch) -> Loss:
         """Compute the mixed cross-entropy at this stage of the training."""

@@ -171,15 +171,10 @@ class Claims:
         require(length >= 0 and mpmath.isfinite(product), "it has no sums for its gradient.")
         failure = self.failure / 2
         found = gradient.gradient_bound(product, length, row["n"], failure)
-        require(
-            stored >= found,
-            f"its gradient's bound is less than {mpmath.nstr(found, 8)}, as summed.",
-        )
-        return (
-            self._scale
-            * gradient.slab_radius(lower, upper, found)
-            * (inner(self.norm, "l2", self.dimension))
-        )
+        summed = mpmath.nstr(found, 8)
+        require(stored >= found, f"its gradient's bound is less than {summed}, as summed.")
+        unit = gradient.slab_radius(lower, upper, found)
+        return self._scale * unit * inner(self.norm, "l2", self.dimension)
 
     def _allowance(self, found: mpf) -> mpf:
         """By how much an honest radius may be smaller."""

@@ -31,10 +31,8 @@ def gradient_bound(product: mpf, length: mpf, samples: int, failure: mpf) -> mpf
     spread = 2 * PROXY * mpmath.log(2 / failure)
     if not halves[1]:
         return mpmath.inf
-    slope, constant = (
-        mpmath.sqrt(spread / halves[0]),
-        product + length * mpmath.sqrt(spread / halves[1]),
-    )
+    slope = mpmath.sqrt(spread / halves[0])
+    constant = product + length * mpmath.sqrt(spread / halves[1])
     square = slope * slope + 4 * constant
     return (slope + mpmath.sqrt(square)) / 2 if square >= 0 else mpmath.inf
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import mpmath
 import pandas as pd
@@ -125,14 +125,16 @@ class _Checker:
         self.sigma = str(rows["sigma"].mode().iloc[0])
         self.seen: set[int] = set()
         self.numbers: dict[int, int] = {}
-        self.claims = self._claims()
 
-    def _claims(self) -> Claims | None:
-        """What all rows have in common; None where it is not known here."""
+    def _claims(self) -> Claims:
+        """What all rows have in common."""
         family = family_of(self.evaluator, self.noise)
         told = self.options.get("failure_probability")
-        if family is None or told is None:
-            return None
+        if family is None:
+            what = f"the certificate of '{self.evaluator}' for {self.noise} noise"
+            raise UnknownError(f"{what} is not rechecked here.")
+        if told is None:
+            raise UnknownError("the file does not tell the failure probability.")
         return Claims(
             family,
             self.noise,
@@ -161,27 +163,17 @@ class _Checker:
         self._plain(row)
         if self.evaluator == splitting.EVALUATOR:
             check_splitting(row, self.asked.norm, self.asked.radius, self.asked.dimension)
-        if self.claims is None:
-            self._not_known()
-        assert self.claims is not None
+        common = self._claims()
         claims = row["radius"] is not None or row["status"] == "certified"
         if row["n"] is None:
             require(not claims, "it has a radius but no counts.")
             return None
-        self._counts(row, self.claims)
-        lower, upper = self.claims.bounds(row)
+        self._counts(row, common)
+        lower, upper = common.bounds(row)
         if not claims:
             return None
         require(row["radius"] is not None, "it is certified without a radius.")
-        return self.claims.radius(row, lower, upper)
-
-    def _not_known(self) -> NoReturn:
-        if family_of(self.evaluator, self.noise) is None:
-            raise UnknownError(
-                f"the certificate of '{self.evaluator}' for {self.noise} noise is not rechecked"
-                " here."
-            )
-        raise UnknownError("the file does not tell the failure probability.")
+        return common.radius(row, lower, upper)
 
     def _plain(self, row: dict[str, Any]) -> None:
         """What needs no arithmetic."""

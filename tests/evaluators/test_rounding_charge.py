@@ -182,9 +182,7 @@ def test_the_least_value_over_a_region_is_lowered_by_what_its_sums_lose(norm: No
 class Vague(Sigmoid):
     """A sigmoid whose values nobody knows well."""
 
-    @property
-    def roundings(self) -> int:
-        return 2**20
+    roundings = 2**20
 
 
 def test_constants_of_the_unrolled_network_are_charged_for_how_well_they_are_known() -> None:
