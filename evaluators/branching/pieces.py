@@ -15,7 +15,7 @@ from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.linear_bounds import margin_rows
-from evaluators.propagation.zonotope import FEW_INPUTS, Zonotopes
+from evaluators.propagation.zonotopes import FEW_INPUTS, Zonotopes
 from evaluators.question.problem import Problem
 from evaluators.question.region import Box
 

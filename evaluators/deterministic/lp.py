@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from evaluators.evaluator import Evaluator
-from evaluators.linear_programs.relaxed_rows import optimal_slopes
+from evaluators.linear_programs.relaxed_rows import optimal_slopes, proved_margins
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.verdicts import verdicts
@@ -14,7 +14,6 @@ from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.domains import Leaf
 from evaluators.unrolled.intermediate_bounds import UnrollingError
-from evaluators.unrolled.proof import prove, stored
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
 
@@ -56,12 +55,10 @@ class LP(Evaluator):
             around = UnrolledProblem.of(problem, 0, deadline, optimize)
         except UnrollingError as error:
             return Verdict(Status.UNKNOWN, None, note=str(error))
-        lines, goals = around.lines, around.goals
-        if not bool(lines.optimizable.all()):
+        if not bool(around.lines.optimizable.all()):
             note = "unsupported: the method has triangles for ReLU, leaky ReLU and MaxPool alone"
             return Verdict(Status.UNKNOWN, None, note=note)
-        slopes = stored(optimal_slopes(around.unrolled, lines, goals, deadline), lines)
-        margins = prove(around.unrolled, lines, goals, around.x, around.region, slopes)
+        margins, slopes = proved_margins(around, deadline)
         (verdict,) = verdicts(problem, margins[None])
         if verdict.status is Status.CERTIFIED:
             none = torch.zeros(0)

@@ -15,7 +15,7 @@ import numpy as np
 from highspy import HighsModelStatus
 from scipy.sparse import csr_array, diags_array, eye_array, hstack, vstack
 
-from evaluators.linear_programs.triangle import FREE, FloatArray, TriangleProgram, highs
+from evaluators.linear_programs.triangle import FREE, Float64Array, TriangleProgram, highs
 from evaluators.unrolled.unit_lines import UnitLines
 
 
@@ -28,11 +28,11 @@ class Hint(NamedTuple):
     """
 
     positive: bool
-    point: FloatArray | None
+    point: Float64Array | None
 
 
 def look(
-    program: TriangleProgram, lines: UnitLines, weight: FloatArray, bias: float, seconds: float
+    program: TriangleProgram, lines: UnitLines, weight: Float64Array, bias: float, seconds: float
 ) -> Hint:
     """Ask whether a row can be zero or less.
 

@@ -4,8 +4,10 @@ from torch import Tensor
 
 from evaluators.linear_programs.triangle import TriangleProgram
 from evaluators.numerics.deadline import Deadline
+from evaluators.unrolled.proof import prove, stored
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Rows, Unrolled
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
 
 def optimal_slopes(unrolled: Unrolled, lines: UnitLines, rows: Rows, deadline: Deadline) -> Tensor:
@@ -31,3 +33,10 @@ def optimal_slopes(unrolled: Unrolled, lines: UnitLines, rows: Rows, deadline: D
         if solution is not None:
             slopes[row] = program.multipliers(weight, solution.through).slopes
     return slopes
+
+
+def proved_margins(around: UnrolledProblem, deadline: Deadline) -> tuple[Tensor, Tensor]:
+    """Prove the specification's rows, `[rows]`, with optimal slopes, float16 `[rows, units]`."""
+    unrolled, lines, goals = around.unrolled, around.lines, around.goals
+    slopes = stored(optimal_slopes(unrolled, lines, goals, deadline), lines)
+    return prove(unrolled, lines, goals, around.x, around.region, slopes), slopes

@@ -23,7 +23,7 @@ from torch import Tensor
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Unrolled
 
-FloatArray = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 
 FREE = highspy.kHighsInf
 
@@ -31,7 +31,7 @@ BEYOND = 2.0
 """How many times a row's size the bound of a domain without a point is put above zero."""
 
 TINY = 1e-12
-"""FloatArray of a unit up to which its slope does not matter."""
+"""Float64Array of a unit up to which its slope does not matter."""
 
 
 class Solution(NamedTuple):
@@ -44,8 +44,8 @@ class Solution(NamedTuple):
     """
 
     value: float
-    through: FloatArray
-    point: FloatArray | None
+    through: Float64Array
+    point: Float64Array | None
 
 
 class Multipliers(NamedTuple):
@@ -59,7 +59,7 @@ class Multipliers(NamedTuple):
 
     slopes: Tensor
     betas: Tensor
-    coefficients: FloatArray
+    coefficients: Float64Array
 
 
 class TriangleProgram:
@@ -102,11 +102,11 @@ class TriangleProgram:
         self._solver = highs(self.matrix, self.row_bounds, self.column_bounds)
         self._split = deepcopy((self.matrix, self.row_bounds, self.column_bounds))
 
-    def gaps(self, solution: Solution) -> FloatArray:
+    def gaps(self, solution: Solution) -> Float64Array:
         """How far each unit's output is from its function's value at a solution, `[units]`."""
         assert solution.point is not None
         output, z = np.split(solution.point[self.inputs :], 2)
-        gaps: FloatArray = np.abs(output - np.maximum(z, self.leak * z))
+        gaps: Float64Array = np.abs(output - np.maximum(z, self.leak * z))
         return gaps
 
     def _rows(self) -> csr_array:
@@ -136,7 +136,7 @@ class TriangleProgram:
             columns[0][column], columns[1][column] = low, high
         self._signs = signs.copy()
 
-    def minimize(self, weight: FloatArray, seconds: float = FREE) -> Solution | None:
+    def minimize(self, weight: Float64Array, seconds: float = FREE) -> Solution | None:
         """Minimise a row `[inputs and units]` over the relaxation; None where the solver fails."""
         solver, count = self._solver, self.inputs + self.units
         cost = np.zeros(count)
@@ -154,7 +154,7 @@ class TriangleProgram:
             return Solution(solver.getObjectiveValue(), through, np.array(found.col_value))
         return self._empty(cost) if status == HighsModelStatus.kInfeasible else None
 
-    def _empty(self, cost: FloatArray) -> Solution | None:
+    def _empty(self, cost: Float64Array) -> Solution | None:
         """What shows that a domain has no point: the rows that exclude each other, times much."""
         _, known, ray = self._solver.getDualRay()
         if not known:
@@ -168,7 +168,7 @@ class TriangleProgram:
         size = 1 + np.abs(cost) @ self._magnitudes
         return Solution(np.inf, through * (BEYOND * size / lowest), None)
 
-    def multipliers(self, weight: FloatArray, through: FloatArray) -> Multipliers:
+    def multipliers(self, weight: Float64Array, through: Float64Array) -> Multipliers:
         """Choose lines with which the walk back passes each unit with `through`, where it may."""
         slopes, betas = self._start.copy(), np.zeros(self.units)
         columns = np.zeros(self.inputs + self.units)
@@ -190,7 +190,7 @@ class TriangleProgram:
         return Multipliers(torch.from_numpy(slopes), torch.from_numpy(betas), coefficients)
 
 
-def _signed(rows: FloatArray, bounds: tuple[FloatArray, FloatArray]) -> float:
+def _signed(rows: Float64Array, bounds: tuple[Float64Array, Float64Array]) -> float:
     """The least sum of rows times values within their bounds; endless ones count as zero."""
     low, high = (np.where(np.isinf(bound), 0.0, bound) for bound in bounds)
     return float(np.where(rows > 0, rows * low, rows * high).sum())
@@ -198,8 +198,8 @@ def _signed(rows: FloatArray, bounds: tuple[FloatArray, FloatArray]) -> float:
 
 def highs(
     matrix: csr_array,
-    rows: tuple[FloatArray, FloatArray],
-    columns: tuple[FloatArray, FloatArray],
+    rows: tuple[Float64Array, Float64Array],
+    columns: tuple[Float64Array, Float64Array],
 ) -> highspy.Highs:
     """HiGHS with a model, without its output, in this thread."""
     program = highspy.HighsLp()

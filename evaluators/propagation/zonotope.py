@@ -1,37 +1,68 @@
-"""Zonotopes: cheap first bounds of every node, where a network has few inputs.
+"""Zonotopes: bounds of all nodes in one pass forward, which know what nodes have in common.
 
 A node's entries are written as
 
     center + sum over j of generators_j · e_j + error,    e_j in [-1, 1],    |error| <= lost,
 
-with one symbol e_j for each input and, from where it is made, for each unstable (leaky) ReLU: on
-[l, u] its value is slope · z plus an interval, which becomes the new symbol (DeepZ, Singh et al.
-2018, "Fast and Effective Robustness Certification", theorem 3.1). One pass forward bounds all
-entries, where a backward pass is needed for each; its bounds are those of Fast-Lin's relaxation.
-What they decide needs no backward pass. `lost` holds all rounding, and grows as intervals do.
+with one symbol e_j for each input and, from where it is made, for each unstable function: on [l, u]
+its value is slope · z plus an interval, which becomes the new symbol (DeepZ, Singh et al. 2018,
+"Fast and Effective Robustness Certification", theorem 3.1; of sigmoids theorem 3.2). One pass
+forward bounds all entries, where a backward pass is needed for each; its bounds are those of
+Fast-Lin's relaxation. `lost` holds all rounding, and grows as intervals do.
+
+Of a ball of l2 or l1 around x, an input's entries are x + radius · e with ‖e‖ <= 1: the symbols of
+inputs are bound by the norm, and reach as far as its dual norm of their generators says.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
 from torch import Tensor
 
 from evaluators.network.affine import AffineMap
-from evaluators.network.deployment import run_error
-from evaluators.network.elementwise import Elementwise, LeakyReLU
-from evaluators.network.network import Input, Network, Sum
+from evaluators.network.elementwise import Elementwise, LeakyReLU, Slopes, SShaped
 from evaluators.numerics.rounding import UNDERFLOW, UNIT, gamma, up
+from evaluators.propagation.concretization import dual_norm
 from evaluators.propagation.intervals import Interval
-
-FEW_INPUTS = 64
-"""Inputs up to which the pass is cheaper than the backward passes that it spares."""
-
-MOST_COEFFICIENTS = 2**26
-"""Largest number of coefficients of one node's generators (512 MB); past it there are none."""
+from evaluators.question.norm import Norm
 
 AT_ONCE = 2**15
 """Coefficients that an affine map is applied to at once: past the caches, twice as slow."""
+
+
+@dataclass(frozen=True)
+class BallSymbols:
+    """The symbols of a ball's inputs: ‖e‖ <= 1, each between its ends of the pixel range.
+
+    Attributes:
+        norm: l2 or l1.
+        lower, upper: ends of each symbol, `[inputs]`, within [-1, 1].
+    """
+
+    norm: Norm
+    lower: Tensor
+    upper: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, hull: Interval, radius: float, norm: Norm) -> "BallSymbols":
+        """Those of the ball around x; an end where x cannot move is exactly zero."""
+        ends = (((end - x) / radius).flatten() for end in hull)
+        low, high = (torch.where(e == 0, e, e + e.sign() * (4 * UNIT)).clamp(-1, 1) for e in ends)
+        return cls(norm, low, high)
+
+    def least(self, generators: Tensor) -> Tensor:
+        """Bound the least value of sums of generators `[inputs, *shape]` from below, unrounded.
+
+        The better of two bounds, as in `concretization.py`: each symbol as low as it goes, and the
+        dual norm of those generators that can lower the sum at all.
+        """
+        shape = (-1, *[1] * (generators.dim() - 1))
+        low, high = self.lower.reshape(shape), self.upper.reshape(shape)
+        box = torch.minimum(generators * low, generators * high).sum(0)
+        stuck = ((low >= 0) & (generators > 0)) | ((high <= 0) & (generators < 0))
+        ball = dual_norm(generators.masked_fill(stuck, 0.0).movedim(0, -1), self.norm)
+        return torch.maximum(box, -ball)[None]
 
 
 @dataclass(frozen=True)
@@ -41,21 +72,37 @@ class Zonotope:
     Attributes:
         center: `[1, *shape]`.
         generators: `[symbols so far, *shape]`.
-        reach: at least the sum of the generators' absolute values, `[1, *shape]`.
+        reach: at least what the symbols add or take, `[1, *shape]`: the sum of the generators'
+            absolute values, of a ball's symbols the dual norm of theirs.
         lost: `[1, *shape]`: largest distance to the values meant.
+        ball: what the first symbols are bound by; None where each is free.
     """
 
     center: Tensor
     generators: Tensor
     reach: Tensor
     lost: Tensor
+    ball: BallSymbols | None = None
 
     @property
     def interval(self) -> Interval:
         """Bounds of the entries."""
-        spread = (self.reach + self.lost) * (1 + 4 * UNIT)
-        spread = spread + (self.center.abs() + spread) * (4 * UNIT) + UNDERFLOW
-        return Interval(self.center - spread, self.center + spread)
+        spreads = [self.reach, self.reach]
+        if self.ball is not None:
+            first, free = self.generators[: self.bound], self.generators[self.bound :]
+            error = 1 + 4 * gamma(len(self.generators) + 8)
+            apart = free.abs().sum(0, keepdim=True)
+            both = (apart - self.ball.least(sign * first) for sign in (1, -1))
+            spreads = [torch.minimum(each * error, self.reach) for each in both]
+        low, high = ((spread + self.lost) * (1 + 4 * UNIT) for spread in spreads)
+        low = low + (self.center.abs() + low) * (4 * UNIT) + UNDERFLOW
+        high = high + (self.center.abs() + high) * (4 * UNIT) + UNDERFLOW
+        return Interval(self.center - low, self.center + high)
+
+    @property
+    def bound(self) -> int:
+        """Number of symbols that are not free."""
+        return 0 if self.ball is None else len(self.ball.lower)
 
     @classmethod
     def of_box(cls, box: Interval) -> "Zonotope":
@@ -65,21 +112,40 @@ class Zonotope:
         generators = torch.diag(radius.flatten()).reshape(-1, *center.shape[1:])
         return cls(center, generators, radius, torch.zeros_like(center))
 
+    @classmethod
+    def of_ball(cls, x: Tensor, hull: Interval, radius: float, norm: Norm) -> "Zonotope":
+        """All points of the hull within `radius` of x `[1, *shape]`."""
+        generators = torch.diag(torch.full_like(x.flatten(), radius)).reshape(-1, *x.shape[1:])
+        reach, symbols = torch.full_like(x, radius), BallSymbols.of(x, hull, radius, norm)
+        return cls(x, generators, reach, torch.zeros_like(x), symbols)
+
     def affine(self, operation: AffineMap) -> "Zonotope":
         """Its image; `|W|(|center| + reach)` bounds what rounding does to all products."""
         center, count = operation(self.center), len(self.generators)
         generators = center.new_empty(count, *center.shape[1:])
-        reach = torch.zeros_like(center)
-        rows = max(1, AT_ONCE // prod(operation.output_shape))
+        reach, rows = torch.zeros_like(center), max(1, AT_ONCE // prod(operation.output_shape))
         for first in range(0, count, rows):
             part = operation.linear(self.generators[first : first + rows])
             generators[first : first + rows] = part
-            reach += part.abs_().sum(0, keepdim=True)
+            reach += part[max(0, self.bound - first) :].abs_().sum(0, keepdim=True)
+        reach = self._rounded(reach, generators)
         error = 2 * gamma(operation.fan_in + 4)
         size = self.lost + (self.center.abs() + self.reach) * error
         lost = operation.absolute(size * (1 + 4 * UNIT)) * (1 + error)
         lost = lost + center.abs() * (8 * UNIT) + UNDERFLOW * (count + 2)
-        return Zonotope(center, generators, reach * (1 + 2 * gamma(count + 4)), lost)
+        return replace(self, center=center, generators=generators, reach=reach, lost=lost)
+
+    def _rounded(self, free: Tensor, generators: Tensor) -> Tensor:
+        """What generators add or take, rounded up; `free` is the sum of those that are not bound.
+
+        Rounding moves each generator by a share of the sum of absolute products that it is. By the
+        triangle inequality the dual norm of all these is at most that share of |W| times the dual
+        norm of the generators before, so that `reach` stands for the sum in either case.
+        """
+        if self.ball is not None:
+            first = generators[: self.bound].movedim(0, -1)
+            free = free + dual_norm(first, self.ball.norm)[None]
+        return free * (1 + 2 * gamma(len(generators) + 8))
 
     def plus(self, other: "Zonotope") -> "Zonotope":
         """The sum of two nodes' entries; they share their symbols."""
@@ -87,34 +153,29 @@ class Zonotope:
         generators = many.generators.clone()
         generators[: len(few.generators)] += few.generators
         center = self.center + other.center
-        reach = generators.abs().sum(0, keepdim=True) * (1 + 2 * gamma(len(generators) + 4))
+        reach = self._rounded(generators[many.bound :].abs().sum(0, keepdim=True), generators)
         lost = self.lost + other.lost
         rounded = (center.abs() + reach + lost) * (4 * UNIT)
-        return Zonotope(center, generators, reach, lost + rounded)
+        return replace(many, center=center, generators=generators, reach=reach, lost=lost + rounded)
 
-    def bent(self, function: LeakyReLU, within: Interval, symbols: int) -> "Zonotope":
+    def bent(self, function: Elementwise, within: Interval, symbols: int) -> "Zonotope":
         """The function's values; new symbols come after the first `symbols`.
 
         Args:
-            function: max(z, leak·z).
+            function: of every entry.
             within: bounds of these entries.
             symbols: number of all symbols so far, which other nodes may have more of than this.
         """
-        lower, upper = within
-        unstable = function.unstable(lower, upper)
-        width = torch.where(unstable, upper - lower, 1.0)
-        slope = ((upper - function.leak * lower) / width).clamp(function.leak, 1.0)
-        # Of two numbers `where` would make a float32 tensor.
-        decided = torch.where(lower >= 0, 1.0, torch.full_like(lower, function.leak))
-        slope = torch.where(unstable, slope, decided)
-        # On [l, u] the function less slope·z is convex: least at 0, where it is 0, and greatest
-        # at an end. Half of that is the distance of a line in the middle.
-        top = torch.maximum((slope - function.leak) * -lower, (1 - slope) * upper)
-        half = torch.where(unstable, top * (0.5 + 8 * UNIT) + UNDERFLOW, 0.0)
-        center = slope * self.center + half
-        size = slope * (self.center.abs() + self.reach) + half
+        unstable = function.unstable(*within)
+        if isinstance(function, LeakyReLU):
+            slope, middle, half = _bent_relu(function, within, unstable)
+        else:
+            slope, middle, half = _bent_curve(function, within)
+        center = slope * self.center + middle
+        size = slope * (self.center.abs() + self.reach) + middle.abs() + half
         lost = (slope * self.lost + size * (4 * UNIT)) * (1 + 8 * UNIT)
-        lost = lost + UNDERFLOW * (len(self.generators) + 2)
+        lost = lost + UNDERFLOW * (len(self.generators) + 2) + torch.where(unstable, 0.0, half)
+        half = torch.where(unstable, half, 0.0)
         reach = (slope * self.reach + half) * (1 + 8 * UNIT)
         entries = unstable.flatten().nonzero()[:, 0]
         count = len(self.generators)
@@ -122,84 +183,36 @@ class Zonotope:
         torch.mul(self.generators, slope, out=generators[:count])
         rows = torch.arange(symbols, len(generators))
         generators.flatten(1)[rows, entries] = half.flatten()[entries]
-        return Zonotope(center, generators, reach, lost)
+        return replace(self, center=center, generators=generators, reach=reach, lost=lost)
 
 
-@dataclass
-class Zonotopes:
-    """The zonotopes of a network's nodes, made one after the other in its order.
+def _bent_relu(
+    function: LeakyReLU, within: Interval, unstable: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Slope, middle and half width of the band around max(z, leak·z)."""
+    lower, upper = within
+    width = torch.where(unstable, upper - lower, 1.0)
+    slope = ((upper - function.leak * lower) / width).clamp(function.leak, 1.0)
+    # Of two numbers `where` would make a float32 tensor.
+    decided = torch.where(lower >= 0, 1.0, torch.full_like(lower, function.leak))
+    slope = torch.where(unstable, slope, decided)
+    # On [l, u] the function less slope·z is convex: least at 0, where it is 0, and greatest
+    # at an end. Half of that is the distance of a line in the middle.
+    top = torch.maximum((slope - function.leak) * -lower, (1 - slope) * upper)
+    half = torch.where(unstable, top * (0.5 + 8 * UNIT) + UNDERFLOW, 0.0)
+    return slope, half, half
 
-    Attributes:
-        network: in float64 on the CPU.
-        symbols: number of symbols so far.
-        deployed: whether they hold for the values of float32 runs, too.
+
+def _bent_curve(function: Elementwise, within: Interval) -> tuple[Tensor, Tensor, Tensor]:
+    """Slope, middle and half width of the band around a non-decreasing function.
+
+    The slope is the less steep one of the tangents at both ends; any slope gives a band.
     """
-
-    network: Network
-    symbols: int
-    _known: dict[int, Zonotope] = field(default_factory=dict)
-    deployed: bool = False
-
-    @classmethod
-    def of(cls, network: Network, box: Interval, *, deployed: bool = False) -> "Zonotopes | None":
-        """Start from the input's box; None where they do not pay or do not cover the network."""
-        inputs = box.lower.numel()
-        covered = all(
-            isinstance(node.operation, AffineMap | LeakyReLU | Sum | Input)
-            for node in network.nodes
-        )
-        if inputs > FEW_INPUTS or not covered:
-            return None
-        return cls(network, inputs, {0: Zonotope.of_box(box)}, deployed)
-
-    def interval(self, position: int) -> Interval | None:
-        """Bounds of a node, if its zonotope is known."""
-        known = self._known.get(position)
-        return None if known is None else known.interval
-
-    def alone(self) -> Zonotope | None:
-        """The logits', each function's input bounded by its zonotope and nothing else."""
-        bounds = [self._known[0].interval] * len(self.network.nodes)
-        for position, node in enumerate(self.network.nodes[1:], start=1):
-            for parent in node.parents:
-                bounds[parent] = self.interval(parent) or bounds[parent]
-            self.step(position, bounds)
-        return self._known.get(len(self.network.nodes) - 1)
-
-    def step(self, position: int, bounds: list[Interval]) -> None:
-        """Make a node's zonotope, and forget those that no later node reads.
-
-        Args:
-            bounds: of all nodes before.
-        """
-        node = self.network.nodes[position]
-        if all(parent in self._known for parent in node.parents):
-            self._make(position, bounds)
-        for parent in set(node.parents):
-            if self.network.last_use[parent] == position:
-                self._known.pop(parent, None)
-
-    def _make(self, position: int, bounds: list[Interval]) -> None:
-        node = self.network.nodes[position]
-        operation = node.operation
-        first, *others = (self._known[parent] for parent in node.parents)
-        if isinstance(operation, AffineMap):
-            if len(first.generators) * prod(node.shape) <= MOST_COEFFICIENTS:
-                self._known[position] = first.affine(operation)
-        elif isinstance(operation, Sum):
-            for other in others:
-                first = first.plus(other)
-            self._known[position] = first
-        else:
-            assert isinstance(operation, Elementwise)
-            assert isinstance(operation, LeakyReLU)
-            within = bounds[node.parents[0]]
-            new = int(operation.unstable(*within).sum())
-            if (self.symbols + new) * prod(node.shape) <= MOST_COEFFICIENTS:
-                self._known[position] = first.bent(operation, within, self.symbols)
-            self.symbols += new
-        if self.deployed and position in self._known:
-            error = run_error(operation, [bounds[p].magnitude for p in node.parents])
-            if error is not None:
-                known = self._known[position]
-                self._known[position] = replace(known, lost=up(known.lost + error))
+    if isinstance(function, SShaped):
+        slope = torch.minimum(*(function.derivative(end) for end in within))
+    else:
+        slope = torch.minimum(*function.slopes(*within)).clamp(min=0)
+    low, high = function.intercepts(Slopes(slope, slope), *within)
+    middle = low / 2 + high / 2
+    half = torch.maximum(high - middle, middle - low) * (1 + 8 * UNIT) + UNDERFLOW
+    return slope, middle, half

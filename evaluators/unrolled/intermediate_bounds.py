@@ -21,7 +21,7 @@ from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.errors import ContradictionError
 from evaluators.propagation.intervals import Interval, propagate
-from evaluators.propagation.zonotope import Zonotopes
+from evaluators.propagation.zonotopes import Zonotopes
 from evaluators.question.certificate import LayerBounds
 from evaluators.question.region import Region
 from evaluators.unrolled.ascent import Rates, ascend

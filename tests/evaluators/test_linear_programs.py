@@ -12,7 +12,7 @@ from evaluators.deterministic.crown import CROWN
 from evaluators.deterministic.lp import LP
 from evaluators.deterministic.milp import MILP
 from evaluators.evaluator import Evaluator
-from evaluators.linear_programs.triangle import FloatArray, Solution, TriangleProgram
+from evaluators.linear_programs.triangle import Float64Array, Solution, TriangleProgram
 from evaluators.network.maxima import without_max_pools
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.norm import Norm
@@ -42,7 +42,7 @@ def by_scipy(around: UnrolledProblem, row: int) -> float:
     """The triangle relaxation's least value, from rows that are written out here once more."""
     lines, n = around.lines, around.unrolled.inputs
     units = len(lines.leak)
-    left, right = list[FloatArray](), list[float]()
+    left, right = list[Float64Array](), list[float]()
     low, high = lines.lower.numpy(), lines.upper.numpy()
     for layer in around.unrolled.layers:
         for index, (weight, bias) in enumerate(
@@ -147,7 +147,7 @@ def test_a_solver_that_lies_proves_nothing_false(
     """Duals of any size and sign, values that promise a proof, and domains said to be empty."""
     random = np.random.default_rng(0)
 
-    def lie(program: TriangleProgram, weight: FloatArray, seconds: float = 0.0) -> Solution:
+    def lie(program: TriangleProgram, weight: Float64Array, seconds: float = 0.0) -> Solution:
         del weight, seconds
         through = random.normal(size=program.units) * 10.0 ** random.integers(-3, 4)
         point = random.normal(size=program.inputs + 2 * program.units)

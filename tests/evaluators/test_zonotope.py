@@ -1,6 +1,7 @@
 """Zonotopes hold every value of every node, exactly; they spare backward passes, nothing else."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 import torch
@@ -8,15 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from evaluators.deterministic.fast_lin import FastLin
+from evaluators.deterministic.zonotope import DeepZ
 from evaluators.network.elementwise import Elementwise
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.propagation.intervals import Interval, propagate
-from evaluators.propagation.zonotope import Zonotopes
-from evaluators.question.region import Box
+from evaluators.propagation.zonotopes import Zonotopes
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball, Box
 from evaluators.unrolled.unrolled_network import Unrolled
 from tests.fixtures.exact import fractions
 from tests.fixtures.networks import Graph
+from tests.fixtures.tiny import FAMILIES, ask, centers, points_of
 from tests.fixtures.unrolled import (
     PIECEWISE,
     WITH_SIGMOIDS,
@@ -130,3 +135,29 @@ def test_other_functions_and_many_inputs_have_none() -> None:
         assert Zonotopes.of(without_max_pools(network), Interval(WIDE.lower, WIDE.upper)) is None
     many = Interval(torch.zeros(1, 65).double(), torch.ones(1, 65).double())
     assert Zonotopes.of(PIECEWISE["relu 2-3-2"](0), many) is None
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 500), name=st.sampled_from(sorted(FAMILIES)))
+def test_every_logit_of_a_ball_is_inside(norm: Norm, name: str, seed: int) -> None:
+    """With sigmoids, and where the pixel range cuts the ball."""
+    network = without_max_pools(FAMILIES[name](seed)).to(torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(1, *network.input_shape, generator=generator)
+    x = torch.where(torch.rand(x.shape, generator=generator) < 0.3, x.round(), x)
+    region = Ball(norm, Fraction(1, 3))
+    rows = torch.randn(3, network.classes, generator=generator, dtype=torch.float64)
+    least = Zonotopes.around(network, x, region).least(rows)[0]
+    logits = network(points_of(region, x[0], 5).double())
+    assert bool((logits @ rows.T >= least - 1e-9 * (1 + least.abs())).all())
+
+
+def test_on_a_chain_a_zonotope_is_fast_lin() -> None:
+    """Both relax a ReLU by parallel lines, one forwards and one backwards."""
+    for seed in range(10):
+        network = FAMILIES["relu 2-4-4-3"](seed)
+        region = Ball(Norm.LINF, Fraction(1, 20))
+        problem = replace(ask(network, centers(network, seed, 3), region), deployed=False)
+        for zonotope, fast_lin in zip(DeepZ()(problem), FastLin()(problem), strict=True):
+            assert zonotope.margin == pytest.approx(fast_lin.margin, rel=1e-9, abs=1e-9)
