@@ -129,7 +129,9 @@ def mixed_word(text: str) -> str | None:
     framed = next((c for c in text if not c.isalpha() and _letter_named(c)), None)
     if framed is not None:
         return framed
-    return next((word for word in _WORD.findall(text) if _mixed(word) or _disguised(word)), None)
+    # Plain letters are of one script and no disguise: most words of most texts.
+    words = (word for word in _WORD.findall(text) if not word.isascii())
+    return next((word for word in words if _mixed(word) or _disguised(word)), None)
 
 
 def _mixed(word: str) -> bool:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -31,19 +31,25 @@ def parts(project: Project) -> list[Path]:
 
 @contextmanager
 def watched(folder: Path) -> Iterator[list[str]]:
-    """Reads every result again and again; the list is of what was wrong with one."""
+    """Reads every result as soon as it changes; the list is of what was wrong with one."""
     broken: list[str] = []
+    whole: dict[Path, tuple[int, int, int]] = {}
     stop = threading.Event()
 
     def look() -> None:
         while not stop.wait(0.05):
             found = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
             for path in found:
-                try:
-                    if path.suffix == ".parquet":
+                with suppress(FileNotFoundError):
+                    state = path.stat()
+                    version = state.st_ino, state.st_mtime_ns, state.st_size
+                    if path.suffix != ".parquet" or whole.get(path) == version:
+                        continue
+                    try:
                         read(path)
-                except InputError as error:
-                    broken.extend([str(error)] * path.exists())
+                        whole[path] = version
+                    except InputError as error:
+                        broken.extend([str(error)] * path.exists())
 
     reader = threading.Thread(target=look)
     reader.start()
