@@ -183,26 +183,21 @@ def _operators(imported: Imported, inputs: NDArray[np.float32], salt: str) -> No
     for number, part in enumerate(_parts(imported)):
         runs = list(_runs(imported, part, inputs, f"{salt} {number}"))
         for position, traced in enumerate(part):
-            _check(imported, traced, [run(position) for run in runs])
+            _check(imported, traced, position, runs)
 
 
 class _Run(NamedTuple):
     """What operators were given and what they gave, each by the names of the file's values.
 
     Attributes:
-        given: the same for all operators, or for each its own.
+        given: to each of them.
         results: of them all.
         where: the numbers came from.
     """
 
-    given: NamedArrays | list[NamedArrays]
+    given: list[NamedArrays]
     results: NamedArrays
     where: str
-
-    def __call__(self, position: int) -> "_Run":
-        """The run of one operator."""
-        given = self.given[position] if isinstance(self.given, list) else self.given
-        return _Run(given, self.results, self.where)
 
 
 def _parts(imported: Imported) -> Iterator[list[Traced]]:
@@ -243,7 +238,7 @@ def _runs(
             _same_constant(name, known.constants[name], results[name])
         if number < IMAGES:
             values = {source: image, **results}
-            yield _Run(values, values, "on an image")
+            yield _Run([values] * len(part), values, "on an image")
         alone = {
             name: results[f"{prefix}/{traced.node}/{name}"]
             for traced in part
@@ -300,12 +295,12 @@ def _cut_apart(imported: Imported, part: Sequence[Traced], prefix: str) -> onnx.
     return model
 
 
-def _check(imported: Imported, traced: Traced, runs: Sequence[_Run]) -> None:
-    """That an operator's results in all runs are those of the nodes that it became."""
+def _check(imported: Imported, traced: Traced, place: int, runs: Sequence[_Run]) -> None:
+    """That results of the operator at this place of a part are those of its nodes, in all runs."""
     nodes, title = imported.builder.nodes, title_of(imported.model.graph.node[traced.node])
     values = {
         position: torch.from_numpy(
-            np.stack([np.asarray(run.given[name], dtype=np.float64) for run in runs])  # type: ignore[call-overload]
+            np.stack([np.asarray(run.given[place][name], dtype=np.float64) for run in runs])
         ).reshape(len(runs), *nodes[position].shape)
         for name, position in traced.inputs.items()
     }

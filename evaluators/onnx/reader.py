@@ -82,29 +82,16 @@ def import_onnx(
     return import_bytes(read_bytes(path), path, samples, Contract(shape, classes), salt)
 
 
-def import_free(
-    data: bytes, path: Path, samples: NDArray[np.float32], salt: str | None = None
-) -> Network:
-    """Read a network that was made to be verified: any shapes, in row-major order.
-
-    Its input may have any fixed shape, with or without a batch dimension; outputs are one row of
-    numbers, whatever their shape in the file.
-
-    Args:
-        data: the file's bytes.
-        path: for messages.
-        samples: inputs `[n, entries]` on which to compare with onnxruntime.
-        salt: as of `import_onnx`.
-
-    Raises:
-        UnsupportedModelError: with every problem found, one sentence each.
-    """
-    return import_bytes(data, path, samples, Contract(free=True), salt)
-
-
 @dataclass(frozen=True)
 class Contract:
-    """What a network must be: of which input and how many classes, or free of the contract."""
+    """What a network must be.
+
+    Attributes:
+        shape, classes: of the inputs and the logits, if only these will do.
+        free: whether it was made to be verified, not deployed: its input may have any fixed shape,
+            with or without a batch dimension, its output is one row of numbers, whatever their
+            shape in the file, and samples are `[n, entries]` in row-major order.
+    """
 
     shape: Shape | None = None
     classes: int | None = None

@@ -70,10 +70,8 @@ class _Mesh:
         return float((end - start) / self._growth(middle)[0]) if end > start else 0.0
 
 
-@lru_cache(maxsize=32)
-def _mesh(distribution: Distribution, norm: Norm, dimension: int) -> _Mesh:
-    """The mesh of one kind of noise; distributions are the same objects all along."""
-    return _Mesh(distribution, norm, dimension)
+_mesh = lru_cache(maxsize=32)(_Mesh)
+"""The mesh of one kind of noise; distributions are the same objects all along."""
 
 
 class LevelSet(RadiusCertificate):

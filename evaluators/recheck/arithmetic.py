@@ -26,7 +26,6 @@ TINY = 1e-200
 LARGEST = 1e100  # values beyond are refused, so that underflow is covered by `TINY`
 AT_ONCE = 2**22  # entries of coefficients that are held at once
 SIDES = np.array([[1], [-1]])  # bounds are kept as *floors*: (l, -u) = SIDES · (l, u)
-SIDES = np.array([[1], [-1]])  # bounds are kept as *floors*: (l, -u) = SIDES · (l, u)
 _fractions: Callable[..., Array] = np.vectorize(Fraction, otypes=[object])
 
 

@@ -9,6 +9,7 @@ every message. What is not there is refused, never ignored; only names and descr
 """
 
 import hashlib
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -235,8 +236,5 @@ def _live(steps: list[Step], last: int) -> tuple[Step, ...]:
     need(0 in live, "an output that does not depend on its input")
     need(not dead, "a ReLU that its output does not depend on")
     number = {old: new for new, old in enumerate(sorted(live))}
-    return tuple(_renamed(steps[old], number) for old in sorted(live))
-
-
-def _renamed(step: Step, number: dict[int, int]) -> Step:
-    return Step(**{**vars(step), "parents": tuple(number[parent] for parent in step.parents)})
+    parents = {old: tuple(number[parent] for parent in steps[old].parents) for old in number}
+    return tuple(replace(steps[old], parents=parents[old]) for old in number)

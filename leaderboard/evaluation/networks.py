@@ -17,7 +17,7 @@ from evaluators.network.ensemble import Ensemble, SmoothedNetwork, chain
 from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.file import count_parameters, read_bytes
-from evaluators.onnx.reader import import_free, import_onnx, row_text
+from evaluators.onnx.reader import Contract, import_bytes, import_onnx, row_text
 from evaluators.onnx.rules import ModelRule, complaint
 from evaluators.recheck import reader
 from evaluators.recheck.agreement import disagreement
@@ -125,7 +125,8 @@ def _read_denoiser(path: Path, shape: tuple[int, ...], samples: Any, salt: str |
     """A network from images to images; its output is one row, in row-major order."""
     if samples is None:
         samples = np.zeros((1, *shape), dtype=np.float32)
-    network = import_free(read_bytes(path), path, samples.reshape(len(samples), -1), salt)
+    rows = samples.reshape(len(samples), -1)
+    network = import_bytes(read_bytes(path), path, rows, Contract(free=True), salt)
     problems = []
     if network.input_shape != tuple(shape):
         needed = f"{row_text(shape)} is needed"

@@ -87,10 +87,13 @@ class ProofCheck:
     """What came of one claim: whether it is proved, by what, and what it took."""
 
     claim: RowClaim
-    method: str
-    found: Recheck
+    proof: Proof
     seconds: float
-    proof: Proof | None = None
+
+    @property
+    def found(self) -> Recheck:
+        """What the checker said."""
+        return self.proof.found
 
     def record(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -99,7 +102,7 @@ class ProofCheck:
             "example": self.claim.example,
             "status": self.claim.status,
             "radius": exact_text(radius) if radius else None,
-            "method": self.method,
+            "method": self.proof.method,
             "accepted": self.found.accepted,
             "margin": self.found.margin,
             "reason": self.found.reason,
@@ -175,7 +178,7 @@ class Rechecker:
             some = [_against(claim, label) for claim, label in zip(some, labels, strict=True)]
             for claim in some:
                 if claim.wrong:
-                    yield ProofCheck(claim, NONE, Recheck(False, claim.wrong), 0.0)
+                    yield ProofCheck(claim, Proof(NONE, Recheck(False, claim.wrong)), 0.0)
                 elif claim.radius is None:
                     yield self._replayed(claim)
             for radius in dict.fromkeys(claim.radius for claim in some if not claim.wrong):
@@ -193,7 +196,7 @@ class Rechecker:
             found = list(self._by_evidence(claims, problem))
         share = (time.perf_counter() - began) / len(claims)
         for claim, proof in zip(claims, found, strict=True):
-            yield ProofCheck(claim, proof.method, proof.found, share, proof)
+            yield ProofCheck(claim, proof, share)
 
     def _by_evidence(self, claims: list[RowClaim], problem: Problem) -> Iterator[Proof]:
         """By the methods and certificates that the file names."""
@@ -255,7 +258,8 @@ class Rechecker:
             reason = wrong or recheck_refutation(runtime, refutation, self.question.model_sha256)
         except CertificateError as error:
             reason = str(error)
-        return ProofCheck(claim, WITNESS, Recheck(not reason, reason), time.perf_counter() - began)
+        proof = Proof(WITNESS, Recheck(not reason, reason))
+        return ProofCheck(claim, proof, time.perf_counter() - began)
 
     def _refutation(self, claim: RowClaim, x: Any) -> Refutation:
         """The counterexample of a row."""
@@ -348,9 +352,9 @@ def save(path: Path, question: Question, findings: Sequence[ProofCheck]) -> Arch
     for one in findings:
         if one.claim.status != CERTIFIED or one.claim.radius != question.radius:
             continue
-        method = one.method if one.found.accepted else NONE
+        method = one.proof.method if one.found.accepted else NONE
         lines.append(EvidenceLine(one.claim.example, one.claim.label, method))
-        if method == CERTIFICATE and one.proof is not None and one.proof.certificate is not None:
+        if method == CERTIFICATE and one.proof.certificate is not None:
             contents[one.claim.example] = one.proof.certificate.content()
     try:
         write_archive(path, about(question), lines, sorted(contents.items()))

@@ -207,7 +207,7 @@ def summary(findings: list[ProofCheck]) -> str:
     ):
         asked = [one for one in findings if one.claim.status in names]
         good = [one for one in asked if one.found.accepted]
-        methods = Counter(one.method for one in good if done == "proved")
+        methods = Counter(one.proof.method for one in good if done == "proved")
         kinds = ", ".join(f"{count:,} {method}" for method, count in methods.most_common())
         if asked:
             plurals = {"smaller radius": "smaller radii"}

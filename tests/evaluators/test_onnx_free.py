@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import NodeProto
 
 from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
-from evaluators.onnx.reader import import_free, import_onnx
+from evaluators.onnx.reader import Contract, import_bytes, import_onnx
 from evaluators.onnx.runtime import Runtime
 from tests.fixtures.onnx_models import Array, Dims, integers, model, node, numbers, save
 
@@ -66,6 +67,10 @@ CONSTANTS: dict[str, Array] = {
     "flat": integers(-1),
     "zero": integers(0),
 }
+
+
+def import_free(data: bytes, path: Path, samples: NDArray[np.float32]) -> Network:
+    return import_bytes(data, path, samples, Contract(free=True))
 
 
 def entries(shape: Dims) -> int:

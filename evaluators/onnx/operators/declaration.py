@@ -7,7 +7,7 @@ and of one that is worked out between constants.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -213,7 +213,8 @@ class Declaration:
             if not name:
                 continue
             if parameter is None:
-                names = dict.fromkeys(p.name for p in self._parameters(operator.opset))
+                opset = operator.opset
+                names = {p.name: p for p in self.inputs if p.since <= opset <= p.until}
                 raise OperatorProblemError(
                     f"its input {position} ({name[:60]!r}) is not read; {_listed(names)}",
                     ModelRule.ATTRIBUTES,
@@ -228,9 +229,6 @@ class Declaration:
             raise OperatorProblemError(
                 f"its inputs are of the types {sorted(kinds)}", ModelRule.TYPES
             )
-
-    def _parameters(self, opset: int) -> Iterator[Parameter]:
-        return (p for p in self.inputs if p.since <= opset <= p.until)
 
 
 def _require_constant(array: Array, parameter: Parameter, types: tuple[str, ...]) -> None:
