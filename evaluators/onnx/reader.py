@@ -40,13 +40,7 @@ from evaluators.onnx.file import (
     whole_shape,
 )
 from evaluators.onnx.operators import OPERATORS, unbatched
-from evaluators.onnx.operators.builder import (
-    Builder,
-    Operator,
-    OperatorProblemError,
-    Traced,
-    require_size,
-)
+from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, Traced, require_size
 from evaluators.onnx.operators.declaration import Declaration
 from evaluators.onnx.rules import Broken, ModelRule, complaint, first, printable, quoted
 from evaluators.onnx.runtime import Runtime, cost
@@ -263,7 +257,7 @@ def _step(
         if all(name in builder.constants for name in names):
             _fold(builder, operator, declared)
         elif declared.translate is None:
-            raise OperatorProblemError("it is only supported between constants")
+            raise OperatorError("it is only supported between constants")
         else:
             bare = any(builder.is_bare(name) for name in names if name in builder.values)
             if bare or (free and node.op_type in unbatched.RESHAPING):
@@ -275,7 +269,7 @@ def _step(
             else:
                 positions = [made] if isinstance(made, int) else made
                 builder.values.update(zip(operator.outputs, positions, strict=False))
-    except OperatorProblemError as error:
+    except OperatorError as error:
         problems.append((error.rule, f"{title}: {error}"))
         return error.rule != ModelRule.SIZE
     except Exception as error:  # a file from a stranger may break any rule of its operators
@@ -305,7 +299,7 @@ def _operator(node: onnx.NodeProto, opset: int) -> Operator:
 def _fold(builder: Builder, operator: Operator, declared: Declaration) -> None:
     """Work out a node whose inputs are all constants."""
     if declared.fold is None:
-        raise OperatorProblemError("it is not supported between constants")
+        raise OperatorError("it is not supported between constants")
     builder.folds += 1
     require_size(builder.folds, MAX_FOLDS, "constants")
     if declared.size is not None:
@@ -316,7 +310,7 @@ def _fold(builder: Builder, operator: Operator, declared: Declaration) -> None:
     require_size(builder.folded, MAX_FOLDED + 2 * builder.weights)
     result = declared.fold(builder, operator)
     if result.dtype.kind == "f" and not np.isfinite(result).all():
-        raise OperatorProblemError("its result is not finite", ModelRule.FINITE)
+        raise OperatorError("its result is not finite", ModelRule.FINITE)
     builder.constants[operator.outputs[0]] = result
 
 

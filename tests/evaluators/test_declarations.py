@@ -10,7 +10,7 @@ from onnx import AttributeProto, defs, helper
 from onnx.defs import OpSchema, SchemaError
 
 from evaluators.onnx.operators import OPERATORS
-from evaluators.onnx.operators.builder import Builder, Operator, OperatorProblemError
+from evaluators.onnx.operators.builder import Builder, Operator, OperatorError
 from evaluators.onnx.rules import ModelRule
 from evaluators.onnx.schema import OPSETS
 
@@ -41,11 +41,11 @@ def schemas(kind: str) -> Iterator[tuple[int, OpSchema]]:
             continue
 
 
-def refusal(operator: Operator, **constants: np.ndarray) -> OperatorProblemError:
+def refusal(operator: Operator, **constants: np.ndarray) -> OperatorError:
     """Why a node with these inputs, all constants if there are any, is refused."""
     builder = Builder.begin("x", (3,))
     builder.constants.update(constants)
-    with pytest.raises(OperatorProblemError) as caught:
+    with pytest.raises(OperatorError) as caught:
         OPERATORS[operator.kind].read(operator, builder)
     return caught.value
 

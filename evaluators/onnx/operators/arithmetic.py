@@ -11,7 +11,7 @@ from torch import Tensor
 from evaluators.network.elementwise import LeakyReLU, elementwise_functions
 from evaluators.network.network import Operation
 from evaluators.numerics.arrays import Array, Shape
-from evaluators.onnx.operators.builder import Builder, Operator, OperatorProblemError, tensor
+from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, tensor
 from evaluators.onnx.operators.declaration import (
     ANY,
     ARITHMETIC,
@@ -40,7 +40,7 @@ def add(builder: Builder, operator: Operator) -> int:
     ]
     shapes = {builder.nodes[part].shape for part in parts}
     if len(shapes) > 1:
-        raise OperatorProblemError(f"it broadcasts branches of shapes {sorted(shapes)}")
+        raise OperatorError(f"it broadcasts branches of shapes {sorted(shapes)}")
     position = builder.total(parts, operator.name)
     for name, factor in signed:
         if name in builder.constants:
@@ -64,7 +64,7 @@ def row_constant(array: Array, shape: Shape) -> Tensor:
     except ValueError:
         fits = False
     if not fits:
-        raise OperatorProblemError(f"a constant of shape {array.shape} meets a value of {shape}")
+        raise OperatorError(f"a constant of shape {array.shape} meets a value of {shape}")
     return value
 
 
@@ -74,9 +74,9 @@ def multiply(builder: Builder, operator: Operator) -> int:
         return _negative(builder, builder.source(operator)[0], operator)
     first_is_constant = operator.inputs[0] in builder.constants
     if not first_is_constant and operator.inputs[1] not in builder.constants:
-        raise OperatorProblemError("both factors depend on the input")
+        raise OperatorError("both factors depend on the input")
     if operator.kind == "Div" and first_is_constant:
-        raise OperatorProblemError("it divides by a value that depends on the input")
+        raise OperatorError("it divides by a value that depends on the input")
     source, shape = builder.source(operator, int(first_is_constant))
     scale = row_constant(builder.constants[operator.inputs[1 - int(first_is_constant)]], shape)
     if operator.kind == "Div":
@@ -101,7 +101,7 @@ def _worked_out(function: Callable[..., Any]) -> Callable[[Builder, Operator], A
             _require_whole(array)
         if operator.kind == "Div" and (np.any(arrays[0] < 0) or np.any(arrays[1] <= 0)):
             said = "it divides whole numbers; only those from 0 by those from 1 are divided"
-            raise OperatorProblemError(said)
+            raise OperatorError(said)
         wide = [array.astype(np.int64) for array in arrays]
         result = np.asarray(wide[0] // wide[1] if operator.kind == "Div" else function(*wide))
         _require_whole(result)
@@ -112,7 +112,7 @@ def _worked_out(function: Callable[..., Any]) -> Callable[[Builder, Operator], A
 
 def _require_whole(array: Array) -> None:
     if array.size and not -MAX_WHOLE < array.min() <= array.max() < MAX_WHOLE:
-        raise OperatorProblemError("it works out whole numbers that are not below 2^31")
+        raise OperatorError("it works out whole numbers that are not below 2^31")
 
 
 def _broadcast_size(builder: Builder, operator: Operator) -> int:
@@ -147,7 +147,7 @@ def identity(builder: Builder, operator: Operator) -> int:
 def dropout(builder: Builder, operator: Operator) -> int:
     training = builder.optional(operator, 2)
     if training is not None and training.any():
-        raise OperatorProblemError("it is in training mode", ModelRule.TRAINING)
+        raise OperatorError("it is in training mode", ModelRule.TRAINING)
     return identity(builder, operator)
 
 
@@ -160,7 +160,7 @@ _EXACT = {1: 2**24, 6: 2**31 - 1, 7: 2**53 - 1, 11: 2**53 - 1}
 def cast(builder: Builder, operator: Operator) -> int:
     """A value of the network is float32, and stays so."""
     if operator.attributes["to"] != 1:
-        raise OperatorProblemError("it casts to a type other than float32")
+        raise OperatorError("it casts to a type other than float32")
     return identity(builder, operator)
 
 
@@ -181,12 +181,12 @@ def _fold_cast(builder: Builder, operator: Operator) -> Array:
         small = np.abs(result) < np.finfo(np.float32).tiny
         if np.any(small & (array != result)):
             said = "it casts constants that are too small for float32"
-            raise OperatorProblemError(said, ModelRule.TYPES)
+            raise OperatorError(said, ModelRule.TYPES)
         return result
     wide = array.astype(np.float64)
     if np.any(wide != np.trunc(wide)) or np.any(np.abs(wide) > _EXACT[to]):
         said = f"it casts constants that {kind} does not hold exactly"
-        raise OperatorProblemError(said, ModelRule.TYPES)
+        raise OperatorError(said, ModelRule.TYPES)
     return array.astype(kind)
 
 

@@ -27,7 +27,7 @@ MAX_KEPT = 2**28
 """Bytes of all affine maps together, beyond what their weights in the file account for."""
 
 
-class OperatorProblemError(Exception):
+class OperatorError(Exception):
     """One operator is used in a way that the canonical graph does not cover."""
 
     def __init__(self, sentence: str, rule: ModelRule = ModelRule.USE) -> None:
@@ -38,7 +38,7 @@ class OperatorProblemError(Exception):
 def require_size(entries: int, limit: int = MAX_ENTRIES, what: str = "entries") -> None:
     """Refuse what no classifier needs, before memory is spent on it."""
     if entries > limit:
-        raise OperatorProblemError(
+        raise OperatorError(
             f"it makes {entries:.3g} {what}; at most {limit:.3g} are read", ModelRule.SIZE
         )
 
@@ -133,7 +133,7 @@ class Builder:
     def add(self, operation: Operation, parents: Sequence[int], shape: Shape, name: str) -> int:
         """Append a node and return its position."""
         if any(size < 1 for size in shape):
-            raise OperatorProblemError(f"its result has shape {shape}")
+            raise OperatorError(f"its result has shape {shape}")
         self.spend(prod(shape))
         self.nodes.append(Node(name, operation, tuple(parents), shape))
         return len(self.nodes) - 1
@@ -171,7 +171,7 @@ class Builder:
         """Read an input that must be a constant."""
         name = operator.inputs[index]
         if name not in self.constants:
-            raise OperatorProblemError(f"its {what} is not a constant")
+            raise OperatorError(f"its {what} is not a constant")
         return self.constants[name]
 
     def optional(self, operator: Operator, index: int) -> Array | None:
@@ -184,7 +184,7 @@ class Builder:
         """Return position and shape of an input that the network computes."""
         name = operator.inputs[index]
         if name not in self.values:
-            raise OperatorProblemError(f"its input {index} is a constant")
+            raise OperatorError(f"its input {index} is a constant")
         return self.values[name], self.shape(name)
 
     def integers(self, operator: Operator, attribute: str, index: int) -> list[int] | None:
@@ -216,10 +216,10 @@ def axes_of(axes: Sequence[int], rank: int) -> list[int]:
     """Count a whole value's axes from its first; refuse those that come twice."""
     for axis in axes:
         if not -rank <= axis < rank:
-            raise OperatorProblemError(f"its axis {axis} is not one of {rank} dimensions")
+            raise OperatorError(f"its axis {axis} is not one of {rank} dimensions")
     counted = [axis + rank if axis < 0 else axis for axis in axes]
     if len(set(counted)) < len(counted):
-        raise OperatorProblemError(f"its axes {list(axes)} name a dimension twice")
+        raise OperatorError(f"its axes {list(axes)} name a dimension twice")
     return counted
 
 
@@ -227,7 +227,7 @@ def row_axes(axes: Sequence[int], rank: int) -> list[int]:
     """Turn ONNX axes, which count the batch dimension as 0, into a row's; refuse repeated ones."""
     counted = axes_of(axes, rank + 1)
     if 0 in counted:
-        raise OperatorProblemError("it works on the batch dimension")
+        raise OperatorError("it works on the batch dimension")
     return [axis - 1 for axis in counted]
 
 
@@ -252,7 +252,7 @@ def pad_positions(positions: Tensor, pads: Sequence[tuple[int, int]]) -> Tensor:
     # What is cut off first must leave something to be padded.
     left = [size + min(begin, 0) + min(end, 0) for size, (begin, end) in pairs]
     if min([*sizes, *left], default=1) < 1:
-        raise OperatorProblemError(f"padding by {list(pads)} leaves a shape of {sizes}")
+        raise OperatorError(f"padding by {list(pads)} leaves a shape of {sizes}")
     require_size(prod(sizes))
     flat = [amount for pair in reversed(pads) for amount in pair]
     return torch.nn.functional.pad(positions, flat, value=-1)

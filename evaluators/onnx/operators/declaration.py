@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from evaluators.numerics.arrays import Array
-from evaluators.onnx.operators.builder import Builder, Operator, OperatorProblemError
+from evaluators.onnx.operators.builder import Builder, Operator, OperatorError
 from evaluators.onnx.rules import ModelRule
 
 LATEST = 2**31
@@ -179,13 +179,13 @@ class Declaration:
         """Fill in the defaults of attributes that an operator leaves out.
 
         Raises:
-            OperatorProblemError: it carries what is not read, or values that are not.
+            OperatorError: it carries what is not read, or values that are not.
         """
         known = self.known(operator.opset)
         self._require_attributes(operator, known)
         if len(operator.outputs) > self.outputs:
             why, rule = self.more_outputs
-            raise OperatorProblemError(f"it has {len(operator.outputs)} outputs; {why}", rule)
+            raise OperatorError(f"it has {len(operator.outputs)} outputs; {why}", rule)
         self._require_inputs(operator, builder)
         defaults = {name: attribute.default for name, attribute in known.items()}
         return replace(operator, attributes={**defaults, **operator.attributes})
@@ -193,13 +193,13 @@ class Declaration:
     def _require_attributes(self, operator: Operator, known: dict[str, Attribute]) -> None:
         for name, value in operator.attributes.items():
             if name not in known:
-                raise OperatorProblemError(
+                raise OperatorError(
                     f"its attribute {name!r} ({_shown(value)}) is not read; {_listed(known)}",
                     ModelRule.ATTRIBUTES,
                 )
             allowed = known[name].allowed
             if not allowed.holds(value):
-                raise OperatorProblemError(
+                raise OperatorError(
                     f"its attribute {name!r} is {_shown(value)}; only {allowed.words} can be read",
                     known[name].rule,
                 )
@@ -215,7 +215,7 @@ class Declaration:
             if parameter is None:
                 opset = operator.opset
                 names = {p.name: p for p in self.inputs if p.since <= opset <= p.until}
-                raise OperatorProblemError(
+                raise OperatorError(
                     f"its input {position} ({name[:60]!r}) is not read; {_listed(names)}",
                     ModelRule.ATTRIBUTES,
                 )
@@ -224,23 +224,21 @@ class Declaration:
                 _require_constant(builder.constants[name], parameter, types)
                 kinds |= {builder.constants[name].dtype.name} if parameter.data else set()
             elif not parameter.data:
-                raise OperatorProblemError(f"its {parameter.name} is not a constant")
+                raise OperatorError(f"its {parameter.name} is not a constant")
         if len(kinds) > 1:
-            raise OperatorProblemError(
-                f"its inputs are of the types {sorted(kinds)}", ModelRule.TYPES
-            )
+            raise OperatorError(f"its inputs are of the types {sorted(kinds)}", ModelRule.TYPES)
 
 
 def _require_constant(array: Array, parameter: Parameter, types: tuple[str, ...]) -> None:
     if array.dtype.name not in types:
-        raise OperatorProblemError(
+        raise OperatorError(
             f"its {parameter.name} is a constant of type {array.dtype.name}; only"
             f" {' and '.join(types)} can be read there",
             ModelRule.TYPES,
         )
     if parameter.ranks is not None and array.ndim not in parameter.ranks:
         most = " or ".join(map(str, parameter.ranks))
-        raise OperatorProblemError(
+        raise OperatorError(
             f"its {parameter.name} has shape {array.shape}; {most} dimensions are needed"
         )
 

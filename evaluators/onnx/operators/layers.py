@@ -6,7 +6,7 @@ from evaluators.network.affine import Dense
 from evaluators.onnx.operators.builder import (
     Builder,
     Operator,
-    OperatorProblemError,
+    OperatorError,
     flat_positions,
     rearrange,
     tensor,
@@ -27,7 +27,7 @@ from evaluators.onnx.rules import ModelRule
 def gemm(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     if len(shape) != 1:
-        raise OperatorProblemError(f"its input has shape {shape}; flatten it first")
+        raise OperatorError(f"its input has shape {shape}; flatten it first")
     weight = tensor(builder.constant(operator, 1, "weight"))
     if not operator.attributes["transB"]:
         weight = weight.T
@@ -35,12 +35,12 @@ def gemm(builder: Builder, operator: Operator) -> int:
         weight = weight * factor
     outputs, inputs = weight.shape
     if inputs != shape[0]:
-        raise OperatorProblemError(f"its weight takes {inputs} inputs, not {shape[0]}")
+        raise OperatorError(f"its weight takes {inputs} inputs, not {shape[0]}")
     bias = builder.optional(operator, 2)
     shift = None
     if bias is not None:
         if bias.shape not in ((), (1,), (outputs,), (1, 1), (1, outputs)):
-            raise OperatorProblemError(f"its bias has shape {bias.shape}, not ({outputs},)")
+            raise OperatorError(f"its bias has shape {bias.shape}, not ({outputs},)")
         shift = tensor(bias).reshape(-1) * float(operator.attributes["beta"])
     dense = Dense(shape, (outputs,), shift, weight.contiguous())
     return builder.affine(dense, source, operator.name)
@@ -52,7 +52,7 @@ def matmul(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     weight = tensor(builder.constant(operator, 1, "second factor"))
     if weight.ndim != 2 or weight.shape[0] != shape[-1]:
-        raise OperatorProblemError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
+        raise OperatorError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
     dense = Dense(shape, (*shape[:-1], weight.shape[1]), None, weight.T.contiguous())
     return builder.affine(dense, source, operator.name)
 
@@ -62,7 +62,7 @@ def _matmul_left(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator, 1)
     weight = tensor(builder.constants[operator.inputs[0]])
     if weight.ndim != 2 or len(shape) != 2 or weight.shape[1] != shape[0]:
-        raise OperatorProblemError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
+        raise OperatorError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
     source = builder.affine(rearrange(shape, flat_positions(shape).T), source, operator.name)
     middle = (shape[1], weight.shape[0])
     source = builder.affine(
@@ -78,11 +78,11 @@ def batch_normalization(builder: Builder, operator: Operator) -> int:
     arrays = [builder.constant(operator, i + 1, what) for i, what in enumerate(names)]
     for array, name in zip(arrays, names, strict=True):
         if array.shape != shape[:1]:
-            raise OperatorProblemError(f"its {name} has shape {array.shape}, not {shape[:1]}")
+            raise OperatorError(f"its {name} has shape {array.shape}, not {shape[:1]}")
     each = (-1, *[1] * (len(shape) - 1))
     scale, bias, mean, variance = (tensor(array).reshape(each) for array in arrays)
     if bool((variance < 0).any()):
-        raise OperatorProblemError("its variance is negative", ModelRule.FINITE)
+        raise OperatorError("its variance is negative", ModelRule.FINITE)
     deviation = torch.sqrt(variance + float(operator.attributes["epsilon"]))
     # Centred first: folding the mean into the bias would round twice where they cancel.
     centred = builder.diagonal(source, operator.name, -mean)

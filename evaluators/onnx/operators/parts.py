@@ -10,7 +10,7 @@ from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators.builder import (
     Builder,
     Operator,
-    OperatorProblemError,
+    OperatorError,
     axes_of,
     pad_positions,
     require_size,
@@ -37,20 +37,20 @@ def pad(builder: Builder, operator: Operator) -> int:
     pads = builder.integers(operator, "pads", 1) or []
     value = builder.optional(operator, 2)
     if value is not None and value.size != 1:
-        raise OperatorProblemError(f"its constant value has shape {value.shape}, not one number")
+        raise OperatorError(f"its constant value has shape {value.shape}, not one number")
     filler = operator.attributes.get("value", 0.0) if value is None else value.reshape(-1)[0]
     if filler != 0:
-        raise OperatorProblemError("only padding with zeros is supported")
+        raise OperatorError("only padding with zeros is supported")
     axes = builder.integers(operator, "", 3)
     pad_axes = axes_of(range(len(shape) + 1) if axes is None else axes, len(shape) + 1)
     half = len(pad_axes)
     pairs = [(0, 0)] * (len(shape) + 1)
     if len(pads) != 2 * half:
-        raise OperatorProblemError(f"its pads {pads} do not fit an input of shape {shape}")
+        raise OperatorError(f"its pads {pads} do not fit an input of shape {shape}")
     for axis, begin, end in zip(pad_axes, pads[:half], pads[half:], strict=True):
         pairs[axis] = (begin, end)
     if pairs[0] != (0, 0):
-        raise OperatorProblemError(f"its pads {pads} reach into the batch dimension")
+        raise OperatorError(f"its pads {pads} reach into the batch dimension")
     return builder.rearranged(operator, pad_positions(builder.positions(shape), pairs[1:]))
 
 
@@ -67,13 +67,13 @@ def _window(builder: Builder, operator: Operator, rank: int) -> tuple[slice, ...
     cut = axes_of(range(len(starts)) if axes is None else axes, rank)
     steps = [1] * len(starts) if steps is None else steps
     if not len(starts) == len(ends) == len(cut) == len(steps):
-        raise OperatorProblemError("its starts, ends, axes and steps are not equally many")
+        raise OperatorError("its starts, ends, axes and steps are not equally many")
     window = [slice(None)] * rank
     for axis, start, end, step in zip(cut, starts, ends, steps, strict=True):
         if step == 0 or abs(step) >= 2**31:
-            raise OperatorProblemError(f"its step is {step}")
+            raise OperatorError(f"its step is {step}")
         if step < 0 and end >= 2**31 - 1:  # nothing as ONNX has it, everything to onnxruntime
-            raise OperatorProblemError(f"its end is {end} behind a step of {step}")
+            raise OperatorError(f"its end is {end} behind a step of {step}")
         window[axis] = slice(start, end, step)
     return tuple(window)
 
@@ -82,7 +82,7 @@ def strided_slice(builder: Builder, operator: Operator) -> int:
     _, shape = builder.source(operator)
     batch, *window = _window(builder, operator, len(shape) + 1)
     if batch != slice(None):
-        raise OperatorProblemError("it works on the batch dimension")
+        raise OperatorError("it works on the batch dimension")
     positions = builder.positions(shape).numpy()[tuple(window)]
     return builder.rearranged(operator, torch.from_numpy(positions.copy()))
 
@@ -99,7 +99,7 @@ def _index(builder: Builder, operator: Operator, size: int) -> Array:
     """What a Gather picks; -1 is the last."""
     index = builder.constant(operator, 1, "index")
     if index.size and not -size <= index.min() <= index.max() < size:
-        raise OperatorProblemError(f"its indices leave a dimension of {size}")
+        raise OperatorError(f"its indices leave a dimension of {size}")
     return index.astype(np.int64)
 
 
@@ -134,16 +134,16 @@ def split(builder: Builder, operator: Operator) -> list[int]:
     sizes, count = builder.integers(operator, "split", 1), len(operator.outputs)
     number = operator.attributes.get("num_outputs")
     if operator.opset >= 18 and (sizes is None) == (number is None):
-        raise OperatorProblemError("it needs either its sizes or their number")
+        raise OperatorError("it needs either its sizes or their number")
     if number not in (None, count):
-        raise OperatorProblemError(f"it has {count} outputs, not {number}")
+        raise OperatorError(f"it has {count} outputs, not {number}")
     if sizes is None and shape[axis] % count:
-        raise OperatorProblemError(f"{shape[axis]} do not divide into {count} equal parts")
+        raise OperatorError(f"{shape[axis]} do not divide into {count} equal parts")
     sizes = [shape[axis] // count] * count if sizes is None else sizes
     if len(sizes) != count or sum(sizes) != shape[axis] or min(sizes) < 1:
-        raise OperatorProblemError(f"it splits {shape[axis]} into {sizes}, for {count} outputs")
+        raise OperatorError(f"it splits {shape[axis]} into {sizes}, for {count} outputs")
     if not all(operator.outputs):
-        raise OperatorProblemError("it leaves out one of its outputs")
+        raise OperatorError("it leaves out one of its outputs")
     return [
         builder.rearranged(operator, builder.positions(shape).narrow(axis, offset, size))
         for offset, size in zip(np.cumsum([0, *sizes]).tolist(), sizes, strict=False)
@@ -155,7 +155,7 @@ def concat(builder: Builder, operator: Operator) -> int:
     shapes = [_row_shape(builder, name) for name in operator.inputs]
     (axis,) = row_axes([int(operator.attributes["axis"])], len(shapes[0]))
     if len({(len(shape), shape[:axis], shape[axis + 1 :]) for shape in shapes}) > 1:
-        raise OperatorProblemError(f"its inputs of shapes {shapes[:5]} do not fit together")
+        raise OperatorError(f"its inputs of shapes {shapes[:5]} do not fit together")
     total = sum(shape[axis] for shape in shapes)
     parts, offset, known = [], 0, None
     for name, shape in zip(operator.inputs, shapes, strict=True):
@@ -180,7 +180,7 @@ def _row_shape(builder: Builder, name: str) -> Shape:
         return builder.shape(name)
     batch, *row = builder.constants[name].shape or (0,)
     if batch != 1:
-        raise OperatorProblemError("it puts a constant without a batch dimension beside values")
+        raise OperatorError("it puts a constant without a batch dimension beside values")
     return tuple(row)
 
 
@@ -195,7 +195,7 @@ def reduce(builder: Builder, operator: Operator) -> int:
     _, shape = builder.source(operator)
     axes = builder.integers(operator, "axes", 1)
     if not axes:
-        raise OperatorProblemError("it names no axes, and so works on the batch dimension")
+        raise OperatorError("it names no axes, and so works on the batch dimension")
     return _reduce(
         builder, operator, row_axes(axes, len(shape)), bool(operator.attributes["keepdims"])
     )
@@ -204,7 +204,7 @@ def reduce(builder: Builder, operator: Operator) -> int:
 def global_average_pool(builder: Builder, operator: Operator) -> int:
     _, shape = builder.source(operator)
     if len(shape) < 2:
-        raise OperatorProblemError(f"its input of shape {shape} has nothing but channels")
+        raise OperatorError(f"its input of shape {shape} has nothing but channels")
     return _reduce(builder, operator, list(range(1, len(shape))), keep=True)
 
 

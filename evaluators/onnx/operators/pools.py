@@ -10,7 +10,7 @@ from evaluators.onnx.operators.builder import (
     MAX_WINDOWS,
     Builder,
     Operator,
-    OperatorProblemError,
+    OperatorError,
     require_size,
 )
 from evaluators.onnx.operators.declaration import ONES, Attribute, Declaration, exactly
@@ -29,7 +29,7 @@ def _pooled(builder: Builder, operator: Operator) -> Window:
     window = window_of(operator, shape, tuple(operator.attributes["kernel_shape"]))
     for sizes in (window.begin, window.end):
         if any(pad >= size for pad, size in zip(sizes, window.kernel, strict=True)):
-            raise OperatorProblemError("its padding is as large as its kernel")
+            raise OperatorError("its padding is as large as its kernel")
     return window
 
 
@@ -39,7 +39,7 @@ def average_pool(builder: Builder, operator: Operator) -> int:
     source, wide, padding = padded(builder, operator, window)
     counted = bool(operator.attributes["count_include_pad"])
     if not window.symmetric and not counted:
-        raise OperatorProblemError("asymmetric padding that is not counted is not supported")
+        raise OperatorError("asymmetric padding that is not counted is not supported")
     whole = counted or not any(window.begin)
     share = 1.0 / prod(window.kernel) if whole else 1.0
     require_size(shape[0] * prod(window.kernel))
@@ -58,9 +58,9 @@ def max_pool(builder: Builder, operator: Operator) -> int:
     window = _pooled(builder, operator)
     kernel, strides, begin = window.kernel, window.strides, window.begin
     if len(kernel) != 2 or not window.symmetric:
-        raise OperatorProblemError("only two dimensions and symmetric pads are supported")
+        raise OperatorError("only two dimensions and symmetric pads are supported")
     if any(2 * pad > size for pad, size in zip(begin, kernel, strict=True)):
-        raise OperatorProblemError("its padding is larger than half its kernel")
+        raise OperatorError("its padding is larger than half its kernel")
     ceil = bool(operator.attributes.get("ceil_mode"))
     sizes = [
         # One more for a last, partial window; exactly how many is worked out by the pool itself.

@@ -6,13 +6,7 @@ becomes the batch dimension. What the file computes is the same: only one input 
 """
 
 from evaluators.network.affine import Dense, Reshape
-from evaluators.onnx.operators.builder import (
-    Builder,
-    Operator,
-    OperatorProblemError,
-    rearrange,
-    tensor,
-)
+from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, rearrange, tensor
 from evaluators.onnx.operators.declaration import Declaration, Translated, Translation
 from evaluators.onnx.operators.views import order_of, resolve_shape, shape_of
 
@@ -27,9 +21,9 @@ def translate(builder: Builder, operator: Operator, declared: Declaration) -> Tr
     if operator.kind == "Shape":
         return shape_of(builder, operator)
     if declared.translate is None or not declared.bare:
-        raise OperatorProblemError("it is only supported behind a batch dimension of 1")
+        raise OperatorError("it is only supported behind a batch dimension of 1")
     if not all(builder.is_bare(name) for name in operator.inputs if name in builder.values):
-        raise OperatorProblemError("it joins values with and without a batch dimension")
+        raise OperatorError("it joins values with and without a batch dimension")
     return _keep(builder, operator, declared.translate)
 
 
@@ -68,7 +62,7 @@ def _matrix_times_vector(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator, 1)
     weight = tensor(builder.constants[operator.inputs[0]])
     if weight.ndim != 2 or weight.shape[1] != shape[0]:
-        raise OperatorProblemError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
+        raise OperatorError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
     dense = Dense(shape, (weight.shape[0],), None, weight)
     return builder.affine(dense, source, operator.name)
 

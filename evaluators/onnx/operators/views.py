@@ -6,7 +6,7 @@ import numpy as np
 
 from evaluators.network.affine import Reshape
 from evaluators.numerics.arrays import Array, Shape
-from evaluators.onnx.operators.builder import Builder, Operator, OperatorProblemError, axes_of
+from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, axes_of
 from evaluators.onnx.operators.declaration import (
     ANY,
     VALUE,
@@ -23,7 +23,7 @@ def reshape(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     target = resolve_shape(builder, operator, (1, *shape))
     if target[0] != 1:
-        raise OperatorProblemError(
+        raise OperatorError(
             f"it turns shape {shape} into {list(target)}, losing the batch dimension"
         )
     row = Reshape(shape, target[1:], None)
@@ -34,14 +34,14 @@ def resolve_shape(builder: Builder, operator: Operator, shape: Shape) -> Shape:
     """Work out a whole shape after Reshape, Flatten, Squeeze or Unsqueeze, at batch size 1."""
     full = _RESOLVE[operator.kind](builder, operator, list(shape))
     if not full or min(full) < 1 or prod(full) != prod(shape):
-        raise OperatorProblemError(f"it turns shape {shape} into {full}, losing dimensions")
+        raise OperatorError(f"it turns shape {shape} into {full}, losing dimensions")
     return tuple(full)
 
 
 def _flattened(_: Builder, operator: Operator, full: list[int]) -> list[int]:
     axis, rank = int(operator.attributes["axis"]), len(full)
     if not -rank <= axis <= rank:
-        raise OperatorProblemError(f"its axis {axis} is not one of {rank} dimensions")
+        raise OperatorError(f"its axis {axis} is not one of {rank} dimensions")
     axis = axis + rank if axis < 0 else axis
     return [prod(full[:axis]), prod(full[axis:])]
 
@@ -50,11 +50,11 @@ def _reshaped(builder: Builder, operator: Operator, full: list[int]) -> list[int
     """A size of 0 is that of the same position before, one of -1 is what remains."""
     wanted = [int(size) for size in builder.constant(operator, 1, "shape")]
     if wanted.count(-1) > 1:
-        raise OperatorProblemError(f"its shape {wanted} is ambiguous")
+        raise OperatorError(f"its shape {wanted} is ambiguous")
     if min(wanted, default=0) < -1 or (operator.attributes.get("allowzero") and 0 in wanted):
-        raise OperatorProblemError(f"its shape {wanted} has sizes that are not read")
+        raise OperatorError(f"its shape {wanted} has sizes that are not read")
     if any(size == 0 and position >= len(full) for position, size in enumerate(wanted)):
-        raise OperatorProblemError(f"its shape {wanted} keeps a dimension that is not there")
+        raise OperatorError(f"its shape {wanted} keeps a dimension that is not there")
     sizes = [full[position] if size == 0 else size for position, size in enumerate(wanted)]
     known = prod(size for size in sizes if size != -1)
     return [prod(full) // max(known, 1) if size == -1 else size for size in sizes]
@@ -64,7 +64,7 @@ def _squeezed(builder: Builder, operator: Operator, full: list[int]) -> list[int
     """Without axes all ones go, the batch's included."""
     axes = builder.integers(operator, "axes", 1)
     if axes == []:
-        raise OperatorProblemError("its axes are none: leave them out, or name them")
+        raise OperatorError("its axes are none: leave them out, or name them")
     _require_axes_of_opset(operator, axes or [])
     ones = [axis for axis, size in enumerate(full) if size == 1]
     dropped = ones if axes is None else axes_of(axes, len(full))
@@ -74,7 +74,7 @@ def _squeezed(builder: Builder, operator: Operator, full: list[int]) -> list[int
 def _unsqueezed(builder: Builder, operator: Operator, full: list[int]) -> list[int]:
     axes = builder.integers(operator, "axes", 1) or []
     if not axes:
-        raise OperatorProblemError("its axes are none")
+        raise OperatorError("its axes are none")
     _require_axes_of_opset(operator, axes)
     for axis in sorted(axes_of(axes, len(full) + len(axes))):
         full.insert(axis, 1)
@@ -84,7 +84,7 @@ def _unsqueezed(builder: Builder, operator: Operator, full: list[int]) -> list[i
 def _require_axes_of_opset(operator: Operator, axes: list[int]) -> None:
     """Before opset 11 onnxruntime ignores a negative axis, or takes it for another than it says."""
     if operator.opset < 11 and min(axes, default=0) < 0:
-        raise OperatorProblemError(f"its axes {axes} are negative, which opset 11 brought")
+        raise OperatorError(f"its axes {axes} are negative, which opset 11 brought")
 
 
 _RESOLVE = {
@@ -101,7 +101,7 @@ def _fold_view(builder: Builder, operator: Operator) -> Array:
     full = _RESOLVE[operator.kind](builder, operator, list(array.shape))
     unclear = array.size == 0 and operator.kind == "Reshape"
     if unclear or min(full, default=1) < 0 or prod(full) != array.size:
-        raise OperatorProblemError(f"it turns shape {array.shape} into {full}")
+        raise OperatorError(f"it turns shape {array.shape} into {full}")
     return array.reshape(full)
 
 
@@ -110,7 +110,7 @@ def order_of(operator: Operator, rank: int) -> list[int]:
     order = operator.attributes["perm"]
     order = list(range(rank))[::-1] if order is None else [int(axis) for axis in order]
     if sorted(order) != list(range(rank)):
-        raise OperatorProblemError(f"its perm {order} is no order of {rank} dimensions")
+        raise OperatorError(f"its perm {order} is no order of {rank} dimensions")
     return order
 
 
@@ -118,7 +118,7 @@ def transpose(builder: Builder, operator: Operator) -> int:
     _, shape = builder.source(operator)
     order = order_of(operator, len(shape) + 1)
     if order[0] != 0:
-        raise OperatorProblemError("it moves the batch dimension")
+        raise OperatorError("it moves the batch dimension")
     positions = builder.positions(shape).permute([axis - 1 for axis in order[1:]])
     return builder.rearranged(operator, positions)
 
@@ -142,7 +142,7 @@ def _part(operator: Operator, shape: Shape) -> Array:
 def _fold_constant(_: Builder, operator: Operator) -> Array:
     given = {name: value for name, value in operator.attributes.items() if value is not None}
     if len(given) != 1:
-        raise OperatorProblemError(f"it has the values {', '.join(given) or 'of nothing'}; not one")
+        raise OperatorError(f"it has the values {', '.join(given) or 'of nothing'}; not one")
     name, value = next(iter(given.items()))
     kinds = {"value_float": np.float32, "value_int": np.int64}
     return np.array(value, dtype=kinds.get(name.removesuffix("s")))
@@ -153,9 +153,9 @@ def _fold_filled(builder: Builder, operator: Operator) -> Array:
     value = operator.attributes["value"]
     value = np.zeros(1, dtype=np.float32) if value is None else value
     if value.shape != (1,):
-        raise OperatorProblemError(f"its value has shape {value.shape}; one number is needed")
+        raise OperatorError(f"its value has shape {value.shape}; one number is needed")
     if min(shape, default=0) < 0:
-        raise OperatorProblemError(f"its shape {shape} has negative sizes")
+        raise OperatorError(f"its shape {shape} has negative sizes")
     return np.full(shape, value[0], dtype=value.dtype)
 
 

@@ -11,7 +11,7 @@ from evaluators.onnx.operators.builder import (
     MAX_WINDOWS,
     Builder,
     Operator,
-    OperatorProblemError,
+    OperatorError,
     pad_positions,
     rearrange,
     require_size,
@@ -61,7 +61,7 @@ def window_of(operator: Operator, shape: Shape, kernel: tuple[int, ...]) -> Wind
     """Read the windows of an operator on a value, with `auto_pad` resolved."""
     spatial = len(shape) - 1
     if len(kernel) != spatial or spatial not in (1, 2):
-        raise OperatorProblemError(f"a {len(kernel)}-dimensional kernel on an input of {shape}")
+        raise OperatorError(f"a {len(kernel)}-dimensional kernel on an input of {shape}")
     strides = _numbers(operator, "strides", spatial, 1)
     dilations = _numbers(operator, "dilations", spatial, 1)
     mode = operator.attributes["auto_pad"]
@@ -70,9 +70,9 @@ def window_of(operator: Operator, shape: Shape, kernel: tuple[int, ...]) -> Wind
         return Window(kernel, strides, dilations, pads[:spatial], pads[spatial:])
     # Which of the two runtimes follow, and whether they reckon with dilations, differs.
     if operator.attributes["pads"] is not None:
-        raise OperatorProblemError("it has pads and auto_pad; one of them is enough")
+        raise OperatorError("it has pads and auto_pad; one of them is enough")
     if mode != "VALID" and (set(dilations) != {1} or operator.attributes.get("ceil_mode")):
-        raise OperatorProblemError(f"auto_pad {mode} does not go with dilations or ceil_mode")
+        raise OperatorError(f"auto_pad {mode} does not go with dilations or ceil_mode")
     totals = [
         0 if mode == "VALID" else max((-(-size // stride) - 1) * stride + width - size, 0)
         for size, width, stride in zip(shape[1:], kernel, strides, strict=True)
@@ -87,7 +87,7 @@ def _numbers(operator: Operator, name: str, count: int, default: int) -> tuple[i
     given = operator.attributes.get(name)
     numbers = (default,) * count if given is None else tuple(int(number) for number in given)
     if len(numbers) != count:
-        raise OperatorProblemError(f"its {name} {list(numbers)} are not {count}")
+        raise OperatorError(f"its {name} {list(numbers)} are not {count}")
     return numbers
 
 
@@ -107,9 +107,9 @@ def padded(
 def _kernel(operator: Operator, weight: Tensor) -> tuple[int, ...]:
     kernel, given = tuple(weight.shape[2:]), operator.attributes["kernel_shape"]
     if given is not None and tuple(given) != kernel:
-        raise OperatorProblemError(f"its kernel_shape {list(given)} is not its weight's {kernel}")
+        raise OperatorError(f"its kernel_shape {list(given)} is not its weight's {kernel}")
     if min(weight.shape) < 1:
-        raise OperatorProblemError(f"its weight has shape {tuple(weight.shape)}")
+        raise OperatorError(f"its weight has shape {tuple(weight.shape)}")
     return kernel
 
 
@@ -117,7 +117,7 @@ def _shift(bias: Array | None, channels: int, spatial: int) -> Tensor | None:
     if bias is None:
         return None
     if bias.shape != (channels,):
-        raise OperatorProblemError(f"its bias has shape {bias.shape}, not ({channels},)")
+        raise OperatorError(f"its bias has shape {bias.shape}, not ({channels},)")
     return tensor(bias).reshape(-1, *[1] * spatial)
 
 
@@ -137,9 +137,7 @@ def convolution_map(
 ) -> Convolution:
     """Make the convolution of an ONNX Conv or AveragePool, with its output shape."""
     if shape[0] != weight.shape[1] * groups:
-        raise OperatorProblemError(
-            f"its kernel takes {weight.shape[1] * groups} channels, not {shape[0]}"
-        )
+        raise OperatorError(f"its kernel takes {weight.shape[1] * groups} channels, not {shape[0]}")
     sizes = tuple(
         (size + 2 * pad - d * (kernel - 1) - 1) // s + 1
         for size, pad, d, kernel, s in zip(
@@ -147,9 +145,9 @@ def convolution_map(
         )
     )
     if min(sizes) < 1:
-        raise OperatorProblemError(f"its kernel is larger than its input of shape {shape}")
+        raise OperatorError(f"its kernel is larger than its input of shape {shape}")
     if weight.shape[0] % groups:
-        raise OperatorProblemError(f"{weight.shape[0]} channels do not divide into {groups} groups")
+        raise OperatorError(f"{weight.shape[0]} channels do not divide into {groups} groups")
     require_size(prod(sizes) * prod(weight.shape[1:]), MAX_WINDOWS)
     out = (weight.shape[0], *sizes)
     return Convolution(shape, out, shift, weight, window.strides, padding, window.dilations, groups)
@@ -164,9 +162,9 @@ def conv_transpose(builder: Builder, operator: Operator) -> int:
     window = window_of(operator, shape, _kernel(operator, weight))
     extra = _numbers(operator, "output_padding", len(window.kernel), 0)
     if not window.symmetric:
-        raise OperatorProblemError("its padding is not symmetric")
+        raise OperatorError("its padding is not symmetric")
     if any(more >= stride for more, stride in zip(extra, window.strides, strict=True)):
-        raise OperatorProblemError(f"its output_padding {extra} is not below {window.strides}")
+        raise OperatorError(f"its output_padding {extra} is not below {window.strides}")
     groups = int(operator.attributes["group"])
     sizes = [
         (size - 1) * s - 2 * pad + d * (kernel - 1) + 1 + more
@@ -181,9 +179,9 @@ def conv_transpose(builder: Builder, operator: Operator) -> int:
         )
     ]
     if weight.shape[0] != shape[0] or weight.shape[0] % groups:
-        raise OperatorProblemError(f"its kernel takes {weight.shape[0]} channels, not {shape[0]}")
+        raise OperatorError(f"its kernel takes {weight.shape[0]} channels, not {shape[0]}")
     if min(sizes) < 1:
-        raise OperatorProblemError(f"its padding leaves sizes of {sizes}")
+        raise OperatorError(f"its padding leaves sizes of {sizes}")
     require_size(prod(shape[1:]) * prod(weight.shape[1:]), MAX_WINDOWS)
     out = (weight.shape[1] * groups, *sizes)
     inner = Convolution(
