@@ -320,25 +320,18 @@ def _check(imported: Imported, traced: Traced, place: int, runs: Sequence[_Run])
                     f" not float32 of shape {list(shape)}"
                 )
         other = np.stack([run.results[name].reshape(-1) for run in runs]).astype(np.float64)
-        ours = values[position].reshape(len(runs), -1).numpy()
+        ours = values[position].reshape(len(runs), -1)
         exact = torch.zeros_like(values[position])
-        error = errors.get(position, exact).reshape(len(runs), -1).numpy()
-        _same_values(title, ours, other, error, [run.where for run in runs])
+        error = errors.get(position, exact).reshape(len(runs), -1)
+        _same_values(title, ours, torch.from_numpy(other), error, [run.where for run in runs])
 
 
-def _same_values(
-    title: str,
-    ours: NDArray[np.float64],
-    theirs: NDArray[np.float64],
-    error: NDArray[np.float64],
-    where: list[str],
-) -> None:
+def _same_values(title: str, ours: Tensor, theirs: Tensor, error: Tensor, where: list[str]) -> None:
     """Refuse a result that differs by more than its error, or says nothing in any run."""
-    sure = np.isfinite(error)
-    with np.errstate(invalid="ignore"):
-        wrong = sure & ~(np.abs(ours - theirs) <= error)
+    sure = error.isfinite()
+    wrong = sure & ~((ours - theirs).abs() <= error)
     if wrong.any():
-        run, at = (int(index[0]) for index in np.nonzero(wrong))
+        run, at = wrong.nonzero()[0].tolist()
         raise _DifferenceError(
             f"{title}, run {where[run]}: entry {at} of its result is {theirs[run, at]:.9g} in"
             f" onnxruntime and {ours[run, at]:.9g} as imported (allowed {error[run, at]:.2g})"

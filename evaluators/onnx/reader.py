@@ -136,8 +136,11 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Contract) -> tuple[Bu
     builder = _begin(model.graph, path, wanted)
     problems = _input_problems(builder.nodes[0].shape, wanted)
     opset = _opset(model)
-    for number in range(len(model.graph.node)):
-        if not _traced(builder, model.graph, number, opset, problems, free=wanted.free):
+    for number, node in enumerate(model.graph.node):
+        first_made = len(builder.nodes)
+        goes_on = _step(builder, node, opset, problems, free=wanted.free)
+        _trace(builder, number, node, first_made)
+        if not goes_on:
             break
     problems += contradictions(model.graph, _known(builder))
     value = model.graph.output[0]
@@ -213,27 +216,16 @@ def row_text(shape: Shape) -> str:
     return "[" + ", ".join(["batch", *map(str, shape)]) + "]"
 
 
-def _traced(
-    builder: Builder,
-    graph: onnx.GraphProto,
-    number: int,
-    opset: int,
-    problems: list[Broken],
-    *,
-    free: bool,
-) -> bool:
-    """Take one node, and note what it became; whether to go on."""
-    node, first = graph.node[number], len(builder.nodes)
-    goes_on = _step(builder, node, opset, problems, free=free)
+def _trace(builder: Builder, number: int, node: onnx.NodeProto, first_made: int) -> None:
+    """Note what a node became."""
     inputs, outputs = (
         {name: builder.values[name] for name in names if name in builder.values}
         for names in (node.input, node.output)
     )
     if outputs:
         last = len(builder.nodes)
-        builder.trace.append(Traced(number, first, last, inputs, outputs))
+        builder.trace.append(Traced(number, first_made, last, inputs, outputs))
     builder.folded_names |= {name for name in node.output if name in builder.constants}
-    return goes_on
 
 
 def _step(

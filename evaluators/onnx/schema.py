@@ -11,7 +11,7 @@ OPSETS = range(7, 26)
 
 
 def schema_problem(
-    node: onnx.NodeProto, opset: int, versions: tuple[int, ...] | None = None
+    node: onnx.NodeProto, opset: int, versions: tuple[int, ...] | None
 ) -> str | None:
     """Say how a node breaks its operator's definition, as the end of a sentence, or None.
 

@@ -13,6 +13,9 @@ from torch import Tensor
 from evaluators.numerics.rounding import down, float_above, up
 from evaluators.question.norm import Norm
 
+Inputs = Float[Tensor, "batch *shape"]
+OneInput = Float[Tensor, "*shape"]
+
 
 @dataclass(frozen=True)
 class Ball:
@@ -32,9 +35,7 @@ class Ball:
         if not self.low < self.high:
             raise ValueError(f"A ball needs low < high, not {self.low} and {self.high}.")
 
-    def hull(
-        self, x: Float[Tensor, "batch *shape"]
-    ) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch *shape"]]:
+    def hull(self, x: Inputs) -> tuple[Inputs, Inputs]:
         """Enclose the region around `x` in the smallest box known, float64 `(lower, upper)`."""
         center = x.double()
         radius = float_above(self.radius)
@@ -42,7 +43,7 @@ class Ball:
         upper = up(center + radius).clamp(self.low, self.high)
         return lower, upper
 
-    def holds_centers(self, x: Float[Tensor, "batch *shape"]) -> Bool[Tensor, " batch"]:
+    def holds_centers(self, x: Inputs) -> Bool[Tensor, " batch"]:
         """Tell whether each example is finite and has all its entries in [`low`, `high`]."""
         return ((x >= self.low) & (x <= self.high)).flatten(1).all(1)
 
@@ -50,7 +51,7 @@ class Ball:
         """Select the region of some of the examples: it is the same around each."""
         return self
 
-    def contains(self, x: Float[Tensor, "*shape"], point: Float[Tensor, "*shape"]) -> bool:
+    def contains(self, x: OneInput, point: OneInput) -> bool:
         """Tell whether `point` lies in the region around one example `x`, in exact arithmetic."""
         if not bool(torch.isfinite(point).all()):
             return False
@@ -62,9 +63,7 @@ class Ball:
         distances = [abs(Fraction(a) - Fraction(b)) for a, b in pairs if a != b]
         return self._within(distances)
 
-    def smallest(
-        self, x: Float[Tensor, "*shape"], point: Float[Tensor, "*shape"], grid: int
-    ) -> int:
+    def smallest(self, x: OneInput, point: OneInput, grid: int) -> int:
         """Find the least k > 0 for which the ball of radius·k/grid contains `point`, exactly.
 
         `grid` if none does up to there: the point is one of this ball's.
@@ -111,8 +110,8 @@ class Box:
         lower, upper: float64 `[batch, *shape]`.
     """
 
-    lower: Float[Tensor, "batch *shape"]
-    upper: Float[Tensor, "batch *shape"]
+    lower: Inputs
+    upper: Inputs
     norm: ClassVar[Norm] = Norm.LINF
     radius: ClassVar[Fraction] = Fraction(0)
 
@@ -128,13 +127,11 @@ class Box:
         if not finite or bool((self.lower > self.upper).any()):
             raise ValueError("A box needs finite bounds with lower <= upper in every entry.")
 
-    def hull(
-        self, x: Float[Tensor, "batch *shape"]
-    ) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch *shape"]]:
+    def hull(self, x: Inputs) -> tuple[Inputs, Inputs]:
         """Return the box itself, float64 `(lower, upper)`, on the device of `x`."""
         return self.lower.to(x.device), self.upper.to(x.device)
 
-    def holds_centers(self, x: Float[Tensor, "batch *shape"]) -> Bool[Tensor, " batch"]:
+    def holds_centers(self, x: Inputs) -> Bool[Tensor, " batch"]:
         """Tell whether each example lies in its box."""
         lower, upper = self.hull(x)
         center = x.double()
@@ -145,7 +142,7 @@ class Box:
         index = torch.as_tensor(list(rows), dtype=torch.long, device=self.lower.device)
         return Box(self.lower[index], self.upper[index])
 
-    def contains(self, _x: Float[Tensor, "*shape"], point: Float[Tensor, "*shape"]) -> bool:
+    def contains(self, _x: OneInput, point: OneInput) -> bool:
         """Tell whether `point` lies in the only box of a selection, exactly.
 
         Raises:

@@ -20,6 +20,7 @@ from evaluators.sampling.noise import ESTIMATION, SELECTION
 from evaluators.smoothing.confidence import clopper_pearson_lower, clopper_pearson_upper
 from evaluators.smoothing.procedure import (
     Estimate,
+    Estimates,
     SamplingProcedure,
     Votes,
     largest_other,
@@ -35,9 +36,7 @@ class Fixed(SamplingProcedure):
 
     moments: ClassVar[bool] = True
 
-    def __call__(
-        self, votes: Votes, _asked: RadiusTarget, moments: bool = False
-    ) -> list[Estimate | None]:
+    def __call__(self, votes: Votes, _asked: RadiusTarget, moments: bool = False) -> Estimates:
         """Bound every example's probabilities from exactly `n` samples."""
         rows = range(len(votes))
         sums = None

@@ -83,6 +83,10 @@ class Estimate:
     moments: Float64[Tensor, "2 entries"] | None = None
 
 
+Estimates = list[Estimate | None]
+"""Of the examples, in order; None where time ran out."""
+
+
 @dataclass(frozen=True)
 class SamplingProcedure(ABC):
     """A procedure decides how samples are spent, and what their counts prove.
@@ -110,10 +114,8 @@ class SamplingProcedure(ABC):
             raise ValueError(f"Bounds have 1 or 2 sides, not {self.sides}.")
 
     @abstractmethod
-    def __call__(
-        self, votes: Votes, asked: RadiusTarget, moments: bool = False
-    ) -> list[Estimate | None]:
-        """Estimate each example's probabilities, in order; None where time ran out.
+    def __call__(self, votes: Votes, asked: RadiusTarget, moments: bool = False) -> Estimates:
+        """Estimate each example's probabilities.
 
         Raises:
             ValueError: `moments` were asked for and this procedure has none.
@@ -159,13 +161,11 @@ class Stepwise(SamplingProcedure):
     def look(self, asked: RadiusTarget, votes: Votes) -> Look:
         """Return the rule by which an example stops; at `n` samples it always does."""
 
-    def __call__(
-        self, votes: Votes, asked: RadiusTarget, moments: bool = False
-    ) -> list[Estimate | None]:
+    def __call__(self, votes: Votes, asked: RadiusTarget, moments: bool = False) -> Estimates:
         """Bound from as many samples as each example needs, whatever the others need."""
         if moments:
             raise ValueError("This procedure has no sums of noise for a first-order certificate.")
-        estimates: list[Estimate | None] = [None] * len(votes)
+        estimates: Estimates = [None] * len(votes)
         look, active, start = self.look(asked, votes), list(range(len(votes))), 0
         try:
             chosen = votes.count(SELECTION, active, 0, self.n0)
