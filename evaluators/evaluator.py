@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar, final
@@ -171,6 +172,15 @@ class Evaluator(ABC):
         if not 0 < verdict.confidence <= 1:
             return "the confidence is not a probability"
         return ""
+
+
+def one_by_one(problem: Problem, solve: Callable[[Problem], Verdict]) -> list[Verdict]:
+    """Solve for one example after the other; each is charged with its own time."""
+    verdicts = list[Verdict]()
+    for row in range(len(problem)):
+        work = problem.stopwatch()
+        verdicts += charged_in_all([solve(problem.select([row]))], work.spent)
+    return verdicts
 
 
 def predict(network: Network, x: Tensor) -> list[int | None]:

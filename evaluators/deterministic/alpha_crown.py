@@ -8,7 +8,7 @@ import torch
 from evaluators.branching.search import start
 from evaluators.branching.state import Search
 from evaluators.branching.tuning import Tuning
-from evaluators.evaluator import Evaluator
+from evaluators.evaluator import Evaluator, one_by_one
 from evaluators.network.network import Network
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
@@ -54,18 +54,18 @@ class AlphaCROWN(Evaluator):
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""
         with torch.no_grad():
-            return [self._solve(problem.select([row])) for row in range(len(problem))]
+            return one_by_one(problem, self._solve)
 
     def _solve(self, problem: Problem) -> Verdict:
         deadline = problem.deadline()
         try:
             around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
         except UnrollingError as error:
-            return Verdict(Status.UNKNOWN, None, seconds=deadline.spent, note=str(error))
+            return Verdict(Status.UNKNOWN, None, note=str(error))
         (state,) = start([Search(around, deadline, Tuning(root=Rates(self.steps)))])
         (verdict,) = verdicts(problem, state.lower_bounds()[None])
         if verdict.status is Status.CERTIFIED:
             verdict = replace(verdict, certificate=around.certificate(state.proof()))
         elif deadline.passed:
             verdict = replace(verdict, note="timeout")
-        return replace(verdict, seconds=deadline.spent)
+        return verdict

@@ -5,10 +5,9 @@ from typing import ClassVar
 
 import torch
 
-from evaluators.evaluator import Evaluator
+from evaluators.evaluator import Evaluator, one_by_one
 from evaluators.linear_programs.relaxed_rows import optimal_slopes, proved_margins
 from evaluators.network.network import Network
-from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
@@ -46,10 +45,10 @@ class LP(Evaluator):
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""
         with torch.no_grad():
-            return [self._solve(problem.select([row])) for row in range(len(problem))]
+            return one_by_one(problem, self._solve)
 
     def _solve(self, problem: Problem) -> Verdict:
-        deadline = Deadline(problem.seconds)
+        deadline = problem.deadline()
         optimize = optimal_slopes if self.all_bounds else None
         try:
             around = UnrolledProblem.of(problem, 0, deadline, optimize)

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from evaluators.branching.attack import falsify
-from evaluators.evaluator import Evaluator
+from evaluators.evaluator import Evaluator, one_by_one
 from evaluators.linear_programs.mixed_integer import look
 from evaluators.linear_programs.tree import Tree
 from evaluators.network.network import Network
-from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
@@ -55,10 +54,10 @@ class MILP(Evaluator):
     def solve(self, problem: Problem) -> list[Verdict]:
         """Decide one example after the other."""
         with torch.no_grad():
-            return [self._solve(problem.select([row])) for row in range(len(problem))]
+            return one_by_one(problem, self._solve)
 
     def _solve(self, problem: Problem) -> Verdict:
-        deadline = Deadline(problem.seconds)
+        deadline = problem.deadline()
         try:
             around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
         except UnrollingError as error:
@@ -75,13 +74,13 @@ class MILP(Evaluator):
             if not tree.over:
                 self._decide(tree, row)
         if tree.witness is not None:
-            return Verdict(Status.FALSIFIED, None, witness=tree.witness, seconds=deadline.spent)
+            return Verdict(Status.FALSIFIED, None, witness=tree.witness)
         (verdict,) = verdicts(problem, tree.bounds[None])
         if verdict.status is Status.CERTIFIED:
             verdict = replace(verdict, certificate=around.certificate(tree.leaves))
         elif tree.note:
             verdict = replace(verdict, note=tree.note)
-        return replace(verdict, seconds=deadline.spent)
+        return verdict
 
     def _decide(self, tree: Tree, row: int) -> None:
         """Close an open row of the tree, or find a counterexample."""

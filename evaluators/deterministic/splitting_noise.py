@@ -30,8 +30,9 @@ not finite.
 Cost: L forward passes for each example.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import isqrt
 from typing import ClassVar
 
@@ -39,7 +40,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from evaluators.evaluator import Evaluator
+from evaluators.evaluator import Evaluator, one_by_one
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.noises.splitting import LEVELS, distance_to_grid, noisy_inputs, on_grid
 from evaluators.numerics.deadline import Deadline
@@ -73,15 +74,10 @@ class SplittingNoise(Evaluator):
             note = f"unsupported: 2·255·scale = {splits} is no whole number of splits"
         if note:
             return [Verdict(Status.UNKNOWN, None, note=note) for _ in range(len(problem))]
-        verdicts = []
-        for row in range(len(problem)):
-            work = problem.stopwatch()
-            verdict = self._example(problem, row, int(splits))
-            verdicts.append(replace(verdict, seconds=work.spent))
-        return verdicts
+        return one_by_one(problem, partial(self._example, int(splits)))
 
-    def _example(self, problem: Problem, row: int, splits: int) -> Verdict:
-        network, x, label = problem.network, problem.x[row], int(problem.labels[row])
+    def _example(self, splits: int, problem: Problem) -> Verdict:
+        network, x, label = problem.network, problem.x[0], int(problem.labels[0])
         assert isinstance(network, SmoothedNetwork)
         pixels = on_grid(x)
         if pixels is None:
