@@ -24,12 +24,19 @@ class Bracket:
         margins: proved lower bounds of the margin by radius, where there are any; at 0 the margin
             of the example itself.
         steps: how often an evaluator was asked.
+        growing: whether to begin near what is certified, with strides that double until one fails:
+            for a method to which a radius too large costs its time, and an easy one next to none.
     """
 
     certified: int = 0
     failed: int = GRID
     margins: dict[int, float] = field(default_factory=dict)
     steps: int = 0
+    growing: bool = False
+    stride: int = 0
+
+    def __post_init__(self) -> None:
+        self.stride = (self.certified // 16 or self.failed // 64 or 1) if self.growing else 0
 
     def learn(self, k: int, certified: bool, margin: float | None) -> None:
         """Take in what an evaluator answered about the radius k."""
@@ -37,8 +44,10 @@ class Bracket:
         self.note(k, margin)
         if certified:
             self.certified = max(self.certified, k)
+            self.stride *= 2
         else:
             self.fail(k)
+            self.stride = 0
 
     def note(self, k: int, margin: float | None) -> None:
         """Keep a margin."""
@@ -57,14 +66,18 @@ class Bracket:
     def next(self) -> int | None:
         """Return the radius to ask about, if there is one between the ends.
 
-        Where the margin is guessed to vanish; the middle where there is nothing to guess from, or
-        where only bisection ends within `MOST_STEPS`.
+        While it grows, a stride beyond what is certified. Else where the margin is guessed to
+        vanish; the middle where there is nothing to guess from, or where only bisection ends within
+        `MOST_STEPS`.
         """
         if self.width <= 1:
             return None
         middle = (self.certified + self.failed) // 2
         halvings = (self.width - 1).bit_length()
-        zero = self._zero() if MOST_STEPS - self.steps > halvings else None
+        spare = MOST_STEPS - self.steps > halvings
+        if spare and self.stride:
+            return min(self.certified + self.stride, middle)
+        zero = self._zero() if spare else None
         if zero is None:
             return middle
         # A little beyond the guess, seen from the nearer end, so that both ends come close to it.

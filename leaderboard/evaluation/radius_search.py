@@ -6,8 +6,10 @@ worst be able to prove a larger radius than the one found. The proved margins ch
 next, and no radius is asked about that reaches a witness.
 
 The cheap methods are asked first, up to their own limit, then the complete ones, between that
-limit and the nearest witness. Both share one budget: the question's `seconds` for each example,
-besides what the status at R took. A step of a complete method gets a part of what is left.
+limit and the nearest witness: they begin beside what is proved and grow, for a radius that they
+cannot prove costs them all the time that it is given. Both share one budget: the question's
+`seconds` for each example, besides what the status at R took. A step of a complete method gets a
+part of what is left.
 """
 
 from collections import defaultdict
@@ -81,7 +83,7 @@ class _Search:
         self.columns = list(rows.columns)
         self.rows = {int(row["example"]): row for row in rows.to_dict("records")}
         self.open = {
-            example: _Open(Bracket(), GRID, question.seconds)
+            example: _Open(Bracket(growing=self.phases[0][1]), GRID, question.seconds)
             for example, row in self.rows.items()
             # A wrong prediction at the example itself leaves nothing to search for.
             if row["status"] != "certified" and row["stage"] != PREDICTION
@@ -113,7 +115,8 @@ class _Search:
                 return None
             # The margins of other methods say nothing about these.
             one.phase += 1
-            one.bracket = Bracket(one.bracket.certified, one.refuted)
+            growing = self.phases[one.phase][1]
+            one.bracket = Bracket(one.bracket.certified, one.refuted, growing=growing)
         return None
 
     def _seconds(self, one: _Open) -> float:

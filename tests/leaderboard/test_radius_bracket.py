@@ -49,3 +49,21 @@ def test_a_witness_leaves_only_smaller_radii() -> None:
         bracket.learn(k, True, None)
     assert (max(asked), bracket.certified) == (100, 100)
     assert len(asked) <= 7
+
+
+@pytest.mark.parametrize("proved", [0, 1, 96, 700])
+@pytest.mark.parametrize("edge", [1, 70, 100, 110, 300, 704, 1023])
+def test_growth_begins_beside_what_is_proved_and_ends_as_soon(proved: int, edge: int) -> None:
+    """The first radius asked about is at most a sixteenth beyond, or a sixty-fourth of all."""
+    bracket = Bracket(proved, growing=True)
+    if edge <= proved:
+        return
+    first = bracket.next()
+    assert first is not None
+    assert 0 < first - proved <= max(proved / 16, GRID / 64)
+    asked = []
+    while (k := bracket.next()) is not None:
+        asked.append(k)
+        bracket.learn(k, k <= edge, None)
+    assert bracket.certified == edge
+    assert bracket.steps <= MOST_STEPS + 1
