@@ -10,6 +10,7 @@ from leaderboard.datasets import files
 from leaderboard.results.store import read, results_path
 from tests.fixtures.browser import Browser, chromium, served
 from tests.fixtures.forged import SAMPLES, Made, Make
+from tests.fixtures.once import once
 from tests.fixtures.project import L2, LINF, NOISY, PLAIN, Outcome, new_project
 from tests.fixtures.website import built
 
@@ -19,7 +20,7 @@ Certboard = Callable[..., Outcome]
 @pytest.fixture(scope="session")
 def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The website of the made-up board, built once."""
-    return built(tmp_path_factory.mktemp("website"))
+    return Project(once(tmp_path_factory, "website", built)).public
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +78,14 @@ def nothing_is_written(project: Project) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose submissions are evaluated, once for all tests."""
+    return Project(once(tmp_path_factory, "measured", _measure))
+
+
+def _measure(root: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        project = new_project(tmp_path_factory.mktemp("measured"))
-        patch.chdir(project.root)
+        patch.chdir(new_project(root).root)
         assert run(["run", PLAIN, "--setting", LINF]) == 0
         assert run(["run", NOISY, "--setting", L2, "--samples", str(SAMPLES)]) == 0
-    return project
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`certboard certify --evidence` and `certboard recheck`, as a user types them."""
 
 import json
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count
@@ -18,44 +19,43 @@ from evaluators.question.certificate import Certificate, Refutation
 from evaluators.recheck.checker import Recheck
 from evaluators.recheck.methods import recheck_claims
 from evaluators.recheck.replay import why_not_replayed
+from leaderboard.__main__ import run
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import load_split
 from leaderboard.evaluation import evidence
-from tests.fixtures.project import MODEL, certify
+from tests.fixtures.once import once
+from tests.fixtures.project import MODEL, certify, new_project
 from tests.leaderboard.conftest import Certboard
 
 EVIDENCE = "digits.evidence"
 COUNT = "40"
 
 
-@pytest.fixture(scope="module")
-def made() -> dict[str, bytes]:
-    """The content of the file of evidence, once it was made."""
-    return {}
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of evidence with claims of every method, certificates and witnesses."""
+    return once(tmp_path_factory, "evidence", _make) / EVIDENCE
+
+
+def _make(root: Path) -> None:
+    # Each method is kept from proving some of what it could, so that all of them are needed.
+    turns = {"ibp": count(), "crown-ibp": count(), "crown": count()}
+
+    def sparing(model: Any, balls: Any, method: str, **options: Any) -> list[Recheck]:
+        found = recheck_claims(model, balls, method, **options)
+        turn = turns[method]
+        return [replace(one, accepted=one.accepted and next(turn) % 2 == 0) for one in found]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(new_project(root).root)
+        patch.setattr(making, "recheck_claims", sparing)
+        assert run(certify(radius="0.1", examples=COUNT, evidence=EVIDENCE)) == 0
 
 
 @pytest.fixture
-def archive(
-    certboard: Certboard, project: Project, monkeypatch: pytest.MonkeyPatch, made: dict[str, bytes]
-) -> Archive:
-    """Evidence about some digits, with claims of every method, certificates and witnesses."""
-    place = project.root / EVIDENCE
-    if not made:
-        # Each method is kept from proving some of what it could, so that all of them are needed.
-        turns = {"ibp": count(), "crown-ibp": count(), "crown": count()}
-
-        def sparing(model: Any, balls: Any, method: str, **options: Any) -> list[Recheck]:
-            found = recheck_claims(model, balls, method, **options)
-            turn = turns[method]
-            return [replace(one, accepted=one.accepted and next(turn) % 2 == 0) for one in found]
-
-        with monkeypatch.context() as patch:
-            patch.setattr(making, "recheck_claims", sparing)
-            outcome = certboard(*certify(radius="0.1", examples=COUNT, evidence=EVIDENCE))
-        assert outcome.code == 0, outcome.err
-        made[EVIDENCE] = place.read_bytes()
-    place.write_bytes(made[EVIDENCE])
-    return Archive(place)
+def archive(project: Project, made: Path) -> Archive:
+    """That evidence, beside the model in a project of this test's own."""
+    return Archive(Path(shutil.copy(made, project.root)))
 
 
 def rows_of(

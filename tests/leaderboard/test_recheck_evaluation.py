@@ -1,6 +1,7 @@
 """`certboard recheck SUBMISSION`: every row of stored evaluations, and every way to forge one."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -13,6 +14,7 @@ import pytest
 
 from evaluators.evidence.archive import Archive, EvidenceLine, write_archive
 from evaluators.onnx.writer import export_onnx
+from leaderboard.__main__ import run
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.evaluation import plan
@@ -20,7 +22,8 @@ from leaderboard.evaluation.workers import run_shards
 from leaderboard.recheck import proofs
 from leaderboard.recheck.proofs import claims_of
 from leaderboard.results.store import read, write
-from tests.fixtures.project import LINF, MODEL, NOISY, PLAIN, linear
+from tests.fixtures.once import once
+from tests.fixtures.project import LINF, MODEL, NOISY, PLAIN, linear, new_project
 from tests.leaderboard.conftest import Certboard
 
 RESULTS = f"site/data/results/{LINF}/{PLAIN}.parquet"
@@ -28,22 +31,24 @@ BESIDE = f"site/data/results/{LINF}/{PLAIN}.evidence"
 RUN = ("run", PLAIN, "--setting", LINF, "--examples", "30")
 
 
-@pytest.fixture(scope="module")
-def made() -> dict[str, bytes]:
-    """The contents of files that were made once, by their places."""
-    return {}
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with an evaluation and its evidence."""
+    return once(tmp_path_factory, "proved", _make)
+
+
+def _make(root: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(new_project(root).root)
+        assert run([*RUN, "--evidence"]) == 0
 
 
 @pytest.fixture
-def stored(certboard: Certboard, project: Project, made: dict[str, bytes]) -> Path:
-    """The rows of an plan, with all that proves them beside."""
-    if not made:
-        outcome = certboard(*RUN, "--evidence")
-        assert outcome.code == 0, outcome.err
-        made |= {place: Path(place).read_bytes() for place in (RESULTS, BESIDE)}
-    for place, content in made.items():
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-        Path(place).write_bytes(content)
+def stored(project: Project, made: Path) -> Path:
+    """The rows of an evaluation, with all that proves them beside, in this test's own project."""
+    for place in (RESULTS, BESIDE):
+        (project.root / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(made / place, project.root / place)
     return Path(RESULTS)
 
 

@@ -4,6 +4,7 @@ import re
 import signal
 import time
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,6 +67,13 @@ def test_sat_comes_with_a_counterexample_that_others_can_replay(
     assert Path("out/answer.txt").read_text() == outcome.out
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What verifies is forked from a process that has its libraries, as it is for a table."""
+    monkeypatch.setattr(answering, "Verifier", partial(Verifier, restarts=True))
+
+
+@pytest.mark.usefixtures("forked")
 def test_packed_files_are_read(certboard: Certboard, files: Path) -> None:
     """By their own name, and by the name without .gz that tables give them."""
     for name in ("packed.onnx.gz", "packed.onnx"):
@@ -103,6 +111,7 @@ def test_wrong_usage_is_told_in_a_sentence(
     assert sentence in outcome.sentence
 
 
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize(
     ("model", "property_", "sentence"),
     [
