@@ -52,13 +52,9 @@ StoredEvidence = TypeVar("StoredEvidence", bound=Evidence)
 
 @dataclass(frozen=True)
 class About:
-    """What all evidence of a file is about.
+    """What all evidence of a file is about: a model's file, a dataset's split, a ball.
 
-    Attributes:
-        model_sha256, data_sha256: of the model's file and of the dataset's split.
-        dataset: its name.
-        norm, radius: the ball around each example.
-        low, high: what each entry of an input is limited to.
+    Each entry of an input is limited to [`low`, `high`].
     """
 
     model_sha256: str
@@ -148,11 +144,7 @@ def write_archive(
 ) -> None:
     """Write a file; it is whole or not there.
 
-    Args:
-        path: the place.
-        about: what all of it is about.
-        lines: one for each example.
-        contents: the bytes of the certificates and witnesses, by example in the order of lines.
+    Contents are the bytes of certificates and witnesses, by example in the order of lines.
     """
     table = "".join(f"{x.example},{x.label},{x.method}\n" for x in sorted(lines))
     meta = {"format": _FORMAT, **asdict(about), "radius": str(about.radius)}

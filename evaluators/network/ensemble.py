@@ -35,8 +35,7 @@ class Ensemble:
     Where a logit of any member is not finite, all answers are NaN: no class wins there.
 
     Attributes:
-        members: the networks.
-        rule: how they become one.
+        rule: how members become one.
         denoiser: what runs before all of them, once for each input; its answers are the entries of
             an image in the order of the members' inputs.
     """

@@ -83,7 +83,6 @@ class Node:
 
     Attributes:
         name: as in the model's file, for messages.
-        operation: what it computes.
         parents: positions of its inputs, all smaller than its own.
         shape: of its result, without the row dimension.
     """

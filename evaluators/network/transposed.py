@@ -22,12 +22,8 @@ def transposed_convolution(
 ) -> Float[Tensor, "rows channels *_"]:
     """Apply the adjoint of a convolution; it is zero where no window reaches.
 
-    Args:
-        y: results of the convolution.
-        weight: of the convolution.
-        size: of the convolution's inputs, without rows and channels.
-        layout: stride, padding and dilation, for each dimension.
-        groups: of channels.
+    Its inputs have this `size` without rows and channels; `layout` is its stride, padding and
+    dilation, for each dimension.
     """
     if y.dtype is torch.float64 and y.is_cpu and y.dim() == 4 and groups == 1:
         return _by_products(y, weight, size, layout)

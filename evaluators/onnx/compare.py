@@ -61,16 +61,7 @@ FLAT = 1e-6
 
 @dataclass(frozen=True)
 class Imported:
-    """A file, and the network that it was read as.
-
-    Attributes:
-        network: as it will be used.
-        runtime: the file as it is deployed.
-        builder: how it came about.
-        model: the file's.
-        path: for messages.
-        free: whether its shapes are free of the contract of classifiers.
-    """
+    """A file, and the network that it was read as; whether it is `free` as in `Contract`."""
 
     network: Network
     runtime: Runtime

@@ -101,11 +101,7 @@ def import_bytes(
 ) -> Network:
     """Read a network from the bytes of a file, compare it with onnxruntime, or refuse it.
 
-    Args:
-        data: the file's bytes.
-        path: for messages.
-        samples, salt: as of `import_onnx`.
-        wanted: what the network must be.
+    The path is for messages; `samples` and `salt` are as of `import_onnx`.
 
     Raises:
         UnsupportedModelError: with every problem found, one sentence each.

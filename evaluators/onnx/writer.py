@@ -30,22 +30,18 @@ class _Writer:
         self.initializers: list[onnx.TensorProto] = []
 
     def value(self, position: int) -> str:
-        """Return the name of a node's result."""
         last = len(self.network.nodes) - 1
         return {0: "input", last: "logits"}.get(position, f"node_{position}")
 
     def constant(self, name: str, value: Tensor | np.ndarray) -> str:
-        """Store a tensor and return its name."""
         array = value.detach().cpu().float().numpy() if isinstance(value, Tensor) else value
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
     def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
-        """Append one ONNX node."""
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
 
     def write(self, position: int, node: Node) -> None:
-        """Append what computes one node of the canonical graph."""
         inputs = [self.value(parent) for parent in node.parents]
         output, operation = self.value(position), node.operation
         if isinstance(operation, AffineMap):
@@ -53,22 +49,14 @@ class _Writer:
         elif isinstance(operation, Sum):
             self.add("Sum", inputs, output)
         elif isinstance(operation, MaxPool):
-            pads = list(operation.padding) * 2
-            self.add(
-                "MaxPool",
-                inputs,
-                output,
-                kernel_shape=list(operation.kernel),
-                strides=list(operation.stride),
-                pads=pads,
-                ceil_mode=int(operation.ceil),
-            )
+            layout = {"strides": operation.stride, "pads": operation.padding * 2}
+            window = {"kernel_shape": operation.kernel, "ceil_mode": int(operation.ceil)}
+            self.add("MaxPool", inputs, output, **window, **layout)
         elif isinstance(operation, Elementwise):
             leak = isinstance(operation, LeakyReLU) and operation.leak
             self.add(operation.name, inputs, output, **({"alpha": float(leak)} if leak else {}))
 
     def affine(self, operation: AffineMap, source: str, output: str) -> None:
-        """Append the ONNX operator of one affine map."""
         if isinstance(operation, Reshape):
             shape = np.array([-1, *operation.output_shape], dtype=np.int64)
             self.add("Reshape", [source, self.constant(f"{output}_shape", shape)], output)
@@ -77,15 +65,10 @@ class _Writer:
             self.add("Gemm", inputs + self.bias(operation, output), output, transB=1)
         elif isinstance(operation, Convolution):
             inputs = [source, self.constant(f"{output}_weight", operation.weight)]
-            self.add(
-                "Conv",
-                inputs + self.bias(operation, output),
-                output,
-                strides=list(operation.stride),
-                pads=list(operation.padding) * 2,
-                dilations=list(operation.dilation),
-                group=operation.groups,
-            )
+            inputs += self.bias(operation, output)
+            layout = {"strides": operation.stride, "pads": operation.padding * 2}
+            window = {"dilations": operation.dilation, "group": operation.groups}
+            self.add("Conv", inputs, output, **layout, **window)
         elif isinstance(operation, Diagonal):
             self.diagonal(operation, source, output)
         else:
@@ -93,7 +76,6 @@ class _Writer:
             raise UnsupportedModelError(f"'{output}': a {kind} map cannot be written as ONNX.")
 
     def bias(self, operation: AffineMap, output: str) -> list[str]:
-        """Return the stored bias, if any."""
         if operation.bias is None:
             return []
         bias = operation.bias

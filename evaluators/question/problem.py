@@ -19,7 +19,6 @@ class Problem:
     """A batch of questions about one network.
 
     Attributes:
-        network: what is asked about.
         x: float32 examples `[batch, channel, height, width]`.
         labels: the right class of each, `[batch]`.
         region: what may be perturbed, around each example.

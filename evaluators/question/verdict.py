@@ -66,7 +66,6 @@ class Verdict:
     """One example's answer.
 
     Attributes:
-        status: certified, falsified or unknown.
         prediction: the class at the example itself; None when it is not known (abstention).
         radius: the largest radius proved, rounded down, in the units of the region's norm; it can
             be positive although `status` is unknown (a smoothed radius below the one asked about).

@@ -43,10 +43,7 @@ class _Layer:
 def disagreement(model: CheckedModel, network: Network, inputs: Array) -> str:
     """How two readings of one file differ, as a clause; empty where they agree.
 
-    Args:
-        model: as the checker reads it.
-        network: as the importer reads it.
-        inputs: `[n, *shape]` on which to compare, besides random ones.
+    They are compared on these inputs `[n, *shape]` and on random ones.
     """
     if (model.input_shape, model.classes) != (network.input_shape, network.classes):
         said = f"shape {model.input_shape} and {model.classes} classes"

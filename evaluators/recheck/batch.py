@@ -29,10 +29,8 @@ class Balls:
 
     Attributes:
         norm: linf, l2 or l1.
-        radius: of every ball, exact.
         low, high: what each entry of an input is limited to.
-        x: float32 `[examples, inputs]`.
-        labels: int64 `[examples]`.
+        x, labels: float32 `[examples, inputs]` and int64 `[examples]`.
     """
 
     norm: str

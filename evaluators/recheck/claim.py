@@ -35,13 +35,9 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class CheckedModel:
-    """What a file says, as the checker reads it: its nodes in the file's order.
+    """What a file says, as the checker reads it: nodes in the file's order, the logits last.
 
-    Attributes:
-        steps: the input first, the logits last.
-        input_shape: of one input, without the batch dimension.
-        classes: number of logits.
-        sha256: of the file.
+    `input_shape` is without the batch dimension.
     """
 
     steps: tuple[Step, ...]

@@ -64,8 +64,7 @@ class Estimate:
 
     Attributes:
         prediction: the class that the selection samples chose.
-        n: estimation samples that the bounds refer to.
-        count: those that gave the prediction.
+        n, count: estimation samples that the bounds refer to, and those that gave the prediction.
         runner_up: the largest count of another class.
         probabilities: bounds that hold together, except with the failure probability.
         statistics: what else the bounds were computed from.
@@ -135,10 +134,8 @@ class VoteTally(NamedTuple):
     """The votes of one example that have been counted so far.
 
     Attributes:
-        prediction: the class that the selection samples chose.
-        selected: selection samples that gave it.
-        drawn: estimation samples so far.
-        won: those that gave the prediction.
+        prediction, selected: the class that the selection samples chose, and how many gave it.
+        drawn, won: estimation samples so far, and those that gave the prediction.
         runner_up: the largest count of another class among them.
     """
 

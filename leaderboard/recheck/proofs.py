@@ -63,12 +63,10 @@ class RowClaim:
     """What is said of one example.
 
     Attributes:
-        example: its number.
         status: certified or falsified, or unknown where a smaller radius than the one that was
             asked about is said to be proved.
-        label: that was said to be the right one.
+        label, stage: the right class and the evaluator that decided, as it is said.
         radius: that is said to be proved; None of a counterexample.
-        stage: the evaluator that decided.
         witness: the bytes of the counterexample.
         wrong: what is already wrong with it.
     """

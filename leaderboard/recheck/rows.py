@@ -148,7 +148,6 @@ class _Checker:
         )
 
     def check(self, row: dict[str, Any]) -> Finding:
-        """One row."""
         with mpmath.workdps(bounds.DIGITS):
             try:
                 return Finding(True, "", self._check(row))
