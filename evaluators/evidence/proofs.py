@@ -88,7 +88,7 @@ def balls_of(problem: Problem) -> Balls:
 def _certified(
     model: CheckedModel, problem: Problem, given: Certificate | None, exact: bool | None
 ) -> Proof:
-    """A certificate of the only example, given or searched for."""
+    """Prove the only example by a certificate, given or searched for."""
     reason = "it is proved by none of the methods that need no certificate"
     for made in (given, None) if given is not None else (None,):
         note = ""

@@ -85,7 +85,6 @@ def specified(network: Network, disjuncts: Sequence[Disjunct]) -> Network:
 
 
 def _append_rows(graph: GraphBuilder, rows: Sequence[Constraint], classes: int) -> None:
-    """Append the values of all rows."""
     exact = [_scaled(row) for row in rows]
     parts = max(len(split) for integers, _ in exact for split in integers.values() or [[0.0]])
     if parts > 1:

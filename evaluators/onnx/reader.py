@@ -177,7 +177,7 @@ def _known(builder: Builder) -> dict[str, tuple[int, Shape]]:
 
 
 def _begin(graph: onnx.GraphProto, path: Path, wanted: Contract) -> Builder:
-    """The input and the constants."""
+    """Begin with the input and the constants."""
     constants = {tensor.name: array_of(tensor, path) for tensor in graph.initializer}
     source = next(value for value in graph.input if value.name not in constants)
     shape = whole_shape(source, path) if wanted.free else (1, *row_shape(source, path))
@@ -213,7 +213,6 @@ def row_text(shape: Shape) -> str:
 
 
 def _trace(builder: Builder, number: int, node: onnx.NodeProto, first_made: int) -> None:
-    """Note what a node became."""
     inputs, outputs = (
         {name: builder.values[name] for name in names if name in builder.values}
         for names in (node.input, node.output)

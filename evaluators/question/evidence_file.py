@@ -156,7 +156,7 @@ def _check(arrays: dict[str, Array], kinds: Kinds) -> None:
 
 
 def _meta(arrays: dict[str, Array]) -> dict[str, Any]:
-    """The checked fields of `meta`."""
+    """Read and check the fields of `meta`."""
     array = arrays.get("meta")
     if array is None or array.dtype != np.uint8 or array.ndim != 1 or array.size > _MAX_META:
         raise CertificateError("'meta' is missing, or is not a short text.")

@@ -49,9 +49,8 @@ class Problem:
     def __post_init__(self) -> None:
         batch, shape = self.x.shape[0], tuple(self.x.shape[1:])
         if shape != self.network.input_shape:
-            raise ValueError(
-                f"Examples have shape {shape}, the network {self.network.input_shape}."
-            )
+            expected = self.network.input_shape
+            raise ValueError(f"Examples have shape {shape}, the network {expected}.")
         if isinstance(self.region, Box):
             if self.region.lower.shape != self.x.shape:
                 raise ValueError(

@@ -149,7 +149,6 @@ class Intervals:
         return np.stack([lower, np.maximum(ar.down(-center - radius), -high)], 1)
 
     def _forward(self, hull: Array) -> list[Array]:
-        """Floors of every node."""
         floors = list[Array]()
         for position, step in enumerate(self.steps):
             before = [floors[parent] for parent in step.parents]

@@ -273,7 +273,7 @@ class Checker:
         return float(Arithmetic(False).below([least])[0])
 
     def _proofs(self, table: Leaves) -> tuple[int, Any, Array, Any, Any, Array]:
-        """Of the margins of leaves or cuts, as `_planes` takes them."""
+        """Collect what `_planes` takes to bound the margins of leaves or cuts."""
         last, shape, count = len(self.steps) - 1, table.slopes.shape, len(table.goal)
         columns = np.insert(table.goal, np.arange(count), self.made.label)
         ends, weights = np.arange(0, 2 * count + 1, 2), np.tile([1.0, -1.0], count)

@@ -88,9 +88,12 @@ def find_file(name: str, candidates: tuple[str, ...]) -> Path:
     Raises:
         InputError: none is there, and what to do.
     """
+    if (path := files.find(name, candidates)) is not None:
+        return path
+    places = " or ".join(map(str, files.folders(name)))
     how = find_dataset(name).obtain or f"get it with `certboard data fetch {name}`"
     advice = f"{how}, or set {files.VARIABLE} to the folder that has {name}/."
-    return files.find(name, candidates, advice)
+    raise InputError(f"There is no {candidates[0]} in {places}: {advice}")
 
 
 def read_file(name: str, file: DataFile) -> bytes:

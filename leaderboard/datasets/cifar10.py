@@ -14,7 +14,7 @@ import csv
 import io
 import lzma
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -66,10 +66,10 @@ def load(split: str) -> ArraySplit:
     if split not in ("test", "train"):
         raise unknown_split(DATASET.name, split, "test, train")
     if split == "train":
-        if not any(_present(_places(file)) for file in _TRAIN):
-            if _present(_SHEETS) is not None:
+        if not any(files.find(DATASET.name, _places(file)) for file in _TRAIN):
+            if files.find(DATASET.name, _SHEETS) is not None:
                 return read_sheets([find_file(DATASET.name, (sheet,)) for sheet in _SHEETS])
-            if (copies := _present(_JPEGS)) is not None:
+            if (copies := files.find(DATASET.name, _JPEGS)) is not None:
                 return read_jpegs(copies)
         batches = [files.read_verified(_find(file), file.sha256) for file in _TRAIN]
         return decode(b"".join(batches), "The training batches")
@@ -107,12 +107,6 @@ def _find(file: DataFile) -> Path:
 
 def _places(file: DataFile) -> tuple[str, ...]:
     return file.path, Path(file.path).name
-
-
-def _present(candidates: Iterable[str]) -> Path | None:
-    """The first of `candidates` that lies in a folder of the dataset."""
-    places = (root / path for root in files.folders(DATASET.name) for path in candidates)
-    return next((place for place in places if place.exists()), None)
 
 
 def decode(content: bytes, where: str) -> ArraySplit:
@@ -209,7 +203,7 @@ def _jpegs(where: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _pixels(content: bytes, where: str, kind: str, side: int) -> NDArray[np.uint8]:
-    """`[3, side, side]` of one picture of this kind."""
+    """Decode one picture of this kind, `[3, side, side]`."""
     try:
         with Image.open(io.BytesIO(content), formats=(kind,)) as image:
             if image.size != (side, side):

@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,19 +56,10 @@ def folders(name: str) -> list[Path]:
     return [Path(root) / name for root in (chosen, cache_folder()) if root]
 
 
-def find(name: str, candidates: Iterable[str], advice: str) -> Path:
-    """The first of `candidates` (paths in the folder of `name`) that exists.
-
-    Raises:
-        InputError: none exists; the message ends with `advice`.
-    """
-    listed = list(candidates)
-    for folder in folders(name):
-        for candidate in listed:
-            if (path := folder / candidate).exists():
-                return path
-    places = " or ".join(str(folder) for folder in folders(name))
-    raise InputError(f"There is no {listed[0]} in {places}: {advice}")
+def find(name: str, candidates: Sequence[str]) -> Path | None:
+    """The first of `candidates` that lies in a folder of `name`; None where there is none."""
+    places = (folder / candidate for folder in folders(name) for candidate in candidates)
+    return next((place for place in places if place.exists()), None)
 
 
 def read(path: Path) -> bytes:

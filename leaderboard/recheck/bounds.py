@@ -11,7 +11,7 @@ import mpmath
 from mpmath import mpf
 
 DIGITS = 25
-_TINY = mpf(10) ** -18
+TINY = mpf(10) ** -18
 """Relative; beyond it a sum or an iteration is done."""
 _STEPS = 200
 """Newton's method needs about eight."""
@@ -34,7 +34,7 @@ def binomial_tail(count: int, trials: int, p: mpf) -> tuple[mpf, mpf]:
         ratio = odds * (trials - successes) / (successes + 1)
         term *= ratio
         total += term
-        if term < total * _TINY:
+        if term < total * TINY:
             return total + term * ratio / (1 - ratio), first
     return total, first
 
@@ -57,7 +57,7 @@ def lower_bound(count: int, trials: int, failure: mpf) -> mpf:
         tail, first = binomial_tail(count, trials, p)
         step = (mpmath.log(tail) - goal) * p * tail / (first * count)
         following = p - step if step < p else p / 2
-        if abs(following - p) <= p * _TINY * 100:
+        if abs(following - p) <= p * TINY * 100:
             return following
         p = following
     raise ArithmeticError(f"No bound was found for {count} of {trials}.")
@@ -77,7 +77,7 @@ def anytime_lower_bound(count: int, trials: int, failure: mpf, above: mpf) -> mp
         return mpf(0)
     goal = _log_mixture(count, trials, above) + mpmath.log(failure)
     low, high = mpf(0), mpf(count) / trials
-    while high - low > high * _TINY:
+    while high - low > high * TINY:
         middle = (low + high) / 2
         if _log_likelihood(count, trials, middle) <= goal:
             low = middle

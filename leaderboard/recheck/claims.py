@@ -156,7 +156,7 @@ class Claims:
         return found
 
     def _zeroth(self, lower: mpf, upper: mpf) -> mpf:
-        """The radius of probabilities alone."""
+        """Compute the radius from probabilities alone."""
         family = "neyman-pearson" if self.family == FIRST_ORDER else self.family
         place = self.norm, self._scale, lower, upper, self.dimension
         found = families.radius(self.noise, *place, family)
@@ -177,7 +177,7 @@ class Claims:
         return self._scale * unit * inner(self.norm, "l2", self.dimension)
 
     def _allowance(self, found: mpf) -> mpf:
-        """By how much an honest radius may be smaller."""
+        """Allow an honest radius to be smaller by so much."""
         return _LOOSE.get(self.family, _MESH) * found + SLACK * (1 + self._scale)
 
     @property

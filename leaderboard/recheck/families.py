@@ -11,13 +11,12 @@ from functools import lru_cache
 import mpmath
 from mpmath import mpf
 
-from leaderboard.recheck.bounds import DIGITS
+from leaderboard.recheck.bounds import DIGITS, TINY
 from leaderboard.recheck.noises import NOISES, Flat, Gaussian, Noise, inner
 
 _GOLDEN = (mpmath.sqrt(5) - 1) / 2
 _ROUNDS = 70
 """Of a golden section: each takes off a third."""
-_TINY = mpf(10) ** -18
 
 
 Family = Callable[[Noise, mpf, mpf], mpf]
@@ -155,7 +154,7 @@ def _crossing(function: Callable[[mpf], mpf]) -> mpf:
     before, stayed = high, ""
     for _ in range(_ROUNDS):
         middle = (low * at_high - high * at_low) / (at_high - at_low)
-        if abs(middle - before) <= middle * _TINY:
+        if abs(middle - before) <= middle * TINY:
             return min(middle, before)
         before, value = middle, function(middle)
         if value <= 0:

@@ -7,14 +7,13 @@ wins, of probability p, with m = E[f z] (Mohapatra et al. 2020, arXiv 2010.06651
 import mpmath
 from mpmath import mpf
 
-from leaderboard.recheck.bounds import DIGITS
+from leaderboard.recheck.bounds import DIGITS, TINY
 
 PROXY = mpf("1.36")
 """Variance proxy of one entry of f z."""
 
 _FARTHEST = mpf(-60)
 """Where a slab begins that is as good as a half-space."""
-_TINY = mpf(10) ** -18
 
 
 @mpmath.workdps(DIGITS)  # type: ignore[untyped-decorator]
@@ -60,7 +59,7 @@ def slab_radius(lower: mpf, upper: mpf, gradient: mpf) -> mpf:
     low, high = mpf(0), mpf(1)
     while leads(high):
         low, high = high, 2 * high
-    while high - low > _TINY:
+    while high - low > TINY:
         middle = (low + high) / 2
         low, high = (middle, high) if leads(middle) else (low, middle)
     return low
@@ -75,7 +74,7 @@ def _slab(p: mpf, gradient: mpf) -> tuple[mpf, mpf] | None:
         return _quantile(p + mpmath.ncdf(start))
 
     low, high = _FARTHEST, _quantile((1 - p) / 2)
-    while high - low > _TINY:
+    while high - low > TINY:
         middle = (low + high) / 2
         steeper = mpmath.npdf(end(middle)) - mpmath.npdf(middle) > gradient
         low, high = (middle, high) if steeper else (low, middle)

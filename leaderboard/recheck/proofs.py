@@ -185,7 +185,6 @@ class Rechecker:
                     yield from self._proved(same, radius)
 
     def _proved(self, claims: list[RowClaim], radius: Fraction) -> Iterator[ProofCheck]:
-        """Of some claims about balls of one radius."""
         began, problem = time.perf_counter(), self._problem(claims, radius)
         if self.archive is None or radius != self.archive.about.radius:
             stages = [claim.stage for claim in claims]
@@ -197,7 +196,7 @@ class Rechecker:
             yield ProofCheck(claim, proof, share)
 
     def _by_evidence(self, claims: list[RowClaim], problem: Problem) -> Iterator[Proof]:
-        """By the methods and certificates that the file names."""
+        """Check claims by the methods and certificates that the file names."""
         assert self.archive is not None
         balls, found = balls_of(problem), dict[int, Proof]()
         methods = [self._method(claim) for claim in claims]
@@ -216,7 +215,7 @@ class Rechecker:
         return (found[row] for row in range(len(claims)))
 
     def _method(self, claim: RowClaim) -> str:
-        """Of a claim; or, as a sentence, why the file has nothing that could prove it."""
+        """Name the method of a claim; or say, as a sentence, why the file cannot prove it."""
         assert self.archive is not None
         line = self.archive.lines.get(claim.example)
         if line is None:
@@ -228,7 +227,7 @@ class Rechecker:
         return "nothing that the checker accepts was found." if line.method == NONE else line.method
 
     def _certificate(self, problem: Problem, row: int) -> Proof:
-        """Of one example: the certificate's claim must be the row's."""
+        """Check the certificate of an example, which must claim what the row does."""
         assert self.archive is not None
         try:
             made = self.archive.evidence(Certificate, problem.examples[row])
@@ -239,7 +238,6 @@ class Rechecker:
         return Proof(CERTIFICATE, found, made)
 
     def _replayed(self, claim: RowClaim) -> ProofCheck:
-        """Of one counterexample."""
         began = time.perf_counter()
         runtime = guarded_runtime(self.question.model, self.question.model_sha256)
         x, shape = self.split.images([claim.example])[0], self.model.input_shape
@@ -260,7 +258,6 @@ class Rechecker:
         return ProofCheck(claim, proof, time.perf_counter() - began)
 
     def _refutation(self, claim: RowClaim, x: Any) -> Refutation:
-        """The counterexample of a row."""
         assert claim.witness is not None
         if len(claim.witness) != 4 * prod(x.shape):
             raise CertificateError("it is falsified, but there is no witness of the model's input.")
@@ -309,7 +306,7 @@ def _text(value: object) -> str:
 
 
 def _against(claim: RowClaim, label: int) -> RowClaim:
-    """A claim beside the data."""
+    """Mark a claim whose label is not the one in the data."""
     if claim.wrong or claim.label == label:
         return claim
     return replace(claim, wrong=f"its label is {claim.label}, but the data say {label}.")
@@ -381,8 +378,6 @@ def of_results(result: Results, model: Path) -> Question:
     """
     origin = result.provenance
     asked = asked_by(origin, result.path)
-    if not model.is_file():
-        raise InputError(f"{model}: there is no such file.")
     if (found := sha256_of(model)) != origin.model_sha256:
         raise InputError(
             f"{model}: its SHA-256, {found}, is not that of the model that was measured,"
@@ -405,8 +400,6 @@ def of_evidence(archive: Archive, model: Path) -> Question:
     Raises:
         InputError: there is no such file, dataset or norm.
     """
-    if not model.is_file():
-        raise InputError(f"{model}: there is no such file.")
     told = archive.about
     sha256 = sha256_of(model)
     return question_about(model, sha256, told.dataset, told.norm, told.radius, SECONDS)

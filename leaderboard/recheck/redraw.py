@@ -8,7 +8,6 @@ on the boundary between two classes may then change sides.
 import json
 import math
 import random
-import secrets
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
@@ -41,11 +40,6 @@ def choose(rows: pd.DataFrame, number: int, seed: int) -> list[int]:
     drawn = rows[rows["n"].notna()] if rows["n"].notna().any() else rows
     sampled = sorted(int(example) for example in drawn["example"])
     return sorted(random.Random(seed).sample(sampled, min(number, len(sampled))))
-
-
-def new_seed() -> int:
-    """A seed that nobody knew before."""
-    return secrets.randbelow(10**9)
 
 
 def question_again(

@@ -1,6 +1,7 @@
 """`certboard recheck`: what is rechecked, and what is printed of it."""
 
 import json
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def recheck(subject: str, asked: RecheckRequest) -> None:
 
 
 def _stored(slug: str, settings: Sequence[str]) -> list[Path]:
-    """The result files of a submission."""
+    """List the result files of a submission."""
     project = find_project()
     load_submission(project, slug)
     places = [find_setting(name).id for name in settings] or ["*"]
@@ -130,7 +131,7 @@ def _is_smoothed(path: Path) -> bool:
 
 
 def _recheck_model(model: Path, asked: RecheckRequest) -> None:
-    """What evidence says by itself about a model."""
+    """Recheck what evidence says by itself about a model."""
     assert asked.evidence is not None
     archive = open_archive(asked.evidence)
     question = of_evidence(archive, model)
@@ -142,7 +143,7 @@ def _recheck_model(model: Path, asked: RecheckRequest) -> None:
 
 
 def _recheck_plain(paths: list[Path], asked: RecheckRequest) -> None:
-    """Whole evaluations of plain networks."""
+    """Recheck whole evaluations of plain networks."""
     judged: list[tuple[str, list[ProofCheck]]] = []
     for path in paths:
         result = read(path)
@@ -162,7 +163,7 @@ def _recheck_plain(paths: list[Path], asked: RecheckRequest) -> None:
 
 
 def _model_of(result: Results) -> Path:
-    """The file of the submission that was measured."""
+    """Find the file of the submission that was measured."""
     slug = result.provenance.submission
     try:
         project = find_project()
@@ -200,26 +201,24 @@ def _judge(found: list[tuple[str, list[ProofCheck]]], as_json: bool) -> None:
 def summary(findings: list[ProofCheck]) -> str:
     """`9,541 of 9,541 certified examples proved (9,534 ibp, 7 crown), 459 of 459 …`."""
     words = list[str]()
-    for what, done, names in (
-        ("certified example", "proved", {"certified"}),
-        ("smaller radius", "proved", {"unknown"}),
-        ("counterexample", "replayed", {"falsified"}),
+    for status, one_of_them, many, done in (
+        ("certified", "certified example", "certified examples", "proved"),
+        ("unknown", "smaller radius", "smaller radii", "proved"),
+        ("falsified", "counterexample", "counterexamples", "replayed"),
     ):
-        asked = [one for one in findings if one.claim.status in names]
+        asked = [one for one in findings if one.claim.status == status]
         good = [one for one in asked if one.found.accepted]
         methods = Counter(one.proof.method for one in good if done == "proved")
         kinds = ", ".join(f"{count:,} {method}" for method, count in methods.most_common())
         if asked:
-            plurals = {"smaller radius": "smaller radii"}
-            title = what if len(asked) == 1 else plurals.get(what, f"{what}s")
-            words.append(
-                f"{len(good):,} of {len(asked):,} {title} {done}" + (f" ({kinds})" if kinds else "")
-            )
+            title = one_of_them if len(asked) == 1 else many
+            counts = f"{len(good):,} of {len(asked):,} {title} {done}"
+            words.append(f"{counts} ({kinds})" if kinds else counts)
     return ", ".join(words) or "nothing that could be rechecked"
 
 
 def _recheck_smoothed(path: Path, asked: RecheckRequest) -> None:
-    """The rows of a smoothed model, and some of them drawn again."""
+    """Recheck the rows of a smoothed model, and draw some of them again."""
     found: dict[str, Any] = {"results": str(path), "rows": list(recheck_results(path))}
     if asked.redraw is not None and asked.model is not None:
         found["redrawn"] = _redrawn(path, asked.redraw, asked.model, asked)
@@ -233,7 +232,7 @@ def _redrawn(path: Path, number: int, model: Path, asked: RecheckRequest) -> dic
         model, members=asked.members, denoiser=asked.denoiser, rule=asked.rule
     )
     question = redraw.question_again(result, parts, asked.dataset, asked.device)
-    seed = redraw.new_seed() if asked.seed is None else asked.seed
+    seed = secrets.randbelow(10**9) if asked.seed is None else asked.seed
     examples = redraw.choose(result.rows, number, seed)
     tell(f"drawing {plural(len(examples), 'example')} again, chosen by --seed {seed}")
     entries = list(redraw.redraw(question, result, examples))
@@ -281,6 +280,5 @@ def _tell_rows(found: dict[str, Any], as_json: bool) -> None:
 
 
 def _show(rows: list[dict[str, Any]], hidden: Sequence[str]) -> None:
-    """Show the first rows as a table."""
     kept = [{k: v for k, v in row.items() if k not in hidden} for row in rows[:_SHOWN]]
     show_table(kept)

@@ -127,7 +127,7 @@ class _Checker:
         self.numbers: dict[int, int] = {}
 
     def _claims(self) -> Claims:
-        """What all rows have in common."""
+        """Collect what all rows have in common."""
         family = family_of(self.evaluator, self.noise)
         told = self.options.get("failure_probability")
         if family is None:
@@ -175,7 +175,7 @@ class _Checker:
         return common.radius(row, lower, upper)
 
     def _plain(self, row: dict[str, Any]) -> None:
-        """What needs no arithmetic."""
+        """Check what needs no arithmetic."""
         require(row["example"] not in self.seen, "its example is there twice.")
         self.seen.add(row["example"])
         require(row["evaluator"] == self.evaluator, "its evaluator is not that of the file.")

@@ -271,7 +271,7 @@ def test_places_without_evidence_are_told(certboard: Certboard, project: Project
 
 
 def test_a_model_that_is_not_there_is_told(certboard: Certboard, archive: Archive) -> None:
-    assert "no such file" in certboard("recheck", "missing.onnx", EVIDENCE).sentence
+    assert "No such file" in certboard("recheck", "missing.onnx", EVIDENCE).sentence
 
 
 @pytest.mark.parametrize(
