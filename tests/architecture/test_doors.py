@@ -1,6 +1,7 @@
 """The doors between rooms and libraries, and the arrow between the packages."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def sources(*folders: str) -> list[Path]:
     return [path for folder in folders for path in sorted((CHECKOUT / folder).rglob("*.py"))]
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """First names of all modules that a file imports, wherever it does so."""
     names: set[str] = set()

@@ -179,6 +179,7 @@ def test_data_that_are_missing(certboard: Certboard, data: Path, project: Projec
     assert "get it with `certboard data fetch mnist`, or set CERTBOARD_DATA" in outcome.sentence
 
 
+@pytest.mark.slow
 def test_nothing_but_the_sentence_is_printed_by_a_real_process(project: Project) -> None:
     (project.root / "x.onnx").write_bytes(b"<html>")
     command = [sys.executable, "-m", "leaderboard", *certify("x.onnx"), "--json"]

@@ -35,6 +35,12 @@ def files(project: Project) -> Path:
     return folder
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What verifies is forked from a process that has its libraries, as it is for a table."""
+    monkeypatch.setattr(answering, "Verifier", partial(Verifier, restarts=True))
+
+
 def replayed(text: str, model: Path) -> tuple[list[Fraction], bool]:
     """The inputs of a counterexample, and whether the runtime's outputs are those written."""
     assert text.startswith("((X_0 ")
@@ -51,6 +57,7 @@ def test_unsat_is_one_word(certboard: Certboard, files: Path) -> None:
     assert (outcome.code, outcome.out, outcome.err) == (0, "unsat\n", "")
 
 
+@pytest.mark.usefixtures("forked")
 def test_sat_comes_with_a_counterexample_that_others_can_replay(
     certboard: Certboard, files: Path
 ) -> None:
@@ -67,12 +74,6 @@ def test_sat_comes_with_a_counterexample_that_others_can_replay(
     assert Path("out/answer.txt").read_text() == outcome.out
 
 
-@pytest.fixture
-def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What verifies is forked from a process that has its libraries, as it is for a table."""
-    monkeypatch.setattr(answering, "Verifier", partial(Verifier, restarts=True))
-
-
 @pytest.mark.usefixtures("forked")
 def test_packed_files_are_read(certboard: Certboard, files: Path) -> None:
     """By their own name, and by the name without .gz that tables give them."""
@@ -81,6 +82,7 @@ def test_packed_files_are_read(certboard: Certboard, files: Path) -> None:
         assert outcome.out == "unsat\n"
 
 
+@pytest.mark.usefixtures("forked")
 def test_an_incomplete_method_says_unknown(certboard: Certboard, files: Path) -> None:
     outcome = certboard("verify", "bench/m.onnx", "bench/unsafe.vnnlib", "--evaluator", "ibp")
     assert (outcome.code, outcome.out) == (0, "unknown\n")
