@@ -59,9 +59,8 @@ class MaxPool:
         tall = (rows - 1) * self.stride[0] + self.kernel[0] - height - self.padding[0]
         wide = (columns - 1) * self.stride[1] + self.kernel[1] - width - self.padding[1]
         places = torch.arange(prod(self.input_shape)).reshape(self.input_shape)
-        places = F.pad(
-            places, (self.padding[1], max(wide, 0), self.padding[0], max(tall, 0)), value=-1
-        )
+        pads = self.padding[1], max(wide, 0), self.padding[0], max(tall, 0)
+        places = F.pad(places, pads, value=-1)
         views = places.unfold(1, self.kernel[0], self.stride[0])
         views = views.unfold(2, self.kernel[1], self.stride[1])[:, :rows, :columns]
         return views.reshape(channels * rows * columns, prod(self.kernel))

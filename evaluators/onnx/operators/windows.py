@@ -166,17 +166,10 @@ def conv_transpose(builder: Builder, operator: Operator) -> int:
     if any(more >= stride for more, stride in zip(extra, window.strides, strict=True)):
         raise OperatorError(f"its output_padding {extra} is not below {window.strides}")
     groups = int(operator.attributes["group"])
+    layout = window.strides, window.begin, window.dilations, window.kernel
     sizes = [
         (size - 1) * s - 2 * pad + d * (kernel - 1) + 1 + more
-        for size, s, pad, d, kernel, more in zip(
-            shape[1:],
-            window.strides,
-            window.begin,
-            window.dilations,
-            window.kernel,
-            extra,
-            strict=True,
-        )
+        for size, s, pad, d, kernel, more in zip(shape[1:], *layout, extra, strict=True)
     ]
     if weight.shape[0] != shape[0] or weight.shape[0] % groups:
         raise OperatorError(f"its kernel takes {weight.shape[0]} channels, not {shape[0]}")
