@@ -1,0 +1,51 @@
+"""Margins over Lipschitz constants."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from evaluators.evaluator import Evaluator
+from evaluators.lipschitz.constants import Reach, margins
+from evaluators.network.network import Network
+from evaluators.propagation.verdicts import in_batches, verdicts
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Verdict
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class LipschitzMargin(Evaluator):
+    """Lipschitz margin (Tsuzuku et al. 2018, arXiv 1802.04034), for networks built to move slowly.
+
+    A node moves, within a ball, by at most its Lipschitz constant times the radius, in the ball's
+    own norm; a label keeps its margin as long as that is more than the two logits can move against
+    each other. Constants are products along the graph. For l2 each dense layer and convolution has
+    a proved bound of its spectral norm (`lipschitz/spectral.py`), residual blocks of 1-Lipschitz
+    layers have one of their own (`lipschitz/blocks.py`), and a last dense layer counts by the
+    difference of two rows; for l1 and linf operator norms are sums of absolute weights.
+
+    Differs from the paper, which multiplies the constant of all logits with the root of two, and
+    takes a power iteration's estimate for it.
+
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`). What training promised of the weights counts
+    nothing: all constants are computed from the file.
+    Trusted: IEEE float64, PyTorch's sums of products and its sines; rounding is bounded.
+    Cost: one bound of each operator of a network, once, and about three forward passes.
+    """
+
+    title: ClassVar[str] = "Lipschitz margin"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[Network]] = Network
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        """Bound all margins of a batch at once."""
+
+        def bound(part: Problem) -> list[Verdict]:
+            return verdicts(part, margins(Reach.of(part), part.labels))
+
+        with torch.no_grad():
+            return in_batches(problem, BATCH, bound)

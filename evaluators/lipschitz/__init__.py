@@ -1,0 +1,1 @@
+"""Lipschitz constants: proved norms of operators, constants of whole networks."""

@@ -1,0 +1,170 @@
+"""Lipschitz constants through a network's graph, and what float32 runs add at each node.
+
+Around an example x every node's value moves, within the region, by at most `moved` in the norm that
+the region is measured in; and what a float32 run computes for it differs, on the same input, from
+its value in real arithmetic by at most `lost`. Both grow along the graph: an operation with the
+constant K gives K·moved and K·lost plus its own `run_error`, a sum of branches the sums; a residual
+block that `blocks.py` knows has a constant of its own, smaller than its branches'.
+"""
+
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from evaluators.lipschitz.blocks import Block, blocks_of
+from evaluators.lipschitz.operators import constant_of
+from evaluators.network.affine import Dense
+from evaluators.network.deployment import run_error
+from evaluators.network.network import Network, Sum
+from evaluators.numerics.rounding import down, float_above, gamma, up
+from evaluators.propagation.intervals import Interval, propagate
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
+
+PAD = 1 + 1e-12
+"""Covers the roundings of sums and products of a few non-negative numbers."""
+
+SMALLEST = 1e-150
+"""Covers squares that underflow."""
+
+
+@dataclass
+class Reach:
+    """How far the values of a network's nodes may be from those at the examples of a batch.
+
+    Attributes:
+        network: in float64.
+        norm: that distances are measured in.
+        values: each node's value at the examples, in real arithmetic.
+        moved: how far it moves at most within the region, `[batch]`.
+        lost: how far a float32 run is from it at most, on the same input, `[batch]`.
+        own: that part of it which arises at the node itself.
+    """
+
+    network: Network
+    norm: Norm
+    values: list[Interval] = field(default_factory=list)
+    moved: list[Tensor] = field(default_factory=list)
+    lost: list[Tensor] = field(default_factory=list)
+    own: list[Tensor] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, problem: Problem, *, with_blocks: bool = True) -> "Reach":
+        """Walk through the network once; with the constants of residual blocks or without."""
+        assert isinstance(problem.network, Network)
+        network = problem.network.to(torch.float64, problem.x.device)
+        norm, x = problem.region.norm, problem.x.double()
+        reach = cls(network, norm, [Interval(x, x)], [_radii(problem)], [x.new_zeros(len(x))])
+        reach.own = [x.new_zeros(len(x))]
+        blocks = known_blocks(network) if with_blocks and norm is Norm.L2 else {}
+        for position in range(1, len(network.nodes)):
+            reach._step(position, problem.deployed)
+            if position in blocks:
+                reach._shorten(position, blocks[position])
+        return reach
+
+    def magnitude(self, position: int) -> Tensor:
+        """Bound the entries of a node in all runs, `[batch, *shape]`."""
+        value = self.values[position].magnitude
+        apart = (self.moved[position] + self.lost[position]) * PAD
+        return (value + apart.reshape(-1, *[1] * (value.dim() - 1))) * PAD
+
+    def _step(self, position: int, deployed: bool) -> None:
+        node = self.network.nodes[position]
+        parents = [self.values[parent] for parent in node.parents]
+        self.values.append(propagate(node.operation, parents))
+        own = torch.zeros_like(self.moved[0])
+        error = None
+        if deployed:
+            error = run_error(node.operation, [self.magnitude(p) for p in node.parents])
+        if error is not None:
+            own = length(error.expand(len(own), *node.shape), self.norm)
+        constant = 1.0
+        if not isinstance(node.operation, Sum):
+            constant = constant_of(node.operation, self.norm)
+        moved, lost = (
+            torch.stack([known[p] for p in node.parents]).sum(0)
+            for known in (self.moved, self.lost)
+        )
+        # Nothing moves by nothing, whatever the constant is.
+        self.moved.append((moved * constant * PAD).nan_to_num(torch.inf, torch.inf))
+        self.lost.append(((lost * constant + own) * PAD).nan_to_num(torch.inf, torch.inf))
+        self.own.append(own)
+
+    def _shorten(self, position: int, block: Block) -> None:
+        """Bound a residual block's sum by the block's constant."""
+        within = self.own[position]
+        for branch in block.branches:
+            lost = torch.zeros_like(within)
+            for p in branch:
+                constant = constant_of(self.network.nodes[p].operation, self.norm)
+                lost = (lost * constant + self.own[p]) * PAD
+            within = within + lost
+        through = [known[block.start] * block.constant for known in (self.moved, self.lost)]
+        self.moved[position] = torch.minimum(self.moved[position], through[0] * PAD)
+        self.lost[position] = torch.minimum(self.lost[position], (through[1] + within) * PAD)
+
+
+def length(value: Tensor, norm: Norm) -> Tensor:
+    """Norms of `[batch, *shape]`, `[batch]`, rounded up."""
+    order = {Norm.LINF: torch.inf, Norm.L2: 2.0, Norm.L1: 1.0}[norm]
+    sizes: Tensor = torch.linalg.vector_norm(value.flatten(1), order, dim=1)
+    return sizes * (1 + 2 * gamma(value[0].numel() + 8)) + SMALLEST
+
+
+def _radii(problem: Problem) -> Tensor:
+    """How far the input moves at most, `[batch]`."""
+    if isinstance(problem.region, Ball):
+        radius = float_above(problem.region.radius)
+        return problem.x.new_full((len(problem),), radius, dtype=torch.float64)
+    x, (low, high) = problem.x.double(), problem.region.hull(problem.x)
+    return up(torch.maximum(high - x, x - low).flatten(1).amax(1))
+
+
+_BLOCKS: WeakKeyDictionary[Network, dict[int, Block]] = WeakKeyDictionary()
+
+
+def known_blocks(network: Network) -> dict[int, Block]:
+    """Find the residual blocks of a network in float64, once."""
+    if network not in _BLOCKS:
+        _BLOCKS[network] = blocks_of(network)
+    return _BLOCKS[network]
+
+
+def margins(reach: Reach, labels: Tensor, *, by_pairs: bool = True) -> Tensor:
+    """Bound each margin from below over the regions, in all runs, `[batch, classes - 1]`.
+
+    Args:
+        reach: of all nodes.
+        labels: `[batch]`.
+        by_pairs: whether a last dense layer counts by the difference of two of its rows, which
+            says how fast a margin can move; else the logits' constant does, times the norm that
+            is dual to the region's of the vector (1, -1).
+    """
+    network, norm, last = reach.network, reach.norm, len(reach.network.nodes) - 1
+    lower, upper = reach.values[last]
+    here = down(lower.gather(1, labels[:, None]) - upper)
+    operation, (parent, *_) = network.nodes[last].operation, (*network.nodes[last].parents, 0)
+    apart = _apart((reach.moved[last] + reach.lost[last]) * PAD, norm)[:, None].expand_as(here)
+    if by_pairs and isinstance(operation, Dense):
+        weight = operation.weight
+        pairs = length((weight[labels][:, None] - weight).flatten(0, 1), norm_dual(norm))
+        pairs = pairs.reshape(len(labels), -1) * PAD
+        moved = pairs * (reach.moved[parent] + reach.lost[parent])[:, None]
+        apart = torch.minimum(apart, (moved + _apart(reach.own[last], norm)[:, None]) * PAD)
+    found = down(here - up(apart))
+    others = torch.ones_like(found, dtype=torch.bool).scatter(1, labels[:, None], False)
+    return found[others].reshape(len(labels), -1)
+
+
+def _apart(distance: Tensor, norm: Norm) -> Tensor:
+    """How far the difference of two entries may be if all are so far apart in the norm."""
+    return distance * {Norm.LINF: 2.0, Norm.L2: 2**0.5 * PAD, Norm.L1: 1.0}[norm]
+
+
+def norm_dual(norm: Norm) -> Norm:
+    """The norm that bounds products with vectors measured in this one."""
+    return {Norm.LINF: Norm.L1, Norm.L2: Norm.L2, Norm.L1: Norm.LINF}[norm]
