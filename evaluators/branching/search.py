@@ -74,9 +74,17 @@ def take_turns(searches: Iterator[Search], attack: Attack, turns: int = TURNS) -
             else:
                 yield finish(search, attack)
         pool += start(new)
-        pool = [_alone(state, attack, state.search.tuning.turns_domains) for state in pool]
-        yield from (state for state in pool if state.over)
-        pool = advance([state for state in pool if not state.over], attack)
+        few = list[State]()
+        while pool:
+            state = pool.pop(0)
+            state = _alone(state, attack, state.search.tuning.turns_domains)
+            if state.over:
+                yield state
+            else:
+                few.append(state)
+            # The next one that goes on alone may need the memory of this one's domains.
+            del state
+        pool = advance(few, attack)
 
 
 def finish(search: Search, attack: Attack) -> State:

@@ -102,6 +102,7 @@ class BranchAndBound(Evaluator):
             row, asked = places.pop(state.search)
             with asked.deadline.running():
                 verdict = _verdict(state, asked)
+            del state  # its domains, before the next search goes on
             yield row, asked.answered(verdict)
         yield from at_once
 

@@ -7,6 +7,7 @@ A few dozen networks are tried here, thousands by
 
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -22,7 +23,7 @@ from evaluators.branching.babsr import babsr
 from evaluators.branching.batch import Batch, Joined
 from evaluators.branching.fsb import fsb
 from evaluators.branching.search import TURNS, advance, bound, finish, start, take_turns
-from evaluators.branching.state import Search
+from evaluators.branching.state import Search, State
 from evaluators.branching.tuning import Tuning
 from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.network.elementwise import LeakyReLU
@@ -205,6 +206,23 @@ def test_no_more_searches_are_made_than_take_turns() -> None:
     for _ in take_turns(making(), no_witness, turns=2):
         done += 1
     assert done == 8
+
+
+def test_the_domains_of_one_search_are_gone_before_the_next_goes_on_alone() -> None:
+    """Otherwise as many hard examples as take turns hold a full memory of domains each."""
+    given = searches_of(questions("relu 2-4-4-3", Norm.LINF, 8), replace(TUNING, turns_domains=0))
+    worked, ended = set[Search](), dict[Search, weakref.ref[State]]()
+
+    def attack(asked: Sequence[Search], points: Sequence[Tensor]) -> list[Tensor | None]:
+        worked.update(asked)
+        assert worked - set(asked) <= set(ended)
+        assert not any(state() for state in ended.values())
+        return [None for _ in points]
+
+    for state in take_turns(iter(given), attack):
+        ended[state.search] = weakref.ref(state)
+        del state
+    assert len(worked) > 1
 
 
 @pytest.mark.slow
