@@ -21,6 +21,7 @@ from torch import Tensor
 
 from evaluators.numerics.rounding import UNDERFLOW, UNIT, down
 from evaluators.question.certificate import LayerBounds
+from evaluators.question.norm import Norm
 from evaluators.unrolled.domains import Cut, Domains
 from evaluators.unrolled.proof import ROOM, InputPlanes, betas_of, least, planes
 from evaluators.unrolled.system import System
@@ -172,23 +173,35 @@ class Clipping:
             for side, ends in enumerate((lower, upper)):
                 sign = 1 - 2 * side
                 index = side * scores.shape[1] + chosen[rows]
-                gammas = self._gammas(part, index)
-                found = sign * self._combined(part, index, gammas)
+                gammas, guessed = self._gammas(part, index)
                 before = ends[rows].gather(1, chosen[rows])
-                better = self.units.known[side][chosen[rows]] & (sign * found > sign * before)
-                ends[rows] = ends[rows].scatter(1, chosen[rows], torch.where(better, found, before))
+                better = self.units.known[side][chosen[rows]] & (guessed > sign * before)
+                # Proved where it seems to be better only.
+                own, place = better.nonzero(as_tuple=True)
+                asked = InputPlanes(part.weight[own], part.bias[own])
+                found = self._combined(asked, index[own, place, None], gammas[own, place, None])
+                now = before.index_put((own, place), sign * found[:, 0])
+                better = better & (sign * now > sign * before)
+                now = torch.where(better, now, before)
+                ends[rows] = ends[rows].scatter(1, chosen[rows], now)
                 sides.append((better, gammas))
             used += _used(chosen[rows], sides)
         return UnitBounds(lower, upper), used
 
-    def _gammas(self, margin: InputPlanes, index: Tensor) -> Tensor:
-        """The best gamma that is tried for each unit, float32 `[domains, chosen]`."""
+    def _gammas(self, margin: InputPlanes, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The best gamma that is tried for each unit and its bound, float32 `[domains, chosen]`."""
         weight, bias = self.units.weight32[index], self.units.bias32[index]
         own, constant = margin.weight.float()[:, None], margin.bias.float()[:, None]
-        reach = self.system.reach[0]
-        scale = (weight.abs() @ reach) / (own.abs() @ reach).clamp(min=1e-30)
+        middle, reach = self.system.middle[0], self.system.reach[0]
+        spread, spread_own = weight * reach, own * reach
+        scale = spread.abs().sum(-1) / spread_own.abs().sum(-1).clamp(min=1e-30)
+        fixed, rising = bias + weight @ middle, constant + own @ middle
+        room = torch.empty_like(weight)
 
         def value(gamma: Tensor) -> Tensor:
+            if self.system.norm is Norm.LINF:
+                torch.addcmul(spread, gamma[..., None], spread_own, out=room)
+                return fixed + gamma * rising - room.abs_().sum(-1)
             rows = torch.addcmul(weight, gamma[..., None], own).flatten(0, 1)
             return bias + gamma * constant + self.system.least(rows).reshape(gamma.shape)
 
@@ -201,7 +214,7 @@ class Clipping:
                 found = value(gamma)
                 gammas = torch.where(found > best, gamma, gammas)
                 best = torch.maximum(best, found)
-        return gammas.nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
+        return gammas.nan_to_num(0.0, 0.0, 0.0).clamp(min=0), best
 
     def _combined(self, margin: InputPlanes, index: Tensor, gammas: Tensor) -> Tensor:
         """Proved lower bounds of the planes plus gamma times the margin's, float64."""

@@ -240,35 +240,55 @@ def clip(turns: Sequence[Turn], rates: Rates) -> list[Turn]:
         scores |= dict(zip(places, own, strict=True))
     clipped = list(near)
     for place, its in scores.items():
-        turn, clipping = near[place], near[place].state.clipping
-        assert clipping is not None
-        with turn.state.search.deadline.running():
-            clipped[place] = turn._replace(domains=clipping(turn.domains, its))
+        with near[place].state.search.deadline.running():
+            clipped[place] = narrowed(near[place], its)
     left = _each(prove, bound(clipped, rates))
-    return [_learned(*pair) for pair in zip(near, left, strict=True)]
+    return [_learned(*triple) for triple in zip(near, clipped, left, strict=True)]
 
 
 def leave_far(turn: Turn) -> Turn:
-    """Keep those domains at hand that are near enough to a proof for clipping to pay."""
-    if not len(turn.domains):
+    """Keep those domains at hand that are near enough to a proof for clipping to pay.
+
+    The nearest ones are always tried, to see whether it does by now.
+    """
+    state, domains = turn.state, turn.domains
+    if not len(domains):
         return turn
-    near = turn.domains.bounds > -turn.state.reach
-    if turn.state.clipping is None:
+    near = domains.bounds > -state.reach
+    near[domains.bounds.topk(min(state.search.tuning.clip_tried, len(domains))).indices] = True
+    if state.clipping is None:
         near = torch.zeros_like(near)
-    state = turn.state.with_open(turn.domains.select((~near).nonzero()[:, 0]))
-    return turn._replace(state=state, domains=turn.domains.select(near.nonzero()[:, 0]))
+    state = state.with_open(domains.select((~near).nonzero()[:, 0]))
+    return turn._replace(state=state, domains=domains.select(near.nonzero()[:, 0]))
 
 
-def _learned(before: Turn, after: Turn) -> Turn:
-    """The turn after clipping, with the reach that clipping should have: did it pay?"""
+def narrowed(turn: Turn, scores: Tensor) -> Turn:
+    """Clip the domains at hand; those whose bounds of neurons stay are not bounded again."""
+    clipping, before = turn.state.clipping, turn.domains
+    assert clipping is not None
+    after = clipping(before, scores)
+    same = torch.tensor([cut is None or not len(cut.units) for cut in after.cuts])
+    state = turn.state.with_open(before.select(same.nonzero()[:, 0]))
+    return turn._replace(state=state, domains=after.select((~same).nonzero()[:, 0]))
+
+
+def _learned(before: Turn, clipped: Turn, after: Turn) -> Turn:
+    """The turn after clipping, with the reach that clipping should have: did it pay?
+
+    A domain is clipped where a few times what clipping gains would prove it; a domain that it
+    closed gained its distance.
+    """
     state, tuning = after.state, after.state.search.tuning
-    clipped = len(before.domains)
-    if clipped and len(after.domains) > clipped * (1 - tuning.clip_pays):
-        farthest = max(-float(before.domains.bounds.min()), SMALLEST_DISTANCE)
-        reach = tuning.clip_step * min(state.reach, farthest)
-    else:
-        reach = state.reach / tuning.clip_step
-    return after._replace(state=replace(state, reach=reach)) if after.taken else after
+    if not (before.taken and len(before.domains)):
+        return after
+    # Every domain that was clipped has a cut of its own.
+    left = dict(zip(map(id, after.domains.cuts), after.domains.bounds.tolist(), strict=True))
+    gains = torch.zeros(len(before.domains))
+    pairs = zip(clipped.domains.cuts, clipped.domains.bounds.tolist(), strict=True)
+    for place, (cut, bound) in enumerate(pairs):
+        gains[place] = left.get(id(cut), 0.0) - bound
+    reach = tuning.clip_gains * float(gains.quantile(tuning.clip_quantile))
+    return after._replace(state=replace(state, reach=max(reach, SMALLEST_DISTANCE)))
 
 
 def put_back(turn: Turn) -> State:

@@ -14,9 +14,10 @@ from functools import cache
 import pytest
 import torch
 
-from evaluators.branching.search import advance, finish, start
+from evaluators.branching.search import Turn, advance, finish, leave_far, start
 from evaluators.branching.state import Search, State
 from evaluators.branching.tuning import Tuning
+from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
@@ -30,7 +31,7 @@ from evaluators.unrolled.unit_lines import UnitBounds
 from tests.fixtures.certificates import least_margin
 from tests.fixtures.checked import recheck
 from tests.fixtures.searching import no_witness, pretending
-from tests.fixtures.tiny import FAMILIES, least_margins, points_of
+from tests.fixtures.tiny import FAMILIES, ask, chain, least_margins, points_of
 from tests.fixtures.unrolled import PIECEWISE, about, around
 
 NETWORKS = int(os.environ.get("CERTBOARD_NETWORKS", "24"))
@@ -38,7 +39,7 @@ NAMES = [name for name in PIECEWISE if name not in ("dead", "linear")]
 CLEAR = Fraction(1, 10**4)
 """A margin this far from zero must be decided."""
 
-TUNING = Tuning(root=Rates(1), child=Rates(2, slope=0.2), clip_pays=0.0)
+TUNING = Tuning(root=Rates(1), child=Rates(2, slope=0.2), clip_tried=10**6)
 """Every domain is clipped, however few of them that closes."""
 
 
@@ -207,3 +208,32 @@ def test_domains_whose_units_are_all_decided_by_cuts_are_taken_up_again_without(
         raise AssertionError("the search does not end")
     assert (not len(state.open)) == (truth(problem) > 0)
     assert Fraction(float(state.lower_bounds().min())) <= truth(problem)
+
+
+def hard() -> Search:
+    """A search that one round does not end."""
+    network = chain(4, 30, 30, 3, function=LeakyReLU(0.0), seed=1)
+    return search_of(ask(network, torch.full((1, 4), 0.5), Ball(Norm.LINF, Fraction(1, 2))))
+
+
+def test_domains_far_beyond_what_clipping_gains_are_left_but_for_a_few() -> None:
+    """The nearest are tried whatever it gained: later in a search it may pay."""
+    search = hard()
+    search = replace(search, tuning=replace(TUNING, clip_tried=2))
+    (state,) = start([search])
+    domains = state.open.select(torch.zeros(6, dtype=torch.long))
+    domains = replace(domains, bounds=-torch.arange(1.0, 7.0))
+    for reach, kept in ((0.0, 2), (3.5, 3), (100.0, 6)):
+        turn = leave_far(Turn(replace(state, reach=reach), domains, taken=6))
+        assert turn.domains.bounds.tolist() == domains.bounds[:kept].tolist()
+        assert len(turn.state.open) == len(state.open) + 6 - kept
+
+
+def test_the_reach_of_clipping_follows_what_it_gained() -> None:
+    """Nothing is in reach where it gains nothing."""
+    (state,) = start([hard()])
+    (after,) = advance([state], no_witness)
+    assert after.reach < torch.inf
+    useless = replace(state.search, tuning=replace(TUNING, clip_gains=0.0))
+    (after,) = advance([replace(state, search=useless)], no_witness)
+    assert 0 < after.reach < 1e-6

@@ -249,7 +249,9 @@ def test_numbers_that_are_not_finite_narrow_nothing(
         domains = replace(domains, signs=signs, betas=betas)
     elif where == "gammas":
         many = torch.full((len(domains), domains.signs.shape[1]), bad)
-        monkeypatch.setattr(Clipping, "_gammas", lambda *_: many)
+        monkeypatch.setattr(
+            Clipping, "_gammas", lambda *_: (many, torch.full_like(many, torch.inf))
+        )
     else:
         scores = scores * bad
     for cut in clipping(domains, scores).cuts:
@@ -300,7 +302,7 @@ def test_gammas_are_finite_and_not_negative() -> None:
     for factor in (0.0, 1e-300, 1e300, torch.inf, torch.nan):
         planes = margin._replace(weight=margin.weight * factor, bias=margin.bias * factor)
         index = torch.zeros(len(planes.bias), 3, dtype=torch.long)
-        gammas = clipping._gammas(planes, index)
+        gammas, _ = clipping._gammas(planes, index)
         assert bool((gammas.isfinite() & (gammas >= 0)).all())
 
 
