@@ -2,8 +2,8 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from leaderboard.datasets.split import Split
 class Dataset:
     """What a dataset is, where it comes from, and how its splits are loaded.
 
-    `shape` is one image's `(channel, height, width)`; `load("test")` and, where there is one,
-    `load("train")` return a split or raise `InputError`. `downloads` is where certboard gets the
+    `shape` is one image's `(channel, height, width)`; `splits` has what reads the split `test` and,
+    where there is one, `train`, or raises `InputError`. `downloads` is where certboard gets the
     files; where it cannot, `obtain` tells a user what to do, as part of a sentence. `may_be_shown`
     is whether its terms let the website show some of its images.
     """
@@ -32,10 +32,21 @@ class Dataset:
     source: str
     licence: str
     citation: str
-    load: Callable[[str], Split]
+    splits: Mapping[str, Callable[[], Split]] = field(hash=False)
     obtain: str = ""
     downloads: tuple[Download, ...] = ()
     may_be_shown: bool = True
+
+    def load(self, split: str) -> Split:
+        """Read a split.
+
+        Raises:
+            InputError: there is none of this name, or its files are missing, broken or others.
+        """
+        if split not in self.splits:
+            known = ", ".join(self.splits)
+            raise InputError(f"There is no split '{split}' of {self.name}. Known: {known}.")
+        return self.splits[split]()
 
 
 NO_DATASETS = {"catalogue", "files", "split"}
@@ -75,11 +86,6 @@ def find_dataset(name: str) -> Dataset:
 def load_split(name: str) -> Split:
     """The test split of a dataset, once a process."""
     return find_dataset(name).load("test")
-
-
-def unknown_split(dataset: str, split: str, known: str) -> InputError:
-    """The error for a split that a dataset does not have."""
-    return InputError(f"There is no split '{split}' of {dataset}. Known: {known}.")
 
 
 def find_file(name: str, candidates: tuple[str, ...]) -> Path:

@@ -23,7 +23,7 @@ from PIL import Image, UnidentifiedImageError
 
 from leaderboard.common.errors import InputError
 from leaderboard.datasets import files
-from leaderboard.datasets.catalogue import Dataset, find_file, unknown_split
+from leaderboard.datasets.catalogue import Dataset, find_file
 from leaderboard.datasets.files import DataFile, Download
 from leaderboard.datasets.split import ArraySplit, check_labels, without
 
@@ -57,22 +57,19 @@ _TRAIN = tuple(
 )
 
 
-def load(split: str) -> ArraySplit:
-    """The `test` (10,000) or `train` (50,000) split, in the files' order.
+def _read_train() -> ArraySplit:
+    """The 50,000 training images in the files' order, or what stands in for them."""
+    if not any(files.find(DATASET.name, _places(file)) for file in _TRAIN):
+        if files.find(DATASET.name, _SHEETS) is not None:
+            return read_sheets([find_file(DATASET.name, (sheet,)) for sheet in _SHEETS])
+        if (copies := files.find(DATASET.name, _JPEGS)) is not None:
+            return read_jpegs(copies)
+    batches = [files.read_verified(_find(file), file.sha256) for file in _TRAIN]
+    return decode(b"".join(batches), "The training batches")
 
-    Raises:
-        InputError: no such split, or its files are missing, broken or not the official ones.
-    """
-    if split not in ("test", "train"):
-        raise unknown_split(DATASET.name, split, "test, train")
-    if split == "train":
-        if not any(files.find(DATASET.name, _places(file)) for file in _TRAIN):
-            if files.find(DATASET.name, _SHEETS) is not None:
-                return read_sheets([find_file(DATASET.name, (sheet,)) for sheet in _SHEETS])
-            if (copies := files.find(DATASET.name, _JPEGS)) is not None:
-                return read_jpegs(copies)
-        batches = [files.read_verified(_find(file), file.sha256) for file in _TRAIN]
-        return decode(b"".join(batches), "The training batches")
+
+def _read_test() -> ArraySplit:
+    """The 10,000 test images in the file's order, or those that a table declares."""
     path = _find(_TEST)
     declaration = path.with_suffix(".csv")
     if not declaration.exists():
@@ -98,7 +95,7 @@ def _part(
     note = f"{len(numbers):,} of the {total:,} official {kind} images"
     if len(numbers) < total:
         note += f", {without(numbers, total)}"
-    return ArraySplit(pixels, labels, complete=False, note=note, numbers=tuple(numbers))
+    return ArraySplit(pixels, labels, note=note, numbers=tuple(numbers))
 
 
 def _find(file: DataFile) -> Path:
@@ -181,7 +178,7 @@ def read_jpegs(where: Path) -> ArraySplit:
         " but not equal to them"
     )
     labels = np.array([label for _, label in order], dtype=np.int64)
-    return ArraySplit(np.stack([found[key] for key in order]), labels, complete=False, note=note)
+    return ArraySplit(np.stack([found[key] for key in order]), labels, note=note)
 
 
 def _jpegs(where: Path) -> Iterator[tuple[str, bytes]]:
@@ -250,7 +247,7 @@ DATASET = Dataset(
     source="https://www.cs.toronto.edu/~kriz/cifar.html",
     licence="none stated",
     citation="A. Krizhevsky. Learning Multiple Layers of Features from Tiny Images. 2009.",
-    load=load,
+    splits={"test": _read_test, "train": _read_train},
     downloads=(
         Download(("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",), (_TEST, *_TRAIN)),
     ),

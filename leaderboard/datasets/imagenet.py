@@ -12,16 +12,14 @@ import numpy as np
 from PIL import Image
 
 from leaderboard.common.errors import InputError
-from leaderboard.datasets.catalogue import Dataset, find_file, unknown_split
-from leaderboard.datasets.split import ImageFileSplit
+from leaderboard.datasets.catalogue import Dataset, find_file
+from leaderboard.datasets.split import ImageFileSplit, note_of_part
 
 _SHORTER_SIDE, _SIDE = 256, 224
 
 
-def load(split: str) -> ImageFileSplit:
+def _read() -> ImageFileSplit:
     """The `test` split: the validation set, whose labels are public."""
-    if split != "test":
-        raise unknown_split(DATASET.name, split, "test")
     root = find_file(DATASET.name, ("wnids.txt",)).parent
     classes = {wnid: index for index, wnid in enumerate(read_wnids(root, len(DATASET.classes)))}
     folders = sorted(folder for folder in (root / "val").glob("*") if folder.is_dir())
@@ -32,9 +30,8 @@ def load(split: str) -> ImageFileSplit:
             raise InputError(f"{folder} is not the folder of a class in wnids.txt.")
     paths = tuple(path for folder in folders for path in sorted(folder.glob("*.JPEG")))
     labels = np.array([classes[path.parent.name] for path in paths], dtype=np.int64)
-    complete = len(paths) == DATASET.test_size
-    note = "" if complete else f"{len(paths):,} images in place of the {DATASET.test_size:,}"
-    return ImageFileSplit(paths, labels, DATASET.shape, prepare, complete, note)
+    note = note_of_part(len(paths), DATASET.test_size)
+    return ImageFileSplit(paths, labels, DATASET.shape, prepare, note)
 
 
 def read_wnids(root: Path, count: int) -> list[str]:
@@ -71,7 +68,7 @@ DATASET = Dataset(
     source="https://www.image-net.org/challenges/LSVRC/2012/",
     licence="for non-commercial research, on terms that the user accepts at image-net.org",
     citation="O. Russakovsky et al. ImageNet Large Scale Visual Recognition Challenge. IJCV, 2015.",
-    load=load,
+    splits={"test": _read},
     obtain="register at https://www.image-net.org/download.php and unpack the ILSVRC 2012"
     " validation images as imagenet/val/<wnid>/*.JPEG beside imagenet/wnids.txt",
     may_be_shown=False,

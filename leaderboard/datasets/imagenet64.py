@@ -10,23 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leaderboard.common.errors import InputError
-from leaderboard.datasets.catalogue import Dataset, find_file, unknown_split
-from leaderboard.datasets.split import ArraySplit, check_labels
+from leaderboard.datasets.catalogue import Dataset, find_file
+from leaderboard.datasets.split import ArraySplit, check_labels, note_of_part
 
 
-def load(split: str) -> ArraySplit:
+def _read_test() -> ArraySplit:
     """The `test` split: the validation set, whose labels are public."""
-    if split != "test":
-        raise unknown_split(DATASET.name, split, "test")
     path = find_file(DATASET.name, ("val_data.npz",))
     data, numbers = _read(path)
     labels = numbers.astype(np.int64) - 1
     check_labels(labels, len(DATASET.classes), str(path))
-    total = DATASET.test_size
-    complete = len(labels) == total
-    note = "" if complete else f"{len(labels):,} images in place of the {total:,}"
-    pixels = data.reshape(-1, *DATASET.shape)
-    return ArraySplit(pixels, labels, complete=complete, note=note)
+    note = note_of_part(len(labels), DATASET.test_size)
+    return ArraySplit(data.reshape(-1, *DATASET.shape), labels, note=note)
 
 
 def _read(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
@@ -52,7 +47,7 @@ DATASET = Dataset(
     licence="for non-commercial research, on terms that the user accepts at image-net.org",
     citation="P. Chrabaszcz, I. Loshchilov and F. Hutter. A Downsampled Variant of ImageNet as an"
     " Alternative to the CIFAR datasets. 2017.",
-    load=load,
+    splits={"test": _read_test},
     obtain="register at https://www.image-net.org/download.php and unpack val_data.npz of the"
     " 64x64 downsampled images into imagenet64/",
     may_be_shown=False,

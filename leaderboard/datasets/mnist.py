@@ -1,11 +1,12 @@
 """MNIST: 28 by 28 scans of handwritten digits, in the four official idx files."""
 
 import struct
+from functools import partial
 
 import numpy as np
 
 from leaderboard.common.errors import InputError
-from leaderboard.datasets.catalogue import Dataset, read_file, unknown_split
+from leaderboard.datasets.catalogue import Dataset, read_file
 from leaderboard.datasets.files import DataFile, Download
 from leaderboard.datasets.split import ArraySplit, check_labels
 
@@ -28,12 +29,9 @@ _MIRRORS = (
 )
 
 
-def load(split: str) -> ArraySplit:
-    """The `test` (10,000) or `train` (60,000) split, in the files' order."""
-    if split not in _FILES:
-        raise unknown_split(DATASET.name, split, ", ".join(_FILES))
-    images, labels = (read_file(DATASET.name, file) for file in _FILES[split])
-    return decode(images, labels)
+def _read(images: DataFile, labels: DataFile) -> ArraySplit:
+    """A split, in the files' order."""
+    return decode(read_file(DATASET.name, images), read_file(DATASET.name, labels))
 
 
 def decode(images: bytes, labels: bytes) -> ArraySplit:
@@ -68,7 +66,7 @@ DATASET = Dataset(
     licence="CC BY-SA 3.0",
     citation="Y. LeCun, L. Bottou, Y. Bengio and P. Haffner. Gradient-Based Learning Applied to"
     " Document Recognition. Proceedings of the IEEE, 1998.",
-    load=load,
+    splits={split: partial(_read, *files) for split, files in _FILES.items()},
     downloads=tuple(
         Download(tuple(f"{mirror}{file.path}.gz" for mirror in _MIRRORS), (file,))
         for files in _FILES.values()

@@ -22,17 +22,20 @@ class Split(ABC):
     Attributes:
         labels: the true classes, `[n]`, in the order of `examples`.
         scale: the pixel value that is 1.
-        complete: whether this is the whole official split.
-        note: what it is where it is not; empty for a complete split.
+        note: what it is where it is not the whole official split; empty where it is.
     """
 
     labels: NDArray[np.int64]
     scale: int = 255
-    complete: bool = True
     note: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def complete(self) -> bool:
+        """Whether this is the whole official split."""
+        return not self.note
 
     @property
     def examples(self) -> Sequence[int]:
@@ -104,6 +107,11 @@ def without(numbers: Sequence[int], total: int) -> str:
     return f"without {', '.join(told)}" + (f" and {more:,} others" if more else "")
 
 
+def note_of_part(count: int, total: int) -> str:
+    """What a split of `count` images is where the official one has `total`; empty if it is that."""
+    return "" if count == total else f"{count:,} images in place of the {total:,}"
+
+
 def check_labels(labels: NDArray[np.int64], classes: int, where: str) -> None:
     """Refuse labels that are not a class."""
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
@@ -124,7 +132,6 @@ class ArraySplit(Split):
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     scale: int = 255
-    complete: bool = True
     note: str = ""
     numbers: tuple[int, ...] | None = None
 
@@ -162,7 +169,6 @@ class ImageFileSplit(Split):
     labels: NDArray[np.int64]
     shape: tuple[int, int, int]
     prepare: Callable[[Image.Image], Image.Image]
-    complete: bool = True
     note: str = ""
 
     @property

@@ -12,15 +12,13 @@ import numpy as np
 from PIL import Image
 
 from leaderboard.common.errors import InputError
-from leaderboard.datasets.catalogue import Dataset, find_file, unknown_split
+from leaderboard.datasets.catalogue import Dataset, find_file
 from leaderboard.datasets.imagenet import read_wnids
-from leaderboard.datasets.split import ImageFileSplit
+from leaderboard.datasets.split import ImageFileSplit, note_of_part
 
 
-def load(split: str) -> ImageFileSplit:
+def _read() -> ImageFileSplit:
     """The `test` split: the validation set, whose labels are public."""
-    if split != "test":
-        raise unknown_split(DATASET.name, split, "test")
     wnids_file = find_file(DATASET.name, ("tiny-imagenet-200/wnids.txt", "wnids.txt"))
     root = wnids_file.parent
     wnids = sorted(read_wnids(root, len(DATASET.classes)))
@@ -32,13 +30,8 @@ def load(split: str) -> ImageFileSplit:
     if unknown := [wnid for wnid in annotated.values() if wnid not in classes]:
         raise InputError(f"val_annotations.txt names {unknown[0]!r}, which is not in wnids.txt.")
     labels = np.array([classes[wnid] for wnid in annotated.values()], dtype=np.int64)
-    complete = len(listed) == DATASET.test_size
-    note = "" if complete else f"{len(listed):,} images in place of the {DATASET.test_size:,}"
-    return ImageFileSplit(tuple(listed), labels, DATASET.shape, _as_it_is, complete, note)
-
-
-def _as_it_is(image: Image.Image) -> Image.Image:
-    return image
+    note = note_of_part(len(listed), DATASET.test_size)
+    return ImageFileSplit(tuple(listed), labels, DATASET.shape, Image.Image.copy, note)
 
 
 def _annotations(path: Path) -> dict[str, str]:
@@ -65,7 +58,7 @@ DATASET = Dataset(
     source="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
     licence="for non-commercial research, as ImageNet",
     citation="Y. Le and X. Yang. Tiny ImageNet Visual Recognition Challenge. 2015.",
-    load=load,
+    splits={"test": _read},
     obtain="unpack http://cs231n.stanford.edu/tiny-imagenet-200.zip into tinyimagenet/",
     may_be_shown=False,
 )

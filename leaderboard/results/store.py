@@ -308,16 +308,6 @@ def parse_provenance(path: Path, text: bytes | None) -> Provenance:
         raise InputError(f"{path}: its provenance is damaged at '{where}'.") from error
 
 
-def read_all(project: Project) -> list[Results]:
-    """Every ranked evaluation in the project, by setting and submission."""
-    return [scan(path) for path in stored_paths(project) if evaluator_named(path) is None]
-
-
-def read_named(project: Project) -> list[Results]:
-    """Every evaluation by a named evaluator, which is not ranked, in the same order."""
-    return [scan(path) for path in stored_paths(project) if evaluator_named(path) is not None]
-
-
 def evaluator_named(path: Path) -> str | None:
     """The evaluator in the name of a result file; None for the setting's own protocol."""
     parts = path.name.split(".")

@@ -168,7 +168,7 @@ def test_incomplete_data_are_accepted_where_they_are_incomplete_in_the_same_way(
     whole, some = load_split("digits"), tuple(range(0, 449, 3))
     assert isinstance(whole, ArraySplit)
     part = ArraySplit(
-        whole.pixels[list(some)], whole.labels[list(some)], whole.scale, False, "a third", some
+        whole.pixels[list(some)], whole.labels[list(some)], whole.scale, "a third", some
     )
     rows = plain.rows[plain.rows["example"].isin(some)]
     known = plain.known()

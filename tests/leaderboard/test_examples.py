@@ -159,11 +159,11 @@ def origin() -> Provenance:
 
 
 def counting(dataset: Dataset, calls: list[str]) -> Dataset:
-    def load(split: str) -> Split:
-        calls.append(split)
-        return dataset.load(split)
+    def read() -> Split:
+        calls.append("test")
+        return dataset.load("test")
 
-    return replace(dataset, load=load)
+    return replace(dataset, splits={"test": read})
 
 
 def test_a_counterexample_has_original_witness_and_difference_with_words_for_each(
@@ -208,10 +208,11 @@ def test_images_of_other_data_than_were_measured_are_never_shown(origin: Provena
 def test_without_the_data_the_witness_stands_alone_and_a_command_is_named(
     origin: Provenance,
 ) -> None:
-    def load(_split: str) -> Split:
+    def read() -> Split:
         raise InputError("There is no such file.")
 
-    gallery = Gallery({"mnist": replace(load_datasets()["mnist"], load=load, shape=(1, 8, 8))})
+    absent = replace(load_datasets()["mnist"], splits={"test": read}, shape=(1, 8, 8))
+    gallery = Gallery({"mnist": absent})
     assert [one.caption for one in gallery.pictures(origin, "mnist", shown(17))] == ["witness"]
     assert gallery.missing(origin, "mnist").endswith("certboard data fetch mnist")
 

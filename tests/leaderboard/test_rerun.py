@@ -12,9 +12,9 @@ from leaderboard.results.store import (
     Results,
     evaluator_named,
     read,
-    read_all,
-    read_named,
     results_path,
+    scan,
+    stored_paths,
 )
 from leaderboard.settings.setting import find_setting
 from leaderboard.submissions.manifest import load_submission
@@ -66,7 +66,7 @@ def test_foreign_names_cannot_leave_their_word() -> None:
 
 
 def test_every_stored_row_has_a_command_that_the_program_accepts(certboard: Certboard) -> None:
-    results = [*read_all(find_project()), *read_named(find_project())]
+    results = [scan(path) for path in stored_paths(find_project())]
     assert results
     for result in results:
         program, verb, *words = shlex.split(command(result))

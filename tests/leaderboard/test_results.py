@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from leaderboard.board.files import read_sources
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project, find_project
 from leaderboard.results.store import (
@@ -17,7 +18,6 @@ from leaderboard.results.store import (
     SCHEMA_VERSION,
     frame,
     read,
-    read_all,
     read_provenance,
     results_path,
     stored_paths,
@@ -211,11 +211,15 @@ def test_an_interrupted_write_leaves_nothing_behind(
 def test_only_evaluations_by_the_protocol_are_ranked(tmp_path: Path) -> None:
     project = Project(tmp_path)
     smoothed = smoothed_rows("noise", "mnist-l2-1.58", 5)
-    write(results_path(project, "mnist-linf-0.1", "ibp"), TABLE, provenance(TABLE))
+    write(results_path(project, "mnist-linf-0.1", "mnist-ibp"), TABLE, provenance(TABLE))
     write(results_path(project, "mnist-l2-1.58", "noise"), smoothed, provenance(smoothed))
-    write(results_path(project, "mnist-linf-0.1", "ibp", "crown"), TABLE, provenance(TABLE))
-    part = tmp_path / "site" / "data" / "results" / "mnist-linf-0.1" / "ibp.parts" / "a"
+    by_crown = TABLE.assign(evaluator="crown")
+    named = results_path(project, "mnist-linf-0.1", "mnist-ibp", "crown")
+    write(named, by_crown, provenance(by_crown))
+    part = tmp_path / "site" / "data" / "results" / "mnist-linf-0.1" / "mnist-ibp.parts" / "a"
     write(part / "1.parquet", TABLE, provenance(TABLE))
-    (part.parent.parent / ".ibp.parquet.12.tmp").write_bytes(b"half")
-    found = [result.path.relative_to(project.results).as_posix() for result in read_all(project)]
-    assert found == ["mnist-l2-1.58/noise.parquet", "mnist-linf-0.1/ibp.parquet"]
+    (part.parent.parent / ".mnist-ibp.parquet.12.tmp").write_bytes(b"half")
+    sources = read_sources(project)
+    found = [one.path.relative_to(project.results).as_posix() for one in sources.results]
+    assert found == ["mnist-l2-1.58/noise.parquet", "mnist-linf-0.1/mnist-ibp.parquet"]
+    assert [one.path for one in sources.named] == [named]

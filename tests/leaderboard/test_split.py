@@ -48,7 +48,7 @@ def test_examples_are_found_by_number_whatever_is_missing(
 ) -> None:
     numbers = tuple(sorted(there))
     pixels = np.array(numbers, dtype=np.uint8).reshape(-1, 1, 1, 1)
-    split = ArraySplit(pixels, np.array(numbers), numbers=numbers, complete=False, note="a part")
+    split = ArraySplit(pixels, np.array(numbers), numbers=numbers, note="a part")
     assert present(wanted, split) == [example for example in wanted if example in there]
     if there.issuperset(wanted):
         assert split.labels_of(wanted).tolist() == wanted

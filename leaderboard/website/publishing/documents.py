@@ -37,16 +37,7 @@ def index(board: Board, kinds: Mapping[str, str]) -> models.Index:
             verdicts=sum(result.tally.examples for result in results),
             reported=len(board.literature),
         ),
-        metrics=tuple(
-            models.MetricMeaning(
-                name=metric.name,
-                title=metric.title,
-                description=metric.description,
-                better=metric.better,
-                unit=metric.unit,
-            )
-            for metric in METRICS.values()
-        ),
+        metrics=tuple(models.MetricMeaning.model_validate(metric) for metric in METRICS.values()),
         documents=tuple(
             models.Listed(path=f"{kind}.json", described=schema_of(kind), holds=holds)
             for kind, holds in kinds.items()
@@ -119,7 +110,7 @@ def _line(board: Board, line: "Standing") -> models.Line:
 
 
 def _bounds(interval: ConfidenceInterval | None) -> models.Bounds | None:
-    return None if interval is None else models.Bounds(low=interval.low, high=interval.high)
+    return None if interval is None else models.Bounds.model_validate(interval)
 
 
 def _reported(line: "Standing") -> models.ReportedLine:
@@ -269,10 +260,7 @@ def columns() -> models.Columns:
     """The columns of the Parquet files."""
     return models.Columns(
         described=schema_from("columns"),
-        columns=tuple(
-            models.ColumnMeaning(name=one.name, kind=one.kind, meaning=one.meaning, null=one.null)
-            for one in DESCRIBED
-        ),
+        columns=tuple(models.ColumnMeaning.model_validate(one) for one in DESCRIBED),
     )
 
 

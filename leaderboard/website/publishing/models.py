@@ -17,9 +17,11 @@ from leaderboard.submissions.manifest import Submission
 
 
 class Record(BaseModel):
-    """A frozen part of a document, with exact keys."""
+    """A frozen part of a document, with exact keys; may be read from an object's attributes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, from_attributes=True
+    )
 
 
 class Document(Record):
