@@ -1,21 +1,37 @@
 """α-CROWN: backward linear bounds with optimised slopes."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from evaluators.branching.search import start
 from evaluators.branching.state import Search
 from evaluators.branching.tuning import Tuning
 from evaluators.evaluator import Evaluator, one_by_one
+from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
+from evaluators.propagation.intervals import Interval
+from evaluators.propagation.linear_bounds import (
+    interval_relaxation,
+    linear_relaxation,
+    margins,
+)
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.intermediate_bounds import UnrollingError
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
+
+MARGINS = Rates(30, decay=0.9, enough=math.inf)
+"""Of the ascent for the margins: it goes on when all are positive, for margins are reported."""
+
+INTERMEDIATE = Rates(8, slope=0.4, decay=0.9)
+"""Of the ascents for the bounds of neurons, without a tolerance: with one of 2e-3 the mean margin
+falls by 0.4 on the MNIST CNN-A-Adv. Half again as many steps take 20 % longer, for 0.02."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,10 @@ class AlphaCROWN(Evaluator):
     which gradients have a closed form and all rows of a layer take the same few products. Of
     sigmoid and tanh both lines are chosen, among the tangents and the chord of the function's
     convex hull between the neuron's bounds (`curves.py`); max-pooling is written with ReLUs.
+
+    The bounds of neurons start from CROWN's, and every margin is the best of this method's and of
+    those of IBP, CROWN-IBP and CROWN: none of these is stronger. Where evidence is asked of a
+    network of (leaky) ReLU and max-pooling, only what its certificate proves is claimed instead.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
@@ -44,11 +64,11 @@ class AlphaCROWN(Evaluator):
         intermediate_steps: of the ascents for the bounds of neurons.
     """
 
-    steps: int = 20
+    steps: int = 30
     intermediate_steps: int = 8
 
     title: ClassVar[str] = "α-CROWN"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     accepts: ClassVar[type[Network]] = Network
 
     def solve(self, problem: Problem) -> list[Verdict]:
@@ -58,14 +78,32 @@ class AlphaCROWN(Evaluator):
 
     def _solve(self, problem: Problem) -> Verdict:
         deadline = problem.deadline()
+        cheaper, known = _cheaper(problem)
+        rates = replace(INTERMEDIATE, steps=self.intermediate_steps)
         try:
-            around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
+            around = UnrolledProblem.of(problem, rates, deadline, known=known)
         except UnrollingError as error:
-            return Verdict(Status.UNKNOWN, None, note=str(error))
-        (state,) = start([Search(around, deadline, Tuning(root=Rates(self.steps)))])
-        (verdict,) = verdicts(problem, state.lower_bounds()[None])
+            (verdict,) = verdicts(problem, cheaper)
+            if problem.evidence or verdict.status is not Status.CERTIFIED:
+                return Verdict(Status.UNKNOWN, None, note=str(error))
+            return verdict
+        root = replace(MARGINS, steps=self.steps)
+        (state,) = start([Search(around, deadline, Tuning(root=root))])
+        found = state.lower_bounds()[None]
+        if not (problem.evidence and state.search.piecewise_linear):
+            found = torch.fmax(found, cheaper)
+        (verdict,) = verdicts(problem, found)
         if verdict.status is Status.CERTIFIED:
-            verdict = replace(verdict, certificate=around.certificate(state.proof()))
-        elif deadline.passed:
-            verdict = replace(verdict, note="timeout")
-        return verdict
+            return replace(verdict, certificate=around.certificate(state.proof()))
+        return replace(verdict, note="timeout") if deadline.passed else verdict
+
+
+def _cheaper(problem: Problem) -> tuple[Tensor, dict[int, Interval]]:
+    """The best margins of IBP, CROWN-IBP and CROWN, and all nodes' bounds without max-pooling."""
+    assert isinstance(problem.network, Network)
+    found = margins(interval_relaxation(problem), problem.labels, to_input=True)
+    written = replace(problem, network=without_max_pools(problem.network))
+    for asked in [problem] if written.network is problem.network else [problem, written]:
+        relaxed = linear_relaxation(asked)
+        found = torch.fmax(found, margins(relaxed, problem.labels, to_input=True))
+    return found, dict(enumerate(relaxed.bounds))

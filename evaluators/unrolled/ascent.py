@@ -27,6 +27,7 @@ class Rates:
         slope, beta: first step of slopes and of multipliers.
         decay: of the steps.
         tolerance: share of the bounds' mean size; a step that gains less on average is the last.
+        enough: rows above it end the ascent, once all are.
     """
 
     steps: int
@@ -34,6 +35,7 @@ class Rates:
     beta: float = 0.1
     decay: float = 0.85
     tolerance: float = 0.0
+    enough: float = 0.0
 
 
 class Ascent(NamedTuple):
@@ -101,7 +103,7 @@ def ascend(
         work = columns.clone()
         bounds, used = system.backward(work, constant, choice)
         before, best = best, _better(best, Ascent(bounds, slopes, betas))
-        if step == rates.steps or deadline.passed or _finished(before, best, rates.tolerance):
+        if step == rates.steps or deadline.passed or _finished(before, best, rates):
             break
         z, _ = system.forward(work, used, choice)
         gradient = choice.gradient(work[:, system.inputs :], z)
@@ -117,12 +119,12 @@ def ascend(
     return best
 
 
-def _finished(before: Ascent, best: Ascent, tolerance: float) -> bool:
-    """Whether all rows are positive, or the last step hardly raised them."""
-    if bool((best.bounds > 0).all()):
+def _finished(before: Ascent, best: Ascent, rates: Rates) -> bool:
+    """Whether all rows are high enough, or the last step hardly raised them."""
+    if bool((best.bounds > rates.enough).all()):
         return True
     gain = float((best.bounds - before.bounds).mean())
-    return bool(tolerance) and gain < tolerance * float(best.bounds.abs().mean())
+    return bool(rates.tolerance) and gain < rates.tolerance * float(best.bounds.abs().mean())
 
 
 def _better(best: Ascent, now: Ascent) -> Ascent:

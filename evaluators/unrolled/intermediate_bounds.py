@@ -235,11 +235,13 @@ class _Task:
         part = self.work.result.around(rows)
         x = self.work.x.flatten()[None, part.inputs]
         lines = self.lines.select(part.units)
-        for sign in (1.0, -1.0):
-            signed = part.rows.times(sign)
-            slopes = self._slopes(part.unrolled, lines, signed, x, rates)
-            found = prove(part.unrolled, lines, signed, x, self.work.region, slopes)
-            found = found - (1 + found.abs()) * ROOM
+        # Both signs at once: the same products, and half the calls.
+        signed = part.rows.join(part.rows.times(-1.0))
+        slopes = self._slopes(part.unrolled, lines, signed, x, rates)
+        proved = prove(part.unrolled, lines, signed, x, self.work.region, slopes)
+        proved = proved - (1 + proved.abs()) * ROOM
+        pairs = zip(proved.chunk(2), slopes.expand(len(proved), -1).chunk(2), strict=True)
+        for sign, (found, own) in zip((1.0, -1.0), pairs, strict=True):
             bound = self.lower if sign > 0 else -self.upper
             better = found > bound[entries]
             places = entries[better]
@@ -250,7 +252,7 @@ class _Task:
             if self.work.evidence is not None:
                 every = stored(self.lines.start.expand(len(places), -1), self.lines)
                 every = every.clone()
-                every[:, part.units] = slopes.expand(len(found), -1)[better]
+                every[:, part.units] = own[better]
                 self.proofs.append((places, sign, every))
 
     def _slopes(
@@ -279,11 +281,7 @@ class _Task:
         parts = [rows for _, rows in self.kept]
         known = torch.cat([part for part, _ in self.kept])
         place = torch.searchsorted(known, entries)
-        joined = Rows(
-            torch.cat([rows.weight for rows in parts]),
-            torch.cat([rows.bias for rows in parts]),
-            torch.cat([rows.lost for rows in parts]),
-        )
+        joined = Rows.join(*parts)
         return joined if len(known) == len(entries) else joined.select(place)
 
     def evidence(self) -> LayerBounds:

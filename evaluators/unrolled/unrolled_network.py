@@ -50,6 +50,15 @@ class Rows:
         """Some of the rows, by index, mask or slice."""
         return Rows(self.weight[rows], self.bias[rows], self.lost[rows])
 
+    def join(self, *others: "Rows") -> "Rows":
+        """These rows, then others."""
+        parts = (self, *others)
+        return Rows(
+            torch.cat([part.weight for part in parts]),
+            torch.cat([part.bias for part in parts]),
+            torch.cat([part.lost for part in parts]),
+        )
+
     def times(self, sign: float) -> "Rows":
         """Plus or minus each row (exact)."""
         return Rows(self.weight * sign, self.bias * sign, self.lost)

@@ -51,7 +51,7 @@ class UnrolledProblem:
     def of(
         cls,
         problem: Problem,
-        steps: int,
+        steps: int | Rates,
         deadline: Deadline,
         optimize: Optimizer | None = None,
         known: Mapping[int, Interval] | None = None,
@@ -61,7 +61,7 @@ class UnrolledProblem:
 
         Args:
             problem: the question about one example.
-            steps: none for CROWN's bounds alone.
+            steps: of the ascents, or all of their rates; none for CROWN's bounds alone.
             deadline: past it, the unrolling fails.
             optimize: chooses the slopes of intermediate bounds; None for the ascent.
             known: CROWN's bounds of pre-activations, by position; only where no evidence is wanted.
@@ -74,7 +74,7 @@ class UnrolledProblem:
         network = without_max_pools(problem.network).to(torch.float64, "cpu")
         x = problem.x.double().cpu()
         layers: dict[int, LayerBounds] = {}
-        rates = Rates(steps, tolerance=TOLERANCE)
+        rates = Rates(steps, tolerance=TOLERANCE) if isinstance(steps, int) else steps
         unrolling = Unrolling(
             network,
             x,
