@@ -18,7 +18,8 @@ class CROWN(Evaluator):
     The inputs of every non-linearity are bounded by propagating linear bounds back to the input,
     elementwise the better of that and interval propagation (CROWN alone is not always tighter);
     only entries at which the non-linearity is unstable are propagated. The lower line of a
-    ReLU has slope 0 or 1, whichever loses the smaller area.
+    ReLU has slope 0 or 1, whichever loses the smaller area. So margins are never below IBP's, but
+    may be below CROWN-IBP's, whose wider bounds of neurons sometimes choose the better slopes.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in

@@ -1,4 +1,4 @@
-"""No method is weaker than a cheaper one: whoever pays more is told no less."""
+"""A dearer method certifies what a cheaper one does, and its margins are no smaller."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
