@@ -140,31 +140,68 @@ def margins(reach: Reach, labels: Tensor, *, by_pairs: bool = True) -> Tensor:
     Args:
         reach: of all nodes.
         labels: `[batch]`.
+        by_pairs: see `apart`.
+    """
+    moved, lost = (apart(reach, labels, part, by_pairs=by_pairs) for part in ("moved", "lost"))
+    return down(here(reach, labels) - up(moved + lost))
+
+
+def here(reach: Reach, labels: Tensor) -> Tensor:
+    """Bound each margin at the examples from below, in real arithmetic, `[batch, classes - 1]`."""
+    lower, upper = reach.values[-1]
+    return _of_others(down(lower.gather(1, labels[:, None]) - upper), labels)
+
+
+def apart(reach: Reach, labels: Tensor, part: str, *, by_pairs: bool = True) -> Tensor:
+    """Bound how far each margin may move (or be lost in a float32 run), `[batch, classes - 1]`.
+
+    Args:
+        reach: of all nodes.
+        labels: `[batch]`.
+        part: "moved" or "lost".
         by_pairs: whether a last dense layer counts by the difference of two of its rows, which
             says how fast a margin can move; else the logits' constant does, times the norm that
             is dual to the region's of the vector (1, -1).
     """
-    network, norm, last = reach.network, reach.norm, len(reach.network.nodes) - 1
-    lower, upper = reach.values[last]
-    here = down(lower.gather(1, labels[:, None]) - upper)
-    operation, (parent, *_) = network.nodes[last].operation, (*network.nodes[last].parents, 0)
-    apart = _apart((reach.moved[last] + reach.lost[last]) * PAD, norm)[:, None].expand_as(here)
-    if by_pairs and isinstance(operation, Dense):
-        weight = operation.weight
-        pairs = length((weight[labels][:, None] - weight).flatten(0, 1), norm_dual(norm))
-        pairs = pairs.reshape(len(labels), -1) * PAD
-        moved = pairs * (reach.moved[parent] + reach.lost[parent])[:, None]
-        apart = torch.minimum(apart, (moved + _apart(reach.own[last], norm)[:, None]) * PAD)
-    found = down(here - up(apart))
-    others = torch.ones_like(found, dtype=torch.bool).scatter(1, labels[:, None], False)
-    return found[others].reshape(len(labels), -1)
+    network, norm, known = reach.network, reach.norm, getattr(reach, part)
+    widest = {Norm.LINF: 2.0, Norm.L2: 2**0.5 * PAD, Norm.L1: 1.0}[norm]
+    found = (known[-1] * widest * PAD)[:, None].expand(-1, network.classes)
+    last = network.nodes[-1]
+    if by_pairs and isinstance(last.operation, Dense):
+        weight = last.operation.weight
+        pairs = length((weight[labels][:, None] - weight).flatten(0, 1), dual_of(norm))
+        through = pairs.reshape(len(labels), -1) * PAD * known[last.parents[0]][:, None]
+        own = reach.own[-1] * widest if part == "lost" else torch.zeros_like(reach.own[-1])
+        found = torch.minimum(found, (through + own[:, None]) * PAD)
+    return _of_others(found, labels)
 
 
-def _apart(distance: Tensor, norm: Norm) -> Tensor:
-    """How far the difference of two entries may be if all are so far apart in the norm."""
-    return distance * {Norm.LINF: 2.0, Norm.L2: 2**0.5 * PAD, Norm.L1: 1.0}[norm]
+def _of_others(values: Tensor, labels: Tensor) -> Tensor:
+    """Those of all classes but the labels."""
+    others = torch.ones_like(values, dtype=torch.bool).scatter(1, labels[:, None], False)
+    return values[others].reshape(len(labels), -1)
 
 
-def norm_dual(norm: Norm) -> Norm:
+def dual_of(norm: Norm) -> Norm:
     """The norm that bounds products with vectors measured in this one."""
     return {Norm.LINF: Norm.L1, Norm.L2: Norm.L2, Norm.L1: Norm.LINF}[norm]
+
+
+def spread(problem: Problem, steepest: Tensor) -> Tensor:
+    """How far functions move within the regions, `[batch, rows]`.
+
+    Args:
+        problem: with the regions.
+        steepest: largest absolute derivatives by each input, `[batch, rows, *shape]`.
+    """
+    x, (low, high) = problem.x.double(), problem.region.hull(problem.x)
+    room = up(torch.maximum(high - x, x - low)).flatten(1)[:, None]
+    flat = steepest.flatten(2)
+    # Inputs that cannot move count nothing, and none moves farther than its part of the hull.
+    moved = (flat * room).sum(2) * (1 + 2 * gamma(flat.shape[2] + 8)) + SMALLEST
+    region = problem.region
+    if isinstance(region, Ball) and region.norm is not Norm.LINF:
+        movable = (flat * (room > 0)).flatten(0, 1)
+        sizes = length(movable, dual_of(region.norm)).reshape(moved.shape)
+        moved = torch.minimum(moved, sizes * float_above(region.radius) * PAD)
+    return moved

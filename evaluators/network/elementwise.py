@@ -258,6 +258,13 @@ class SShaped(Elementwise):
     def derivative(self, x: Activation) -> Activation:
         """Compute f'(x)."""
 
+    bend: ClassVar[float] = math.nan
+    """The point above zero where f'' is least, and at its mirror image greatest; NaN if unknown."""
+
+    def second_derivative(self, x: Activation) -> Activation:
+        """Compute f''(x), an odd function; NaN if it is unknown."""
+        return torch.full_like(x, math.nan)
+
     @abstractmethod
     def inverse_derivative(self, slope: Activation) -> Activation:
         """Solve f'(x) = slope for x >= 0; NaN outside the derivative's range."""
@@ -351,6 +358,12 @@ class Sigmoid(SShaped):
         """Compute σ(x) σ(-x)."""
         return torch.sigmoid(x) * torch.sigmoid(-x)
 
+    bend: ClassVar[float] = math.log(2 + math.sqrt(3))
+
+    def second_derivative(self, x: Activation) -> Activation:
+        """Compute -σ'(x) tanh(x / 2)."""
+        return -self.derivative(x) * torch.tanh(x / 2)
+
     def inverse_derivative(self, slope: Activation) -> Activation:
         """Solve σ(1 - σ) = slope: x = log(σ / (1 - σ)) with the larger root σ."""
         root = torch.sqrt(1 - 4 * slope)
@@ -370,6 +383,12 @@ class Tanh(SShaped):
     def derivative(self, x: Activation) -> Activation:
         """Compute 1 - tanh², without cancellation."""
         return 4 * torch.sigmoid(2 * x) * torch.sigmoid(-2 * x)
+
+    bend: ClassVar[float] = math.atanh(math.sqrt(1 / 3))
+
+    def second_derivative(self, x: Activation) -> Activation:
+        """Compute -2 tanh(x) tanh'(x)."""
+        return -2 * torch.tanh(x) * self.derivative(x)
 
     def inverse_derivative(self, slope: Activation) -> Activation:
         """Solve 1 - tanh² = slope: x = artanh(√(1 - slope))."""
