@@ -1,5 +1,6 @@
 """What branch and bound asks before it searches: it must cost little, and prove what it says."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -19,6 +20,8 @@ from evaluators.falsification.pgd import PGD
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.linear_bounds import interval_relaxation, linear_relaxation
+from evaluators.propagation.relaxation import Relaxation
+from evaluators.propagation.relaxed import Relaxed
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
@@ -133,3 +136,19 @@ def test_known_bounds_are_each_examples_own() -> None:
         for place, bounds in asked.known.items():
             assert bool((bounds.lower - exact.bounds[place].lower).abs().amax() < 1e-9)
             assert bool((bounds.upper <= wide.bounds[place].upper + 1e-9).all())
+
+
+def test_crown_begins_no_more_examples_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, bounded, now = FAMILIES["relu 2-4-4-3"](0), list[int](), [0.0]
+
+    def slow(problem: Problem, relaxation: Relaxation) -> Relaxed:
+        bounded.append(len(problem))
+        now[0] += 100.0
+        return linear_relaxation(problem, relaxation)
+
+    for clock in ("thread_time", "perf_counter"):
+        monkeypatch.setattr(time, clock, lambda: now[0])
+    monkeypatch.setattr(cheap, "linear_relaxation", slow)
+    problem = ask(network, centers(network, 0, 40), Ball(Norm.LINF, Fraction(1, 2), -9.0, 9.0))
+    CheapBounds(replace(problem, seconds=1.0), PGD(restarts=0))()
+    assert bounded == [cheap.BETWEEN_LOOKS]
