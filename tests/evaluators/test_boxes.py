@@ -148,7 +148,7 @@ def test_what_is_proved_holds_all_over_the_box(name: str, family: str) -> None:
         assert isinstance(problem.region, Box)
         for row, verdict in enumerate(DETERMINISTIC[name]()(problem)):
             assert not verdict.note.startswith(("failed", "refused")), verdict.note
-            supported = not verdict.note.startswith("unsupported")
+            supported &= not verdict.note.startswith("unsupported")
             points = grid(problem.region.select([row]), 21 if problem.x[0].numel() == 2 else 5)
             least = float(least_margins(network, points, int(problem.labels[row])).min())
             if verdict.margin is not None:

@@ -1,0 +1,37 @@
+"""Bounds of certboard, as a command that answers like those of its peers (`auto_lirpa.py`)."""
+
+import json
+import resource
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from evaluators.listing import catalogue
+from evaluators.onnx.reader import import_onnx
+from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
+from evaluators.question.region import Ball
+
+
+def main(method: str, model: str, examples: str) -> None:
+    """Print the processor seconds, margins and peak memory of one method."""
+    torch.set_num_threads(1)
+    data = np.load(examples)
+    x, labels = torch.from_numpy(data["x"]), torch.from_numpy(data["labels"])
+    region = Ball(Norm.LINF, Fraction(str(data["radius"])))
+    problem = Problem(import_onnx(Path(model)), x, labels, region)
+    evaluator = catalogue()[method]()
+    started = time.process_time()
+    found = evaluator.solve(problem)
+    seconds = time.process_time() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    margins = [verdict.margin for verdict in found]
+    print(json.dumps({"seconds": seconds, "margins": margins, "megabytes": round(peak)}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
