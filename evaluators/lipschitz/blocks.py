@@ -65,10 +65,11 @@ def _block(network: Network, first: int, second: int) -> Block | None:
     branches = [tuple(reversed(way[: way.index(start)])) for way in ways]
     branches.sort(key=lambda branch: _functions(network, branch))
     skip, bent = branches
-    size = prod(network.nodes[start].shape)
-    if (_functions(network, skip), _functions(network, bent)) != (0, 1) or size > LARGEST_SIDE:
+    sizes = [prod(network.nodes[position].shape) for position in (start, *skip, *bent)]
+    one_function = (_functions(network, skip), _functions(network, bent)) == (0, 1)
+    if not one_function or max(sizes) > LARGEST_SIDE:
         return None
-    constant = _constant(network, skip, bent, size)
+    constant = _constant(network, skip, bent, sizes[0])
     return None if constant is None else Block(start, (skip, bent), constant)
 
 
@@ -98,8 +99,6 @@ def _constant(
         return None
     a, lost_a = _matrix(operations[:middle], size)
     b, lost_b = _matrix(operations[middle + 1 :], len(a))
-    if len(a) > LARGEST_SIDE:
-        return None
     b = p.T @ b
     squares = (a * a).sum(1)
     s = (-(a * b.T).sum(1) / (2 * squares)).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)

@@ -35,6 +35,11 @@ AT_ONCE = 2**22
 """Complex coefficients of symbols that are iterated together."""
 
 
+MOST_PRODUCTS = 2**40
+"""Complex products of the Gram iterations of one convolution, up to which it has a bound: half a
+minute. Those of ResNets on images of 224 by 224 would take hours."""
+
+
 def matrix_bound(matrices: Tensor) -> float:
     """Bound the spectral norms of matrices `[..., rows, columns]`, float64 or complex128.
 
@@ -76,6 +81,8 @@ def _frobenius(matrices: Tensor) -> Tensor:
 def convolution_bound(convolution: Convolution) -> float:
     """Bound the spectral norm of a convolution of any stride, padding, dilation and groups.
 
+    Infinite where its symbols are too many and too large.
+
     Args:
         convolution: its weights in float64.
     """
@@ -88,6 +95,9 @@ def convolution_bound(convolution: Convolution) -> float:
         return matrix_bound(grouped.flatten(2))
     sizes = zip(convolution.input_shape[1:], convolution.padding, reach, strict=True)
     torus = [size + far - 1 for size, _, far in sizes]
+    smaller, larger = sorted(grouped.shape[1:3])
+    if math.prod(torus) * groups * smaller**2 * larger * STEPS / 2 > MOST_PRODUCTS:
+        return math.inf
     waves = [_waves(k, d, n) for k, d, n in zip(kernel, convolution.dilation, torus, strict=True)]
     # Every coefficient of a symbol is a sum over the taps, of products with rounded waves.
     taps = math.prod(kernel)
