@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from math import prod
 from typing import Any, ClassVar, final
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.numerics.errors import ContradictionError
+from evaluators.numerics.memory import fitting
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Deployment, Status, Verdict, charged_in_all
 from evaluators.recheck.replay import why_not_replayed
@@ -208,8 +210,9 @@ def _logits(network: Network, x: Tensor) -> Tensor:
     run = network.to(torch.float32, x.device)
     with torch.inference_mode():
         # In parts: activations that outgrow the caches, or the memory, cost more than they save.
-        parts = range(0, len(x), PREDICTED_AT_ONCE)
-        return torch.cat([run(x[first : first + PREDICTED_AT_ONCE]) for first in parts])
+        largest = max(prod(node.shape) for node in network.nodes)
+        count = fitting(PREDICTED_AT_ONCE, 12 * largest, 1 / 8)
+        return torch.cat([run(x[first : first + count]) for first in range(0, len(x), count)])
 
 
 def why_not_witness(problem: Problem, row: int, witness: Tensor | None) -> str:

@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from evaluators.numerics.memory import fitting
 from evaluators.numerics.rounding import UNDERFLOW, UNIT, down
 from evaluators.question.certificate import LayerBounds
 from evaluators.question.norm import Norm
-from evaluators.unrolled.domains import Cut, Domains
+from evaluators.unrolled.domains import Cut, Domains, Leaf
 from evaluators.unrolled.proof import ROOM, InputPlanes, betas_of, least, planes
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitBounds, UnitLines
@@ -76,7 +77,7 @@ class UnitPlanes:
             largest: number of coefficients from which on there are none.
         """
         units = unrolled.columns - unrolled.inputs
-        if not units or 2 * units * unrolled.inputs > largest:
+        if not units or 2 * units * unrolled.inputs > fitting(largest, 12, 1 / 8):
             return None
         weight = torch.zeros(2, units, unrolled.inputs, dtype=torch.float64)
         bias = torch.zeros(2, units, dtype=torch.float64)
@@ -144,12 +145,21 @@ class Clipping:
         region = UnitBounds(lines.lower, lines.upper)
         before = within or UnitBounds(*(end.expand(len(domains), -1) for end in region))
         bounds, used = self._narrowed(below, scores, before)
-        rows = zip(domains.leaves(), targets.tolist(), used, *bounds, strict=True)
+        rows = zip(self._leaves(domains), targets.tolist(), used, *bounds, strict=True)
+        # Copies: one row that stays must not hold the memory of all.
         cuts: list[Cut | None] = [
-            Cut(leaf.cut, leaf, target, *parts, UnitBounds(lower, upper))
+            Cut(leaf.cut, leaf, target, *parts, UnitBounds(lower.clone(), upper.clone()))
             for leaf, target, parts, lower, upper in rows
         ]
         return replace(domains, cuts=cuts)
+
+    def _leaves(self, domains: Domains) -> list[Leaf]:
+        """What cuts are made from; the cuts before them are kept for a certificate alone."""
+        made, evidence = domains.leaves(), self.around.problem.evidence
+        return [
+            leaf._replace(slopes=leaf.slopes.clone(), cut=leaf.cut if evidence else None)
+            for leaf in made
+        ]
 
     def _narrowed(
         self, margin: InputPlanes, scores: Tensor, bounds: UnitBounds

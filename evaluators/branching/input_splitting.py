@@ -12,6 +12,7 @@ from torch import Tensor
 
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
+from evaluators.numerics.memory import fitting
 from evaluators.propagation.linear_bounds import linear_relaxation, margin_rows, margins
 from evaluators.question.problem import Problem
 from evaluators.question.region import Box
@@ -49,8 +50,9 @@ class InputSearch:
         lower, upper = self.problem.region.hull(self.problem.x)
         proved = lower.new_full((self.problem.classes - 1,), torch.inf)
         self.lower_bounds = -proved
+        most = fitting(MOST_PARTS, 48 * lower[0].numel(), 1 / 4)
         while len(lower):
-            if self.deadline.passed or len(lower) > MOST_PARTS:
+            if self.deadline.passed or len(lower) > most:
                 return None
             low, high = lower[-self.batch :], upper[-self.batch :]
             lower, upper = lower[: -self.batch], upper[: -self.batch]

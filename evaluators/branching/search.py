@@ -22,6 +22,7 @@ from evaluators.branching.fsb import fsb
 from evaluators.branching.leaf_lp import solve_leaf
 from evaluators.branching.state import SMALLEST_DISTANCE, Search, State
 from evaluators.numerics.deadline import Deadline, shared
+from evaluators.numerics.memory import fitting
 from evaluators.unrolled.ascent import Rates, ascend
 from evaluators.unrolled.domains import Domains
 from evaluators.unrolled.proof import stored
@@ -29,6 +30,9 @@ from evaluators.unrolled.proof import stored
 TURNS = 8
 """Examples that take turns: one domain of each of eight digits takes 12 ms together, 18 ms apart;
 more would only hold more matrices at a time."""
+
+ROUND_BYTES = 120
+"""Memory of a round for each column of a domain: fifteen tensors in float32 of both its halves."""
 
 Attack = Callable[[Sequence[Search], Sequence[Tensor]], Sequence[Tensor | None]]
 """Looks for each search's witness near points `[points, inputs]` of its region."""
@@ -95,7 +99,7 @@ def finish(search: Search, attack: Attack) -> State:
 
 def _alone(state: State, attack: Attack, few: int = 0) -> State:
     """Let a search go on by itself until it has few open domains, or is over."""
-    while len(state.open) > few and not state.over:
+    while state.left > few and not state.over:
         (state,) = advance([state], attack)
     return state
 
@@ -297,10 +301,12 @@ def put_back(turn: Turn) -> State:
     batch, deadline = state.batch, state.search.deadline
     if turn.taken:
         fewest, most = tuning.batch
+        system = state.search.system
+        most = fitting(most, ROUND_BYTES * (system.inputs + system.units), 1 / 4)
         shortest, longest = tuning.round_seconds
         wanted = min(max(tuning.round_share * deadline.left, shortest), longest)
-        fitting = int(turn.taken * wanted / max(deadline.spent - turn.started, 1e-6))
-        batch = max(fewest, min(most, fitting, 2 * batch))
+        timely = int(turn.taken * wanted / max(deadline.spent - turn.started, 1e-6))
+        batch = max(min(fewest, most), min(most, timely, 2 * batch))
     return replace(state.with_open(turn.domains), batch=batch).ended()
 
 

@@ -4,6 +4,7 @@ A state never changes: a step of the search returns the next one. Only `State.cl
 domain, by a bound in float64 (`unrolled/proof.py`); all else runs in float32 and may be wrong.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -12,14 +13,20 @@ from torch import Tensor
 
 from evaluators.branching.batch import Batch
 from evaluators.branching.clip_and_verify import Clipping, UnitPlanes
+from evaluators.branching.far_domains import FarDomains
 from evaluators.branching.tuning import Tuning
 from evaluators.numerics.deadline import Deadline
+from evaluators.numerics.memory import budget, exhausted, fitting
 from evaluators.unrolled.domains import Domains, Leaf
 from evaluators.unrolled.proof import prove, prove_at_once
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Rows
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
+
+TURN_BYTES = 320
+"""Memory of a coefficient of the matrices of eight searches: as they are, in float32, padded, and
+the planes of the units twice."""
 
 SMALLEST_DISTANCE = 1e-9
 """Least target of clipping, and least distance to a proof: a zero would never grow again."""
@@ -70,8 +77,8 @@ class Search:
     @property
     def small(self) -> bool:
         """Whether it can take turns with other examples' searches."""
-        coefficients = self.system.coefficients
-        return coefficients <= self.tuning.turns_coefficients and self.piecewise_linear
+        most = fitting(self.tuning.turns_coefficients, TURN_BYTES, 1 / 4)
+        return self.system.coefficients <= most and self.piecewise_linear
 
     def roots(self) -> Domains:
         """The whole region as a domain of each row of the specification."""
@@ -131,7 +138,7 @@ class State:
 
     Attributes:
         search: what is to be proved.
-        open: the domains left.
+        open: the domains left, or the nearest of them to a proof.
         roots: proved bounds without splits, float64 `[rows]`.
         closed: least proved bound of a closed domain, `[rows]`; infinite where there is none.
         rounding: what rounding takes from a proof as far as is known; the search aims above it.
@@ -141,6 +148,7 @@ class State:
         reach: distance to a proof up to which a domain is clipped.
         note: why the search ended without an answer.
         witness: a checked counterexample.
+        far: the other domains left, where they are many.
     """
 
     search: Search
@@ -154,6 +162,7 @@ class State:
     reach: float = torch.inf
     note: str = ""
     witness: Tensor | None = None
+    far: FarDomains = field(default_factory=FarDomains)
 
     @classmethod
     def of(cls, search: Search) -> "State":
@@ -165,7 +174,12 @@ class State:
     @property
     def over(self) -> bool:
         """Whether there is nothing left to do; the proof is complete if nothing is open."""
-        return self.witness is not None or bool(self.note) or not len(self.open)
+        return self.witness is not None or bool(self.note) or not self.left
+
+    @property
+    def left(self) -> int:
+        """Number of domains left."""
+        return len(self.open) + len(self.far)
 
     @property
     def clipping(self) -> Clipping | None:
@@ -188,22 +202,58 @@ class State:
             return self
         if self.search.deadline.passed:
             return replace(self, note="timeout")
-        if self.open.megabytes > self.search.tuning.megabytes:
-            return replace(self, note="out of memory for domains")
-        return self
+        return self.settled()._modest()
+
+    def settled(self) -> "State":
+        """The state with as many near domains as rounds need, and the others put away."""
+        near, few, far = self.search.tuning.near, self.open, self.far
+        if len(few) > 3 * near:
+            few, others = few.best(near)
+            far = far.push(others)
+        while len(few) < self.batch and len(far):
+            block, far = far.pop(self.search.lines.start)
+            few = few.join(block)
+        return replace(self, open=few, far=far)
+
+    def _modest(self) -> "State":
+        """The state with less to begin again from where memory runs out; at last with a note.
+
+        Once nothing more can be left out, rounds are small: the search goes on depth first.
+        """
+        search, own, full = self.search, self.open.bytes, exhausted()
+        most = budget().share(search.tuning.memory)
+        if own + self.far.bytes <= most and not full:
+            return self
+        state = replace(self, far=self.far.lighter(0 if full else most // 2 - own))
+        if state.far.is_bare:
+            state = replace(state, batch=min(state.batch, search.tuning.batch[0]))
+        if own + state.far.bytes > most or exhausted():
+            return replace(state, note="out of memory for domains")
+        return state
+
+    def every(self) -> Iterator[Domains]:
+        """Yield the domains left in parts."""
+        yield self.open
+        for block in self.far.blocks:
+            yield block.unpacked(self.search.lines.start)
 
     def proof(self) -> list[Leaf]:
         """The leaves, once `lower_bounds` are positive: of domains still open, too."""
-        return [*self.leaves, *self.open.leaves()] if self.search.around.problem.evidence else []
+        if not self.search.around.problem.evidence:
+            return []
+        return [*self.leaves, *(leaf for part in self.every() for leaf in part.leaves())]
 
     def lower_bounds(self) -> Tensor:
         """Prove lower bounds of every row over the whole region, float64 `[rows]`."""
         bounds = self.closed.clone()
-        if len(self.open) > self.search.tuning.proved_late:
-            bounds[self.open.rows] = -torch.inf
-        elif len(self.open):
-            proved = torch.minimum(self.search.prove(self.open), self.open.targets)
-            bounds.scatter_reduce_(0, self.open.rows, proved, "amin")
+        if self.left > self.search.tuning.proved_late:
+            for rows in (self.open.rows, *(block.rows for block in self.far.blocks)):
+                bounds[rows] = -torch.inf
+            return torch.maximum(bounds, self.roots)
+        for part in self.every():
+            if len(part):
+                proved = torch.minimum(self.search.prove(part), part.targets)
+                bounds.scatter_reduce_(0, part.rows, proved, "amin")
         return torch.maximum(bounds, self.roots)
 
     def close(self, domains: Domains) -> tuple["State", Domains]:

@@ -34,8 +34,9 @@ class Tuning:
             11.9 to 12.4 s, 16: 11.2 s).
         aim: how far above what rounding took from a failed proof the search aims (1: no difference;
             2: 913 and 1,824).
-        megabytes: memory that an example's open domains may take; one with 1,500 neurons takes
-            10 kB, so that 200,000 are held.
+        memory: part of the process's memory that an example's open domains may take; one with
+            1,500 neurons takes 10 kB near a proof, 3 kB away from it, and 0.1 kB at last.
+        near: domains near a proof that are kept as they are when others are put away.
         proved_late: open domains up to which all bounds are proved when time runs out: with 1,500
             neurons that takes 0.9 s.
         joined_domains, joined_coefficients: an example's domains, and the coefficients of its
@@ -61,7 +62,8 @@ class Tuning:
     clip_quantile: float = 0.9
     clip_tried: int = 16
     aim: float = 1.1
-    megabytes: int = 2000
+    memory: float = 1 / 4
+    near: int = 1024
     proved_late: int = 4096
     joined_domains: int = 8
     joined_coefficients: int = 2**17

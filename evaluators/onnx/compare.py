@@ -35,6 +35,7 @@ from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import MaxPool, Network, Node, apply
 from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.numerics.memory import fitting
 from evaluators.onnx.checks import title_of
 from evaluators.onnx.operators.builder import Builder, Traced
 from evaluators.onnx.rules import ModelRule, complaint, printable
@@ -193,11 +194,11 @@ class _Run(NamedTuple):
 
 def _parts(imported: Imported) -> Iterator[list[Traced]]:
     """The operators in groups whose values fit into memory together."""
-    part, entries = list[Traced](), 0
+    part, entries, most = list[Traced](), 0, fitting(AT_ONCE, 16, 1 / 8)
     for traced in imported.builder.trace:
         positions = (*traced.inputs.values(), *traced.outputs.values())
         size = sum(prod(imported.builder.nodes[position].shape) for position in positions)
-        if part and entries + size > AT_ONCE:
+        if part and entries + size > most:
             yield part
             part, entries = [], 0
         part.append(traced)

@@ -1,16 +1,21 @@
 """From margins to verdicts, in batches: the last steps that all bounding methods share."""
 
 from collections.abc import Callable
+from math import prod
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from evaluators.network.network import Network
+from evaluators.numerics.memory import fitting
 from evaluators.propagation.linear_bounds import linear_relaxation, margins
 from evaluators.propagation.relaxation import Relaxation
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict, charged_in_all
+
+EXAMPLE_BYTES = 32
+"""Memory of an entry of a node: its interval in float64, and what it is made from."""
 
 BATCH = 64
 """Examples that backward passes are run for together: more do not fit the caches."""
@@ -48,6 +53,9 @@ def in_batches(
     whole problem no longer allows to begin are unknown.
     """
     deadline, result = problem.deadline(len(problem)), list[Verdict]()
+    assert isinstance(problem.network, Network)
+    entries = sum(prod(node.shape) for node in problem.network.nodes)
+    size = fitting(size, EXAMPLE_BYTES * entries, 1 / 4)
     for first in range(0, len(problem), size):
         part = problem.select(range(first, min(first + size, len(problem))))
         if deadline.passed:

@@ -12,6 +12,7 @@ from evaluators.network.affine import AffineMap, Dense
 from evaluators.network.deployment import run_error
 from evaluators.network.elementwise import Elementwise, LeakyReLU
 from evaluators.network.network import Input, Network, Sum
+from evaluators.numerics.memory import fitting
 from evaluators.numerics.rounding import float_above, up
 from evaluators.propagation.intervals import Interval, propagate
 from evaluators.propagation.zonotope import Zonotope
@@ -116,10 +117,10 @@ class Zonotopes:
 
     def _make(self, position: int, bounds: list[Interval]) -> None:
         node = self.network.nodes[position]
-        operation = node.operation
+        operation, most = node.operation, fitting(MOST_COEFFICIENTS, 16, 1 / 4)
         first, *others = (self._known[parent] for parent in node.parents)
         if isinstance(operation, AffineMap):
-            if len(first.generators) * prod(node.shape) <= MOST_COEFFICIENTS:
+            if len(first.generators) * prod(node.shape) <= most:
                 self._known[position] = first.affine(operation)
         elif isinstance(operation, Sum):
             for other in others:
@@ -129,7 +130,7 @@ class Zonotopes:
             assert isinstance(operation, Elementwise)
             within = bounds[node.parents[0]]
             new = int(operation.unstable(*within).sum())
-            if (self.symbols + new) * prod(node.shape) <= MOST_COEFFICIENTS:
+            if (self.symbols + new) * prod(node.shape) <= most:
                 self._known[position] = first.bent(operation, within, self.symbols)
             self.symbols += new
         if self.deployed and position in self._known:

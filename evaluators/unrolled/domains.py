@@ -1,5 +1,6 @@
 """The open domains of a branch and bound: parts of the region, given by the signs of units."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,6 +11,9 @@ from evaluators.unrolled.unit_lines import UnitBounds, UnitLines
 
 Splits = tuple[tuple[int, int], ...]
 """The splits from the root: each a unit and its sign, +1 or -1."""
+
+PAIR_BYTES = 24
+"""Memory of a split in a path: a reference, and part of a pair that all domains below share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +35,23 @@ class Cut:
     signs: Tensor
     gammas: Tensor
     bounds: UnitBounds
+
+
+def bytes_of(*tensors: Tensor) -> int:
+    """Memory of the entries of tensors."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def bytes_of_cuts(cuts: "Sequence[Cut | None]") -> int:
+    """Memory of cuts and of those that they start from, each counted once."""
+    seen, total = set[int](), 0
+    for cut in cuts:
+        while cut is not None and id(cut) not in seen:
+            seen.add(id(cut))
+            total += bytes_of(*cut.bounds, cut.units, cut.signs, cut.gammas)
+            total += bytes_of(cut.leaf.slopes, cut.leaf.betas)
+            cut = cut.parent
+    return total
 
 
 @dataclass(frozen=True)
@@ -58,12 +79,10 @@ class Domains:
         return len(self.paths)
 
     @property
-    def megabytes(self) -> float:
-        """Memory that they take, those of cuts at most."""
-        tensors = [self.slopes, self.betas, self.signs]
-        for cut in {id(cut): cut for cut in self.cuts if cut is not None}.values():
-            tensors += [*cut.bounds, cut.leaf.slopes]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 2**20
+    def bytes(self) -> int:
+        """Memory that they take, with their cuts and paths."""
+        paths = PAIR_BYTES * sum(map(len, self.paths))
+        return paths + bytes_of_cuts(self.cuts) + bytes_of(self.slopes, self.betas, self.signs)
 
     def within(self, lines: UnitLines) -> UnitBounds | None:
         """The bounds of units in each domain; None where all have the region's."""

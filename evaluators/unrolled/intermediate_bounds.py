@@ -20,6 +20,7 @@ from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.errors import ContradictionError
+from evaluators.numerics.memory import fitting
 from evaluators.propagation.intervals import Interval, propagate
 from evaluators.propagation.zonotopes import Zonotopes
 from evaluators.question.certificate import LayerBounds
@@ -99,7 +100,7 @@ class Unrolling:
         Raises:
             UnrollingError: it is too large, too many neurons are unstable, or the time is up.
         """
-        if _products(self.network) > MOST_PRODUCTS:
+        if _products(self.network) > fitting(MOST_PRODUCTS, 16, 1 / 4):
             raise UnrollingError("network too large to be unrolled")
         first = [Interval(*self.region.hull(self.x))]
         self.result = Unrolled(self.network, first, deployed=self.deployed)
@@ -197,7 +198,7 @@ class _Task:
     def _require_modest(self, rows: int) -> None:
         result = self.work.result
         size = sum(len(la) * la.first for la in result.layers) + rows * result.columns
-        if size > MOST_COEFFICIENTS:
+        if size > fitting(MOST_COEFFICIENTS, 12, 1 / 4):
             raise UnrollingError("too many unstable neurons")
 
     def _express(self, entries: Tensor) -> Rows:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from evaluators.numerics.memory import fitting
 from evaluators.propagation.bounded import Center
 from evaluators.propagation.concretization import least_over_box, least_over_region
 from evaluators.propagation.dense_rows import DenseRows
@@ -23,7 +24,8 @@ ROOM = 1e-9
 charges for rounding of both programs lie far below it."""
 
 AT_ONCE = 2**24
-"""Largest number of coefficients in one pass: 128 MB, beside the network's own."""
+"""Largest number of coefficients in one pass: 128 MB, and six times that with what is made of them,
+beside the network's own."""
 
 
 def stored(slopes: Tensor, lines: UnitLines) -> Tensor:
@@ -60,7 +62,7 @@ def prove(
             rows; see `UnitLines.choice`.
         within: narrower bounds of the units, valid on each row's part of the region.
     """
-    count, result = max(1, AT_ONCE // rows.weight.shape[1]), []
+    count, result = max(1, fitting(AT_ONCE, 48, 1 / 8) // rows.weight.shape[1]), []
     for first in range(0, len(rows), count):
         part = slice(first, first + count)
         split = None if signs is None else signs[part]

@@ -8,7 +8,7 @@ import typer
 
 from leaderboard.commands import _options
 from leaderboard.common.formatting import rounded_down
-from leaderboard.common.memory import uncollected
+from leaderboard.common.memory import uncollected, within
 
 
 def command(
@@ -63,6 +63,7 @@ def command(
     ] = None,
     device: _options.Device = "cpu",
     workers: _options.Workers = "1",
+    memory: _options.Memory = None,
     as_json: _options.Json = False,
     output: Annotated[Path | None, typer.Option(help="Write the rows to this Parquet file")] = None,
     evidence: Annotated[
@@ -102,7 +103,8 @@ def command(
         output=output,
         evidence=evidence,
     )
-    summary = certify.summary(certify.certify(typed))
+    with within(memory):
+        summary = certify.summary(certify.certify(typed))
     if as_json:
         print(json.dumps(summary, allow_nan=False))
     else:

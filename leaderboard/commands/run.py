@@ -7,7 +7,7 @@ import typer
 
 from leaderboard.commands import _options
 from leaderboard.common.formatting import plural
-from leaderboard.common.memory import uncollected
+from leaderboard.common.memory import uncollected, within
 from leaderboard.common.progress import tell
 from leaderboard.common.project import find_project
 
@@ -25,6 +25,7 @@ def command(
     ] = None,
     device: _options.Device = "cpu",
     workers: _options.Workers = "1",
+    memory: _options.Memory = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Ignore stored rows and start from nothing")
     ] = False,
@@ -78,7 +79,8 @@ def command(
         quick=quick,
         results=results,
     )
-    ran = run_submissions(find_project(), options)
+    with within(memory):
+        ran = run_submissions(find_project(), options)
     if quick:
         _show_quick(ran.table, ran.sentences)
         return

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from leaderboard.commands import _options
+from leaderboard.common.memory import within
+
 
 def command(
     model: Annotated[Path | None, typer.Argument(help="An ONNX network")] = None,
@@ -19,6 +22,7 @@ def command(
     evaluator: Annotated[
         str | None, typer.Option(help="One of `certboard list evaluators`; default: the cascade")
     ] = None,
+    memory: _options.Memory = None,
     output: Annotated[
         Path | None, typer.Option(help="Write the answer to this file; for a table: results.csv")
     ] = None,
@@ -27,9 +31,10 @@ def command(
     from leaderboard.vnncomp.answering import verify_one, verify_table
     from leaderboard.vnncomp.instance import Instance
 
-    if instances is not None and model is None:
-        verify_table(instances, seconds, evaluator, output or Path("results.csv"))
-    elif instances is None and model is not None and specification is not None:
-        verify_one(Instance(model, specification, evaluator), seconds, output)
-    else:
-        raise typer.BadParameter("Give either a model and a property, or --instances")
+    with within(memory):
+        if instances is not None and model is None:
+            verify_table(instances, seconds, evaluator, output or Path("results.csv"))
+        elif instances is None and model is not None and specification is not None:
+            verify_one(Instance(model, specification, evaluator), seconds, output)
+        else:
+            raise typer.BadParameter("Give either a model and a property, or --instances")

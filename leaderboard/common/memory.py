@@ -6,9 +6,17 @@ them again, which costs bound propagation more than its arithmetic (see PERFORMA
 
 import ctypes
 import gc
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from evaluators.numerics.memory import Budget as Budget
+from evaluators.numerics.memory import chosen as chosen
+from evaluators.numerics.memory import divided as divided
+from evaluators.numerics.memory import memory as memory
+from evaluators.numerics.memory import use as use
+from leaderboard.common.errors import InputError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _LIMIT = 2**31 - 1
@@ -23,6 +31,35 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_MMAP_THRESHOLD, _LIMIT) and mallopt(_TRIM_THRESHOLD, _LIMIT))
+
+
+_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_LEAST = 10**8
+"""Bytes below which a process can do nothing at all."""
+
+
+@contextmanager
+def within(text: str | None) -> Iterator[None]:
+    """Work in this context within the memory that was typed, if any was.
+
+    Raises:
+        InputError: it is no number of bytes, or too little for anything.
+    """
+    with memory(None if text is None else parse_memory(text)):
+        yield
+
+
+def parse_memory(text: str) -> int:
+    """Read a number of bytes with or without a unit, such as 2GB or 1.5 GiB.
+
+    Raises:
+        InputError: it is none, or too little for anything.
+    """
+    told = re.fullmatch(r"([0-9]{1,15}(?:[.][0-9]{1,9})?) ?([kmg]i?b)?", text.lower(), re.ASCII)
+    total = int(float(told[1]) * _UNITS[told[2] or ""]) if told else 0
+    if total < _LEAST:
+        raise InputError(f"--memory is '{text}'; it must be at least 100MB, such as 2GB or 1.5GiB.")
+    return total
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from evaluators.evaluator import clean_margins
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.numerics.errors import ContradictionError
+from evaluators.numerics.memory import limit_device
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
@@ -93,6 +94,8 @@ def problem_of(shard: Shard) -> Problem:
     """
     question, split = shard.question, load_split(shard.question.dataset)
     device, *others = map(torch.device, devices_of(question.device))
+    for each in (device, *others):
+        limit_device(each)
     return Problem(
         network_of(question),
         torch.from_numpy(split.images(shard.examples)).to(device),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from leaderboard.common.errors import InputError
-from leaderboard.common.memory import keep_freed_memory
+from leaderboard.common.memory import Budget, chosen, divided, keep_freed_memory, memory, use
 from leaderboard.common.processes import end_with_parent, interrupts_held_back
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.settings.question import Shard
@@ -96,7 +96,7 @@ def _in_processes(
         count,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(threads,),
+        initargs=(threads, divided(count)),
     )
     try:
         left = iter(shards)
@@ -127,10 +127,17 @@ def _in_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(threads: int, own: Budget) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     keep_freed_memory()
     torch.set_num_threads(threads)
+    use(own)
+
+
+def _within(shard: Shard, total: int | None) -> "pd.DataFrame":
+    """The rows of a shard, computed elsewhere within as much memory as was asked for here."""
+    with memory(total):
+        return evaluate(shard)
 
 
 def _import_ray() -> Any:
@@ -149,8 +156,8 @@ def _on_ray(shards: Sequence[Shard]) -> Generator[Finished, None, None]:
     if started_here:
         ray.init(log_to_driver=False, logging_level="ERROR")
     try:
-        task: Any = ray.remote(evaluate)
-        waiting = {task.remote(shard): shard for shard in shards}
+        task: Any = ray.remote(_within)
+        waiting = {task.remote(shard, chosen()): shard for shard in shards}
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)
             for reference in done:

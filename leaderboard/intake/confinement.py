@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 from leaderboard.common.errors import BugError, InputError, TimeUpError
+from leaderboard.common.memory import chosen
 from leaderboard.common.progress import tell
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset
@@ -183,6 +184,7 @@ def _arguments(pairs: list[Contest], request: "Request", workers: str, staging: 
         "--examples": request.examples,
         "--seconds": request.seconds,
         "--samples": request.samples,
+        "--memory": chosen(),
     }
     told += [word for name, one in options.items() if one is not None for word in (name, str(one))]
     return [*told, "--fresh"] if request.fresh else told

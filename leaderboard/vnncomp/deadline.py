@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from leaderboard.common.errors import BugError, InputError
+from leaderboard.common.memory import Budget, chosen, use
 from leaderboard.common.processes import end_with_parent, interrupts_held_back
 from leaderboard.vnncomp.instance import Answer, Instance, Word
 
@@ -96,7 +97,7 @@ class Verifier:
             context = forking if self._forks else multiprocessing.get_context("spawn")
             self._starting = True
             self._connection, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            self._process = context.Process(target=_serve, args=(theirs, chosen()), daemon=True)
             with interrupts_held_back():
                 self._process.start()
             theirs.close()
@@ -111,7 +112,7 @@ class Verifier:
         self._process = self._connection = None
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, total: int | None) -> None:
     """Answer what is asked until the parent has gone."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     from leaderboard.common.memory import keep_freed_memory, uncollected
@@ -120,6 +121,8 @@ def _serve(connection: Connection) -> None:
         from leaderboard.vnncomp.verify import verify
 
     keep_freed_memory()
+    if total is not None:
+        use(Budget(total))
     connection.send(None)
     while True:
         try:

@@ -41,6 +41,7 @@ MAY_ASK_EVALUATORS = {
     "leaderboard/evaluation/train.py",
     "leaderboard/evaluation/export.py",  # writes a module as the evaluators would read it
     "leaderboard/__main__.py",
+    "leaderboard/common/memory.py",  # how much of it they may use
     "leaderboard/vnncomp/",  # reads VNN-LIB into the evaluators' own specifications
     "leaderboard/intake/acceptance/replay.py",  # runs a model on what rows say of it
     "leaderboard/evaluation/evidence.py",  # certificates are the evaluators' own files

@@ -15,6 +15,7 @@ from evaluators.branching.search import advance, finish, start
 from evaluators.branching.state import Search, State
 from evaluators.branching.tuning import Tuning
 from evaluators.numerics.deadline import Deadline
+from evaluators.numerics.memory import memory
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball
 from evaluators.unrolled.ascent import Rates
@@ -254,8 +255,8 @@ def test_a_search_ends_with_its_time_or_its_memory() -> None:
     late = finish(searching("relu 2-4-4-3", Fraction(1, 2), seconds=0.0), no_witness)
     assert late.witness is None
     assert late.note == "timeout"
-    small = replace(TUNING, megabytes=0)
-    full = finish(searching("relu 2-4-4-3", Fraction(1, 2), tuning=small), no_witness)
+    with memory(1):
+        full = finish(searching("relu 2-4-4-3", Fraction(1, 2)), no_witness)
     assert full.witness is None
     assert full.note == "out of memory for domains"
 
