@@ -1,20 +1,20 @@
 """Projected gradient descent: the attack that most witnesses come from."""
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from evaluators.evaluator import Evaluator
+from evaluators.attacks.losses import label_margins
+from evaluators.attacks.restarts import RestartedAttack
 from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
 from evaluators.question.float_region import FloatRegion
 from evaluators.question.problem import Problem
-from evaluators.question.verdict import Status, Verdict
 
 
 @dataclass(frozen=True)
-class PGD(Evaluator):
+class PGD(RestartedAttack):
     """PGD with random restarts (Madry et al. 2018, arXiv 1706.06083) on the margin loss.
 
     Minimises label's logit minus the best other (Carlini and Wagner 2017, loss f6) by steps of
@@ -44,34 +44,15 @@ class PGD(Evaluator):
 
     title = "Projected gradient descent"
     version = "2"
-    accepts = Network
-    certifies = False
     cascade = 10
 
-    def solve(self, problem: Problem) -> list[Verdict]:
-        """Attack the whole batch; examples leave it when they are broken."""
-        return self.attack(problem, range(self.restarts))
+    def runs(self, _problem: Problem) -> int:
+        """The first run starts from the examples."""
+        return self.restarts
 
-    def attack(self, problem: Problem, runs: range) -> list[Verdict]:
-        """Attack with some of the runs: the first starts from the examples, others near them."""
-        assert isinstance(problem.network, Network)
-        deadline = problem.deadline(len(problem))
-        verdicts = [Verdict(Status.UNKNOWN, None, note="no witness found")] * len(problem)
-        seconds, left = [0.0] * len(problem), list(range(len(problem)))
-        for run in runs:
-            if not left or deadline.passed:
-                break
-            work, part = problem.stopwatch(), problem.select(left)
-            region = FloatRegion(part.region, part.x)
-            start = part.x if run == 0 else _starts(part, region, run)
-            witnesses = self.descend(part, start)
-            broken = [row for row, witness in enumerate(witnesses) if witness is not None]
-            for row in broken:
-                verdicts[left[row]] = Verdict(Status.FALSIFIED, None, witness=witnesses[row])
-            for example in left:
-                seconds[example] += work.spent / len(left)
-            left = [example for row, example in enumerate(left) if row not in set(broken)]
-        return [replace(it, seconds=took) for it, took in zip(verdicts, seconds, strict=True)]
+    def run(self, problem: Problem, run: int, _deadline: Deadline) -> list[Tensor | None]:
+        """Descend once."""
+        return self.descend(problem, self.start(problem, run))
 
     def descend(self, problem: Problem, start: Tensor) -> list[Tensor | None]:
         """One descent from a point for each example; a misclassified point, if one was met."""
@@ -83,7 +64,7 @@ class PGD(Evaluator):
         direction = torch.zeros_like(point)
         for index in range(self.steps + 1):
             point = point.detach().requires_grad_(True)
-            margin = _margins(network(point), problem.labels)
+            margin = label_margins(network(point), problem.labels)
             for row in (margin <= 0).nonzero()[:, 0].tolist():
                 if witnesses[row] is None:
                     witnesses[row] = point[row].detach().clone()
@@ -98,26 +79,7 @@ class PGD(Evaluator):
         return witnesses
 
 
-def _margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """Label's logit minus the best other, `[batch]`."""
-    own = logits.gather(1, labels[:, None])
-    others = logits.scatter(1, labels[:, None], -torch.inf)
-    return own[:, 0] - others.amax(1)
-
-
 def _unit(gradient: Tensor) -> Tensor:
     """Each example's gradient with entries of mean size one."""
     sizes = gradient.abs().flatten(1).mean(1).clamp(min=1e-30)
     return gradient / sizes.reshape(-1, *(1,) * (gradient.dim() - 1))
-
-
-def _starts(problem: Problem, region: FloatRegion, run: int) -> Tensor:
-    """A random point near each example, from a stream keyed by seed, example and run."""
-    reach = torch.as_tensor(region.reach).expand(problem.x.shape)
-    points = []
-    for x, radius, example in zip(region.middle, reach, problem.examples, strict=True):
-        key = hashlib.sha256(f"pgd {problem.seed} {example} {run}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
-        noise = torch.rand(x.shape, generator=generator) * 2 - 1
-        points.append(x + radius * noise.to(x.device))
-    return torch.stack(points)

@@ -10,12 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from evaluators.numerics.adam import Adam
 from evaluators.numerics.deadline import Deadline
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitBounds, UnitLines
-
-FIRST, SECOND = 0.9, 0.999
-"""Decay of Adam's two moments (Kingma and Ba 2015, arXiv 1412.6980)."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +49,6 @@ class Ascent(NamedTuple):
     betas: Tensor | None
 
 
-class _Adam:
-    """Adam's step for one tensor."""
-
-    def __init__(self, like: Tensor) -> None:
-        self.mean, self.square = torch.zeros_like(like), torch.zeros_like(like)
-        self.count = 0
-
-    def step(self, gradient: Tensor) -> Tensor:
-        """The direction, about one in size."""
-        self.count += 1
-        self.mean.mul_(FIRST).add_(gradient, alpha=1 - FIRST)
-        self.square.mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
-        scale = (1 - SECOND**self.count) ** 0.5 / (1 - FIRST**self.count)
-        direction: Tensor = self.mean / (self.square.sqrt() + 1e-8) * scale
-        return direction
-
-
 def ascend(
     system: System,
     lines: UnitLines,
@@ -97,7 +78,7 @@ def ascend(
     choice = lines.follow(choice, slopes, choice.pulls)
     movable = (choice.free > 0) | curved
     best = Ascent(constant.new_full(constant.shape, -torch.inf), slopes, betas)
-    adam, adam_beta = _Adam(slopes), _Adam(slopes)
+    adam, adam_beta = Adam(slopes), Adam(slopes)
     length = 1.0
     for step in range(rates.steps + 1):
         work = columns.clone()

@@ -1,0 +1,1 @@
+"""What attacks share: losses, starts, and runs until a witness is found."""
