@@ -35,6 +35,11 @@ class Project:
         return (self.results_folder or self.site / "data") / "checks"
 
     @property
+    def comparison(self) -> Path:
+        """Measured by us on networks that need not be submitted: what `certboard compare` keeps."""
+        return self.site / "data" / "comparison"
+
+    @property
     def pages(self) -> Path:
         """The generated Markdown that MkDocs reads."""
         return self.root / "build" / "pages"

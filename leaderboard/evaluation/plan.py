@@ -33,6 +33,7 @@ class Plan:
     """An evaluation that is to be made.
 
     Attributes:
+        setting: its id, or what stands for it: dataset, norm and radius.
         target: the result file.
         parts: the folder of finished shards, named by all that they depend on.
         selection: in words, which examples.
@@ -41,7 +42,7 @@ class Plan:
     """
 
     submission: str
-    setting: Setting
+    setting: str
     question: Question
     target: Path
     parts: Path
@@ -149,28 +150,62 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
     """
     split = load_split(setting.dataset)
     examples, selection, whole = chosen(submission, setting, request, split)
-    question = make_question(project, submission, setting, request)
-    digest = fingerprint(question, examples, split.sha256)
-    target = results_path(project, setting.id, submission.slug, request.evaluator)
+    return plan_of(
+        make_question(project, submission, setting, request),
+        ChosenExamples(examples, selection, whole),
+        submission=submission.slug,
+        setting=setting.id,
+        target=results_path(project, setting.id, submission.slug, request.evaluator),
+        fresh=request.fresh,
+        evidence=request.evidence,
+    )
+
+
+@dataclass(frozen=True)
+class ChosenExamples:
+    """The examples that are asked about, which they are in words, and whether that is all."""
+
+    examples: list[int]
+    words: str
+    whole: bool
+
+
+def plan_of(
+    question: Question,
+    selection: ChosenExamples,
+    *,
+    submission: str,
+    setting: str,
+    target: Path,
+    fresh: bool = False,
+    evidence: bool = False,
+) -> Plan:
+    """Work out what is missing of the answer to a question that is to lie in `target`.
+
+    Raises:
+        InputError: the data are not here, or what lies there has more examples than are asked for.
+    """
+    examples = selection.examples
+    digest = fingerprint(question, examples, load_split(question.dataset).sha256)
     parts = folder_of(target) / f"{digest[:16]}-{code_digest()[:16]}"
-    if request.evidence and question.sigma is None:
+    if evidence and question.sigma is None:
         question = replace(question, evidence=parts)
-    if not request.fresh:
+    if not fresh:
         question = replace(question, salt=_salt_of(parts) or question.salt)
-    before = None if request.fresh or not target.exists() else _stored(target)
+    before = None if fresh or not target.exists() else _stored(target)
     if before is not None and before.provenance.fingerprint != digest:
         _refuse_fewer(before, question, len(examples))
         before = None
     return Plan(
-        submission=submission.slug,
+        submission=submission,
         setting=setting,
         question=question,
         target=target,
         parts=parts,
         fingerprint=digest,
         examples=examples,
-        selection=selection,
-        whole=whole,
+        selection=selection.words,
+        whole=selection.whole,
         stored=None if parts.exists() else before,
     )
 
@@ -289,7 +324,7 @@ def execute(
     provenance = describe(
         plan.question,
         submission=plan.submission,
-        setting=plan.setting.id,
+        setting=plan.setting,
         selection=plan.selection,
         fingerprint=plan.fingerprint,
         workers=workers,
@@ -298,7 +333,7 @@ def execute(
     try:
         with closing(run_shards(missing, workers, until)) as finished:
             for shard, rows in finished:
-                found.append(rows.assign(submission=plan.submission, setting=plan.setting.id))
+                found.append(rows.assign(submission=plan.submission, setting=plan.setting))
                 write(plan.part(shard), found[-1], provenance)
                 progress(rows, False)
     except (BugError, WithdrawnError):

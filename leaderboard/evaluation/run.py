@@ -89,7 +89,7 @@ def _unproved(plan: Plan) -> str:
     """How evidence that is wanted is made of rows that are there already."""
     if plan.question.evidence is None or beside(plan.target).exists():
         return ""
-    command = f"certboard recheck {plan.submission} --setting {plan.setting.id} --save"
+    command = f"certboard recheck {plan.submission} --setting {plan.setting} --save"
     return f", and its evidence is made by: {command}"
 
 

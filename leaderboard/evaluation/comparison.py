@@ -1,0 +1,370 @@
+"""`certboard compare`: evaluators × networks × radii on the same examples, a file a cell.
+
+Every cell is an evaluation like those of `certboard run`, planned, resumed and stored by the same
+code: `<dataset>-<norm>-<radius>/<network>.<evaluator>.parquet`, with its provenance. The largest
+radii, whose search takes time of its own, lie in `max-radius/` beside the verdicts that they begin
+with.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import pandas as pd
+
+from leaderboard.common.devices import check_device
+from leaderboard.common.errors import BugError, InputError
+from leaderboard.common.progress import RunProgress, tell
+from leaderboard.common.project import find_project
+from leaderboard.common.text import MODEL_NAME
+from leaderboard.datasets.catalogue import load_split
+from leaderboard.evaluation.certify_options import CertifyOptions, ModelFiles, question_of
+from leaderboard.evaluation.evaluator import can_certify, evaluator_entries, evaluator_of
+from leaderboard.evaluation.plan import ChosenExamples, Plan, execute, plan_of
+from leaderboard.evaluation.radius_search import largest_radii
+from leaderboard.results.metrics import proved_radii
+from leaderboard.results.store import Provenance, Results, read, write
+from leaderboard.settings.question import Question, new_salt
+from leaderboard.settings.setting import exact_text
+from leaderboard.submissions.manifest import load_submission
+
+RADII = "max-radius"
+"""The folder of cells whose rows have each example's largest radius."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """What the command line asks for, as it was typed.
+
+    Attributes:
+        models: ONNX files and submissions.
+        radii: exact numbers; each model is asked about each.
+        evaluators: of the catalogue; empty for all that prove something about a plain network.
+        examples: the first so many of the test set.
+        seconds: of each example.
+        max_radius: whether the largest radius up to the one asked about is sought, too.
+        sources: a CSV file that names the origin of networks by `sha256`.
+        results: the folder of the cells.
+        fresh: whether cells that are there are computed again.
+        table: a .parquet or .csv file for the table.
+    """
+
+    models: Sequence[str]
+    dataset: str
+    norm: str
+    radii: Sequence[str]
+    evaluators: Sequence[str] = ()
+    examples: int = 100
+    seconds: float = 10.0
+    max_radius: bool = False
+    sources: Path | None = None
+    device: str = "cpu"
+    workers: str = "1"
+    results: Path = field(default_factory=lambda: Path("comparison"))
+    fresh: bool = False
+    table: Path | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of the table: what an evaluator reached on a network at a radius, in what time.
+
+    `network` and `sha256` name the file, `source` says where it is from, as far as that is known.
+    Counts are of `examples`, seconds and `mean_radius` are of each; an example without a
+    certificate has radius 0.
+    """
+
+    network: str
+    sha256: str
+    dataset: str
+    norm: str
+    radius: str
+    evaluator: str
+    version: str
+    seconds: float
+    examples: int
+    certified: int
+    falsified: int
+    unknown: int
+    mean_seconds: float
+    median_seconds: float
+    mean_radius: float | None
+    source: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A cell to be measured: a question, and the name under which its network was asked for."""
+
+    network: str
+    question: Question
+
+    @property
+    def setting(self) -> str:
+        """The folder of the cell."""
+        radius = exact_text(self.question.radius).replace("/", "_")
+        return f"{self.question.dataset}-{self.question.norm}-{radius}"
+
+    @property
+    def slug(self) -> str:
+        """The network's name and the beginning of its hash, for several may have one name."""
+        name = re.sub("[^a-z0-9]+", "-", self.network.removesuffix(".onnx").lower()).strip("-")
+        return f"{name}-{self.question.model_sha256[:8]}"
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        question = self.question
+        radius = exact_text(question.radius)
+        return f"{self.network} · {question.norm} {radius} · {question.evaluator}"
+
+    def target(self, folder: Path) -> Path:
+        """Where the rows lie."""
+        return folder / self.setting / f"{self.slug}.{self.question.evaluator}.parquet"
+
+
+def compare_evaluators(typed: CompareOptions) -> list[Cell]:
+    """Answer what was typed, cell by cell, and write the table that was asked for.
+
+    What cannot be evaluated is told at the end, and the others are evaluated all the same.
+
+    Raises:
+        InputError: a value is not allowed, before any work is done; or of what could not be
+            evaluated.
+        BugError: one evaluator certified what another has a counterexample for.
+    """
+    asked, sources = cells_asked(typed)
+    split = load_split(typed.dataset)
+    examples = list(split.examples[: typed.examples])
+    whole = len(examples) == len(split.examples)
+    selection = ChosenExamples(examples, f"first {len(examples)} of the test set", whole)
+    measured: list[tuple[Cell, Results]] = []
+    problems: list[str] = []
+    for one in asked:
+        try:
+            found = _measured(typed, one, selection)
+        except InputError as error:
+            problems += [f"{one.title}: {problem}" for problem in error.problems]
+            continue
+        measured.append((_counted(found, one, sources), found))
+        _check_agreement(measured)
+    cells = [cell for cell, _ in measured]
+    if typed.table is not None and cells:
+        write_table(typed.table, cells)
+    if problems and not cells:
+        raise InputError(*problems)
+    for problem in problems:
+        tell(problem)
+    return cells
+
+
+def cells_asked(typed: CompareOptions) -> tuple[list[_Asked], Mapping[str, str]]:
+    """Return the cells, those of one network together, and the sources by hash.
+
+    Raises:
+        InputError: with every value that is not allowed.
+    """
+    check_device(typed.device)
+    problems: list[str] = []
+    if typed.table is not None and typed.table.suffix not in (".parquet", ".csv"):
+        problems.append(f"--table is {typed.table}; its name must end in .parquet or .csv.")
+    if typed.table is not None and not typed.table.parent.is_dir():
+        problems.append(f"--table: there is no folder {typed.table.parent}.")
+    sources: Mapping[str, str] = {}
+    asked: list[_Asked] = []
+    salt = new_salt()  # one for all, so that a network is read once
+    try:
+        sources = read_origins(typed.sources)
+    except InputError as error:
+        problems += error.problems
+    for network, options in _options(typed, problems):
+        try:
+            question = replace(question_of(options), salt=salt)
+            evaluator_of(question)
+            if typed.max_radius and not can_certify(question):
+                said = f"--max-radius needs a proof, but '{question.evaluator}' only refutes."
+                raise InputError(said)
+            asked.append(_Asked(network, question))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(*dict.fromkeys(problems))
+    # Twice the same question would be one file.
+    return list({one.target(typed.results): one for one in asked}.values()), sources
+
+
+def _options(typed: CompareOptions, problems: list[str]) -> Iterator[tuple[str, CertifyOptions]]:
+    """Each network's name with a cell as `certboard certify` would be asked about it."""
+    plain = [one["name"] for one in evaluator_entries() if one["models"] == "plain"]
+    proving = [one["name"] for one in evaluator_entries() if one["proves"]]
+    evaluators = typed.evaluators or [name for name in plain if name in proving]
+    for model in typed.models:
+        try:
+            path = model_file(model)
+        except InputError as error:
+            problems += error.problems
+            continue
+        for radius in typed.radii:
+            for evaluator in evaluators:
+                options = CertifyOptions(
+                    files=ModelFiles(model=path),
+                    dataset=typed.dataset,
+                    norm=typed.norm,
+                    radius=radius,
+                    evaluator=evaluator,
+                    seconds=typed.seconds,
+                    device=typed.device,
+                    workers=typed.workers,
+                )
+                yield path.name if model.endswith(".onnx") else model, options
+
+
+def model_file(named: str) -> Path:
+    """Return the ONNX file that a path or the name of a submission stands for.
+
+    Raises:
+        InputError: there is neither, or the submission is no plain network of one file.
+    """
+    path = Path(named)
+    if path.suffix == ".onnx":
+        if not re.fullmatch(MODEL_NAME, path.name):
+            raise InputError(f"{named}: its name must have no signs but A-Z a-z 0-9 . _ and -.")
+        return path
+    submission = load_submission(find_project(), named)
+    if submission.smoothing is not None or submission.parts(find_project()).composed:
+        raise InputError(f"The submission '{named}' is smoothed; compare takes plain networks.")
+    return submission.parts(find_project()).main
+
+
+def read_origins(path: Path | None) -> dict[str, str]:
+    """Read where networks are from, by SHA-256; nothing without a file.
+
+    The file has the columns `sha256`, `source_repo`, `source_path` and `source_commit`.
+
+    Raises:
+        InputError: it cannot be read, or has other columns.
+    """
+    if path is None:
+        return {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = list(csv.DictReader(file))
+        return {
+            one["sha256"]: f"{one['source_repo']}@{one['source_commit']}: {one['source_path']}"
+            for one in lines
+        }
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"--sources: {path} cannot be read as a CSV file.") from error
+    except KeyError as error:
+        raise InputError(f"--sources: {path} has no column {error}.") from error
+
+
+def _measured(typed: CompareOptions, one: _Asked, selection: ChosenExamples) -> Results:
+    """The rows of a cell: those that are there if they answer exactly this, else new ones."""
+    plan = plan_of(
+        one.question,
+        selection,
+        submission=one.slug,
+        setting=one.setting,
+        target=one.target(typed.results),
+        fresh=typed.fresh,
+    )
+    with RunProgress(one.title, len(plan.examples)) as progress:
+        results = plan.stored or execute(plan, typed.workers, typed.fresh, progress.advance)
+        if plan.stored is not None:
+            progress.advance(results.rows, True)
+            plan.clear()
+        if typed.max_radius:
+            target = one.target(typed.results / RADII)
+            results = _with_radii(typed, target, plan, results, progress)
+    return results
+
+
+def _with_radii(
+    typed: CompareOptions, target: Path, plan: Plan, results: Results, progress: RunProgress
+) -> Results:
+    """The same rows with each example's largest radius, and the seconds that all of it took."""
+    if target.exists() and not typed.fresh:
+        before = read(target)
+        # The rows that it begins with are still the same.
+        if before.provenance == _searched(results):
+            return before
+    rows = largest_radii(plan.question, results.rows, typed.workers, progress)
+    found = Results(target, rows, _searched(results))
+    write(target, rows, found.provenance)
+    return found
+
+
+def _searched(results: Results) -> Provenance:
+    """The provenance of rows with a search on top."""
+    options = {**results.provenance.options, "max_radius": True}
+    return results.provenance.model_copy(update={"options": options})
+
+
+def _check_agreement(measured: Sequence[tuple[Cell, Results]]) -> None:
+    """Compare the newest cell with the others about the same network and radius.
+
+    Raises:
+        BugError: an example is certified by one and falsified by another.
+    """
+    newest, results = measured[-1]
+    rows = results.rows.set_index("example")["status"]
+    for cell, other in measured[:-1]:
+        same = ("sha256", "dataset", "norm", "radius")
+        if any(getattr(cell, name) != getattr(newest, name) for name in same):
+            continue
+        pair = {"certified", "falsified"}
+        others = other.rows.set_index("example")["status"]
+        for example in rows.index.intersection(others.index):
+            if {rows[example], others[example]} == pair:
+                raise BugError(
+                    f"{newest.network}, example {example}, {newest.norm} {newest.radius}:"
+                    f" '{newest.evaluator}' says {rows[example]}, '{cell.evaluator}' says"
+                    f" {others[example]}."
+                )
+
+
+def _counted(results: Results, one: _Asked, sources: Mapping[str, str]) -> Cell:
+    """Count one cell's rows."""
+    origin, tally = results.provenance, results.tally
+    radii = proved_radii(results.rows)
+    proved = sum((radius for radius in radii if radius is not None), Fraction(0))
+    return Cell(
+        network=one.network,
+        sha256=origin.model_sha256,
+        dataset=one.question.dataset,
+        norm=one.question.norm,
+        radius=exact_text(one.question.radius),
+        evaluator=origin.evaluator,
+        version=origin.evaluator_version,
+        seconds=one.question.seconds,
+        examples=tally.examples,
+        certified=tally.of_status("certified"),
+        falsified=tally.of_status("falsified"),
+        unknown=tally.of_status("unknown"),
+        mean_seconds=(tally.total_seconds or 0.0) / max(1, tally.examples),
+        median_seconds=tally.median_seconds or 0.0,
+        mean_radius=float(proved / max(1, len(radii))) if "max_radius" in origin.options else None,
+        source=sources.get(origin.model_sha256, ""),
+        commit=origin.commit,
+    )
+
+
+def write_table(path: Path, cells: Sequence[Cell]) -> None:
+    """Write the table as CSV or Parquet, as the name ends.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    table = pd.DataFrame([asdict(cell) for cell in cells])
+    try:
+        if path.suffix == ".csv":
+            table.to_csv(path, index=False)
+        else:
+            table.to_parquet(path, index=False)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}).") from error
