@@ -40,8 +40,12 @@ MOST_PRODUCTS = 2**40
 minute. Those of ResNets on images of 224 by 224 would take hours."""
 
 
-def matrix_bound(matrices: Tensor) -> float:
+def matrix_bound(matrices: Tensor, steps: int = STEPS) -> float:
     """Bound the spectral norms of matrices `[..., rows, columns]`, float64 or complex128.
+
+    Args:
+        matrices: all of one size.
+        steps: Gram iterations, of which fewer give a larger bound sooner.
 
     Returns:
         At least the largest of them; infinite where an entry is not finite.
@@ -58,7 +62,7 @@ def matrix_bound(matrices: Tensor) -> float:
     first = torch.exp2(torch.floor(torch.log2(largest.clamp(min=1e-300))))
     current = matrices / first
     scales, sizes = list[Tensor](), list[Tensor]()
-    for _ in range(STEPS):
+    for _ in range(steps):
         sizes.append(_frobenius(current))
         current = current.mH @ current
         size = _frobenius(current)

@@ -216,16 +216,28 @@ class Walk(Generic[R]):
         if steepest is None:
             return Waiting(carrier.scaled(parts, slopes, position))
         norm = self.norm(current)
+        together = self.bounded.together(carrier, rows, position)
+        before = None if together is None else (self.constant, self.slack.clone())
         for part, side in zip(parts, sides, strict=True):
             if bool((side.height != 0).any()):
                 self.add(carrier.dot(part, side.intercept, position))
                 share = charge.products(carrier.terms(rows))
                 self.slack += norm * carrier.each(side.height) * share
+        if together is not None and before is not None:
+            self.choose(*before, *together)
         norm = norm * carrier.each(steepest)
         self.slack += charge.scaling(norm, carrier.each(self.bounded.size(position)))
         moved = carrier.scaled(parts, slopes, position)
         # Without the coefficients that are kept, the norm may be far less.
         return Waiting(moved, norm if units is None else None)
+
+    def choose(self, constant: Tensor, slack: Tensor, value: Tensor, its: Tensor) -> None:
+        """Take another value and its slack in place of all that came since, where it is better."""
+        constant, slack = constant + value, slack + its
+        slack += charge.addition(constant)
+        better = constant - slack > self.constant - self.slack
+        self.constant = torch.where(better, constant, self.constant)
+        self.slack = torch.where(better, slack, self.slack)
 
     def pool(self, position: int, current: Waiting[R]) -> Waiting[R]:
         """Positive coefficients take the plane below, negative ones the plane above.

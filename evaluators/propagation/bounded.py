@@ -94,6 +94,18 @@ class Bounded(ABC):
         """Flat entries of an elementwise node that a walk keeps as variables of their own."""
         return None
 
+    def together(
+        self,
+        carrier: object,  # noqa: ARG002
+        rows: object,  # noqa: ARG002
+        position: int,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor] | None:
+        """`(value, slack)`: what rows' lines may be lowered by all in all, instead of one by one.
+
+        None where nothing is known of a node's entries but their own bounds.
+        """
+        return None
+
     def largest(self, position: int) -> Tensor:
         """`[batch]`: largest absolute value of a node's entries, once its bounds are final."""
         if position not in self._largest:

@@ -1,6 +1,6 @@
 """Bounds of a network's nodes and margins, put together from intervals and backward passes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import prod
 
 import torch
@@ -11,6 +11,7 @@ from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import MaxPool, Network, Sum
 from evaluators.numerics.errors import ContradictionError
 from evaluators.propagation.backward import lower_bounds, unit_rows
+from evaluators.propagation.coupling import NodeBall
 from evaluators.propagation.intervals import Interval, propagate
 from evaluators.propagation.receptive_fields import ReceptiveField, receptive_fields
 from evaluators.propagation.relaxation import ADAPTIVE, Relaxation
@@ -23,6 +24,12 @@ from evaluators.question.problem import Problem
 NodeFilter = Callable[[Network, int], bool]
 """Whether a node that feeds a non-linearity is bounded by a backward pass too."""
 
+Balls = Mapping[int, NodeBall]
+"""Balls of l2 that nodes' values lie in, by position."""
+
+NOWHERE: Balls = {}
+"""No balls."""
+
 CHUNK_BYTES = 6 * 2**20
 """Size of the largest tensor of a backward pass: past the caches, larger is not faster."""
 
@@ -32,9 +39,17 @@ def interval_relaxation(problem: Problem, relaxation: Relaxation = ADAPTIVE) -> 
     return _relaxed(problem, relaxation, _first_layer(problem.region.norm))
 
 
-def linear_relaxation(problem: Problem, relaxation: Relaxation = ADAPTIVE) -> Relaxed:
-    """Intervals of every node, those that feed non-linearities tightened by backward passes."""
-    return _relaxed(problem, relaxation, _everywhere)
+def linear_relaxation(
+    problem: Problem, relaxation: Relaxation = ADAPTIVE, balls: Balls = NOWHERE
+) -> Relaxed:
+    """Intervals of every node, those that feed non-linearities tightened by backward passes.
+
+    Args:
+        problem: the question.
+        relaxation: the lines of non-linearities.
+        balls: that nodes' values lie in, by position, where they are known.
+    """
+    return _relaxed(problem, relaxation, _everywhere, balls)
 
 
 def margins(relaxed: Relaxed, labels: Tensor, to_input: bool) -> Tensor:
@@ -98,13 +113,15 @@ def _first_layer(norm: Norm) -> NodeFilter:
     return wanted
 
 
-def _relaxed(problem: Problem, relaxation: Relaxation, wanted: NodeFilter) -> Relaxed:
+def _relaxed(
+    problem: Problem, relaxation: Relaxation, wanted: NodeFilter, balls: Balls = NOWHERE
+) -> Relaxed:
     assert isinstance(problem.network, Network)
     network = problem.network.to(torch.float64, problem.x.device)
     hull = Interval(*problem.region.hull(problem.x))
     deployed = problem.deployed
     x, region = problem.x.double(), problem.region
-    relaxed = Relaxed(network, [hull], x, region, relaxation, deployed=deployed)
+    relaxed = Relaxed(network, [hull], x, region, relaxation, deployed=deployed, balls=balls)
     refinable = _nonlinear_parents(network)
     for position, node in enumerate(network.nodes[1:], start=1):
         parents = [relaxed.bounds[parent] for parent in node.parents]

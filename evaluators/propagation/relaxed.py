@@ -1,13 +1,16 @@
 """A network around a batch of examples whose non-linear nodes are bounded by lines and planes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from evaluators.network.elementwise import Elementwise
+from evaluators.network.elementwise import Elementwise, LeakyReLU
 from evaluators.network.network import MaxPool
 from evaluators.propagation.bounded import Bounded, Replacement, Side
+from evaluators.propagation.coupling import Coupling, NodeBall, least_together
+from evaluators.propagation.dense_rows import DenseRows
 from evaluators.propagation.relaxation import Lines, PoolPlanes, Relaxation
 from evaluators.question.region import Region
 
@@ -20,11 +23,14 @@ class Relaxed(Bounded):
         x: float64 examples `[batch, *shape]`.
         region: the perturbations.
         relaxation: which linear bounds stand for non-linear operations.
+        balls: that nodes' values lie in, by position, where they are known.
     """
 
     x: Tensor
     region: Region
     relaxation: Relaxation
+    balls: Mapping[int, NodeBall] = field(default_factory=dict, kw_only=True)
+    _couplings: dict[int, Coupling] = field(default_factory=dict, init=False)
     _lines: dict[int, Lines | PoolPlanes] = field(default_factory=dict, init=False)
 
     def lines(self, position: int) -> Lines | PoolPlanes:
@@ -55,3 +61,22 @@ class Relaxed(Bounded):
         planes = self.lines(position)
         assert isinstance(planes, PoolPlanes)
         return planes
+
+    def together(
+        self, carrier: object, rows: object, position: int
+    ) -> tuple[Tensor, Tensor] | None:
+        """What is known of a (leaky) ReLU's inputs by their ball."""
+        node = self.network.nodes[position]
+        (parent, *_), function = node.parents, node.operation
+        if parent not in self.balls or not isinstance(function, LeakyReLU):
+            return None
+        if not isinstance(carrier, DenseRows):  # Of a window's few entries a ball says little.
+            return None
+        assert isinstance(rows, Tensor)
+        if parent not in self._couplings:
+            self._couplings[parent] = Coupling.of(self.balls[parent], self.bounds[parent])
+        sides, _ = self.replacement(position)
+        below, above = (carrier.at(side.slope, position) for side in sides)
+        slopes = torch.where(rows >= 0, below, above)
+        coupling = self._couplings[parent]
+        return least_together(carrier, rows, slopes, function.leak, coupling, position)
