@@ -10,7 +10,7 @@ from leaderboard.common.memory import uncollected
 from leaderboard.common.progress import tell
 
 if TYPE_CHECKING:
-    from leaderboard.evaluation.comparison import Cell
+    from leaderboard.evaluation.comparison_table import Cell
 
 
 def command(

@@ -25,7 +25,7 @@ from leaderboard.evaluation.shard import fingerprint
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.results.store import write
 from leaderboard.settings.question import Question, Shard
-from leaderboard.settings.setting import exact_text
+from leaderboard.settings.setting import exact_text, setting_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +127,7 @@ def _store(typed: CertifyOptions, question: Question, rows: "pd.DataFrame") -> N
     if typed.output is None:
         return
     examples = rows["example"].tolist()
-    setting = f"{question.dataset}-{question.norm}-{exact_text(question.radius).replace('/', '_')}"
+    setting = setting_id(question.dataset, question.norm, exact_text(question.radius))
     provenance = describe(
         question,
         submission=question.model.stem,

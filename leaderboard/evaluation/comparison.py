@@ -6,14 +6,10 @@ radii, whose search takes time of its own, lie in `max-radius/` beside the verdi
 with.
 """
 
-import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from fractions import Fraction
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import pandas as pd
 
 from leaderboard.common.devices import check_device
 from leaderboard.common.errors import BugError, InputError
@@ -22,13 +18,13 @@ from leaderboard.common.project import find_project
 from leaderboard.common.text import MODEL_NAME
 from leaderboard.datasets.catalogue import load_split
 from leaderboard.evaluation.certify_options import CertifyOptions, ModelFiles, question_of
+from leaderboard.evaluation.comparison_table import Cell, count_cell, read_origins, write_table
 from leaderboard.evaluation.evaluator import can_certify, evaluator_entries, evaluator_of
 from leaderboard.evaluation.plan import ChosenExamples, Plan, execute, plan_of
 from leaderboard.evaluation.radius_search import largest_radii
-from leaderboard.results.metrics import proved_radii
 from leaderboard.results.store import Provenance, Results, read, write
 from leaderboard.settings.question import Question, new_salt
-from leaderboard.settings.setting import exact_text
+from leaderboard.settings.setting import exact_text, setting_id
 from leaderboard.submissions.manifest import load_submission
 
 RADII = "max-radius"
@@ -69,34 +65,6 @@ class CompareOptions:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One line of the table: what an evaluator reached on a network at a radius, in what time.
-
-    `network` and `sha256` name the file, `source` says where it is from, as far as that is known.
-    Counts are of `examples`, seconds and `mean_radius` are of each; an example without a
-    certificate has radius 0.
-    """
-
-    network: str
-    sha256: str
-    dataset: str
-    norm: str
-    radius: str
-    evaluator: str
-    version: str
-    seconds: float
-    examples: int
-    certified: int
-    falsified: int
-    unknown: int
-    mean_seconds: float
-    median_seconds: float
-    mean_radius: float | None
-    source: str
-    commit: str
-
-
-@dataclass(frozen=True)
 class _Asked:
     """A cell to be measured: a question, and the name under which its network was asked for."""
 
@@ -106,8 +74,8 @@ class _Asked:
     @property
     def setting(self) -> str:
         """The folder of the cell."""
-        radius = exact_text(self.question.radius).replace("/", "_")
-        return f"{self.question.dataset}-{self.question.norm}-{radius}"
+        asked = self.question
+        return setting_id(asked.dataset, asked.norm, exact_text(asked.radius))
 
     @property
     def slug(self) -> str:
@@ -150,7 +118,7 @@ def compare_evaluators(typed: CompareOptions) -> list[Cell]:
         except InputError as error:
             problems += [f"{one.title}: {problem}" for problem in error.problems]
             continue
-        measured.append((_counted(found, one, sources), found))
+        measured.append((count_cell(found, one.network, one.question, sources), found))
         _check_agreement(measured)
     cells = [cell for cell, _ in measured]
     if typed.table is not None and cells:
@@ -240,29 +208,6 @@ def model_file(named: str) -> Path:
     return submission.parts(find_project()).main
 
 
-def read_origins(path: Path | None) -> dict[str, str]:
-    """Read where networks are from, by SHA-256; nothing without a file.
-
-    The file has the columns `sha256`, `source_repo`, `source_path` and `source_commit`.
-
-    Raises:
-        InputError: it cannot be read, or has other columns.
-    """
-    if path is None:
-        return {}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = list(csv.DictReader(file))
-        return {
-            one["sha256"]: f"{one['source_repo']}@{one['source_commit']}: {one['source_path']}"
-            for one in lines
-        }
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"--sources: {path} cannot be read as a CSV file.") from error
-    except KeyError as error:
-        raise InputError(f"--sources: {path} has no column {error}.") from error
-
-
 def _measured(typed: CompareOptions, one: _Asked, selection: ChosenExamples) -> Results:
     """The rows of a cell: those that are there if they answer exactly this, else new ones."""
     plan = plan_of(
@@ -326,45 +271,3 @@ def _check_agreement(measured: Sequence[tuple[Cell, Results]]) -> None:
                     f" '{newest.evaluator}' says {rows[example]}, '{cell.evaluator}' says"
                     f" {others[example]}."
                 )
-
-
-def _counted(results: Results, one: _Asked, sources: Mapping[str, str]) -> Cell:
-    """Count one cell's rows."""
-    origin, tally = results.provenance, results.tally
-    radii = proved_radii(results.rows)
-    proved = sum((radius for radius in radii if radius is not None), Fraction(0))
-    return Cell(
-        network=one.network,
-        sha256=origin.model_sha256,
-        dataset=one.question.dataset,
-        norm=one.question.norm,
-        radius=exact_text(one.question.radius),
-        evaluator=origin.evaluator,
-        version=origin.evaluator_version,
-        seconds=one.question.seconds,
-        examples=tally.examples,
-        certified=tally.of_status("certified"),
-        falsified=tally.of_status("falsified"),
-        unknown=tally.of_status("unknown"),
-        mean_seconds=(tally.total_seconds or 0.0) / max(1, tally.examples),
-        median_seconds=tally.median_seconds or 0.0,
-        mean_radius=float(proved / max(1, len(radii))) if "max_radius" in origin.options else None,
-        source=sources.get(origin.model_sha256, ""),
-        commit=origin.commit,
-    )
-
-
-def write_table(path: Path, cells: Sequence[Cell]) -> None:
-    """Write the table as CSV or Parquet, as the name ends.
-
-    Raises:
-        InputError: the place cannot be written.
-    """
-    table = pd.DataFrame([asdict(cell) for cell in cells])
-    try:
-        if path.suffix == ".csv":
-            table.to_csv(path, index=False)
-        else:
-            table.to_parquet(path, index=False)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}).") from error

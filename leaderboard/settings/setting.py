@@ -60,6 +60,11 @@ def exact_text(number: Fraction) -> str:
     return str(number)
 
 
+def setting_id(dataset: str, norm: str, radius: str) -> str:
+    """Name a setting after what it asks."""
+    return f"{dataset}-{norm}-{radius.replace('/', '_')}"
+
+
 def parse_radius(text: str, where: str) -> Fraction:
     """The exact radius written as `text` in the place called `where`.
 
@@ -167,7 +172,7 @@ class Setting(Strict):
         if self.dataset not in load_datasets():
             hint = nearest(self.dataset, load_datasets())
             raise ValueError(f"there is no dataset '{self.dataset}'.{hint}")
-        wanted = f"{self.dataset}-{self.norm}-{self.radius_text.replace('/', '_')}"
+        wanted = setting_id(self.dataset, self.norm, self.radius_text)
         if self.id != wanted:
             raise ValueError(
                 f"the file must be called {wanted}.toml after dataset, norm and radius"
