@@ -92,6 +92,7 @@ class _Nearest:
     """The search for the nearest misclassified point of each example, with its c.
 
     Attributes:
+        network: in float32.
         distance: of the nearest one met, in units of the radius; infinite while there is none.
         point: that point.
         witnesses: misclassified points in the ball.
@@ -99,6 +100,7 @@ class _Nearest:
 
     problem: Problem
     weight: Tensor
+    network: Network = field(init=False)
     region: FloatRegion = field(init=False)
     distance: Tensor = field(init=False)
     point: Tensor = field(init=False)
@@ -106,6 +108,8 @@ class _Nearest:
 
     def __post_init__(self) -> None:
         x = self.problem.x
+        assert isinstance(self.problem.network, Network)
+        self.network = self.problem.network.to(torch.float32, x.device)
         self.region = FloatRegion(self.problem.region, x)
         self.distance, self.point = torch.full_like(self.weight, torch.inf), x
         self.witnesses = [None] * len(self.problem)
@@ -135,9 +139,7 @@ class _Nearest:
             self._keep(moved, self._margins(moved), torch.zeros_like(self.distance))
 
     def _margins(self, point: Tensor) -> Tensor:
-        assert isinstance(self.problem.network, Network)
-        network = self.problem.network.to(torch.float32, point.device)
-        return label_margins(network(point), self.problem.labels)
+        return label_margins(self.network(point), self.problem.labels)
 
     def _keep(self, point: Tensor, margin: Tensor, distance: Tensor) -> None:
         """Remember misclassified points: of the ball as witnesses, others if they are nearest."""
