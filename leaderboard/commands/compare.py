@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leaderboard.commands import _options
-from leaderboard.common.memory import uncollected
+from leaderboard.common.memory import uncollected, within
 from leaderboard.common.progress import tell
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def command(
     ] = False,
     device: _options.Device = "cpu",
     workers: _options.Workers = "1",
+    memory: _options.Memory = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Ignore stored rows and start from nothing")
     ] = False,
@@ -90,7 +91,8 @@ def command(
         fresh=fresh,
         table=table,
     )
-    _show(compare_evaluators(typed))
+    with within(memory):
+        _show(compare_evaluators(typed))
     tell(f"The rows are in {folder}.")
 
 
