@@ -46,7 +46,7 @@ class TaxonomyNode(Strict):
 
     `summary` is two to four sentences, `where` explains the signs of the formulas, `picture` is a
     file in `leaderboard/field/pictures/`. `evaluators` are the names of certboard's evaluators of
-    this kind, implemented or planned, `approaches` approaches or titles of published rows.
+    this kind, `approaches` approaches or titles of published rows.
     """
 
     path: str = Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$")
