@@ -255,8 +255,9 @@ def test_a_search_ends_with_its_time_or_its_memory() -> None:
     late = finish(searching("relu 2-4-4-3", Fraction(1, 2), seconds=0.0), no_witness)
     assert late.witness is None
     assert late.note == "timeout"
+    search = searching("relu 2-4-4-3", Fraction(1, 2))
     with memory(1):
-        full = finish(searching("relu 2-4-4-3", Fraction(1, 2)), no_witness)
+        full = finish(search, no_witness)
     assert full.witness is None
     assert full.note == "out of memory for domains"
 
