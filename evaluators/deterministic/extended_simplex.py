@@ -1,0 +1,47 @@
+"""Reluplex: a simplex method that knows pairs of a ReLU."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from evaluators.evaluator import Evaluator, one_by_one
+from evaluators.exact_programs.decide import decided
+from evaluators.exact_programs.reluplex import by_simplex
+from evaluators.network.network import Network
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class ExtendedSimplex(Evaluator):
+    """Reluplex (Katz et al. 2017, arXiv 1702.01135, section III).
+
+    A simplex tableau of exact rationals looks for an input at which another class's margin is not
+    positive. What a ReLU's pair of variables breaks is repaired by pivots and updates, and a pair
+    that was repaired too often is split.
+
+    Differs from the paper: pairs also have the three sides of their triangle as rows, bounds of
+    neurons are CROWN's and are not derived anew, arithmetic is exact, and leaky ReLUs are allowed.
+
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`): pre-activations and margins may differ from their rows by
+    all that such a run may lose. Within that of a margin of zero, and on balls of l2, of which
+    only a polytope around them is known, it may end without an answer.
+    Trusted: Python's integers; IEEE float64 and the sums of products of PyTorch for the bounds of
+    neurons.
+    Cost: exponential in the worst case in the number of unstable neurons; for tiny networks.
+    """
+
+    title: ClassVar[str] = "Extended simplex"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[Network]] = Network
+    complete: ClassVar[bool] = True
+    largest: ClassVar[int] = 20
+    """Unstable neurons up to which a network is tried."""
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        """Decide one example after the other."""
+        with torch.no_grad():
+            return one_by_one(problem, lambda part: decided(part, self.largest, by_simplex))

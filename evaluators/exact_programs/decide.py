@@ -1,0 +1,79 @@
+"""What the methods that decide exact systems share: the question, its limits and the verdict."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from evaluators.branching.attack import falsify
+from evaluators.exact_programs.system import LEAST, ExactRow, ExactSystem
+from evaluators.numerics.deadline import Deadline
+from evaluators.numerics.rounding import float_below
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.unrolled.intermediate_bounds import UnrollingError
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
+
+INPUTS = 1024
+"""Inputs up to which a network is tried."""
+
+ZERO = Fraction(0)
+DEPTHS = (Fraction(1, 10), Fraction(1, 1000))
+"""How far below zero a margin is asked for, where a first solution is too near it to be a run's."""
+
+
+class Answer(Enum):
+    """What is known of a system otherwise than by a point of it."""
+
+    EMPTY = "it has no solution"
+    UNDECIDED = "timeout"
+
+
+Decide = Callable[[ExactSystem, ExactRow, Deadline], Answer | list[float]]
+"""Decides a system with a further row: the inputs of a solution, rounded, if there is one."""
+
+
+def decided(problem: Problem, largest: int, decide: Decide) -> Verdict:
+    """Decide the only example's margins one after the other.
+
+    Args:
+        problem: the question.
+        largest: number of unstable neurons up to which a network is tried.
+        decide: the method.
+    """
+    deadline = problem.deadline()
+    try:
+        around = UnrolledProblem.of(problem, 0, deadline)
+    except UnrollingError as error:
+        return Verdict(Status.UNKNOWN, None, note=str(error))
+    if not bool(around.lines.optimizable.all()):
+        note = "unsupported: the method has cases for ReLU, leaky ReLU and MaxPool alone"
+        return Verdict(Status.UNKNOWN, None, note=note)
+    if len(around.lines.leak) > largest or around.unrolled.inputs > INPUTS:
+        note = f"too large: more than {INPUTS} inputs or {largest} unstable neurons"
+        return Verdict(Status.UNKNOWN, None, note=note)
+    system = ExactSystem.of(around)
+    if system is None:
+        return Verdict(Status.UNKNOWN, None, note="bound not finite")
+    for goal in system.goals:
+        answer = decide(system, goal, deadline)
+        if answer is Answer.EMPTY:
+            continue
+        if answer is Answer.UNDECIDED:
+            return Verdict(Status.UNKNOWN, None, note=Answer.UNDECIDED.value)
+        for depth in (ZERO, *DEPTHS):
+            deeper = replace(goal, upper=None if goal.upper is None else goal.upper - depth)
+            answer = decide(system, deeper, deadline) if depth else answer
+            if isinstance(answer, Answer):
+                continue
+            point: Tensor = torch.tensor(answer, dtype=torch.float64)
+            witness = falsify(problem, [point[None]])[0]
+            if witness is not None:
+                return Verdict(Status.FALSIFIED, None, witness=witness)
+        note = "numerically undecided: a solution that no float32 run shows"
+        return Verdict(Status.UNKNOWN, None, note=note)
+    label, radius = int(problem.labels[0]), problem.region.radius
+    return Verdict(Status.CERTIFIED, label, radius, margin=float_below(LEAST))
