@@ -3,14 +3,14 @@
 from collections import Counter
 from fractions import Fraction
 
-from evaluators.exact_programs.decide import Answer
+from evaluators.exact_programs.decide import Outcome
 from evaluators.exact_programs.simplex import OutOfTimeError, Simplex
 from evaluators.exact_programs.system import (
     ONE,
-    Bounds,
-    Coefficients,
+    ExactBounds,
     ExactRow,
     ExactSystem,
+    ExactTerms,
     ReLUPair,
 )
 from evaluators.numerics.deadline import Deadline
@@ -21,15 +21,15 @@ REPAIRS = 3
 ZERO = Fraction(0)
 
 
-def by_simplex(system: ExactSystem, goal: ExactRow, deadline: Deadline) -> Answer | list[float]:
+def by_simplex(system: ExactSystem, goal: ExactRow, deadline: Deadline) -> Outcome | list[float]:
     """Look for a solution of a system with a further row."""
     search = _Search(system, goal, deadline)
     try:
         found = search.solve()
     except OutOfTimeError:
-        return Answer.UNDECIDED
+        return Outcome.UNDECIDED
     if not found:
-        return Answer.EMPTY
+        return Outcome.EMPTY
     return [float(value) for value in search.simplex.values[: system.inputs]]
 
 
@@ -43,8 +43,8 @@ class _Search:
 
     def __init__(self, system: ExactSystem, goal: ExactRow, deadline: Deadline) -> None:
         self.pairs = system.pairs
-        rows: list[Coefficients] = []
-        bounds: list[Bounds] = list(system.bounds)
+        rows: list[ExactTerms] = []
+        bounds: list[ExactBounds] = list(system.bounds)
         self.first = len(bounds)
         for pair in self.pairs:
             for slope, its in zip((ONE, pair.leak, _chord(pair)), _ranges(pair), strict=True):
@@ -114,7 +114,7 @@ def _chord(pair: ReLUPair) -> Fraction:
     return (pair.upper - pair.leak * pair.lower) / (pair.upper - pair.lower)
 
 
-def _ranges(pair: ReLUPair) -> tuple[Bounds, Bounds, Bounds]:
+def _ranges(pair: ReLUPair) -> tuple[ExactBounds, ExactBounds, ExactBounds]:
     """Of the output less the pair's three slopes times what is before it."""
     height = pair.leak * pair.lower - _chord(pair) * pair.lower
     return (ZERO, None), (ZERO, None), (None, height)

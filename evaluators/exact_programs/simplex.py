@@ -8,7 +8,7 @@ it end.
 from collections.abc import Sequence
 from fractions import Fraction
 
-from evaluators.exact_programs.system import Bounds, Coefficients
+from evaluators.exact_programs.system import ExactBounds, ExactTerms
 from evaluators.numerics.deadline import Deadline
 
 
@@ -31,7 +31,7 @@ class Simplex:
     """
 
     def __init__(
-        self, bounds: Sequence[Bounds], rows: Sequence[Coefficients], deadline: Deadline
+        self, bounds: Sequence[ExactBounds], rows: Sequence[ExactTerms], deadline: Deadline
     ) -> None:
         first = len(bounds) - len(rows)
         self.bounds, self._deadline = list(bounds), deadline
@@ -40,7 +40,7 @@ class Simplex:
         for row in rows:
             self.values.append(sum((c * self.values[at] for at, c in row.items()), Fraction(0)))
 
-    def bind(self, at: int, bounds: Bounds) -> None:
+    def bind(self, at: int, bounds: ExactBounds) -> None:
         """Give a variable other bounds."""
         self.bounds[at] = bounds
         if at not in self.rows:
@@ -102,7 +102,7 @@ class Simplex:
         self.rows[other] = turned
 
 
-def _nearest(value: Fraction, bounds: Bounds) -> Fraction:
+def _nearest(value: Fraction, bounds: ExactBounds) -> Fraction:
     low, high = bounds
     if low is not None and value < low:
         return low

@@ -25,15 +25,15 @@ FINE = 10**6
 
 ONE = Fraction(1)
 
-Coefficients = dict[int, Fraction]
-Bounds = tuple[Fraction | None, Fraction | None]
+ExactTerms = dict[int, Fraction]
+ExactBounds = tuple[Fraction | None, Fraction | None]
 
 
 @dataclass(frozen=True)
 class ExactRow:
     """A sum of variables times coefficients that lies between two numbers; None is endless."""
 
-    coefficients: Coefficients
+    coefficients: ExactTerms
     lower: Fraction | None
     upper: Fraction | None
 
@@ -62,7 +62,7 @@ class ExactSystem:
     """
 
     inputs: int
-    bounds: tuple[Bounds, ...]
+    bounds: tuple[ExactBounds, ...]
     rows: tuple[ExactRow, ...]
     pairs: tuple[ReLUPair, ...]
     goals: tuple[ExactRow, ...]
@@ -89,8 +89,8 @@ class ExactSystem:
                 weight, bias, lost = _row(layer.rows, unit)
                 before = {column: -value for column, value in weight.items()}
                 rows.append(ExactRow({**before, output + units: ONE}, bias - lost, bias + lost))
-        outputs: list[Bounds] = [(pair.leak * pair.lower, pair.upper) for pair in pairs]
-        befores: list[Bounds] = [(pair.lower, pair.upper) for pair in pairs]
+        outputs: list[ExactBounds] = [(pair.leak * pair.lower, pair.upper) for pair in pairs]
+        befores: list[ExactBounds] = [(pair.lower, pair.upper) for pair in pairs]
         variables = (*bounds[:n], *outputs, *befores, *bounds[n:])
         goals = tuple(_goal(around.goals, row) for row in range(len(around.goals)))
         return cls(n, variables, (*balls, *rows), tuple(pairs), goals)
@@ -101,7 +101,7 @@ def _finite(rows: Rows) -> bool:
     return all(bool(torch.isfinite(part).all()) for part in (rows.weight, rows.bias, rows.lost))
 
 
-def _row(rows: Rows, row: int) -> tuple[Coefficients, Fraction, Fraction]:
+def _row(rows: Rows, row: int) -> tuple[ExactTerms, Fraction, Fraction]:
     """A row's coefficients other than zero, its constant, and what it has lost."""
     weight: Tensor = rows.weight[row]
     exact = {int(column): Fraction(float(weight[column])) for column in weight.nonzero()[:, 0]}
@@ -113,8 +113,8 @@ def _goal(goals: Rows, row: int) -> ExactRow:
     return ExactRow(weight, None, LEAST - bias + lost)
 
 
-def _region(around: UnrolledProblem, first: int) -> tuple[list[Bounds], list[ExactRow]]:
-    """Bounds of the inputs, then of their distances from the example, and the rows of both.
+def _region(around: UnrolledProblem, first: int) -> tuple[list[ExactBounds], list[ExactRow]]:
+    """ExactBounds of the inputs, then of their distances from the example, and the rows of both.
 
     A ball of l1 is exact; of l2 the polytope counts that has the widest l1 ball's and the box's
     sides, which contains it.
@@ -126,7 +126,7 @@ def _region(around: UnrolledProblem, first: int) -> tuple[list[Bounds], list[Exa
     least, most = Fraction(region.low), Fraction(region.high)
     radius, n = region.radius, len(low)
     center = [Fraction(value) for value in around.x.flatten().tolist()]
-    inputs: list[Bounds] = [(max(c - radius, least), min(c + radius, most)) for c in center]
+    inputs: list[ExactBounds] = [(max(c - radius, least), min(c + radius, most)) for c in center]
     if region.norm is Norm.LINF:
         return inputs, []
     reach = radius if region.norm is Norm.L1 else radius * Fraction(isqrt(n * FINE**2) + 1, FINE)
