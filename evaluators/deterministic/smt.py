@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from evaluators.evaluator import Evaluator, one_by_one
-from evaluators.exact_programs.decide import Outcome, decided
+from evaluators.exact_programs.decide import Emptiness, decided
 from evaluators.exact_programs.system import ONE, ExactRow, ExactSystem
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
@@ -51,7 +51,7 @@ class SMT(Evaluator):
             return one_by_one(problem, lambda part: decided(part, self.largest, by_z3))
 
 
-def by_z3(system: ExactSystem, goal: ExactRow, deadline: Deadline) -> Outcome | list[float]:
+def by_z3(system: ExactSystem, goal: ExactRow, deadline: Deadline) -> Emptiness | list[float]:
     """Ask Z3 for a solution of a system with a further row."""
     z3: Any = import_module("z3")
     context = z3.Context()
@@ -75,9 +75,9 @@ def by_z3(system: ExactSystem, goal: ExactRow, deadline: Deadline) -> Outcome | 
     solver.set("timeout", math.ceil(1000 * min(max(deadline.left, 0.001), 1e6)))
     answer = solver.check()
     if answer == z3.unsat:
-        return Outcome.EMPTY
+        return Emptiness.EMPTY
     if answer != z3.sat:
-        return Outcome.UNDECIDED
+        return Emptiness.UNDECIDED
     model = solver.model()
     values = [model.eval(variables[at], model_completion=True) for at in range(system.inputs)]
     return [float(value.as_fraction()) for value in values]

@@ -25,14 +25,14 @@ DEPTHS = (Fraction(1, 10), Fraction(1, 1000))
 """How far below zero a margin is asked for, where a first solution is too near it to be a run's."""
 
 
-class Outcome(Enum):
+class Emptiness(Enum):
     """What is known of a system otherwise than by a point of it."""
 
     EMPTY = "it has no solution"
     UNDECIDED = "timeout"
 
 
-Decide = Callable[[ExactSystem, ExactRow, Deadline], Outcome | list[float]]
+Decide = Callable[[ExactSystem, ExactRow, Deadline], Emptiness | list[float]]
 """Decides a system with a further row: the inputs of a solution, rounded, if there is one."""
 
 
@@ -60,14 +60,14 @@ def decided(problem: Problem, largest: int, decide: Decide) -> Verdict:
         return Verdict(Status.UNKNOWN, None, note="bound not finite")
     for goal in system.goals:
         answer = decide(system, goal, deadline)
-        if answer is Outcome.EMPTY:
+        if answer is Emptiness.EMPTY:
             continue
-        if answer is Outcome.UNDECIDED:
-            return Verdict(Status.UNKNOWN, None, note=Outcome.UNDECIDED.value)
+        if answer is Emptiness.UNDECIDED:
+            return Verdict(Status.UNKNOWN, None, note=Emptiness.UNDECIDED.value)
         for depth in (ZERO, *DEPTHS):
             deeper = replace(goal, upper=None if goal.upper is None else goal.upper - depth)
             answer = decide(system, deeper, deadline) if depth else answer
-            if isinstance(answer, Outcome):
+            if isinstance(answer, Emptiness):
                 continue
             point: Tensor = torch.tensor(answer, dtype=torch.float64)
             witness = falsify(problem, [point[None]])[0]

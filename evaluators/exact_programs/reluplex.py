@@ -3,7 +3,7 @@
 from collections import Counter
 from fractions import Fraction
 
-from evaluators.exact_programs.decide import Outcome
+from evaluators.exact_programs.decide import Emptiness
 from evaluators.exact_programs.simplex import OutOfTimeError, Simplex
 from evaluators.exact_programs.system import (
     ONE,
@@ -21,15 +21,15 @@ REPAIRS = 3
 ZERO = Fraction(0)
 
 
-def by_simplex(system: ExactSystem, goal: ExactRow, deadline: Deadline) -> Outcome | list[float]:
+def by_simplex(system: ExactSystem, goal: ExactRow, deadline: Deadline) -> Emptiness | list[float]:
     """Look for a solution of a system with a further row."""
     search = _Search(system, goal, deadline)
     try:
         found = search.solve()
     except OutOfTimeError:
-        return Outcome.UNDECIDED
+        return Emptiness.UNDECIDED
     if not found:
-        return Outcome.EMPTY
+        return Emptiness.EMPTY
     return [float(value) for value in search.simplex.values[: system.inputs]]
 
 
