@@ -38,7 +38,7 @@ class ExtendedSimplex(Evaluator):
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[Network]] = Network
     complete: ClassVar[bool] = True
-    largest: ClassVar[int] = 20
+    largest: ClassVar[int] = 12
     """Unstable neurons up to which a network is tried."""
 
     def solve(self, problem: Problem) -> list[Verdict]:
