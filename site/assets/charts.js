@@ -4,6 +4,7 @@
   "use strict";
   const here = document.currentScript.src;
   const bundle = new URL("vendor/plotly-basic.min.js", here).href;
+  const root = new URL("../", here).href;
   let loading = null;
 
   const plotly = () => {
@@ -62,6 +63,12 @@
       }
       const options = { responsive: true, displaylogo: false, displayModeBar: false };
       await library.newPlot(plot, figure.data, nested(themed(), figure.layout), options);
+      // A mark that stands for a submission or a paper leads there.
+      plot.on("plotly_click", ({ points: [point] }) => {
+        if (typeof point.customdata === "string" && point.customdata) {
+          location.href = new URL(point.customdata, root).href;
+        }
+      });
       plot.dataset.drawn = "";
     } catch (error) {
       plot.textContent = `This chart could not be drawn: ${error.message}. Its data are below.`;

@@ -1,11 +1,22 @@
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import pytest
 
 from leaderboard.board.board import Board
+from leaderboard.common.errors import InputError
 from leaderboard.results.store import Results
-from leaderboard.website.pages.home import home, how_sure, newest_papers, newest_results, place
+from leaderboard.website.charts.progress import points
+from leaderboard.website.pages.home import (
+    HEADLINES,
+    home,
+    how_sure,
+    newest_papers,
+    newest_results,
+    place,
+)
+from leaderboard.website.publishing.places import repository_url
 from tests.fixtures.board import board
 from tests.fixtures.website import generated
 
@@ -88,12 +99,40 @@ def test_every_setting_stands_on_the_page_once(example: Board) -> None:
     assert sorted(names) == sorted(example.settings)
 
 
-def test_the_page_explains_before_it_ranks_and_marks_both_tiers(
-    example: Board, tmp_path: Path
+def test_the_first_screen_names_who_leads_and_leads_to_code_and_introduction(
+    example: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (generated(example, tmp_path) / "index.md").read_text(encoding="utf-8")
-    places = [text.index(f'id="{name}"') for name in ("primer", "progress", "leaders", "new")]
+    monkeypatch.setenv("REPOSITORY_URL", "https://example.org/board/")
+    pages = generated(example, tmp_path)
+    text = (pages / "index.md").read_text(encoding="utf-8")
+    places = [text.index(f'id="{name}"') for name in ("first", "progress", "leaders", "new")]
     assert places == sorted(places)
+    first = text[: text.index('id="progress"')]
+    for name in HEADLINES:
+        assert f">{escape(example.settings[name].title)}</a>" in first
+    assert "https://example.org/board" in first
+    assert "guides/five-minutes" in first
+    assert 'id="primer"' in (pages / "guides/five-minutes.md").read_text(encoding="utf-8")
     assert "◆" in text
     assert "○" in text
     assert "not checked" in text
+
+
+def test_a_mark_of_progress_leads_to_its_submission_or_its_paper(example: Board) -> None:
+    lines = example.standings["mnist-linf-0.3"]
+    links = {point.title: point.link for point in points(lines, empirical=False)}
+    for line in lines:
+        if line.title in links:
+            assert links[line.title].startswith(f"submissions/{line.slug}" if line.slug else "http")
+
+
+def test_an_address_of_the_repository_that_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REPOSITORY_URL", "javascript:alert(1)")
+    with pytest.raises(InputError, match="must be a web address"):
+        repository_url()
+    monkeypatch.delenv("REPOSITORY_URL")
+    monkeypatch.setenv("GITHUB_REPOSITORY", "a/b")
+    monkeypatch.delenv("GITHUB_SERVER_URL", raising=False)
+    assert repository_url() == "https://github.com/a/b"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from leaderboard.board.board import Board
 from leaderboard.board.ranking import Standing
+from leaderboard.common.formatting import safe_url
 from leaderboard.website import plot
 from leaderboard.website.charts import MARKER, SERIES, Chart, Drawing, figure, plain
 
@@ -21,12 +22,16 @@ NARROW = "\u00a0"
 
 @dataclass(frozen=True)
 class Point:
-    """One result on the time axis, dated to the month or the day; accuracy in percent."""
+    """One result on the time axis, dated to the month or the day; accuracy in percent.
+
+    `link` leads to its submission's page, from the website's root, or to its paper.
+    """
 
     date: str
     accuracy: float
     title: str
     tier: str
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ def points(lines: Iterable[Standing], *, empirical: bool) -> list[Point]:
         date = line.reported.month if line.reported else line.date
         if accuracy is None or not date or (line.kind == "empirical") != empirical:
             continue
-        found.append(Point(date, round(100 * accuracy, 2), line.title, line.tier))
+        link = f"submissions/{line.slug}/" if line.slug else safe_url(line.url)
+        found.append(Point(date, round(100 * accuracy, 2), line.title, line.tier, link))
     return sorted(found, key=lambda point: (point.date, point.accuracy, point.title))
 
 
@@ -124,6 +130,7 @@ def _marks(series: Series, tier: str) -> plot.Trace:
             "color": series.colour,
         },
         text=[f"{plain(point.title)} ({tier})" for point in dated],
+        customdata=[point.link for point in dated],  # where a click leads
         hovertemplate="%{y:.2f} % · %{x|%b %Y}<br>%{text}<extra></extra>",
         name=series.label,
         legendgroup=series.label,

@@ -9,17 +9,24 @@ from leaderboard.board.ranking import Standing
 from leaderboard.settings.setting import NORM_SIGNS, Setting
 from leaderboard.website.papers import PublishedPaper, papers
 from leaderboard.website.plan import PagePlan, View, drawn
+from leaderboard.website.publishing.places import repository_url
 
 if TYPE_CHECKING:
     from leaderboard.results.store import Results
+
+HEADLINES = ("mnist-linf-0.3", "cifar10-linf-2_255", "cifar10-linf-8_255", "imagenet-l2-2.0")
+"""The settings by which the field measures itself; who leads them stands on the first screen."""
 
 NEWEST = 5
 """How many of the newest results and papers the page names."""
 
 
 def plans(board: Board) -> list[PagePlan]:
-    """The home page."""
-    return [PagePlan("index", "home", home(board), drawn(board, "home"))]
+    """The home page, and the introduction that stands one click away from it."""
+    return [
+        PagePlan("index", "home", home(board), drawn(board, "home")),
+        PagePlan("guides/five-minutes", "primer", {}),
+    ]
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ def home(board: Board) -> View:
     results = board.results
     places = [place(board, name) for name in board.settings]
     return {
+        "headlines": [place(board, name) for name in HEADLINES if name in board.settings],
+        "repository": repository_url(),
         "measured": sorted((one for one in places if one.ours), key=lambda one: one.paper is None),
         "open": [one for one in places if one.ours is None],
         "new": newest_results(board)[:NEWEST],

@@ -74,6 +74,25 @@ def site_url() -> str:
     return checked if checked.endswith("/") else f"{checked}/"
 
 
+def repository_url() -> str:
+    """Where the project's repository is; empty where nobody has said.
+
+    The variable `REPOSITORY_URL` says it; GitHub's runners say it in variables of their own.
+
+    Raises:
+        InputError: it is no web address.
+    """
+    told = os.environ.get("REPOSITORY_URL", "").strip()
+    if not told and os.environ.get("GITHUB_REPOSITORY"):
+        host = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+        told = f"{host}/{os.environ['GITHUB_REPOSITORY']}"
+    if told and not safe_url(told):
+        raise InputError(
+            f"REPOSITORY_URL is {told!r}, but must be a web address such as https://x.org/y."
+        )
+    return told.rstrip("/")
+
+
 def absolute(place: str) -> str:
     """The whole address of a place where the website's own is known, else `place` as it is."""
     return site_url() + place
