@@ -29,12 +29,14 @@ class Augmentation:
     ) -> Float32[Tensor, "batch c h w"]:
         """Vary copies of `x`; nothing is drawn from `generator` for what is not done."""
         if self.mirror:
-            chosen = torch.rand(len(x), generator=generator) < 0.5
+            chosen = torch.rand(len(x), generator=generator, device=x.device) < 0.5
             x = torch.where(chosen[:, None, None, None], x.flip(3), x)
         if self.shift:
             _, _, height, width = x.shape
-            moves = torch.randint(2 * self.shift + 1, (2, len(x)), generator=generator)
+            moves = torch.randint(
+                2 * self.shift + 1, (2, len(x)), generator=generator, device=x.device
+            )
             wide = F.pad(x, [self.shift] * 4)
             views = wide.unfold(2, height, 1).unfold(3, width, 1)
-            x = views[torch.arange(len(x)), :, moves[0], moves[1]]
+            x = views[torch.arange(len(x), device=x.device), :, moves[0], moves[1]]
         return x

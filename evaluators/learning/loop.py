@@ -1,16 +1,16 @@
 """The loop that all recipes share: shuffled batches, Adam, one learning rate schedule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from evaluators.learning.architectures import parameters
 from evaluators.learning.augmentation import Augmentation
+from evaluators.learning.learner import Learner
 from evaluators.learning.recipe import Recipe, TrainingBatch
-from evaluators.network.network import Network
 
 EpochReport = Callable[[int, float], None]
 """Called after every epoch with its number, from 1, and its mean loss."""
@@ -21,6 +21,7 @@ class Schedule:
     """How long and how fast to learn, and from which variations of the examples.
 
     The learning rate is constant and, in the last 40 % of the training, falls linearly to zero.
+    With `bfloat16`, products are of that type, sums and weights stay float32.
     """
 
     epochs: int
@@ -28,44 +29,120 @@ class Schedule:
     learning_rate: float = 1e-3
     largest_gradient: float = 10.0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    bfloat16: bool = False
 
     def rate(self, progress: float) -> float:
         """Compute the learning rate at a point of the training between 0 and 1."""
         return self.learning_rate * min(1.0, (1 - progress) / 0.4)
 
 
+@dataclass
+class _Training:
+    """What a training is made of, and what its checkpoint keeps."""
+
+    learner: Learner
+    recipe: Recipe
+    schedule: Schedule
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    seed: int
+    done: int = 0
+
+    @property
+    def question(self) -> str:
+        return f"{self.recipe!r} {self.schedule!r} seed={self.seed} {self.learner!r}"
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint whole or not at all."""
+        state = {
+            "question": self.question,
+            "done": self.done,
+            "learner": self.learner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+        part = path.with_name(f".{path.name}.partial")
+        torch.save(state, part)
+        part.replace(path)
+
+    def resume(self, path: Path) -> None:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["question"] != self.question:
+            raise ValueError(f"{path} is the checkpoint of another training.")
+        self.learner.load_state_dict(state["learner"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.done = state["done"]
+
+
 def fit(
-    network: Network,
+    learner: Learner,
     recipe: Recipe,
     x: Float32[Tensor, "examples ..."],
     labels: Int64[Tensor, " examples"],
     schedule: Schedule,
     seed: int,
     report: EpochReport = lambda _epoch, _loss: None,
+    checkpoint: Path | None = None,
 ) -> None:
     """Train a network's weights in place; the same on the same machine for the same seed.
 
+    Args:
+        learner: what is trained, on the device where it is to be trained.
+        recipe: the loss.
+        x: the images, on any device.
+        labels: their classes.
+        schedule: how long and how fast.
+        seed: of the batches, the variations and the recipe's draws.
+        report: called after each epoch.
+        checkpoint: a file written after each epoch, from which an interrupted training goes on as
+            if it had not been.
+
     Raises:
         FloatingPointError: the loss is not finite any more.
+        ValueError: the checkpoint is of another training.
     """
-    generator = torch.Generator().manual_seed(seed)
-    weights = parameters(network)
+    device = next(learner.parameters()).device
+    learner.to(memory_format=torch.channels_last)
+    generator = torch.Generator(device).manual_seed(seed)
+    weights = list(learner.parameters())
     optimizer = torch.optim.Adam(weights, lr=schedule.learning_rate)
-    batches = len(x) // schedule.batch
-    for epoch in range(schedule.epochs):
-        order = torch.randperm(len(x), generator=generator)
-        total = torch.zeros(())
-        for number in range(batches):
-            rows = order[number * schedule.batch : (number + 1) * schedule.batch]
-            progress = (epoch + number / batches) / schedule.epochs
-            optimizer.param_groups[0]["lr"] = schedule.rate(progress)
-            images = schedule.augmentation(x[rows], generator)
-            loss = recipe.loss(network, TrainingBatch(images, labels[rows], progress, generator))
+    training = _Training(learner, recipe, schedule, optimizer, generator, seed)
+    if checkpoint is not None and checkpoint.exists():
+        training.resume(checkpoint)
+    learner.train()
+    for epoch in range(training.done, schedule.epochs):
+        total, batches = torch.zeros((), device=device), 0
+        for batch in _batches(training, x, labels, device):
+            optimizer.param_groups[0]["lr"] = schedule.rate(batch.progress)
+            with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bfloat16):
+                loss = recipe.loss(learner, batch)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(weights, schedule.largest_gradient)
             optimizer.step()
             total += loss.detach()
+            batches += 1
         if not bool(total.isfinite()):
             raise FloatingPointError(f"The loss is not finite in epoch {epoch + 1}.")
+        training.done = epoch + 1
+        if checkpoint is not None:
+            training.save(checkpoint)
         report(epoch + 1, float(total) / batches)
+    learner.eval()
+
+
+def _batches(
+    training: _Training, x: Tensor, labels: Tensor, device: torch.device
+) -> Iterator[TrainingBatch]:
+    """Draw the batches of the next epoch; what does not fill one is left out."""
+    schedule, generator = training.schedule, training.generator
+    count = len(x) // schedule.batch
+    order = torch.randperm(len(x), generator=generator, device=device).to(x.device)
+    for number in range(count):
+        rows = order[number * schedule.batch : (number + 1) * schedule.batch]
+        progress = (training.done + number / count) / schedule.epochs
+        images = schedule.augmentation(x[rows].to(device), generator)
+        if images.dim() == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
+        yield TrainingBatch(images, labels[rows].to(device), progress, generator)

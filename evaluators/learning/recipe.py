@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from evaluators.network.network import Network
+from evaluators.learning.learner import Learner
 
 Loss = Float32[Tensor, ""]
 
@@ -33,10 +33,17 @@ class Recipe(ABC):
 
     Attributes:
         title: its name in the literature.
+        paper: where it is from, as in a description.
+        node: its place in the taxonomy.
+        noise: the distribution of `SmoothedNetwork` that its networks are smoothed with, in which
+            case its field `sigma` is the scale; empty where they are not.
         for_intervals: whether weights start where interval bounds neither grow nor vanish.
     """
 
     title: ClassVar[str]
+    paper: ClassVar[str]
+    node: ClassVar[str]
+    noise: ClassVar[str] = ""
     for_intervals: ClassVar[bool] = False
 
     @classmethod
@@ -45,5 +52,5 @@ class Recipe(ABC):
         return cls.__module__.rsplit(".", 1)[-1].replace("_", "-")
 
     @abstractmethod
-    def loss(self, network: Network, batch: TrainingBatch) -> Loss:
+    def loss(self, learner: Learner, batch: TrainingBatch) -> Loss:
         """Compute what to minimise on one batch."""

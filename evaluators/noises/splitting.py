@@ -65,9 +65,16 @@ def noisy_inputs(
     the pixel ends at cuts `low` < pixel < `low` + 4L, and the mean of the clipped ends is made
     float64, divided and rounded to float32 once.
     """
-    flat = pixels.flatten()
-    cuts = 4 * ((numbers[:, None] + offsets(len(flat), splits).to(flat.device)) % splits) + 2
-    low = cuts + 4 * splits * torch.div(4 * flat - cuts, 4 * splits, rounding_mode="floor")
+    return noisy_rows(pixels.reshape(1, -1), splits, numbers).reshape(-1, *pixels.shape)
+
+
+def noisy_rows(
+    pixels: Int64[Tensor, "#rows entries"], splits: int, numbers: Int64[Tensor, " rows"]
+) -> Float32[Tensor, "rows entries"]:
+    """Make what the base meets of each row of pixels in the split of its number."""
+    fixed = offsets(pixels.shape[1], splits).to(pixels.device)
+    cuts = 4 * ((numbers[:, None] + fixed) % splits) + 2
+    low = cuts + 4 * splits * torch.div(4 * pixels - cuts, 4 * splits, rounding_mode="floor")
     high = low + 4 * splits
     ends = low.clamp(min=0) + high.clamp(max=4 * LEVELS)
-    return (ends.double() / (8 * LEVELS)).float().reshape(-1, *pixels.shape)
+    return (ends.double() / (8 * LEVELS)).float()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from evaluators.learning.learner import Learner
 from evaluators.learning.recipe import Loss, Recipe, TrainingBatch
-from evaluators.network.network import Network
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,11 @@ class GaussianTraining(Recipe):
     sigma: float = 0.25
 
     title = "Gaussian data augmentation"
+    paper = "Cohen et al. 2019, arXiv 1902.02918"
+    node = "training/augmentation-based"
+    noise = "gaussian"
 
-    def loss(self, network: Network, batch: TrainingBatch) -> Loss:
+    def loss(self, learner: Learner, batch: TrainingBatch) -> Loss:
         """Compute the mean cross-entropy with fresh noise on every example."""
         noise = torch.randn(batch.x.shape, generator=batch.generator, device=batch.x.device)
-        return F.cross_entropy(network(batch.x + self.sigma * noise), batch.labels)
+        return F.cross_entropy(learner(batch.x + self.sigma * noise), batch.labels)

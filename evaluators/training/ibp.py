@@ -4,13 +4,16 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from evaluators.learning.bounds import box_around, inputs_of_functions, worst_of_last
+from evaluators.learning.learner import Learner
+from evaluators.learning.ramp import grown
 from evaluators.learning.recipe import Loss, Recipe, TrainingBatch
-from evaluators.network.affine import Dense
-from evaluators.network.network import Network
 from evaluators.propagation.intervals import Interval, interval_bounds
+
+TOLERANCE = 0.5
+"""τ of the regularisers: how unlike the balance of a layer may be before it costs."""
 
 
 @dataclass(frozen=True)
@@ -19,56 +22,70 @@ class IBPTraining(Recipe):
 
     The loss is κ·CE(logits) + (1 - κ)·CE(worst logits); while the radius grows from 0, κ falls
     from 1 to `clean_share` (arXiv 1810.12715, sections 3 and 4). The network first learns plainly,
-    and after the ramp goes on at the full radius.
+    and after the ramp goes on at the full radius. While it grows, two regularisers keep bounds from
+    growing through the layers and ReLUs from dying (Shi et al. 2021, arXiv 2103.17268, section
+    4.3). Bounds are a middle and a spread: two products a layer.
 
     Attributes:
         radius: the largest radius trained for, in units of pixels in [0, 1].
         clean_share: κ at the end.
         warm_up: share of the training before the radius starts to grow.
         ramp: share of the training at which it is fully grown.
+        regulariser: weight of the regularisers at radius 0; it falls to 0 with the radius' growth.
     """
 
     radius: float = 0.1
     clean_share: float = 0.0
     warm_up: float = 0.02
     ramp: float = 0.5
+    regulariser: float = 0.0
 
     title = "Interval bound propagation training"
+    paper = "Gowal et al. 2018, arXiv 1810.12715; Shi et al. 2021, arXiv 2103.17268"
+    node = "training/relaxation-based"
     for_intervals = True
 
-    def loss(self, network: Network, batch: TrainingBatch) -> Loss:
+    def loss(self, learner: Learner, batch: TrainingBatch) -> Loss:
         """Compute the mixed cross-entropy at this stage of the training."""
         x, labels, progress, _ = batch
-        grown = min(max((progress - self.warm_up) / (self.ramp - self.warm_up), 0.0), 1.0)
-        clean = 1 - (1 - self.clean_share) * grown
+        share = grown(progress, self.warm_up, self.ramp)
+        clean = 1 - (1 - self.clean_share) * share
         loss = x.new_zeros(())
-        if clean:
-            loss = clean * F.cross_entropy(network(x), labels)
-        if grown:
-            radius = self.radius * grown
-            box = Interval((x - radius).clamp(0, 1), (x + radius).clamp(0, 1))
-            worst = worst_logits(network, box, labels)
+        # Where there is normalisation, this pass also finds its statistics.
+        if clean or learner.normalised:
+            logits = learner(x)
+            loss = clean * F.cross_entropy(logits, labels) if clean else loss
+        if share:
+            network = learner.network()
+            bounds = interval_bounds(network, *box_around(x, self.radius * share), rounding=False)
+            worst = worst_of_last(network, bounds, labels)
             loss = loss + (1 - clean) * F.cross_entropy(worst, labels)
+            if self.regulariser and share < 1:
+                unbalanced = imbalance(inputs_of_functions(network, bounds), bounds[0])
+                loss = loss + self.regulariser * (1 - share) * unbalanced
         return loss
 
 
-def worst_logits(
-    network: Network, box: Interval, labels: Int64[Tensor, " batch"]
-) -> Float32[Tensor, "batch classes"]:
-    """Bound every logit minus the label's from above, over a box (0 for the label itself).
+def imbalance(inputs: list[Interval], box: Interval) -> Tensor:
+    """Compute how far bounds grow and ReLUs lean to one side, 0 where neither does.
 
-    The differences are merged with the last layer (section 3, "elision of the last layer").
+    Shi et al. 2021, equations 9 to 11: of each layer the mean width against the box's, and the
+    means and variances of middles of active and of inactive ReLUs against each other.
     """
-    last = network.nodes[-1]
-    if not isinstance(last.operation, Dense) or last.operation.bias is None:
-        raise ValueError("Interval training needs a network that ends with a matrix and a bias.")
-    weight, bias = last.operation.weight, last.operation.bias
-    hidden = interval_bounds(network, *box, rounding=False)[last.parents[0]]
-    middle, spread = (hidden.lower + hidden.upper) / 2, (hidden.upper - hidden.lower) / 2
-    differences = (weight[None, :] - weight[:, None]).abs()
-    # All pairs of classes at once: their number is small beside the batch.
-    widths = torch.einsum("bh,ych->byc", spread, differences)
-    logits = F.linear(middle, weight, bias)
-    rows = torch.arange(len(labels), device=labels.device)
-    worst: Tensor = logits - logits[rows, labels][:, None] + widths[rows, labels]
-    return worst
+    first = (box.upper - box.lower).mean()
+    total = first.new_zeros(())
+    for lower, upper in inputs:
+        width, middle = (upper - lower).mean(), (upper + lower) / 2
+        total = total + F.relu(TOLERANCE - first / width.clamp(min=1e-12))
+        active, inactive = lower > 0, upper < 0
+        squares = (middle - middle.mean()) ** 2
+        for values in (middle.abs(), squares):
+            total = total + _apart((values * active).sum(), (values * inactive).sum())
+    return total / (TOLERANCE * len(inputs))
+
+
+def _apart(one: Tensor, other: Tensor) -> Tensor:
+    """By how much the ratio of two sums falls short of the tolerance; 0 where one is empty."""
+    if not bool((one > 0) & (other > 0)):
+        return torch.zeros_like(one)
+    return F.relu(TOLERANCE - torch.minimum(one / other, other / one))

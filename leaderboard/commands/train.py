@@ -1,21 +1,101 @@
 """`certboard train`: a small network by one of the project's recipes."""
 
+import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from leaderboard.common.errors import InputError
 from leaderboard.common.memory import uncollected
+from leaderboard.common.project import find_project
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(help="standard, ibp or gaussian")],
+    recipe: Annotated[str, typer.Argument(help="Such as ibp; an unknown one names the nearest")],
     dataset: Annotated[str, typer.Option(help="digits, mnist or cifar10")],
-    output: Annotated[Path, typer.Option(help="The ONNX file to write")],
+    output: Annotated[Path | None, typer.Option(help="The ONNX file to write")] = None,
+    submission: Annotated[
+        str | None, typer.Option(help="Or the new folder in submissions/, with all that it needs")
+    ] = None,
+    radius: Annotated[str | None, typer.Option(help="To train for, such as 8/255")] = None,
+    sigma: Annotated[str | None, typer.Option(help="Scale of the noise to train for")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: the dataset's plan")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's, at first")] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="small-cnn, cnn5, cnn7 or residual-cnn")
+    ] = None,
+    width: Annotated[float, typer.Option(help="Multiplies the architecture's channels")] = 1.0,
+    batch_norm: Annotated[
+        bool, typer.Option("--batch-norm", help="Normalise; folded into the written network")
+    ] = False,
+    option: Annotated[
+        list[str] | None, typer.Option(help="NAME=NUMBER, another of the recipe's; repeatable")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and the batches")] = 0,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Written after each epoch; the same command continues")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if here")] = None,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Multiply in bfloat16")] = False,
+    author: Annotated[list[str] | None, typer.Option(help="Of a submission; repeatable")] = None,
 ) -> None:
     """Train a small network by one of the project's recipes and write it as ONNX."""
+    if (output is None) == (submission is None):
+        raise InputError("Say where to write to: either --output FILE or --submission NAME.")
     with uncollected():
-        from leaderboard.evaluation.train import train
+        import torch
 
-    train(recipe, dataset, output, seed=seed)
+        from evaluators.learning.architectures import Style
+        from leaderboard.evaluation.train import TrainingRequest, train, write_model
+        from leaderboard.evaluation.trained import check_new, write_submission
+
+    if submission is not None:
+        check_new(find_project(), submission)
+    request = TrainingRequest(
+        recipe,
+        dataset,
+        seed,
+        epochs,
+        batch,
+        learning_rate,
+        architecture,
+        Style(normalised=batch_norm, width=width),
+        _options(radius, sigma, option or []),
+        device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        bfloat16,
+        checkpoint,
+    )
+    trained = train(request)
+    if output is not None:
+        write_model(trained.network, output)
+    if submission is not None:
+        line = shlex.join(["certboard", *_lasting(sys.argv[1:])])
+        folder = write_submission(find_project(), submission, trained, request, line, author or [])
+        print(f"{folder}: then `certboard check {submission}`, `certboard run {submission}`")
+
+
+def _options(radius: str | None, sigma: str | None, others: list[str]) -> dict[str, str]:
+    """The recipe's options by name, as written."""
+    options = {}
+    for text in others:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--option is '{text}'; it must be NAME=NUMBER.")
+        options[name.strip().replace("-", "_")] = value.strip()
+    for name, given in (("radius", radius), ("sigma", sigma)):
+        if given is not None:
+            options[name] = given
+    return options
+
+
+def _lasting(arguments: list[str]) -> Iterator[str]:
+    """What of a command line decides the network: all but where its checkpoint lies."""
+    skip = False
+    for argument in arguments:
+        if not skip and not argument.startswith("--checkpoint"):
+            yield argument
+        skip = argument == "--checkpoint"

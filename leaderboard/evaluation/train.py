@@ -1,39 +1,43 @@
-"""Training by the project's recipes: a recipe and a dataset in, an ONNX file out."""
+"""Training by the project's recipes: a recipe and a dataset in, a network out."""
 
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evaluators.learning.architectures import residual_cnn, small_cnn
+from evaluators.learning.architectures import ARCHITECTURES, Style
 from evaluators.learning.augmentation import Augmentation
-from evaluators.learning.loop import Schedule, fit
+from evaluators.learning.loop import EpochReport, Schedule, fit
+from evaluators.learning.recipe import Recipe
 from evaluators.listing import recipes
 from evaluators.network.network import Network
-from evaluators.numerics.arrays import Shape
 from evaluators.onnx.writer import export_onnx
 from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.common.progress import console, tell
-from leaderboard.datasets.catalogue import find_dataset
+from leaderboard.datasets.catalogue import Dataset, find_dataset
+from leaderboard.datasets.split import Split
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How a dataset is learned.
+    """How a dataset is learned where a command says nothing else.
 
     Attributes:
         schedule: how long, how fast and from which variations of the images.
         options: of each recipe, for this dataset.
-        architecture: the network to train, from shape, classes, seed and `for_intervals`.
+        architecture: the name of the network to train.
     """
 
     schedule: Schedule
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    architecture: Callable[[Shape, int, int, bool], Network] = small_cnn
+    architecture: str = "small-cnn"
 
 
 PLANS: dict[str, TrainingPlan] = {
@@ -48,35 +52,81 @@ PLANS: dict[str, TrainingPlan] = {
     "cifar10": TrainingPlan(
         Schedule(20, 128, 1e-3, augmentation=Augmentation(mirror=True, shift=4)),
         {"ibp": {"radius": 8 / 255}, "gaussian": {"sigma": 0.25}},
-        residual_cnn,
+        "residual-cnn",
     ),
 }
 """By dataset. A plan is not changed but replaced in a commit that trains its models again."""
 
 
-def train(
-    recipe: str, dataset: str, output: Path, seed: int = 0, epochs: int | None = None
-) -> None:
-    """Train the plan's network on the whole training split and write it to `output` as ONNX.
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What a command asks for; None and empty where the dataset's plan decides.
 
-    The file is the same, byte for byte, for the same seed, machine and number of threads. `epochs`
-    replaces the plan's. Where the training data are not the official ones, that is told, with
-    their SHA-256, for whoever describes the model.
+    Attributes:
+        recipe, dataset: names.
+        seed: of the first weights, the batches and all that is random.
+        epochs, batch, learning_rate: of the schedule.
+        architecture: a name.
+        style: of the architecture, but for what the recipe decides.
+        options: of the recipe, as written.
+        device: where to train.
+        bfloat16: whether products are of that type.
+        checkpoint: a file that is written after each epoch, and continued from.
+    """
+
+    recipe: str
+    dataset: str
+    seed: int = 0
+    epochs: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+    architecture: str | None = None
+    style: Style = Style()
+    options: Mapping[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    bfloat16: bool = False
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network, and how it was made.
+
+    Attributes:
+        data: the dataset.
+        split: the images that it learned from.
+        seconds: of processor time, of the epochs since the last start.
+    """
+
+    network: Network
+    recipe: Recipe
+    schedule: Schedule
+    architecture: str
+    data: Dataset
+    split: Split
+    seconds: float
+
+
+def train(request: TrainingRequest) -> Trained:
+    """Train a network on the whole training split.
+
+    It is the same, weight for weight, for the same seed, machine and number of threads. Where the
+    training data are not the official ones, that is told, with their SHA-256.
 
     Raises:
-        InputError: no such recipe, no plan for the dataset, no or too few training data, or no
-            place for the file.
+        InputError: no such recipe, option or architecture, no plan for the dataset, no or too few
+            training data, another training's checkpoint, or a loss that is not finite.
     """
-    if recipe not in recipes():
-        raise unknown_name("recipe", recipe, recipes())
-    data = find_dataset(dataset)
-    if dataset not in PLANS:
-        raise InputError(f"There is no training plan for {dataset}. Known: {', '.join(PLANS)}.")
-    if not output.parent.is_dir():
-        raise InputError(f"There is no folder {output.parent} to write {output.name} into.")
-    plan, split = PLANS[dataset], data.load("train")
-    schedule = plan.schedule if epochs is None else replace(plan.schedule, epochs=epochs)
-    chosen = recipes()[recipe](**plan.options.get(recipe, {}))
+    data = find_dataset(request.dataset)
+    if request.dataset not in PLANS:
+        known = ", ".join(PLANS)
+        raise InputError(f"There is no training plan for {request.dataset}. Known: {known}.")
+    plan = PLANS[request.dataset]
+    recipe = _recipe(request, plan)
+    schedule, name = _schedule(request, plan.schedule), request.architecture or plan.architecture
+    if name not in ARCHITECTURES:
+        raise unknown_name("architecture", name, ARCHITECTURES)
+    split = data.load("train")
     if len(split) < schedule.batch:
         raise InputError(
             f"{data.title} has only {len(split)} training images here, and the plan's batches have"
@@ -84,36 +134,89 @@ def train(
         )
     if split.note:
         tell(f"Trained on {split.note} (SHA-256 {split.sha256}). Say so wherever it is shown.")
-    network = plan.architecture(data.shape, len(data.classes), seed, chosen.for_intervals)
+    style = replace(request.style, for_intervals=recipe.for_intervals)
+    learner = ARCHITECTURES[name](data.shape, len(data.classes), request.seed, style)
     images = torch.from_numpy(split.images(split.examples))
-    labels = torch.from_numpy(split.labels)
-    with _bar(f"{recipe} on {data.title}") as bar:
-        task = bar.add_task("", total=schedule.epochs, loss=float("nan"))
-        fit(
-            network,
-            chosen,
-            images,
-            labels,
-            schedule,
-            seed,
-            lambda epoch, loss: bar.update(task, completed=epoch, loss=loss),
-        )
-    _write(network, output)
+    labels, start = torch.from_numpy(split.labels), time.process_time()
+    with _bar(f"{request.recipe} on {data.title}", schedule.epochs) as report:
+        try:
+            fit(
+                learner.to(request.device),
+                recipe,
+                images,
+                labels,
+                schedule,
+                request.seed,
+                report,
+                request.checkpoint,
+            )
+        except (FloatingPointError, ValueError) as error:
+            raise InputError(str(error)) from error
+    seconds = time.process_time() - start
+    return Trained(learner.learned(), recipe, schedule, name, data, split, seconds)
 
 
-def _bar(title: str) -> Progress:
-    return Progress(
+def _recipe(request: TrainingRequest, plan: TrainingPlan) -> Recipe:
+    if request.recipe not in recipes():
+        raise unknown_name("recipe", request.recipe, recipes())
+    kind = recipes()[request.recipe]
+    options, known = dict(plan.options.get(request.recipe, {})), {one.name for one in fields(kind)}
+    for name, text in request.options.items():
+        if name not in known:
+            raise InputError(
+                f"The recipe '{request.recipe}' has no option '{name}'. Known:"
+                f" {', '.join(sorted(known)) or 'none'}."
+            )
+        try:
+            value = Fraction(text)
+        except (ValueError, ZeroDivisionError):
+            raise InputError(f"The option {name} is '{text}', not a number.") from None
+        whole = isinstance(getattr(kind, name), int)
+        options[name] = int(value) if whole else float(value)
+    try:
+        return kind(**options)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _schedule(request: TrainingRequest, schedule: Schedule) -> Schedule:
+    asked = {name: getattr(request, name) for name in ("epochs", "batch", "learning_rate")}
+    changed = {name: value for name, value in asked.items() if value is not None}
+    return replace(schedule, bfloat16=request.bfloat16, **changed)
+
+
+@contextmanager
+def _bar(title: str, epochs: int) -> Iterator[EpochReport]:
+    """Show the epochs that are done, their loss and the time left."""
+    columns = (
         TextColumn(title),
         BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TextColumn("epochs, loss {task.fields[loss]:.4f}, left"),
         TimeRemainingColumn(),
-        console=console,
     )
+    with Progress(*columns, console=console) as bar:
+        task, begun, done = bar.add_task("", total=epochs, loss=float("nan")), time.monotonic(), 0
+
+        def report(epoch: int, loss: float) -> None:
+            nonlocal done
+            done += 1
+            bar.update(task, completed=epoch, loss=loss)
+            if not console.is_terminal:
+                left = (time.monotonic() - begun) / done * (epochs - epoch)
+                tell(f"epoch {epoch} of {epochs}: loss {loss:.4f}, {left / 60:.0f} minutes left")
+
+        yield report
 
 
-def _write(network: Network, output: Path) -> None:
-    """Write the file whole or not at all."""
+def write_model(network: Network, output: Path) -> None:
+    """Write the file whole or not at all.
+
+    Raises:
+        InputError: there is no folder for it.
+    """
+    if not output.parent.is_dir():
+        raise InputError(f"There is no folder {output.parent} to write {output.name} into.")
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         part = Path(folder) / output.name
         export_onnx(network, part)

@@ -1,0 +1,56 @@
+"""The network in training: a module whose parameters are learned, and the graph that it is now."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from evaluators.learning.layers import Affine, Layer
+from evaluators.network.maxima import GraphBuilder
+from evaluators.network.network import Input, Network, Node
+from evaluators.numerics.arrays import Shape
+
+
+class Learner(nn.Module):
+    """A chain of layers that ends with logits.
+
+    Attributes:
+        input_shape: of one image.
+    """
+
+    def __init__(self, input_shape: Shape, layers: Sequence[Layer]) -> None:
+        super().__init__()
+        self.input_shape = input_shape
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
+        """Compute the logits; in training, normalise by this batch, which is remembered."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def network(self) -> Network:
+        """Write the canonical graph of the present parameters, differentiable in them.
+
+        In training, normalisation is by the batch that was computed last.
+        """
+        graph = GraphBuilder([Node("input", Input(), (), self.input_shape)], "learned")
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            layer.write(graph)
+        return Network(tuple(graph.nodes))
+
+    def learned(self) -> Network:
+        """Return the network as it is used after training, without derivatives."""
+        training = self.training
+        self.eval()
+        with torch.no_grad():
+            network = self.network()
+        self.train(training)
+        return network.to(torch.float32, "cpu")
+
+    @property
+    def normalised(self) -> bool:
+        """Whether any layer has batch normalisation."""
+        return any(isinstance(part, Affine) and part.gain is not None for part in self.modules())
