@@ -7,7 +7,7 @@ from math import pi, prod, sqrt
 import torch
 from torch import Tensor
 
-from evaluators.learning.layers import Affine, Flatten, Layer, ReLU, Residual
+from evaluators.learning.layers import Affine, Flatten, LearnedLayer, ReLU, Residual
 from evaluators.learning.learner import Learner
 from evaluators.numerics.arrays import Shape
 
@@ -97,7 +97,7 @@ class _Chain:
 
     def __init__(self, shape: Shape, seed: int, style: Style) -> None:
         self.input_shape = self.shape = shape
-        self.layers: list[Layer] = []
+        self.layers: list[LearnedLayer] = []
         self.generator = torch.Generator().manual_seed(seed)
         self.style = style
 
@@ -130,6 +130,4 @@ class _Chain:
         weight = self.weight(channels, before, kernel, kernel)
         sides = [(side + 2 - kernel) // stride + 1 for side in (height, width)]
         old, self.shape = self.shape, (channels, *sides)
-        return Affine(
-            (old, self.shape), weight, (stride, 1), normalised=self.style.normalised
-        )
+        return Affine((old, self.shape), weight, (stride, 1), normalised=self.style.normalised)

@@ -54,7 +54,5 @@ def worst_of_last(
 def inputs_of_functions(network: Network, bounds: list[Interval]) -> list[Interval]:
     """List the bounds of what each elementwise function of a network reads."""
     return [
-        bounds[node.parents[0]]
-        for node in network.nodes
-        if isinstance(node.operation, Elementwise)
+        bounds[node.parents[0]] for node in network.nodes if isinstance(node.operation, Elementwise)
     ]

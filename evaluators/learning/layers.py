@@ -7,6 +7,7 @@ reaches them, through normalisation and rescaling too. Normalisation is folded i
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,7 @@ Rescaling = Callable[[Tensor], Tensor]
 """From the weight that is trained to the one that is used."""
 
 
-class Layer(nn.Module):
+class LearnedLayer(nn.Module):
     """A part of a chain; `write` appends what it does to the end of a graph."""
 
     @abstractmethod
@@ -33,7 +34,7 @@ class Layer(nn.Module):
         """Append this layer's nodes, as it is now."""
 
 
-class Affine(Layer):
+class Affine(LearnedLayer):
     """A matrix or a convolution, with batch normalisation behind it where asked for.
 
     Attributes:
@@ -81,7 +82,7 @@ class Affine(Layer):
 
     def write(self, graph: GraphBuilder) -> None:
         """Append one affine map, normalisation folded in."""
-        weight, bias = self.used_weight(), self.bias
+        weight, bias = self.used_weight(), cast("Tensor", self.bias)
         if self.gain is not None:
             scale, bias = self._normalisation()
             weight = weight * scale.view(-1, *(1,) * (weight.dim() - 1))
@@ -116,7 +117,7 @@ class Affine(Layer):
         return scale, self.bias - mean * scale
 
 
-class ReLU(Layer):
+class ReLU(LearnedLayer):
     """max(x, 0)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,7 +129,7 @@ class ReLU(Layer):
         graph.add("relu", LeakyReLU(), shape=graph.nodes[-1].shape)
 
 
-class Flatten(Layer):
+class Flatten(LearnedLayer):
     """An image as one row."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,10 +142,10 @@ class Flatten(Layer):
         graph.add("flatten", Reshape(shape, (prod(shape),), None))
 
 
-class Residual(Layer):
+class Residual(LearnedLayer):
     """x + the chain of `layers` on x."""
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[LearnedLayer]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
@@ -159,7 +160,7 @@ class Residual(Layer):
         """Append the layers' nodes and a sum."""
         first = len(graph.nodes) - 1
         for layer in self.layers:
-            assert isinstance(layer, Layer)
+            assert isinstance(layer, LearnedLayer)
             layer.write(graph)
         last = len(graph.nodes) - 1
         graph.add("sum", Sum(), (first, last), graph.nodes[first].shape)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from evaluators.learning.layers import Affine, Layer
+from evaluators.learning.layers import Affine, LearnedLayer
 from evaluators.network.maxima import GraphBuilder
 from evaluators.network.network import Input, Network, Node
 from evaluators.numerics.arrays import Shape
@@ -19,7 +19,7 @@ class Learner(nn.Module):
         input_shape: of one image.
     """
 
-    def __init__(self, input_shape: Shape, layers: Sequence[Layer]) -> None:
+    def __init__(self, input_shape: Shape, layers: Sequence[LearnedLayer]) -> None:
         super().__init__()
         self.input_shape = input_shape
         self.layers = nn.ModuleList(layers)
@@ -37,7 +37,7 @@ class Learner(nn.Module):
         """
         graph = GraphBuilder([Node("input", Input(), (), self.input_shape)], "learned")
         for layer in self.layers:
-            assert isinstance(layer, Layer)
+            assert isinstance(layer, LearnedLayer)
             layer.write(graph)
         return Network(tuple(graph.nodes))
 
@@ -46,9 +46,10 @@ class Learner(nn.Module):
         training = self.training
         self.eval()
         with torch.no_grad():
-            network = self.network()
+            # By way of another type, so that no tensor is shared with the parameters.
+            network = self.network().to(torch.float64, "cpu").to(torch.float32)
         self.train(training)
-        return network.to(torch.float32, "cpu")
+        return network
 
     @property
     def normalised(self) -> bool:

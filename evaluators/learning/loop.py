@@ -103,7 +103,7 @@ def fit(
         ValueError: the checkpoint is of another training.
     """
     device = next(learner.parameters()).device
-    learner.to(memory_format=torch.channels_last)
+    learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(device).manual_seed(seed)
     weights = list(learner.parameters())
     optimizer = torch.optim.Adam(weights, lr=schedule.learning_rate)

@@ -86,10 +86,8 @@ def _options(radius: str | None, sigma: str | None, others: list[str]) -> dict[s
         if not equals:
             raise InputError(f"--option is '{text}'; it must be NAME=NUMBER.")
         options[name.strip().replace("-", "_")] = value.strip()
-    for name, given in (("radius", radius), ("sigma", sigma)):
-        if given is not None:
-            options[name] = given
-    return options
+    given = {"radius": radius, "sigma": sigma}
+    return options | {name: text for name, text in given.items() if text is not None}
 
 
 def _lasting(arguments: list[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evaluators.learning.architectures import ARCHITECTURES, Style
+from evaluators.learning.architectures import ARCHITECTURES, PLAIN, Style
 from evaluators.learning.augmentation import Augmentation
 from evaluators.learning.loop import EpochReport, Schedule, fit
 from evaluators.learning.recipe import Recipe
@@ -81,7 +81,7 @@ class TrainingRequest:
     batch: int | None = None
     learning_rate: float | None = None
     architecture: str | None = None
-    style: Style = Style()
+    style: Style = PLAIN
     options: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     bfloat16: bool = False

@@ -10,7 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.crown import CROWN
 from evaluators.evaluator import Evaluator
-from evaluators.learning.architectures import parameters
+from evaluators.network.affine import Dense
 from evaluators.network.elementwise import Elementwise, Sigmoid, Tanh
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
@@ -35,7 +35,8 @@ def trained(function: Elementwise, layers: int, width: int) -> Problem:
         graph.add(function, (width,))
     graph.dense(10)
     network = graph.network().to(torch.float32)
-    weights = parameters(network)
+    layers_of = [node.operation for node in network.nodes if isinstance(node.operation, Dense)]
+    weights = [one for dense in layers_of for one in (dense.weight, dense.bias) if one is not None]
     for weight in weights:
         weight.mul_(4.0 if isinstance(function, Sigmoid) else 1.0).requires_grad_()
     optimizer = torch.optim.Adam(weights, lr=1e-2)

@@ -8,18 +8,23 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluators.learning.loop import Schedule
+from evaluators.learning.architectures import ARCHITECTURES, small_cnn
 from evaluators.listing import recipes
 from evaluators.onnx.reader import import_onnx
+from leaderboard.__main__ import run
+from leaderboard.commands.train import command
 from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset, load_datasets
 from leaderboard.evaluation import train as training
-from leaderboard.evaluation.train import PLANS, train
+from leaderboard.evaluation.train import PLANS, TrainingRequest, train, write_model
+from leaderboard.evaluation.trained import check_new
+from leaderboard.submissions.manifest import load_submission
 
 
 def test_a_trained_model_can_be_read_again_and_has_learned(tmp_path: Path) -> None:
     output = tmp_path / "model.onnx"
-    train("standard", "digits", output, epochs=4)
+    write_model(train(TrainingRequest("standard", "digits", epochs=4)).network, output)
     assert output.stat().st_size < 300_000
     network = import_onnx(output).to(torch.float32)
     split = find_dataset("digits").load("test")
@@ -28,32 +33,41 @@ def test_a_trained_model_can_be_read_again_and_has_learned(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
+def written(folder: Path, request: TrainingRequest) -> bytes:
+    write_model(train(request).network, folder / "model.onnx")
+    return (folder / "model.onnx").read_bytes()
+
+
 def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
-    files = []
-    for name, seed in (("one", 0), ("same", 0), ("other", 1)):
-        train("ibp", "digits", tmp_path / name, seed=seed, epochs=1)
-        files.append((tmp_path / name).read_bytes())
+    request = TrainingRequest("ibp", "digits", epochs=1)
+    files = [written(tmp_path, replace(request, seed=seed)) for seed in (0, 0, 1)]
     assert files[0] == files[1] != files[2]
 
 
 @pytest.mark.parametrize(
-    ("recipe", "dataset", "folder", "sentence"),
+    ("request_", "sentence"),
     [
-        ("ipb", "digits", ".", "ibp"),
-        ("ibp", "digts", ".", "digits"),
-        ("ibp", "imagenet", ".", "There is no training plan for imagenet."),
-        ("ibp", "digits", "nowhere", "There is no folder"),
+        (TrainingRequest("ipb", "digits"), "ibp"),
+        (TrainingRequest("ibp", "digts"), "digits"),
+        (TrainingRequest("ibp", "imagenet"), "There is no training plan for imagenet."),
+        (TrainingRequest("ibp", "digits", architecture="cnn6"), "cnn5"),
+        (TrainingRequest("standard", "digits", options={"radius": "1"}), "no option 'radius'"),
+        (TrainingRequest("ibp", "digits", options={"radius": "x"}), "'x', not a number"),
+        (TrainingRequest("splitting", "digits", options={"sigma": "0.3001"}), "whole number"),
     ],
 )
-def test_what_cannot_be_trained_is_told(
-    tmp_path: Path, recipe: str, dataset: str, folder: str, sentence: str
-) -> None:
+def test_what_cannot_be_trained_is_told(request_: TrainingRequest, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        train(recipe, dataset, tmp_path / folder / "model.onnx")
-    assert list(tmp_path.iterdir()) == []
+        train(request_)
 
 
-def test_nothing_is_left_when_training_fails(
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    network = small_cnn((1, 8, 8), 10, 0).learned()
+    with pytest.raises(InputError, match="There is no folder"):
+        write_model(network, tmp_path / "nowhere" / "model.onnx")
+
+
+def test_nothing_is_left_when_writing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -61,8 +75,31 @@ def test_nothing_is_left_when_training_fails(
 
     monkeypatch.setattr(training, "export_onnx", fail)
     with pytest.raises(OSError, match="No space"):
-        train("standard", "digits", tmp_path / "model.onnx", epochs=1)
+        write_model(small_cnn((1, 8, 8), 10, 0).learned(), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_leaves_a_submission_that_passes_every_check(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "train gaussian --dataset digits --sigma 1/4 --epochs 1 --submission of-mine --author Me"
+    words = [*line.split(), "--checkpoint", "state.pt"]
+    monkeypatch.setattr("sys.argv", ["certboard", *words])
+    assert run(words) == 0
+    submission = load_submission(project, "of-mine")
+    assert submission.smoothing is not None
+    assert submission.smoothing.sigma == "1/4"
+    assert submission.training.node == "training/augmentation-based"
+    readme = (project.submissions / "of-mine" / "README.md").read_text(encoding="utf-8")
+    assert f"\ncertboard {line}\n" in readme
+    assert Path("state.pt").exists()
+    with pytest.raises(InputError, match="already a submissions/of-mine"):
+        check_new(project, "of-mine")
+
+
+def test_one_place_to_write_to_is_needed() -> None:
+    with pytest.raises(InputError, match="either --output FILE or --submission NAME"):
+        command("ibp", "digits")
 
 
 @pytest.fixture
@@ -83,10 +120,8 @@ def copies(data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_cifar10_is_trained_from_copies_with_a_note_that_it_is(
     copies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = []
-    for name, seed in (("one", 0), ("same", 0), ("other", 1)):
-        train("gaussian", "cifar10", tmp_path / name, seed=seed)
-        files.append((tmp_path / name).read_bytes())
+    request = TrainingRequest("gaussian", "cifar10")
+    files = [written(tmp_path, replace(request, seed=seed)) for seed in (0, 0, 1)]
     assert files[0] == files[1] != files[2]
     assert len(files[0]) < 3_000_000
     said = capsys.readouterr().err
@@ -95,31 +130,25 @@ def test_cifar10_is_trained_from_copies_with_a_note_that_it_is(
     assert find_dataset("cifar10").load("train").sha256 in said
 
 
-def test_complete_data_need_no_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train("standard", "digits", tmp_path / "model.onnx", epochs=1)
+def test_complete_data_need_no_note(capsys: pytest.CaptureFixture[str]) -> None:
+    train(TrainingRequest("standard", "digits", epochs=1))
     assert "SHA-256" not in capsys.readouterr().err
 
 
-def test_too_few_images_for_one_batch_are_told(
-    copies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = PLANS["cifar10"]
-    monkeypatch.setitem(PLANS, "cifar10", replace(plan, schedule=Schedule(epochs=1, batch=41)))
+def test_too_few_images_for_one_batch_are_told(copies: Path) -> None:
     with pytest.raises(InputError, match="only 40 training images here, and the plan's batches"):
-        train("standard", "cifar10", tmp_path / "model.onnx")
-    assert not (tmp_path / "model.onnx").exists()
+        train(TrainingRequest("standard", "cifar10", batch=41))
 
 
-@pytest.mark.parametrize("recipe", ["standard", "ibp", "gaussian"])
-def test_every_recipe_trains_the_residual_network(
-    copies: Path, tmp_path: Path, recipe: str
-) -> None:
-    train(recipe, "cifar10", tmp_path / "model.onnx")
+@pytest.mark.parametrize("recipe", ["ibp", "splitting"])
+def test_a_recipe_trains_the_residual_network(copies: Path, tmp_path: Path, recipe: str) -> None:
+    written(tmp_path, TrainingRequest(recipe, "cifar10", epochs=1))
     assert import_onnx(tmp_path / "model.onnx").input_shape == (3, 32, 32)
 
 
-def test_plans_are_for_datasets_and_recipes_that_exist() -> None:
+def test_plans_are_for_datasets_recipes_and_architectures_that_exist() -> None:
     assert set(PLANS) <= set(load_datasets())
     for plan in PLANS.values():
+        assert plan.architecture in ARCHITECTURES
         for name, options in plan.options.items():
             recipes()[name](**options)

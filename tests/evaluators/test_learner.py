@@ -1,0 +1,97 @@
+"""A network in training is the graph that it is written as, and its training can be continued."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from evaluators.learning.architectures import ARCHITECTURES, Style, small_cnn
+from evaluators.learning.layers import Affine
+from evaluators.learning.loop import Schedule, fit
+from evaluators.onnx.reader import import_onnx
+from evaluators.onnx.writer import export_onnx
+from evaluators.training.gaussian import GaussianTraining
+from evaluators.training.standard import Standard
+
+SHAPE = (1, 8, 8)
+NORMALISED = Style(normalised=True)
+
+
+def examples(count: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(count, *SHAPE, generator=generator)
+    return x, (x.flatten(1).sum(1) > 32).long()
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_file_answers_as_the_module(
+    architecture: str, normalised: bool, tmp_path: Path
+) -> None:
+    learner = ARCHITECTURES[architecture](SHAPE, 4, 0, Style(normalised=normalised, width=0.5))
+    x, labels = examples()
+    fit(learner, Standard(), x, labels, Schedule(3, batch=16, learning_rate=0.02), 0)
+    export_onnx(learner.learned(), tmp_path / "model.onnx")
+    read = import_onnx(tmp_path / "model.onnx")
+    assert torch.allclose(read.to(torch.float32)(x), learner(x), atol=1e-4)
+    assert not any("Norm" in node.name for node in read.nodes)
+
+
+def test_in_training_the_graph_is_normalised_by_the_last_batch() -> None:
+    learner = small_cnn(SHAPE, 4, 0, NORMALISED).train()
+    x, _ = examples()
+    logits = learner(x)
+    assert torch.allclose(learner.network()(x), logits, atol=1e-4)
+    learner(x / 2)
+    assert not torch.allclose(learner.network()(x), logits, atol=1e-2)
+
+
+def test_a_loss_of_the_graph_reaches_the_statistics_of_the_batch() -> None:
+    learner = small_cnn(SHAPE, 4, 0, NORMALISED).train()
+    x, _ = examples()
+    learner(x.requires_grad_())
+    (gradient,) = torch.autograd.grad(learner.network()(torch.zeros(1, *SHAPE)).sum(), [x])
+    assert bool(gradient.any())
+
+
+def test_normalised_layers_have_mean_zero_and_variance_one() -> None:
+    layer = Affine(((3,), (5,)), torch.randn(5, 3), normalised=True).train()
+    y = layer(torch.randn(1000, 3) * 4 + 2)
+    assert torch.allclose(y.mean(0), torch.zeros(5), atol=1e-4)
+    assert torch.allclose(y.var(0), torch.ones(5), atol=1e-2)
+
+
+def test_a_continued_training_ends_as_one_that_was_never_interrupted(tmp_path: Path) -> None:
+    x, labels = examples()
+    recipe, schedule, checkpoint = GaussianTraining(0.1), Schedule(4, batch=16), tmp_path / "c"
+    whole, parts = (small_cnn(SHAPE, 4, 0, NORMALISED) for _ in range(2))
+    fit(whole, recipe, x, labels, schedule, 0)
+
+    def interrupt(epoch: int, _: float) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(parts, recipe, x, labels, schedule, 0, interrupt, checkpoint)
+    again, seen = small_cnn(SHAPE, 4, 0, NORMALISED), list[int]()
+    fit(again, recipe, x, labels, schedule, 0, lambda epoch, _: seen.append(epoch), checkpoint)
+    assert seen == [3, 4]
+    for one, other in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    x, labels = examples()
+    checkpoint = tmp_path / "c"
+    recipe, schedule = Standard(), Schedule(1, batch=16)
+    fit(small_cnn(SHAPE, 4, 0), recipe, x, labels, schedule, 0, checkpoint=checkpoint)
+    with pytest.raises(ValueError, match="another training"):
+        fit(small_cnn(SHAPE, 4, 0), recipe, x, labels, schedule, 1, checkpoint=checkpoint)
+
+
+def test_bfloat16_trains_float32_weights() -> None:
+    learner = small_cnn(SHAPE, 4, 0, NORMALISED)
+    x, labels = examples()
+    fit(learner, Standard(), x, labels, Schedule(1, batch=16, bfloat16=True), 0)
+    assert all(weight.dtype is torch.float32 for weight in learner.parameters())
+    assert bool(learner.learned()(x).isfinite().all())
