@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from evaluators.recheck.claim import Step
+from evaluators.recheck.clamps import clip, extreme, hard_sigmoid, relu
 from evaluators.recheck.graph import FLOAT, WHOLE, Array, Graph, Node, Result, Shape, Value, need
 from evaluators.recheck.windows import average_pool, conv, conv_transpose, max_pool
 
@@ -131,16 +131,6 @@ def batch_normalization(graph: Graph, node: Node) -> Value:
     # Centred first: where mean and bias cancel, folding them would round.
     scaled = graph.scaled(graph.shifted(value, -mean), scale / np.sqrt(variance + epsilon), 4)
     return graph.shifted(scaled, bias)
-
-
-def relu(graph: Graph, node: Node) -> Value:
-    """Relu and LeakyRelu, whose slope is from 0 to below 1."""
-    leak = 0.0
-    if node.kind == "LeakyRelu":
-        leak = node.attribute("alpha", "FLOAT", float(np.float32(0.01)))
-    need(0 <= leak < 1, f"slope {leak}")
-    value = graph.settle(node.value())
-    return graph.add(Step(value.places.size, (value.step,), leak=leak), value.shape)
 
 
 def reduce(graph: Graph, node: Node) -> Value:
@@ -370,7 +360,8 @@ Reading = Callable[[Graph, Node], Result | list[Result]]
 OPERATORS: dict[str, Reading] = {
     **dict.fromkeys(("Add", "Sub", "Sum"), add),
     **dict.fromkeys(("Mul", "Div", "Neg"), multiply),
-    **dict.fromkeys(("Relu", "LeakyRelu"), relu),
+    **dict.fromkeys(("Abs", "LeakyRelu", "PRelu", "Relu"), relu),
+    **{"Clip": clip, "HardSigmoid": hard_sigmoid, "Max": extreme, "Min": extreme},
     **dict.fromkeys(("ReduceSum", "ReduceMean", "GlobalAveragePool"), reduce),
     **dict.fromkeys(("Identity", "Dropout"), identity_of),
     **{"AveragePool": average_pool, "BatchNormalization": batch_normalization, "Cast": cast},

@@ -167,7 +167,6 @@ DISALLOWED: dict[tuple[str, str], Any] = {
     ("ConvTranspose", "output_padding"): [-1, 0],
     ("Gemm", "transA"): 1,
     ("Gemm", "transB"): 2,
-    ("LeakyRelu", "alpha"): 1.0,
     ("MaxPool", "dilations"): [2, 2],
     ("MaxPool", "kernel_shape"): [0, 1],
     ("Pad", "mode"): "wrap",

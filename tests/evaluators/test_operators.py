@@ -275,7 +275,6 @@ UNSUPPORTED = {
     "Transpose": (node("Transpose", "x", "z", perm=[1, 0, 2, 3]), "moves the batch dimension"),
     "Slice": (node("Slice", "x zero one zero", "z"), "works on the batch dimension"),
     "Reshape": (node("Reshape", "x ambiguous", "z"), "ambiguous"),
-    "LeakyRelu": (node("LeakyRelu", "x", "z", alpha=-1.0), r"only a number in \[0, 1\)"),
     "Pad": (node("Pad", "x pads", "z", mode="reflect"), "only 'constant' can be read"),
     "Cast": (node("Cast", "x", "z", to=7), "casts to a type other than float"),
     "Dropout": (node("Dropout", "x half yes", "z"), "training mode"),

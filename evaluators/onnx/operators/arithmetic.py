@@ -8,14 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluators.network.elementwise import LeakyReLU, elementwise_functions
-from evaluators.network.network import Operation
+from evaluators.network.elementwise import elementwise_functions
 from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, tensor
 from evaluators.onnx.operators.declaration import (
     ANY,
     ARITHMETIC,
-    SLOPE,
     VALUE,
     VALUES,
     Attribute,
@@ -133,10 +131,7 @@ def _binary(translate: Translation, function: Any) -> Declaration:
 
 def elementwise(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
-    if operator.kind == "LeakyRelu":
-        function: Operation = LeakyReLU(float(operator.attributes["alpha"]))
-    else:
-        function = elementwise_functions()[operator.kind]()
+    function = elementwise_functions()[operator.kind]()
     return builder.add(function, [source], shape, operator.name)
 
 
@@ -205,12 +200,6 @@ OPERATORS: dict[str, Declaration] = {
     ),
     **dict.fromkeys(
         elementwise_functions(), Declaration(versions=None, translate=elementwise, bare=True)
-    ),
-    "LeakyRelu": Declaration(
-        versions=(6, 16),
-        attributes={"alpha": Attribute(SLOPE, default=float(np.float32(0.01)))},
-        translate=elementwise,
-        bare=True,
     ),
     "Identity": Declaration(
         versions=(1, 13, 14, 16, 19, 21, 23, 24, 25),

@@ -64,7 +64,6 @@ NUMBER = Allowed("a finite number", math.isfinite)
 # A runtime multiplies by it after a product that it must neither overflow nor lose.
 MODEST = Allowed("of a size from 2^-20 to 2^20", lambda value: 2**-20 <= abs(value) <= 2**20)
 NOT_NEGATIVE = Allowed("a number from 0", lambda value: 0 <= value < math.inf)
-SLOPE = Allowed("a number in [0, 1)", lambda value: 0 <= value < 1)
 
 
 @dataclass(frozen=True)
