@@ -1,22 +1,23 @@
 """Results that papers reported, in `literature.csv`: shown beside ours, and marked "reported".
 
-Three collections, named in the column `source`: the SoK leaderboard's board and its progress series
-(sokcertifiedrobustness.github.io, until June 2024; arXiv:2009.04131), and results published since,
-from the papers' own tables. A board row has no date of its own: `date` is the month that the
-progress series gives for the same paper, else the month of its arXiv identifier, else its venue's
-year.
+Each row names where it was collected, in the column `source`: a collection below, or anything else,
+and then `read_in` says in which file or on which page the number was read. A row of the SoK
+leaderboard's board has no date of its own: `date` is the month that its progress series gives for
+the same paper, else the month of its arXiv identifier, else its venue's year.
 
 `protocol` is how the number came about, as far as the paper, its published code or the collection
-says: which test examples, how many samples or seconds, which verifier or attack. Nothing is
-guessed: where it is empty, nobody looked it up. `extra_data` likewise: `none`, `unlabelled` or
-`generated` where the source says so, empty where it does not.
+says: which test examples, how many samples or seconds, which verifier or attack; `examples` is
+their number. Nothing is guessed: where it is empty, nobody looked it up. `extra_data` likewise:
+`none`, `unlabelled` or `generated` where the source says so, empty where it does not.
+
+Who wrote a paper is in `papers.csv`, a line a title. What was changed in either file is told in
+`literature-changes.csv`, whose lines are only ever added.
 """
 
-import csv
+import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -28,45 +29,11 @@ from leaderboard.common.errors import InputError, nearest
 from leaderboard.common.strict_toml import Strict, parse
 from leaderboard.common.text import Date, OneLine, Url
 from leaderboard.datasets.catalogue import load_datasets
+from leaderboard.field.sources import BOARD, COLLECTIONS, COUNTED, Reliability, csv_lines
 from leaderboard.settings.setting import ExactText, NormName, exact_fraction
 
 FILE = Path(__file__).parent / "literature.csv"
-
-_BOARD = "SoK leaderboard, board"
-Source = Literal["SoK leaderboard, board", "SoK leaderboard, progress", "since 2024"]
-
-
-@dataclass(frozen=True)
-class Collection:
-    """Where a part of the rows comes from: in words, its address, and under which licence."""
-
-    told: str
-    url: str
-    licence: str
-
-
-_SOK_URL = "https://sokcertifiedrobustness.github.io/leaderboard/"
-_SOK_LICENCE = "its repository is under the MIT licence"
-COLLECTIONS: dict[Source, Collection] = {
-    "SoK leaderboard, board": Collection(
-        "the tables of the SoK leaderboard (Li, Xie and Li, S&P 2023, arXiv 2009.04131), as "
-        "collected until June 2024",
-        _SOK_URL,
-        _SOK_LICENCE,
-    ),
-    "SoK leaderboard, progress": Collection(
-        "the seven progress series of the same leaderboard, by month",
-        _SOK_URL,
-        _SOK_LICENCE,
-    ),
-    "since 2024": Collection(
-        "papers published since, each number from the paper's own table",
-        "",
-        "figures are facts; the papers are linked",
-    ),
-}
-"""What each value of `source` stands for."""
-
+PAPERS = FILE.with_name("papers.csv")
 
 _ARXIV = re.compile(r"https?://arxiv\.org/(?:abs|pdf)/([0-9]{2})(0[1-9]|1[0-2])\.")
 
@@ -75,6 +42,10 @@ def _number(cell: Any) -> Any:
     return (
         float(cell) if isinstance(cell, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", cell) else cell
     )
+
+
+def _count(cell: Any) -> Any:
+    return int(cell) if isinstance(cell, str) and re.fullmatch("[0-9]+", cell) else cell
 
 
 Percent = Annotated[float, BeforeValidator(_number), Field(ge=0, le=100)]
@@ -109,7 +80,9 @@ class Reported(Strict):
     certified: Percent | None = None
     clean: Percent | None = None
     attack: Percent | None = None
+    examples: Annotated[int, BeforeValidator(_count), Field(ge=1)] | None = None
     approach: OneLine = ""
+    architecture: OneLine = ""
     title: OneLine
     venue: OneLine = ""
     date: Date = ""
@@ -117,7 +90,9 @@ class Reported(Strict):
     protocol: OneLine = ""
     note: OneLine = ""
     extra_data: OneLine = ""
-    source: Source
+    source: OneLine
+    read_in: OneLine = ""
+    reliability: Reliability | None = None
 
     @property
     def radius(self) -> Fraction:
@@ -127,7 +102,18 @@ class Reported(Strict):
     @property
     def paper(self) -> str:
         """What rows of one paper have in common: its title but for case and punctuation."""
-        return re.sub("[^a-z0-9]", "", self.title.casefold())
+        return paper_key(self.title)
+
+    @property
+    def authors(self) -> tuple[str, ...]:
+        """Who wrote the paper, in its order; empty where it is not recorded."""
+        return load_authors().get(self.paper, ())
+
+    @property
+    def year(self) -> str:
+        """The venue's year if it names one, else the date's; empty where neither is known."""
+        found = re.search(r"\b(?:19|20)[0-9]{2}\b", self.venue)
+        return found[0] if found else self.date[:4]
 
     @property
     def month(self) -> str:
@@ -142,6 +128,12 @@ class Reported(Strict):
 
     @model_validator(mode="after")
     def _has_what_its_kind_says(self) -> Self:
+        if self.source not in COLLECTIONS and not self.read_in:
+            hint = nearest(self.source, COLLECTIONS)
+            raise ValueError(
+                f"must say in 'read_in' where it was read: its source '{self.source}' is no known"
+                f" collection.{hint}"
+            )
         if self.kind == "empirical" and (self.certified is not None or self.attack is None):
             raise ValueError("must have an attack accuracy and no certified one: it is empirical")
         if self.kind != "empirical" and self.certified is None:
@@ -159,7 +151,7 @@ def read_literature(path: Path) -> list[Reported]:
     """
     rows: dict[Reported, int] = {}
     problems: list[str] = []
-    for number, cells in _lines(path):
+    for number, cells in csv_lines(path):
         filled = {name: cell for name, cell in cells.items() if cell not in ("", None)}
         try:
             row = parse(Reported, filled, f"{path.name}, line {number}")
@@ -173,52 +165,77 @@ def read_literature(path: Path) -> list[Reported]:
     return list(rows)
 
 
-def _lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The rows of a CSV file, each with the number of its last line."""
-    try:
-        with path.open(encoding="utf-8", newline="") as lines:
-            reader = csv.DictReader(lines, restkey="surplus", strict=True)
-            return [(reader.line_num, cells) for cells in reader]
-    except OSError as error:
-        raise InputError(f"{path.name} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path.name} is not UTF-8 text (byte {error.start}).") from None
-    except csv.Error as error:
-        raise InputError(f"{path.name}, line {reader.line_num}: not CSV ({error}).") from None
-
-
 def join(rows: Iterable[Reported]) -> tuple[Reported, ...]:
     """The rows, with a board row that another collection repeats joined into that one.
 
     They are the same result if dataset, norm, radius, kind, title (but for case and punctuation)
-    and certified accuracy are equal. The joined row is the other collection's, which has the date;
-    what it leaves empty is the board's, and the notes are kept of both.
+    and certified accuracy are equal, the last one as the board rounds it where the other was
+    counted from the authors' files. The joined row is the other collection's, which has the date or
+    more digits; what it leaves empty is the board's, and the notes are kept of both.
     """
     listed = list(rows)
     boards: dict[tuple[object, ...], list[Reported]] = defaultdict(list)
     for row in listed:
-        if row.source == _BOARD:
+        if row.source == BOARD:
             boards[_result(row)].append(row)
     joined: list[Reported] = []
     repeated: list[Reported] = []
     for row in listed:
-        if row.source != _BOARD and (same := boards[_result(row)]):
-            repeated.append(same.pop(0))
-            row = _filled(row, repeated[-1])
+        same = boards[_result(row)] if row.source != BOARD else []
+        if (found := next((one for one in same if _same_value(row, one)), None)) is not None:
+            same.remove(found)
+            repeated.append(found)
+            row = _filled(row, found)
         joined.append(row)
     return tuple(row for row in joined if not any(row is other for other in repeated))
 
 
 def _result(row: Reported) -> tuple[object, ...]:
-    return row.dataset, row.norm, row.radius, row.kind, row.paper, row.certified
+    return row.dataset, row.norm, row.radius, row.kind, row.paper
+
+
+def _same_value(row: Reported, board: Reported) -> bool:
+    if row.source != COUNTED or row.certified is None or board.certified is None:
+        return row.certified == board.certified
+    digits = len(f"{board.certified:g}".partition(".")[2])
+    return round(row.certified, digits) == board.certified
 
 
 def _filled(row: Reported, board: Reported) -> Reported:
-    texts = ("approach", "venue", "url", "protocol", "extra_data")
-    empty = {name for name in texts if not getattr(row, name)}
-    notes = dict.fromkeys(note for note in (row.note, board.note) if note)
+    values = ("approach", "architecture", "clean", "venue", "url", "protocol", "extra_data")
+    empty = {name for name in values if not getattr(row, name)}
+    # A counted row's own note is about the very file; the board's may be about another model.
+    rounded = f"the paper rounds it to {board.certified:g}"
+    more = board.note if row.certified == board.certified else rounded
+    notes = dict.fromkeys(note for note in (row.note, more) if note)
     update = {name: getattr(board, name) for name in empty} | {"note": "; ".join(notes)}
     return row.model_copy(update=update)
+
+
+def fingerprint() -> str:
+    """The SHA-256 of `literature.csv` and `papers.csv`, one after the other."""
+    return hashlib.sha256(FILE.read_bytes() + PAPERS.read_bytes()).hexdigest()
+
+
+def paper_key(title: str) -> str:
+    """A title but for case and punctuation: what rows of one paper have in common."""
+    return re.sub("[^a-z0-9]", "", title.casefold())
+
+
+@cache
+def load_authors() -> Mapping[str, tuple[str, ...]]:
+    """The authors of each paper in `papers.csv`, by `paper_key` of its title.
+
+    Raises:
+        InputError: the file is no CSV, or a title stands there twice.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for number, cells in csv_lines(PAPERS):
+        key = paper_key(cells["title"])
+        if key in found:
+            raise InputError(f"{PAPERS.name}, line {number}: the title stands there twice.")
+        found[key] = tuple(cells["authors"].split("; "))
+    return found
 
 
 @cache

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import yaml
@@ -18,7 +19,11 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import safe_url
 from leaderboard.field.literature import Reported
 from leaderboard.submissions.manifest import Submission
+from leaderboard.website.publishing.places import site_url
 from leaderboard.website.publishing.tex import one_line, tex
+
+if TYPE_CHECKING:
+    from leaderboard.results.store import Results
 
 FILE = Path(__file__).parents[2] / "CITATION.cff"
 
@@ -93,14 +98,18 @@ def _texts(value: object) -> object:
     return value if isinstance(value, (list, dict)) else str(value)
 
 
-def bibtex(submission: Submission) -> str:
+def bibtex(submission: Submission, results: Iterable["Results"] = ()) -> str:
     """The entry of a submission: its paper where it has one, else the submission itself.
 
-    The key is the slug. The note says which entry of the board is meant.
+    The key is the slug. The note says which entry of the board is meant. Without a paper, the year
+    is that of the newest of its `results`, and the address its page on this site where that is
+    known, else its code.
     """
     paper = submission.paper
     title, venue = (paper.title, paper.venue) if paper else (submission.title, "")
-    link = paper.link if paper else submission.code or ""
+    page = f"{site_url()}submissions/{submission.slug}/" if site_url() else ""
+    link = (paper.link if paper else "") or page or submission.code or ""
+    measured = max((result.provenance.created[:10] for result in results), default="")
     arxiv = (paper.arxiv if paper else "") or _arxiv_of(link)
     meant = f"Re-evaluated by certboard as {submission.slug}"
     return _entry(
@@ -109,7 +118,7 @@ def bibtex(submission: Submission) -> str:
             "author": _authors(submission.authors),
             "title": _protected(title),
             "howpublished": tex(venue) if paper else "Model submitted to certboard",
-            **_when(paper.date if paper else ""),
+            **_when(paper.date if paper else measured),
             **_eprint(arxiv),
             "url": _url(link),
             "note": tex(meant if paper else f"{meant}, SHA-256 {submission.model.sha256}"),
@@ -118,17 +127,19 @@ def bibtex(submission: Submission) -> str:
 
 
 def bibtex_reported(row: Reported) -> str:
-    """The entry of the paper that published a row; who wrote it is not recorded, hence not said.
+    """The entry of the paper that published a row, with its authors where they are recorded.
 
     Rows of one paper have the same key, made of its title and year.
     """
-    year = row.date[:4]
+    year = row.year
     return _entry(
         f"{_key(row.title)}-{year}" if year else _key(row.title),
         {
+            "author": _authors(row.authors),
             "title": _protected(row.title),
             "howpublished": tex(row.venue),
-            **_when(row.date),
+            # A month of the preprint says nothing of a venue of another year.
+            **_when(row.date if row.date.startswith(year) else year),
             **_eprint(_arxiv_of(row.url)),
             "url": _url(row.url),
         },

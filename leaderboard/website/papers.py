@@ -19,7 +19,9 @@ class PublishedPaper:
 
     anchor: str
     title: str
+    authors: Sequence[str]
     venue: str
+    year: str
     month: str
     url: str
     rows: Sequence[Reported]
@@ -42,6 +44,8 @@ def papers(rows: Iterable[Reported]) -> list[PublishedPaper]:
 def _paper(anchor: str, rows: Sequence[Reported]) -> PublishedPaper:
     # The row that knows most: dated to the month, then with an arXiv address, then the first.
     best = max(rows, key=lambda row: (len(row.month), "arxiv.org" in row.url, bool(row.url)))
+    venue = next((row.venue for row in rows if row.venue), "")
+    best = best.model_copy(update={"venue": venue})
     months = [row.month for row in rows if len(row.month) == len(best.month)]
     ordered = sorted(
         rows, key=lambda row: (row.dataset, row.norm, row.radius, -(row.certified or 0))
@@ -49,7 +53,9 @@ def _paper(anchor: str, rows: Sequence[Reported]) -> PublishedPaper:
     return PublishedPaper(
         anchor=anchor,
         title=best.title,
-        venue=next((row.venue for row in rows if row.venue), ""),
+        authors=best.authors,
+        venue=venue,
+        year=best.year,
         month=min(months),
         url=best.url,
         rows=ordered,

@@ -83,7 +83,7 @@ def _measured(board: Board, line: Standing, result: "Results") -> Row:
         total=line.measured["total-seconds"],
         facts=_answers(line, result, told, origin.parameters),
         command=command(result),
-        cite=bibtex(submission).splitlines(),
+        cite=bibtex(submission, board.results_of[origin.submission]).splitlines(),
         take=Take(
             page=f"submissions/{origin.submission}",
             parquet=files.parquet,

@@ -61,7 +61,7 @@ def test_a_node_in_the_wrong_place_is_told_with_its_line(files: dict[str, Path])
 
 def test_a_paper_without_a_place_in_the_tree_is_told(files: dict[str, Path]) -> None:
     with files["literature"].open("a", encoding="utf-8") as end:
-        end.write("mnist,linf,0.3,deterministic,90,95,,,A new paper,,2030,,,,,since 2024\n")
+        end.write("mnist,linf,0.3,deterministic,90,95,,,,,A new paper,,2030,,,,,since 2024,,\n")
     (problem,) = check_board().problems
     assert problem.startswith("literature.csv: 'A new paper' has no place in the taxonomy.")
 

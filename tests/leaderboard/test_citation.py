@@ -12,7 +12,7 @@ from leaderboard.field.literature import Reported, load_literature
 from leaderboard.submissions.manifest import Paper
 from leaderboard.website.citation import bibtex, bibtex_board, bibtex_reported, load_citation
 from leaderboard.website.publishing.tex import tex
-from tests.fixtures.board import HOSTILE, submission
+from tests.fixtures.board import HOSTILE, board, submission
 
 
 def entries(text: str) -> list[tuple[str, dict[str, str]]]:
@@ -36,7 +36,7 @@ def test_whatever_a_title_holds_it_stays_one_entry_without_commands(title: str) 
     row = load_literature()[0].model_copy(update={"title": title, "venue": title})
     [(key, fields)] = entries(bibtex_reported(row))
     assert re.fullmatch("[a-z0-9-]+", key)
-    assert set(fields) <= {"title", "howpublished", "year", "month", "url", "eprint"} | {
+    assert set(fields) <= {"author", "title", "howpublished", "year", "month", "url", "eprint"} | {
         "archiveprefix"
     }
 
@@ -77,6 +77,27 @@ def test_a_submission_without_a_paper_is_cited_itself() -> None:
     assert fields["author"] == "A. Author and B. Author"
     assert "SHA-256 " + "0" * 64 in fields["note"]
     assert r"\textless{}script\textgreater{}alert(1)" in fields["title"]
+
+
+def test_a_submission_without_a_paper_has_the_year_it_was_measured_and_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SITE_URL", "https://board.org/x")
+    example = board(tmp_path)
+    slug = next(iter(example.results_of))
+    unpublished = example.submissions[slug].model_copy(update={"paper": None})
+    [(_, fields)] = entries(bibtex(unpublished, example.results_of[slug]))
+    assert fields["url"] == f"https://board.org/x/submissions/{slug}/"
+    assert fields["year"] == example.results_of[slug][0].provenance.created[:4]
+
+
+def test_a_published_paper_is_cited_with_its_authors_and_its_venue_s_year() -> None:
+    titled = "Expressive Losses for Verified Robustness via Convex Combinations"
+    row = next(row for row in load_literature() if row.title == titled)
+    [(_, fields)] = entries(bibtex_reported(row))
+    assert fields["author"].startswith("Alessandro De Palma and Rudy Bunel and ")
+    assert (row.date, fields["year"], fields["howpublished"]) == ("2023-05", "2024", "ICLR 2024")
+    assert "month" not in fields
 
 
 def test_a_month_is_bibtex_own_word() -> None:

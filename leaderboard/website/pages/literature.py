@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from leaderboard.board.board import Board
-from leaderboard.field.literature import COLLECTIONS, Reported, dataset_title
+from leaderboard.field.literature import Reported, dataset_title
+from leaderboard.field.sources import COLLECTIONS, RELIABILITY, load_changes
 from leaderboard.settings.setting import NORM_SIGNS
 from leaderboard.website.papers import PublishedPaper, papers
 from leaderboard.website.plan import PagePlan, View
@@ -42,6 +43,9 @@ def literature(board: Board, found: Sequence[PublishedPaper]) -> View:
             "certified": _published(row.certified),
             "clean": _published(row.clean),
             "attack": _published(row.attack),
+            "by": _signed(row),
+            "examples": "" if row.examples is None else f"{row.examples:,}",
+            "read": _read(row),
             "year": row.month[:4],
             "venue": venue_family(row.venue),
         }
@@ -52,6 +56,12 @@ def literature(board: Board, found: Sequence[PublishedPaper]) -> View:
         "total": len(rows),
         "papers": len(found),
         "collections": _collections(board.literature),
+        "reliability": [
+            {"name": name, "told": told, "count": sum(r.reliability == name for r in ordered)}
+            for name, told in RELIABILITY.items()
+        ],
+        "known": _known(board.literature),
+        "changes": load_changes()[::-1],
         "choices": {
             "setting": list(dict.fromkeys(where(row) for row in ordered)),
             "kind": ["deterministic", "probabilistic", "empirical"],
@@ -79,7 +89,8 @@ def bibliography(board: Board, found: Sequence[PublishedPaper]) -> View:
         }
         for paper in newest
     ]
-    return {"entries": entries, "total": len(found)}
+    unsigned = sum(not paper.authors for paper in found)
+    return {"entries": entries, "total": len(found), "unsigned": unsigned}
 
 
 def where(row: Reported) -> str:
@@ -90,6 +101,33 @@ def where(row: Reported) -> str:
 def venue_family(venue: str) -> str:
     """`ICLR` for `ICLR 2024`: a venue without its year and what is held beside it."""
     return re.split(r"\s+(?:19|20)[0-9]{2}\b", venue)[0]
+
+
+def _signed(row: Reported) -> str:
+    """`Cohen et al., 2019`, as far as it is known."""
+    family = row.authors[0].rpartition(" ")[2] if row.authors else ""
+    more = {1: "", 2: f" and {row.authors[-1].rpartition(' ')[2]}"} if row.authors else {}
+    who = family and family + more.get(len(row.authors), " et al.")
+    return ", ".join(filter(None, (who, row.year)))
+
+
+def _read(row: Reported) -> str:
+    """Where the number was read, where that is more than its collection says."""
+    second_hand = "second-hand: read in " if row.reliability == "secondary" else "read in "
+    return second_hand + row.read_in if row.read_in else ""
+
+
+def _known(rows: Sequence[Reported]) -> list[tuple[str, int]]:
+    """How many rows say what; a row that does not say it shows a dash."""
+    return [
+        ("clean accuracy", sum(row.clean is not None for row in rows)),
+        ("number of examples", sum(row.examples is not None for row in rows)),
+        ("approach", sum(bool(row.approach) for row in rows)),
+        ("architecture", sum(bool(row.architecture) for row in rows)),
+        ("authors", sum(bool(row.authors) for row in rows)),
+        ("year", sum(bool(row.year) for row in rows)),
+        ("extra data", sum(bool(row.extra_data) for row in rows)),
+    ]
 
 
 def _collections(rows: Sequence[Reported]) -> list[View]:
@@ -104,6 +142,9 @@ def _collections(rows: Sequence[Reported]) -> list[View]:
             "licence": one.licence,
         }
         for name, one in COLLECTIONS.items()
+    ] + [
+        {"name": name, "count": counts[name], "told": "see its rows", "url": "", "licence": ""}
+        for name in sorted(set(counts) - set(COLLECTIONS))
     ]
 
 

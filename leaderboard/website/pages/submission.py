@@ -66,7 +66,7 @@ class SubmissionPages:
             ],
             "notes": incomplete(board, results),
             "how_sure": smoothing.how_sure(results),
-            "bibtex": code(bibtex(subject).splitlines()),
+            "bibtex": code(bibtex(subject, results).splitlines()),
             "site": places.site_url(),
             "history": history(board, slug),
             "successor": board.submissions.get(subject.superseded_by or ""),

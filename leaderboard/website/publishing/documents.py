@@ -166,7 +166,7 @@ def submission(board: Board, slug: str, many: Mapping[str, int]) -> models.Submi
     return models.SubmissionDetail(
         described=schema_from("submissions/<slug>"),
         submission=subject,
-        bibtex=bibtex(subject),
+        bibtex=bibtex(subject, board.results_of.get(slug, ())),
         results=tuple(places),
         named=_others(board, board.named_of.get(slug, ())),
         former=_others(board, board.former.get(slug, ())),

@@ -109,7 +109,9 @@ def bibliography(board: Board, setting: str) -> str:
     """The entries of everything in a setting's table and of the board, each once."""
     entries = [bibtex_board()]
     entries += [
-        bibtex(board.submissions[line.slug]) for line in board.re_evaluated(setting) if line.slug
+        bibtex(board.submissions[line.slug], board.results_of[line.slug])
+        for line in board.re_evaluated(setting)
+        if line.slug
     ]
     entries += [bibtex_reported(line.reported) for line in board.reported(setting) if line.reported]
     by_key = {entry.partition(",")[0]: entry for entry in reversed(entries)}

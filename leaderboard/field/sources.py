@@ -1,0 +1,107 @@
+"""Where the literature's rows come from, how sure they are, and the log of what was changed."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from leaderboard.common.errors import InputError
+
+CHANGES = Path(__file__).parent / "literature-changes.csv"
+
+BOARD = "SoK leaderboard, board"
+COUNTED = "authors' per-example certificates"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Where a part of the rows comes from: in words, its address, and under which licence."""
+
+    told: str
+    url: str
+    licence: str
+
+
+_SOK_URL = "https://sokcertifiedrobustness.github.io/leaderboard/"
+_SOK_LICENCE = "its repository is under the MIT licence"
+_FACTS = "figures are facts; the papers are linked"
+COLLECTIONS: dict[str, Collection] = {
+    BOARD: Collection(
+        "the tables of the SoK leaderboard (Li, Xie and Li, S&P 2023, arXiv 2009.04131), as "
+        "collected until June 2024",
+        _SOK_URL,
+        _SOK_LICENCE,
+    ),
+    "SoK leaderboard, progress": Collection(
+        "the seven progress series of the same leaderboard, by month",
+        _SOK_URL,
+        _SOK_LICENCE,
+    ),
+    "since 2024": Collection(
+        "papers published since, each number from the paper's own table or its authors' files",
+        "",
+        _FACTS,
+    ),
+    COUNTED: Collection(
+        "certified accuracy counted by us from the files, one line an example, that authors of "
+        "smoothing papers published beside their code",
+        "",
+        "counts are facts; no file is copied",
+    ),
+    "authors' repository": Collection(
+        "numbers from the README files of the authors' own repositories",
+        "",
+        _FACTS,
+    ),
+    "RobustBench": Collection(
+        "accuracy under the strongest attack that RobustBench ran (Croce et al., arXiv "
+        "2010.09670), as of March 2025",
+        "https://robustbench.github.io/",
+        "its repository is under the MIT licence",
+    ),
+}
+"""What each value of `source` stands for; another one is explained by its rows' `read_in`."""
+
+Reliability = Literal["primary", "recounted", "secondary"]
+
+RELIABILITY: Mapping[Reliability, str] = {
+    "primary": "read in the paper, its supplement or its authors' files",
+    "recounted": "counted by us from the authors' per-example files",
+    "secondary": "read in a summary, not yet compared with the paper",
+}
+"""What each value of `reliability` stands for; empty where only the collection was read."""
+
+
+@dataclass(frozen=True)
+class ChangeOfLiterature:
+    """What was changed in the literature's files on a day; `rows` and `sha256` are after it."""
+
+    date: str
+    rows: int
+    sha256: str
+    change: str
+
+
+@cache
+def load_changes() -> tuple[ChangeOfLiterature, ...]:
+    """The log of changes, oldest first."""
+    return tuple(
+        ChangeOfLiterature(cells["date"], int(cells["rows"]), cells["sha256"], cells["change"])
+        for _, cells in csv_lines(CHANGES)
+    )
+
+
+def csv_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The rows of a CSV file, each with the number of its last line."""
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            reader = csv.DictReader(lines, restkey="surplus", strict=True)
+            return [(reader.line_num, cells) for cells in reader]
+    except OSError as error:
+        raise InputError(f"{path.name} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} is not UTF-8 text (byte {error.start}).") from None
+    except csv.Error as error:
+        raise InputError(f"{path.name}, line {reader.line_num}: not CSV ({error}).") from None
