@@ -5,8 +5,9 @@ of eight: a small file can ask for any amount of memory. The walk knows ONNX's m
 descriptors, keeps nothing, and stops at the first limit.
 """
 
+from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 
@@ -100,3 +101,53 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         if shift > 63:
             raise IndexError("a number without end")
     return value | byte << shift, position + 1
+
+
+class Field(NamedTuple):
+    """A field of a message: its number, where it starts, where its content does, and its end."""
+
+    number: int
+    start: int
+    inner: int
+    stop: int
+
+
+def fields_of(data: bytes, position: int, end: int) -> Iterator[Field]:
+    """Yield the fields of a message that lies between two positions, in their order.
+
+    Raises:
+        ValueError: these are not the fields of a message.
+        IndexError: the data end within one.
+    """
+    while position < end:
+        start = position
+        key, inner = _varint(data, position)
+        kind = key & 7
+        if kind == _VARINT:
+            _, position = _varint(data, inner)
+        elif kind in (_EIGHT, _FOUR):
+            position = inner + (8 if kind == _EIGHT else 4)
+        elif kind == _LENGTH:
+            size, inner = _varint(data, inner)
+            position = inner + size
+        else:
+            raise ValueError("a group, which ONNX does not have")
+        if position > end:
+            raise ValueError("a field is longer than what it lies in")
+        yield Field(key >> 3, start, inner, position)
+
+
+def number_of(data: bytes, field: Field) -> int:
+    """Read a field that is a whole number."""
+    return _varint(data, field.inner)[0]
+
+
+def head(number: int, size: int) -> bytes:
+    """Write what stands before the content of a field that has a length."""
+    written = bytearray()
+    for value in (number << 3 | _LENGTH, size):
+        while value > 127:
+            written.append(value & 127 | 128)
+            value >>= 7
+        written.append(value)
+    return bytes(written)

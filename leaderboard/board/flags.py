@@ -83,7 +83,7 @@ def static_flags(submission: Submission) -> list[Flag]:
             f" was {100 * claim.certified:g} meant?",
         )
         for claim in submission.claims
-        if 0 < claim.certified < 1
+        if claim.certified is not None and 0 < claim.certified < 1
     ]
 
 

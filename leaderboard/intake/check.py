@@ -8,6 +8,7 @@ from leaderboard.board.flags import static_flags
 from leaderboard.board.own_files import check_board
 from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
+from leaderboard.common.progress import tell
 from leaderboard.common.project import Project
 from leaderboard.evaluation.networks import check_model
 from leaderboard.intake.sandbox import OFF, check_sandbox
@@ -40,10 +41,14 @@ def check(project: Project, slugs: Sequence[str], sandbox: str) -> Checked:
     counts = [plural(len(chosen), "submission")]
     loaded: dict[str, Submission] = {}
     problems: list[str] = []
+    unread: list[str] = []
     for slug in chosen:
         try:
             if sandbox == OFF:
                 loaded[slug] = load_submission(project, slug)
+                if not slugs and loaded[slug].published and not loaded[slug].at_hand:
+                    unread.append(slug)
+                    continue
                 problems += _problems_of_models(project, loaded[slug])
             else:
                 _check_confined(project, slug, sandbox)
@@ -56,6 +61,12 @@ def check(project: Project, slugs: Sequence[str], sandbox: str) -> Checked:
         board = check_board()
         counts += board.counts
         problems += board.problems + check_stored(project)
+    if unread:
+        networks = plural(len(unread), "published network")
+        tell(
+            f"{networks} not read, whose weights are not at hand: {', '.join(unread)};"
+            f" certboard check {unread[0]} fetches that one"
+        )
     if problems:
         raise InputError(*dict.fromkeys(problems))
     flags = [

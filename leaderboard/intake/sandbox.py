@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 
 from leaderboard.common.errors import InputError
+from leaderboard.datasets import files
+from leaderboard.submissions import weights
 
 OFF, BEST, REQUIRED = "off", "best", "required"
 """What `--sandbox` may be: no walls, those that there are here, or nothing without all of them."""
@@ -78,10 +80,13 @@ _CANDIDATES = (Walls("bubblewrap", ()), Walls("unshare", _ALL[2:]))
 _OPEN = Walls("limits only", _ALL)
 
 
+_FOLDERS = files.VARIABLE, weights.VARIABLE
+
+
 def _seen(hidden: str) -> tuple[str, ...]:
     """What is needed of a folder that is covered: the checkout, the interpreter, the data."""
     needed = [str(Path.cwd()), str(Path(__file__).parents[2]), sys.prefix, sys.base_prefix]
-    needed += [value for name in ("CERTBOARD_DATA",) if (value := os.environ.get(name))]
+    needed += [folder for name in _FOLDERS if (folder := os.environ.get(name))]
     below = sorted({str(Path(one).resolve()) for one in needed if _is_below(one, hidden)})
     return tuple(part for one in below for part in ("--ro-bind", one, one))
 

@@ -24,6 +24,7 @@ class Judged:
         support: "supported" if the claim is not above what was measured or its lower interval;
             "open" if it is above, but examples not yet decided or not yet run could make it true;
             "contradicted" if even those could not.
+        note: what the claim was published of.
     """
 
     what: str
@@ -31,6 +32,12 @@ class Judged:
     measured: float
     interval: ConfidenceInterval
     support: Support
+    note: str = ""
+
+    @property
+    def difference(self) -> float:
+        """Percentage points that were measured beyond what was claimed; negative below it."""
+        return self.measured - self.claimed
 
     @property
     def sentence(self) -> str:
@@ -54,11 +61,16 @@ def judge(claim: Claim, tally: Tally, radius: Fraction, total: int) -> list[Judg
     """
     perhaps = min(tally.correct, tally.examples - tally.of_status("falsified"))
     proved = tally.certified(radius)
-    found = [_judged("certified", claim.certified, proved, max(proved, perhaps), tally, total)]
-    if claim.clean is not None:
-        right = tally.correct
-        found.insert(0, _judged("clean", claim.clean, right, right, tally, total))
-    return found
+    right = tally.correct
+    counted = (
+        ("clean", claim.clean, right, right),
+        ("certified", claim.certified, proved, max(proved, perhaps)),
+    )
+    return [
+        _judged(what, claimed, surely, most, claim.note, tally, total)
+        for what, claimed, surely, most in counted
+        if claimed is not None
+    ]
 
 
 _ROUNDING = 0.5
@@ -66,7 +78,7 @@ _ROUNDING = 0.5
 
 
 def _judged(
-    what: str, claimed: float, surely: int, perhaps: int, tally: Tally, total: int
+    what: str, claimed: float, surely: int, perhaps: int, note: str, tally: Tally, total: int
 ) -> Judged:
     low = _interval(surely, tally.examples, total).low
     high = _interval(perhaps, tally.examples, total).high
@@ -76,7 +88,7 @@ def _judged(
         support: Support = "contradicted"
     else:
         support = "supported" if claimed - slack <= measured else "open"
-    return Judged(what, claimed, measured, ConfidenceInterval(low, high), support)
+    return Judged(what, claimed, measured, ConfidenceInterval(low, high), support, note)
 
 
 def _interval(count: int, size: int, total: int) -> ConfidenceInterval:

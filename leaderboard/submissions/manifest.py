@@ -39,6 +39,8 @@ from leaderboard.submissions.models import (
 )
 from leaderboard.submissions.noises import NOISES
 from leaderboard.submissions.placeholders import placeholders_in
+from leaderboard.submissions.published import Adapter, Published, adapted, adapted_path, is_adapted
+from leaderboard.submissions.weights import at_hand
 
 
 def _known_noise(name: str) -> str:
@@ -61,9 +63,10 @@ def _training_node(path: str) -> str:
 
 
 class Paper(Strict):
-    """Where the model was published."""
+    """Where the model was published; `authors` where they are others than the model's."""
 
     title: OneLine
+    authors: Entries[OneLine] = Field(default=(), max_length=100)
     url: Url | None = None
     arxiv: Arxiv = ""
     venue: OneLine = ""
@@ -107,18 +110,24 @@ class Smoothing(Strict):
 
 
 class Claim(Strict):
-    """What was published for a setting, in percent; `clean` is None where it was not given."""
+    """What was published for a setting, in percent; None where it was not given.
+
+    `note` says what it was published of: by which method, on which examples.
+    """
 
     setting: Annotated[str, AfterValidator(_known_setting)]
     clean: float | None = Field(default=None, ge=0, le=100)
-    certified: float = Field(ge=0, le=100)
+    certified: float | None = Field(default=None, ge=0, le=100)
+    note: OneLine = ""
 
     @model_validator(mode="after")
     def _in_percent_and_order(self) -> Self:
+        if self.clean is None and self.certified is None:
+            raise RuledError("toml-key", "must have one of the keys clean and certified")
         if self.clean is not None and 0 < self.clean <= 1:
             problem = f"has a clean accuracy of {self.clean}: write percent, such as 98.0"
             raise RuledError("claim-unit", problem)
-        if self.clean is not None and self.certified > self.clean:
+        if self.clean is not None and (self.certified or 0) > self.clean:
             above = f"above the clean one of {self.clean}"
             problem = f"has a certified accuracy of {self.certified} {above}"
             raise RuledError("claim-order", problem)
@@ -129,9 +138,11 @@ class Submission(Strict):
     """One submitted model; `smoothing` is None for a network that is not smoothed.
 
     The base classifier of a smoothed one may be an ensemble, of the model and further `members`,
-    and may have a denoiser before it. One that its authors took back is `withdrawn`, with the
-    reason; one that they replaced is `superseded_by` another submission. `owners` are the accounts
-    that may change it (see `ownership`); without any, only maintainers may.
+    and may have a denoiser before it. One that is `published` is a network of others, named by its
+    authors' own file, before which an `adapter` may be put. One that its authors took back is
+    `withdrawn`, with the reason; one that they replaced is `superseded_by` another submission.
+    `owners` are the accounts that may change it (see `ownership`); without any, only maintainers
+    may.
     """
 
     slug: str
@@ -147,6 +158,8 @@ class Submission(Strict):
     members: Entries[ModelFile] = Field(default=(), alias="member", max_length=MOST_MEMBERS)
     ensemble: EnsembleTable | None = None
     denoiser: ModelFile | None = None
+    published: Published | None = None
+    adapter: Adapter | None = None
     claims: Entries[Claim] = Field(default=(), alias="claim")
     withdrawn: OneLine | None = None
     superseded_by: str | None = None
@@ -169,8 +182,16 @@ class Submission(Strict):
 
     @property
     def model_hash(self) -> str:
-        """The hash that rows of the present model carry."""
+        """The hash that rows of the present model carry, whether its files are here or not."""
         return self._made_of(lambda _: Path()).sha256
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether nothing must be downloaded to read the model."""
+        if self.adapter is not None and is_adapted(self.adapter):
+            return True
+        named = [file for _, file in self._parts() if file.url is not None]
+        return all(at_hand(file.sha256, file.size or 0) is not None for file in named)
 
     def parts(self, project: Project) -> ModelParts:
         """Find the base classifier's files; download those that have an address into the cache.
@@ -178,10 +199,19 @@ class Submission(Strict):
         Raises:
             InputError: one cannot be downloaded, or its content is not the announced one.
         """
-        return self._made_of(lambda file: path_of(project, self.slug, file))
+        return self._made_of(lambda file: self._path_of(project, file))
+
+    def _path_of(self, project: Project, file: ModelFile) -> Path:
+        if self.adapter is None:
+            return path_of(project, self.slug, file)
+        if is_adapted(self.adapter):
+            return adapted_path(self.adapter)
+        return adapted(path_of(project, self.slug, file), self.adapter, self.model.dataset)
 
     def _made_of(self, path: Callable[[ModelFile], Path]) -> ModelParts:
-        files = tuple(Part(role, path(file), file.sha256) for role, file in self._parts())
+        # What stands before a published network is part of what is measured.
+        own = self.adapter.sha256 if self.adapter else None
+        files = tuple(Part(role, path(file), own or file.sha256) for role, file in self._parts())
         return ModelParts(files, self.ensemble.rule if self.ensemble else "")
 
     def _parts(self) -> Iterator[tuple[Role, ModelFile]]:
@@ -199,6 +229,15 @@ class Submission(Strict):
         hashes = [one.sha256 for one in (self.model, *self.members)]
         if len(set(hashes)) < len(hashes):
             raise ValueError("has the same network twice among [model] and [[member]]")
+        return self
+
+    @model_validator(mode="after")
+    def _is_their_own_file(self) -> Self:
+        if self.published is not None and (self.files or self.composed or self.smoothing):
+            raise ValueError("is [published]: its [model] must be one file that has a url")
+        if self.adapter is not None and self.published is None:
+            problem = "has an [adapter], which only a [published] network may have"
+            raise ValueError(f"{problem}: put it inside the graph")
         return self
 
     @model_validator(mode="after")
@@ -285,4 +324,4 @@ def model_path(project: Project, submission: Submission) -> Path:
     Raises:
         InputError: it cannot be downloaded, or its content is not the announced one.
     """
-    return path_of(project, submission.slug, submission.model)
+    return submission.parts(project).main

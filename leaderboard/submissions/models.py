@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from leaderboard.common.errors import nearest
 from leaderboard.common.project import Project
+from leaderboard.common.rules import RuledError
 from leaderboard.common.strict_toml import Strict
 from leaderboard.common.text import OnnxName, Sha256, Url
 from leaderboard.datasets.catalogue import load_datasets
@@ -48,6 +49,8 @@ class ModelFile(Strict):
             raise ValueError("must have one of the keys file and url")
         if self.url is not None and self.size is None:
             raise ValueError("must have a size, in bytes, beside the url")
+        if self.url is not None and not self.url.startswith("https://"):
+            raise RuledError("text-address", "must have a url that begins with https://")
         return self
 
 

@@ -20,6 +20,8 @@ EXAMPLES = {
     "arxiv": "0000.00000",
     "url": "https://example.org/your-paper",
     "venue": "Where it was published, and the year",
+    "architecture": "Its layers, such as 2 convolutions, 2 dense layers",
+    "source": "https://example.org/their-code",
     "readme": "What is special about this model, how it was trained, and how to train it again.",
 }
 """By what each stands for."""

@@ -54,6 +54,17 @@ extra_data = "none"          # data beside the training set
 # file = "denoiser.onnx"
 # sha256 = ""
 
+# Only for a network of others, whose file is named by its url above:
+# [published]
+# architecture = {architecture}
+# source = {source}      # where one reads how it was made, and what it is fed
+# [adapter]                  # only if its input is not the board's: what is done to pixels first
+# mean = [0.1307]            # of each channel
+# deviation = [0.3081]
+# channels_last = true
+# shape = [784, 1]           # of its input, behind the batch
+# sha256 = ""                # of the file with that in front; `certboard check` tells it
+
 # What was published, if anything, in percent; `certboard list settings`.
 {claims}
 """
@@ -129,7 +140,8 @@ def scaffold(project: Project, slug: str, answers: Answers = _NOTHING) -> Scaffo
 
 def _manifest(slug: str, answers: Answers) -> str:
     """The commented submission.toml, with the answers in the places of its examples."""
-    examples = ("owner", "code", "paper", "arxiv", "url", "venue", "description")
+    where = ("architecture", "source", "url", "venue")
+    examples = ("owner", "code", "paper", "arxiv", "description", *where)
     authors = answers.authors or (EXAMPLES["first author"], EXAMPLES["second author"])
     filled = {
         **{name: _text(EXAMPLES[name]) for name in examples},

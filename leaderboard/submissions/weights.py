@@ -1,5 +1,8 @@
 """Weights that a submission only gives an address of: fetched with limits, kept by their hash.
 
+Where a file of that size and hash is at hand, in the cache or in a folder that `CERTBOARD_MODELS`
+names, nothing is fetched.
+
 The address is a stranger's. No more than the announced size is read, within a time; addresses of
 this machine and of private networks are refused, also after redirections; what comes is kept only
 if it has the announced hash. A host's name is looked up once: what was found to be public is what
@@ -8,6 +11,7 @@ is connected to, whatever the name says a moment later.
 
 import hashlib
 import ipaddress
+import os
 import socket
 import time
 from pathlib import Path
@@ -20,6 +24,7 @@ from requests.adapters import HTTPAdapter
 from leaderboard.common.errors import InputError
 from leaderboard.datasets import files
 
+VARIABLE = "CERTBOARD_MODELS"
 SILENCE, LONGEST = 30.0, 1800.0
 """Seconds without an answer, and in all."""
 
@@ -37,16 +42,29 @@ def fetch(url: str, sha256: str, size: int) -> Path:
     Raises:
         InputError: it cannot be had, or is not what was announced; nothing is kept then.
     """
-    path = files.cache_folder() / "models" / f"{sha256}.onnx"
-    if path.is_file() and files.sha256_of(path) == sha256:
-        return path
+    if (there := at_hand(sha256, size)) is not None:
+        return there
     content = _read(url, size)
     if len(content) != size:
         raise InputError(f"{url}: has {len(content):,} bytes, not {size:,}.")
     if (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise InputError(f"{url}: its SHA-256 is {found}, not {sha256}.")
+    path = _kept(sha256)
     files.write(path, content)
     return path
+
+
+def at_hand(sha256: str, size: int) -> Path | None:
+    """Find a file by its hash, and its size in bytes, on this machine; None if there is none."""
+    there = [_kept(sha256)]
+    if folder := os.environ.get(VARIABLE):
+        there += sorted(Path(folder).rglob("*.onnx"))
+    fitting = (path for path in there if path.is_file() and path.stat().st_size == size)
+    return next((path for path in fitting if files.sha256_of(path) == sha256), None)
+
+
+def _kept(sha256: str) -> Path:
+    return files.cache_folder() / "models" / f"{sha256}.onnx"
 
 
 def _read(url: str, size: int) -> bytes:
@@ -74,8 +92,11 @@ def _open(url: str) -> requests.Response:
         reply = _ask(url)
         if not reply.is_redirect:
             return reply
-        url = urljoin(url, reply.headers["Location"])
+        target = urljoin(url, reply.headers["Location"])
         reply.close()
+        if url.startswith("https:") and not target.startswith("https:"):
+            raise InputError(f"{url}: leads from https to {target}.")
+        url = target
     raise InputError(f"{url}: is behind more than {_REDIRECTIONS} redirections.")
 
 

@@ -108,16 +108,18 @@ def bibtex(submission: Submission, results: Iterable["Results"] = ()) -> str:
     paper = submission.paper
     title, venue = (paper.title, paper.venue) if paper else (submission.title, "")
     page = f"{site_url()}submissions/{submission.slug}/" if site_url() else ""
-    link = (paper.link if paper else "") or page or submission.code or ""
+    source = submission.published.source if submission.published else ""
+    link = (paper.link if paper else "") or page or submission.code or source
+    how = "Network published by its authors" if source else "Model submitted to certboard"
     measured = max((result.provenance.created[:10] for result in results), default="")
     arxiv = (paper.arxiv if paper else "") or _arxiv_of(link)
     meant = f"Re-evaluated by certboard as {submission.slug}"
     return _entry(
         submission.slug,
         {
-            "author": _authors(submission.authors),
+            "author": _authors((paper.authors if paper else ()) or submission.authors),
             "title": _protected(title),
-            "howpublished": tex(venue) if paper else "Model submitted to certboard",
+            "howpublished": tex(venue) if paper else how,
             **_when(paper.date if paper else measured),
             **_eprint(arxiv),
             "url": _url(link),

@@ -10,6 +10,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 DOORS = {
     "onnx": {
+        "evaluators/onnx/adapter.py",
         "evaluators/onnx/checks.py",
         "evaluators/onnx/compare.py",
         "evaluators/onnx/writer.py",
@@ -42,6 +43,7 @@ MAY_ASK_EVALUATORS = {
     "leaderboard/commands/train.py",  # the style of a network to train
     "leaderboard/evaluation/export.py",  # writes a module as the evaluators would read it
     "leaderboard/__main__.py",
+    "leaderboard/submissions/published.py",  # puts an adapter in front of a file's bytes
     "leaderboard/common/memory.py",  # how much of it they may use
     "leaderboard/vnncomp/",  # reads VNN-LIB into the evaluators' own specifications
     "leaderboard/intake/acceptance/replay.py",  # runs a model on what rows say of it

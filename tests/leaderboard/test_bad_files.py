@@ -148,7 +148,7 @@ def test_a_model_that_cannot_be_downloaded_hides_no_other_problem(
     project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = project.submissions / NOISY / "submission.toml"
-    address = 'url = "http://127.0.0.1:9/model.onnx"\nsize = 5'
+    address = 'url = "https://127.0.0.1:9/model.onnx"\nsize = 5'
     manifest.write_text(manifest.read_text().replace('file = "model.onnx"', address))
     (manifest.parent / "model.onnx").unlink()
     (project.submissions / PLAIN / "model.onnx").write_bytes(b"<html>")
@@ -156,7 +156,7 @@ def test_a_model_that_cannot_be_downloaded_hides_no_other_problem(
     outcome = certboard("check")
     assert outcome.code == 1
     first, second = outcome.err.splitlines()
-    assert "http://127.0.0.1:9/model.onnx: 127.0.0.1 is not a public address" in first
+    assert "https://127.0.0.1:9/model.onnx: 127.0.0.1 is not a public address" in first
     assert "but 'model.sha256' says" in second
 
 

@@ -169,6 +169,7 @@ def test_every_problem_is_told_at_once_with_file_key_found_and_allowed(project: 
         f"{where}the key 'title' is missing (rule toml-key).",
         f"{where}there is no key 'titel'. Did you mean 'title'? Allowed here: title, authors,"
         " owners, licence, code, paper, model, training, smoothing, member, ensemble, denoiser,"
+        " published, adapter,"
         " claim, withdrawn, superseded_by (rule toml-key).",
         f"{where}'training.node' is 'training/relaxation', but must be one of"
         " training/regularization-based, training/relaxation-based, training/augmentation-based,"
@@ -388,7 +389,8 @@ def test_the_explained_optional_keys_are_right_when_uncommented(project: Project
     lines = filled_in(manifest.read_text("utf-8")).splitlines()
     keys = ("# [", "# title", "# arxiv", "# venue", "# date", "# setting", "# clean", "# certified")
     optional = [line[2:] if line.startswith(keys) else line for line in lines]
-    for table in ("[smoothing]", "[[member]]", "[ensemble]", "[denoiser]"):
+    others = "[smoothing]", "[[member]]", "[ensemble]", "[denoiser]", "[published]", "[adapter]"
+    for table in others:
         optional.remove(table)
     manifest.write_text("\n".join(optional), encoding="utf-8")
     assert problems_of_submission(project, "my-net") == []
