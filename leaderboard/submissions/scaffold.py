@@ -58,7 +58,8 @@ extra_data = "none"          # data beside the training set
 # [published]
 # architecture = {architecture}
 # source = {source}      # where one reads how it was made, and what it is fed
-# [adapter]                  # only if its input is not the board's: what is done to pixels first
+# And if its input is not the board's, what is done to pixels first:
+# [adapter]
 # mean = [0.1307]            # of each channel
 # deviation = [0.3081]
 # channels_last = true
