@@ -101,7 +101,10 @@ class Network:
         nodes: in topological order, the input first.
         runtime: the file that it was read from, as a deployed runtime runs it: logits of one input
             in row-major order. None where there is no file.
+        notes: what the file says beyond these nodes, and was left out; a sentence each.
     """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, nodes: tuple[Node, ...], runtime: FileRun | None = None) -> None:
         if not nodes or not isinstance(nodes[0].operation, Input):

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from evaluators.onnx.heads import CONTROL_FLOW
 from evaluators.onnx.operators import OPERATORS
 from evaluators.onnx.rules import Broken, ModelRule, quoted
 from evaluators.onnx.schema import OPSETS, schema_problem
@@ -19,7 +20,6 @@ MAX_TEXT = 10_000_000
 """Characters of all descriptions and metadata; exporters write a few kilobytes a node."""
 IR_VERSIONS = range(3, 15)
 
-CONTROL_FLOW = frozenset(("If", "Loop", "Scan", "SequenceMap"))
 RANDOM = frozenset(
     ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform")
 ) | {"RandomUniformLike"}
@@ -36,12 +36,13 @@ _FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data
 
 def static_problems(model: onnx.ModelProto) -> list[Broken]:
     """List all that can be refused without looking at shapes."""
-    sizes = list(_size_problems(model))
+    sizes = list(size_problems(model))
     # What is too much is not looked at one by one, and names that are no text cannot be shown.
     return sizes or [*_model_problems(model), *_graph_problems(model.graph)]
 
 
-def _size_problems(model: onnx.ModelProto) -> Iterable[Broken]:
+def size_problems(model: onnx.ModelProto) -> Iterable[Broken]:
+    """Yield what there is too much of to be looked at one by one."""
     graph = model.graph
     if len(graph.node) > MAX_NODES:
         yield ModelRule.NODES, f"{len(graph.node):,} nodes are too many (at most {MAX_NODES:,})"
@@ -108,11 +109,16 @@ def _graph_problems(graph: onnx.GraphProto) -> Iterable[Broken]:
         yield ModelRule.INPUT, counts
     if len(graph.output) != 1:
         yield ModelRule.OUTPUT, counts
-    made = [tensor.name for tensor in graph.initializer] + [value.name for value in inputs]
-    made += [name for node in graph.node for name in node.output if name]
-    repeated = [name for name, count in Counter(made).items() if count > 1]
-    for name in repeated:
+    for name in made_twice(graph):
         yield ModelRule.NAMES, f"the value {quoted(name)} is made more than once"
+
+
+def made_twice(graph: onnx.GraphProto) -> list[str]:
+    """List the values that do not have one maker."""
+    made = [tensor.name for tensor in graph.initializer]
+    made += [value.name for value in graph.input if value.name not in set(made)]
+    made += [name for node in graph.node for name in node.output if name]
+    return [name for name, count in Counter(made).items() if count > 1]
 
 
 def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[Broken]:
@@ -177,9 +183,8 @@ def _node_problems(node: onnx.NodeProto) -> Iterable[Broken]:
     elif node.op_type in RANDOM:
         yield ModelRule.RANDOM, f"{title} draws random numbers"
     elif node.op_type not in OPERATORS:
-        hint = ". Leave it out: only the order of the logits matters"
-        final = node.op_type in ("Softmax", "LogSoftmax", "ArgMax")
-        yield ModelRule.OPERATOR, f"{title} is not supported{hint if final else ''}"
+        hint = ". Export the network without it: the logits that it reads are needed, not the label"
+        yield ModelRule.OPERATOR, f"{title} is not supported{hint * (node.op_type == 'ArgMax')}"
     repeated = Counter(attribute.name for attribute in node.attribute)
     for attribute in node.attribute:
         if repeated[attribute.name] > 1:

@@ -25,7 +25,9 @@ from evaluators.numerics.arrays import Shape
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.checks import (
     contradictions,
+    made_twice,
     name_of,
+    size_problems,
     static_problems,
     title_of,
     usage_problems,
@@ -39,6 +41,7 @@ from evaluators.onnx.file import (
     row_shape,
     whole_shape,
 )
+from evaluators.onnx.heads import without_heads
 from evaluators.onnx.operators import OPERATORS, unbatched
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, Traced, require_size
 from evaluators.onnx.operators.declaration import Declaration
@@ -106,11 +109,16 @@ def import_bytes(
     Raises:
         UnsupportedModelError: with every problem found, one sentence each.
     """
-    model = parse(data, path)
+    model, notes = parse(data, path), list[str]()
+    if not list(size_problems(model)) and not made_twice(model.graph):
+        whole = model
+        model, notes = without_heads(whole, free=wanted.free)
+        data = data if model is whole else model.SerializeToString()
     if problems := static_problems(model) or usage_problems(model, _opset(model)):
         raise _refusal(path, problems)
     builder, network = _translate(model, path, wanted)
-    runtime = network.runtime = Runtime(data)
+    runtime, network.notes = Runtime(data), tuple(notes)
+    network.runtime = runtime
     imported = Imported(network, runtime, builder, model, path, wanted.free)
     compare(imported, samples, salt or secrets.token_hex(16))
     if problems := list(_large_problems(network)):

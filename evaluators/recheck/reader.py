@@ -91,16 +91,36 @@ def _model(data: bytes) -> CheckedModel:
     shape = _input_shape(sources[0])
     made = Graph(shape)
     _name(values, sources[0].name, Value(0, np.arange(prod(shape)).reshape(shape)))
-    for node in graph.node:
+    output, nodes = _before_heads(graph)
+    for node in nodes:
         _read(made, values, node, versions[0])
     for value in (*graph.input, *graph.output, *graph.value_info):
         _declared(value, values)
-    last = values.get(graph.output[0].name)
+    last = values.get(output)
     need(isinstance(last, Value) and last.places.ndim == 2, "an output that is no row of logits")
     assert isinstance(last, Value)
     last = made.settle(last)
     steps = _live(made.steps, last.step)
     return CheckedModel(steps, shape[1:], last.shape[1], hashlib.sha256(data).hexdigest())
+
+
+def _before_heads(graph: onnx.GraphProto) -> tuple[str, list[onnx.NodeProto]]:
+    """The logits' name, and the nodes but those behind it that keep the order of any row's entries.
+
+    A Softmax does so along the second of two dimensions, which the logits have.
+    """
+    name, nodes = graph.output[0].name, list(graph.node)
+    while nodes and list(nodes[-1].output) == [name] and nodes[-1].domain in ("", "ai.onnx"):
+        head = nodes[-1]
+        plain = head.op_type == "Sigmoid" and not head.attribute
+        if head.op_type in ("Softmax", "LogSoftmax"):
+            axes = [_attribute(attribute) for attribute in head.attribute]
+            plain = axes in ([], [("axis", ("INT", 1))], [("axis", ("INT", -1))])
+        if not plain or len(head.input) != 1:
+            break
+        _known(head)
+        name, nodes = head.input[0], nodes[:-1]
+    return name, nodes
 
 
 def _parsed(data: bytes) -> onnx.ModelProto:

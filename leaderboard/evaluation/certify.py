@@ -50,6 +50,8 @@ def certify(typed: CertifyOptions) -> Certified:
     """
     check_device(typed.device)
     question, examples = prepare(typed)
+    for note in getattr(network_of(question), "notes", ()):
+        tell(f"{question.model.name}: {note}")
     announce(typed.title, question, examples, typed.workers)
     with RunProgress(typed.title, len(examples)) as progress:
         rows, proved = _measure(typed, question, examples, progress)

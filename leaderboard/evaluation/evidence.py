@@ -20,6 +20,7 @@ from evaluators.evidence.archive import (
 )
 from evaluators.evidence.proofs import Proof, find_proofs
 from evaluators.numerics.errors import CertificateError, UnsupportedModelError
+from evaluators.onnx.heads import deployed
 from evaluators.onnx.reader import import_onnx
 from evaluators.onnx.runtime import Runtime
 from evaluators.question.certificate import Refutation
@@ -35,7 +36,7 @@ from leaderboard.settings.question import Question
 
 @lru_cache(maxsize=2)
 def _runtime(path: Path, sha256: str) -> Runtime:
-    runtime = Runtime(path.read_bytes())
+    runtime = Runtime(deployed(path.read_bytes()))
     if sha256_of(path) != sha256:
         raise InputError(f"{path}: the file was changed while it was being evaluated; run again.")
     return runtime

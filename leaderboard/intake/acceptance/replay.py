@@ -18,6 +18,7 @@ from torch import Tensor
 
 from evaluators.evaluator import predict, why_not_witness
 from evaluators.network.network import Network
+from evaluators.onnx.heads import deployed
 from evaluators.onnx.runtime import Runtime
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
@@ -110,7 +111,7 @@ def _contradictions(found: Results, known: Known) -> Iterator[str]:
     network = network_of(known.question)
     if not isinstance(network, Network):
         return
-    runtime = Runtime(known.question.model.read_bytes())
+    runtime = Runtime(deployed(known.question.model.read_bytes()))
     rows = found.rows.astype(object)
     records = rows.where(rows.notna(), None).to_dict("records")
     for first in range(0, len(records), _AT_ONCE):
