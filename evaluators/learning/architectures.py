@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from math import pi, prod, sqrt
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evaluators.learning.layers import Affine, Flatten, LearnedLayer, ReLU, Residual
 from evaluators.learning.learner import Learner
+from evaluators.learning.lipschitz import SLL, almost_orthogonal
 from evaluators.numerics.arrays import Shape
 
 
@@ -22,11 +23,16 @@ class Style:
             2103.17268, section 4.1), instead of √(2 / fan-in) (He et al. 2015).
         normalised: whether every hidden layer has batch normalisation.
         width: multiplies the channels of an architecture.
+        isometric: whether no map stretches ℓ2 distances: weights are rescaled (AOL), and begin as
+            orthogonal, kernels at one place.
+        residual: how many 1-Lipschitz residual layers (SLL) follow the hidden layer.
     """
 
     for_intervals: bool = False
     normalised: bool = False
     width: float = 1.0
+    isometric: bool = False
+    residual: int = 0
 
 
 PLAIN = Style()
@@ -81,6 +87,21 @@ def residual_cnn(shape: Shape, classes: int, seed: int, style: Style = PLAIN) ->
     return chain.classifier(128, classes)
 
 
+def unshuffled_cnn(shape: Shape, classes: int, seed: int, style: Style = PLAIN) -> Learner:
+    """Chain three convolutions (32 channels, 3 by 3) and layers (256, `classes`).
+
+    Before the first and the third, each 2 by 2 pixels become channels, so that nothing is lost
+    where an image is halved: for networks whose layers cannot stretch distances.
+    """
+    chain = _Chain(shape, seed, style)
+    chain.unshuffle()
+    chain.convolution(32, 3, 1)
+    chain.convolution(32, 3, 1)
+    chain.unshuffle()
+    chain.convolution(32, 3, 1)
+    return chain.classifier(256, classes)
+
+
 Architecture = Callable[[Shape, int, int, Style], Learner]
 """From the shape of an image, the number of classes, a seed and a style."""
 
@@ -89,6 +110,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "cnn5": cnn5,
     "cnn7": cnn7,
     "residual-cnn": residual_cnn,
+    "unshuffled-cnn": unshuffled_cnn,
 }
 
 
@@ -102,6 +124,11 @@ class _Chain:
         self.style = style
 
     def weight(self, *shape: int) -> Tensor:
+        if self.style.isometric:
+            weight = torch.zeros(shape)
+            core = weight if len(shape) == 2 else weight[:, :, shape[2] // 2, shape[3] // 2]
+            nn.init.orthogonal_(core, generator=self.generator)
+            return weight
         fan_in = prod(shape[1:])
         scale = sqrt(2 * pi) / fan_in if self.style.for_intervals else sqrt(2 / fan_in)
         return torch.randn(*shape, generator=self.generator) * scale
@@ -109,6 +136,14 @@ class _Chain:
     def convolution(self, channels: int, kernel: int = 4, stride: int = 2) -> None:
         """With padding 1, so that stride 2 halves the image, and a ReLU."""
         self.layers += [self._conv(round(channels * self.style.width), kernel, stride), ReLU()]
+
+    def unshuffle(self) -> None:
+        """Make each 2 by 2 pixels channels, by a fixed convolution."""
+        channels, height, width = self.shape
+        weight = torch.eye(4 * channels).reshape(4 * channels, channels, 2, 2)
+        old, self.shape = self.shape, (4 * channels, height // 2, width // 2)
+        layer = Affine((old, self.shape), weight, (2, 0))
+        self.layers.append(layer.requires_grad_(False))
 
     def residual_block(self) -> None:
         """x -> ReLU(x + W₂ ReLU(W₁ x)) with 3 by 3 convolutions that keep the shape; W₂ is zero."""
@@ -120,9 +155,12 @@ class _Chain:
         """End with a hidden layer and the logits."""
         self.layers.append(Flatten())
         size, hidden = prod(self.shape), round(hidden * self.style.width)
-        weight, normalised = self.weight(hidden, size), self.style.normalised
-        self.layers.append(Affine(((size,), (hidden,)), weight, normalised=normalised))
-        self.layers += [ReLU(), Affine(((hidden,), (classes,)), self.weight(classes, hidden))]
+        self.layers += [self._affine((size,), (hidden,), self.weight(hidden, size)), ReLU()]
+        for _ in range(self.style.residual):
+            self.layers.append(SLL((hidden,), (hidden,), self.weight(hidden, hidden)))
+        weight = self.weight(classes, hidden)
+        rescaling = almost_orthogonal if self.style.isometric else None
+        self.layers.append(Affine(((hidden,), (classes,)), weight, rescaling=rescaling))
         return Learner(self.input_shape, self.layers)
 
     def _conv(self, channels: int, kernel: int, stride: int) -> Affine:
@@ -130,4 +168,12 @@ class _Chain:
         weight = self.weight(channels, before, kernel, kernel)
         sides = [(side + 2 - kernel) // stride + 1 for side in (height, width)]
         old, self.shape = self.shape, (channels, *sides)
-        return Affine((old, self.shape), weight, (stride, 1), normalised=self.style.normalised)
+        return self._affine(old, self.shape, weight, (stride, 1))
+
+    def _affine(
+        self, before: Shape, after: Shape, weight: Tensor, layout: tuple[int, int] = (1, 0)
+    ) -> Affine:
+        """A hidden map in the chain's style."""
+        rescaling = almost_orthogonal if self.style.isometric else None
+        normalised = self.style.normalised
+        return Affine((before, after), weight, layout, normalised=normalised, rescaling=rescaling)

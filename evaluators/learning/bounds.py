@@ -5,10 +5,15 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from evaluators.network.affine import Dense
+from evaluators.network.affine import AffineMap, Dense
 from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import Network
+from evaluators.propagation.backward import Walk
+from evaluators.propagation.concretization import least_over_box
+from evaluators.propagation.dense_rows import DenseRows
 from evaluators.propagation.intervals import Interval, interval_bounds
+from evaluators.propagation.linear_bounds import margin_rows
+from evaluators.propagation.relaxed import Relaxed
 
 WorstLogits = Float32[Tensor, "batch classes"]
 """Upper bounds of every logit minus the label's; 0 for the label itself."""
@@ -56,3 +61,42 @@ def inputs_of_functions(network: Network, bounds: list[Interval]) -> list[Interv
     return [
         bounds[node.parents[0]] for node in network.nodes if isinstance(node.operation, Elementwise)
     ]
+
+
+class _Rows(DenseRows):
+    """Rows whose products are all remembered for derivatives."""
+
+    def adjoint(self, rows: Tensor, operation: AffineMap, position: int) -> Tensor:  # noqa: ARG002
+        """The map's adjoint of all rows at once."""
+        flat = rows.reshape(-1, *operation.output_shape)
+        return operation.adjoint(flat).reshape(*rows.shape[:2], *operation.input_shape)
+
+
+def linear_lower(relaxed: Relaxed, start: int, rows: Tensor) -> Tensor:
+    """Bound linear functions of one node from below, by the evaluators' backward walk.
+
+    Args:
+        relaxed: bounds of all nodes before `start`.
+        start: the node.
+        rows: the functions, `[batch, rows, *shape of start]`.
+
+    Returns:
+        `[batch, rows]`, without what rounding is charged.
+    """
+    carrier = _Rows(relaxed.network, torch.arange(len(rows), device=rows.device))
+    walk = Walk(relaxed, carrier, rows.new_zeros(rows.shape[:2]))
+    walk.go(start, rows)
+    if 0 not in walk.waiting:
+        return walk.constant
+    coefficients = walk.waiting[0].rows
+    value, _ = least_over_box(carrier, coefficients, 0, relaxed.center(0))
+    return walk.constant + value
+
+
+def linear_worst(relaxed: Relaxed, labels: Int64[Tensor, " batch"]) -> WorstLogits:
+    """Bound every logit minus the label's by backward walks, 0 for the label itself."""
+    classes, last = relaxed.network.classes, len(relaxed.network.nodes) - 1
+    rows = margin_rows(labels, classes).to(relaxed.x.dtype)
+    margins = linear_lower(relaxed, last, rows)
+    others = F.one_hot(labels, classes) == 0
+    return torch.zeros_like(others, dtype=margins.dtype).masked_scatter(others, -margins)

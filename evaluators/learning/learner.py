@@ -45,10 +45,13 @@ class Learner(nn.Module):
         """Return the network as it is used after training, without derivatives."""
         training = self.training
         self.eval()
-        with torch.no_grad():
-            # By way of another type, so that no tensor is shared with the parameters.
-            network = self.network().to(torch.float64, "cpu").to(torch.float32)
+        # By way of another type, so that no tensor is shared with the parameters.
+        network = self.network().to(torch.float64, "cpu").to(torch.float32)
         self.train(training)
+        for node in network.nodes:
+            for tensor in vars(node.operation).values():
+                if isinstance(tensor, Tensor):
+                    tensor.detach_()
         return network
 
     @property

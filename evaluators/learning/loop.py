@@ -50,7 +50,8 @@ class _Training:
 
     @property
     def question(self) -> str:
-        return f"{self.recipe!r} {self.schedule!r} seed={self.seed} {self.learner!r}"
+        shapes = [tuple(weight.shape) for weight in self.learner.parameters()]
+        return f"{self.recipe!r} {self.schedule!r} seed={self.seed} {self.learner!r} {shapes}"
 
     def save(self, path: Path) -> None:
         """Write the checkpoint whole or not at all."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from evaluators.learning.architectures import Style
 from evaluators.learning.learner import Learner
 
 Loss = Float32[Tensor, ""]
@@ -37,7 +38,7 @@ class Recipe(ABC):
         node: its place in the taxonomy.
         noise: the distribution of `SmoothedNetwork` that its networks are smoothed with, in which
             case its field `sigma` is the scale; empty where they are not.
-        for_intervals: whether weights start where interval bounds neither grow nor vanish.
+        for_intervals, isometric, residual: what it asks of an architecture (`Style`).
     """
 
     title: ClassVar[str]
@@ -45,11 +46,18 @@ class Recipe(ABC):
     node: ClassVar[str]
     noise: ClassVar[str] = ""
     for_intervals: ClassVar[bool] = False
+    isometric: ClassVar[bool] = False
+    residual: ClassVar[int] = 0
 
     @classmethod
     def name(cls) -> str:
         """Return the recipe's name on the command line: that of its file, with hyphens."""
         return cls.__module__.rsplit(".", 1)[-1].replace("_", "-")
+
+    @classmethod
+    def style(cls, *, normalised: bool = False, width: float = 1.0) -> Style:
+        """Return the style of an architecture that it trains, with what is left to the user."""
+        return Style(cls.for_intervals, normalised, width, cls.isometric, cls.residual)
 
     @abstractmethod
     def loss(self, learner: Learner, batch: TrainingBatch) -> Loss:

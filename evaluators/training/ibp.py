@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evaluators.learning.bounds import box_around, inputs_of_functions, worst_of_last
+from evaluators.learning.growing import GrowingRadius
 from evaluators.learning.learner import Learner
-from evaluators.learning.ramp import grown
-from evaluators.learning.recipe import Loss, Recipe, TrainingBatch
+from evaluators.learning.recipe import Loss, TrainingBatch
 from evaluators.propagation.intervals import Interval, interval_bounds
 
 TOLERANCE = 0.5
@@ -17,7 +17,7 @@ TOLERANCE = 0.5
 
 
 @dataclass(frozen=True)
-class IBPTraining(Recipe):
+class IBPTraining(GrowingRadius):
     """Minimise the loss of the worst logits in an ℓ∞ ball by interval bounds (Gowal et al. 2018).
 
     The loss is κ·CE(logits) + (1 - κ)·CE(worst logits); while the radius grows from 0, κ falls
@@ -27,17 +27,11 @@ class IBPTraining(Recipe):
     4.3). Bounds are a middle and a spread: two products a layer.
 
     Attributes:
-        radius: the largest radius trained for, in units of pixels in [0, 1].
         clean_share: κ at the end.
-        warm_up: share of the training before the radius starts to grow.
-        ramp: share of the training at which it is fully grown.
         regulariser: weight of the regularisers at radius 0; it falls to 0 with the radius' growth.
     """
 
-    radius: float = 0.1
     clean_share: float = 0.0
-    warm_up: float = 0.02
-    ramp: float = 0.5
     regulariser: float = 0.0
 
     title = "Interval bound propagation training"
@@ -48,7 +42,7 @@ class IBPTraining(Recipe):
     def loss(self, learner: Learner, batch: TrainingBatch) -> Loss:
         """Compute the mixed cross-entropy at this stage of the training."""
         x, labels, progress, _ = batch
-        share = grown(progress, self.warm_up, self.ramp)
+        share = self.grown(progress)
         clean = 1 - (1 - self.clean_share) * share
         loss = x.new_zeros(())
         # Where there is normalisation, this pass also finds its statistics.

@@ -26,7 +26,7 @@ def command(
     batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's, at first")] = None,
     architecture: Annotated[
-        str | None, typer.Option(help="small-cnn, cnn5, cnn7 or residual-cnn")
+        str | None, typer.Option(help="small-cnn, cnn5, cnn7, residual-cnn or unshuffled-cnn")
     ] = None,
     width: Annotated[float, typer.Option(help="Multiplies the architecture's channels")] = 1.0,
     batch_norm: Annotated[
@@ -49,7 +49,6 @@ def command(
     with uncollected():
         import torch
 
-        from evaluators.learning.architectures import Style
         from leaderboard.evaluation.train import TrainingRequest, train, write_model
         from leaderboard.evaluation.trained import check_new, write_submission
 
@@ -63,7 +62,8 @@ def command(
         batch,
         learning_rate,
         architecture,
-        Style(normalised=batch_norm, width=width),
+        width,
+        batch_norm,
         _options(radius, sigma, option or []),
         device or ("cuda" if torch.cuda.is_available() else "cpu"),
         bfloat16,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evaluators.learning.architectures import ARCHITECTURES, PLAIN, Style
+from evaluators.learning.architectures import ARCHITECTURES
 from evaluators.learning.augmentation import Augmentation
 from evaluators.learning.loop import EpochReport, Schedule, fit
 from evaluators.learning.recipe import Recipe
@@ -67,7 +67,8 @@ class TrainingRequest:
         seed: of the first weights, the batches and all that is random.
         epochs, batch, learning_rate: of the schedule.
         architecture: a name.
-        style: of the architecture, but for what the recipe decides.
+        width: multiplies the architecture's channels.
+        normalised: whether it has batch normalisation.
         options: of the recipe, as written.
         device: where to train.
         bfloat16: whether products are of that type.
@@ -81,7 +82,8 @@ class TrainingRequest:
     batch: int | None = None
     learning_rate: float | None = None
     architecture: str | None = None
-    style: Style = PLAIN
+    width: float = 1.0
+    normalised: bool = False
     options: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     bfloat16: bool = False
@@ -134,7 +136,7 @@ def train(request: TrainingRequest) -> Trained:
         )
     if split.note:
         tell(f"Trained on {split.note} (SHA-256 {split.sha256}). Say so wherever it is shown.")
-    style = replace(request.style, for_intervals=recipe.for_intervals)
+    style = recipe.style(normalised=request.normalised, width=request.width)
     learner = ARCHITECTURES[name](data.shape, len(data.classes), request.seed, style)
     images = torch.from_numpy(split.images(split.examples))
     labels, start = torch.from_numpy(split.labels), time.process_time()

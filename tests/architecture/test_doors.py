@@ -40,7 +40,6 @@ MAY_ASK_EVALUATORS = {
     "leaderboard/evaluation/inspection.py",  # probes a network, for its fingerprints
     "leaderboard/evaluation/smoothing.py",  # which noises, procedures and certificates there are
     "leaderboard/evaluation/train.py",
-    "leaderboard/commands/train.py",  # the style of a network to train
     "leaderboard/evaluation/export.py",  # writes a module as the evaluators would read it
     "leaderboard/__main__.py",
     "leaderboard/submissions/published.py",  # puts an adapter in front of a file's bytes
