@@ -15,6 +15,7 @@ DOORS = {
         "evaluators/onnx/compare.py",
         "evaluators/onnx/writer.py",
         "evaluators/onnx/file.py",
+        "evaluators/onnx/heads.py",
         "evaluators/onnx/reader.py",
         "evaluators/onnx/schema.py",
         "evaluators/onnx/wire.py",
