@@ -5,12 +5,14 @@ or a bug in certboard, nothing written; 4 the time given (--minutes) is over, wh
 kept; 130 interrupted, what was finished is kept.
 """
 
+import errno
 import gc
 import os
 import sys
 from collections.abc import Sequence
 
 from leaderboard.common.errors import BugError, InputError, TimeUpError
+from leaderboard.common.streams import prepare_streams, say, silence
 
 INPUT_PROBLEM, WRONG_USAGE, BUG, TIME_UP, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -23,7 +25,12 @@ _PATIENCE = ("OMP_WAIT_POLICY", "PASSIVE")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
     os.environ.setdefault(*_PATIENCE)
-    code = run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        prepare_streams()
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    except InputError as error:
+        _complain(str(error))
+        code = INPUT_PROBLEM
     # The end of a process need not look for garbage among all that was imported.
     gc.freeze()
     sys.exit(code)
@@ -41,16 +48,19 @@ def run(arguments: Sequence[str]) -> int:
         _complain(f"time is up: {error}; what was finished is kept, run again to go on.")
         return TIME_UP
     except KeyboardInterrupt:
-        print(file=sys.stderr)
+        say("")
         resumes = "run" in arguments[:1] or "--instances" in arguments
         goes_on = "; what was finished is kept, run again to go on" if resumes else ""
         _complain(f"stopped{goes_on}.")
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe has gone; Python must not complain about it while it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _complain("the disk is full; what was finished is kept.")
+            return INPUT_PROBLEM
         if _needs_memory(error):
             _complain("there is not enough memory for this; what was finished is kept.")
             return INPUT_PROBLEM
@@ -102,7 +112,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _complain(problem: str) -> None:
-    print(f"certboard: {problem}", file=sys.stderr)
+    say(f"certboard: {problem}")
 
 
 def _bug(error: Exception) -> int:

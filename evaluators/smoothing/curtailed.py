@@ -20,8 +20,7 @@ the radius needs k of n; one that reaches it stops after k, at the earliest.
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from evaluators.smoothing.fixed import exact_bounds
-from evaluators.smoothing.procedure import Estimate, Look, Stepwise, Votes, VoteTally
+from evaluators.smoothing.procedure import Estimate, Look, Stepwise, Votes, VoteTally, exact_bounds
 from evaluators.smoothing.radius import RadiusTarget
 
 

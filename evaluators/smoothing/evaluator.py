@@ -4,6 +4,7 @@ An evaluator of the family is a subclass of `SmoothingEvaluator` that names a no
 certificate. Everything random happens here, and in the same way for all.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
@@ -12,7 +13,7 @@ from typing import ClassVar
 from evaluators.evaluator import Evaluator
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.noises import distributions
-from evaluators.noises.distribution import Distribution
+from evaluators.noises.distribution import Distribution, Probabilities
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Sampling, Status, Verdict, charged_in_all
 from evaluators.sampling.block import group_size
@@ -89,6 +90,17 @@ class SmoothingEvaluator(Evaluator):
         """
         return asked.certified(estimate.probabilities), ()
 
+    def least_samples(self, classes: int) -> int:
+        """Find the least `n` with which anything can be certified: what all samples agree on."""
+
+        def suffices(n: int) -> bool:
+            return is_decided(replace(self, n=n)._procedure().unanimous(classes))
+
+        most = 1
+        while not suffices(most):
+            most *= 2
+        return bisect_left(range(most), True, key=lambda n: n > 0 and suffices(n))
+
     def _procedure(self) -> SamplingProcedure:
         if self.procedure not in PROCEDURES:
             known = ", ".join(PROCEDURES)
@@ -155,7 +167,7 @@ class SmoothingEvaluator(Evaluator):
 def conclude(estimate: Estimate, label: int, radius: Fraction, asked: Fraction) -> Verdict:
     """Conclude a verdict from bounds of the class probabilities and the radius that they give."""
     prediction, bounds = estimate.prediction, estimate.probabilities
-    if not (bounds.lower > 0.5 or bounds.lower > bounds.upper):
+    if not is_decided(bounds):
         return Verdict(Status.UNKNOWN, None, note=estimate.note or "abstained")
     if prediction != label:
         return Verdict(Status.UNKNOWN, prediction, note=f"predicted {prediction}")
@@ -164,3 +176,8 @@ def conclude(estimate: Estimate, label: int, radius: Fraction, asked: Fraction) 
         note = f"{note}; {estimate.note}" if estimate.note else note
         return Verdict(Status.UNKNOWN, prediction, radius, note=note)
     return Verdict(Status.CERTIFIED, prediction, radius)
+
+
+def is_decided(bounds: Probabilities) -> bool:
+    """Tell whether the class bounded from below is surely the likeliest."""
+    return bounds.lower > 0.5 or bounds.lower > bounds.upper

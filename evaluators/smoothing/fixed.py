@@ -14,18 +14,15 @@ Cost: n0 + n samples for each example.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from evaluators.noises.distribution import Probabilities
 from evaluators.sampling.block import OvertimeError
 from evaluators.sampling.noise import ESTIMATION, SELECTION
-from evaluators.smoothing.confidence import clopper_pearson_lower, clopper_pearson_upper
 from evaluators.smoothing.procedure import (
     Estimate,
     Estimates,
     SamplingProcedure,
     Votes,
+    exact_bounds,
     largest_other,
-    one_sided,
-    two_sided,
 )
 from evaluators.smoothing.radius import RadiusTarget
 
@@ -63,13 +60,3 @@ class Fixed(SamplingProcedure):
                 zip(top.tolist(), own, others, strict=True)
             )
         ]
-
-
-def exact_bounds(
-    procedure: SamplingProcedure, count: int, other: int, n: int, classes: int
-) -> Probabilities:
-    """Bound by Clopper and Pearson, from a number `n` that no estimation sample has chosen."""
-    lower = clopper_pearson_lower(count, n, procedure.own_share)
-    if procedure.sides == 1:
-        return one_sided(lower)
-    return two_sided(lower, clopper_pearson_upper(other, n, procedure.other_share(classes)))

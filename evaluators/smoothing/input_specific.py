@@ -18,8 +18,15 @@ from dataclasses import dataclass
 from functools import cache
 
 from evaluators.smoothing.confidence import clopper_pearson_lower, clopper_pearson_upper, upper_tail
-from evaluators.smoothing.fixed import exact_bounds
-from evaluators.smoothing.procedure import Estimate, Look, Stepwise, Votes, VoteTally, looks
+from evaluators.smoothing.procedure import (
+    Estimate,
+    Look,
+    Stepwise,
+    Votes,
+    VoteTally,
+    exact_bounds,
+    looks,
+)
 from evaluators.smoothing.radius import RadiusTarget
 
 DOUBT = 0.05

@@ -18,7 +18,11 @@ from torch import Tensor
 from evaluators.noises.distribution import Probabilities
 from evaluators.sampling.block import OvertimeError
 from evaluators.sampling.noise import ESTIMATION, SELECTION
-from evaluators.smoothing.confidence import check_trials
+from evaluators.smoothing.confidence import (
+    check_trials,
+    clopper_pearson_lower,
+    clopper_pearson_upper,
+)
 from evaluators.smoothing.radius import RadiusTarget
 
 Statistics = tuple[tuple[str, float], ...]
@@ -120,6 +124,10 @@ class SamplingProcedure(ABC):
             ValueError: `moments` were asked for and this procedure has none.
         """
 
+    def unanimous(self, classes: int) -> Probabilities:
+        """Bound a class that all `n` samples vote for: no bounds can be better."""
+        return exact_bounds(self, self.n, 0, self.n, classes)
+
     @property
     def own_share(self) -> float:
         """Failure probability of the bound of the selected class."""
@@ -209,3 +217,13 @@ def two_sided(lower: float, other: float) -> Probabilities:
 def largest_other(counts: Int64[Tensor, "rows classes"], chosen: Int64[Tensor, " rows"]) -> Tensor:
     """Find the largest count of a class that was not chosen, `[rows]`; 0 if there is one class."""
     return counts.scatter(1, chosen[:, None], 0).amax(1)
+
+
+def exact_bounds(
+    procedure: SamplingProcedure, count: int, other: int, n: int, classes: int
+) -> Probabilities:
+    """Bound by Clopper and Pearson, from a number `n` that no estimation sample has chosen."""
+    lower = clopper_pearson_lower(count, n, procedure.own_share)
+    if procedure.sides == 1:
+        return one_sided(lower)
+    return two_sided(lower, clopper_pearson_upper(other, n, procedure.other_share(classes)))

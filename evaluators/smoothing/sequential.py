@@ -29,13 +29,13 @@ from math import log
 
 from evaluators.noises.distribution import Probabilities
 from evaluators.smoothing.confidence import anytime_lower, log_evidence
-from evaluators.smoothing.fixed import exact_bounds
 from evaluators.smoothing.procedure import (
     Estimate,
     Look,
     Stepwise,
     Votes,
     VoteTally,
+    exact_bounds,
     one_sided,
     two_sided,
 )
@@ -46,12 +46,16 @@ from evaluators.smoothing.radius import RadiusTarget
 class Sequential(Stepwise):
     """It has an anytime-valid bound at every look, and stops when that decides the radius."""
 
+    def unanimous(self, classes: int) -> Probabilities:
+        """Bound a class that all samples vote for, by the better half: that at the number `n`."""
+        halved = replace(self, failure_probability=self.failure_probability / 2)
+        return exact_bounds(halved, self.n, 0, self.n, classes)
+
     def look(self, asked: RadiusTarget, votes: Votes) -> Look:
         """Return the rule that stops at success, when hopeless, or at `n` samples."""
         halved = replace(self, failure_probability=self.failure_probability / 2)
         # What no count of n samples can reach is given up at the first look.
-        best = exact_bounds(halved, self.n, 0, self.n, votes.classes)
-        reachable = asked.reached(best)
+        reachable = asked.reached(self.unanimous(votes.classes))
         # With two sides a class may do with less than one side needs.
         above = asked.needed if self.sides == 1 and 0.0 < asked.needed < 1.0 else 0.0
 

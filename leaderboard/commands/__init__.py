@@ -7,6 +7,7 @@ typed is imported; the help needs them all, so they import nothing heavy at thei
 import pkgutil
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
@@ -22,7 +23,6 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
     made = typer.Typer(
         name="certboard",
         no_args_is_help=True,
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
@@ -37,5 +37,25 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
     return made
 
 
-def _certboard() -> None:
-    """A leaderboard of certified robustness that trusts no reported number."""
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from leaderboard.common.version import version_text
+
+        print(version_text())
+        raise typer.Exit
+
+
+def _certboard(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Print version and commit"
+        ),
+    ] = False,
+) -> None:
+    """A leaderboard of certified robustness that trusts no reported number.
+
+    \b
+    Example:
+      certboard certify net.onnx --dataset mnist --norm linf --radius 0.1
+    """

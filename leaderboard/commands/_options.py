@@ -4,7 +4,31 @@ from typing import Annotated
 
 import typer
 
-Slugs = Annotated[list[str] | None, typer.Argument(help="Submissions; default: all")]
+from leaderboard.commands import _names
+
+Slugs = Annotated[
+    list[str] | None, _names.name_argument(_names.slugs, help="Submissions; default: all")
+]
+Slug = Annotated[str, _names.name_argument(_names.slugs, help="A submission", show_default=False)]
+DatasetOption = Annotated[
+    str, _names.name_option(_names.datasets, help="A dataset: see `certboard list datasets`")
+]
+SomeDataset = Annotated[
+    str | None, _names.name_option(_names.datasets, help="A dataset: see `certboard list datasets`")
+]
+NormOption = Annotated[str, _names.name_option(_names.norms, help="linf, l2 or l1")]
+EvaluatorOption = Annotated[
+    str | None,
+    _names.name_option(
+        _names.evaluators, help="One of `certboard list evaluators`; default: the cascade"
+    ),
+]
+NoiseOption = Annotated[
+    str | None,
+    _names.name_option(
+        _names.noises, help="Distribution of the noise: gaussian (default), laplace, …"
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs of one kind) or cuda:0,cuda:1")]
 Workers = Annotated[str, typer.Option(help="Number of processes, or 'ray'")]
 Memory = Annotated[

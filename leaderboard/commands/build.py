@@ -6,7 +6,12 @@ from leaderboard.common.project import find_project
 
 
 def command() -> None:
-    """Generate the pages and build the website into public/."""
+    """Generate the pages and build the website into public/.
+
+    \b
+    Example:
+      certboard build
+    """
     with uncollected():
         from leaderboard.website.build import build
 

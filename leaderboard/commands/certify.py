@@ -6,24 +6,25 @@ from typing import Annotated, Any
 
 import typer
 
-from leaderboard.commands import _options
+from leaderboard.commands import _names, _options
 from leaderboard.common.formatting import rounded_down
 from leaderboard.common.memory import uncollected, within
 
 
 def command(
     model: Annotated[Path, typer.Argument(help="An ONNX classifier", show_default=False)],
-    dataset: Annotated[str, typer.Option(help="A dataset: see `certboard list datasets`")],
-    norm: Annotated[str, typer.Option(help="linf, l2 or l1")],
-    radius: Annotated[str, typer.Option(help="An exact decimal or fraction: 0.3 or 8/255")],
-    evaluator: Annotated[
-        str | None, typer.Option(help="One of `certboard list evaluators`; default: the cascade")
-    ] = None,
+    dataset: _options.DatasetOption,
+    norm: _options.NormOption,
+    radius: Annotated[
+        str,
+        typer.Option("--radius", "--eps", help="An exact decimal or fraction: 0.3, 8/255 or 1e-3"),
+    ],
+    evaluator: _options.EvaluatorOption = None,
     examples: Annotated[
         int | None, typer.Option(min=1, help="Only the first N test examples")
     ] = None,
     indices: Annotated[
-        str | None, typer.Option(help="Only these test examples: 3,14,15 or @file")
+        str | None, typer.Option(help="Only these test examples: 3,14,20-29 or @file")
     ] = None,
     max_radius: Annotated[
         bool,
@@ -36,11 +37,12 @@ def command(
         float, typer.Option(help="Time budget per example, on a CPU of processor time")
     ] = 60.0,
     sigma: Annotated[str | None, typer.Option(help="Smooth with noise of this scale")] = None,
-    noise: Annotated[
-        str | None, typer.Option(help="Distribution of the noise: gaussian (default), laplace, …")
-    ] = None,
+    noise: _options.NoiseOption = None,
     procedure: Annotated[
-        str | None, typer.Option(help="fixed (default), curtailed, sequential or input-specific")
+        str | None,
+        _names.name_option(
+            _names.procedures, help="fixed (default), curtailed, sequential or input-specific"
+        ),
     ] = None,
     sides: Annotated[
         int | None,
@@ -50,7 +52,8 @@ def command(
         list[Path] | None, typer.Option(help="A further network of an ensemble; repeatable")
     ] = None,
     rule: Annotated[
-        str | None, typer.Option(help="How an ensemble votes; default: mean-logits")
+        str | None,
+        _names.name_option(_names.rules, help="How an ensemble votes; default: mean-logits"),
     ] = None,
     denoiser: Annotated[
         Path | None, typer.Option(help="An ONNX network that runs before the classifier")
@@ -71,7 +74,16 @@ def command(
         typer.Option(help="Write the proofs to this .evidence file, for `certboard recheck`"),
     ] = None,
 ) -> None:
-    """Evaluate an ONNX model of your own, without a submission."""
+    """Evaluate an ONNX model of your own, without a submission.
+
+    \b
+    Examples:
+      certboard certify net.onnx --dataset mnist --norm linf --radius 0.1
+      certboard certify net.onnx --dataset mnist --norm linf --eps 8/255 \\
+          --examples 100 --evaluator crown
+      certboard certify net.onnx --dataset mnist --norm l2 --radius 0.5 \\
+          --sigma 0.25 --indices 0-99
+    """
     with uncollected():
         from leaderboard.evaluation import certify
         from leaderboard.evaluation.certify_options import (

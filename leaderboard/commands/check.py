@@ -9,6 +9,11 @@ def command(slugs: _options.Slugs = None, sandbox: _options.Sandbox = "off") -> 
     """Validate submissions without evaluating them, and report all problems at once.
 
     Without a slug, the board's own settings, taxonomy and published results as well.
+
+    \b
+    Examples:
+      certboard check
+      certboard check my-net
     """
     with uncollected():
         from leaderboard.intake.check import check

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leaderboard.commands import _options
+from leaderboard.commands import _names, _options
 from leaderboard.common.memory import uncollected, within
 from leaderboard.common.progress import tell
 
@@ -18,13 +18,17 @@ def command(
         list[str],
         typer.Argument(help="ONNX files of plain networks, or submissions", show_default=False),
     ],
-    dataset: Annotated[str, typer.Option(help="A dataset: see `certboard list datasets`")],
-    norm: Annotated[str, typer.Option(help="linf, l2 or l1")],
-    radius: Annotated[list[str], typer.Option(help="An exact decimal or fraction; repeatable")],
+    dataset: _options.DatasetOption,
+    norm: _options.NormOption,
+    radius: Annotated[
+        list[str],
+        typer.Option("--radius", "--eps", help="An exact decimal or fraction; repeatable"),
+    ],
     evaluator: Annotated[
         list[str] | None,
-        typer.Option(
-            help="One of `certboard list evaluators`; repeatable; default: all that prove"
+        _names.name_option(
+            _names.evaluators,
+            help="One of `certboard list evaluators`; repeatable; default: all that prove",
         ),
     ] = None,
     examples: Annotated[int, typer.Option(min=1, help="The first N test examples")] = 100,
@@ -63,12 +67,15 @@ def command(
 ) -> None:
     """Compare evaluators on networks, all on the same examples; continue an interrupted run.
 
+    \b
     Two evaluators on two networks, in ten seconds an example:
-    certboard compare a.onnx b.onnx --dataset mnist --norm linf --radius 0.1
-    --evaluator crown --evaluator lp --table compared.csv
+      certboard compare a.onnx b.onnx --dataset mnist --norm linf \\
+        --radius 0.1 --evaluator crown --evaluator lp --table compared.csv
 
+    \b
     All evaluators on a submission, with average radii:
-    certboard compare mnist-ibp --dataset mnist --norm linf --radius 0.3 --max-radius
+      certboard compare mnist-ibp --dataset mnist --norm linf \\
+        --radius 0.3 --max-radius
     """
     with uncollected():
         from leaderboard.common.project import find_project

@@ -4,7 +4,11 @@ from typing import Annotated
 
 import typer
 
-command = typer.Typer(help="Download datasets.", no_args_is_help=True)
+from leaderboard.commands import _names
+
+command = typer.Typer(
+    help="Download datasets.\n\n\b\nExample:\n  certboard data fetch mnist", no_args_is_help=True
+)
 
 
 @command.callback()
@@ -14,9 +18,16 @@ def _datasets() -> None:
 
 @command.command("fetch")
 def fetch_data(
-    dataset: Annotated[str, typer.Argument(help="A dataset: see `certboard list datasets`")],
+    dataset: Annotated[
+        str, _names.name_argument(_names.datasets, help="A dataset: see `certboard list datasets`")
+    ],
 ) -> None:
-    """Download a dataset into the cache and verify it."""
+    """Download a dataset into the cache and verify it.
+
+    \b
+    Example:
+      certboard data fetch mnist
+    """
     from leaderboard.datasets.catalogue import fetch
 
     print(f"{dataset} is in {fetch(dataset)}")

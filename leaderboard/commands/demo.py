@@ -12,6 +12,10 @@ def command() -> None:
 
     The rows go to build/demo/, beside copies of the stored ones; the stored ones do not change,
     and every verdict is compared with them.
+
+    \b
+    Example:
+      certboard demo
     """
     with uncollected():
         from leaderboard.evaluation.demo import re_evaluate

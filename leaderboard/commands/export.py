@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from leaderboard.commands import _options
 from leaderboard.common.errors import InputError
 from leaderboard.common.memory import uncollected
 
@@ -13,7 +14,7 @@ def command(
     source: Annotated[
         str, typer.Argument(help="file.py:name or package.module:name of a torch.nn.Module")
     ],
-    dataset: Annotated[str, typer.Option(help="A dataset: see `certboard list datasets`")],
+    dataset: _options.DatasetOption,
     output: Annotated[Path, typer.Option(help="The ONNX file to write")] = Path("model.onnx"),
     weights: Annotated[Path | None, typer.Option(help="A state dict to load")] = None,
     mean: Annotated[str | None, typer.Option(help="Normalise by these channel means")] = None,
@@ -21,7 +22,12 @@ def command(
         str | None, typer.Option(help="Normalise by these channel standard deviations")
     ] = None,
 ) -> None:
-    """Export your own PyTorch module to ONNX, and check the file."""
+    """Export your own PyTorch module to ONNX, and check the file.
+
+    \b
+    Example:
+      certboard export net.py:model --dataset cifar10 --output net.onnx
+    """
     with uncollected():
         from leaderboard.evaluation.export import export
 

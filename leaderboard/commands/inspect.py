@@ -17,7 +17,12 @@ def command(
         bool, typer.Option("--again", help="Repeat earlier comparisons on fresh images")
     ] = False,
 ) -> None:
-    """Store fingerprints of networks, and show signs of fraud or a mistake."""
+    """Store fingerprints of networks, and show signs of fraud or a mistake.
+
+    \b
+    Example:
+      certboard inspect my-net --again
+    """
     with uncollected():
         from leaderboard.board.own_flags import flag_sentences
         from leaderboard.evaluation.recognition import recognise

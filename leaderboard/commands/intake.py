@@ -13,12 +13,18 @@ from leaderboard.common.formatting import plural
 from leaderboard.common.progress import tell
 from leaderboard.common.project import find_project
 
-command = typer.Typer(help="Steps of the workflows that take in submissions.", no_args_is_help=True)
+_HELP = """Steps of the workflows that take in submissions.
+
+\b
+Example:
+  certboard intake prepare my-net
+"""
+
+command = typer.Typer(help=_HELP, no_args_is_help=True)
 
 CommitArgument = Annotated[
     str, typer.Argument(help="The full commit hash, 40 digits", show_default=False)
 ]
-SlugArgument = Annotated[str, typer.Argument(help="A submission", show_default=False)]
 
 
 class Others(StrEnum):
@@ -43,6 +49,10 @@ def scope(
     """Print the one submission that a branch changes; refuse a branch that changes more.
 
     A submission is changed by its owners only: by the accounts that the base's manifest names.
+
+    \b
+    Example:
+      certboard intake scope $BASE $HEAD --author octocat
     """
     from leaderboard.submissions.ownership import scope_of
 
@@ -56,8 +66,13 @@ def scope(
 
 
 @command.command()
-def take(commit: CommitArgument, slug: SlugArgument) -> None:
-    """Copy a submission's files, and nothing else, from a commit into its folder."""
+def take(commit: CommitArgument, slug: _options.Slug) -> None:
+    """Copy a submission's files, and nothing else, from a commit into its folder.
+
+    \b
+    Example:
+      certboard intake take $COMMIT my-net
+    """
     from leaderboard.submissions.branches import take_files
 
     project = find_project()
@@ -66,10 +81,14 @@ def take(commit: CommitArgument, slug: SlugArgument) -> None:
 
 
 @command.command()
-def prepare(slug: SlugArgument) -> None:
+def prepare(slug: _options.Slug) -> None:
     """Download a submission's weights and data for later offline steps; print yes or no.
 
     "no": the data cannot be had here, so that no first look can be taken at it.
+
+    \b
+    Example:
+      certboard intake prepare my-net
     """
     from leaderboard.intake.fetching import fetch_all
 
@@ -86,12 +105,17 @@ AgainOption = Annotated[
 
 @command.command()
 def accept(
-    slug: SlugArgument,
+    slug: _options.Slug,
     folder: Annotated[Path, typer.Argument(help="A folder that contains <setting>/<slug>.parquet")],
     again: AgainOption = 60.0,
     sandbox: _options.Sandbox = "off",
 ) -> None:
-    """Check results that were computed elsewhere, and store them if every row passes."""
+    """Check results that were computed elsewhere, and store them if every row passes.
+
+    \b
+    Example:
+      certboard intake accept my-net results
+    """
     from leaderboard.intake.acceptance.folder import accept_folder
 
     count, missing = accept_folder(find_project(), slug, folder, sandbox=sandbox, again=again)
@@ -102,11 +126,16 @@ def accept(
 
 @command.command()
 def replay(
-    slug: SlugArgument,
+    slug: _options.Slug,
     folder: Annotated[Path, typer.Argument(help="A folder that contains <setting>/<slug>.parquet")],
     again: AgainOption = 0.0,
 ) -> None:
-    """Run a model on the rows of its results; `accept` does this in a sandbox."""
+    """Run a model on the rows of its results; `accept` does this in a sandbox.
+
+    \b
+    Example:
+      certboard intake replay my-net results
+    """
     from leaderboard.intake.acceptance.replay import replay_folder
 
     replay_folder(find_project(), slug, folder, again)
@@ -125,7 +154,12 @@ def nightly(
         int, typer.Option(min=1, help="Number of examples of each evaluation")
     ] = 20,
 ) -> None:
-    """Measure a daily sample of stored verdicts again and compare."""
+    """Measure a daily sample of stored verdicts again and compare.
+
+    \b
+    Example:
+      certboard intake nightly --day 2026-11-21 --evaluations 1
+    """
     from leaderboard.recheck.nightly import compare_samples
 
     compare_samples(find_project(), _day(day), evaluations, examples)

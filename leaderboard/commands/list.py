@@ -19,10 +19,16 @@ class Topic(StrEnum):
 
 
 def command(
-    catalogue: Annotated[Topic, typer.Argument(help="What to list")],
+    catalogue: Annotated[Topic, typer.Argument(help="What to list", case_sensitive=False)],
     as_json: _options.Json = False,
 ) -> None:
-    """List evaluators, settings, datasets or the taxonomy."""
+    """List evaluators, settings, datasets or the taxonomy.
+
+    \b
+    Examples:
+      certboard list evaluators
+      certboard list settings --json
+    """
     from leaderboard.common.progress import show_table
     from leaderboard.evaluation.choices import ENTRIES
 

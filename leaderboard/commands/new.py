@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from leaderboard.commands import _names, _options
 from leaderboard.common.project import find_project
 
 
@@ -15,27 +16,30 @@ def command(
     url: Annotated[
         str | None, typer.Option(help="The address of a model that is too large to copy")
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="A dataset: see `certboard list datasets`")
-    ] = None,
+    dataset: _options.SomeDataset = None,
     title: Annotated[str | None, typer.Option(help="The model's name in tables")] = None,
     author: Annotated[list[str] | None, typer.Option(help="An author; repeatable")] = None,
     licence: Annotated[
         str | None, typer.Option(help="Licence of the model, such as Apache-2.0")
     ] = None,
     node: Annotated[
-        str | None, typer.Option(help="How it was trained: see `certboard list taxonomy`")
+        str | None,
+        _names.name_option(_names.nodes, help="How it was trained: see `certboard list taxonomy`"),
     ] = None,
     sigma: Annotated[str | None, typer.Option(help="Scale of a smoothed model's noise")] = None,
-    noise: Annotated[
-        str | None, typer.Option(help="Distribution of the noise: gaussian (default), laplace, …")
-    ] = None,
+    noise: _options.NoiseOption = None,
     claim: Annotated[
         list[str] | None,
         typer.Option(help="SETTING=CERTIFIED or SETTING=CERTIFIED/CLEAN, percent; repeatable"),
     ] = None,
 ) -> None:
-    """Create the folder of a new submission; in a terminal, ask for missing values."""
+    """Create the folder of a new submission; in a terminal, ask for missing values.
+
+    \b
+    Example:
+      certboard new my-net --model net.onnx --dataset mnist
+    """
+    from leaderboard.settings.setting import radius_text
     from leaderboard.submissions.scaffold import Answers, scaffold
 
     answers = Answers(
@@ -46,7 +50,7 @@ def command(
         authors=tuple(author or ()),
         licence=licence,
         node=node,
-        sigma=sigma,
+        sigma=None if sigma is None else radius_text(sigma, "--sigma"),
         noise=noise,
         claims=tuple(claim or ()),
     )

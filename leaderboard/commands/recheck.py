@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer import BadParameter
 
-from leaderboard.commands import _options
+from leaderboard.commands import _names, _options
 from leaderboard.common.memory import uncollected
 from leaderboard.submissions.noises import RULES
 
@@ -25,7 +25,8 @@ def command(
         ),
     ] = None,
     setting: Annotated[
-        list[str] | None, typer.Option(help="Recheck a submission in these settings only")
+        list[str] | None,
+        _names.name_option(_names.settings, help="Recheck a submission in these settings only"),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(help="The ONNX file of a result file; default: the submission's")
@@ -45,12 +46,17 @@ def command(
         list[Path] | None,
         typer.Option(help="For --redraw: a further network of an ensemble; repeatable"),
     ] = None,
-    rule: Annotated[str, typer.Option(help="For --redraw: how the ensemble votes")] = RULES[0],
+    rule: Annotated[
+        str, _names.name_option(_names.rules, help="For --redraw: how the ensemble votes")
+    ] = RULES[0],
     denoiser: Annotated[
         Path | None, typer.Option(help="For --redraw: the denoiser in front of the model")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="For --redraw: the dataset; default: that of the rows")
+        str | None,
+        _names.name_option(
+            _names.datasets, help="For --redraw: the dataset; default: that of the rows"
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed that selects the examples for --redraw")
@@ -58,7 +64,13 @@ def command(
     device: Annotated[str, typer.Option(help="For --redraw: the device, as for `certify`")] = "cpu",
     as_json: _options.Json = False,
 ) -> None:
-    """Check verdicts again, without the code that produced them."""
+    """Check verdicts again, without the code that produced them.
+
+    \b
+    Examples:
+      certboard recheck my-net --setting mnist-linf-0.1
+      certboard recheck net.onnx proofs.evidence
+    """
     with uncollected():
         from leaderboard.recheck import report
 

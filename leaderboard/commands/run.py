@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from leaderboard.commands import _options
+from leaderboard.commands import _names, _options
 from leaderboard.common.formatting import plural
 from leaderboard.common.memory import uncollected, within
 from leaderboard.common.progress import tell
@@ -14,10 +14,14 @@ from leaderboard.common.project import find_project
 
 def command(
     slugs: _options.Slugs = None,
-    setting: Annotated[list[str] | None, typer.Option(help="Settings; default: all")] = None,
+    setting: Annotated[
+        list[str] | None, _names.name_option(_names.settings, help="Settings; default: all")
+    ] = None,
     evaluator: Annotated[
         str | None,
-        typer.Option(help="Run this evaluator alone; its rows are stored, but not ranked"),
+        _names.name_option(
+            _names.evaluators, help="Run this evaluator alone; its rows are stored, but not ranked"
+        ),
     ] = None,
     examples: Annotated[int | None, typer.Option(min=1, help="Only the first N examples")] = None,
     seconds: Annotated[
@@ -54,7 +58,13 @@ def command(
         typer.Option(help="Stop within this time, with exit code 4; run again to continue"),
     ] = None,
 ) -> None:
-    """Evaluate submissions and store every verdict; continue an interrupted run."""
+    """Evaluate submissions and store every verdict; continue an interrupted run.
+
+    \b
+    Examples:
+      certboard run my-net --quick
+      certboard run --setting mnist-linf-0.1 --workers 4
+    """
     with uncollected():
         from leaderboard.evaluation.plan import Request
         from leaderboard.intake.run import RunOptions

@@ -11,7 +11,12 @@ from leaderboard.common.project import find_project
 def command(
     port: Annotated[int, typer.Option(help="The local port to serve on")] = 8000,
 ) -> None:
-    """Build the website, show it on this machine, and rebuild it when a page changes."""
+    """Build the website, show it on this machine, and rebuild it when a page changes.
+
+    \b
+    Example:
+      certboard serve --port 8080
+    """
     with uncollected():
         from leaderboard.website.build import serve
 

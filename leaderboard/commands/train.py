@@ -8,14 +8,19 @@ from typing import Annotated
 
 import typer
 
+from leaderboard.commands import _names
 from leaderboard.common.errors import InputError
 from leaderboard.common.memory import uncollected
+from leaderboard.common.places import check_writable
 from leaderboard.common.project import find_project
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(help="Such as ibp; an unknown one names the nearest")],
-    dataset: Annotated[str, typer.Option(help="digits, mnist or cifar10")],
+    recipe: Annotated[
+        str,
+        _names.name_argument(_names.recipes, help="Such as ibp; an unknown one names the nearest"),
+    ],
+    dataset: Annotated[str, _names.name_option(_names.datasets, help="digits, mnist or cifar10")],
     output: Annotated[Path | None, typer.Option(help="The ONNX file to write")] = None,
     submission: Annotated[
         str | None, typer.Option(help="Or the new folder in submissions/, with all that it needs")
@@ -43,9 +48,16 @@ def command(
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Multiply in bfloat16")] = False,
     author: Annotated[list[str] | None, typer.Option(help="Of a submission; repeatable")] = None,
 ) -> None:
-    """Train a small network by one of the project's recipes and write it as ONNX."""
+    """Train a small network by one of the project's recipes and write it as ONNX.
+
+    \b
+    Example:
+      certboard train ibp --dataset mnist --output net.onnx
+    """
     if (output is None) == (submission is None):
         raise InputError("Say where to write to: either --output FILE or --submission NAME.")
+    if output is not None:
+        check_writable(output)
     with uncollected():
         import torch
 

@@ -19,15 +19,19 @@ def command(
     seconds: Annotated[
         float | None, typer.Option(help="Time limit; default: 60, or the timeouts of the table")
     ] = None,
-    evaluator: Annotated[
-        str | None, typer.Option(help="One of `certboard list evaluators`; default: the cascade")
-    ] = None,
+    evaluator: _options.EvaluatorOption = None,
     memory: _options.Memory = None,
     output: Annotated[
         Path | None, typer.Option(help="Write the answer to this file; for a table: results.csv")
     ] = None,
 ) -> None:
-    """Answer a VNN-LIB property: unsat, sat with a counterexample, unknown or timeout."""
+    """Answer a VNN-LIB property: unsat, sat with a counterexample, unknown or timeout.
+
+    \b
+    Examples:
+      certboard verify net.onnx property.vnnlib --seconds 60
+      certboard verify --instances instances.csv --output results.csv
+    """
     from leaderboard.vnncomp.answering import verify_one, verify_table
     from leaderboard.vnncomp.instance import Instance
 

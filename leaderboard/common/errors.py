@@ -1,6 +1,8 @@
 """What goes wrong on the user's side, told in sentences."""
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -36,9 +38,40 @@ class BugError(Exception):
     """
 
 
+_LETTERS = str.maketrans({"α": "alpha", "β": "beta", "γ": "gamma", "∞": "inf"})
+_MEANT = {"inf": "linf", "infinity": "linf", "linfinity": "linf", "1": "l1", "2": "l2"}
+"""What is said for a norm where a norm is meant."""
+
+
+def _plain(word: str) -> str:
+    """A word's letters and digits, small: in what spellings of one name do not differ.
+
+    Numbers stay apart: 2/255 is written 2_255, but is not 22/55.
+    """
+    folded = unicodedata.normalize("NFKC", word).casefold().translate(_LETTERS)
+    apart = re.sub(r"(?<=[0-9])[\W_]+(?=[0-9])", ".", folded)
+    return "".join(sign for sign in apart if sign.isalnum() or sign == ".")
+
+
+def spelled(word: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name that `word` is, or is another spelling of; None if there is not just one.
+
+    Spellings differ in capitals, dashes, spaces and letters of mathematics: `CIFAR-10`, `ℓ∞`,
+    `α-CROWN`; a norm may do without its ℓ.
+    """
+    names = list(allowed)
+    if word in names:
+        return word
+    plain = _plain(word)
+    same = [name for name in names if _plain(name) in (plain, _MEANT.get(plain))]
+    return same[0] if plain and len(same) == 1 else None
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """`" Did you mean 'x'?"` for the allowed word closest to `word`, or nothing."""
-    close = difflib.get_close_matches(word, list(allowed), n=1)
+    names = list(allowed)
+    same = spelled(word, names)
+    close = [same] if same else difflib.get_close_matches(word, names, n=1)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 

@@ -15,7 +15,7 @@ from leaderboard.evaluation.certify_options import (
     chosen_examples,
     question_of,
 )
-from leaderboard.evaluation.evaluator import can_certify, evaluator_of
+from leaderboard.evaluation.evaluator import can_certify, check_samples, evaluator_of
 from leaderboard.evaluation.evidence import join, told
 from leaderboard.evaluation.forecast import announce, cut
 from leaderboard.evaluation.networks import network_of
@@ -79,6 +79,7 @@ def prepare(typed: CertifyOptions) -> tuple[Question, list[int]]:
         strange = typed.sampling.options.keys() - evaluator.options().keys()
         if named := [OPTION_OF[name] for name in OPTION_OF if name in strange]:
             raise InputError(f"The evaluator '{evaluator.name()}' has no {' and no '.join(named)}.")
+    check_samples(question)
     if typed.max_radius and not can_certify(question):
         raise InputError(f"--max-radius needs a proof, but '{typed.evaluator}' only refutes.")
     return question, examples

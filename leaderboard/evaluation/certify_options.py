@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from leaderboard.common.errors import InputError, unknown_name
+from leaderboard.common.places import check_writable
 from leaderboard.common.strict_toml import shown
 from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.datasets.split import Split
@@ -199,6 +201,12 @@ def _problems(typed: CertifyOptions) -> Iterator[str]:
             yield "--evidence is for plain networks; a smoothed model's is in its rows: --output."
     if typed.output is not None and not typed.output.parent.is_dir():
         yield f"--output: there is no folder {typed.output.parent}."
+    for place in (typed.output, typed.evidence):
+        if place is not None and place.parent.is_dir():
+            try:
+                check_writable(place)
+            except InputError as error:
+                yield from error.problems
     if typed.output is not None and typed.output.suffix != ".parquet":
         yield f"--output is {typed.output}; its name must end in .parquet."
     yield from _sampling_problems(typed)
@@ -244,18 +252,25 @@ def chosen_examples(selection: ExampleSelection, split: Split) -> list[int]:
             text = Path(text[1:]).read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--indices: {text[1:]} cannot be read as a text file.") from error
-    words = text.replace(",", " ").split()
-    if not words:
-        raise InputError("--indices names no example.")
     last = split.examples[-1] if len(split) else -1
-    for word in words:
-        is_number = word.isascii() and word.isdecimal() and len(word) < 10
-        if not is_number or int(word) > last:
-            raise InputError(f"--indices: {shown(word)} is not an example; they are 0 to {last}.")
-    examples = [int(word) for word in words]
+    examples = list(_numbers_in(text, last))
+    if not examples:
+        raise InputError("--indices names no example.")
     if absent := sorted({*examples} - {*split.examples}):
         raise InputError(f"--indices: {absent[0]} is missing; here are {split.note}.")
     for example, count in Counter(examples).items():
         if count > 1:
             raise InputError(f"--indices names {example} {count} times; once is enough.")
     return examples
+
+
+def _numbers_in(text: str, last: int) -> Iterator[int]:
+    """The numbers up to `last` that a text lists, by themselves or as ranges such as 10-19."""
+    for word in re.sub(r"\s*-\s*", "-", text).replace(",", " ").split():
+        told = re.fullmatch("([0-9]{1,9})(?:-([0-9]{1,9}))?", word)
+        first, final = (int(told[1]), int(told[2] or told[1])) if told else (last + 1, 0)
+        if max(first, final) > last:
+            raise InputError(f"--indices: {shown(word)} is not an example; they are 0 to {last}.")
+        if final < first:
+            raise InputError(f"--indices: {shown(word)} ends before it begins.")
+        yield from range(first, final + 1)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from leaderboard.common.devices import check_device
 from leaderboard.common.errors import BugError, InputError
+from leaderboard.common.places import check_writable
 from leaderboard.common.progress import RunProgress, tell
 from leaderboard.common.project import find_project
 from leaderboard.common.text import MODEL_NAME
@@ -142,6 +143,12 @@ def cells_asked(typed: CompareOptions) -> tuple[list[_Asked], Mapping[str, str]]
         problems.append(f"--table is {typed.table}; its name must end in .parquet or .csv.")
     if typed.table is not None and not typed.table.parent.is_dir():
         problems.append(f"--table: there is no folder {typed.table.parent}.")
+    for place in (typed.table, typed.results / "rows.parquet"):
+        if place is not None and (place is not typed.table or place.parent.is_dir()):
+            try:
+                check_writable(place)
+            except InputError as error:
+                problems += error.problems
     sources: Mapping[str, str] = {}
     asked: list[_Asked] = []
     salt = new_salt()  # one for all, so that a network is read once

@@ -8,7 +8,10 @@ from evaluators.cascade import Cascade, default_stages
 from evaluators.evaluator import Evaluator
 from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
+from evaluators.smoothing.evaluator import SmoothingEvaluator
 from leaderboard.common.errors import InputError, unknown_name
+from leaderboard.common.formatting import plural
+from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.evaluation.smoothing import make_smoothing
 from leaderboard.settings.question import Options, Question
 
@@ -28,6 +31,23 @@ def evaluator_of(question: Question) -> AnyEvaluator:
         return plain_evaluator(question.evaluator, question.complete)
     noise, norm = question.distribution, question.norm
     return _smoothing_evaluator(question.evaluator, noise, norm, question.options)
+
+
+def check_samples(question: Question) -> None:
+    """Refuse fewer samples than could certify anything, before any are drawn.
+
+    Raises:
+        InputError: even if all samples vote for one class, its probability is not proved.
+    """
+    evaluator = evaluator_of(question)
+    if not isinstance(evaluator, SmoothingEvaluator):
+        return
+    least = evaluator.least_samples(len(find_dataset(question.dataset).classes))
+    if evaluator.n < least:
+        raise InputError(
+            f"With {plural(evaluator.n, 'sample')} nothing can be certified at a failure"
+            f" probability of {evaluator.failure_probability:g}; at least {least:,} are needed."
+        )
 
 
 @lru_cache

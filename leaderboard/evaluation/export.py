@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.module import export_module, largest_difference, run_module
 from leaderboard.common.errors import InputError, nearest
+from leaderboard.common.places import check_writable
 from leaderboard.datasets.catalogue import Dataset, find_dataset, load_split
 from leaderboard.datasets.files import sha256_of
 from leaderboard.evaluation.networks import check_model, logits_of
@@ -84,6 +85,7 @@ def export(
             contract; nothing is written then.
     """
     data = find_dataset(dataset)
+    check_writable(output)
     network = _module(source)
     if weights is not None:
         _load_weights(network, weights)

@@ -12,9 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from leaderboard.common.errors import BugError, InputError, TimeUpError, WithdrawnError
+from leaderboard.common.places import alone, check_writable
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset, load_split
 from leaderboard.datasets.split import Split, present
+from leaderboard.evaluation.evaluator import check_samples
 from leaderboard.evaluation.evidence import beside, join
 from leaderboard.evaluation.forecast import cut
 from leaderboard.evaluation.networks import network_of
@@ -148,10 +150,13 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
     Raises:
         InputError: the model, the data or the request cannot be used.
     """
+    question = make_question(project, submission, setting, request)
+    if request.samples is not None:
+        check_samples(question)
     split = load_split(setting.dataset)
     examples, selection, whole = chosen(submission, setting, request, split)
     return plan_of(
-        make_question(project, submission, setting, request),
+        question,
         ChosenExamples(examples, selection, whole),
         submission=submission.slug,
         setting=setting.id,
@@ -309,11 +314,23 @@ def execute(
     `until` is a time on the monotonic clock.
 
     Raises:
-        InputError: nothing can be written; what was finished stays.
+        InputError: nothing can be written, or another process writes it; what was finished stays.
         TimeUpError: there was no time for all of it; what was finished stays.
         BugError: evaluators contradict each other; nothing of this evaluation stays.
         WithdrawnError: so do a proof and the deployed model; nothing stays either.
     """
+    check_writable(plan.target)
+    with alone(plan.target):
+        return _executed(plan, workers, fresh, progress, until)
+
+
+def _executed(
+    plan: Plan,
+    workers: str,
+    fresh: bool,
+    progress: Callable[[pd.DataFrame, bool], None],
+    until: float,
+) -> Results:
     if fresh:
         plan.forget()
     found: list[pd.DataFrame] = []

@@ -1,7 +1,6 @@
 """The record of how rows were made: versions, machine, hashes, options."""
 
 import platform
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import torch
 
 from leaderboard.common.devices import devices_of
+from leaderboard.common.version import CHECKOUT, commit_of
 from leaderboard.datasets.catalogue import find_dataset, load_split
 from leaderboard.evaluation.evaluator import evaluator_of
 from leaderboard.evaluation.networks import parameters_of
@@ -41,7 +41,7 @@ def describe(
         examples=selection,
         total=find_dataset(question.dataset).test_size,
         code_version=version("certboard"),
-        commit=commit_of(Path(__file__).resolve().parents[2]),
+        commit=commit_of(CHECKOUT),
         options=options,
         machine=f"{platform.system()} {platform.machine()}, {_processor()}",
         python=platform.python_version(),
@@ -59,36 +59,6 @@ def describe(
 
 def _files(question: Question) -> list[Path]:
     return [part.path for part in question.parts] or [question.model]
-
-
-CODE = ("evaluators", "leaderboard", "pyproject.toml", "requirements.lock")
-"""What rows depend on besides the model, which has a hash of its own: not the results themselves,
-or only the first of several evaluations would be one of a clean commit."""
-
-
-def commit_of(folder: Path) -> str:
-    """Find the commit of the code in a checkout, marked when that was changed since.
-
-    "unknown" where the folder is none; it may lie within that of something else.
-    """
-    # Without locks: it must not disturb a commit that is being made.
-    git = ["git", "--no-optional-locks", "-C", str(folder)]
-    try:
-        top, commit, changed = (
-            subprocess.run(
-                [*git, *what], capture_output=True, text=True, check=True, timeout=10
-            ).stdout.strip()
-            for what in (
-                ("rev-parse", "--show-toplevel"),
-                ("rev-parse", "HEAD"),
-                ("status", "--porcelain", "--", *CODE),
-            )
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    if Path(top).resolve() != folder.resolve():
-        return "unknown"
-    return f"{commit}-dirty" if changed else commit
 
 
 def _processor() -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from leaderboard.common.devices import check_device
 from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
+from leaderboard.common.places import check_writable
 from leaderboard.common.progress import show_table, tell
 from leaderboard.common.project import find_project
 from leaderboard.evaluation.evidence import beside, told
@@ -151,6 +152,8 @@ def _recheck_plain(paths: list[Path], asked: RecheckRequest) -> None:
         place = beside(path)
         given = asked.evidence or (place if place.exists() else None)
         archive = open_archive(given) if given else None
+        if asked.save:
+            check_writable(place)
         claims = claims_of(result.rows, question.radius)
         findings = list(Rechecker(question, archive, asked.exact).check(claims))
         if asked.save:

@@ -25,6 +25,7 @@ FOLDER = Path(__file__).parent
 
 _LONGEST_RADIUS = 32
 _RADIUS = re.compile(r"[0-9]+(\.[0-9]+|/[0-9]+)?")
+_SCIENTIFIC = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 
 
 def exact_fraction(text: str) -> Fraction:
@@ -66,15 +67,29 @@ def setting_id(dataset: str, norm: str, radius: str) -> str:
 
 
 def parse_radius(text: str, where: str) -> Fraction:
-    """The exact radius written as `text` in the place called `where`.
+    """The exact radius typed as `text` in the place called `where`.
+
+    People type more than files may hold: `3e-2`, `.5`, and spaces around `2 / 255`.
 
     Raises:
         InputError: `text` is not a positive decimal or fraction in ASCII digits.
     """
+    plain = re.sub(r"\s*/\s*", "/", text.strip())
+    scientific = len(plain) <= _LONGEST_RADIUS and _SCIENTIFIC.fullmatch(plain)
     try:
-        return exact_fraction(text)
+        return (Fraction(plain) if scientific else None) or exact_fraction(plain)
     except ValueError as error:
         raise InputError(f"{where} is {shown(text)}, but {error}.") from None
+
+
+def radius_text(text: str, where: str) -> str:
+    """The radius typed as `text`, as files hold it.
+
+    Raises:
+        InputError: as for `parse_radius`.
+    """
+    number = parse_radius(text, where)
+    return text if _RADIUS.fullmatch(text) else exact_text(number)
 
 
 def _checked(text: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from leaderboard.common.errors import InputError
+from leaderboard.common.places import no_file
 from leaderboard.datasets.files import sha256_of
 from leaderboard.settings.question import Part, Role, combined_sha256
 
@@ -56,8 +57,7 @@ class ModelParts:
         """
         named: list[tuple[Role, Path]] = [("denoiser", denoiser)] if denoiser else []
         named += [("member", path) for path in (model, *members)]
-        missing = [path for _, path in named if not path.is_file()]
-        if missing:
-            raise InputError(*(f"{path}: there is no such file." for path in missing))
+        if absent := [no_file(path) for _, path in named if not path.is_file()]:
+            raise InputError(*absent)
         parts = tuple(Part(role, path, sha256_of(path)) for role, path in named)
         return cls(parts, rule if members else "")

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from leaderboard.common.errors import InputError
+from leaderboard.common.places import alone, check_writable
 from leaderboard.common.progress import tell
 from leaderboard.vnncomp.deadline import Verifier
 from leaderboard.vnncomp.instance import Answer, Instance, Word
@@ -20,6 +21,8 @@ def verify_one(instance: Instance, seconds: float | None, output: Path | None) -
     """
     started = time.monotonic()
     _check_seconds(seconds)
+    if output is not None:
+        check_writable(output)
     try:
         with Verifier() as verifier:
             answer = verifier.ask(instance, started + (seconds or DEFAULT_SECONDS))
@@ -66,6 +69,12 @@ def verify_table(table: Path, seconds: float | None, evaluator: str | None, outp
     """
     _check_seconds(seconds)
     rows = read_instances(table, seconds)
+    check_writable(output)
+    with alone(output):
+        _answer_rows(table, rows, evaluator, output)
+
+
+def _answer_rows(table: Path, rows: list[InstanceRow], evaluator: str | None, output: Path) -> None:
     results = ResultsFile(output, table.resolve().parent.name)
     waiting = list(results.remaining(rows))
     if len(waiting) < len(rows):

@@ -44,6 +44,7 @@ MAY_ASK_EVALUATORS = {
     "leaderboard/evaluation/export.py",  # writes a module as the evaluators would read it
     "leaderboard/__main__.py",
     "leaderboard/submissions/published.py",  # puts an adapter in front of a file's bytes
+    "leaderboard/commands/_names.py",  # which methods their folders hold
     "leaderboard/common/memory.py",  # how much of it they may use
     "leaderboard/vnncomp/",  # reads VNN-LIB into the evaluators' own specifications
     "leaderboard/intake/acceptance/replay.py",  # runs a model on what rows say of it

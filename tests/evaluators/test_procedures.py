@@ -19,14 +19,14 @@ from evaluators.noises.gaussian import GaussianNoise
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.question.norm import Norm
 from evaluators.sampling.block import OvertimeError
-from evaluators.smoothing import fixed as fixed_module
+from evaluators.smoothing import procedure as procedure_module
 from evaluators.smoothing import sequential
 from evaluators.smoothing.confidence import (
     clopper_pearson_lower,
     clopper_pearson_upper,
 )
 from evaluators.smoothing.curtailed import Curtailed
-from evaluators.smoothing.evaluator import PROCEDURES
+from evaluators.smoothing.evaluator import PROCEDURES, is_decided
 from evaluators.smoothing.fixed import Fixed
 from evaluators.smoothing.input_specific import InputSpecific
 from evaluators.smoothing.procedure import (
@@ -122,8 +122,8 @@ def _remembered_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (sequential, "anytime_lower"),
         (sequential, "log_evidence"),
-        (fixed_module, "clopper_pearson_lower"),
-        (fixed_module, "clopper_pearson_upper"),
+        (procedure_module, "clopper_pearson_lower"),
+        (procedure_module, "clopper_pearson_upper"),
     ):
         monkeypatch.setattr(module, name, cache(getattr(module, name)))
 
@@ -366,3 +366,24 @@ def test_the_largest_other_count_is_never_the_class_itself() -> None:
 
 def test_the_radius_needs_what_the_normal_distribution_says() -> None:
     assert asked().needed == pytest.approx(norm.cdf(1), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", PROCEDURES)
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize("failure", [0.001, 0.05])
+def test_the_least_number_of_samples_certifies_and_one_fewer_does_not(
+    name: str, sides: int, failure: float
+) -> None:
+    """Where every vote is for one class."""
+    asking = {"procedure": name, "sides": sides, "failure_probability": failure}
+    least = SmoothingGaussian(**asking).least_samples(3)  # type: ignore[arg-type]
+    for n in (least - 1, least):
+        procedure = PROCEDURES[name](10, n, failure, sides)
+        votes = Simulated([(1.0, 0.0, 0.0)], n, n0=10)
+        noise = GaussianNoise()
+        asked = RadiusTarget(
+            SmoothingGaussian.certificate, noise, Fraction(1), Norm.L2, 4, Fraction(1, 10**9)
+        )
+        (estimate,) = procedure(votes, asked)
+        assert estimate is not None
+        assert is_decided(estimate.probabilities) == (n == least)

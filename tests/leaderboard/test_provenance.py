@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.evaluation.provenance import commit_of
+from leaderboard.common.version import commit_of
 
 
 @pytest.fixture

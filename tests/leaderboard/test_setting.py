@@ -31,7 +31,11 @@ def problems_of(folder: Path, name: str, text: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("8/255", Fraction(8, 255)), ("0.3", Fraction(3, 10)), ("2.0", Fraction(2)), ("1", 1)],
+    [
+        *(("8/255", Fraction(8, 255)), ("0.3", Fraction(3, 10)), ("2.0", Fraction(2)), ("1", 1)),
+        *(("3e-2", Fraction(3, 100)), ("1.5E+1", 15), (" 2 / 255\n", Fraction(2, 255))),
+        *((".5", Fraction(1, 2)), ("5.", 5)),
+    ],
 )
 def test_a_radius_is_read_exactly(text: str, value: Fraction) -> None:
     assert parse_radius(text, "radius") == value
@@ -40,8 +44,23 @@ def test_a_radius_is_read_exactly(text: str, value: Fraction) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "0", "0.0", "0/5", "1/0", "-1", "+1", "nan", "inf", "1e999", "1e-3", "0,3", " 0.3"),
-        *("0.3\n", "٣", "3/", ".5", "5.", "1/2/3", "0x1", "1_0", "9" * 1000, "0" * 40),
+        *(
+            "",
+            "0",
+            "0.0",
+            "0/5",
+            "1/0",
+            "-1",
+            "+1",
+            "nan",
+            "inf",
+            "1e999",
+            "1e-999",
+            "0e3",
+            "0,3",
+            "3 e-2",
+        ),
+        *("٣", "3/", ".", "1e", "1e-2/3", "1/2/3", "0x1", "1_0", "9" * 1000, "0" * 40),
     ],
 )
 def test_what_is_no_radius_is_refused_in_one_sentence_that_says_what_to_write(text: str) -> None:
@@ -53,6 +72,12 @@ def test_what_is_no_radius_is_refused_in_one_sentence_that_says_what_to_write(te
     assert sentence.endswith(".")
     assert "\n" not in sentence
     assert len(sentence) < 250
+
+
+@pytest.mark.parametrize("text", ["1e-3", " 0.3", "0.3\n", ".5", "5.", "2 / 255"])
+def test_files_hold_radii_in_one_way_only(text: str) -> None:
+    with pytest.raises(ValueError, match=r'"0\.3" or "8/255"'):
+        exact_fraction(text)
 
 
 def test_a_decimal_comma_is_answered_with_the_same_number_written_rightly() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from leaderboard.common.strict_toml import shown
-from leaderboard.evaluation.provenance import commit_of
+from leaderboard.common.version import commit_of
 from leaderboard.evaluation.shard import fingerprint
 from leaderboard.intake.acceptance.commit_dates import date_of_commit, date_of_file
 from leaderboard.intake.acceptance.known import Known
