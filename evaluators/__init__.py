@@ -9,13 +9,14 @@ from importlib import import_module as _load
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from evaluators.ask import bound as bound
+    from evaluators.ask import certify as certify
     from evaluators.cascade import Cascade as Cascade
     from evaluators.listing import catalogue as catalogue
     from evaluators.network.ensemble import SmoothedNetwork as SmoothedNetwork
     from evaluators.network.network import Network as Network
     from evaluators.onnx.module import import_module as import_module
     from evaluators.onnx.reader import import_onnx as import_onnx
-    from evaluators.propagation.bounds import bounds as bounds
     from evaluators.question.norm import Norm as Norm
     from evaluators.question.problem import Problem as Problem
     from evaluators.question.region import Ball as Ball
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from evaluators.question.verdict import Verdict as Verdict
     from evaluators.recheck.certificates import recheck_certificate as recheck_certificate
 
-_HOMES = {
+HOMES = {
     "Ball": "question.region",
     "Box": "question.region",
     "Cascade": "cascade",
@@ -34,21 +35,22 @@ _HOMES = {
     "SmoothedNetwork": "network.ensemble",
     "Status": "question.verdict",
     "Verdict": "question.verdict",
-    "bounds": "propagation.bounds",
+    "bound": "ask",
     "catalogue": "listing",
+    "certify": "ask",
     "import_module": "onnx.module",
     "import_onnx": "onnx.reader",
     "recheck_certificate": "recheck.certificates",
 }
 """The module below this package that defines each name."""
 
-__all__ = list(_HOMES)
+__all__ = list(HOMES)
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in HOMES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    value: object = getattr(_load(f"{__name__}.{_HOMES[name]}"), name)
+    value: object = getattr(_load(f"{__name__}.{HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,6 +1,7 @@
 """The one interface of every method, and the harness that no method can bypass."""
 
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -120,7 +121,12 @@ class Evaluator(ABC):
         return charged_in_all(verdicts, work.spent)
 
     def _smaller(self, problem: Problem, error: Exception) -> list[Verdict]:
-        """Halve a batch that failed; a single example that fails is unknown."""
+        """Halve a batch that failed; a single example that fails is unknown.
+
+        Who works on a method sets the variable `CERTBOARD_DEBUG`, and sees its exceptions.
+        """
+        if os.environ.get("CERTBOARD_DEBUG") and not is_out_of_memory(error):
+            raise error
         if len(problem) > 1:
             half = len(problem) // 2
             rows = range(len(problem))

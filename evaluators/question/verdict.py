@@ -95,6 +95,22 @@ class Verdict:
     certificate: Certificate | None = None
     deployment: Deployment | None = None
 
+    def __repr__(self) -> str:
+        """What one wants to know at a glance; a witness or certificate is hundreds of lines."""
+        told = [self.status.value, f"prediction={self.prediction}"]
+        if self.radius is not None:
+            told.append(f"radius={self.radius}")
+        if self.margin is not None:
+            told.append(f"margin={self.margin:.4g}")
+        if self.confidence < 1:
+            told.append(f"confidence={self.confidence:.6g}")
+        if self.witness is not None:
+            told.append("with witness")
+        if self.certificate is not None:
+            told.append("with certificate")
+        told += [f"stage={self.stage!r}", f"seconds={self.seconds:.3g}"]
+        return f"Verdict({', '.join(told + [f'note={self.note!r}'] * bool(self.note))})"
+
 
 def charged(verdicts: Sequence[Verdict], seconds: float) -> list[Verdict]:
     """Charge each verdict with an equal share of the seconds of common work."""

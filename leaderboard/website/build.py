@@ -34,6 +34,7 @@ from leaderboard.website.pages import (
     data,
     home,
     literature,
+    reference,
     settings,
     submissions,
     taxonomy,
@@ -62,6 +63,7 @@ SECTIONS = (
     taxonomy,
     literature,
     data,
+    reference,
 )
 """Each plans its pages."""
 

@@ -85,7 +85,7 @@ def test_few_files_lie_beside_the_rooms() -> None:
         for folder in ("evaluators", "leaderboard")
     }
     assert beside == {
-        "evaluators": {"cascade", "evaluator", "extend", "listing", "spot_check"},
+        "evaluators": {"ask", "cascade", "evaluator", "extend", "listing", "spot_check"},
         "leaderboard": {"__main__", "confined"},
     }
 

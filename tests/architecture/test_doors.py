@@ -49,6 +49,7 @@ MAY_ASK_EVALUATORS = {
     "leaderboard/vnncomp/",  # reads VNN-LIB into the evaluators' own specifications
     "leaderboard/intake/acceptance/replay.py",  # runs a model on what rows say of it
     "leaderboard/evaluation/evidence.py",  # certificates are the evaluators' own files
+    "leaderboard/website/pages/reference.py",  # reads the docstrings of the public face as text
     "leaderboard/recheck/proofs.py",  # asks the checker about rows, and for certificates
 }
 

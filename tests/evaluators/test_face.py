@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 import evaluators
-from evaluators import Ball, Box, Norm, Problem, Status, bounds, catalogue, import_module
+from evaluators import Ball, Box, Norm, Problem, Status, bound, catalogue, certify, import_module
 from evaluators import extend as door
+from evaluators.ask import ModelLike
 from evaluators.network.affine import Dense
 from evaluators.network.network import apply
 from evaluators.numerics.errors import UnsupportedModelError
@@ -56,8 +57,8 @@ def test_every_public_name_is_documented(package: ModuleType) -> None:
 
 
 def test_a_name_that_is_not_there_is_no_attribute() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'certify'"):
-        evaluators.__getattr__("certify")
+    with pytest.raises(AttributeError, match="no attribute 'prove'"):
+        evaluators.__getattr__("prove")
 
 
 def test_who_needs_a_part_does_not_wait_for_pytorch() -> None:
@@ -78,14 +79,73 @@ def test_what_is_shown_imports_the_face_alone() -> None:
     assert used == {"evaluators", "evaluators.extend"}
 
 
-def test_the_readme_answers_what_it_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "model.onnx").write_bytes(export_module(net().eval(), torch.rand(1, 1, 4, 4)))
+@pytest.mark.parametrize("page", ["README", "library"])
+def test_what_is_shown_of_the_library_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = nn.Sequential(nn.Flatten(), nn.Linear(784, 3)).eval()
+    (tmp_path / "model.onnx").write_bytes(export_module(digits, torch.rand(1, 1, 28, 28)))
     monkeypatch.chdir(tmp_path)
-    (text,) = (block.text for block in blocks("python") if block.page.stem == "README")
     namespace: dict[str, Any] = {}
-    exec(compile(text, "README.md", "exec"), namespace)
-    assert [type(verdict) for verdict in namespace["verdicts"]] == [evaluators.Verdict] * 8
-    assert namespace["lower"].shape == namespace["upper"].shape == (8, 3)
+    for block in blocks("python"):
+        if block.page.stem == page:
+            exec(compile(block.text, block.page, "exec"), namespace)
+    assert {type(verdict) for verdict in namespace["verdicts"]} == {evaluators.Verdict}
+    assert bool((namespace["lower"] <= namespace["upper"]).all())
+
+
+# Questions in a line
+
+
+def test_a_path_a_module_and_a_network_get_the_same_answers(tmp_path: Path) -> None:
+    module, x = net().eval(), torch.full((2, 1, 4, 4), 0.5)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(export_module(module, x[:1]))
+    labels = module(x).argmax(1)
+    asked: list[ModelLike] = [path, str(path), module, import_module(module, (1, 4, 4))]
+    logits = [bound(model, x, "1/100").logits.lower for model in asked]
+    margins = [[v.margin for v in certify(model, x, labels, "1/100")] for model in asked]
+    assert all(torch.equal(one, logits[0]) for one in logits)
+    assert all(one == margins[0] for one in margins)
+    problem = Problem(import_module(module, (1, 4, 4)), x, labels, Ball(Norm.L2, Fraction(1, 9)))
+    (first, second) = certify(path, x.numpy(), labels.tolist(), Fraction(1, 9), "l2", "crown")
+    assert [first.margin, second.margin] == [v.margin for v in catalogue()["crown"]()(problem)]
+
+
+def test_a_radius_that_is_no_exact_number_is_refused() -> None:
+    module, x = net(), torch.full((1, 1, 4, 4), 0.5)
+    with pytest.raises(TypeError, match=r'the float 0.1 is 3602879701896397/.*write "0.1"'):
+        bound(module, x, 0.1)
+    with pytest.raises(TypeError, match=r"must be float32, not torch\.float64"):
+        bound(module, x.double(), "1/10")
+    with pytest.raises(ValueError, match="No norm is called 'linfty', only"):
+        bound(module, x, "1/10", "linfty")
+    with pytest.raises(ValueError, match="Did you mean 'crown'"):
+        certify(module, x, [0], "1/10", method="crwn")
+
+
+def test_a_verdict_is_one_short_line() -> None:
+    module, x = net(), torch.zeros(1, 1, 4, 4)
+    wrong = int(module(x).argmin())
+    (verdict,) = certify(module, x, [wrong], "1/10")
+    assert verdict.witness is not None
+    assert len(repr(verdict)) < 200
+    assert repr(verdict).startswith("Verdict(falsified, prediction=")
+
+
+def test_the_debug_variable_shows_the_exception_of_a_method(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module, x = net(), torch.zeros(1, 1, 4, 4)
+    label = [int(module(x).argmax())]
+    crown = catalogue()["crown"]
+    monkeypatch.setattr(crown, "solve", lambda self, problem: 1 // 0)
+    (verdict,) = certify(module, x, label, "1/10", method="crown")
+    assert verdict.status is Status.UNKNOWN
+    assert "ZeroDivisionError" in verdict.note
+    monkeypatch.setenv("CERTBOARD_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        certify(module, x, label, "1/10", method="crown")
 
 
 # Bounds
@@ -108,7 +168,7 @@ REGIONS = [
 @pytest.mark.parametrize("region", REGIONS, ids=lambda region: type(region).__name__)
 def test_bounds_contain_every_layer_of_every_input(region: Ball | Box, method: str) -> None:
     network, x = import_module(net(), (1, 4, 4)), torch.full((3, 1, 4, 4), 0.5)
-    found = bounds(network, x, region, method)
+    found = bound(network, x, region, method=method)
     assert len(found.layers) == len(network.nodes)
     generator = torch.Generator().manual_seed(1)
     for _ in range(50):
@@ -131,7 +191,7 @@ def all_values(network: evaluators.Network, x: torch.Tensor) -> list[torch.Tenso
 def test_bounds_of_linear_layers_are_exact_but_for_rounding() -> None:
     network = import_module(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), (1, 2, 2))
     x = torch.full((1, 1, 2, 2), 0.5)
-    (lower, upper) = bounds(network, x, Ball(Norm.LINF, Fraction(1, 4)), deployed=False).logits
+    (lower, upper) = bound(network, x, Ball(Norm.LINF, Fraction(1, 4)), deployed=False).logits
     center = network.to(torch.float64)(x.double())
     last = network.to(torch.float64).nodes[-1].operation
     assert isinstance(last, Dense)
@@ -144,7 +204,7 @@ def test_crown_is_no_looser_than_intervals_and_tighter_somewhere() -> None:
     network, x = import_module(net(), (1, 4, 4)), torch.full((3, 1, 4, 4), 0.5)
     region, widths = Ball(Norm.LINF, Fraction(1, 10)), []
     for method in ("ibp", "crown-ibp", "crown"):
-        lower, upper = bounds(network, x, region, method).logits
+        lower, upper = bound(network, x, region, method=method).logits
         widths.append(float((upper - lower).sum()))
     assert widths == sorted(widths, reverse=True)
     assert widths[2] < 0.9 * widths[0]
@@ -154,7 +214,7 @@ def test_bounds_are_those_that_certify() -> None:
     network, x = import_module(net(), (1, 4, 4)), torch.full((1, 1, 4, 4), 0.5)
     label = network.to(torch.float32)(x).argmax(1)
     region = Ball(Norm.LINF, Fraction(1, 1000))
-    lower, upper = bounds(network, x, region).logits
+    lower, upper = bound(network, x, region).logits
     others = upper.scatter(1, label[:, None], -torch.inf).amax(1)
     assert bool(lower[0, label[0]] > others)
     (verdict,) = catalogue()["crown"]()(Problem(network, x, label, region))
@@ -166,9 +226,9 @@ def test_bounds_are_those_that_certify() -> None:
 def test_bounds_of_a_batch_are_those_of_each_example() -> None:
     network, region = import_module(net(), (1, 4, 4)), Ball(Norm.L2, Fraction(1, 5))
     x = torch.rand(70, 1, 4, 4, generator=torch.Generator().manual_seed(2))
-    whole = bounds(network, x, region).logits
+    whole = bound(network, x, region).logits
     for row in (0, 66):
-        alone = bounds(network, x[row : row + 1], region).logits
+        alone = bound(network, x[row : row + 1], region).logits
         assert torch.allclose(whole.lower[row], alone.lower[0], rtol=1e-12, atol=1e-12)
 
 
@@ -176,10 +236,10 @@ def test_what_cannot_be_bounded_is_refused_with_a_reason() -> None:
     network, x = import_module(net(), (1, 4, 4)), torch.full((1, 1, 4, 4), 0.5)
     ball = Ball(Norm.LINF, Fraction(1, 10))
     with pytest.raises(ValueError, match="'crwon', only ibp, crown-ibp, crown"):
-        bounds(network, x, ball, "crwon")
+        bound(network, x, ball, method="crwon")
     for strange in (x * torch.nan, x + 2, x[:0]):
         with pytest.raises(ValueError, match="examples"):
-            bounds(network, strange, ball)
+            bound(network, strange, ball)
 
 
 # Modules

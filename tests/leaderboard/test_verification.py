@@ -33,11 +33,17 @@ from tests.fixtures.properties import UNIT, box, difference, model_file, tent
 SECONDS = 600.0
 
 
-def ask(folder: Path, network: Network, text: str, evaluator: str | None = None) -> Answer:
+def ask(
+    folder: Path,
+    network: Network,
+    text: str,
+    evaluator: str | None = None,
+    seconds: float = SECONDS,
+) -> Answer:
     model = model_file(network, folder / "m.onnx")
     (folder / "p.vnnlib").write_text(text)
     instance = Instance(model, folder / "p.vnnlib", evaluator)
-    return verify(instance, time.monotonic() + SECONDS)
+    return verify(instance, time.monotonic() + seconds)
 
 
 def check(folder: Path, answer: Answer) -> None:
@@ -285,12 +291,12 @@ def test_a_contradiction_is_raised() -> None:
         decided(difference(), UNIT + "(assert (>= Y_0 2.1))", Contradictory())
 
 
-@pytest.mark.slow
 def test_a_box_at_the_edge_of_a_counterexample_is_exact(tmp_path: Path) -> None:
     """y0 = 10 a: at a <= 0.1 it is at most 1; the float32 next to 0.1 would give more."""
     network = linear([[10.0], [0.0]], [0.0, 0.0])
     text = box(("0", "0.1")) + "(assert (>= Y_0 1.00000001))"
-    assert ask(tmp_path, network, text).word in (Word.UNSAT, Word.UNKNOWN)
+    answer = ask(tmp_path, network, text, seconds=2.0)  # no proof comes later, either
+    assert answer.word in (Word.UNSAT, Word.UNKNOWN, Word.TIMEOUT)
 
 
 def soundness_rows(shared: Path) -> list[dict[str, str]]:

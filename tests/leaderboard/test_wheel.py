@@ -20,13 +20,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import torch
-from evaluators import Ball, Norm, Problem, bounds, catalogue, import_module, import_onnx
+from evaluators import Ball, Norm, Problem, bound, catalogue, import_module, import_onnx
 
 network = import_onnx(Path("model.onnx"))
 x, ball = torch.full((2, *network.input_shape), 0.5), Ball(Norm.LINF, Fraction(1, 1000))
 labels = network.to(torch.float32)(x).argmax(1)
 print(*(v.status.value for v in catalogue()["crown"]()(Problem(network, x, labels, ball))))
-lower, upper = bounds(network, x, ball).logits
+lower, upper = bound(network, x, ball).logits
 assert bool((lower < upper).all())
 module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
 assert import_module(module, (1, 2, 2)).classes == 2
