@@ -1,6 +1,7 @@
 """Weights from a stranger's address: no byte more than announced, and none of another content."""
 
 import hashlib
+import io
 import socket
 import ssl
 import subprocess
@@ -109,6 +110,23 @@ def test_what_is_not_as_announced_is_refused_and_not_kept(
 def test_a_redirection_is_followed(address: str) -> None:
     path = weights.fetch(f"{address}/to//model", SHA256, len(CONTENT))
     assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("target", ["http://example.com/model", "ftp://example.com/model"])
+def test_no_redirection_leaves_https(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def ask(url: str) -> requests.Response:
+        asked.append(url)
+        reply = requests.Response()
+        reply.raw = io.BytesIO()
+        reply.status_code, reply.headers["Location"] = 302, target
+        return reply
+
+    monkeypatch.setattr(weights, "_ask", ask)
+    with pytest.raises(InputError, match="leads from https to"):
+        weights.fetch("https://example.com/start", SHA256, len(CONTENT))
+    assert asked == ["https://example.com/start"]
 
 
 def test_an_answer_that_trickles_is_given_up(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
