@@ -40,7 +40,7 @@ def their_model(shape: tuple[int, ...], batch: int | str) -> bytes:
     ]
     constants = {"w": numbers(24, 5), "b": numbers(5), "v": numbers(5, 3), "c": numbers(3)}
     made = model(nodes, (batch, *shape), constants, output=(batch, 3))
-    return made.SerializeToString()
+    return bytes(made.SerializeToString())
 
 
 CASES = {
