@@ -41,11 +41,13 @@ class Solution(NamedTuple):
         value: its least value as the solver says; infinite where it says that there is no point.
         through: by how much the value changes with each unit's pre-activation, `[units]`.
         point: where the value is taken, `[inputs, outputs of units, pre-activations]`; or None.
+        prices: by how much it falls with the right side of each added row, `[added rows]`.
     """
 
     value: float
     through: Float64Array
     point: Float64Array | None
+    prices: Float64Array = np.zeros(0)
 
 
 class Multipliers(NamedTuple):
@@ -87,6 +89,7 @@ class TriangleProgram:
         self._start, self.leak = lines.start.numpy(), lines.leak.numpy()
         self._chord, self._height = (part.numpy() for part in lines.lines[2:])
         self._signs = np.zeros(self.units, dtype=np.int8)
+        self._added = 0
         bias = np.concatenate([np.zeros(0), *(layer.rows.bias for layer in unrolled.layers)])
         zero, endless = np.zeros(self.units), np.full(self.units, FREE)
         self.row_bounds = (
@@ -136,6 +139,15 @@ class TriangleProgram:
             columns[0][column], columns[1][column] = low, high
         self._signs = signs.copy()
 
+    def add(self, outputs: Float64Array, inputs: Float64Array, sides: Float64Array) -> None:
+        """Add rows outputs·a + inputs·z <= sides, each `[rows, units]`."""
+        rows = csr_array(np.concatenate([outputs, inputs], 1))
+        count, columns = len(sides), rows.indices.astype(np.int32) + self.inputs
+        starts = rows.indptr[:-1].astype(np.int32)
+        below = np.full(count, -FREE)
+        self._solver.addRows(count, below, sides, rows.nnz, starts, columns, rows.data)
+        self._added += count
+
     def minimize(self, weight: Float64Array, seconds: float = FREE) -> Solution | None:
         """Minimise a row `[inputs and units]` over the relaxation; None where the solver fails."""
         solver, count = self._solver, self.inputs + self.units
@@ -150,9 +162,11 @@ class TriangleProgram:
         status = solver.getModelStatus()
         if status == HighsModelStatus.kOptimal:
             found = solver.getSolution()
-            through = np.array(found.row_dual[: self.units])
-            return Solution(solver.getObjectiveValue(), through, np.array(found.col_value))
-        return self._empty(cost) if status == HighsModelStatus.kInfeasible else None
+            duals, point = np.array(found.row_dual), np.array(found.col_value)
+            through, prices = duals[: self.units], -duals[4 * self.units :]
+            return Solution(solver.getObjectiveValue(), through, point, prices)
+        empty = status == HighsModelStatus.kInfeasible and not self._added
+        return self._empty(cost) if empty else None
 
     def _empty(self, cost: Float64Array) -> Solution | None:
         """What shows that a domain has no point: the rows that exclude each other, times much."""
@@ -168,8 +182,18 @@ class TriangleProgram:
         size = 1 + np.abs(cost) @ self._magnitudes
         return Solution(np.inf, through * (BEYOND * size / lowest), None)
 
-    def multipliers(self, weight: Float64Array, through: Float64Array) -> Multipliers:
-        """Choose lines with which the walk back passes each unit with `through`, where it may."""
+    def multipliers(
+        self, weight: Float64Array, through: Float64Array, pulls: Float64Array | None = None
+    ) -> Multipliers:
+        """Choose lines with which the walk back passes each unit with `through`, where it may.
+
+        Args:
+            weight: the row's, with those of added rows.
+            through: what the program's duals want.
+            pulls: less by which each unit's pre-activation counts in added rows, `[units]`.
+        """
+        pulls = np.zeros(self.units) if pulls is None else pulls
+        through = through + pulls
         slopes, betas = self._start.copy(), np.zeros(self.units)
         columns = np.zeros(self.inputs + self.units)
         columns[: len(weight)] = weight
@@ -185,7 +209,7 @@ class TriangleProgram:
             line[free] = np.clip(wanted[free] / a[free], self.leak[span][free], 1.0)
             slopes[span] = np.where(free, line, slopes[span])
             betas[span] = np.where(signs != 0, signs * (a * line - wanted), 0.0).clip(0.0)
-            columns[:first] += (a * line - signs * betas[span]) @ matrix
+            columns[:first] += (a * line - signs * betas[span] - pulls[span]) @ matrix
         coefficients = columns[self.inputs :]
         return Multipliers(torch.from_numpy(slopes), torch.from_numpy(betas), coefficients)
 

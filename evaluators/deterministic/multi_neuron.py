@@ -1,0 +1,83 @@
+"""Convex hulls of groups of ReLUs beside the triangles of single ones."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from evaluators.evaluator import Evaluator, one_by_one
+from evaluators.linear_programs.group_rows import GroupRows
+from evaluators.linear_programs.relaxed_rows import proved_margins
+from evaluators.network.network import Network
+from evaluators.propagation.verdicts import verdicts
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.unrolled.domains import Leaf
+from evaluators.unrolled.intermediate_bounds import UnrollingError
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
+
+
+@dataclass(frozen=True)
+class MultiNeuron(Evaluator):
+    """k-ReLU (Singh et al. 2019, NeurIPS) and PRIMA (Müller et al. 2022, arXiv 2103.03638).
+
+    What the triangles of single ReLUs do not prove is asked of the convex hulls of pairs and
+    triples of them, over octahedra of their pre-activations: rows of the hulls that the linear
+    program's solution violates join the program, round after round.
+
+    Differs from the papers: rows of the exact hulls are found as they are needed, in place of all
+    of a hull (k-ReLU) or of an approximation of all of it (PRIMA); the groups are made anew in
+    each round, of the units that the program is most wrong about; bounds of neurons are α-CROWN's.
+
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`). No number that a solver returns is believed: each
+    row of a group is proved anew (`linear_programs/hulls.py`), and the duals only choose slopes and
+    multipliers, with which the bounds are computed in float64 and lowered by their rounding error.
+    Trusted: IEEE float64 and the sums of products of PyTorch, NumPy and SciPy; not HiGHS.
+    Cost: the bounds of neurons; for each margin that they leave open some rounds, each a linear
+    program, and a small one for each group. Evidence exists only where the triangles suffice.
+
+    Attributes:
+        intermediate_steps: of the ascents for the bounds of neurons.
+        rounds: of new rows for each margin.
+        groups: pairs, and triples, of a layer that are looked at in a round.
+    """
+
+    intermediate_steps: int = 8
+    rounds: int = 6
+    groups: int = 60
+
+    title: ClassVar[str] = "Multi-neuron"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[Network]] = Network
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        """Bound the margins of one example after the other."""
+        with torch.no_grad():
+            return one_by_one(problem, self._solve)
+
+    def _solve(self, problem: Problem) -> Verdict:
+        deadline = problem.deadline()
+        try:
+            around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
+        except UnrollingError as error:
+            return Verdict(Status.UNKNOWN, None, note=str(error))
+        if not bool(around.lines.optimizable.all()):
+            note = "unsupported: the method has hulls for ReLU, leaky ReLU and MaxPool alone"
+            return Verdict(Status.UNKNOWN, None, note=note)
+        margins, slopes = proved_margins(around, deadline)
+        (verdict,) = verdicts(problem, margins[None])
+        if verdict.status is Status.CERTIFIED:
+            none = torch.zeros(0)
+            leaves = [Leaf(row, (), none, own) for row, own in enumerate(slopes)]
+            return replace(verdict, certificate=around.certificate(leaves))
+        rows = GroupRows(around, deadline, self.rounds, self.groups)
+        for row in margins.argsort(descending=True).tolist():
+            if not margins[row] > 0:
+                bound = rows.raise_bound(around.goals.select(slice(row, row + 1)))
+                margins[row] = torch.fmax(margins[row], margins.new_tensor(bound))
+                if not margins[row] > 0:
+                    break
+        (verdict,) = verdicts(problem, margins[None])
+        return replace(verdict, note="timeout" if deadline.passed else verdict.note)
