@@ -15,6 +15,10 @@ _FIRST = re.compile(r"first ([0-9]+) of .+")
 """How a run on a few examples of the setting's own calls them (`leaderboard.evaluation.plan`)."""
 
 
+_COMMIT = re.compile("[0-9a-f]{7,40}")
+"""One that can be checked out."""
+
+
 def command(result: "Results") -> str:
     """`certboard run SLUG --setting ID … --fresh`, safe to paste into a shell.
 
@@ -27,6 +31,22 @@ def command(result: "Results") -> str:
     words = ["certboard", "run", origin.submission, "--setting", origin.setting]
     words += _evaluator(result) + _examples(origin) + _seconds(origin) + _device(origin)
     return shlex.join([*words, "--fresh"])
+
+
+def from_nothing(result: "Results", repository: str, dataset: str) -> str:
+    """Every command up to the same rows, on a machine with Python and git alone.
+
+    `repository` is the address to clone, empty where it is not known; `dataset` names the one to
+    download, empty where none has to be.
+    """
+    origin = result.provenance
+    lines = [f"git clone {shlex.quote(repository)} certboard && cd certboard"] if repository else []
+    if _COMMIT.fullmatch(origin.commit):
+        lines.append(f"git checkout {origin.commit}")
+    lines.append("make .venv/.installed && . .venv/bin/activate")
+    if dataset:
+        lines.append(shlex.join(["certboard", "data", "fetch", dataset]))
+    return "\n".join([*lines, command(result), recheck(result)])
 
 
 def recheck(result: "Results") -> str:

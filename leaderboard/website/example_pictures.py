@@ -84,25 +84,12 @@ class Gallery:
             found.append(_picture(path, told, f"difference × {factor}", difference))
         return tuple(found)
 
-    def missing(self, origin: "Provenance", dataset: str) -> str:
-        """Why originals are not shown, in a sentence with what to do; empty if they are."""
+    def missing(self, dataset: str) -> str:
+        """Why originals are not shown, for readers; empty where they are, or are not at hand."""
         subject = self.datasets[dataset]
         if not subject.may_be_shown:
             return f"No pictures: the licence of {subject.title} does not let them be shown here."
-        opened = self._open(dataset)
-        if opened is not None and opened[1] == origin.data_sha256:
-            return ""
-        how = (
-            f"certboard data fetch {dataset}"
-            if subject.downloads
-            else f"to have them, {subject.obtain}"
-        )
-        if opened is None:
-            return f"The original images were not there when this page was made. To get them: {how}"
-        return (
-            "The images that were there when this page was made are not those that these rows were"
-            f" measured on (by their SHA-256). To get the official ones: {how}"
-        )
+        return ""
 
     def _open(self, dataset: str) -> tuple[Split, str] | None:
         if dataset not in self._opened:

@@ -193,7 +193,7 @@ def test_the_data_are_opened_once_for_all_submissions(origin: Provenance) -> Non
     for index in range(20):
         other = origin.model_copy(update={"submission": f"number-{index}"})
         assert gallery.pictures(other, "digits", shown(index))
-        assert gallery.missing(other, "digits") == ""
+        assert gallery.missing("digits") == ""
     assert calls == ["test"]
 
 
@@ -202,10 +202,9 @@ def test_images_of_other_data_than_were_measured_are_never_shown(origin: Provena
     gallery = Gallery(load_datasets())
     pictures = gallery.pictures(other, "digits", shown(17))
     assert [one.caption for one in pictures] == ["witness"]
-    assert "not those that these rows were measured on" in gallery.missing(other, "digits")
 
 
-def test_without_the_data_the_witness_stands_alone_and_a_command_is_named(
+def test_without_the_data_the_witness_stands_alone_and_readers_hear_no_word_of_it(
     origin: Provenance,
 ) -> None:
     def read() -> Split:
@@ -214,14 +213,14 @@ def test_without_the_data_the_witness_stands_alone_and_a_command_is_named(
     absent = replace(load_datasets()["mnist"], splits={"test": read}, shape=(1, 8, 8))
     gallery = Gallery({"mnist": absent})
     assert [one.caption for one in gallery.pictures(origin, "mnist", shown(17))] == ["witness"]
-    assert gallery.missing(origin, "mnist").endswith("certboard data fetch mnist")
+    assert gallery.missing("mnist") == ""
 
 
 @pytest.mark.parametrize("name", ["imagenet", "imagenet64", "tinyimagenet"])
 def test_images_under_terms_of_their_own_are_not_shown(origin: Provenance, name: str) -> None:
     gallery = Gallery(load_datasets())
     assert gallery.pictures(origin, name, shown(17)) == ()
-    assert "licence" in gallery.missing(origin, name)
+    assert "licence" in gallery.missing(name)
 
 
 def _nan(pixels: bytes) -> bytes:

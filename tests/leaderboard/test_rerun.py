@@ -7,7 +7,7 @@ import pytest
 
 from leaderboard.common.project import Project, find_project
 from leaderboard.evaluation.plan import Request, execute, make_plan
-from leaderboard.results.rerun import command, recheck
+from leaderboard.results.rerun import command, from_nothing, recheck
 from leaderboard.results.store import (
     Results,
     evaluator_named,
@@ -52,6 +52,20 @@ def test_what_differs_from_the_protocol_is_in_the_command(
 ) -> None:
     name = str(changed.pop("name", "mnist-ibp.parquet"))
     assert command(stored(name, **changed)) == f"{PLAINLY}{wanted} --fresh"
+
+
+def test_from_nothing_it_takes_the_repository_the_commit_and_the_data() -> None:
+    result = stored(commit="0123abc" * 5)
+    lines = from_nothing(result, "https://example.org/a b;c", "mnist").splitlines()
+    assert lines == [
+        "git clone 'https://example.org/a b;c' certboard && cd certboard",
+        f"git checkout {'0123abc' * 5}",
+        "make .venv/.installed && . .venv/bin/activate",
+        "certboard data fetch mnist",
+        command(result),
+        recheck(result),
+    ]
+    assert "git" not in from_nothing(stored(commit="$(rm -r .)"), "", "")
 
 
 def test_stored_verdicts_are_rechecked_by_their_file() -> None:

@@ -11,7 +11,7 @@ from leaderboard.board.ranking import Standing
 from leaderboard.common.formatting import DASH, rounded_down, seconds
 from leaderboard.results.claims import judge
 from leaderboard.results.highlights import MOST, Shown
-from leaderboard.results.rerun import command, recheck
+from leaderboard.results.rerun import from_nothing
 from leaderboard.submissions.manifest import Submission
 from leaderboard.website.badge import badge, badge_text
 from leaderboard.website.citation import bibtex
@@ -68,6 +68,7 @@ class SubmissionPages:
             "how_sure": smoothing.how_sure(results),
             "bibtex": code(bibtex(subject, results).splitlines()),
             "site": places.site_url(),
+            "repository": places.repository_url(),
             "history": history(board, slug),
             "successor": board.submissions.get(subject.superseded_by or ""),
             "most": MOST,
@@ -94,8 +95,13 @@ class SubmissionPages:
             "total_seconds": line.measured["total-seconds"],
             "download": download_of(result, subject.title),
             "provenance": provenance(result),
-            "command": command(result),
-            "recheck": recheck(result),
+            "commands": code(
+                from_nothing(
+                    result,
+                    places.repository_url(),
+                    place.dataset if board.datasets[place.dataset].downloads else "",
+                ).splitlines()
+            ),
             "commit": _commit(origin),
             # Whom one would compare it with: the leader, or the second where it leads itself.
             "rival": next(others, None),
@@ -104,7 +110,7 @@ class SubmissionPages:
                 "text": badge_text(place, line, result, gone_word(subject, line)),
             },
             "examples": examples,
-            "no_originals": self.gallery.missing(origin, place.dataset),
+            "no_originals": self.gallery.missing(place.dataset),
         }
 
     def _examples(self, result: "Results") -> list[ExampleGroup]:
