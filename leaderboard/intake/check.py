@@ -8,11 +8,10 @@ from leaderboard.board.flags import static_flags
 from leaderboard.board.own_files import check_board
 from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
-from leaderboard.common.progress import tell
 from leaderboard.common.project import Project
 from leaderboard.evaluation.networks import check_model
 from leaderboard.intake.sandbox import OFF, check_sandbox
-from leaderboard.submissions.catalogue import problems_between
+from leaderboard.submissions.catalogue import is_at_hand, problems_between, tell_absent
 from leaderboard.submissions.folder import slugs as all_slugs
 from leaderboard.submissions.manifest import Submission, load_submission
 
@@ -46,7 +45,7 @@ def check(project: Project, slugs: Sequence[str], sandbox: str) -> Checked:
         try:
             if sandbox == OFF:
                 loaded[slug] = load_submission(project, slug)
-                if not slugs and loaded[slug].published and not loaded[slug].at_hand:
+                if not slugs and not is_at_hand(loaded[slug]):
                     unread.append(slug)
                     continue
                 problems += _problems_of_models(project, loaded[slug])
@@ -61,12 +60,7 @@ def check(project: Project, slugs: Sequence[str], sandbox: str) -> Checked:
         board = check_board()
         counts += board.counts
         problems += board.problems + check_stored(project)
-    if unread:
-        networks = plural(len(unread), "published network")
-        tell(
-            f"{networks} not read, whose weights are not at hand: {', '.join(unread)};"
-            f" certboard check {unread[0]} fetches that one"
-        )
+    tell_absent(unread)
     if problems:
         raise InputError(*dict.fromkeys(problems))
     flags = [

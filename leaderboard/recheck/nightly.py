@@ -19,6 +19,7 @@ from leaderboard.evaluation.plan import Request, make_question
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.results.store import Results
 from leaderboard.settings.setting import Setting, load_settings
+from leaderboard.submissions.catalogue import is_at_hand
 from leaderboard.submissions.manifest import Submission
 
 
@@ -134,7 +135,7 @@ def compare_samples(project: Project, day: date, evaluations: int, examples: int
         try:
             rows = measure_again(project, drawn)
         except InputError as error:
-            if drawn.submission.published is None or drawn.submission.at_hand:
+            if is_at_hand(drawn.submission):
                 raise
             tell(
                 f"{drawn.submission.slug}: not measured again, its weights are not at hand: {error}"

@@ -4,11 +4,12 @@ What is wrong between two of them, such as titles alike or a successor that is n
 too; `certboard check SLUG` asks for what concerns that one.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from leaderboard.common.errors import InputError, nearest
+from leaderboard.common.formatting import plural
 from leaderboard.common.lookalikes import alike
 from leaderboard.common.progress import tell
 from leaderboard.common.project import Project
@@ -89,12 +90,33 @@ def load_submissions(project: Project) -> dict[str, Submission]:
 def chosen_submissions(project: Project, slugs: Collection[str]) -> dict[str, Submission]:
     """Return the submissions that are named, by slug; all that can be read where none is.
 
+    Of these, networks of others whose files are not at hand are left out, and told: nothing is
+    fetched that nobody asked for.
+
     Raises:
         InputError: one that is named cannot be read.
     """
-    if not slugs:
-        return load_submissions(project)
-    return {slug: load_submission(project, slug) for slug in slugs}
+    if slugs:
+        return {slug: load_submission(project, slug) for slug in slugs}
+    found = load_submissions(project)
+    absent = [slug for slug, one in found.items() if not is_at_hand(one)]
+    tell_absent(absent)
+    return {slug: one for slug, one in found.items() if slug not in absent}
+
+
+def is_at_hand(submission: Submission) -> bool:
+    """Say whether it need not be passed over where nobody named it."""
+    return submission.published is None or submission.at_hand
+
+
+def tell_absent(slugs: Sequence[str]) -> None:
+    """Name published networks that are passed over, since their files are not at hand."""
+    if slugs:
+        networks = plural(len(slugs), "published network")
+        tell(
+            f"{networks} not read, whose weights are not at hand: {', '.join(slugs)};"
+            f" certboard check {slugs[0]} fetches that one"
+        )
 
 
 def problems_between(project: Project, submissions: Mapping[str, Submission]) -> list[str]:

@@ -14,7 +14,7 @@ from leaderboard.datasets import files
 from leaderboard.evaluation.networks import check_model
 from leaderboard.recheck import nightly
 from leaderboard.submissions import weights
-from leaderboard.submissions.catalogue import read_catalogue
+from leaderboard.submissions.catalogue import chosen_submissions, read_catalogue
 from leaderboard.submissions.manifest import load_submission, model_path, read_submission
 from leaderboard.submissions.published import adapted_path
 from leaderboard.website.citation import bibtex
@@ -144,6 +144,8 @@ def test_a_check_of_all_passes_over_those_not_at_hand_and_names_them(
     assert outcome.code == 0
     assert "1 published network not read, whose weights are not at hand: theirs" in outcome.err
     assert "was asked for" in certboard("check", "theirs").err
+    assert "theirs" not in chosen_submissions(Project(folder.parents[1]), ())
+    assert "theirs" in chosen_submissions(Project(folder.parents[1]), ["theirs"])
 
 
 def test_the_nightly_sample_passes_over_those_not_at_hand(
