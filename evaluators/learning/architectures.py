@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from math import pi, prod, sqrt
 
 import torch
 from torch import Tensor, nn
 
+from evaluators.learning.distance import Distances
 from evaluators.learning.layers import Affine, Flatten, LearnedLayer, ReLU, Residual
 from evaluators.learning.learner import Learner
 from evaluators.learning.lipschitz import SLL, almost_orthogonal
@@ -102,6 +104,18 @@ def unshuffled_cnn(shape: Shape, classes: int, seed: int, style: Style = PLAIN) 
     return chain.classifier(256, classes)
 
 
+def linf_distance(shape: Shape, classes: int, seed: int, style: Style = PLAIN) -> Learner:
+    """Chain three layers of ℓ∞ distances (256, 256, `classes`)."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = (prod(shape), *[round(256 * style.width)] * 2, classes)
+    layers: list[LearnedLayer] = [Flatten()]
+    for before, after in pairwise(sizes):
+        last = len(layers) == len(sizes) - 1
+        weight = torch.randn(after, before, generator=generator)
+        layers.append(Distances(weight, -1.0 if last else 1.0, centred=not last))
+    return Learner(shape, layers)
+
+
 Architecture = Callable[[Shape, int, int, Style], Learner]
 """From the shape of an image, the number of classes, a seed and a style."""
 
@@ -111,6 +125,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "cnn7": cnn7,
     "residual-cnn": residual_cnn,
     "unshuffled-cnn": unshuffled_cnn,
+    "linf-distance": linf_distance,
 }
 
 

@@ -38,6 +38,7 @@ class Recipe(ABC):
         node: its place in the taxonomy.
         noise: the distribution of `SmoothedNetwork` that its networks are smoothed with, in which
             case its field `sigma` is the scale; empty where they are not.
+        architecture: the only one that it trains; empty where it trains any.
         for_intervals, isometric, residual: what it asks of an architecture (`Style`).
     """
 
@@ -45,6 +46,7 @@ class Recipe(ABC):
     paper: ClassVar[str]
     node: ClassVar[str]
     noise: ClassVar[str] = ""
+    architecture: ClassVar[str] = ""
     for_intervals: ClassVar[bool] = False
     isometric: ClassVar[bool] = False
     residual: ClassVar[int] = 0

@@ -125,9 +125,12 @@ def train(request: TrainingRequest) -> Trained:
         raise InputError(f"There is no training plan for {request.dataset}. Known: {known}.")
     plan = PLANS[request.dataset]
     recipe = _recipe(request, plan)
-    schedule, name = _schedule(request, plan.schedule), request.architecture or plan.architecture
+    schedule = _schedule(request, plan.schedule)
+    name = request.architecture or recipe.architecture or plan.architecture
     if name not in ARCHITECTURES:
         raise unknown_name("architecture", name, ARCHITECTURES)
+    if recipe.architecture not in ("", name):
+        raise InputError(f"'{request.recipe}' trains the architecture {recipe.architecture} alone.")
     split = data.load("train")
     if len(split) < schedule.batch:
         raise InputError(

@@ -7,8 +7,9 @@ import torch
 
 from evaluators.deterministic.fast_lin import PARALLEL
 from evaluators.deterministic.wong_kolter import objective
-from evaluators.learning.architectures import Style, small_cnn, unshuffled_cnn
+from evaluators.learning.architectures import Style, linf_distance, small_cnn, unshuffled_cnn
 from evaluators.learning.bounds import box_around, linear_worst, worst_logits
+from evaluators.learning.distance import Distances
 from evaluators.learning.learner import Learner
 from evaluators.learning.recipe import Recipe, TrainingBatch
 from evaluators.lipschitz.constants import Reach
@@ -118,3 +119,20 @@ def test_an_isometric_network_is_proved_to_stretch_no_distance(recipe: type[Reci
     )
     reach = Reach.of(problem)
     assert 0.05 < float(reach.moved[-1].max()) < 1 + 1e-5
+
+
+def test_intervals_of_distances_are_no_wider_than_those_of_the_input() -> None:
+    network = linf_distance(SHAPE, 4, 0, Style(width=0.05)).learned().to(torch.float64)
+    x = torch.rand(5, *SHAPE, dtype=torch.float64)
+    lower, upper = interval_bounds(network, x - RADIUS, x + RADIUS)[-1]
+    assert float((upper - lower).max()) < 2 * RADIUS + 1e-9
+
+
+def test_a_distance_layer_is_written_as_the_norm_whatever_its_order() -> None:
+    layer = Distances(torch.randn(3, 4), centred=False)
+    x = torch.randn(6, 4)
+    layer.order = 8.0
+    exact = (x[:, None] - layer.weight).abs().amax(2)
+    assert torch.allclose(layer.eval()(x), exact)
+    assert bool((layer.train()(x) >= exact - 1e-5).all())
+    assert torch.allclose(layer.train()(x), (x[:, None] - layer.weight).norm(8, 2), atol=1e-4)

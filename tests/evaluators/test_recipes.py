@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluators.learning.architectures import small_cnn
+from evaluators.learning.architectures import ARCHITECTURES
 from evaluators.learning.loop import Schedule, fit
 from evaluators.learning.recipe import Recipe, TrainingBatch
 from evaluators.listing import recipes
@@ -19,7 +19,7 @@ from leaderboard.submissions.noises import NOISES
 SHAPE = (1, 8, 8)
 
 
-def digits(count: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
+def digits(count: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
     split = find_dataset("digits").load("train")
     numbers = split.examples[:count]
     return torch.from_numpy(split.images(numbers)), torch.from_numpy(split.labels_of(numbers))
@@ -30,14 +30,18 @@ def test_a_few_steps_decrease_a_recipes_loss_and_the_file_answers_as_the_module(
     name: str, tmp_path: Path
 ) -> None:
     recipe, (x, labels) = recipes()[name](), digits()
-    learner = small_cnn(SHAPE, 10, 0, recipe.style(width=0.25))
-    fit(learner, recipe, x, labels, Schedule(4, batch=32, learning_rate=3e-3), 0)
+    learner = ARCHITECTURES[recipe.architecture or "small-cnn"](
+        SHAPE, 10, 0, recipe.style(width=0.25)
+    )
+    fit(learner, recipe, x, labels, Schedule(4, batch=16, learning_rate=3e-3), 0)
 
     def loss(of: torch.nn.Module) -> float:
         batch = TrainingBatch(x, labels, 0.9, torch.Generator().manual_seed(0))
         return float(recipe.loss(of.train(), batch).detach())  # type: ignore[arg-type]
 
-    fresh = small_cnn(SHAPE, 10, 0, recipe.style(width=0.25))
+    fresh = ARCHITECTURES[recipe.architecture or "small-cnn"](
+        SHAPE, 10, 0, recipe.style(width=0.25)
+    )
     assert loss(learner) < loss(fresh)
     export_onnx(learner.eval().learned(), tmp_path / "model.onnx")
     read = import_onnx(tmp_path / "model.onnx").to(torch.float32)

@@ -51,6 +51,7 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
         (TrainingRequest("ibp", "digts"), "digits"),
         (TrainingRequest("ibp", "imagenet"), "There is no training plan for imagenet."),
         (TrainingRequest("ibp", "digits", architecture="cnn6"), "cnn5"),
+        (TrainingRequest("linf-distance", "digits", architecture="cnn5"), "linf-distance alone"),
         (TrainingRequest("standard", "digits", options={"radius": "1"}), "no option 'radius'"),
         (TrainingRequest("ibp", "digits", options={"radius": "x"}), "'x', not a number"),
         (TrainingRequest("splitting", "digits", options={"sigma": "0.3001"}), "whole number"),
