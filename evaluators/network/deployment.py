@@ -16,7 +16,7 @@ operation in real arithmetic on those same values by at most
   convolution before it, a mean taken as a sum and a quotient, a quotient for a product;
 - gamma(n)·Σm for a sum of n branches;
 - nothing for a ReLU and for max-pooling, u·leak·m for a leaky ReLU;
-- `Elementwise.run_error` for a sigmoid or tanh, which libraries approximate.
+- `Elementwise.run_deviation` for a sigmoid and other functions, which libraries approximate.
 
 Products and sums that are flushed to zero are covered. What could overflow is given an infinite
 error: nothing is proved about it.
@@ -73,13 +73,16 @@ def flushed_error(operation: AffineMap) -> float:
 
 
 def run_error(
-    operation: Operation, magnitudes: Sequence[Float[Tensor, "batch *_"]]
+    operation: Operation,
+    magnitudes: Sequence[Float[Tensor, "batch *_"]],
+    within: tuple[Tensor, Tensor] | None = None,
 ) -> Float[Tensor, "batch *_"] | None:
     """Bound |computed - real| of one operation's result, on the same inputs.
 
     Args:
         operation: its weights in float64.
         magnitudes: float64 bounds on the values that a run computed for its parents.
+        within: the first parent's values between two ends, where more is known than magnitudes.
 
     Returns:
         float64, of the result's shape; None where it is exact.
@@ -95,7 +98,8 @@ def run_error(
             (UNIT32 * operation.leak) * magnitudes[0] * ROOM + FLUSHED if operation.leak else None
         )
     if isinstance(operation, Elementwise):
-        return torch.full_like(magnitudes[0], operation.run_error)
+        lower, upper = within or (-magnitudes[0], magnitudes[0])
+        return operation.run_deviation(lower, upper)
     return None
 
 

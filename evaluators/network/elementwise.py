@@ -68,14 +68,16 @@ class Supports(NamedTuple):
 
 
 class Elementwise(ABC):
-    """A continuous, non-decreasing function applied to every entry.
+    """A continuous function applied to every entry.
 
     Attributes:
+        monotone: whether it decreases nowhere; else it has `bounds` of its own.
         leak: f(x) / x below zero, of functions that are x above it; NaN of all others.
         run_error: bound on the absolute error of a float32 run, which libraries approximate as they
             like; infinite where nothing is known. (`deployment.py` has that of leaky ReLUs.)
     """
 
+    monotone: ClassVar[bool] = True
     leak: float = math.nan
     run_error: ClassVar[float] = math.inf
 
@@ -136,6 +138,10 @@ class Elementwise(ABC):
             down(below - up(below.abs() * error + self.flushed)),
             up(above + up(above.abs() * error + self.flushed)),
         )
+
+    def run_deviation(self, lower: Activation, upper: Activation) -> Activation:  # noqa: ARG002
+        """Bound what a float32 run may be off by, of inputs in [lower, upper]."""
+        return torch.full_like(lower, self.run_error)
 
     def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Activation, Activation]:
         """Compute safe intercepts of lines of these slopes, below and above f on [lower, upper].

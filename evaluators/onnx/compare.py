@@ -341,10 +341,10 @@ def _append(
     if any(parent in errors for parent in node.parents):
         before = [errors.get(p, torch.zeros_like(values[p])) for p in node.parents]
         errors[position] = _carried(node, own, before)
-        reached = [value.abs() + error for value, error in zip(own, before, strict=True)]
     else:
-        reached = [value.abs() for value in own]
-    rounded = run_error(node.operation, reached)
+        before = [torch.zeros_like(value) for value in own]
+    reached = [value.abs() + error for value, error in zip(own, before, strict=True)]
+    rounded = run_error(node.operation, reached, (own[0] - before[0], own[0] + before[0]))
     if rounded is not None:
         errors[position] = errors[position] + rounded if position in errors else rounded
 

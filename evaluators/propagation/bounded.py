@@ -127,7 +127,8 @@ class Bounded(ABC):
             return None
         if position not in self._errors:
             node = self.network.nodes[position]
-            error = run_error(node.operation, [self.bounds[p].magnitude for p in node.parents])
+            within = [self.bounds[parent] for parent in node.parents]
+            error = run_error(node.operation, [its.magnitude for its in within], *within[:1])
             shape = (len(self.bounds[0].lower), *node.shape)
             self._errors[position] = None if error is None else error.expand(shape)
         return self._errors[position]

@@ -78,13 +78,13 @@ def propagate(
     result = _propagate(operation, parents, rounding)
     if not deployed:
         return result
-    error = run_error(operation, [parent.magnitude for parent in parents])
+    error = run_error(operation, [parent.magnitude for parent in parents], parents[0])
     return result if error is None else result.widened(error)
 
 
 def _propagate(operation: Operation, parents: list[Interval], rounding: bool) -> Interval:
     if isinstance(operation, Elementwise):
-        if rounding:
+        if rounding or not operation.monotone:
             return Interval(*operation.bounds(*parents[0]))
         return Interval(operation(parents[0].lower), operation(parents[0].upper))
     if isinstance(operation, MaxPool):

@@ -134,7 +134,8 @@ class Zonotopes:
                 self._known[position] = first.bent(operation, within, self.symbols)
             self.symbols += new
         if self.deployed and position in self._known:
-            error = run_error(operation, [bounds[p].magnitude for p in node.parents])
+            before = [bounds[parent] for parent in node.parents]
+            error = run_error(operation, [its.magnitude for its in before], before[0])
             if error is not None:
                 known = self._known[position]
                 self._known[position] = replace(known, lost=up(known.lost + error))

@@ -21,6 +21,7 @@ from evaluators.network.elementwise import (
     elementwise_functions,
 )
 from evaluators.network.network import Network
+from evaluators.network.smooth import Smooth
 from evaluators.onnx.operators import OPERATORS
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
@@ -84,7 +85,12 @@ class Softplus(Elementwise):
         return upper > lower
 
 
-FUNCTIONS = {"Softsign": Softsign(), "Softplus": Softplus()}
+FUNCTIONS = {
+    "Softsign": Softsign(),
+    "Softplus": Softplus(),
+    "neither increasing nor bending one way": Smooth("Swish", (1.0,)),
+    "a square": Smooth("Pow", (2.0,)),
+}
 METHODS = {name: e for name, e in catalogue().items() if e.accepts is Network and e.certifies}
 DECLINED = ("unsupported", "bound not finite")
 """Notes of methods that have no bounds of a function, and say so of every example."""

@@ -1,9 +1,19 @@
 """The table of ONNX operators: what is read of each, and what becomes of it."""
 
-from evaluators.onnx.operators import arithmetic, clamps, layers, parts, pools, views, windows
+from evaluators.onnx.operators import (
+    activations,
+    arithmetic,
+    clamps,
+    layers,
+    parts,
+    pools,
+    views,
+    windows,
+)
 from evaluators.onnx.operators.declaration import Declaration
 
 OPERATORS: dict[str, Declaration] = {
+    **activations.OPERATORS,
     **arithmetic.OPERATORS,
     **clamps.OPERATORS,
     **layers.OPERATORS,

@@ -1,0 +1,76 @@
+"""Smooth functions of one value: what each of its numbers may be."""
+
+import numpy as np
+
+from evaluators.network.smooth import FUNCTIONS, Smooth
+from evaluators.numerics.arrays import Array
+from evaluators.onnx.operators.builder import Builder, Operator, OperatorError
+from evaluators.onnx.operators.declaration import (
+    FLOATS,
+    MODEST,
+    VALUE,
+    Allowed,
+    Attribute,
+    Declaration,
+    Parameter,
+    exactly,
+)
+
+# A run subtracts numbers of this size where the result is near zero.
+SMALL = Allowed("a number from -8 to 8", lambda value: abs(value) <= 8)
+POSITIVE = Allowed("a number from 2^-10 to 8", lambda value: 2**-10 <= value <= 8)
+
+
+def smooth(builder: Builder, operator: Operator) -> int:
+    source, shape = builder.source(operator)
+    numbers = tuple(operator.attributes[name] for name in sorted(operator.attributes))
+    return builder.add(Smooth(operator.kind, numbers), [source], shape, operator.name)
+
+
+def power(builder: Builder, operator: Operator) -> int:
+    source, shape = builder.source(operator)
+    given = builder.constant(operator, 1, "exponent")
+    if given.size != 1 or given.ndim > len(shape) + 1:
+        raise OperatorError(f"its exponent has shape {given.shape}; one number is needed")
+    exponent = float(given.reshape(-1)[0])
+    # Of smaller roots a subnormal number is far from that of zero.
+    if not (0.5 <= exponent <= 16 or -16 <= exponent < 0):
+        raise OperatorError(f"its exponent is {exponent:g}; 0.5 to 16 and -16 to below 0 are read")
+    if exponent == 1:
+        return source
+    return builder.add(Smooth("Pow", (exponent,)), [source], shape, operator.name)
+
+
+def _fold_root(builder: Builder, operator: Operator) -> Array:
+    with np.errstate(all="ignore"):  # what is not finite is refused
+        return np.asarray(np.sqrt(builder.constants[operator.inputs[0]]))
+
+
+_NUMBERS: dict[str, tuple[tuple[int, ...], dict[str, Attribute]]] = {
+    "Celu": ((12,), {"alpha": Attribute(POSITIVE, default=1.0)}),
+    "Elu": ((6, 22), {"alpha": Attribute(SMALL, default=1.0)}),
+    "Gelu": ((20,), {"approximate": Attribute(exactly("none", "tanh"), default="none")}),
+    "Selu": (
+        (6, 22),
+        {
+            "alpha": Attribute(POSITIVE, default=float(np.float32(1.6732631921768188))),
+            "gamma": Attribute(POSITIVE, default=float(np.float32(1.0507010221481323))),
+        },
+    ),
+    "Swish": ((24,), {"alpha": Attribute(MODEST, default=1.0)}),
+}
+
+OPERATORS: dict[str, Declaration] = {
+    **dict.fromkeys(FUNCTIONS, Declaration(versions=None, translate=smooth, bare=True)),
+    "Sqrt": Declaration(versions=None, translate=smooth, bare=True, fold=_fold_root, folds=FLOATS),
+    **{
+        kind: Declaration(versions=versions, attributes=numbers, translate=smooth, bare=True)
+        for kind, (versions, numbers) in _NUMBERS.items()
+    },
+    "Pow": Declaration(
+        versions=(7, 12, 13, 15),
+        inputs=(VALUE, Parameter("exponent", ("float32", "int32", "int64"))),
+        translate=power,
+        bare=True,
+    ),
+}
