@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from evaluators.learning.distance import Distances
 from evaluators.learning.layers import Affine, Flatten, LearnedLayer, ReLU, Residual
 from evaluators.learning.learner import Learner
-from evaluators.learning.lipschitz import SLL, almost_orthogonal
+from evaluators.learning.lipschitz import RESCALINGS, SLL
 from evaluators.numerics.arrays import Shape
 
 
@@ -25,15 +25,15 @@ class Style:
             2103.17268, section 4.1), instead of √(2 / fan-in) (He et al. 2015).
         normalised: whether every hidden layer has batch normalisation.
         width: multiplies the channels of an architecture.
-        isometric: whether no map stretches ℓ2 distances: weights are rescaled (AOL), and begin as
-            orthogonal, kernels at one place.
+        rescaling: the name of one for every map, so that it stretches no ℓ2 distance; weights then
+            begin as orthogonal, kernels at one place. Empty for none.
         residual: how many 1-Lipschitz residual layers (SLL) follow the hidden layer.
     """
 
     for_intervals: bool = False
     normalised: bool = False
     width: float = 1.0
-    isometric: bool = False
+    rescaling: str = ""
     residual: int = 0
 
 
@@ -139,7 +139,7 @@ class _Chain:
         self.style = style
 
     def weight(self, *shape: int) -> Tensor:
-        if self.style.isometric:
+        if self.style.rescaling:
             weight = torch.zeros(shape)
             core = weight if len(shape) == 2 else weight[:, :, shape[2] // 2, shape[3] // 2]
             nn.init.orthogonal_(core, generator=self.generator)
@@ -174,7 +174,7 @@ class _Chain:
         for _ in range(self.style.residual):
             self.layers.append(SLL((hidden,), (hidden,), self.weight(hidden, hidden)))
         weight = self.weight(classes, hidden)
-        rescaling = almost_orthogonal if self.style.isometric else None
+        rescaling = RESCALINGS.get(self.style.rescaling)
         self.layers.append(Affine(((hidden,), (classes,)), weight, rescaling=rescaling))
         return Learner(self.input_shape, self.layers)
 
@@ -189,6 +189,5 @@ class _Chain:
         self, before: Shape, after: Shape, weight: Tensor, layout: tuple[int, int] = (1, 0)
     ) -> Affine:
         """A hidden map in the chain's style."""
-        rescaling = almost_orthogonal if self.style.isometric else None
-        normalised = self.style.normalised
+        normalised, rescaling = self.style.normalised, RESCALINGS.get(self.style.rescaling)
         return Affine((before, after), weight, layout, normalised=normalised, rescaling=rescaling)

@@ -23,7 +23,7 @@ class LargeMargins(Recipe):
     temperature: float = 0.25
 
     node = "training/regularization-based"
-    isometric = True
+    rescaling = "almost-orthogonal"
 
     def loss(self, learner: Learner, batch: TrainingBatch) -> Loss:
         """Compute the loss of the plain logits."""

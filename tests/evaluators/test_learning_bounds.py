@@ -11,6 +11,7 @@ from evaluators.learning.architectures import Style, linf_distance, small_cnn, u
 from evaluators.learning.bounds import box_around, linear_worst, worst_logits
 from evaluators.learning.distance import Distances
 from evaluators.learning.learner import Learner
+from evaluators.learning.lipschitz import orthogonal
 from evaluators.learning.recipe import Recipe, TrainingBatch
 from evaluators.lipschitz.constants import Reach
 from evaluators.network.network import Network
@@ -28,6 +29,7 @@ from evaluators.training.cc_ibp import CCIBPTraining
 from evaluators.training.exp_ibp import ExpIBPTraining
 from evaluators.training.ibp import IBPTraining
 from evaluators.training.mtl_ibp import MTLIBPTraining
+from evaluators.training.orthogonal import OrthogonalTraining
 from evaluators.training.sabr import SABRTraining
 from evaluators.training.sll import SLLTraining
 from evaluators.training.wong_kolter import relaxed
@@ -105,7 +107,9 @@ def test_the_ends_of_a_mixture_are_interval_bounds_and_attacks(
     assert loss(recipe) == pytest.approx(loss(same), rel=1e-4)
 
 
-@pytest.mark.parametrize("recipe", [AOLTraining, SLLTraining], ids=lambda recipe: recipe.name())
+@pytest.mark.parametrize(
+    "recipe", [AOLTraining, OrthogonalTraining, SLLTraining], ids=lambda recipe: recipe.name()
+)
 def test_an_isometric_network_is_proved_to_stretch_no_distance(recipe: type[Recipe]) -> None:
     trained = unshuffled_cnn(SHAPE, 4, 0, recipe.style(width=0.25))
     generator = torch.Generator().manual_seed(2)
@@ -136,3 +140,11 @@ def test_a_distance_layer_is_written_as_the_norm_whatever_its_order() -> None:
     assert torch.allclose(layer.eval()(x), exact)
     assert bool((layer.train()(x) >= exact - 1e-5).all())
     assert torch.allclose(layer.train()(x), (x[:, None] - layer.weight).norm(8, 2), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(5, 9), (9, 5), (4, 3, 3, 3), (40, 3, 3, 3)])
+def test_orthogonal_weights_have_singular_values_near_one(shape: tuple[int, ...]) -> None:
+    weight = orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+    values = torch.linalg.svdvals(weight.flatten(1)) * (shape[-1] if len(shape) > 2 else 1)
+    assert float(values.min()) > 0.9
+    assert float(values.max()) < 1 + 1e-5
