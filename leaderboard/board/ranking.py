@@ -1,18 +1,25 @@
 """Who stands where in a setting: pure functions of rows and of what papers reported.
 
-Ranks are given within a tier. A number that a paper reported never outranks, nor is outranked by,
-one that certboard measured: the two answer different questions.
+Ranks are given within a tier and a kind of guarantee. A number that a paper reported never
+outranks, nor is outranked by, one that certboard measured: the two answer different questions. Nor
+do a proof and a certificate that holds with high probability.
+
+A number on too few examples has no rank. For one that certboard measured, `LEAST_EXAMPLES` are
+enough: its interval says the rest. A reported one has no interval, so it must be measured on all
+that the setting asks for, where it says on how many; of smoothed models `LEAST_EXAMPLES` are
+enough, as in nearly all papers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from leaderboard.board.decisions import Decision
 from leaderboard.common.formatting import whole_percent
+from leaderboard.datasets.catalogue import load_datasets
 from leaderboard.field.literature import Reported
 from leaderboard.results.metrics import METRICS, ConfidenceInterval, certified_interval
-from leaderboard.settings.setting import Setting
+from leaderboard.settings.setting import LEAST_EXAMPLES, Setting
 from leaderboard.submissions.manifest import Submission
 
 if TYPE_CHECKING:
@@ -27,7 +34,9 @@ class Standing:
     """One line of a setting's table; every share is in [0, 1], None where it is not known.
 
     A re-evaluated line has its `result` and, in `measured`, every metric by name; a reported one
-    has the published row. One that maintainers dispute has no rank, and what they decided.
+    has the published row. `rank` is among the `of` ranked lines of its tier and kind. One measured
+    on too few `examples` has none, and in `short` the reason; nor has one that maintainers dispute,
+    with what they decided.
     """
 
     rank: int | None
@@ -48,6 +57,9 @@ class Standing:
     measured: Mapping[str, float | None] = field(default_factory=dict)
     reported: Reported | None = None
     disputed: Decision | None = None
+    examples: int | None = None
+    of: int = 0
+    short: str = ""
 
 
 def standings(
@@ -55,10 +67,12 @@ def standings(
     results: Iterable["Results"],
     literature: Iterable[Reported],
     submissions: Mapping[str, Submission],
+    least: int = LEAST_EXAMPLES,
 ) -> list[Standing]:
-    """List the lines of one setting: re-evaluated ones first, each tier by certified accuracy.
+    """List the lines of one setting: re-evaluated ones first, in each tier the deterministic ones.
 
-    Rows of other settings, and results whose submission is gone, are left out.
+    Within a kind they are ordered by certified accuracy, those without a rank last. Rows of other
+    settings, and results whose submission is gone, are left out.
     """
     measured = [
         _re_evaluated(setting, result, submissions[result.provenance.submission])
@@ -66,7 +80,45 @@ def standings(
         if result.provenance.setting == setting.id and result.provenance.submission in submissions
     ]
     published = [_from_paper(row) for row in literature if matches(row, setting)]
-    return _ranked(measured) + _ranked(published)
+    judged = [_judged(line, setting, least) for line in (*measured, *published)]
+    return [
+        line
+        for tier in get_args(Tier)
+        for kind in get_args(GuaranteeKind)
+        for line in _ranked([one for one in judged if (one.tier, one.kind) == (tier, kind)])
+    ]
+
+
+def leader(lines: Iterable[Standing]) -> Standing | None:
+    """Return the first of these lines, of one tier and kind, that has a rank."""
+    return next((line for line in lines if line.rank is not None), None)
+
+
+def asked(setting: Setting, kind: GuaranteeKind) -> int:
+    """Return how many examples a setting asks for."""
+    total = load_datasets()[setting.dataset].test_size
+    return setting.selection(kind == "probabilistic").size(total)
+
+
+def needed(setting: Setting, tier: Tier, kind: GuaranteeKind, least: int = LEAST_EXAMPLES) -> int:
+    """Return how many examples a rank takes."""
+    size = asked(setting, kind)
+    if tier == "re-evaluated":
+        return least
+    return min(size, least) if kind == "probabilistic" else size
+
+
+def too_few(row: Reported, setting: Setting) -> bool:
+    """Say whether a published row was measured on too few examples for a rank."""
+    return row.examples is not None and row.examples < needed(setting, "reported", row.kind)
+
+
+def _judged(line: Standing, setting: Setting, least: int) -> Standing:
+    """Return the line with why it has no rank, if it was measured on too few examples."""
+    wanted = needed(setting, line.tier, line.kind, least)
+    if line.examples is None or line.examples >= wanted:
+        return line
+    return replace(line, short=f"{line.examples:,} examples; a rank takes {wanted:,}")
 
 
 def matches(row: Reported, setting: Setting) -> bool:
@@ -103,6 +155,7 @@ def _re_evaluated(setting: Setting, result: "Results", submission: Submission) -
         url=submission.paper.link if submission.paper else "",
         extra_data=_extra_data(submission.training.extra_data),
         slug=submission.slug,
+        examples=tally.examples,
         result=result,
         measured=values,
     )
@@ -127,6 +180,7 @@ def _from_paper(row: Reported) -> Standing:
         date=row.date,
         url=row.url,
         extra_data=_extra_data(row.extra_data),
+        examples=row.examples,
         reported=row,
     )
 
@@ -137,14 +191,27 @@ def _of_percent(value: float | None) -> float | None:
 
 
 def _ranked(lines: Sequence[Standing]) -> list[Standing]:
-    """Sorted by certified accuracy; equal ones share a rank and the next rank is skipped."""
-    ordered = sorted(lines, key=lambda line: (-_or_below_all(line.certified), line.title, line.how))
+    """Sort by certified accuracy; equal ones share a rank and the next rank is skipped."""
+    ordered = sorted(
+        lines,
+        key=lambda line: (
+            not _has_rank(line),
+            -_or_below_all(line.certified),
+            line.title,
+            line.how,
+        ),
+    )
+    of = sum(map(_has_rank, ordered))
     ranked: list[Standing] = []
     for position, line in enumerate(ordered, start=1):
         tied = bool(ranked) and ranked[-1].certified == line.certified
         rank = ranked[-1].rank if tied else position
-        ranked.append(replace(line, rank=None if line.certified is None else rank))
+        ranked.append(replace(line, rank=rank if _has_rank(line) else None, of=of))
     return ranked
+
+
+def _has_rank(line: Standing) -> bool:
+    return line.certified is not None and not line.short
 
 
 def _or_below_all(certified: float | None) -> float:

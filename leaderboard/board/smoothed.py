@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
 from leaderboard.results.tally import Tally
+from leaderboard.settings.setting import LEAST_EXAMPLES
 
 if TYPE_CHECKING:
     from leaderboard.results.store import Results
@@ -38,6 +39,11 @@ class RadiusCurve:
     def label(self) -> str:
         """`Digits, Gaussian noise · gaussian, σ = 0.25`."""
         return f"{self.title} · {self.noise}, σ = {self.sigma}"
+
+    @property
+    def leads(self) -> bool:
+        """Say whether it was measured on enough examples to be called best at a radius."""
+        return self.result.tally.examples >= LEAST_EXAMPLES
 
     def certified(self, radius: Fraction) -> float:
         """Return the share of examples certified at `radius`; at 0, of those read rightly."""

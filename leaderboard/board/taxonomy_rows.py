@@ -6,10 +6,10 @@ Everything is counted in one pass over the results and one over the literature.
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from leaderboard.board.board import Board
-from leaderboard.board.ranking import Standing
+from leaderboard.board.ranking import GuaranteeKind, Standing, too_few
 from leaderboard.field.literature import Reported
 from leaderboard.settings.setting import Setting
 
@@ -40,9 +40,10 @@ class Below:
 
 @dataclass(frozen=True)
 class Found:
-    """The best of a node in one setting, of each tier, and how many there are."""
+    """The best of a node in one setting and kind, of each tier, and how many there are."""
 
     setting: Setting
+    kind: str
     ours: Standing | None
     share: float | None
     n_ours: int
@@ -106,42 +107,37 @@ def _value(row: Reported) -> float:
 
 
 def rows_below(board: Board, inside: Below) -> list[Found]:
-    """List the best of a node in each setting where it has anything, in the settings' order.
+    """List the best of a node in each setting and kind where it has anything, in their order.
 
-    The best published row is the most certified; empirical rows, which certify nothing, count
-    where there are no others.
+    Empirical rows, which certify nothing, count where a setting has no others.
     """
-    ours: dict[str, list[tuple[Standing, float | None]]] = defaultdict(list)
+    ours: dict[tuple[object, ...], list[tuple[Standing, float | None]]] = defaultdict(list)
     for line, share in inside.lines:
         if line.result is not None:
-            ours[line.result.provenance.setting].append((line, share))
+            ours[line.result.provenance.setting, line.kind].append((line, share))
     papers: dict[tuple[object, ...], list[Reported]] = defaultdict(list)
     for row in inside.reported:
-        papers[row.dataset, row.norm, row.radius].append(row)
-    listed = []
+        papers[row.dataset, row.norm, row.radius, row.kind].append(row)
+    listed: list[Found] = []
     for name, setting in board.settings.items():
-        own = ours.get(name, [])
-        rows = papers.get((setting.dataset, setting.norm, setting.radius), [])
-        if own or rows:
-            best: tuple[Standing | None, float | None] = (None, None)
-            if own:
-                best = min(own, key=_order)
-            listed.append(
-                Found(
-                    setting=setting,
-                    ours=best[0],
-                    share=best[1],
-                    n_ours=len(own),
-                    paper=_leader(rows),
-                    n_paper=len(rows),
-                )
-            )
+        here: list[Found] = []
+        for kind in get_args(GuaranteeKind):
+            own = ours.get((name, kind), [])
+            rows = papers.get((setting.dataset, setting.norm, setting.radius, kind), [])
+            if (own or rows) and (kind != "empirical" or not here):
+                best: tuple[Standing | None, float | None] = (None, None)
+                if own:
+                    best = min(own, key=_order)
+                paper = _leader(rows, setting)
+                here.append(Found(setting, kind, *best, len(own), paper, len(rows)))
+        listed += here
     return listed
 
 
-def _leader(rows: Iterable[Reported]) -> Reported | None:
-    return min(rows, key=lambda row: (row.kind == "empirical", -_value(row)), default=None)
+def _leader(rows: Iterable[Reported], setting: Setting) -> Reported | None:
+    """The best published row; one on too few examples for a rank comes after the others."""
+    return min(rows, key=lambda row: (too_few(row, setting), -_value(row)), default=None)
 
 
-def _order(pair: tuple[Standing, float | None]) -> tuple[float, str]:
-    return -(pair[0].certified or 0.0), pair[0].title
+def _order(pair: tuple[Standing, float | None]) -> tuple[bool, float, str]:
+    return bool(pair[0].short), -(pair[0].certified or 0.0), pair[0].title

@@ -72,3 +72,11 @@ def _anchor(title: str, taken: set[str]) -> str:
         anchor = f"{'-'.join(words)}-{number}"
     taken.add(anchor)
     return anchor
+
+
+def signed(row: Reported) -> str:
+    """`Cohen et al., 2019`, as far as it is known."""
+    family = row.authors[0].rpartition(" ")[2] if row.authors else ""
+    more = {1: "", 2: f" and {row.authors[-1].rpartition(' ')[2]}"} if row.authors else {}
+    who = family and family + more.get(len(row.authors), " et al.")
+    return ", ".join(filter(None, (who, row.year)))

@@ -8,9 +8,11 @@ from leaderboard.board.board import Board
 from leaderboard.board.ranking import Standing
 from leaderboard.board.smoothed import sureness
 from leaderboard.common import formatting
+from leaderboard.field.sources import RELIABILITY
 from leaderboard.results.rerun import command
 from leaderboard.website.citation import bibtex, bibtex_reported
 from leaderboard.website.downloads import download_of
+from leaderboard.website.papers import signed
 from leaderboard.website.publishing.places import api
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Row:
         command: measures it again; empty for a reported row.
         cite: its BibTeX entry, in lines.
         take: of a reported row None.
+        by: who wrote the paper of a reported row, and its year.
     """
 
     line: Standing
@@ -57,6 +60,7 @@ class Row:
     command: str
     cite: Sequence[str]
     take: Take | None
+    by: str = ""
 
 
 def rows(board: Board, lines: Sequence[Standing]) -> list[Row]:
@@ -105,6 +109,7 @@ def _answers(
     )
     return [
         *([("Disputed", line.disputed.told)] if line.disputed else []),
+        *([("Not ranked", line.short)] if line.short else []),
         ("How certified", line.how or "no example is"),
         ("How sure", how_sure(line, result)),
         ("Left open", left or "nothing"),
@@ -148,10 +153,16 @@ def _published(line: Standing, row: "Reported | None") -> Row:
     facts = [
         ("How certified", row.approach or "not recorded here"),
         ("How sure", "A number from a paper. certboard has not checked it."),
+        ("Authors", ", ".join(row.authors) or "not recorded here"),
+        ("Architecture", row.architecture or "not recorded here"),
+        ("Examples", "not stated" if row.examples is None else f"{row.examples:,}"),
+        ("Not ranked", line.short),
         ("Protocol", row.protocol or "not recorded here"),
         ("Extra data", told or "not stated"),
         ("Note", row.note),
         ("Collected from", row.source),
+        ("Read in", row.read_in),
+        ("How it was read", RELIABILITY[row.reliability] if row.reliability else ""),
     ]
     return Row(
         line=line,
@@ -164,6 +175,7 @@ def _published(line: Standing, row: "Reported | None") -> Row:
         command="",
         cite=bibtex_reported(row).splitlines(),
         take=None,
+        by=signed(row),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
+from leaderboard.board import smoothed
 from leaderboard.board.board import Board
 from leaderboard.board.smoothed import steps
 from leaderboard.results.metrics import certified_at
@@ -73,7 +74,10 @@ def test_the_limit_is_drawn_for_usual_noise_where_nobody_was_measured(example: B
     }
 
 
-def test_the_envelope_says_that_it_was_chosen_afterwards(example: Board) -> None:
+def test_the_envelope_says_that_it_was_chosen_afterwards(
+    example: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smoothed, "LEAST_EXAMPLES", 297)
     drawing = catalogue()["smoothing-curves"].draw(example, "digits-l2-0.25")
     assert drawing is not None
     names = [trace.name for trace in plotly_reads(drawing).data]
@@ -103,10 +107,10 @@ def test_the_state_of_the_art_keeps_only_improvements() -> None:
 
 def test_empirical_numbers_are_not_drawn_as_certified(example: Board) -> None:
     lines = example.standings["mnist-linf-0.3"]
-    certified = points(lines, empirical=False)
-    attacked = points(lines, empirical=True)
-    assert len(certified) == sum(line.certified is not None for line in lines)
-    assert len(attacked) == sum(line.kind == "empirical" for line in lines)
+    certified = points(lines, "deterministic")
+    attacked = points(lines, "empirical")
+    assert len(certified) == sum(line.certified is not None and not line.short for line in lines)
+    assert len(attacked) == sum(line.kind == "empirical" and not line.short for line in lines)
     assert attacked
 
 
@@ -120,7 +124,11 @@ def test_measured_and_reported_points_differ_by_symbol(example: Board) -> None:
         for symbol, text in zip(trace.marker.symbol, trace.text, strict=True)
     }
     assert symbols == {("diamond", "re-evaluated)"), ("circle-open", "reported)")}
-    keys = [trace for trace in plotly_reads(drawing).data if trace.x == (None,)]
+    keys = [
+        trace
+        for trace in plotly_reads(drawing).data
+        if trace.x == (None,) and trace.mode == "markers"
+    ]
     told = {trace.name: trace.marker.symbol for trace in keys}
     assert told == {
         "reported by a paper": "circle-open",
@@ -136,10 +144,34 @@ def test_no_line_joins_measured_and_reported_numbers(example: Board) -> None:
         tier: {round(100 * (line.certified or 0), 2) for line in lines if line.tier == tier}
         for tier in ("reported", "re-evaluated")
     }
-    drawn = [set(trace.y) for trace in plotly_reads(drawing).data if trace.mode == "lines"]
+    drawn = [
+        set(trace.y)
+        for trace in plotly_reads(drawing).data
+        if trace.mode == "lines" and trace.y != (None,)
+    ]
     assert len(drawn) == 2
     for values in drawn:
         assert values <= shares["reported"] or values <= shares["re-evaluated"]
+
+
+@pytest.mark.parametrize("subject", ["", "cifar10-linf-2_255"])
+def test_no_line_joins_proofs_and_probabilistic_certificates(example: Board, subject: str) -> None:
+    drawing = catalogue()["progress"].draw(example, subject)
+    assert drawing is not None
+    lines = [line for lines in example.standings.values() for line in lines]
+    certified = {
+        kind: {round(100 * (line.certified or 0), 2) for line in lines if line.kind == kind}
+        for kind in ("deterministic", "probabilistic")
+    }
+    dashes = {"solid": "deterministic", "dashdot": "probabilistic"}
+    drawn = [
+        trace
+        for trace in plotly_reads(drawing).data
+        if trace.mode == "lines" and trace.line.dash in dashes and trace.y != (None,)
+    ]
+    assert {trace.line.dash for trace in drawn} == set(dashes)
+    for trace in drawn:
+        assert set(trace.y) <= certified[dashes[trace.line.dash]]
 
 
 def test_home_follows_the_settings_of_the_talk(example: Board) -> None:
@@ -152,8 +184,9 @@ def test_home_follows_the_settings_of_the_talk(example: Board) -> None:
         "CIFAR-10 · ℓ∞ · 8/255",
         "ImageNet · ℓ2 · 2.0",
     }
-    assert {row[1] for row in drawing.table} == {"certified", "empirical"}
-    assert all(len(row[2]) >= 7 for row in drawing.table), "dated to the month"
+    assert {row[1] for row in drawing.table} == {"deterministic", "probabilistic", "empirical"}
+    vague = {row[5] for row in drawing.table if len(row[2]) < 7}
+    assert {title[:14] for title in vague} <= {"VNN-COMP 2026 "}, "dated to the month"
 
 
 def test_the_curve_of_a_smoothed_model_agrees_with_its_rows_at_every_step() -> None:

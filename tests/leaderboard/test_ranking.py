@@ -5,6 +5,7 @@ import pytest
 from leaderboard.board.ranking import Standing, standings
 from leaderboard.field.literature import Reported
 from leaderboard.results.store import Results
+from leaderboard.settings.setting import LEAST_EXAMPLES
 from leaderboard.submissions.manifest import Submission
 from tests.fixtures.board import provenance, rows, setting_named, smoothed_rows, submission
 
@@ -41,15 +42,55 @@ def ranks(lines: list[Standing]) -> list[tuple[str, int | None]]:
 
 def test_equal_accuracies_share_a_rank_and_the_next_is_skipped() -> None:
     results = [result("a", 5), result("b", 8), result("c", 8), result("d", 2)]
-    lines = standings(setting_named(SETTING), results, [], submissions("a", "b", "c", "d"))
+    slugs = submissions("a", "b", "c", "d")
+    lines = standings(setting_named(SETTING), results, [], slugs, least=1)
     assert ranks(lines) == [("b", 1), ("c", 1), ("a", 3), ("d", 4)]
 
 
 def test_a_reported_number_neither_outranks_nor_precedes_a_measured_one() -> None:
-    lines = standings(setting_named(SETTING), [result("a", 5)], [reported(99.0)], submissions("a"))
+    measured = result("a", 300, of=LEAST_EXAMPLES)
+    lines = standings(setting_named(SETTING), [measured], [reported(99.0)], submissions("a"))
     assert [(line.tier, line.rank) for line in lines] == [("re-evaluated", 1), ("reported", 1)]
     assert lines[1].result is None
     assert lines[0].reported is None
+
+
+def test_too_few_examples_give_no_rank_and_say_why() -> None:
+    results = [result("a", 40, of=LEAST_EXAMPLES - 1), result("b", 30, of=LEAST_EXAMPLES)]
+    lines = standings(setting_named(SETTING), results, [], submissions("a", "b"))
+    assert ranks(lines) == [("b", 1), ("a", None)]
+    assert [line.short for line in lines] == ["", "489 examples; a rank takes 490"]
+    assert [line.of for line in lines] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind", "examples", "rank"),
+    [
+        ("mnist-linf-0.1", "deterministic", None, 1),  # nobody said how many
+        ("mnist-linf-0.1", "deterministic", 10_000, 1),
+        ("mnist-linf-0.1", "deterministic", 1_000, None),  # a part, without an interval
+        ("cifar10-l2-36_255", "probabilistic", 500, 1),  # as usual for smoothed models
+        ("cifar10-l2-36_255", "probabilistic", 100, None),
+    ],
+)
+def test_a_reported_number_on_a_part_of_what_is_asked_has_no_rank(
+    setting: str, kind: str, examples: int | None, rank: int | None
+) -> None:
+    place = setting_named(setting)
+    question = {"dataset": place.dataset, "norm": place.norm, "radius_text": place.radius_text}
+    told = {**question, "kind": kind, "examples": examples}
+    (line,) = standings(place, [], [reported(90.0).model_copy(update=told)], {})
+    assert line.rank == rank
+    assert bool(line.short) == (rank is None)
+
+
+def test_kinds_of_guarantee_are_ranked_apart() -> None:
+    rows = [reported(90.0, "proof"), reported(95.0, "sampled", kind="probabilistic")]
+    lines = standings(setting_named(SETTING), [], rows, {})
+    assert [(line.title, line.rank, line.of) for line in lines] == [
+        ("proof", 1, 1),
+        ("sampled", 1, 1),
+    ]
 
 
 def test_an_equal_radius_written_otherwise_is_the_same_setting_and_another_is_not() -> None:

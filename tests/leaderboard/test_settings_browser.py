@@ -130,7 +130,7 @@ def test_of_a_long_table_the_first_rows_are_shown_and_all_are_searched(
         shown = visit.page.locator("#standings .cb-ours tr[data-kind]:visible")
         assert shown.count() == 1
         assert shown.locator(".cb-rank").inner_text() == rank
-        assert int(rank) > 1
+        assert rank == "–", "a hundred examples give no rank, and a filter changes none"
 
 
 def test_without_javascript_a_long_table_shows_every_row(long_table: str, browser: Any) -> None:

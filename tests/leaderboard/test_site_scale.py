@@ -119,5 +119,5 @@ def test_the_made_up_project_is_a_project_without_problems(crowded: tuple[Made, 
     board = read_sources(few.project).board()
     assert len(board.submissions) == len(board.results) == few.results == FEW
     assert len(board.re_evaluated(CROWDED)) == FEW
-    numbers = [line.rank for line in board.re_evaluated(CROWDED)]
-    assert numbers == sorted(number for number in numbers if number)
+    shares = [line.certified or 0 for line in board.re_evaluated(CROWDED)]
+    assert shares == sorted(shares, reverse=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from leaderboard.board import smoothed
 from leaderboard.board.board import Board
 from leaderboard.board.smoothed import columns, curves, envelope, steps, sureness
 from leaderboard.results.metrics import certified_at
@@ -56,7 +57,13 @@ def test_the_envelope_is_the_best_curve_at_every_radius(example: Board) -> None:
     assert len(winners) == 2, "the example has no choice to make"
 
 
-def test_the_table_has_the_radii_of_the_settings_and_marks_the_best(example: Board) -> None:
+def test_the_table_has_the_radii_of_the_settings_and_marks_the_best(
+    example: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = smoothing.table(example, SETTING)
+    assert few is not None
+    assert not any(best for line in few.lines for best in line.best), "297 examples lead nothing"
+    monkeypatch.setattr(smoothed, "LEAST_EXAMPLES", 297)
     found = smoothing.table(example, SETTING)
     assert found is not None
     assert {"0", "0.25", "0.5", "1"} <= set(found.radii)

@@ -16,7 +16,8 @@ _LONGEST = 34
 
 def _label(line: Standing) -> str:
     title = line.title if len(line.title) <= _LONGEST else f"{line.title[: _LONGEST - 1]}…"
-    return plain(f"{line.rank}. {title}")
+    place = f"{line.rank}. " if line.rank else ""
+    return plain(f"{place}{title}" + (" · sampled" if line.kind == "probabilistic" else ""))
 
 
 def _upper(line: Standing) -> float:
@@ -91,7 +92,7 @@ def draw(board: Board, subject: str) -> Drawing | None:
         drawn.add_trace(_intervals(lines))
     table = [
         [
-            str(line.rank),
+            str(line.rank or "–"),
             line.title,
             percent(line.certified),
             f"{percent(line.interval.low)} to {percent(line.interval.high)}"
@@ -112,7 +113,8 @@ CHART = Chart(
     title="Proved, broken, unknown",
     caption="The robust accuracy of a model lies between the end of the green bar (proved: a "
     "lower bound) and the end of the grey one (no attack succeeded: an upper bound). The "
-    "chart shows at most the first fifteen re-evaluated models of the ranking. Where a "
+    "chart shows at most fifteen re-evaluated models, proofs first and sampled ones after, each "
+    "kind with its own ranks. Where a "
     "subset was evaluated, the thin line is the 95 % confidence interval of the certified "
     "accuracy. Smoothed models are not attacked, so all of their examples that are not "
     "certified are unknown.",

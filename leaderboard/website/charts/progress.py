@@ -49,13 +49,17 @@ class Series:
         return [point for point in self.points if point.tier == tier]
 
 
-def points(lines: Iterable[Standing], *, empirical: bool) -> list[Point]:
-    """The dated results of one setting, oldest first; certified ones, or those under attack."""
+KINDS = ("deterministic", "probabilistic", "empirical")
+DASHES = {"deterministic": "solid", "probabilistic": "dashdot", "empirical": "dot"}
+
+
+def points(lines: Iterable[Standing], kind: str) -> list[Point]:
+    """The dated results of one setting and kind, oldest first; on too few examples is none."""
     found = []
     for line in lines:
-        accuracy = line.attack if empirical else line.certified
+        accuracy = line.attack if kind == "empirical" else line.certified
         date = line.reported.month if line.reported else line.date
-        if accuracy is None or not date or (line.kind == "empirical") != empirical:
+        if accuracy is None or not date or line.kind != kind or line.short:
             continue
         link = f"submissions/{line.slug}/" if line.slug else safe_url(line.url)
         found.append(Point(date, round(100 * accuracy, 2), line.title, line.tier, link))
@@ -85,11 +89,12 @@ def _series(board: Board, subject: str) -> list[Series]:
     found = []
     for position, name in enumerate(_settings(board, subject)):
         title, lines = board.settings[name].title, board.standings[name]
-        for kind in ("certified", "empirical"):
-            dated = points(lines, empirical=kind == "empirical")
+        for kind in KINDS:
+            dated = points(lines, kind)
             label = kind if subject else f"{title}, {kind}"
             if dated:
-                found.append(Series(title, kind, label, SERIES[position % len(SERIES)], dated))
+                place = KINDS.index(kind) if subject else position
+                found.append(Series(title, kind, label, SERIES[place % len(SERIES)], dated))
     return found
 
 
@@ -104,12 +109,12 @@ def _steps(series: Series, tier: str, until: str) -> plot.Trace:
         line={
             "shape": "hv",
             "color": series.colour,
-            "dash": "dot" if series.kind == "empirical" else "solid",
+            "dash": DASHES[series.kind],
             "width": 4 if measured else 1.8,
         },
         name=series.label,
         legendgroup=series.label,
-        showlegend=not measured or not series.of("reported"),
+        showlegend=False,
         hoverinfo="skip",
     )
 
@@ -139,9 +144,13 @@ def _marks(series: Series, tier: str) -> plot.Trace:
 
 
 def _names(drawn: Sequence[Series], until: str) -> plot.Trace:
-    """The settings' names at the ends of their certified lines, where no other line ends."""
+    """The settings' names at the ends of one certified line each, where no other line ends."""
     ends = [(state_of_the_art(one.of("reported") or one.points)[-1].accuracy, one) for one in drawn]
-    named = [(accuracy, one) for accuracy, one in ends if one.kind == "certified"]
+    first: dict[str, tuple[float, Series]] = {}
+    for accuracy, one in ends:
+        if one.kind != "empirical":
+            first.setdefault(one.setting, (accuracy, one))
+    named = list(first.values())
     crowded = [
         any(one is not other and 0 <= at - accuracy < CLOSE for at, other in ends)
         for accuracy, one in named
@@ -171,6 +180,25 @@ def _key(tier: str) -> plot.Trace:
     )
 
 
+_PROVED = {
+    "deterministic": "certified by proof",
+    "probabilistic": "certified with high probability",
+    "empirical": "under attack, nothing proved",
+}
+
+
+def _kind_key(kind: str, colour: str) -> plot.Trace:
+    """An entry of the legend that says what a line means."""
+    return plot.scatter(
+        x=[None],
+        y=[None],
+        mode="lines",
+        line={"dash": DASHES[kind], "width": 2, "color": colour},
+        name=_PROVED[kind],
+        hoverinfo="skip",
+    )
+
+
 def draw(board: Board, subject: str) -> Drawing | None:
     """The settings that the literature followed over time, or one setting with several dates."""
     drawn = _series(board, subject)
@@ -190,6 +218,8 @@ def draw(board: Board, subject: str) -> Drawing | None:
     chart.data.extend(_marks(one, tier) for one, tier in present)
     if not subject:
         chart.add_trace(_names(drawn, until))
+    colours = {one.kind: one.colour if subject else "#8a8a80" for one in drawn}
+    chart.data.extend(_kind_key(kind, colours[kind]) for kind in KINDS if kind in colours)
     used = {tier for _, tier in present}
     chart.data.extend(_key(tier) for tier in TIERS if tier in used)
     table = [
@@ -203,12 +233,13 @@ def draw(board: Board, subject: str) -> Drawing | None:
 CHART = Chart(
     name="progress",
     title="Progress",
-    caption="Steps are the state of the art: certified accuracy (solid) and accuracy under the "
-    "strongest attack tried (dotted). Open circles are numbers reported by papers, and "
-    "thin lines their steps; filled diamonds and thick lines were re-evaluated by "
-    "certboard. The two never share a line. Small circles did not improve the state of "
-    "the art. A paper is dated by month where the collection or its preprint gives one, "
-    "and otherwise by the start of its year.",
+    caption="Steps are the state of the art: accuracy certified by proofs (solid), certified with "
+    "high probability (dashes and dots), and under the strongest attack tried (dotted). "
+    "What was measured on too few examples for a rank is left out. Open circles are numbers "
+    "reported by papers, and thin lines their steps; filled diamonds and thick lines were "
+    "re-evaluated by certboard. None of these share a line. Small circles did not improve "
+    "the state of the art. A paper is dated by month where the collection or its preprint "
+    "gives one, and otherwise by the start of its year.",
     pages=("home", "setting"),
     draw=draw,
     order=10,

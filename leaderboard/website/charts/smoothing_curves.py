@@ -41,9 +41,9 @@ def draw(board: Board, subject: str) -> Drawing | None:
             "showlegend": True,
         }
     )
-    if len(found) > 1:
-        best = envelope([steps(curve.result.tally, MOST_STEPS) for curve in found])
-        clean = max(curve.certified(Fraction(0)) for curve in found)
+    if len(leading := [curve for curve in found if curve.leads]) > 1:
+        best = envelope([steps(curve.result.tally, MOST_STEPS) for curve in leading])
+        clean = max(curve.certified(Fraction(0)) for curve in leading)
         wide: dict[str, object] = {"color": "rgba(138,143,140,0.35)", "width": 8}
         drawn.add_trace(_staircase(thinned(best, MOST_STEPS), clean, ENVELOPE, wide))
     found = foremost(found, board.settings[subject].radius, MOST_LINES)
@@ -73,10 +73,10 @@ CHART = Chart(
     caption="One line per model, for at most the twelve with the highest certified accuracy at "
     "this radius; dashed where it was measured in another setting of this dataset and "
     "norm. A certificate holds for its own example with the stated confidence. The wide "
-    "grey line takes the best model at each radius, chosen after the fact and on these "
-    "same examples: it is not the accuracy of any one model, and it is somewhat too "
-    "high. A procedure that stops early stops at the setting's radius, and its line says "
-    "little beyond it.",
+    "grey line takes, of models with enough examples, the best at each radius, chosen after "
+    "the fact and on these same examples: it is not the accuracy of any one model, and it "
+    "is somewhat too high. A procedure that stops early stops at the setting's radius, and "
+    "its line says little beyond it.",
     pages=("setting",),
     draw=draw,
     order=30,

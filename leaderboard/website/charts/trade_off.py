@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from leaderboard.board.board import Board
 from leaderboard.board.ranking import Standing
@@ -21,19 +22,25 @@ DASHES = {"re-evaluated": "solid", "reported": "dot"}
 
 @dataclass(frozen=True)
 class TradeOff:
-    """One result; clean and certified accuracy in percent."""
+    """One result; clean and certified accuracy in percent, `ranked` on enough examples."""
 
     clean: float
     certified: float
     title: str
+    ranked: bool = True
 
 
 def points(lines: Iterable[Standing], tier: str, kind: str) -> list[TradeOff]:
     """The results of a tier and kind that have both numbers, and prove something."""
     return [
-        TradeOff(round(100 * line.clean, 2), round(100 * line.certified, 2), line.title)
+        TradeOff(
+            round(100 * line.clean, 2),
+            round(100 * line.certified, 2),
+            line.title,
+            ranked=not line.short,
+        )
         for line in lines
-        if line.tier == tier and line.kind == kind and line.clean is not None and line.certified
+        if (line.tier, line.kind) == (tier, kind) and line.clean is not None and line.certified
     ]
 
 
@@ -62,20 +69,20 @@ def _marks(found: Sequence[TradeOff], tier: str, kind: str) -> plot.Trace:
     )
 
 
-def _front(front: Sequence[TradeOff], tier: str) -> plot.Trace:
+def _front(front: Sequence[TradeOff], tier: str, kind: str) -> plot.Trace:
     # Between two of its points nothing is promised: the line goes by the worse of each number.
     return plot.scatter(
         x=[point.clean for point in front],
         y=[point.certified for point in front],
         mode="lines",
-        line={"shape": "vh", "color": "#8a8f8c", "dash": DASHES[tier], "width": 1.5},
-        name=f"Pareto front, {tier}",
+        line={"shape": "vh", "color": KIND_COLOURS[kind], "dash": DASHES[tier], "width": 1.5},
+        name=f"Pareto front, {tier}, {kind}",
         hoverinfo="skip",
     )
 
 
 def draw(board: Board, subject: str) -> Drawing | None:
-    """A mark a result, a front a tier; a front of one is no line."""
+    """A mark a result, a front a tier and kind; a front of one is no line."""
     lines = board.standings[subject]
     drawn = figure(
         {
@@ -87,32 +94,37 @@ def draw(board: Board, subject: str) -> Drawing | None:
     )
     table: list[list[str]] = []
     total = 0
-    for tier in MARKER:
-        everyone: list[TradeOff] = []
-        for kind in KIND_COLOURS:
-            if found := points(lines, tier, kind):
-                drawn.add_trace(_marks(found, tier, kind))
-                everyone += found
-        front = pareto_front(everyone)
+    for tier, kind in product(MARKER, KIND_COLOURS):
+        found = points(lines, tier, kind)
+        if found:
+            drawn.add_trace(_marks(found, tier, kind))
+        front = pareto_front(point for point in found if point.ranked)
         if len(front) > 1:
-            drawn.add_trace(_front(front, tier))
-        total += len(everyone)
+            drawn.add_trace(_front(front, tier, kind))
+        total += len(found)
         table += [
-            [tier, point.title, f"{point.clean:.2f}", f"{point.certified:.2f}"]
-            for point in reversed(front)
+            [
+                tier,
+                kind,
+                point.title,
+                f"{point.clean:.2f}",
+                f"{point.certified:.2f}",
+                "yes" if point in front else "no" if point.ranked else "too few examples",
+            ]
+            for point in sorted(found, key=lambda one: (-one.certified, -one.clean, one.title))
         ]
-    columns = ("Pareto front of", "Title", "Clean (%)", "Certified (%)")
+    columns = ("Tier", "Kind", "Title", "Clean (%)", "Certified (%)", "On its front")
     return Drawing(drawn, columns, table) if total > 1 else None
 
 
 CHART = Chart(
     name="trade-off",
     title="Accuracy against robustness",
-    caption="Up and right is better. A line joins the results that no other of its tier surpasses "
-    "in one accuracy without losing in the other: the Pareto front, which is also the "
-    "table below. Filled marks were re-evaluated by certboard, open ones are numbers "
-    "reported by papers; triangles are probabilistic certificates. Results with only one "
-    "of the two numbers are left out.",
+    caption="Up and right is better. A line joins the results that no other of its tier and kind "
+    "surpasses in one accuracy without losing in the other: the Pareto front. What was "
+    "measured on too few examples for a rank is on no front. Filled marks were re-"
+    "evaluated by certboard, open ones are numbers reported by papers; triangles are "
+    "probabilistic certificates. Results with only one of the two numbers are left out.",
     pages=("setting",),
     draw=draw,
     order=5,

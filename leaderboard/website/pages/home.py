@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
-from leaderboard.board.ranking import Standing
-from leaderboard.settings.setting import NORM_SIGNS, Setting
+from leaderboard.board.ranking import Standing, leader
+from leaderboard.settings.setting import LEAST_EXAMPLES, NORM_SIGNS, Setting
 from leaderboard.website.papers import PublishedPaper, papers
 from leaderboard.website.plan import PagePlan, View, drawn
 from leaderboard.website.publishing.places import repository_url
@@ -31,10 +31,10 @@ def plans(board: Board) -> list[PagePlan]:
 
 @dataclass(frozen=True)
 class Lead:
-    """Who leads one setting in one tier.
+    """Who leads one setting in one tier and kind.
 
-    `plain` is the best proof without chance and without extra data, where the leader's is not one,
-    and `plain_told` what is known of its data; `sure` tells in words what the number rests on.
+    `plain` is the best without extra data, where the leader has some, and `plain_told` what is
+    known of its data; `sure` tells in words what the number rests on.
     """
 
     line: Standing
@@ -45,12 +45,26 @@ class Lead:
 
 @dataclass(frozen=True)
 class SettingCard:
-    """One setting at a glance: the leaders of both tiers, None where there is none."""
+    """One setting and kind at a glance: the leaders of both tiers, None where there is none.
+
+    `few` are the re-evaluated lines that have too few examples to lead.
+    """
 
     setting: Setting
     norm_sign: str
+    kind: str
+    few: Sequence[Standing]
     ours: Lead | None
     paper: Lead | None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One setting of the first screen: the leaders of each tier, one a kind."""
+
+    setting: Setting
+    ours: Sequence[Lead]
+    paper: Sequence[Lead]
 
 
 @dataclass(frozen=True)
@@ -66,9 +80,9 @@ class New:
 def home(board: Board) -> View:
     """Leaders of every setting, what is new, counts, and the taxonomy's roots."""
     results = board.results
-    places = [place(board, name) for name in board.settings]
+    places = [place(board, name, kind) for name in board.settings for kind in kinds_of(board, name)]
     return {
-        "headlines": [place(board, name) for name in HEADLINES if name in board.settings],
+        "headlines": [headline(board, name) for name in HEADLINES if name in board.settings],
         "repository": repository_url(),
         "measured": sorted((one for one in places if one.ours), key=lambda one: one.paper is None),
         "open": [one for one in places if one.ours is None],
@@ -81,6 +95,7 @@ def home(board: Board) -> View:
             "settings": len(board.settings),
             "literature": len(board.literature),
         },
+        "least": LEAST_EXAMPLES,
         "roots": [
             {"node": node, "children": board.taxonomy.children(node.path)}
             for node in board.taxonomy.children()
@@ -88,19 +103,39 @@ def home(board: Board) -> View:
     }
 
 
-def place(board: Board, name: str) -> SettingCard:
-    """The setting called `name` at a glance."""
+KINDS = ("deterministic", "probabilistic")
+
+
+def kinds_of(board: Board, name: str) -> list[str]:
+    """The kinds of certificate that a setting has lines of; one at least."""
+    found = {line.kind for line in board.standings[name]}
+    return [kind for kind in KINDS if kind in found] or [KINDS[0]]
+
+
+def headline(board: Board, name: str) -> Headline:
+    """The leaders of a setting, proofs first."""
+    cards = [place(board, name, kind) for kind in kinds_of(board, name)]
+    return Headline(
+        board.settings[name],
+        ours=[card.ours for card in cards if card.ours],
+        paper=[card.paper for card in cards if card.paper],
+    )
+
+
+def place(board: Board, name: str, kind: str) -> SettingCard:
+    """The setting called `name` at a glance, of one kind of certificate."""
     setting = board.settings[name]
-    ours, paper = board.re_evaluated(name), board.reported(name)
-    return SettingCard(setting, NORM_SIGNS[setting.norm], _lead(ours), _lead(paper))
+    ours = [line for line in board.re_evaluated(name) if line.kind == kind]
+    paper = [line for line in board.reported(name) if line.kind == kind]
+    few = [line for line in ours if line.short]
+    return SettingCard(setting, NORM_SIGNS[setting.norm], kind, few, _lead(ours), _lead(paper))
 
 
 def _lead(lines: Sequence[Standing]) -> Lead | None:
-    ranked = [line for line in lines if line.certified is not None]
-    if not ranked:
+    first = leader(lines)
+    if first is None:
         return None
-    first = ranked[0]
-    plain = next((line for line in ranked if _is_plain(line)), None)
+    plain = leader(line for line in lines if not line.extra_data)
     if plain is None or plain is first:
         return Lead(first, None, "", how_sure(first))
     unknown = plain.reported is not None and not plain.reported.extra_data
@@ -108,16 +143,15 @@ def _lead(lines: Sequence[Standing]) -> Lead | None:
     return Lead(first, plain, told, how_sure(first))
 
 
-def _is_plain(line: Standing) -> bool:
-    return line.kind == "deterministic" and not line.extra_data
-
-
 def how_sure(line: Standing) -> str:
     """What a number rests on: proof or samples, and how many examples; what is
     known of a reported one's protocol, and what its reader must know."""
     if line.result is None:
         told = line.reported
-        return "; ".join(filter(None, (told.protocol, told.note))) if told else ""
+        if told is None:
+            return ""
+        second_hand = "read in a summary" if told.reliability == "secondary" else ""
+        return "; ".join(filter(None, (told.protocol, told.note, second_hand)))
     tally, total = line.result.tally, line.result.provenance.total
     seen = f"all {total:,}" if tally.examples >= total else f"{tally.examples:,} of {total:,}"
     if line.kind == "deterministic":
@@ -135,11 +169,15 @@ def newest_results(board: Board) -> list[New]:
             continue
         day = max(result.provenance.created[:10] for result in results)
         made = [result for result in results if result.provenance.created[:10] == day]
-        best = max(made, key=lambda result: board.line_of(result).certified or 0)
+        best = max(made, key=lambda result: _shown_first(board.line_of(result)))
         setting = board.settings[best.provenance.setting]
         found.append((day, slug, New(day, board.line_of(best), setting, len(made) - 1)))
     found.sort(key=lambda one: one[1])
     return [new for _, _, new in sorted(found, key=lambda one: one[0], reverse=True)]
+
+
+def _shown_first(line: Standing) -> tuple[bool, float]:
+    return not line.short, line.certified or 0
 
 
 def newest_papers(board: Board) -> list[PublishedPaper]:

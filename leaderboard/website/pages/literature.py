@@ -8,7 +8,7 @@ from leaderboard.board.board import Board
 from leaderboard.field.literature import Reported, dataset_title
 from leaderboard.field.sources import COLLECTIONS, RELIABILITY, load_changes
 from leaderboard.settings.setting import NORM_SIGNS
-from leaderboard.website.papers import PublishedPaper, papers
+from leaderboard.website.papers import PublishedPaper, papers, signed
 from leaderboard.website.plan import PagePlan, View
 
 
@@ -43,7 +43,7 @@ def literature(board: Board, found: Sequence[PublishedPaper]) -> View:
             "certified": _published(row.certified),
             "clean": _published(row.clean),
             "attack": _published(row.attack),
-            "by": _signed(row),
+            "by": signed(row),
             "examples": "" if row.examples is None else f"{row.examples:,}",
             "read": _read(row),
             "year": row.month[:4],
@@ -103,18 +103,15 @@ def venue_family(venue: str) -> str:
     return re.split(r"\s+(?:19|20)[0-9]{2}\b", venue)[0]
 
 
-def _signed(row: Reported) -> str:
-    """`Cohen et al., 2019`, as far as it is known."""
-    family = row.authors[0].rpartition(" ")[2] if row.authors else ""
-    more = {1: "", 2: f" and {row.authors[-1].rpartition(' ')[2]}"} if row.authors else {}
-    who = family and family + more.get(len(row.authors), " et al.")
-    return ", ".join(filter(None, (who, row.year)))
+_LONGEST = 48
+"""Of a file's name on the page; the table to download has all of it."""
 
 
 def _read(row: Reported) -> str:
     """Where the number was read, where that is more than its collection says."""
     second_hand = "second-hand: read in " if row.reliability == "secondary" else "read in "
-    return second_hand + row.read_in if row.read_in else ""
+    short = row.read_in if len(row.read_in) <= _LONGEST else f"{row.read_in[:_LONGEST]}…"
+    return second_hand + short if row.read_in else ""
 
 
 def _known(rows: Sequence[Reported]) -> list[tuple[str, int]]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
-from leaderboard.board.ranking import Standing
+from leaderboard.board.ranking import Standing, asked, leader
 from leaderboard.results.metrics import METRICS
-from leaderboard.settings.setting import NORM_SIGNS, Setting
+from leaderboard.settings.setting import LEAST_EXAMPLES, NORM_SIGNS, Setting
 from leaderboard.website.pages import smoothing
 from leaderboard.website.plan import PagePlan, View, drawn
 from leaderboard.website.publishing import places
@@ -32,37 +32,45 @@ def plans(board: Board) -> list[PagePlan]:
 
 @dataclass(frozen=True)
 class Leader:
-    """One setting at a glance: the best line of each tier, or None, and how many there are."""
+    """One setting at a glance: the leaders of each tier, one a kind, and how many lines it has."""
 
     setting: Setting
     norm_sign: str
-    ours: Standing | None
-    paper: Standing | None
+    ours: Sequence[Standing]
+    paper: Sequence[Standing]
     n_ours: int
     n_paper: int
 
 
-def leader(board: Board, name: str) -> Leader:
+def at_a_glance(board: Board, name: str) -> Leader:
     """The setting called `name` at a glance."""
     ours, paper = board.re_evaluated(name), board.reported(name)
-    ranked = [line for line in paper if line.rank]
     place = board.settings[name]
     return Leader(
         setting=place,
         norm_sign=NORM_SIGNS[place.norm],
-        ours=ours[0] if ours else None,
-        paper=ranked[0] if ranked else None,
+        ours=_first_of_each_kind(ours),
+        paper=_first_of_each_kind(paper),
         n_ours=len(ours),
-        n_paper=len(ranked),
+        n_paper=sum(line.certified is not None for line in paper),
     )
 
 
+def _first_of_each_kind(lines: Sequence[Standing]) -> list[Standing]:
+    return [line for line in lines if line.rank == 1 and line is first_of(lines, line.kind)]
+
+
+def first_of(lines: Sequence[Standing], kind: str) -> Standing | None:
+    """The leader among the lines of a kind."""
+    return leader(line for line in lines if line.kind == kind)
+
+
 def settings_index(board: Board) -> View:
-    """Settings by dataset; datasets with re-evaluated results first."""
+    """Settings by dataset; datasets whose settings have re-evaluated leaders first."""
     groups: dict[str, list[Leader]] = {}
     for name, setting in board.settings.items():
-        groups.setdefault(setting.dataset, []).append(leader(board, name))
-    ordered = sorted(groups.items(), key=lambda group: -sum(row.n_ours for row in group[1]))
+        groups.setdefault(setting.dataset, []).append(at_a_glance(board, name))
+    ordered = sorted(groups.items(), key=lambda group: -sum(len(row.ours) for row in group[1]))
     return {"groups": [(board.datasets[name], rows) for name, rows in ordered]}
 
 
@@ -80,14 +88,46 @@ def setting(board: Board, name: str) -> View:
         "ours": ours,
         "paper": paper,
         "disputed": disputed,
+        "groups": _groups(ours, disputed, paper),
         "leaders": leaders(ours, paper),
         "columns": COLUMNS,
-        "notes": shortened(incomplete(board, results)),
+        "notes": [*_too_small(subject), *shortened(incomplete(board, results))],
         "missing": missing(subject, ours, paper),
         "smoothed": smoothing.table(board, name),
         "how_sure": smoothing.how_sure(results),
         "places": places,
     }
+
+
+_TITLES = {
+    "ours": "Re-evaluated by certboard",
+    "disputed": "Disputed: measured, but taken out of the ranking",
+    "paper": "Reported by papers, not checked",
+}
+
+
+def _groups(
+    ours: Sequence[Row], disputed: Sequence[Row], paper: Sequence[Row]
+) -> list[tuple[str, str, list[Row]]]:
+    """The bodies of the table: heading, tier and rows, each of one tier and kind."""
+    found = []
+    for (tier, title), tiered in zip(_TITLES.items(), (ours, disputed, paper), strict=True):
+        kinds = dict.fromkeys(row.line.kind for row in tiered)
+        for kind in kinds:
+            alike = [row for row in tiered if row.line.kind == kind]
+            found.append((f"{title}: {kind}", tier, alike))
+    return found
+
+
+def _too_small(place: Setting) -> list[str]:
+    """A sentence where a whole setting has too few examples for a leader."""
+    size = asked(place, "deterministic")
+    if size >= LEAST_EXAMPLES:
+        return []
+    return [
+        f"This setting has {size} examples, fewer than the {LEAST_EXAMPLES} that a rank takes: it"
+        " is for learning and testing, its rows are listed by certified accuracy, and none leads."
+    ]
 
 
 @dataclass(frozen=True)

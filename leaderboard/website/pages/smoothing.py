@@ -46,13 +46,19 @@ def table(board: Board, setting: str) -> Table | None:
     found = foremost(everyone, board.settings[setting].radius, MOST_LISTED)
     radii = columns(board, setting, found)
     shares = [[curve.certified(radius) for radius in radii] for curve in found]
-    most = [max(column) for column in zip(*shares, strict=True)]
+    # What was measured on few examples is best by luck, so it is never set in bold.
+    enough = [curve.leads for curve in found]
+    most = [
+        max((share for share, led in zip(column, enough, strict=True) if led), default=0.0)
+        for column in zip(*shares, strict=True)
+    ]
     lines = [
         CurveLine(
             curve,
             tuple(row),
             tuple(
-                len(found) > 1 and share == top > 0 for share, top in zip(row, most, strict=True)
+                sum(enough) > 1 and curve.leads and share == top > 0
+                for share, top in zip(row, most, strict=True)
             ),
         )
         for curve, row in zip(found, shares, strict=True)

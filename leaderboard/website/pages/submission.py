@@ -84,11 +84,12 @@ class SubmissionPages:
         board, origin = self.board, result.provenance
         place, line = board.settings[origin.setting], board.line_of(result)
         claim = next((claim for claim in subject.claims if claim.setting == place.id), None)
-        others = (other for other in self.lines[place.id] if other.slug != subject.slug)
+        alike = [other for other in self.lines[place.id] if other.kind == line.kind]
+        others = (other for other in alike or self.lines[place.id] if other.slug != subject.slug)
         return {
             "setting": place,
             "line": line,
-            "of": len(self.lines[place.id]),
+            "of": line.of,
             "rows": result.tally.examples,
             "claims": judge(claim, result.tally, place.radius, origin.total) if claim else [],
             "median_seconds": line.measured["median-seconds"],

@@ -1,7 +1,5 @@
 """The pages of submissions: their index here, one each in `page_submission`."""
 
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
@@ -24,28 +22,28 @@ def plans(board: Board) -> list[PagePlan]:
 
 def submissions_index(board: Board) -> View:
     """One line a submission."""
-    ranks = {
-        setting: [line.rank or 0 for line in board.re_evaluated(setting)]
-        for setting in board.settings
-    }
-    submissions = board.submissions.values()
-    return {"rows": [_index_row(board, ranks, submission) for submission in submissions]}
+    return {"rows": [_index_row(board, one) for one in board.submissions.values()]}
 
 
-def _place(
-    board: Board, ranks: Mapping[str, Sequence[int]], result: "Results"
-) -> tuple[int, int, int, str]:
+def _place(board: Board, result: "Results") -> tuple[int, int, int, str]:
     """How many are behind it, its rank as a negative number, of how many, and where."""
-    setting, rank = result.provenance.setting, board.line_of(result).rank or 0
-    found = ranks[setting]
+    setting, line = result.provenance.setting, board.line_of(result)
+    rank, ranked = (
+        line.rank or 0,
+        [
+            other.rank
+            for other in board.standings[setting]
+            if (other.tier, other.kind) == (line.tier, line.kind) and other.rank
+        ],
+    )
     # Those with the same rank are not behind it.
-    return len(found) - bisect_right(found, rank), -rank, len(found), setting
+    return sum(other > rank for other in ranked), -rank, line.of, setting
 
 
-def _index_row(board: Board, ranks: Mapping[str, Sequence[int]], submission: Submission) -> View:
+def _index_row(board: Board, submission: Submission) -> View:
     results = board.results_of.get(submission.slug, ())
     placed = [result for result in results if board.line_of(result).rank is not None]
-    best = max((_place(board, ranks, result) for result in placed), default=None)
+    best = max((_place(board, result) for result in placed), default=None)
     node = board.taxonomy.nodes.get(submission.training.node)
     return {
         "submission": submission,

@@ -130,6 +130,7 @@ def _best(found: Found) -> View:
     value = paper and (paper.attack if paper.kind == "empirical" else paper.certified)
     return {
         "setting": found.setting,
+        "kind": found.kind,
         "ours": ours,
         "share": found.share,
         "n_ours": found.n_ours,

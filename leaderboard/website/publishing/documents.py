@@ -106,6 +106,7 @@ def _line(board: Board, line: "Standing") -> models.Line:
         measured=origin.created,
         result=_address(line.result),
         disputed=line.disputed,
+        short=line.short,
     )
 
 
@@ -114,6 +115,8 @@ def _bounds(interval: ConfidenceInterval | None) -> models.Bounds | None:
 
 
 def _reported(line: "Standing") -> models.ReportedLine:
+    row = line.reported
+    assert row is not None
     return models.ReportedLine(
         rank=line.rank,
         title=line.title,
@@ -125,6 +128,11 @@ def _reported(line: "Standing") -> models.ReportedLine:
         date=line.date,
         url=line.url,
         extra_data=line.extra_data,
+        examples=line.examples,
+        architecture=row.architecture,
+        authors=row.authors,
+        year=row.year,
+        short=line.short,
     )
 
 
@@ -147,8 +155,8 @@ def submissions(board: Board) -> models.Submissions:
     )
 
 
-def submission(board: Board, slug: str, many: Mapping[str, int]) -> models.SubmissionDetail:
-    """One submission and where it stands; `many` has how many are ranked in each setting."""
+def submission(board: Board, slug: str) -> models.SubmissionDetail:
+    """One submission and where it stands."""
     subject = board.submissions[slug]
     places = []
     for result in board.results_of.get(slug, ()):
@@ -157,7 +165,7 @@ def submission(board: Board, slug: str, many: Mapping[str, int]) -> models.Submi
             models.Place(
                 setting=setting,
                 rank=line.rank,
-                of=many[setting],
+                of=line.of,
                 metrics=dict(line.measured),
                 result=_address(result),
                 disputed=line.disputed,
@@ -196,7 +204,7 @@ def _metrics(board: Board, result: "Results") -> dict[str, float | None]:
     return {name: metric.value(result.tally, radius) for name, metric in METRICS.items()}
 
 
-def result(board: Board, file: StoredFile, many: Mapping[str, int]) -> models.ResultSummary:
+def result(board: Board, file: StoredFile) -> models.ResultSummary:
     """One evaluation."""
     result, tally, origin = file.result, file.result.tally, file.result.provenance
     line = None if file.why else board.line_of(result)
@@ -209,8 +217,9 @@ def result(board: Board, file: StoredFile, many: Mapping[str, int]) -> models.Re
         evaluator=origin.evaluator,
         rank=line.rank if line else None,
         unranked=file.why,
+        short=line.short if line else "",
         disputed=board.line_of(result).disputed if own else None,
-        of=many[origin.setting],
+        of=line.of if line else 0,
         kind="probabilistic" if tally.probabilistic else "deterministic",
         examples=tally.examples,
         test_set=origin.total,

@@ -70,16 +70,18 @@ def _entry(board: Board, result: "Results", entry: Xml.Element) -> None:
         "summary",
         f"{count(result.tally.examples)} of {count(origin.total)} test examples:"
         f" {percent(line.certified)} % certified, {percent(line.clean)} % right,"
-        f" {percent(line.unknown)} % unknown. {_rank(board, line, setting.id)}",
+        f" {percent(line.unknown)} % unknown. {_rank(line)}",
     )
 
 
-def _rank(board: Board, line: Standing, setting: str) -> str:
+def _rank(line: Standing) -> str:
     if line.disputed is not None:
         return f"Disputed, so without a rank: {line.disputed.told}"
+    if line.short:
+        return f"Not ranked: {line.short}."
     if line.rank is None:
         return "Withdrawn or superseded since."
-    return f"Rank {line.rank} of {len(board.re_evaluated(setting))}."
+    return f"Rank {line.rank} of {line.of}, {line.kind}."
 
 
 def _when(result: "Results") -> str:

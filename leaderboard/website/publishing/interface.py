@@ -61,23 +61,17 @@ def _documents(
     yield "settings", documents.settings(board)
     for name in board.settings:
         yield f"settings/{name}", documents.standings(board, name, whole.get(name))
-    many = ranked(board)
     yield "submissions", documents.submissions(board)
     for slug in board.submissions:
-        yield f"submissions/{slug}", documents.submission(board, slug, many)
+        yield f"submissions/{slug}", documents.submission(board, slug)
     for listed in (*stored.values(), *unranked_files(board).values()):
         for file in listed:
             name = f"results/{file.result.provenance.setting}/{file.name}"
-            yield name, documents.result(board, file, many)
+            yield name, documents.result(board, file)
     yield "literature", documents.literature(board)
     yield "columns", documents.columns()
     yield "taxonomy", documents.taxonomy(board)
     yield "evaluators", documents.evaluators(board)
-
-
-def ranked(board: Board) -> dict[str, int]:
-    """How many submissions are ranked in each setting."""
-    return {name: len(board.re_evaluated(name)) for name in board.settings}
 
 
 def examples(
@@ -98,13 +92,13 @@ def examples(
     if slug:
         found["submissions/<slug>"] = (
             f"submissions/{slug}",
-            documents.submission(board, slug, ranked(board)),
+            documents.submission(board, slug),
         )
     if listed:
         name = f"results/{setting}/{slug}"
         found["results/<setting>/<slug>"] = (
             name,
-            documents.result(board, listed[0], ranked(board)),
+            documents.result(board, listed[0]),
         )
     return {kind: (name, _bytes(document)) for kind, (name, document) in found.items()}
 

@@ -102,7 +102,7 @@ Shares = dict[str, float | None]
 class Line(Record):
     """A model that certboard measured, in a setting's table."""
 
-    rank: int | None
+    rank: int | None = Field(description="Among ranked lines of the same tier and kind.")
     submission: str
     title: str
     kind: str = Field(description="deterministic or probabilistic.")
@@ -120,12 +120,15 @@ class Line(Record):
     disputed: Decision | None = Field(
         description="What maintainers hold against this row, which then has no rank; else null."
     )
+    short: str = Field(
+        description="Why it has no rank, where it was measured on too few examples; else empty."
+    )
 
 
 class ReportedLine(Record):
     """A number from a paper, which certboard has not checked; shares are in [0, 1]."""
 
-    rank: int | None = Field(description="Among reported lines only.")
+    rank: int | None = Field(description="Among ranked lines of the same tier and kind.")
     title: str
     approach: str
     kind: str
@@ -135,6 +138,13 @@ class ReportedLine(Record):
     date: str
     url: str
     extra_data: str
+    examples: int | None = Field(description="How many were measured; null where nobody said.")
+    architecture: str
+    authors: tuple[str, ...]
+    year: str
+    short: str = Field(
+        description="Why it has no rank, where it was measured on too few examples; else empty."
+    )
 
 
 class AllRowsFile(Record):
@@ -187,8 +197,8 @@ class Place(Record):
     """Where a submission stands in one setting."""
 
     setting: str
-    rank: int | None
-    of: int
+    rank: int | None = Field(description="Among ranked lines of the same tier and kind.")
+    of: int = Field(description="How many lines of the same tier and kind have a rank.")
     metrics: Shares
     result: str = Field(description="The result's document, relative to this file.")
     disputed: Decision | None = Field(
@@ -239,12 +249,15 @@ class ResultSummary(Document):
     setting: str
     submission: str
     evaluator: str = Field(description="cascade, or the one that was asked.")
-    rank: int | None
+    rank: int | None = Field(description="Among ranked lines of the same tier and kind.")
     unranked: str = Field(description="Why it is in no table; empty where it is in one.")
     disputed: Decision | None = Field(
         description="What maintainers hold against this row, which then has no rank; else null."
     )
-    of: int
+    of: int = Field(description="How many lines of the same tier and kind have a rank.")
+    short: str = Field(
+        description="Why it has no rank, where it was measured on too few examples; else empty."
+    )
     kind: str
     examples: int
     test_set: int
