@@ -1,9 +1,8 @@
 """What may be perturbed around an example: a ball of a norm, or a box of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import ceil
 from typing import ClassVar
 
 import torch
@@ -63,21 +62,29 @@ class Ball:
         distances = [abs(Fraction(a) - Fraction(b)) for a, b in pairs if a != b]
         return self._within(distances)
 
-    def smallest(self, x: OneInput, point: OneInput, grid: int) -> int:
-        """Find the least k > 0 for which the ball of radius·k/grid contains `point`, exactly.
+    def smallest(
+        self,
+        x: OneInput,
+        point: OneInput,
+        radius: Callable[[int], Fraction],
+        number: Callable[[Fraction], int],
+    ) -> int:
+        """Find the least k > 0 for which the ball of radius(k) contains `point`, exactly.
 
-        `grid` if none does up to there: the point is one of this ball's.
+        The point is one of this ball's. `number` gives the least k whose radius is no smaller than
+        another, and is where the search ends that begins with a guess.
         """
 
         def holds(k: int) -> bool:
-            return replace(self, radius=self.radius * k / grid).contains(x, point)
+            return replace(self, radius=radius(k)).contains(x, point)
 
         # The exact test is slow: it starts where float64 guesses.
         distance = self._distance(x.double(), point.double())
-        k = max(1, min(grid, ceil(distance / float(self.radius) * grid)))
+        last = number(self.radius)
+        k = min(last, number(Fraction(distance))) if distance > 0 else 1
         while k > 1 and holds(k - 1):
             k -= 1
-        while k < grid and not holds(k):
+        while k < last and not holds(k):
             k += 1
         return k
 

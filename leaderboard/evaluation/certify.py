@@ -20,7 +20,7 @@ from leaderboard.evaluation.evidence import join, told
 from leaderboard.evaluation.forecast import announce, cut
 from leaderboard.evaluation.networks import network_of
 from leaderboard.evaluation.provenance import describe
-from leaderboard.evaluation.radius_search import largest_radii
+from leaderboard.evaluation.radius_search import FAILED_RADIUS, largest_radii
 from leaderboard.evaluation.shard import fingerprint
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.results.store import write
@@ -112,6 +112,7 @@ def summary(certified: Certified) -> dict[str, Any]:
     question, rows = certified.question, certified.rows
     shown = ["example", "label", "prediction", "status", "radius", "margin", "seconds", "stage"]
     counts = rows["status"].value_counts()
+    shown += [FAILED_RADIUS] if FAILED_RADIUS in rows else []
     records = rows[[*shown, "note"]].astype(object)
     return {
         "model": str(question.model),

@@ -1,9 +1,11 @@
 """The largest radius that can be certified for each example: `certboard certify --max-radius`.
 
-Sought among the exact radii k·R/GRID, where R is the largest one tried. Each certified radius is a
-proof by itself, whatever the search assumes: a method that is imprecise in an uneven way may at
-worst be able to prove a larger radius than the one found. The proved margins choose where to ask
-next, and no radius is asked about that reaches a witness.
+Sought among decimals of few digits (`RadiusScale`), to a relative precision of 1/200: the same ones
+whatever the largest radius R is, and none beyond the diameter of the domain.
+Each certified radius is a proof by itself, whatever the search assumes: a method that is imprecise
+in an uneven way may at worst be able to prove a larger radius than the one found. The proved
+margins choose where to ask next, and no radius is asked about that reaches a witness. A row has
+the largest radius that was certified, and says which larger one was not.
 
 The cheap methods are asked first, up to their own limit, then the complete ones, between that
 limit and the nearest witness: they begin beside what is proved and grow, for a radius that they
@@ -16,13 +18,16 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import isqrt, prod
 from typing import TYPE_CHECKING, Any
 
 from leaderboard.common.errors import BugError
 from leaderboard.common.progress import RunProgress
+from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.evaluation.evaluator import phases, uses_time
 from leaderboard.evaluation.forecast import cut
-from leaderboard.evaluation.radius_bracket import GRID, Bracket
+from leaderboard.evaluation.radius_bracket import Bracket, RadiusScale
 from leaderboard.evaluation.shard import PREDICTION, margins_at, smallest_ball
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.settings.question import Question, Shard
@@ -30,6 +35,9 @@ from leaderboard.settings.setting import exact_text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FAILED_RADIUS = "failed_radius"
+"""The column of the smallest radius that was tried and not certified."""
 
 _SHARE = 3
 """A radius that is not the last one to try gets this part of the time left."""
@@ -82,8 +90,14 @@ class _Search:
         self.phases = [(phase, uses_time(phase)) for phase in phases(question)]
         self.columns = list(rows.columns)
         self.rows = {int(row["example"]): row for row in rows.to_dict("records")}
+        self.scale = RadiusScale.below(question.radius)
+        entries = prod(find_dataset(question.dataset).shape)
+        # Beyond the diameter of the domain every ball is the domain.
+        diameter = {"linf": 1, "l2": isqrt(entries - 1) + 1, "l1": entries}[question.norm]
+        number = self.scale.number
+        self.last = min(number(question.radius), number(Fraction(diameter)) + 1)
         self.open = {
-            example: _Open(Bracket(growing=self.phases[0][1]), GRID, question.seconds)
+            example: _Open(self._bracket(0, self.last, 0), self.last, question.seconds)
             for example, row in self.rows.items()
             # A wrong prediction at the example itself leaves nothing to search for.
             if row["status"] != "certified" and row["stage"] != PREDICTION
@@ -91,8 +105,13 @@ class _Search:
         margins = margins_at(question, list(self.open)) if self.open else []
         for (example, one), margin in zip(self.open.items(), margins, strict=True):
             one.bracket.note(0, margin)
-            one.bracket.note(GRID, self.rows[example]["margin"])
+            if question.radius <= diameter:
+                one.bracket.note(self.last, self.rows[example]["margin"])
             self._refute(example, self.rows[example])
+
+    def _bracket(self, certified: int, failed: int, phase: int) -> Bracket:
+        growing = self.phases[phase][1]
+        return Bracket(failed, certified, self.scale.length, growing=growing)
 
     def next_shards(self) -> list[Shard]:
         """List the examples whose search goes on, those of the same question together."""
@@ -115,8 +134,7 @@ class _Search:
                 return None
             # The margins of other methods say nothing about these.
             one.phase += 1
-            growing = self.phases[one.phase][1]
-            one.bracket = Bracket(one.bracket.certified, one.refuted, growing=growing)
+            one.bracket = self._bracket(one.bracket.certified, one.refuted, one.phase)
         return None
 
     def _seconds(self, one: _Open) -> float:
@@ -127,12 +145,11 @@ class _Search:
         return whole if one.seconds > whole / 2 else one.seconds
 
     def _question(self, phase: int, k: int, seconds: float) -> Question:
-        radius = self.question.radius * k / GRID
-        return replace(self.phases[phase][0], radius=radius, seconds=seconds)
+        return replace(self.phases[phase][0], radius=self.scale.radius(k), seconds=seconds)
 
     def learn(self, shard: Shard, found: "pd.DataFrame") -> None:
         """Take in the verdicts at one radius."""
-        k = int(shard.question.radius * GRID / self.question.radius)
+        k = self.scale.number(shard.question.radius)
         for now in found.to_dict("records"):
             example = int(now["example"])
             one, before = self.open[example], self.rows[example]
@@ -152,7 +169,8 @@ class _Search:
         if row["status"] != "falsified":
             return
         one = self.open[example]
-        one.refuted = min(one.refuted, smallest_ball(self.question, example, row["witness"], GRID))
+        holding = smallest_ball(self.question, example, row["witness"], self.scale)
+        one.refuted = min(one.refuted, holding)
         one.bracket.fail(one.refuted)
         if one.refuted <= one.bracket.certified:
             raise BugError(
@@ -164,11 +182,27 @@ class _Search:
         """Return the rows, each with its radius."""
         import pandas as pd
 
+        asked = self.question.radius
         records = []
         for example, row in self.rows.items():
-            k = GRID if row["status"] == "certified" else 0
+            proved, failed = asked if row["status"] == "certified" else None, None
             if example in self.open:
-                k = self.open[example].bracket.certified
-            radius = exact_text(self.question.radius * k / GRID) if k else None
-            records.append({**row, "radius": radius})
-        return pd.DataFrame(records, columns=self.columns)
+                bracket = self.open[example].bracket
+                proved = self.scale.radius(bracket.certified) or None
+                failed = asked if bracket.failed == self.last else self.scale.radius(bracket.failed)
+            records.append(
+                {
+                    **row,
+                    "radius": proved and exact_text(proved),
+                    FAILED_RADIUS: failed and exact_text(failed),
+                    "note": _with_failure(row["note"], failed),
+                }
+            )
+        return pd.DataFrame(records, columns=[*self.columns, FAILED_RADIUS])
+
+
+def _with_failure(note: str, failed: Fraction | None) -> str:
+    """A row's note, and the smallest radius that was tried and not certified."""
+    if failed is None:
+        return note
+    return f"{note}; " * bool(note) + f"not proved at {exact_text(failed)}"

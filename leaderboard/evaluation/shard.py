@@ -44,6 +44,7 @@ from leaderboard.datasets.catalogue import load_split
 from leaderboard.evaluation.evaluator import AnyEvaluator, evaluator_of
 from leaderboard.evaluation.evidence import write_part
 from leaderboard.evaluation.networks import network_of
+from leaderboard.evaluation.radius_bracket import RadiusScale
 from leaderboard.results.columns import plain
 from leaderboard.results.store import frame
 from leaderboard.settings.question import Question, Shard
@@ -142,11 +143,12 @@ def margins_at(question: Question, examples: Sequence[int]) -> list[float]:
     return clean_margins(network, x, labels)
 
 
-def smallest_ball(question: Question, example: int, witness: bytes, grid: int) -> int:
-    """Find the least k for which the ball of k/grid of the question's radius holds the witness."""
+def smallest_ball(question: Question, example: int, witness: bytes, scale: RadiusScale) -> int:
+    """Find the least radius of the scale whose ball holds the witness."""
     image = torch.from_numpy(load_split(question.dataset).images((example,)))[0]
     point = torch.frombuffer(bytearray(witness), dtype=torch.float32).reshape(image.shape)
-    return Ball(Norm(question.norm), question.radius).smallest(image, point, grid)
+    ball = Ball(Norm(question.norm), question.radius)
+    return ball.smallest(image, point, scale.radius, scale.number)
 
 
 def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) -> "pd.DataFrame":

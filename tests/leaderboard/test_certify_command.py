@@ -13,7 +13,7 @@ from evaluators.onnx.writer import export_onnx
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.evaluation import forecast
-from leaderboard.evaluation.radius_bracket import GRID
+from leaderboard.evaluation.radius_bracket import PRECISION, RadiusScale
 from leaderboard.results.store import read
 from tests.fixtures.project import PLAIN, finish, linear, start
 from tests.leaderboard.conftest import Certboard
@@ -191,15 +191,36 @@ def test_max_radius_is_the_true_one_of_a_linear_network(
     searched = 0
     for row, x in zip(found["rows"], images.astype(np.float64), strict=True):
         radius = Fraction(row["radius"] or 0)
-        assert (radius * GRID / largest).denominator == 1
+        scale = RadiusScale()
+        assert radius in (0, largest, scale.radius(scale.number(radius or largest)))
         assert (row["status"] == "certified") == (radius == largest)
         if row["prediction"] == row["label"] and row["status"] != "certified":
             searched += 1
             assert worst_margin(x, row["label"], float(radius)) > 0
-            assert worst_margin(x, row["label"], float(radius + largest / GRID)) < 1e-9
+            failed = Fraction(row["failed_radius"])
+            assert radius < failed <= radius * (1 + Fraction(1, PRECISION))
+            # A proof is charged for what onnxruntime may round.
+            assert worst_margin(x, row["label"], float(failed)) < 1e-3
+            assert row["note"].endswith(f"not proved at {row['failed_radius']}")
         elif row["prediction"] != row["label"]:
             assert row["radius"] is None
     assert searched > 10
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_max_radius_does_not_depend_on_the_limit_given(
+    project: Project, certboard: Certboard, norm: str
+) -> None:
+    export_onnx(linear(), project.root / "linear.onnx")
+    found = []
+    for limit in ("1", "10", "1000"):
+        chosen = ("--max-radius", "--evaluator", "crown", "--examples", "6")
+        rows = answer(certboard, *asked("linear.onnx", *chosen, norm=norm, radius=limit))["rows"]
+        found.append([(row["radius"], row["failed_radius"]) for row in rows])
+    assert found[1] == found[2]
+    below = [(one, other) for one, other in zip(*found[:2], strict=True) if one[1] is not None]
+    assert all(one == other for one, other in below)
+    assert len(below) > 3
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

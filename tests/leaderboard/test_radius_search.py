@@ -16,7 +16,7 @@ from leaderboard.common.errors import BugError
 from leaderboard.common.progress import RunProgress
 from leaderboard.evaluation import shard as run
 from leaderboard.evaluation import workers
-from leaderboard.evaluation.radius_bracket import GRID
+from leaderboard.evaluation.radius_bracket import RadiusScale
 from leaderboard.evaluation.radius_search import largest_radii
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.settings.question import Question, Shard
@@ -67,19 +67,24 @@ def search(question: Question, examples: tuple[int, ...] = EXAMPLES) -> pd.DataF
         return largest_radii(question, rows, "1", progress).set_index("example")
 
 
-def steps_of(question: Question, radius: str | None) -> int:
-    k = Fraction(radius or 0) * GRID / question.radius
-    assert k.denominator == 1
-    return int(k)
+SCALE = RadiusScale()
+
+
+def number_of(radius: str | None) -> int:
+    """The number of a radius of the scale; 0 for none."""
+    if radius is None:
+        return 0
+    k = SCALE.number(Fraction(radius))
+    assert SCALE.radius(k) == Fraction(radius)
+    return k
 
 
 def bisected(question: Question, example: int) -> tuple[int, int]:
     """What plain bisection certifies, and how often it asks."""
-    low, high, calls = 0, GRID, 0
+    low, high, calls = 0, SCALE.number(question.radius), 0
     while high - low > 1:
         middle, calls = (low + high) // 2, calls + 1
-        radius = question.radius * middle / GRID
-        rows = evaluate(Shard(replace(question, radius=radius), (example,)))
+        rows = evaluate(Shard(replace(question, radius=SCALE.radius(middle)), (example,)))
         if rows["status"][0] == "certified":
             low = middle
         else:
@@ -103,7 +108,7 @@ def test_it_finds_what_bisection_finds_and_asks_less(
     for example, radius in searched["radius"].items():
         k, more = bisected(question, int(str(example)))
         before += more
-        assert abs(steps_of(question, radius) - k) <= 1
+        assert abs(number_of(radius) - k) <= 1
     assert calls <= before * 0.75
     for example, radius in searched["radius"].dropna().items():
         at = replace(question, radius=Fraction(radius))
@@ -119,11 +124,11 @@ def test_no_radius_is_asked_about_that_reaches_a_witness(
     search(question)
     reached = 0
     for example, row in rows[rows["stage"] == "pgd"].iterrows():
-        limit = run.smallest_ball(question, int(str(example)), row["witness"], GRID)
-        reached += limit < GRID
+        limit = run.smallest_ball(question, int(str(example)), row["witness"], SCALE)
+        reached += SCALE.radius(limit) < question.radius
         radii = [q.radius for e, q in asked if e == example]
         assert radii
-        assert max(radii) < question.radius * limit / GRID
+        assert max(radii) < SCALE.radius(limit)
     assert reached > 3
 
 
@@ -138,7 +143,7 @@ def test_the_cheap_methods_are_asked_before_the_complete_one(
     for example in (0, 1):
         names = [q.evaluator or "cheap" for e, q in asked if e == example]
         assert names == sorted(names, key=lambda name: name != "cheap")
-        radii = [steps_of(question, table["radius"][example]) for table in (found, cheap)]
+        radii = [number_of(table["radius"][example]) for table in (found, cheap)]
         assert radii[0] >= radii[1]
     assert "branch-and-bound" in [q.evaluator for _, q in asked]
 
@@ -147,7 +152,7 @@ def test_one_time_budget_is_shared_by_all_steps(
     question: Question, asked: list[tuple[int, Question]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a method that uses up whatever it is given and proves small radii only."""
-    limit = question.radius * 300 / GRID
+    limit = question.radius * 3 / 10
 
     def slow(problem: Problem) -> list[Verdict]:
         radius = problem.region.radius
@@ -161,7 +166,7 @@ def test_one_time_budget_is_shared_by_all_steps(
     made(monkeypatch, slow)
     found = search(replace(question, evaluator="made", seconds=8.0), (0, 1))
     assert (found["seconds"] <= 8.0 + 8.0 + 0.5).all()
-    assert all(0 < steps_of(question, r) <= steps_of(question, str(limit)) for r in found["radius"])
+    assert all(0 < number_of(r) <= SCALE.number(limit) for r in found["radius"])
     given = [q.seconds for example, q in asked if example == 0]
     assert given[0] == pytest.approx(8 / 3)
     assert given[:-1] == sorted(given[:-1], reverse=True)
