@@ -35,8 +35,8 @@ def orthogonal(weight: Tensor) -> Tensor:
     """Make a map's rows or columns orthonormal, and a kernel's, reshaped, divided by its side.
 
     Björck's iteration approaches the nearest such matrix from below its norm of 1. A kernel of
-    k by k taps that is one matrix of norm 1 stretches by k at most (Serrurier et al. 2021, arXiv
-    2006.06520, section 4: "reshaped kernel orthogonalization").
+    k by k taps that is one matrix of norm 1 stretches by k at most (as Serrurier et al.
+    2021, arXiv 2006.06520, reshape kernels).
     """
     matrix = weight.flatten(1)
     tall = matrix.shape[0] > matrix.shape[1]
@@ -69,7 +69,7 @@ RESCALINGS: dict[str, Rescaling] = {
 class SLL(LearnedLayer):
     """x -> x - 2 W T⁻¹ ReLU(Wᵀx + b), 1-Lipschitz in ℓ2 (Araujo et al. 2023, arXiv 2303.03169).
 
-    T is diagonal with T_ii = Σ_j |WᵀW|_ij q_j / q_i and q > 0 (theorem 3). `weight` is Wᵀ: a matrix
+    T is diagonal with T_ii = Σ_j |WᵀW|_ij q_j / q_i and q > 0. `weight` is Wᵀ: a matrix
     or a kernel of odd size, padded so that the shape is kept.
     """
 

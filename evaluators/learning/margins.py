@@ -10,7 +10,7 @@ from evaluators.learning.recipe import Loss, Recipe, TrainingBatch
 
 @dataclass(frozen=True)
 class LargeMargins(Recipe):
-    """Minimise t·CE((logits - u·label) / t) (Prach and Lampert 2022, arXiv 2208.03160, eq. 11).
+    """Minimise t·CE((logits - u·label) / t) (Prach and Lampert 2022, arXiv 2208.03160).
 
     Margins count until they are about u: divided by √2 they are the radius that is certified.
 

@@ -14,7 +14,7 @@ class ConsistencyTraining(GaussianCopies):
     """Add the divergence of copies' answers from their mean (Jeong and Shin 2020).
 
     Cross-entropy on noisy copies, λ·KL(mean ‖ each copy) and η times the mean's entropy (arXiv
-    2006.04062, equation 8).
+    2006.04062).
 
     Attributes:
         weight: λ.

@@ -23,8 +23,7 @@ class IBPTraining(GrowingRadius):
     The loss is κ·CE(logits) + (1 - κ)·CE(worst logits); while the radius grows from 0, κ falls
     from 1 to `clean_share` (arXiv 1810.12715, sections 3 and 4). The network first learns plainly,
     and after the ramp goes on at the full radius. While it grows, two regularisers keep bounds from
-    growing through the layers and ReLUs from dying (Shi et al. 2021, arXiv 2103.17268, section
-    4.3). Bounds are a middle and a spread: two products a layer.
+    growing through the layers and ReLUs from dying (Shi et al. 2021, arXiv 2103.17268). Bounds are a middle and a spread: two products a layer.
 
     Attributes:
         clean_share: κ at the end.
@@ -63,7 +62,7 @@ class IBPTraining(GrowingRadius):
 def imbalance(inputs: list[Interval], box: Interval) -> Tensor:
     """Compute how far bounds grow and ReLUs lean to one side, 0 where neither does.
 
-    Shi et al. 2021, equations 9 to 11: of each layer the mean width against the box's, and the
+    As Shi et al. 2021 have it: of each layer the mean width against the box's, and the
     means and variances of middles of active and of inactive ReLUs against each other.
     """
     first = (box.upper - box.lower).mean()

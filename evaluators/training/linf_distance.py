@@ -19,7 +19,7 @@ class LinfDistanceTraining(Recipe):
 
     Only for `--architecture linf-distance`, which is its default. In training the distances are of
     order p, which grows from 8 to 32 and in the last `exact` of the training is infinite (arXiv
-    2102.05363, section 4.2, where it grows to 1000). A margin of twice the radius is a certificate,
+    2102.05363, where it grows to 1000). A margin of twice the radius is a certificate,
     and interval bounds prove it.
 
     Attributes:

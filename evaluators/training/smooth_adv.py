@@ -16,7 +16,7 @@ class SmoothAdvTraining(GaussianCopies):
     """Minimise cross-entropy at adversarial points of the soft smoothed network, with noise.
 
     The attack climbs the cross-entropy of the mean softmax over the noisy copies, whose noise is
-    the same in all of its steps and in the loss (Salman et al. 2019, arXiv 1906.04584, section 2.2;
+    the same in all of its steps and in the loss (Salman et al. 2019, arXiv 1906.04584;
     SmoothAdv-PGD in ℓ2).
 
     Attributes:

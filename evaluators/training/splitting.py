@@ -15,7 +15,7 @@ class SplittingTraining(Recipe):
     """Minimise cross-entropy on one random split of each example (Levine and Feizi 2021).
 
     The split is one of those that `splitting-noise` counts, with the same fixed offsets (arXiv
-    2103.10834, section 4.3).
+    2103.10834).
 
     Attributes:
         sigma: the scale λ of the noise, in units of pixels in [0, 1]; 2·255·λ is a whole number.

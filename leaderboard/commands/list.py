@@ -16,13 +16,14 @@ class Topic(StrEnum):
     SETTINGS = "settings"
     DATASETS = "datasets"
     TAXONOMY = "taxonomy"
+    RECIPES = "recipes"
 
 
 def command(
     catalogue: Annotated[Topic, typer.Argument(help="What to list", case_sensitive=False)],
     as_json: _options.Json = False,
 ) -> None:
-    """List evaluators, settings, datasets or the taxonomy.
+    """List evaluators, settings, datasets, the taxonomy or training recipes.
 
     \b
     Examples:

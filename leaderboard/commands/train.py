@@ -18,7 +18,7 @@ from leaderboard.common.project import find_project
 def command(
     recipe: Annotated[
         str,
-        _names.name_argument(_names.recipes, help="Such as ibp; an unknown one names the nearest"),
+        _names.name_argument(_names.recipes, help="See `certboard list recipes`"),
     ],
     dataset: Annotated[str, _names.name_option(_names.datasets, help="digits, mnist or cifar10")],
     output: Annotated[Path | None, typer.Option(help="The ONNX file to write")] = None,

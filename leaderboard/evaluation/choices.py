@@ -1,4 +1,4 @@
-"""What there is to choose from: evaluators, settings, datasets, nodes of the taxonomy."""
+"""What there is to choose from: evaluators, settings, datasets, the taxonomy, recipes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +17,13 @@ def _evaluators() -> Choices:
         from leaderboard.evaluation.evaluator import evaluator_entries
 
     return evaluator_entries()
+
+
+def _recipes() -> Choices:
+    with uncollected():
+        from leaderboard.evaluation.train import recipe_entries
+
+    return recipe_entries()
 
 
 def _settings() -> Choices:
@@ -58,5 +65,6 @@ ENTRIES: Mapping[str, Callable[[], Choices]] = {
     "settings": _settings,
     "datasets": _datasets,
     "taxonomy": _taxonomy,
+    "recipes": _recipes,
 }
 """By the word that `certboard list` takes."""

@@ -109,6 +109,20 @@ class Trained:
     seconds: float
 
 
+def recipe_entries() -> list[dict[str, Any]]:
+    """List the recipes, for people and for programs; options are written as `--option` has them."""
+    return [
+        {
+            "name": name,
+            "title": kind.title,
+            "paper": kind.paper,
+            "smoothed": kind.noise,
+            "options": " ".join(f"{one.name}={one.default:g}" for one in fields(kind)),
+        }
+        for name, kind in recipes().items()
+    ]
+
+
 def train(request: TrainingRequest) -> Trained:
     """Train a network on the whole training split.
 

@@ -9,7 +9,7 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from evaluators.listing import catalogue
+from evaluators.listing import catalogue, recipes
 from leaderboard.__main__ import run
 from leaderboard.commands import application, verbs
 from leaderboard.common.errors import BugError
@@ -56,6 +56,7 @@ def test_every_command_explains_itself_in_eighty_columns(
         ("settings", "id", [*load_settings()]),
         ("datasets", "name", [*load_datasets()]),
         ("taxonomy", "node", [*load_taxonomy().nodes]),
+        ("recipes", "name", [*recipes()]),
     ],
 )
 def test_catalogues_are_listed_for_people_and_for_programs(
