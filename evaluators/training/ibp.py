@@ -23,7 +23,8 @@ class IBPTraining(GrowingRadius):
     The loss is κ·CE(logits) + (1 - κ)·CE(worst logits); while the radius grows from 0, κ falls
     from 1 to `clean_share` (arXiv 1810.12715, sections 3 and 4). The network first learns plainly,
     and after the ramp goes on at the full radius. While it grows, two regularisers keep bounds from
-    growing through the layers and ReLUs from dying (Shi et al. 2021, arXiv 2103.17268). Bounds are a middle and a spread: two products a layer.
+    growing through the layers and ReLUs from dying (Shi et al. 2021, arXiv 2103.17268).
+    Bounds are a middle and a spread: two products a layer.
 
     Attributes:
         clean_share: κ at the end.
