@@ -30,6 +30,7 @@ from leaderboard.website.mkdocs import (
     write_page,
 )
 from leaderboard.website.pages import (
+    authors_curves,
     compare,
     data,
     home,
@@ -62,6 +63,7 @@ SECTIONS = (
     compare,
     taxonomy,
     literature,
+    authors_curves,
     data,
     reference,
 )

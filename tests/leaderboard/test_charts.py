@@ -25,6 +25,9 @@ NOTHING = {
     ("bounds", "cifar10-l1-1.0"),  # nobody was re-evaluated there
     ("smoothing-curves", "mnist-linf-0.1"),
     ("smoothing-curves", "cifar10-l1-1.0"),  # nobody measured a smoothed model there
+    ("authors-curves", "mnist-linf-0.1"),  # their radii are ℓ2
+    ("authors-curves", "digits-l2-0.25"),
+    ("authors-curves", "cifar10-l1-1.0"),
     ("samples-limit", "mnist-linf-0.1"),  # smoothed models do not compete there
     ("radius-histogram", "mnist-ibp"),
 }

@@ -16,6 +16,7 @@ CITATION = "CITATION.cff"
 CROISSANT = "data/croissant.json"
 CHECKSUMS = "data/SHA256SUMS"
 BOARD_BIB = "data/certboard.bib"
+AUTHORS_CURVES = "data/authors-curves.csv"
 
 
 def api(name: str) -> str:

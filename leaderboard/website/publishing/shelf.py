@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from leaderboard.board.board import Board
+from leaderboard.field.authors_curves import FILE as AUTHORS_CURVES_FILE
 from leaderboard.results.export import combined, csv
 from leaderboard.results.store import load
 from leaderboard.website.citation import FILE as CITATION_FILE
@@ -33,6 +34,7 @@ def files(board: Board, stored: Mapping[str, list[StoredFile]]) -> Files:
     yield places.CROISSANT, croissant(board, listed, whole)
     yield places.BOARD_BIB, bibtex_board().encode()
     yield places.CITATION, CITATION_FILE.read_bytes()
+    yield places.AUTHORS_CURVES, AUTHORS_CURVES_FILE.read_bytes()
     yield places.FEED, feed(board)
     yield places.ROBOTS, _robots()
     yield from interface.files(board, stored, whole)
