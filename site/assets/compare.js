@@ -185,7 +185,7 @@
     };
 
     const pairs = (found, data, letters) => {
-      if (found.length < 2) return [make("p", { className: "cb-caption" }, "Choose a second one to compare with.")];
+      if (found.length < 2) return [make("p", { className: "cb-caption" }, lines.length < 2 ? "No other model has been evaluated in this setting yet." : "Choose a second one to compare with.")];
       const all = [];
       for (let a = 0; a < found.length; a += 1) for (let b = a + 1; b < found.length; b += 1) all.push({ a, b, ...paired(data[a], data[b]) });
       const adjusted = holm(all.map((pair) => pair.p));
@@ -237,6 +237,8 @@
         return;
       }
       chosen = wanted.filter((id, place) => lines.some((line) => line.id === id) && wanted.indexOf(id) === place).slice(0, MOST);
+      // Who has chosen none sees the two best.
+      if (!chosen.length) chosen = lines.slice(0, 2).map((line) => line.id);
       offer();
       show();
     };
@@ -248,7 +250,7 @@
     filter.addEventListener("input", offer);
     const state = new URLSearchParams(location.search);
     const known = [...select.options].some((one) => one.value === state.get("setting"));
-    // Who comes without a choice sees the worked comparison at once.
+    // Who comes without a choice sees the first worked comparison at once.
     const { setting, s } = known ? Object.fromEntries(state) : root.dataset;
     if (setting) select.value = setting;
     root.hidden = false;

@@ -39,7 +39,7 @@ def plans(board: Board) -> list[PagePlan]:
         by_setting[result.provenance.setting].append(result)
     view: View = {
         "settings": [board.settings[name] for name in board.settings if name in by_setting],
-        "worked": [pair for name in board.settings if (pair := worked(board, name))],
+        "worked": sorted(filter(None, (worked(board, name) for name in board.settings)), key=_size),
         "models": models(board),
         "meaning": MEANING,
     }
@@ -69,6 +69,12 @@ def worked(board: Board, setting: str) -> Worked | None:
         paired(first.result.highlights, second.result.highlights),
         (download_of(first.result, first.title), download_of(second.result, second.title)),
     )
+
+
+def _size(pair: Worked) -> int:
+    """Settings of the largest test sets come first: the page opens with what matters most."""
+    assert pair.first.result is not None
+    return -pair.first.result.provenance.total
 
 
 @dataclass(frozen=True)
