@@ -40,11 +40,13 @@ class Search:
         around: the network unrolled around the example, and the specification.
         deadline: of everything.
         tuning: what steers the search.
+        known: margins proved before, float64 `[rows]`; rows with positive ones are not searched.
     """
 
     around: UnrolledProblem
     deadline: Deadline
     tuning: Tuning = field(default_factory=Tuning)
+    known: Tensor | None = None
 
     @property
     def lines(self) -> UnitLines:
@@ -273,6 +275,8 @@ class State:
         proved = torch.minimum(proved, tried.targets)
         if at_root:
             proved = torch.maximum(proved, self.search.prove_at_once())
+            if self.search.known is not None:
+                proved = torch.fmax(proved, self.search.known)
             state = replace(state, roots=proved.nan_to_num(-torch.inf))
         won = proved > 0
         closed = self.closed.scatter_reduce(0, tried.rows[won], proved[won], "amin")

@@ -23,6 +23,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.ascent import Rates
+from evaluators.unrolled.interior_point import raised
 from evaluators.unrolled.intermediate_bounds import UnrollingError
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
@@ -40,16 +41,21 @@ class BranchAndBound(Evaluator):
     which their counterexamples lie narrows the bounds of the units that matter (Clip-and-Verify,
     Zhou et al. 2025, arXiv 2512.11087), for them and their parts. A domain without unstable ReLUs
     is decided by a linear program.
+    In balls of l2 and l1, margins that lines leave open are asked of quadratic constraints on all
+    inputs and neurons at once before anything is split (the semidefinite relaxation of Raghunathan
+    et al. 2018, arXiv 1811.01057, by an interior point method, `unrolled/quadratic.py`), if the
+    network has no functions but ReLUs and no evidence is wanted, which has no place for them.
     Boxes of few inputs are first split along the inputs. Minimisers of the relaxed domains are
     starting points of further attacks.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
     every float32 run (`deployment.py`). The search runs in float32; every domain is
-    closed by a bound in float64, lowered by its rounding error. On balls of l2 and l1, and on
+    closed by a bound in float64, lowered by its rounding error; so are the margins that quadratic
+    constraints prove, whatever multipliers they are proved with. On balls of l2 and l1, and on
     networks with other functions than (leaky) ReLU and max-pooling, it may end without an answer.
     Trusted: IEEE float64 and the sums of products of PyTorch and SciPy; not the ascent, the
-    branching, or the solver of linear programs.
+    branching, the interior point method, or the solver of linear programs.
     Cost: exponential in the worst case; it ends with the time budget, and says what it proved.
 
     Attributes:
@@ -65,7 +71,7 @@ class BranchAndBound(Evaluator):
     restarts: int = 5
 
     title: ClassVar[str] = "Branch and bound"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 50
     complete: ClassVar[bool] = True
@@ -126,7 +132,10 @@ class BranchAndBound(Evaluator):
             if asked.known:
                 loose = self._search(problem, 0, asked)
                 (state,) = start([loose])
-                if state.over:
+                if not state.over and not problem.evidence:
+                    asked.margins = torch.fmax(asked.margins, state.lower_bounds())
+                    asked.margins = raised(loose.around, asked.margins, asked.deadline)
+                if state.over or bool((asked.margins > 0).all()):
                     return _verdict(state, asked)
                 chosen = influential(state)
             return self._search(problem, self.intermediate_steps, asked, chosen)
@@ -150,7 +159,7 @@ class BranchAndBound(Evaluator):
             root=Rates(self.root_steps),
             child=replace(self.tuning.child, steps=self.steps),
         )
-        return Search(near, asked.deadline, tuning)
+        return Search(near, asked.deadline, tuning, asked.margins)
 
     def _split_inputs(self, problem: Problem, deadline: Deadline) -> Verdict:
         # Half of the time, for what it cannot decide may have few units.
