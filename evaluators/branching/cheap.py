@@ -15,7 +15,7 @@ from torch import Tensor
 from evaluators.evaluator import why_not_witness
 from evaluators.falsification.pgd import PGD
 from evaluators.network.elementwise import Elementwise, LeakyReLU
-from evaluators.network.network import MaxPool, Network
+from evaluators.network.network import MaxPool, Network, Product
 from evaluators.numerics.deadline import Deadline, shared
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.linear_bounds import interval_relaxation, linear_relaxation, margins
@@ -136,4 +136,6 @@ def _pre_activations(relaxed: Relaxed, row: int) -> dict[int, Interval]:
 def _piecewise_linear(problem: Problem) -> bool:
     assert isinstance(problem.network, Network)
     operations = [node.operation for node in problem.network.nodes]
-    return all(isinstance(its, LeakyReLU) for its in operations if isinstance(its, Elementwise))
+    return all(
+        isinstance(its, LeakyReLU) for its in operations if isinstance(its, Elementwise | Product)
+    )

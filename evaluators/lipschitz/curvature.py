@@ -19,7 +19,7 @@ from torch import Tensor
 from evaluators.lipschitz.gradients import Enclosure, gradients
 from evaluators.lipschitz.operators import constant_of
 from evaluators.network.elementwise import Elementwise, SShaped
-from evaluators.network.network import Network, Sum
+from evaluators.network.network import Network, Product, Sum
 from evaluators.propagation.intervals import Interval
 from evaluators.question.norm import Norm
 
@@ -29,7 +29,8 @@ PAD = 1 + 1e-9
 
 def smooth(network: Network) -> bool:
     """Whether the second derivative of every function is known."""
-    functions = [n.operation for n in network.nodes if isinstance(n.operation, Elementwise)]
+    curved = (Elementwise, Product)
+    functions = [n.operation for n in network.nodes if isinstance(n.operation, curved)]
     return all(isinstance(f, SShaped) and not math.isnan(f.bend) for f in functions)
 
 

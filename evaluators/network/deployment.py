@@ -15,6 +15,7 @@ operation in real arithmetic on those same values by at most
   section 3.1). The 8 cover constants that a runtime rounds itself: a normalisation folded into the
   convolution before it, a mean taken as a sum and a quotient, a quotient for a product;
 - gamma(n)·Σm for a sum of n branches;
+- u·m·n for a product of two branches;
 - nothing for a ReLU and for max-pooling, u·leak·m for a leaky ReLU;
 - `Elementwise.run_deviation` for a sigmoid and other functions, which libraries approximate.
 
@@ -38,7 +39,7 @@ from torch import Tensor
 
 from evaluators.network.affine import AffineMap
 from evaluators.network.elementwise import Elementwise, LeakyReLU
-from evaluators.network.network import Operation, Sum
+from evaluators.network.network import Operation, Product, Sum
 
 UNIT32 = 2.0**-24
 """Largest relative error of one float32 operation."""
@@ -93,6 +94,12 @@ def run_error(
         reached = sum(magnitudes[1:], magnitudes[0])
         count = len(magnitudes)
         return _finite(gamma32(count) * reached + count * FLUSHED, reached)
+    if isinstance(operation, Product):
+        first, second = magnitudes
+        reached = first * second
+        # A subnormal factor may be taken for zero.
+        error = UNIT32 * reached + FLUSHED * (1 + first + second)
+        return _finite(error * ROOM, reached)
     if isinstance(operation, LeakyReLU):
         return (
             (UNIT32 * operation.leak) * magnitudes[0] * ROOM + FLUSHED if operation.leak else None

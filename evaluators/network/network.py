@@ -1,7 +1,7 @@
-"""The canonical graph: a network as four kinds of node in topological order.
+"""The canonical graph: a network as five kinds of node in topological order.
 
 On import every linear operator becomes an affine map; what remains is elementwise functions, sums
-of branches and max-pooling. Bound-propagation methods are written for these four kinds.
+and products of branches, and max-pooling. Bound-propagation methods are written for these kinds.
 """
 
 from collections.abc import Callable
@@ -29,6 +29,15 @@ class Input:
 @dataclass(frozen=True)
 class Sum:
     """The sum of all parents, which have the same shape: residuals, concatenation of embeddings."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """The product of both parents, entry by entry: gates, attention, normalisation by an input.
+
+    With a = m + r and b = n + s it is n·a + m·b - m·n + r·s: an affine function of both, but for
+    at most the product of their radii. These are McCormick's planes (1976), two and two halfway.
+    """
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ class MaxPool:
 
 FileRun = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-Operation = Input | AffineMap | Elementwise | Sum | MaxPool
+Operation = Input | AffineMap | Elementwise | Sum | Product | MaxPool
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +189,8 @@ def apply(operation: Operation, inputs: list[Tensor]) -> Tensor:
         for value in inputs[1:]:
             total = total + value
         return total
+    if isinstance(operation, Product):
+        return inputs[0] * inputs[1]
     if isinstance(operation, Input):
         raise TypeError("The input is not computed.")
     result: Tensor = operation(inputs[0])

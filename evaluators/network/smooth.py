@@ -377,3 +377,41 @@ error of its own; of all others (RUN, RUN, False)."""
 @lru_cache(maxsize=256)
 def _pieces(kind: str, numbers: tuple[float | str, ...]) -> Pieces:
     return FUNCTIONS[kind](*numbers)
+
+
+@dataclass(frozen=True)
+class CancelledSquares(Elementwise):
+    """Zero; but a run that takes x² to work out a variance by subtraction is off by share·x².
+
+    onnxruntime's LayerNormalization computes E[x²] - E[x]², which loses what both have in common.
+    """
+
+    share: float
+    roundings = 0
+    name = "CancelledSquares"
+
+    def __call__(self, x: Activation) -> Activation:
+        """Compute nothing, of what is finite."""
+        return x * 0
+
+    def valleys(self, slope: Activation) -> Points:  # noqa: ARG002
+        """List none: it is a line."""
+        return ()
+
+    def peaks(self, slope: Activation) -> Points:  # noqa: ARG002
+        """List none: it is a line."""
+        return ()
+
+    def slopes(self, lower: Activation, upper: Activation) -> Slopes:
+        """Take the line that it is."""
+        return Slopes(lower * 0, upper * 0)
+
+    def unstable(self, lower: Activation, upper: Activation) -> Tensor:  # noqa: ARG002
+        """Mark none."""
+        return torch.zeros_like(lower, dtype=torch.bool)
+
+    def run_deviation(self, lower: Activation, upper: Activation) -> Activation:
+        """Bound what the subtraction may be off by."""
+        reached = torch.maximum(lower.abs(), upper.abs())
+        error = self.share * reached * reached * (1 + 1e-9) + 2.0**-120
+        return torch.where(error < LARGEST, error, math.inf)

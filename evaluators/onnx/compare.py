@@ -32,7 +32,7 @@ from torch import Tensor
 from evaluators.network.affine import AffineMap
 from evaluators.network.deployment import run_error
 from evaluators.network.elementwise import Elementwise
-from evaluators.network.network import MaxPool, Network, Node, apply
+from evaluators.network.network import MaxPool, Network, Node, Product, apply
 from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.numerics.memory import fitting
@@ -360,6 +360,9 @@ def _carried(node: Node, values: list[Tensor], errors: list[Tensor]) -> Tensor:
         value = operation(values[0])
         lower, upper = operation.bounds(values[0] - errors[0], values[0] + errors[0])
         return torch.maximum(upper - value, value - lower)
+    if isinstance(operation, Product):
+        first, second = (value.abs() + error for value, error in zip(values, errors, strict=True))
+        return first * errors[1] + second * errors[0]
     return sum(errors[1:], errors[0])
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from evaluators.network.affine import AffineMap, Convolution, Dense, Diagonal, Reshape
 from evaluators.network.elementwise import Elementwise, LeakyReLU
-from evaluators.network.network import MaxPool, Network, Node, Sum
+from evaluators.network.network import MaxPool, Network, Node, Product, Sum
+from evaluators.network.smooth import Smooth
 from evaluators.numerics.errors import UnsupportedModelError
 
 OPSET = 17
@@ -44,10 +45,14 @@ class _Writer:
     def write(self, position: int, node: Node) -> None:
         inputs = [self.value(parent) for parent in node.parents]
         output, operation = self.value(position), node.operation
+        if isinstance(operation, Smooth):
+            raise TypeError(f"A network with {operation.name} is not written.")
         if isinstance(operation, AffineMap):
             self.affine(operation, inputs[0], output)
         elif isinstance(operation, Sum):
             self.add("Sum", inputs, output)
+        elif isinstance(operation, Product):
+            self.add("Mul", inputs, output)
         elif isinstance(operation, MaxPool):
             layout = {"strides": operation.stride, "pads": operation.padding * 2}
             window = {"kernel_shape": operation.kernel, "ceil_mode": int(operation.ceil)}

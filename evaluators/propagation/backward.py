@@ -20,7 +20,7 @@ from torch import Tensor
 
 from evaluators.network.affine import AffineMap, Dense, Diagonal
 from evaluators.network.elementwise import Elementwise
-from evaluators.network.network import MaxPool, Network, Sum
+from evaluators.network.network import MaxPool, Network, Product, Sum
 from evaluators.propagation import rounding_charge as charge
 from evaluators.propagation.bounded import Bounded
 from evaluators.propagation.carrier import Carrier, R, TensorRows
@@ -158,6 +158,9 @@ class Walk(Generic[R]):
             current = self.elementwise(position, current)
         elif isinstance(operation, MaxPool):
             current = self.pool(position, current)
+        elif isinstance(operation, Product):
+            self.product(position, current)
+            return
         else:
             assert isinstance(operation, Sum)
         for parent in node.parents:
@@ -230,6 +233,22 @@ class Walk(Generic[R]):
         moved = carrier.scaled(parts, slopes, position)
         # Without the coefficients that are kept, the norm may be far less.
         return Waiting(moved, norm if units is None else None)
+
+    def product(self, position: int, current: Waiting[R]) -> None:
+        """a·b is n·a + m·b - m·n around the middles m, n, up to the node's deviation."""
+        carrier, bounded, norm = self.carrier, self.bounded, self.norm(current)
+        parents = bounded.network.nodes[position].parents
+        first, second = (bounded.center(parent).middle for parent in parents)
+        both = -first * second
+        height = carrier.each(both.abs().flatten(1).amax(1))
+        self.add(carrier.dot(current.rows, both, position))
+        self.slack += norm * height * charge.products(carrier.terms(current.rows))
+        for parent, factor in zip(parents, (second, first), strict=True):
+            parts = carrier.parts(current.rows)
+            rows = carrier.scaled(parts, [factor] * len(parts), position)
+            scaled = norm * carrier.each(factor.abs().flatten(1).amax(1))
+            self.slack += charge.scaling(scaled, carrier.each(bounded.largest(parent)))
+            self.deposit(parent, position, Waiting(rows, scaled))
 
     def choose(self, constant: Tensor, slack: Tensor, value: Tensor, its: Tensor) -> None:
         """Take another value and its slack in place of all that came since, where it is better."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from evaluators.network.affine import AffineMap
 from evaluators.network.deployment import run_error
-from evaluators.network.network import Network, Sum
+from evaluators.network.network import Network, Product, Sum
 from evaluators.numerics.rounding import up
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.relaxation import PoolPlanes
@@ -136,9 +136,15 @@ class Bounded(ABC):
     def deviation(self, position: int) -> Tensor | None:
         """`[batch, *shape]`: how far entries may be from what the walk puts in their place.
 
-        None where it is nothing; relaxations bound from one side, and add nothing to `run_error`.
+        None where it is nothing; relaxations bound from one side, and add nothing to `run_error`,
+        but a product is only nearly an affine function of its factors.
         """
-        return self.run_error(position)
+        node, error = self.network.nodes[position], self.run_error(position)
+        if not isinstance(node.operation, Product):
+            return error
+        first, second = (self.center(parent).radius for parent in node.parents)
+        spread = up(first * second)
+        return spread if error is None else up(error + spread)
 
     def size(self, position: int) -> Tensor:
         """`[batch]`: largest absolute value any sum at this node can pass through on the way.

@@ -21,7 +21,7 @@ from evaluators.network.deployment import (
     run_error,
 )
 from evaluators.network.elementwise import Elementwise
-from evaluators.network.network import Input, MaxPool, Network, Operation, Sum
+from evaluators.network.network import Input, MaxPool, Network, Operation, Product, Sum
 from evaluators.numerics.rounding import UNDERFLOW, UNIT, down, gamma, up
 
 
@@ -91,6 +91,8 @@ def _propagate(operation: Operation, parents: list[Interval], rounding: bool) ->
         return Interval(operation(parents[0].lower), operation(parents[0].upper))
     if isinstance(operation, Sum):
         return _sum(parents, rounding)
+    if isinstance(operation, Product):
+        return _product(parents[0], parents[1], rounding)
     assert isinstance(operation, Input)
     raise TypeError("The input's bounds are given, not propagated.")
 
@@ -102,6 +104,12 @@ def _sum(parents: list[Interval], rounding: bool) -> Interval:
         if rounding:
             lower, upper = down(lower), up(upper)
     return Interval(lower, upper)
+
+
+def _product(first: Interval, second: Interval, rounding: bool) -> Interval:
+    corners = torch.stack([one * other for one in first for other in second])
+    lower, upper = corners.amin(0), corners.amax(0)
+    return Interval(down(lower), up(upper)) if rounding else Interval(lower, upper)
 
 
 def _affine(operation: AffineMap, x: Interval, rounding: bool, deployed: bool) -> Interval:

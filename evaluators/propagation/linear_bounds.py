@@ -8,7 +8,7 @@ from torch import Tensor
 
 from evaluators.network.affine import AffineMap, Diagonal
 from evaluators.network.elementwise import Elementwise
-from evaluators.network.network import MaxPool, Network, Sum
+from evaluators.network.network import MaxPool, Network, Product, Sum
 from evaluators.numerics.errors import ContradictionError
 from evaluators.propagation.backward import lower_bounds, unit_rows
 from evaluators.propagation.coupling import NodeBall
@@ -20,6 +20,8 @@ from evaluators.propagation.rounding_charge import settle
 from evaluators.propagation.window_rows import window_lower_bounds
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
+
+Nonlinear = Elementwise | MaxPool | Product
 
 NodeFilter = Callable[[Network, int], bool]
 """Whether a node that feeds a non-linearity is bounded by a backward pass too."""
@@ -133,13 +135,19 @@ def _relaxed(
     return relaxed
 
 
-def _nonlinear_parents(network: Network) -> dict[int, Elementwise | MaxPool]:
-    """The nodes whose bounds a relaxation reads, with one of the operations that reads them."""
-    return {
-        node.parents[0]: node.operation
-        for node in network.nodes
-        if isinstance(node.operation, Elementwise | MaxPool)
-    }
+def _nonlinear_parents(network: Network) -> dict[int, Nonlinear]:
+    """The nodes whose bounds a relaxation reads, with one of the operations that reads them.
+
+    Of several it is one that every entry matters to, if there is one.
+    """
+    found: dict[int, Nonlinear] = {}
+    for node in network.nodes:
+        for parent in node.parents:
+            if isinstance(node.operation, MaxPool | Product):
+                found[parent] = node.operation
+            elif isinstance(node.operation, Elementwise):
+                found.setdefault(parent, node.operation)
+    return found
 
 
 def _interval_is_exact(network: Network, position: int) -> bool:
@@ -159,7 +167,7 @@ def _interval_is_exact(network: Network, position: int) -> bool:
     return mixing <= 1
 
 
-def _refine(relaxed: Relaxed, position: int, reader: Elementwise | MaxPool) -> Interval:
+def _refine(relaxed: Relaxed, position: int, reader: Nonlinear) -> Interval:
     """Tighten the entries of a node at which the operation that reads it is unstable.
 
     Upper bounds come first: an entry that they decide, such as a ReLU's that is never positive,
@@ -169,7 +177,7 @@ def _refine(relaxed: Relaxed, position: int, reader: Elementwise | MaxPool) -> I
     lower, upper = interval.lower.flatten(1).clone(), interval.upper.flatten(1).clone()
     fields = receptive_fields(relaxed.network, position)
     for sign, bound in ((-1.0, upper), (1.0, lower)):
-        if isinstance(reader, MaxPool):
+        if not isinstance(reader, Elementwise):
             unstable = torch.ones_like(lower, dtype=torch.bool)
         else:
             unstable = reader.unstable(lower, upper)

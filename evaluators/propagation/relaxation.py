@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evaluators.network.elementwise import Elementwise, LeakyReLU, Slopes
-from evaluators.network.network import MaxPool, Network
+from evaluators.network.network import MaxPool, Network, Product
 from evaluators.propagation.intervals import Interval
 
 
@@ -73,7 +73,7 @@ class Relaxation:
 
     slopes: Callable[[Elementwise, Interval], Slopes]
     planes: Callable[[MaxPool, Interval], PoolPlanes]
-    covers: tuple[type[Elementwise | MaxPool], ...] = (Elementwise, MaxPool)
+    covers: tuple[type[Elementwise | MaxPool | Product], ...] = (Elementwise, MaxPool, Product)
 
     def lines(self, function: Elementwise, interval: Interval) -> Lines:
         """The lines with the chosen slopes that are surely on their side of the function."""
@@ -86,10 +86,10 @@ class Relaxation:
         operations = (
             node.operation
             for node in network.nodes
-            if isinstance(node.operation, Elementwise | MaxPool)
+            if isinstance(node.operation, Elementwise | MaxPool | Product)
         )
         names = {
-            operation.name if isinstance(operation, Elementwise) else "MaxPool"
+            operation.name if isinstance(operation, Elementwise) else type(operation).__name__
             for operation in operations
             if not isinstance(operation, self.covers)
         }

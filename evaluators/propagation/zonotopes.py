@@ -11,7 +11,7 @@ from torch import Tensor
 from evaluators.network.affine import AffineMap, Dense
 from evaluators.network.deployment import run_error
 from evaluators.network.elementwise import Elementwise, LeakyReLU
-from evaluators.network.network import Input, Network, Sum
+from evaluators.network.network import Input, Network, Product, Sum
 from evaluators.numerics.memory import fitting
 from evaluators.numerics.rounding import float_above, up
 from evaluators.propagation.intervals import Interval, propagate
@@ -117,6 +117,8 @@ class Zonotopes:
 
     def _make(self, position: int, bounds: list[Interval]) -> None:
         node = self.network.nodes[position]
+        if isinstance(node.operation, Product):
+            return  # from here on intervals alone
         operation, most = node.operation, fitting(MOST_COEFFICIENTS, 16, 1 / 4)
         first, *others = (self._known[parent] for parent in node.parents)
         if isinstance(operation, AffineMap):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from evaluators.network.affine import AffineMap
 from evaluators.network.elementwise import Elementwise
-from evaluators.network.network import Network
+from evaluators.network.network import Network, Product
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.errors import ContradictionError
 from evaluators.numerics.memory import fitting
@@ -100,6 +100,8 @@ class Unrolling:
         Raises:
             UnrollingError: it is too large, too many neurons are unstable, or the time is up.
         """
+        if any(isinstance(node.operation, Product) for node in self.network.nodes):
+            raise UnrollingError("unsupported: the method unrolls no products of two branches")
         if _products(self.network) > fitting(MOST_PRODUCTS, 16, 1 / 4):
             raise UnrollingError("network too large to be unrolled")
         first = [Interval(*self.region.hull(self.x))]

@@ -167,7 +167,7 @@ class Unrolled(Bounded):
 
     def deviation(self, position: int) -> Tensor | None:
         """A float32 run's error, and how far entries that are constants may be from them."""
-        error, operation = self.run_error(position), self.network.nodes[position].operation
+        error, operation = super().deviation(position), self.network.nodes[position].operation
         if not isinstance(operation, Elementwise) or isinstance(operation, LeakyReLU):
             return error
         lower, upper = self.bounds[self.network.nodes[position].parents[0]]

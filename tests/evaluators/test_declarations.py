@@ -19,6 +19,8 @@ NOT_READ = {
     ("Constant", "value_string"),
     ("Constant", "value_strings"),
     ("ConvTranspose", "output_shape"),
+    ("LogSoftmax", "axis"),
+    ("Softmax", "axis"),
 }
 """Attributes that ONNX has and nothing here reads; a new operator adds those that it refuses."""
 

@@ -7,6 +7,7 @@ from evaluators.onnx.operators import (
     layers,
     parts,
     pools,
+    products,
     views,
     windows,
 )
@@ -19,6 +20,7 @@ OPERATORS: dict[str, Declaration] = {
     **layers.OPERATORS,
     **parts.OPERATORS,
     **pools.OPERATORS,
+    **products.OPERATORS,
     **views.OPERATORS,
     **windows.OPERATORS,
 }

@@ -71,10 +71,6 @@ def multiply(builder: Builder, operator: Operator) -> int:
     if operator.kind == "Neg":
         return _negative(builder, builder.source(operator)[0], operator)
     first_is_constant = operator.inputs[0] in builder.constants
-    if not first_is_constant and operator.inputs[1] not in builder.constants:
-        raise OperatorError("both factors depend on the input")
-    if operator.kind == "Div" and first_is_constant:
-        raise OperatorError("it divides by a value that depends on the input")
     source, shape = builder.source(operator, int(first_is_constant))
     scale = row_constant(builder.constants[operator.inputs[1 - int(first_is_constant)]], shape)
     if operator.kind == "Div":
@@ -117,7 +113,8 @@ def _broadcast_size(builder: Builder, operator: Operator) -> int:
     return prod(np.broadcast_shapes(*(builder.constants[n].shape for n in operator.inputs)))
 
 
-def _binary(translate: Translation, function: Any) -> Declaration:
+def binary(translate: Translation, function: Any) -> Declaration:
+    """Declare an operator of two values that is also worked out between constants."""
     return Declaration(
         versions=(7, 13, 14),
         inputs=(VALUE, VALUE),
@@ -186,10 +183,8 @@ def _fold_cast(builder: Builder, operator: Operator) -> Array:
 
 
 OPERATORS: dict[str, Declaration] = {
-    "Add": _binary(add, np.add),
-    "Sub": _binary(add, np.subtract),
-    "Mul": _binary(multiply, np.multiply),
-    "Div": _binary(multiply, np.divide),
+    "Add": binary(add, np.add),
+    "Sub": binary(add, np.subtract),
     "Sum": Declaration(versions=(6, 8, 13), inputs=(VALUES,), translate=add, bare=True),
     "Neg": Declaration(
         versions=(6, 13),

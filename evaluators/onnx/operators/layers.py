@@ -47,6 +47,7 @@ def gemm(builder: Builder, operator: Operator) -> int:
 
 
 def matmul(builder: Builder, operator: Operator) -> int:
+    """A value times a matrix, or a matrix times a value."""
     if operator.inputs[0] in builder.constants:
         return _matmul_left(builder, operator)
     source, shape = builder.source(operator)
@@ -101,7 +102,6 @@ OPERATORS: dict[str, Declaration] = {
         },
         translate=gemm,
     ),
-    "MatMul": Declaration(versions=(1, 9, 13), inputs=(VALUE, VALUE), translate=matmul, bare=True),
     "BatchNormalization": Declaration(
         versions=(7, 9, 14, 15),
         inputs=(VALUE, *(weights(name, 1) for name in ("scale", "bias", "mean", "variance"))),

@@ -1,0 +1,255 @@
+"""Products of two branches, and what is made of them: gates, attention, normalisation.
+
+Softmax is y_i = 1 / Σ exp(x_j - x_i), whose terms never cancel; a normalisation by a row's own
+statistics is its centred entries times the power -1/2 of their mean square. What onnxruntime
+computes instead, with the largest entry subtracted, or a variance by subtraction, is within what
+is charged for these nodes.
+"""
+
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluators.network.affine import Dense, Reshape
+from evaluators.network.deployment import gamma32
+from evaluators.network.network import Product
+from evaluators.network.smooth import CancelledSquares, Smooth
+from evaluators.numerics.arrays import Array, Shape
+from evaluators.onnx.operators import arithmetic, layers
+from evaluators.onnx.operators.arithmetic import row_constant
+from evaluators.onnx.operators.builder import (
+    Builder,
+    Operator,
+    OperatorError,
+    flat_positions,
+    rearrange,
+    require_size,
+    row_axes,
+    tensor,
+)
+from evaluators.onnx.operators.declaration import (
+    ANY,
+    NOT_NEGATIVE,
+    VALUE,
+    Attribute,
+    Declaration,
+    exactly,
+    weights,
+    whole,
+)
+
+
+def _branches(builder: Builder, operator: Operator) -> list[tuple[int, Shape]]:
+    """Positions and shapes of two factors, of which both have a batch dimension or none has."""
+    first, second = operator.inputs
+    if builder.is_bare(first) != builder.is_bare(second):
+        raise OperatorError("it multiplies values with and without a batch dimension")
+    found = [builder.source(operator, place) for place in (0, 1)]
+    if len({len(shape) for _, shape in found}) > 1:
+        raise OperatorError(f"it multiplies branches of shapes {[shape for _, shape in found]}")
+    return found
+
+
+def _picked(builder: Builder, source: int, positions: Tensor, name: str) -> int:
+    require_size(positions.numel())
+    builder.spend(positions.numel())
+    return builder.affine(rearrange(builder.nodes[source].shape, positions), source, name)
+
+
+def _times(builder: Builder, first: int, second: int, shape: Shape, name: str) -> int:
+    """The product of two values, each repeated to a shape."""
+    sources = []
+    for source in (first, second):
+        own = builder.nodes[source].shape
+        require_size(prod(shape))
+        wide = flat_positions(own).expand(shape)
+        sources.append(source if own == shape else _picked(builder, source, wide, name))
+    return builder.add(Product(), sources, shape, name)
+
+
+def multiply(builder: Builder, operator: Operator) -> int:
+    """Mul, and Div by a value: a product with its reciprocal."""
+    names, divides = operator.inputs, operator.kind == "Div"
+    if names[1] in builder.constants or (names[0] in builder.constants and not divides):
+        return arithmetic.multiply(builder, operator)
+    if names[0] in builder.constants:
+        source, shape = builder.source(operator, 1)
+        scale = row_constant(builder.constants[names[0]], shape)
+        inverse = _of(builder, "Reciprocal", source, operator.name)
+        return builder.diagonal(inverse, operator.name, scale=scale)
+    (first, one), (second, other) = _branches(builder, operator)
+    if divides:
+        second = _of(builder, "Reciprocal", second, operator.name)
+    return _times(builder, first, second, np.broadcast_shapes(one, other), operator.name)
+
+
+def _of(builder: Builder, kind: str, source: int, name: str, *numbers: float) -> int:
+    return builder.add(Smooth(kind, numbers), [source], builder.nodes[source].shape, name)
+
+
+def _sum_of_last(builder: Builder, source: int, name: str) -> int:
+    """The sum over the last dimension, which is left out."""
+    *left, size = builder.nodes[source].shape
+    ones = torch.ones(1, size, dtype=torch.float64)
+    whole_row = Dense((*left, size), (*left, 1), None, ones)
+    total = builder.affine(whole_row, source, name)
+    return builder.affine(Reshape((*left, 1), tuple(left), None), total, name)
+
+
+def matmul(builder: Builder, operator: Operator) -> int:
+    if any(name in builder.constants for name in operator.inputs):
+        return layers.matmul(builder, operator)
+    (first, one), (second, other) = _branches(builder, operator)
+    if len(one) < 2 or one[-1] != other[-2]:
+        raise OperatorError(f"it multiplies matrices of shapes {one} and {other}")
+    shape = (*np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1], one[-1])
+    require_size(prod(shape))
+    rows = flat_positions(one)[..., :, None, :].expand(shape)
+    columns = flat_positions(other).transpose(-1, -2)[..., None, :, :].expand(shape)
+    name = operator.name
+    sides = _picked(builder, first, rows, name), _picked(builder, second, columns, name)
+    return _sum_of_last(builder, builder.add(Product(), sides, shape, name), name)
+
+
+def softmax(builder: Builder, operator: Operator) -> int:
+    """Softmax and LogSoftmax over one dimension, which is brought to the end and back."""
+    source, shape = builder.source(operator)
+    if operator.opset < 13:
+        raise OperatorError("before opset 13 it goes over all dimensions from its axis on")
+    (axis,) = row_axes([int(operator.attributes["axis"])], len(shape))
+    name, size = operator.name, shape[axis]
+    require_size(prod(shape) * size)
+    places = flat_positions(shape).movedim(axis, -1)
+    same = torch.eye(size, dtype=torch.bool)  # an entry less itself is zero, whatever it is
+    others = places[..., None, :].expand(*places.shape, size).masked_fill(same, -1)
+    own = places[..., :, None].expand(*places.shape, size).masked_fill(same, -1)
+    minus = torch.tensor(-1.0, dtype=torch.float64)
+    less = builder.diagonal(_picked(builder, source, own, name), name, scale=minus)
+    apart = builder.total([_picked(builder, source, others, name), less], name)
+    total = _sum_of_last(builder, _of(builder, "Exp", apart, name), name)
+    if operator.kind == "LogSoftmax":
+        result = builder.diagonal(_of(builder, "Log", total, name), name, scale=minus)
+    else:
+        result = _of(builder, "Reciprocal", total, name)
+    back = flat_positions(tuple(places.shape)).movedim(-1, axis)
+    return _picked(builder, result, back, name)
+
+
+def _normalized(
+    builder: Builder, source: int, operator: Operator, rows: Shape, centred: bool = True
+) -> int:
+    """Rows of entries over the root of their mean square, or of their variance."""
+    name, own, size = operator.name, builder.nodes[source].shape, rows[-1]
+    source = builder.affine(Reshape(own, rows, None), source, name)
+    share = torch.tensor(1.0 / size, dtype=torch.float64)
+
+    def mean(of: int) -> int:
+        return builder.diagonal(_sum_of_last(builder, of, name), name, scale=share, roundings=1)
+
+    def repeated(of: int) -> int:
+        wide = flat_positions(rows[:-1])[..., None].expand(rows)
+        return _picked(builder, of, wide, name)
+
+    parts = []
+    if centred:
+        minus = torch.tensor(-1.0, dtype=torch.float64)
+        noise = CancelledSquares(gamma32(4 * size + 32))
+        parts = [mean(builder.add(noise, [source], rows, name))]
+        middle = builder.diagonal(repeated(mean(source)), name, scale=minus)
+        source = builder.total([source, middle], name)
+    parts.append(mean(_of(builder, "Pow", source, name, 2.0)))
+    epsilon = tensor(np.asarray(operator.attributes["epsilon"]))
+    variance = builder.diagonal(builder.total(parts, name), name, epsilon)
+    factor = repeated(_of(builder, "Pow", variance, name, -0.5))
+    result = builder.add(Product(), [source, factor], rows, name)
+    return builder.affine(Reshape(rows, own, None), result, name)
+
+
+def _affinely(
+    builder: Builder, source: int, operator: Operator, scale: Array, bias: Array | None
+) -> int:
+    shape = builder.nodes[source].shape
+    source = builder.diagonal(source, operator.name, scale=row_constant(scale, shape))
+    if bias is None:
+        return source
+    return builder.diagonal(source, operator.name, row_constant(bias, shape))
+
+
+def layer_normalization(builder: Builder, operator: Operator) -> int:
+    """LayerNormalization and RMSNormalization, over all dimensions from an axis on."""
+    source, shape = builder.source(operator)
+    (axis,) = row_axes([int(operator.attributes["axis"])], len(shape))
+    rows = (*shape[:axis], prod(shape[axis:]))
+    centred = operator.kind == "LayerNormalization"
+    result = _normalized(builder, source, operator, rows, centred)
+    scale, bias = builder.constant(operator, 1, "scale"), builder.optional(operator, 2)
+    return _affinely(builder, result, operator, scale, bias)
+
+
+def group_normalization(builder: Builder, operator: Operator) -> int:
+    """GroupNormalization, and InstanceNormalization, whose groups are single channels."""
+    source, shape = builder.source(operator)
+    if operator.kind == "GroupNormalization" and operator.opset < 21:
+        raise OperatorError("ONNX has withdrawn it before opset 21")
+    groups = int(operator.attributes.get("num_groups") or shape[0])
+    scale, bias = (builder.constant(operator, place, "scale or bias") for place in (1, 2))
+    if len(shape) < 2 or shape[0] % groups:
+        raise OperatorError(f"its input of shape {shape} does not divide into {groups} groups")
+    if scale.shape != shape[:1] or bias.shape != shape[:1]:
+        raise OperatorError(f"its scale has shape {scale.shape}, not {shape[:1]}")
+    result = _normalized(builder, source, operator, (groups, prod(shape) // groups))
+    each = (-1, *[1] * (len(shape) - 1))
+    return _affinely(builder, result, operator, scale.reshape(each), bias.reshape(each))
+
+
+_EPSILON = Attribute(NOT_NEGATIVE, default=9.999999747378752e-06)
+_STASH = Attribute(exactly(1), default=1)
+
+
+OPERATORS: dict[str, Declaration] = {
+    "Mul": arithmetic.binary(multiply, np.multiply),
+    "Div": arithmetic.binary(multiply, np.divide),
+    "MatMul": Declaration(versions=(1, 9, 13), inputs=(VALUE, VALUE), translate=matmul, bare=True),
+    **dict.fromkeys(
+        ("Softmax", "LogSoftmax"),
+        Declaration(
+            versions=(1, 11, 13),
+            attributes={"axis": Attribute(ANY, default=-1, since=13)},
+            translate=softmax,
+        ),
+    ),
+    "LayerNormalization": Declaration(
+        versions=(17,),
+        inputs=(VALUE, weights("scale", 1, 2, 3, 4), weights("bias", 1, 2, 3, 4)),
+        attributes={
+            "axis": Attribute(ANY, default=-1), "epsilon": _EPSILON, "stash_type": _STASH,
+        },
+        translate=layer_normalization,
+    ),
+    "RMSNormalization": Declaration(
+        versions=(23,),
+        inputs=(VALUE, weights("scale", 1, 2, 3, 4)),
+        attributes={
+            "axis": Attribute(ANY, default=-1), "epsilon": _EPSILON, "stash_type": _STASH,
+        },
+        translate=layer_normalization,
+    ),
+    "InstanceNormalization": Declaration(
+        versions=(6, 22),
+        inputs=(VALUE, weights("scale", 1), weights("bias", 1)),
+        attributes={"epsilon": _EPSILON},
+        translate=group_normalization,
+    ),
+    "GroupNormalization": Declaration(
+        versions=(18, 21),
+        inputs=(VALUE, weights("scale", 1), weights("bias", 1)),
+        attributes={
+            "epsilon": _EPSILON,
+            "num_groups": Attribute(whole(1)),
+            "stash_type": Attribute(exactly(1), default=1, since=21),
+        },
+        translate=group_normalization,
+    ),
+}  # fmt: skip
