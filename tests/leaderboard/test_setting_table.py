@@ -135,6 +135,20 @@ def test_a_row_says_what_nobody_here_compared(tmp_path: Path) -> None:
     assert any(f"not checked here: {told}" in note for note in incomplete(found, found.results))
 
 
+def test_what_many_rows_lack_is_said_once(tmp_path: Path) -> None:
+    found = board(tmp_path)
+    assert len(found.results) > 3
+    origin = {"data_complete": False, "data_note": "2 of the 5 images, without 3, 4, 5"}
+    short = [
+        Results(one.path, one.rows, one.provenance.model_copy(update=origin))
+        for one in found.results
+    ]
+    (note,) = (note for note in incomplete(found, short) if "the data were" in note)
+    assert note == f"{len(short)} rows: the data were incomplete. 2 of the 5 images"
+    (note,) = (note for note in incomplete(found, short[:1]) if "the data were" in note)
+    assert found.submissions[short[0].provenance.submission].title in note
+
+
 def test_a_page_says_what_is_missing_from_it(example: Board) -> None:
     place = example.settings[MNIST]
     told = missing(place, ours(example, MNIST), paper(example, MNIST))

@@ -1,5 +1,7 @@
 """The pages of settings: their index and one table each."""
 
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +17,12 @@ from leaderboard.website.setting_table import Row, leaders, rows
 
 if TYPE_CHECKING:
     from leaderboard.results.store import Results
+
+
+MOST_NAMED = 3
+"""Rows that a note names one by one."""
+
+_MISSING = re.compile(r", without [\d, ]+$")
 
 
 def plans(board: Board) -> list[PagePlan]:
@@ -216,17 +224,24 @@ def shortened(notes: list[str]) -> list[str]:
 
 def incomplete(board: Board, results: "list[Results]") -> list[str]:
     """What a reader must know of results that cover or show less than their setting asks for."""
-    notes = []
+    about: dict[str, list[str]] = defaultdict(list)
     for result in results:
         origin = result.provenance
-        title = board.submissions[origin.submission].title
         place = board.settings[origin.setting]
+        subject = f"{board.submissions[origin.submission].title}, {place.title}"
         wanted = place.selection(result.tally.smoothed).size(origin.total)
         if not origin.data_complete:
-            notes.append(f"{title}, {place.title}: the data were incomplete. {origin.data_note}")
+            # Which ones are missing stands in the provenance of each result.
+            note = _MISSING.sub("", origin.data_note)
+            about[f"the data were incomplete. {note}"].append(subject)
         if origin.unchecked:
-            notes.append(f"{title}, {place.title}: not checked here: {origin.unchecked}.")
+            about[f"not checked here: {origin.unchecked}."].append(subject)
         if result.tally.examples < wanted:
-            seen = f"{result.tally.examples:,} of {wanted:,} examples are evaluated"
-            notes.append(f"{title}, {place.title}: {seen}.")
-    return notes
+            seen = f"{result.tally.examples:,} of {wanted:,} examples are evaluated."
+            about[seen].append(subject)
+    return [f"{_those(subjects)}: {note}" for note, subjects in about.items()]
+
+
+def _those(subjects: Sequence[str]) -> str:
+    """Rows by name, or, of many, how many."""
+    return "; ".join(subjects) if len(subjects) <= MOST_NAMED else f"{len(subjects):,} rows"

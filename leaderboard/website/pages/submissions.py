@@ -40,9 +40,19 @@ def _place(board: Board, result: "Results") -> tuple[int, int, int, str]:
     return sum(other > rank for other in ranked), -rank, line.of, setting
 
 
+def _why_unranked(submission: Submission, results: int, disputed: bool) -> str:
+    """Say in words why a submission that has no rank anywhere has none."""
+    if submission.retired:
+        return "retired"
+    if not results:
+        return "not evaluated yet"
+    return "disputed" if disputed else "too few examples to rank"
+
+
 def _index_row(board: Board, submission: Submission) -> View:
     results = board.results_of.get(submission.slug, ())
     placed = [result for result in results if board.line_of(result).rank is not None]
+    disputed = any(board.line_of(result).disputed for result in results)
     best = max((_place(board, result) for result in placed), default=None)
     node = board.taxonomy.nodes.get(submission.training.node)
     return {
@@ -53,5 +63,6 @@ def _index_row(board: Board, submission: Submission) -> View:
         "settings": len(results),
         "verdicts": sum(result.tally.examples for result in results),
         "newest": max((result.provenance.created[:10] for result in results), default=""),
+        "unranked": _why_unranked(submission, len(results), disputed),
         "best": best and {"rank": -best[1], "of": best[2], "setting": board.settings[best[3]]},
     }
