@@ -18,7 +18,7 @@ from math import gcd, lcm
 import torch
 
 from evaluators.network.affine import Dense, Gather
-from evaluators.network.constraint import Constraint, Disjunct
+from evaluators.network.constraint import Constraint, Disjunct, Relations
 from evaluators.network.maxima import GraphBuilder
 from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedSpecificationError
@@ -45,19 +45,30 @@ class ExactBox:
 
 @dataclass(frozen=True)
 class Case:
-    """A box and the disjuncts of which none may hold for the outputs of its inputs."""
+    """A box and the disjuncts of which none may hold for the outputs of its inputs.
+
+    Attributes:
+        relations: what must hold besides for each disjunct, if any, of inputs and outputs; proofs
+            do without it, since it only makes counterexamples fewer; those are checked.
+    """
 
     box: ExactBox
     disjuncts: tuple[Disjunct, ...]
+    relations: tuple[Relations, ...] = ()
 
 
 @dataclass(frozen=True)
 class Specification:
-    """What a network of so many inputs and outputs must satisfy: no case has a counterexample."""
+    """What a network of so many inputs and outputs must satisfy: no case has a counterexample.
+
+    Attributes:
+        shape: of the inputs, in row-major order; None where it is not said.
+    """
 
     inputs: int
     outputs: int
     cases: tuple[Case, ...]
+    shape: tuple[int, ...] | None = None
 
 
 def specified(network: Network, disjuncts: Sequence[Disjunct]) -> Network:

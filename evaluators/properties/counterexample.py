@@ -53,12 +53,22 @@ def replay(
     if not np.isfinite(theirs).all() or not np.isfinite(ours).all():
         return "the outputs are not finite"
     in_float32, in_float64 = (tuple(map(Fraction, values)) for values in (theirs, ours))
-    for disjunct in case.disjuncts:
+    related = case.relations or ((),) * len(case.disjuncts)
+    broken = edge = False
+    for disjunct, relations in zip(case.disjuncts, related, strict=True):
         if all(row.holds(in_float32) and row.holds(in_float64) for row in disjunct):
-            return Counterexample(inputs, in_float32)
+            outputs = (in_float32, in_float64)
+            if all(one.holds(inputs, y) for one in relations for y in outputs):
+                return Counterexample(inputs, in_float32)
+            broken = True
+        edge |= all(row._replace(strict=False).holds(in_float64) for row in disjunct)
+    if broken:
+        return "a candidate breaks a condition between inputs, or one that bounds them strictly"
     for where, values in (("onnxruntime", in_float32), ("float64", in_float64)):
         if any(all(row.holds(values) for row in disjunct) for disjunct in case.disjuncts):
             return f"a candidate is a counterexample in {where} only"
+    if edge and any(row.strict for disjunct in case.disjuncts for row in disjunct):
+        return "a candidate lies at the edge of a strict condition, which proofs do not exclude"
     return "a candidate is no counterexample in onnxruntime, nor in float64"
 
 

@@ -106,6 +106,16 @@ def decide(
             f"The network has {sizes[0]} inputs and {sizes[1]} outputs, the property"
             f" {specification.inputs} and {specification.outputs}."
         )
+    if specification.shape is not None:
+        asked, here = (
+            [size for size in shape if size != 1]
+            for shape in (specification.shape, network.input_shape)
+        )
+        if asked != here:
+            raise UnsupportedSpecificationError(
+                f"The network's inputs have the shape {list(network.input_shape)}, the property's"
+                f" {list(specification.shape)}."
+            )
     if stages is None:
         stages = default_stages()
     return _Decision(network, deployed, specification, deadline).answer(stages)

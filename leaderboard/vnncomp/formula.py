@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from evaluators.network.constraint import Constraint
+from evaluators.network.constraint import Constraint, Relation
 
 Bound = tuple[Fraction | None, Fraction | None]
 """The least and the largest value of an input, where known."""
@@ -11,10 +11,11 @@ Bound = tuple[Fraction | None, Fraction | None]
 
 @dataclass
 class Conjunction:
-    """Conditions that hold together: bounds of single inputs, and constraints of outputs."""
+    """Conditions that hold together: of single inputs, of outputs, and of several of both."""
 
     bounds: dict[int, Bound] = field(default_factory=dict)
     rows: list[Constraint] = field(default_factory=list)
+    relations: list[Relation] = field(default_factory=list)
 
     def bound(self, index: int, lower: Fraction | None, upper: Fraction | None) -> None:
         """Narrow an input's range."""
@@ -26,7 +27,8 @@ class Conjunction:
 
     def joined(self, other: "Conjunction") -> "Conjunction":
         """Return what both say together."""
-        result = Conjunction(dict(self.bounds), self.rows + other.rows)
+        relations = self.relations + other.relations
+        result = Conjunction(dict(self.bounds), self.rows + other.rows, relations)
         for index, (lower, upper) in other.bounds.items():
             result.bound(index, lower, upper)
         return result
@@ -40,3 +42,5 @@ class Assertions:
     outputs: int
     common: Conjunction
     alternatives: list[Conjunction]
+    shape: tuple[int, ...] | None = None
+    """Of the input, where it is declared."""

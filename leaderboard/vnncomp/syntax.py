@@ -1,8 +1,8 @@
 """VNN-LIB's text: from characters to alternatives, each a conjunction of exact linear conditions.
 
 What is read of VNN-LIB 1.0: `declare-const` of real `X_i` and `Y_j`, and assertions made of `and`,
-`or`, `<=`, `>=`, `<`, `>` and `=` between linear expressions. Numbers are exact fractions; no float
-is made of them here.
+`or`, `<=`, `>=`, `<`, `>` and `=` between linear expressions; the rest, and 2.0, is first put into
+these words (`rewriting`). Numbers are exact fractions; no float is made of them here.
 """
 
 import re
@@ -13,9 +13,10 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NoReturn
 
-from evaluators.network.constraint import Constraint
+from evaluators.network.constraint import Constraint, Relation
 from leaderboard.common.errors import InputError, nearest
 from leaderboard.vnncomp.formula import Assertions, Conjunction
+from leaderboard.vnncomp.rewriting import MARKS, Rewriting
 
 MAX_ALTERNATIVES = 200_000
 MAX_DEPTH = 50
@@ -59,14 +60,27 @@ class _Parser:
     def __init__(self, text: str, title: str) -> None:
         self.title = title
         # Line breaks stay, for the lines of messages.
+        text = text.removeprefix("\ufeff")
         self.text = re.sub(r";[^\n]*", "", text) if ";" in text else text
+        if "[" in self.text:
+            self.text = re.sub(r"\[[^\[\]()]*\]", lambda m: "".join(m[0].split()), self.text)
         self.words = self.text.replace("(", " ( ").replace(")", " ) ").split()
-        self.words.append("")  # what is read behind the end
         self.at = 0
+        self.shape: tuple[int, ...] | None = None
+        if not MARKS.isdisjoint(self.words):
+            rewritten = Rewriting(self.words, self.refuse)
+            self.words, self.shape, self.text = rewritten.words, rewritten.shape, ""
+        self.words.append("")  # what is read behind the end
         self.variables: dict[str, tuple[str, int]] = {}
 
+    def refuse(self, problem: str) -> NoReturn:
+        """Refuse the file."""
+        raise InputError(f"{self.title}: {problem}")
+
     def fail(self, problem: str, at: int | None = None) -> NoReturn:
-        """Refuse the file, naming the line of a word."""
+        """Refuse the file, naming the line of a word where the words are the file's own."""
+        if not self.text:
+            self.refuse(problem)
         at = min(self.at if at is None else at, len(self.words) - 2)
         spaced = self.text.replace("(", " ( ").replace(")", " ) ")
         ends = accumulate(len(line.split()) for line in spaced.split("\n"))
@@ -101,7 +115,8 @@ class _Parser:
                     self.at - 1,
                 )
         inputs, outputs = self.count("X", "input"), self.count("Y", "output")
-        return Assertions(inputs, outputs, common, self.product(Conjunction(), choices))
+        alternatives = self.product(Conjunction(), choices)
+        return Assertions(inputs, outputs, common, alternatives, self.shape)
 
     def skip(self) -> None:
         """Pass over the rest of a command."""
@@ -153,7 +168,7 @@ class _Parser:
         found: list[Conjunction] = []
         while self.words[self.at] == "(":
             found += self.formula(depth + 1)
-        if not found:
+        if not found and self.text:
             self.fail("an 'or' needs at least one formula.")
         self.expect(")")
         return found
@@ -171,7 +186,7 @@ class _Parser:
             if depth > MAX_DEPTH:
                 self.fail(f"formulas are nested deeper than {MAX_DEPTH}.")
             self.at += 2
-            if self.words[self.at] == ")":
+            if self.words[self.at] == ")" and self.text:
                 self.fail("an 'and' needs at least one formula.")
             while self.words[self.at] != ")":
                 self.into(common, choices, depth + 1)
@@ -211,39 +226,30 @@ class _Parser:
         difference = left.plus(right, Fraction(-1))
         terms = {name: value for name, value in difference.terms.items() if value}
         kinds = {self.variables[name][0] for name in terms}
-        if len(kinds) > 1:
-            self.fail(
-                "a condition mixes inputs and outputs; each must be about one input or about"
-                " outputs.",
-                start,
-            )
         for direction in {"<": "<", "<=": "<", ">": ">", ">=": ">", "=": "<>"}[sign]:
             factor = Fraction(1 if direction == "<" else -1)
             scaled = {name: factor * value for name, value in terms.items()}
             constant = factor * difference.constant
-            if kinds == {"X"}:
-                self.input_bound(into, scaled, constant, sign, start)
-            else:
+            if kinds == {"X"} and len(scaled) == 1:
+                self.input_bound(into, scaled, constant)
+            if "X" in kinds and (len(scaled) > 1 or sign in "<>"):
+                into.relations.append(self.relation(scaled, constant, sign in "<>"))
+            if "X" not in kinds:
                 rows = {self.variables[name][1]: value for name, value in scaled.items()}
                 into.rows.append(Constraint(rows, constant, sign in "<>"))
 
+    def relation(self, terms: Mapping[str, Fraction], constant: Fraction, strict: bool) -> Relation:
+        """A condition on several inputs, or on inputs and outputs, or a strict one on an input."""
+        sides: dict[str, dict[int, Fraction]] = {"X": {}, "Y": {}}
+        for name, value in terms.items():
+            letter, index = self.variables[name]
+            sides[letter][index] = value
+        return Relation(sides["X"], Constraint(sides["Y"], constant, strict))
+
     def input_bound(
-        self,
-        into: Conjunction,
-        terms: Mapping[str, Fraction],
-        constant: Fraction,
-        sign: str,
-        start: int,
+        self, into: Conjunction, terms: Mapping[str, Fraction], constant: Fraction
     ) -> None:
         """A condition c·x + k <= 0 on one input."""
-        if len(terms) > 1:
-            self.fail(
-                f"a condition is about the inputs {' and '.join(sorted(terms)[:3])} together; only"
-                " bounds of single inputs are read.",
-                start,
-            )
-        if sign in "<>":
-            self.fail(f"'{sign}' bounds an input; only <=, >= and = are read there.", start)
         ((name, factor),) = terms.items()
         limit = -constant / factor
         bounds = (None, limit) if factor > 0 else (limit, None)

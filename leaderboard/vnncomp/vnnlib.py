@@ -8,7 +8,7 @@ of its disjuncts. Everything is exact.
 
 from pathlib import Path
 
-from evaluators.network.constraint import Disjunct
+from evaluators.network.constraint import Disjunct, Relations
 from evaluators.network.specification import Case, ExactBox, Specification
 from leaderboard.common.errors import InputError
 from leaderboard.common.packed import read_packed
@@ -39,22 +39,31 @@ def parse_vnnlib(text: str, title: str) -> Specification:
             raise InputError(
                 f"{title}: no input X_{index} is at least {lower} and at most {upper}."
             )
-    found: dict[tuple[tuple[int, Bound], ...], list[Disjunct]] = {}
+    found: dict[tuple[tuple[int, Bound], ...], list[tuple[Disjunct, Relations]]] = {}
     for one in formula.alternatives:
         key = tuple(sorted(one.bounds.items()))
         disjunct = (*formula.common.rows, *one.rows)
-        found.setdefault(key, []).append(disjunct)
-    cases: dict[ExactBox, list[Disjunct]] = {}
+        related = (*formula.common.relations, *one.relations)
+        found.setdefault(key, []).append((disjunct, related))
+    cases: dict[ExactBox, list[tuple[Disjunct, Relations]]] = {}
     for key, disjuncts in found.items():
         box = _box(formula, dict(key), title)
         if box is not None:
-            cases.setdefault(box, []).extend(disjuncts)
+            # What a relation says of all inputs of the box together is weaker, and holds.
+            cases.setdefault(box, []).extend(
+                ((*rows, *(one.within(box.lower, box.upper) for one in relations)), relations)
+                for rows, relations in disjuncts
+            )
     if not cases:
         raise InputError(f"{title}: no input meets the conditions on inputs.")
     return Specification(
         formula.inputs,
         formula.outputs,
-        tuple(Case(box, tuple(disjuncts)) for box, disjuncts in cases.items()),
+        tuple(
+            Case(box, tuple(one for one, _ in disjuncts), tuple(one for _, one in disjuncts))
+            for box, disjuncts in cases.items()
+        ),
+        formula.shape,
     )
 
 

@@ -52,8 +52,11 @@ def check(folder: Path, answer: Answer) -> None:
     x, y = ([Fraction(number) for kind, number in pairs if kind == its] for its in "XY")
     cases = read_vnnlib(folder / "p.vnnlib").cases
     assert any(
-        case.box.contains(x) and any(all(row.holds(y) for row in d) for d in case.disjuncts)
+        case.box.contains(x)
+        and all(row.holds(y) for row in disjunct)
+        and all(relation.holds(x, y) for relation in relations)
         for case in cases
+        for disjunct, relations in zip(case.disjuncts, case.relations, strict=True)
     )
 
 
@@ -84,6 +87,48 @@ def test_a_linear_network(asserted: str, word: str, tmp_path: Path) -> None:
         check(tmp_path, answer)
 
 
+@pytest.mark.parametrize(
+    ("asserted", "word"),
+    [
+        ("(assert (<= X_0 X_1)) (assert (>= Y_0 2.1))", Word.UNSAT),
+        ("(assert (<= X_0 X_1)) (assert (>= Y_0 1.9))", Word.SAT),
+        ("(assert (>= Y_0 (+ X_0 2.2)))", Word.UNSAT),
+        ("(assert (>= Y_0 (- X_0 0.2)))", Word.SAT),
+        ("(assert (>= X_0 (+ X_1 2))) (assert (>= Y_0 1))", Word.UNSAT),
+        # There is none, but only inputs of which proofs know nothing say so.
+        ("(assert (>= X_0 (+ X_1 0.5))) (assert (>= Y_0 1.8))", Word.UNKNOWN),
+        ("(assert (>= Y_0 (+ X_0 1.2)))", Word.UNKNOWN),
+        ("(assert (< X_0 1)) (assert (>= Y_0 2))", Word.UNKNOWN),
+        ("(assert (not (<= X_0 X_1))) (assert (>= Y_0 2.1))", Word.UNSAT),
+    ],
+)
+def test_conditions_that_relate_inputs_and_outputs(
+    asserted: str, word: Word, tmp_path: Path
+) -> None:
+    answer = ask(tmp_path, difference(), f"{UNIT}\n{asserted}")
+    assert answer.word == word
+    if word == Word.SAT:
+        check(tmp_path, answer)
+    if word == Word.UNKNOWN:
+        assert "breaks a condition" in answer.note
+
+
+def test_a_declared_shape_must_be_the_networks(tmp_path: Path) -> None:
+    text = (
+        "(vnnlib-version <2.0>)(declare-network N (declare-input X real {shape})"
+        "(declare-output Y real [2]))(assert (and {bounds} (>= Y[0] 5)))"
+    )
+    bounds = "(>= X[0,0] 0) (<= X[0,0] 1) (>= X[0,1] 0) (<= X[0,1] 1)"
+    right = text.format(shape="[1,2]", bounds=bounds)
+    assert ask(tmp_path, difference(), right).word == Word.UNSAT
+    square = Graph((1, 2, 2))
+    square.flatten()
+    square.dense(2, torch.ones(2, 4).double(), torch.zeros(2).double())
+    bounds = " ".join(f"(>= X[{k}] 0) (<= X[{k}] 1)" for k in range(4))
+    with pytest.raises(InputError, match=r"have the shape \[1, 2, 2\], the property's \[4\]"):
+        ask(tmp_path, square.network(), text.format(shape="[4]", bounds=bounds))
+
+
 @pytest.mark.parametrize(("limit", "word"), [("1", "sat"), ("0.999999", "sat"), ("1.001", "unsat")])
 def test_a_maximum_at_a_corner(limit: str, word: str, tmp_path: Path) -> None:
     """|a| over [-1, 1] reaches 1 only at the ends, where a tie is a counterexample."""
@@ -96,6 +141,7 @@ def test_a_strict_condition_is_not_met_by_equality(tmp_path: Path) -> None:
     """a + b > 2 has no solution, but only 2 itself keeps a proof from saying so."""
     answer = ask(tmp_path, difference(), UNIT + "(assert (> Y_0 2))")
     assert answer.word == Word.UNKNOWN
+    assert "at the edge of a strict condition" in answer.note
     assert ask(tmp_path, difference(), UNIT + "(assert (>= Y_0 2))").word == Word.SAT
 
 

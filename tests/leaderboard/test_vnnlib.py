@@ -2,6 +2,7 @@
 
 import gzip
 import operator
+import re
 from collections.abc import Callable
 from cProfile import Profile
 from fractions import Fraction
@@ -52,7 +53,7 @@ def combined(sign: str, left: Said, right: Said) -> Said:
 
 def compared(sign: str, left: Said, right: Said) -> Said:
     work = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
-    work["="] = operator.eq
+    work |= {"=": operator.eq, "==": operator.eq, "!=": operator.ne}
     return Said(
         f"({sign} {left.text} {right.text})",
         lambda p: Fraction(work[sign](left.value(p), right.value(p))),
@@ -64,6 +65,25 @@ def joined(word: str, parts: list[Said]) -> Said:
     return Said(
         f"({word}\n {' '.join(part.text for part in parts)} )",
         lambda p: Fraction(work(part.value(p) for part in parts)),
+    )
+
+
+def negated(inner: Said) -> Said:
+    return Said(f"(not {inner.text})", lambda p: Fraction(not inner.value(p)))
+
+
+def implied(left: Said, right: Said) -> Said:
+    return Said(
+        f"(=> {left.text} {right.text})",
+        lambda p: Fraction(not left.value(p) or bool(right.value(p))),
+    )
+
+
+def named(inner: Said, expression: Said) -> Said:
+    """The formula, and something about an expression, by names."""
+    return Said(
+        f"(let ((f {inner.text}) (e {expression.text})) (or f (and (<= e 1) (>= e 1))))",
+        lambda p: Fraction(bool(inner.value(p)) or expression.value(p) == 1),
     )
 
 
@@ -101,6 +121,23 @@ formulas = st.recursive(
     ),
     max_leaves=8,
 )
+everything = st.recursive(
+    inputs | outputs | numbers,
+    lambda inner: st.builds(combined, st.sampled_from("+-"), inner, inner),
+    max_leaves=3,
+)
+any_sign = st.sampled_from(["<=", ">=", "<", ">", "=", "==", "!="])
+true, false = Said("true", lambda _: Fraction(1)), Said("false", lambda _: Fraction(0))
+other_words = st.recursive(
+    st.builds(compared, any_sign, everything, everything) | st.sampled_from([true, false]),
+    lambda inner: (
+        st.builds(joined, st.sampled_from(["and", "or"]), st.lists(inner, min_size=1, max_size=2))
+        | st.builds(negated, inner)
+        | st.builds(implied, inner, inner)
+        | st.builds(named, inner, everything)
+    ),
+    max_leaves=5,
+)
 halves = st.integers(-11, 11).map(lambda n: Fraction(n, 2))
 points = st.fixed_dictionaries(dict.fromkeys(("X_0", "X_1", "Y_0", "Y_1"), halves))
 
@@ -109,8 +146,11 @@ def holds(specification: Specification, point: Point) -> bool:
     """Whether an input and an output together are a counterexample."""
     x, y = [point["X_0"], point["X_1"]], [point["Y_0"], point["Y_1"]]
     return any(
-        case.box.contains(x) and any(all(row.holds(y) for row in d) for d in case.disjuncts)
+        case.box.contains(x)
+        and all(row.holds(y) for row in disjunct)
+        and all(relation.holds(x, y) for relation in relations)
         for case in specification.cases
+        for disjunct, relations in zip(case.disjuncts, case.relations, strict=True)
     )
 
 
@@ -136,6 +176,69 @@ def test_the_normal_form_means_what_the_file_says(said: list[Said], at: list[Poi
         inside = all(-5 <= point[name] <= 5 for name in ("X_0", "X_1"))
         expected = inside and all(formula.value(point) for formula in said)
         assert holds(specification, point) == expected
+
+
+@given(st.lists(other_words, min_size=1, max_size=2), st.lists(points, min_size=1, max_size=20))
+def test_other_words_mean_what_they_say_in_both_versions(said: list[Said], at: list[Point]) -> None:
+    asserted = "\n".join(f"(assert {formula.text})" for formula in said)
+    bounds = BOUNDED.removeprefix(DECLARED)
+    second = (
+        "(vnnlib-version <2.0>)(declare-network N (declare-input In real [1, 2])\n"
+        "(declare-output Out Real [2]))" + re.sub("Y_([01])", r"Out[\1]", bounds + asserted)
+    )
+    second = re.sub("X_([01])", r"In[0, \1]", second)
+    first, other = read_or_empty(BOUNDED + asserted), read_or_empty(second)
+    for point in at:
+        inside = all(-5 <= point[name] <= 5 for name in ("X_0", "X_1"))
+        expected = inside and all(formula.value(point) for formula in said)
+        assert holds(first, point) == holds(other, point) == expected
+    assert first.cases == other.cases
+    assert other.shape in ((1, 2), None)
+
+
+def test_a_byte_order_mark_is_no_word() -> None:
+    assert read("\ufeff" + BOUNDED + "(assert (<= Y_0 1))") == read(BOUNDED + "(assert (<= Y_0 1))")
+
+
+SECOND = """(vnnlib-version <2.0>)
+(declare-network N (declare-input X real [1,2]) (declare-output Y real [1,2]))
+(assert (and (<= X[0,0] 1) (>= X[0,0] 0) (<= X[0,1] 1) (>= X[0,1] 0)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (SECOND.replace("2.0", "3.0"), "VNN-LIB <3.0> is not read; 1.0 and 2.0 are."),
+        (SECOND + SECOND.splitlines()[1], "'X' is one more input or output; one of each is read"),
+        (SECOND.replace("X real", "X int8"), "'int8 [1,2]' is not read; a type is real"),
+        (SECOND.replace("[1,2]", "[1,9999999]"), "has 9,999,999 entries"),
+        (SECOND.replace("declare-input", "declare-hidden"), "of a network one (declare-input"),
+        (SECOND + "(assert (<= X[0,2] 1))", "'X[0,2]' lies outside of the shape [1, 2]."),
+        (SECOND + "(assert (<= X[0] 1))", "'X[0]' lies outside of the shape [1, 2]."),
+        (SECOND + "(assert (<= Z[0] 1))", "'Z[0]' is no element of a declared input or output."),
+        (SECOND + "(assert (not))", "a formula is needed: and, or, not"),
+        (SECOND + "(assert (and))", "an 'and' needs at least one formula."),
+        (SECOND + "(assert (let (a) true))", "a 'let' binds names"),
+        (SECOND + "(assert " + "(not " * 300 + "true" + ")" * 301, "nested deeper than 200."),
+        (SECOND + "(assert true", "a ')' is missing"),
+        (SECOND + "(assert true))", "a ')' has no '('"),
+        (
+            SECOND
+            + "(assert "
+            + "".join(f"(let ((a{i + 1} (and a{i} a{i}))) " for i in range(40)).replace(
+                "a0", "true"
+            )
+            + "a40"
+            + ")" * 41,
+            "more than 1,000,000 formulas.",
+        ),
+    ],
+)
+def test_what_is_not_read_of_other_words_is_told(text: str, problem: str) -> None:
+    with pytest.raises(InputError) as error:
+        read(text)
+    assert problem in str(error.value)
 
 
 def test_equal_boxes_are_one_case() -> None:
@@ -190,9 +293,6 @@ def test_other_commands_and_layouts_are_passed_over() -> None:
         (DECLARED + "(assert (>= X_0 1))", "the input X_0 has no upper bound"),
         (BOUNDED + "(assert (>= X_0 6))", "p.vnnlib: no input X_0 is at least 6 and at most 5."),
         (BOUNDED + "(assert (or (>= X_0 6) (>= X_1 6)))", "no input meets the conditions"),
-        (BOUNDED + "(assert (<= X_0 Y_0))", "line 10: a condition mixes inputs and outputs"),
-        (BOUNDED + "(assert (<= X_0 X_1))", "line 10: a condition is about the inputs X_0 and X_1"),
-        (BOUNDED + "(assert (< X_0 1))", "line 10: '<' bounds an input; only <=, >= and = are"),
         (BOUNDED + "(assert (<= Y_2 1))", "'Y_2' is neither a number nor a declared variable. Did"),
         (BOUNDED + "(assert (<= Y_0 1/2))", "'1/2' is neither a number"),
         (BOUNDED + "(assert (<= Y_0 nan))", "'nan' is neither a number"),
@@ -204,10 +304,10 @@ def test_other_commands_and_layouts_are_passed_over() -> None:
         (BOUNDED + "(assert (<= (/ Y_1 0) 1))", "'/' makes an expression that is not linear."),
         (BOUNDED + "(assert (<= (+) 1))", "'+' has nothing to work on."),
         (BOUNDED + "(assert (<= (max Y_0 1) 1))", "'max' is not read in an expression"),
-        (BOUNDED + "(assert (not (<= Y_0 1)))", "'not' is not read here; allowed are and, or"),
+        (BOUNDED + "(assert (xor (<= Y_0 1)))", "'xor' is not read here; allowed are and, or"),
         (BOUNDED + "(assert (or))", "line 10: an 'or' needs at least one formula."),
         (BOUNDED + "(assert (and))", "line 10: an 'and' needs at least one formula."),
-        (BOUNDED + "(assert true)", "line 10: a formula is needed, not 'true'."),
+        (BOUNDED + "(assert maybe)", "line 10: a formula is needed, not 'maybe'."),
         (BOUNDED + "(assert (<= Y_0 1)", "')' is needed, not 'the end of the file'."),
         (BOUNDED + "(assert (<= Y_0", "a term is missing at the end of the file."),
         (BOUNDED + "(check-sat", "a ')' is missing at the end of the file."),
