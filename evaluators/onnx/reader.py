@@ -193,6 +193,8 @@ def _begin(graph: onnx.GraphProto, path: Path, wanted: Contract) -> Builder:
     builder = Builder.begin(source.name, shape[1:] if batched else shape)
     builder.bare = set() if batched else {0}
     builder.constants.update(constants)
+    builder.needed = {name for node in graph.node for name in node.input}
+    builder.needed |= {value.name for value in graph.output}
     builder.weights = sum(array.size for array in constants.values())
     return builder
 

@@ -33,11 +33,13 @@ def relu(graph: Graph, node: Node) -> Value:
     return graph.total(parts, value.shape)
 
 
-def _at_least(graph: Graph, value: Value, low: Array) -> Value:
+def at_least(graph: Graph, value: Value, low: Array) -> Value:
+    """The larger of each entry and a constant."""
     return graph.shifted(_bent(graph, graph.shifted(value, np.asarray(-low))), low)
 
 
-def _at_most(graph: Graph, value: Value, high: Array) -> Value:
+def at_most(graph: Graph, value: Value, high: Array) -> Value:
+    """The smaller of each entry and a constant."""
     missing = _bent(graph, graph.shifted(graph.scaled(value, -1.0), high))
     return graph.shifted(graph.scaled(missing, -1.0), high)
 
@@ -54,21 +56,8 @@ def clip(graph: Graph, node: Node) -> Value:
         need(end.ndim == 0, f"{name} of {end.ndim} dimensions")
         ends.append(end)
     need(ends[0] <= ends[1], "a lower end above its upper end")
-    for end, bound in zip(ends, (_at_least, _at_most), strict=True):
+    for end, bound in zip(ends, (at_least, at_most), strict=True):
         value = bound(graph, value, end) if abs(end) < UNBOUNDED else value
-    return value
-
-
-def extreme(graph: Graph, node: Node) -> Value:
-    """Max and Min of one value and of constants."""
-    inputs = [node.take(place) for place in range(len(node.inputs))]
-    values = [found for found in inputs if isinstance(found, Value)]
-    need(len(values) == 1, "values that are compared with each other")
-    value, bound = values[0], _at_least if node.kind == "Max" else _at_most
-    for place, found in enumerate(inputs):
-        if not isinstance(found, Value):
-            need(np.broadcast_shapes(found.shape, value.shape) == value.shape, "a wide constant")
-            value = bound(graph, value, node.constant(place).astype(np.float64))
     return value
 
 
@@ -77,4 +66,4 @@ def hard_sigmoid(graph: Graph, node: Node) -> Value:
     scale = node.attribute("alpha", "FLOAT", float(np.float32(0.2)))
     value = graph.scaled(node.value(), scale)
     value = graph.shifted(value, np.full((), node.attribute("beta", "FLOAT", 0.5)))
-    return _at_most(graph, _at_least(graph, value, np.zeros(())), np.ones(()))
+    return at_most(graph, at_least(graph, value, np.zeros(())), np.ones(()))

@@ -200,3 +200,35 @@ class Graph:
             return value
         self.spend(prod(shape))
         return Value(value.step, np.broadcast_to(value.places, shape))
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """An axis counted from the first."""
+    need(-rank <= axis < rank, f"axis {axis} of {rank}")
+    return axis % rank
+
+
+def axes_of(axes: Sequence[int] | None, rank: int) -> list[int]:
+    """Axes counted from the first, each named once."""
+    need(axes, "a call without axes")
+    found = [axis_of(axis, rank) for axis in axes or ()]
+    need(len(set(found)) == len(found), "an axis that is named twice")
+    return found
+
+
+def reduced(node: Node, value: Value, since: int) -> tuple[list[int], bool]:
+    """The axes that a reduction is over, an input `since` an opset, and whether they are kept."""
+    axes = axes_of(node.numbers("axes", 1, since), value.places.ndim)
+    if node.opset >= since:
+        node.flag("noop_with_empty_axes")  # of no axes, which are refused
+    return axes, node.flag("keepdims", 1)
+
+
+def columns(value: Value, axes: list[int], keep: bool) -> tuple[Array, Shape]:
+    """Places of all entries along some axes, `[..., count]`, and the shape that is left."""
+    need(0 not in axes and axes, "the batch among its axes")
+    others = [axis for axis in range(value.places.ndim) if axis not in axes]
+    left = tuple(value.shape[axis] for axis in others)
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(value.shape))
+    places = value.places.transpose(*others, *axes).reshape(*left, -1)
+    return places, kept if keep else left

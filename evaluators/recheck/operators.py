@@ -1,27 +1,30 @@
 """What each operator of a file means to the checker, at batch size 1: the table of them all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from math import prod
 
 import numpy as np
 
-from evaluators.recheck.clamps import clip, extreme, hard_sigmoid, relu
-from evaluators.recheck.graph import FLOAT, WHOLE, Array, Graph, Node, Result, Shape, Value, need
-from evaluators.recheck.windows import average_pool, conv, conv_transpose, max_pool
-
-
-def _axis(axis: int, rank: int) -> int:
-    need(-rank <= axis < rank, f"axis {axis} of {rank}")
-    return axis % rank
-
-
-def _axes(axes: Sequence[int] | None, rank: int) -> list[int]:
-    need(axes, "a call without axes")
-    found = [_axis(axis, rank) for axis in axes or ()]
-    need(len(set(found)) == len(found), "an axis that is named twice")
-    return found
+from evaluators.recheck.clamps import clip, hard_sigmoid, relu
+from evaluators.recheck.graph import (
+    FLOAT,
+    WHOLE,
+    Array,
+    Graph,
+    Node,
+    Result,
+    Shape,
+    Value,
+    axes_of,
+    axis_of,
+    columns,
+    need,
+    reduced,
+)
+from evaluators.recheck.maxima import extreme, global_max_pool, max_pool, reduce_extreme, top_k
+from evaluators.recheck.windows import average_pool, conv, conv_transpose
 
 
 def _joined(node: Node) -> tuple[list[Result], Shape]:
@@ -136,24 +139,14 @@ def batch_normalization(graph: Graph, node: Node) -> Value:
 def reduce(graph: Graph, node: Node) -> Value:
     """ReduceSum, ReduceMean and GlobalAveragePool."""
     value = graph.settle(node.value())
-    rank, places, keep = len(value.shape), value.places, True
-    if node.kind == "GlobalAveragePool":
-        axes = list(range(2, rank))
-    else:
-        since = 13 if node.kind == "ReduceSum" else 18
-        axes = _axes(node.numbers("axes", 1, since), rank)
-        keep = node.flag("keepdims", 1)
-        if node.opset >= since:
-            node.flag("noop_with_empty_axes")  # of no axes, which are refused
-    need(0 not in axes and axes, "the batch among its axes")
-    others = [axis for axis in range(rank) if axis not in axes]
-    left = tuple(value.shape[axis] for axis in others)
-    kept = tuple(1 if axis in axes else size for axis, size in enumerate(value.shape))
-    count = prod(value.shape) // prod(left)
-    places = places.transpose(*others, *axes).reshape(*left, count)
+    axes, keep = list(range(2, value.places.ndim)), True
+    if node.kind != "GlobalAveragePool":
+        axes, keep = reduced(node, value, 13 if node.kind == "ReduceSum" else 18)
+    places, shape = columns(value, axes, keep)
+    count = places.shape[-1]
     mean = node.kind != "ReduceSum"
     weights = np.full(1, 1.0 / count if mean else 1.0)
-    return graph.linear(value, places, weights, kept if keep else left, 0.0, int(mean))
+    return graph.linear(value, places, weights, shape, 0.0, int(mean))
 
 
 def reshape(graph: Graph, node: Node) -> Result:
@@ -180,13 +173,13 @@ def flatten(graph: Graph, node: Node) -> Result:
 
 def squeeze(graph: Graph, node: Node) -> Result:
     value = node.take(0)
-    axes = tuple(_axes(node.numbers("axes", 1, 13), len(value.shape)))
+    axes = tuple(axes_of(node.numbers("axes", 1, 13), len(value.shape)))
     return graph.moved(value, lambda x: np.squeeze(x, axes))
 
 
 def unsqueeze(graph: Graph, node: Node) -> Result:
     value, axes = node.take(0), node.numbers("axes", 1, 13)
-    found = tuple(_axes(axes, len(value.shape) + len(axes or ())))
+    found = tuple(axes_of(axes, len(value.shape) + len(axes or ())))
     return graph.moved(value, lambda x: np.expand_dims(x, found))
 
 
@@ -203,7 +196,7 @@ def strided_slice(graph: Graph, node: Node) -> Result:
     starts, ends = (node.numbers(name, at, 10) or [] for at, name in ((1, "starts"), (2, "ends")))
     given = node.numbers("axes", 3, 10)
     steps = (node.numbers("steps", 4, 10) if node.opset >= 10 else None) or [1] * len(starts)
-    axes = _axes(list(range(len(starts))) if given is None else given, len(value.shape))
+    axes = axes_of(list(range(len(starts))) if given is None else given, len(value.shape))
     indices = []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         size, low, high = value.shape[axis], 0 if step > 0 else -1, 0 if step > 0 else 1
@@ -223,7 +216,7 @@ def strided_slice(graph: Graph, node: Node) -> Result:
 
 def gather(graph: Graph, node: Node) -> Result:
     value, index = node.take(0), node.constant(1, WHOLE).astype(np.int64)
-    axis = _axis(node.attribute("axis", "INT", 0), len(value.shape))
+    axis = axis_of(node.attribute("axis", "INT", 0), len(value.shape))
     size = value.shape[axis]
     need(((index >= -size) & (index < size)).all(), "an index that does not exist")
     graph.spend(prod(value.shape) // size * index.size)
@@ -232,7 +225,7 @@ def gather(graph: Graph, node: Node) -> Result:
 
 def split(graph: Graph, node: Node) -> list[Result]:
     value = node.take(0)
-    axis = _axis(node.attribute("axis", "INT", 0), len(value.shape))
+    axis = axis_of(node.attribute("axis", "INT", 0), len(value.shape))
     size, sizes = value.shape[axis], node.numbers("split", 1, 13)
     if node.opset >= 18 and sizes is None:
         count = node.attribute("num_outputs", "INT")
@@ -254,7 +247,7 @@ def concat(graph: Graph, node: Node) -> Result:
     need(all(len(found.shape) == rank for found in inputs), "parts of several ranks")
     axis = node.attribute("axis", "INT")
     need(axis is not None, "a call without axis")
-    axis, shape = _axis(axis, rank), list(inputs[0].shape)
+    axis, shape = axis_of(axis, rank), list(inputs[0].shape)
     shape[axis] = sum(found.shape[axis] for found in inputs)
     graph.spend(prod(shape) * len(inputs))
     if not any(isinstance(found, Value) for found in inputs):
@@ -288,7 +281,7 @@ def pad(graph: Graph, node: Node) -> Value:
         need(found.size == 1, "constant_value of several entries")
         filler = float(found.reshape(-1)[0])
     if node.opset >= 18 and (given := node.numbers("axes", 3, 18)) is not None:
-        axes = _axes(given, rank)
+        axes = axes_of(given, rank)
     mode = node.attribute("mode", "STRING", "constant")
     need(mode == "constant" and filler == 0, "a padding that is not of zeros")
     need(len(pads) == 2 * len(axes) and min(pads) >= 0, f"pads {pads[:8]}")
@@ -362,12 +355,16 @@ OPERATORS: dict[str, Reading] = {
     **dict.fromkeys(("Mul", "Div", "Neg"), multiply),
     **dict.fromkeys(("Abs", "LeakyRelu", "PRelu", "Relu"), relu),
     **{"Clip": clip, "HardSigmoid": hard_sigmoid, "Max": extreme, "Min": extreme},
+    **{"ReduceMax": reduce_extreme, "ReduceMin": reduce_extreme, "TopK": top_k},
     **dict.fromkeys(("ReduceSum", "ReduceMean", "GlobalAveragePool"), reduce),
     **dict.fromkeys(("Identity", "Dropout"), identity_of),
     **{"AveragePool": average_pool, "BatchNormalization": batch_normalization, "Cast": cast},
     **{"Concat": concat, "Constant": constant, "ConstantOfShape": constant_of_shape},
     **{"Conv": conv, "ConvTranspose": conv_transpose, "Flatten": flatten, "Gather": gather},
+    "GlobalMaxPool": global_max_pool,
     **{"Gemm": gemm, "MatMul": matmul, "MaxPool": max_pool, "Pad": pad, "Reshape": reshape},
     **{"Shape": shape_of, "Slice": strided_slice, "Split": split, "Squeeze": squeeze},
     **{"Transpose": transpose, "Unsqueeze": unsqueeze},
 }
+IDLE = frozenset(("Dropout", "MaxPool", "TopK"))
+"""Operators whose second output may be named, if nothing reads it."""

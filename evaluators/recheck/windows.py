@@ -1,13 +1,12 @@
 """What convolutions and pools mean to the checker: windows as arrays of positions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
-from scipy.sparse import identity
 
-from evaluators.recheck.claim import Step, affine
+from evaluators.recheck.claim import affine
 from evaluators.recheck.graph import Array, Graph, Node, Shape, Value, need
 
 
@@ -139,7 +138,8 @@ def conv_transpose(graph: Graph, node: Node) -> Value:
     return graph.add(affine((value.step,), matrix.T, bias), (1, *shape))
 
 
-def _pooled(node: Node, value: Value) -> Frame:
+def pooled(node: Node, value: Value) -> Frame:
+    """The windows of a pool, in each of which something lies."""
     frame = Frame.of(node, value.shape[2:])
     pads = map(max, frame.begin, frame.end)
     inside = all(pad < size for pad, size in zip(pads, frame.kernel, strict=True))
@@ -150,39 +150,16 @@ def _pooled(node: Node, value: Value) -> Frame:
 def average_pool(graph: Graph, node: Node) -> Value:
     """The mean of what a window holds of its input, or of padding as zeros, too."""
     value = graph.settle(node.value())
-    frame, counted = _pooled(node, value), node.flag("count_include_pad")
-    need(not node.flag("ceil_mode"), "ceil_mode")
-    need(set(frame.dilations) == {1}, "dilations")
-    outputs = frame.outputs(value.shape[2:])
+    frame, counted = pooled(node, value), node.flag("count_include_pad")
+    outputs = frame.outputs(value.shape[2:], ceil=node.opset >= 10 and node.flag("ceil_mode"))
     places = frame.windows(graph, value.shape[1:], outputs)
     places = places.reshape(*places.shape[: 1 + len(outputs)], -1)
-    seen = (places >= 0).sum(-1, keepdims=True)
+    room = value.shape[1:]
+    if counted:
+        pads = zip(room[1:], frame.begin, frame.end, strict=True)
+        room = (1, *(size + b + e for size, b, e in pads))
+        frame = replace(frame, begin=[0] * len(outputs), end=[0] * len(outputs))
+    seen = frame.windows(graph, (1, *room[1:]), outputs) >= 0
+    seen = seen.reshape(1, *outputs, -1).sum(-1, keepdims=True)
     need(seen.min() > 0, "a window without an entry")
-    share = 1.0 / (prod(frame.kernel) if counted else seen)
-    return graph.linear(value, places, np.asarray(share), (1, *places.shape[:-1]), 0.0, 1)
-
-
-def max_pool(graph: Graph, node: Node) -> Value:
-    """Windows in a row, and again and again the larger of every pair: a + relu(b - a)."""
-    value = graph.settle(node.value())
-    frame = _pooled(node, value)
-    ceil = node.flag("ceil_mode")
-    need(not node.flag("storage_order"), "storage_order")
-    outputs = frame.outputs(value.shape[2:], ceil=ceil)
-    places = frame.windows(graph, value.shape[1:], outputs).reshape(-1, prod(frame.kernel))
-    inside = places >= 0
-    sizes, shape = inside.sum(1), (1, value.shape[1], *outputs)
-    need(sizes.min() > 0, "a window without an entry")
-    graph.spend(16 * int(sizes.sum()))
-    steps, entries = graph.steps, identity(value.places.size, format="csr")
-    steps.append(affine((value.step,), entries[places[inside]]))
-    while sizes.max() > 1:
-        x, unit = len(steps) - 1, identity(sizes.sum(), format="csr")
-        place = np.concatenate([np.arange(size) for size in sizes])
-        even, paired = place % 2 == 0, place + 1 < np.repeat(sizes, sizes)
-        first, own, other = unit[even], unit[even & paired], unit[np.roll(even & paired, 1)]
-        steps += [affine((x,), first), affine((x,), other - own)]
-        steps += [Step(own.shape[0], (x + 2,), leak=0.0), affine((x + 3,), first @ own.T)]
-        steps.append(affine((x + 1, x + 4), first @ first.T))
-        sizes = (sizes + 1) // 2
-    return Value(len(steps) - 1, np.arange(len(sizes)).reshape(shape))
+    return graph.linear(value, places, 1.0 / seen, (1, *places.shape[:-1]), 0.0, 1)

@@ -47,6 +47,7 @@ def refusal(operator: Operator, **constants: np.ndarray) -> OperatorError:
     """Why a node with these inputs, all constants if there are any, is refused."""
     builder = Builder.begin("x", (3,))
     builder.constants.update(constants)
+    builder.needed = set(operator.outputs)
     with pytest.raises(OperatorError) as caught:
         OPERATORS[operator.kind].read(operator, builder)
     return caught.value
@@ -124,7 +125,8 @@ def test_what_is_not_declared_is_refused_wherever_the_node_stands(kind: str, fol
 @pytest.mark.parametrize("kind", [kind for kind in OPERATORS if OPERATORS[kind].outputs == 1])
 def test_a_second_output_is_refused(kind: str) -> None:
     opset = max(opset for opset, _ in schemas(kind))
-    assert "2 outputs" in str(refusal(replace(bare(kind, opset), outputs=("z", "more"))))
+    said = str(refusal(replace(bare(kind, opset), outputs=("z", "more"))))
+    assert "2 outputs" in said or OPERATORS[kind].more_outputs[0] in said
 
 
 def cases() -> Iterator[tuple[str, int, int]]:
@@ -153,8 +155,8 @@ def test_a_constant_input_has_its_types_and_ranks_and_is_a_constant(
 
 
 DISALLOWED: dict[tuple[str, str], Any] = {
-    ("AveragePool", "ceil_mode"): 1,
-    ("AveragePool", "dilations"): [1, 2],
+    ("AveragePool", "ceil_mode"): 2,
+    ("AveragePool", "dilations"): [1, 0],
     ("AveragePool", "count_include_pad"): 2,
     ("BatchNormalization", "epsilon"): -1.0,
     ("BatchNormalization", "training_mode"): 1,
@@ -169,13 +171,14 @@ DISALLOWED: dict[tuple[str, str], Any] = {
     ("ConvTranspose", "output_padding"): [-1, 0],
     ("Gemm", "transA"): 1,
     ("Gemm", "transB"): 2,
-    ("MaxPool", "dilations"): [2, 2],
+    ("MaxPool", "dilations"): [0, 2],
     ("MaxPool", "kernel_shape"): [0, 1],
     ("Pad", "mode"): "wrap",
     ("ReduceSum", "keepdims"): -1,
     ("ReduceMean", "noop_with_empty_axes"): 2,
     ("Reshape", "allowzero"): 3,
     ("Split", "num_outputs"): 0,
+    ("TopK", "sorted"): 0,
 }
 
 

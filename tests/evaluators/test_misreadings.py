@@ -218,7 +218,10 @@ GRAPHS: dict[str, Graph] = {
         {"o": integers(1, 2), "a": integers(2, 2)},
     ),
     "a mean over the batch": Graph("names no axes", [node("ReduceMean", "q", "z")]),
-    "a mask of what is dropped": Graph("its mask is used", [node("Dropout", "q", "z m")]),
+    "a mask of what is dropped": Graph(
+        "its mask is used",
+        [node("Dropout", "q", "d m"), node("Cast", "m", "f", to=1), node("Add", "d f", "z")],
+    ),
     "halves that are added": Graph(
         "type float16; only",
         [node("Add", "h h", "s"), node("Cast", "s", "f", to=1), node("Add", "q f", "z")],

@@ -276,15 +276,12 @@ UNSUPPORTED = {
     "Pad": (node("Pad", "x pads", "z", mode="reflect"), "only 'constant' can be read"),
     "Cast": (node("Cast", "x", "z", to=7), "casts to a type other than float"),
     "Dropout": (node("Dropout", "x half yes", "z"), "training mode"),
-    "Dropout's mask": (node("Dropout", "x", "z mask"), "mask"),
     "AveragePool": (
-        node("AveragePool", "x", "z", kernel_shape=[2, 2], ceil_mode=1),
-        "'ceil_mode' is 1; only 0 can be read",
+        node("AveragePool", "x", "z", kernel_shape=[2, 2], pads=[2, 0, 0, 0]),
+        "padding is as large as its kernel",
     ),
-    "MaxPool": (
-        node("MaxPool", "x", "z", kernel_shape=[2, 2], pads=[1, 0, 0, 0]),
-        "symmetric pads",
-    ),
+    "MaxPool": (node("MaxPool", "x", "z", kernel_shape=[9, 2]), "larger than its input"),
+    "TopK": (node("TopK", "x zero", "z i"), "it sorts 0 of 4"),
 }
 
 

@@ -10,7 +10,14 @@ from torch import Tensor
 
 from evaluators.network.elementwise import elementwise_functions
 from evaluators.numerics.arrays import Array, Shape
-from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, tensor
+from evaluators.onnx.operators.builder import (
+    Builder,
+    Operator,
+    OperatorError,
+    rearrange,
+    require_size,
+    tensor,
+)
 from evaluators.onnx.operators.declaration import (
     ANY,
     ARITHMETIC,
@@ -29,34 +36,71 @@ def add(builder: Builder, operator: Operator) -> int:
     """Add, Sub and Sum of constants and of branches."""
     sign = -1.0 if operator.kind == "Sub" else 1.0
     signed = [(name, 1.0 if i == 0 else sign) for i, name in enumerate(operator.inputs)]
+    shape = common_shape(builder, operator)
     parts = [
-        builder.values[name]
-        if factor == 1.0
-        else _negative(builder, builder.values[name], operator)
+        widened(
+            builder,
+            part if factor == 1.0 else negative(builder, part, operator),
+            shape,
+            operator.name,
+        )
         for name, factor in signed
-        if name not in builder.constants
+        if (part := builder.values.get(name)) is not None
     ]
-    shapes = {builder.nodes[part].shape for part in parts}
-    if len(shapes) > 1:
-        raise OperatorError(f"it broadcasts branches of shapes {sorted(shapes)}")
     position = builder.total(parts, operator.name)
     for name, factor in signed:
         if name in builder.constants:
-            shift = row_constant(builder.constants[name], builder.nodes[position].shape) * factor
+            shift = row_constant(builder.constants[name], shape) * factor
             position = builder.diagonal(position, operator.name, shift)
     return position
 
 
-def _negative(builder: Builder, source: int, operator: Operator) -> int:
+def negative(builder: Builder, source: int, operator: Operator) -> int:
+    """Append the negative of each entry."""
     minus = torch.tensor(-1.0, dtype=torch.float64)
     return builder.diagonal(source, operator.name, scale=minus)
 
 
+def common_shape(builder: Builder, operator: Operator) -> Shape:
+    """Work out the shape that an operator's inputs are repeated to, without the batch dimension.
+
+    All that the network computes has as many dimensions, so that no batch meets another dimension.
+    """
+    names = [name for name in operator.inputs if name in builder.values]
+    shapes = {builder.shape(name) for name in names}
+    rank = max(map(len, shapes))
+    if len({(len(builder.shape(name)), builder.is_bare(name)) for name in names}) > 1:
+        raise OperatorError(f"it broadcasts branches of shapes {sorted(shapes)}")
+    constants = [builder.constants[name] for name in operator.inputs if name in builder.constants]
+    rows = [_row_of(array.shape, rank) for array in constants]
+    try:
+        shape = np.broadcast_shapes(*shapes, *rows)
+    except ValueError:
+        shape = ()
+    if len(shape) != rank:
+        found = [array.shape for array in constants]
+        raise OperatorError(f"constants of shapes {found} meet values of {sorted(shapes)}")
+    return shape
+
+
+def _row_of(shape: Shape, rank: int) -> Shape:
+    """A constant's shape without the batch dimension, if it has one."""
+    return shape[1:] if len(shape) == rank + 1 and shape[0] == 1 else shape
+
+
+def widened(builder: Builder, source: int, shape: Shape, name: str) -> int:
+    """Repeat a value to a wider shape."""
+    own = builder.nodes[source].shape
+    if own == shape:
+        return source
+    require_size(prod(shape))
+    positions = builder.positions(own).expand(shape)
+    return builder.affine(rearrange(own, positions), source, name)
+
+
 def row_constant(array: Array, shape: Shape) -> Tensor:
     """Read a constant that broadcasts to a row of this shape without changing it."""
-    value = tensor(array)
-    if value.ndim == len(shape) + 1 and value.shape[0] == 1:
-        value = value[0]
+    value = tensor(array).reshape(_row_of(array.shape, len(shape)))
     try:
         fits = np.broadcast_shapes(tuple(value.shape), shape) == shape
     except ValueError:
@@ -69,9 +113,11 @@ def row_constant(array: Array, shape: Shape) -> Tensor:
 def multiply(builder: Builder, operator: Operator) -> int:
     """Mul and Div by a constant, Neg."""
     if operator.kind == "Neg":
-        return _negative(builder, builder.source(operator)[0], operator)
+        return negative(builder, builder.source(operator)[0], operator)
     first_is_constant = operator.inputs[0] in builder.constants
-    source, shape = builder.source(operator, int(first_is_constant))
+    source, _ = builder.source(operator, int(first_is_constant))
+    shape = common_shape(builder, operator)
+    source = widened(builder, source, shape, operator.name)
     scale = row_constant(builder.constants[operator.inputs[1 - int(first_is_constant)]], shape)
     if operator.kind == "Div":
         return builder.diagonal(source, operator.name, scale=1.0 / scale, roundings=1)
@@ -215,6 +261,7 @@ OPERATORS: dict[str, Declaration] = {
         },
         translate=dropout,
         bare=True,
+        idle=1,
         more_outputs=("its mask is used, as in training", ModelRule.TRAINING),
     ),
     "Cast": Declaration(

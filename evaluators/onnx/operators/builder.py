@@ -88,6 +88,7 @@ class Builder:
         bare: positions of values that have no batch dimension (`unbatched.py`).
         trace: what each operator of the file became, in its order.
         folded_names: the constants that were worked out.
+        needed: names that some operator reads, or that are an output.
     """
 
     nodes: list[Node]
@@ -101,6 +102,7 @@ class Builder:
     bare: set[int] = field(default_factory=set)
     trace: list[Traced] = field(default_factory=list)
     folded_names: set[str] = field(default_factory=set)
+    needed: set[str] = field(default_factory=set)
 
     @classmethod
     def begin(cls, name: str, shape: Shape) -> "Builder":

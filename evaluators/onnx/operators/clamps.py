@@ -15,7 +15,6 @@ from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, 
 from evaluators.onnx.operators.declaration import (
     NUMBER,
     VALUE,
-    VALUES,
     Attribute,
     Declaration,
     Parameter,
@@ -60,20 +59,6 @@ def _end(builder: Builder, operator: Operator, place: int, what: str) -> Tensor 
     array = builder.optional(operator, place)
     value = given if array is None else float(array)
     return None if value is None or abs(value) >= UNBOUNDED else tensor(np.asarray(value))
-
-
-def extreme(builder: Builder, operator: Operator) -> int:
-    """Max and Min of a value and of constants."""
-    branches = {builder.values[n] for n in operator.inputs if n not in builder.constants}
-    if len(branches) > 1:
-        raise OperatorError("it compares values that both depend on the input")
-    (source,) = branches
-    clamp = at_least if operator.kind == "Max" else at_most
-    for name in operator.inputs:
-        if name in builder.constants:
-            limit = row_constant(builder.constants[name], builder.nodes[source].shape)
-            source = clamp(builder, source, limit, operator.name)
-    return source
 
 
 def sloped(builder: Builder, source: int, slope: Tensor, name: str) -> int:
@@ -121,10 +106,6 @@ OPERATORS: dict[str, Declaration] = {
         attributes={"min": _bound(-UNBOUNDED), "max": _bound(UNBOUNDED)},
         translate=clip,
         bare=True,
-    ),
-    **dict.fromkeys(
-        ("Max", "Min"),
-        Declaration(versions=(6, 8, 12, 13), inputs=(VALUES,), translate=extreme, bare=True),
     ),
     "Abs": Declaration(versions=(6, 13), translate=leaky, bare=True),
     "LeakyRelu": Declaration(

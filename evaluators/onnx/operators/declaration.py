@@ -149,6 +149,7 @@ class Declaration:
         size: most entries of the constant that `fold` makes; None for as many as it reads.
         bare: whether `translate` is right for values without a batch dimension (`unbatched.py`).
         outputs: how many outputs are read.
+        idle: how many more may be named, if nothing reads them.
         more_outputs: why more are refused, and by which rule.
     """
 
@@ -161,6 +162,7 @@ class Declaration:
     size: Callable[[Builder, Operator], int] | None = None
     bare: bool = False
     outputs: int = 1
+    idle: int = 0
     more_outputs: tuple[str, ModelRule] = ("only the first is read", ModelRule.ATTRIBUTES)
 
     def parameter(self, position: int, opset: int) -> Parameter | None:
@@ -182,7 +184,8 @@ class Declaration:
         """
         known = self.known(operator.opset)
         self._require_attributes(operator, known)
-        if len(operator.outputs) > self.outputs:
+        more = operator.outputs[self.outputs :]
+        if len(more) > self.idle or any(name in builder.needed for name in more):
             why, rule = self.more_outputs
             raise OperatorError(f"it has {len(operator.outputs)} outputs; {why}", rule)
         self._require_inputs(operator, builder)

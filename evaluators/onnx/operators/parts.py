@@ -25,6 +25,7 @@ from evaluators.onnx.operators.declaration import (
     Attribute,
     Declaration,
     Parameter,
+    Translation,
     exactly,
     integers,
     weights,
@@ -54,12 +55,13 @@ def pad(builder: Builder, operator: Operator) -> int:
     return builder.rearranged(operator, pad_positions(builder.positions(shape), pairs[1:]))
 
 
-def _window(builder: Builder, operator: Operator, rank: int) -> tuple[slice, ...]:
+def _window(builder: Builder, operator: Operator, shape: Shape) -> tuple[slice, ...]:
     """What a Slice takes of a whole value: bounds beyond its ends are moved to them, as in Python.
 
-    A bound of -1 is the last place, also behind a negative step; what is below -size is before the
-    first.
+    A bound of -1 is the last place, also behind a negative step; an end below -size is before the
+    first, where no start can be.
     """
+    rank = len(shape)
     starts = builder.integers(operator, "starts", 1) or []
     ends = builder.integers(operator, "ends", 2) or []
     axes = builder.integers(operator, "axes", 3)
@@ -74,13 +76,13 @@ def _window(builder: Builder, operator: Operator, rank: int) -> tuple[slice, ...
             raise OperatorError(f"its step is {step}")
         if step < 0 and end >= 2**31 - 1:  # nothing as ONNX has it, everything to onnxruntime
             raise OperatorError(f"its end is {end} behind a step of {step}")
-        window[axis] = slice(start, end, step)
+        window[axis] = slice(max(start, -shape[axis]), end, step)
     return tuple(window)
 
 
 def strided_slice(builder: Builder, operator: Operator) -> int:
     _, shape = builder.source(operator)
-    batch, *window = _window(builder, operator, len(shape) + 1)
+    batch, *window = _window(builder, operator, (1, *shape))
     if batch != slice(None):
         raise OperatorError("it works on the batch dimension")
     positions = builder.positions(shape).numpy()[tuple(window)]
@@ -89,7 +91,7 @@ def strided_slice(builder: Builder, operator: Operator) -> int:
 
 def _fold_slice(builder: Builder, operator: Operator) -> Array:
     array = builder.constants[operator.inputs[0]]
-    return array[_window(builder, operator, array.ndim)]
+    return array[_window(builder, operator, array.shape)]
 
 
 _BOUNDS = ("starts", "ends", "axes", "steps")
@@ -192,13 +194,17 @@ def _fold_concat(builder: Builder, operator: Operator) -> Array:
 
 def reduce(builder: Builder, operator: Operator) -> int:
     """ReduceSum and ReduceMean over named dimensions."""
-    _, shape = builder.source(operator)
+    return _reduce(
+        builder, operator, named_axes(builder, operator), bool(operator.attributes["keepdims"])
+    )
+
+
+def named_axes(builder: Builder, operator: Operator) -> list[int]:
+    """Read the dimensions of a row that a reduction is over."""
     axes = builder.integers(operator, "axes", 1)
     if not axes:
         raise OperatorError("it names no axes, and so works on the batch dimension")
-    return _reduce(
-        builder, operator, row_axes(axes, len(shape)), bool(operator.attributes["keepdims"])
-    )
+    return row_axes(axes, len(builder.source(operator)[1]))
 
 
 def global_average_pool(builder: Builder, operator: Operator) -> int:
@@ -223,7 +229,10 @@ def _reduce(builder: Builder, operator: Operator, axes: list[int], keep: bool) -
     return position
 
 
-def _reduction(versions: tuple[int, ...], since: int) -> Declaration:
+def reduction(
+    versions: tuple[int, ...], since: int, translate: Translation = reduce
+) -> Declaration:
+    """Declare a reduction over dimensions that are an input from an opset on."""
     return Declaration(
         versions,
         inputs=(VALUE, integers("axes", since=since)),
@@ -233,7 +242,7 @@ def _reduction(versions: tuple[int, ...], since: int) -> Declaration:
             # What it says of axes that are none is never read: they must be named.
             "noop_with_empty_axes": Attribute(exactly(0, 1), default=0, since=since),
         },
-        translate=reduce,
+        translate=translate,
     )
 
 
@@ -286,7 +295,7 @@ OPERATORS: dict[str, Declaration] = {
         translate=concat,
         fold=_fold_concat,
     ),
-    "ReduceMean": _reduction((1, 11, 13, 18), since=18),
-    "ReduceSum": _reduction((1, 11, 13), since=13),
+    "ReduceMean": reduction((1, 11, 13, 18), since=18),
+    "ReduceSum": reduction((1, 11, 13), since=13),
     "GlobalAveragePool": Declaration(versions=(1, 22), translate=global_average_pool),
 }
