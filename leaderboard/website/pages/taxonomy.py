@@ -25,13 +25,18 @@ _MOST_SUBMISSIONS = 40
 
 
 def plans(board: Board) -> list[PagePlan]:
-    """The tree, and a page for each node."""
+    """The tree, all of its ideas beside each other, and a page for each node."""
     found = below(board)
     pages = [
         PagePlan(f"taxonomy/{path}", "node", node(board, path, found))
         for path in board.taxonomy.nodes
     ]
-    return [PagePlan("taxonomy/index", "taxonomy", tree(board, found)), *pages]
+    ideas: View = {"nodes": list(board.taxonomy.nodes.values())}
+    return [
+        PagePlan("taxonomy/index", "taxonomy", tree(board, found)),
+        PagePlan("taxonomy/compared", "compared", ideas),
+        *pages,
+    ]
 
 
 def source_of(evaluator: str) -> str:
