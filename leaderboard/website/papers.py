@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,21 @@ def papers(rows: Iterable[Reported]) -> list[PublishedPaper]:
         anchor = _anchor(grouped[key][0].title, taken)
         found.append(_paper(anchor, grouped[key]))
     return found
+
+
+MOST_OF_ONE = 12
+"""Numbers of one paper that a list shows at once: one that publishes a whole front has hundreds."""
+
+
+def few_of_each(rows: Iterable[Reported]) -> tuple[list[Reported], int]:
+    """The first rows of each paper, and how many others there are."""
+    seen: Counter[str] = Counter()
+    shown: list[Reported] = []
+    for row in rows:
+        seen[row.paper] += 1
+        if seen[row.paper] <= MOST_OF_ONE:
+            shown.append(row)
+    return shown, seen.total() - len(shown)
 
 
 def _paper(anchor: str, rows: Sequence[Reported]) -> PublishedPaper:

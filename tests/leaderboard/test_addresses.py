@@ -29,6 +29,8 @@ STAYING = (
     "taxonomy/",
     *(f"taxonomy/{path}/" for path in load_taxonomy().nodes),
     "literature/",
+    "literature/counts/",
+    "data/authors-curves.csv",
     "methods/",
     "data/",
     "data/query/",

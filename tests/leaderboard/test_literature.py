@@ -1,5 +1,6 @@
 import csv
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -228,6 +229,14 @@ def test_no_change_of_the_literature_is_without_a_line_in_its_log() -> None:
     assert (last.sha256, last.rows) == (fingerprint(), len(read_literature(FILE))), (
         f"append a line with {fingerprint()} to {CHANGES.name} that says what was changed"
     )
+    committed = subprocess.run(
+        ["git", "show", f"HEAD:./{CHANGES.name}"],
+        cwd=CHANGES.parent,
+        capture_output=True,
+        check=False,
+    )
+    # Where there is a checkout: lines are only ever added.
+    assert CHANGES.read_bytes().startswith(committed.stdout)
     dates = [change.date for change in load_changes()]
     assert dates == sorted(dates)
     assert PAPERS.exists()

@@ -205,3 +205,14 @@ def test_a_best_place_has_the_most_submissions_behind_it(example: Board) -> None
     assert (best["mnist-ibp"]["rank"], best["mnist-ibp"]["of"]) == (1, 2)
     assert best["mnist-ibp"]["setting"].id == "mnist-linf-0.1"
     assert best["mnist-plain"]["rank"] == 2
+
+
+def test_a_submission_without_a_place_is_not_called_disputed_for_nothing(example: Board) -> None:
+    rows = submissions_index(example)["rows"]
+    assert isinstance(rows, list)
+    told = {row["submission"].slug: row["unranked"] for row in rows if not row["best"]}
+    assert told == {
+        "digits-noise": "too few examples to rank",
+        "digits-noise-2": "too few examples to rank",
+        "hostile": "not evaluated yet",
+    }

@@ -6,7 +6,7 @@ import pytest
 from leaderboard.board.board import Board
 from leaderboard.field.literature import load_literature
 from leaderboard.website.pages.literature import literature, venue_family, where
-from leaderboard.website.papers import papers
+from leaderboard.website.papers import MOST_OF_ONE, few_of_each, papers
 from tests.fixtures.board import board
 from tests.leaderboard.test_literature import BOARD, PROGRESS, reported
 
@@ -43,6 +43,13 @@ def test_titles_that_begin_alike_have_different_addresses() -> None:
 def test_a_title_without_a_letter_has_an_address() -> None:
     (paper,) = papers([reported(BOARD, title="¿?")])
     assert paper.anchor == "paper"
+
+
+def test_a_paper_with_many_numbers_does_not_fill_a_list() -> None:
+    many = [reported(BOARD, 50.0 + step, title="Many") for step in range(20)]
+    shown, others = few_of_each([*many, reported(BOARD, title="One")])
+    assert [row.title for row in shown] == ["Many"] * MOST_OF_ONE + ["One"]
+    assert others == 20 - MOST_OF_ONE
 
 
 def test_the_page_has_every_number_and_every_choice_finds_some(example: Board) -> None:

@@ -8,7 +8,7 @@ from leaderboard.board.board import Board
 from leaderboard.field.literature import Reported, dataset_title
 from leaderboard.field.sources import COLLECTIONS, RELIABILITY, load_changes
 from leaderboard.settings.setting import NORM_SIGNS
-from leaderboard.website.papers import PublishedPaper, papers, signed
+from leaderboard.website.papers import PublishedPaper, few_of_each, papers, signed
 from leaderboard.website.plan import PagePlan, View
 
 
@@ -84,8 +84,9 @@ def bibliography(board: Board, found: Sequence[PublishedPaper]) -> View:
                     "where": where(row),
                     "setting": known.get((row.dataset, row.norm, row.radius)),
                 }
-                for row in paper.rows
+                for row in few_of_each(paper.rows)[0]
             ],
+            "more": few_of_each(paper.rows)[1],
         }
         for paper in newest
     ]

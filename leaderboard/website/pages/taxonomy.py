@@ -13,6 +13,7 @@ from leaderboard.common import formatting
 from leaderboard.field.formula import mathml, with_formulas
 from leaderboard.field.pictures import picture_named
 from leaderboard.settings.setting import NORM_SIGNS
+from leaderboard.website.papers import few_of_each
 from leaderboard.website.plan import PagePlan, View
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def node(board: Board, path: str, found: dict[str, Below]) -> View:
     """Everything one node's page shows."""
     subject = board.taxonomy.nodes[path]
     inside = found[path]
+    own, others = few_of_each(inside.own)
     picture = picture_named(subject.picture)
     children = board.taxonomy.children(path)
     return {
@@ -110,7 +112,8 @@ def node(board: Board, path: str, found: dict[str, Below]) -> View:
         "attack": subject.root == "falsification",
         "submissions": inside.submissions[:_MOST_SUBMISSIONS],
         "more": max(0, len(inside.submissions) - _MOST_SUBMISSIONS),
-        "reported": [_reported(board, row) for row in inside.own],
+        "reported": [_reported(board, row) for row in own],
+        "others": others,
         "n_reported": len(inside.reported),
     }
 

@@ -6,6 +6,7 @@ Lines that certboard measured and lines that papers reported stay apart, as on t
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
@@ -39,8 +40,8 @@ def latex(board: Board, setting: str) -> str:
     Shares are percentages. An interval stands in brackets where a subset was evaluated.
     """
     subject = board.settings[setting]
-    tiers = [lines for lines in (board.re_evaluated(setting), board.reported(setting)) if lines]
-    body = [row for lines in tiers for row in _block(lines)]
+    lines = (*board.re_evaluated(setting), *board.reported(setting))
+    body = [row for _, alike in groupby(lines, _tier_and_kind) for row in _block(list(alike))]
     return "\n".join(
         [
             *(f"% {one_line(line)}" for line in _comments(board, subject)),
@@ -65,9 +66,14 @@ def _comments(board: Board, subject: Setting) -> Iterable[str]:
     yield "Attack: an upper bound on robust accuracy. Brackets: 95 % Clopper-Pearson intervals."
 
 
+def _tier_and_kind(line: "Standing") -> tuple[str, str]:
+    """What lines that are ranked together have in common."""
+    return line.tier, line.kind
+
+
 def _block(lines: Sequence["Standing"]) -> Iterable[str]:
     yield r"\midrule"
-    yield _across(_TIERS[lines[0].tier])
+    yield _across(f"{_TIERS[lines[0].tier]}: {lines[0].kind}")
     for line in lines:
         cells = (
             _of(line.rank),
@@ -149,6 +155,8 @@ _COLUMNS = (
     "date",
     "url",
     "disputed",
+    "examples",
+    "not_ranked",
 )
 
 
@@ -173,4 +181,6 @@ def _cells(setting: str, line: "Standing") -> tuple[object, ...]:
         line.date,
         line.url,
         line.disputed and line.disputed.told,
+        line.examples,
+        line.short,
     )

@@ -57,6 +57,17 @@ def test_the_tiers_are_told_apart_and_the_day_and_source_are_named(taken: Taken)
     assert f"settings/{SETTING}/" in text
 
 
+def test_kinds_that_are_ranked_apart_stand_apart(example: Board) -> None:
+    setting = "cifar10-l2-0.25"
+    text = tables.latex(example, setting)
+    headings = [f"not checked: {kind}" for kind in ("deterministic", "probabilistic")]
+    assert text.index(headings[0]) < text.index(headings[1])
+    assert text.count("\n1 & ") == 2
+    rows = list(csv.DictReader(io.StringIO(tables.spreadsheet(example, setting).decode())))
+    assert [row["kind"] for row in rows if row["rank"] == "1"] == ["deterministic", "probabilistic"]
+    assert all(bool(row["not_ranked"]) == (not row["rank"]) for row in rows)
+
+
 def test_a_setting_without_lines_is_still_a_table(example: Board) -> None:
     empty = replace(example, standings={**example.standings, SETTING: []})
     assert "Nothing has been measured or reported yet" in tables.latex(empty, SETTING)
