@@ -83,6 +83,25 @@ OPERATORS: dict[str, Case] = {
     "MatMul": (
         [node("Transpose", "x", "t", perm=[0, 1, 3, 2]), node("MatMul", "x t", "z")], {}, 17,
     ),
+    "attention": (
+        [
+            *(node("MatMul", f"x {name}", f"{name}x") for name in "qkv"),
+            node("Transpose", "kx", "kt", perm=[0, 1, 3, 2]),
+            node("Div", "eight two", "scale"),
+            node("Pow", "scale minus", "share"),
+            node("MatMul", "qx kt", "scores"),
+            node("Mul", "scores share", "scaled"),
+            node("Softmax", "scaled", "weights"),
+            node("MatMul", "weights vx", "mixed"),
+            node("Add", "x mixed", "sum"),
+            node("LayerNormalization", "sum s b", "z"),
+        ],
+        {
+            **ONE, **{name: numbers(4, 4, seed=at) for at, name in enumerate("qkv")},
+            "eight": np.array(8, "f4"), "two": np.array(2, "f4"), "minus": np.array(-0.5, "f4"),
+        },
+        17,
+    ),
     "Softmax": ([node("Softmax", "x", "z")], {}, 17),
     "Softmax of channels": ([node("Softmax", "x", "z", axis=1)], {}, 17),
     "LogSoftmax": ([node("LogSoftmax", "x", "z", axis=-2)], {}, 17),

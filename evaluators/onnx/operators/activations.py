@@ -1,5 +1,7 @@
 """Smooth functions of one value: what each of its numbers may be."""
 
+from math import prod
+
 import numpy as np
 
 from evaluators.network.smooth import FUNCTIONS, Smooth
@@ -41,9 +43,11 @@ def power(builder: Builder, operator: Operator) -> int:
     return builder.add(Smooth("Pow", (exponent,)), [source], shape, operator.name)
 
 
-def _fold_root(builder: Builder, operator: Operator) -> Array:
+def _fold(builder: Builder, operator: Operator) -> Array:
+    """A root, or a power that every runtime computes alike: compared bit for bit, as all are."""
+    base, *exponent = (builder.constants[name] for name in operator.inputs)
     with np.errstate(all="ignore"):  # what is not finite is refused
-        return np.asarray(np.sqrt(builder.constants[operator.inputs[0]]))
+        return np.asarray(np.power(base, exponent[0]) if exponent else np.sqrt(base), base.dtype)
 
 
 _NUMBERS: dict[str, tuple[tuple[int, ...], dict[str, Attribute]]] = {
@@ -62,7 +66,7 @@ _NUMBERS: dict[str, tuple[tuple[int, ...], dict[str, Attribute]]] = {
 
 OPERATORS: dict[str, Declaration] = {
     **dict.fromkeys(FUNCTIONS, Declaration(versions=None, translate=smooth, bare=True)),
-    "Sqrt": Declaration(versions=None, translate=smooth, bare=True, fold=_fold_root, folds=FLOATS),
+    "Sqrt": Declaration(versions=None, translate=smooth, bare=True, fold=_fold, folds=FLOATS),
     **{
         kind: Declaration(versions=versions, attributes=numbers, translate=smooth, bare=True)
         for kind, (versions, numbers) in _NUMBERS.items()
@@ -72,5 +76,10 @@ OPERATORS: dict[str, Declaration] = {
         inputs=(VALUE, Parameter("exponent", ("float32", "int32", "int64"))),
         translate=power,
         bare=True,
+        fold=_fold,
+        folds=("float32",),
+        size=lambda builder, operator: prod(
+            np.broadcast_shapes(*(builder.constants[name].shape for name in operator.inputs))
+        ),
     ),
 }
