@@ -15,7 +15,8 @@ class SplittingTraining(Recipe):
     """Minimise cross-entropy on one random split of each example (Levine and Feizi 2021).
 
     The split is one of those that `splitting-noise` counts, with the same fixed offsets (arXiv
-    2103.10834).
+    2103.10834). Most of what the network sees is 1/2 everywhere: it hardly learns without
+    normalisation.
 
     Attributes:
         sigma: the scale λ of the noise, in units of pixels in [0, 1]; 2·255·λ is a whole number.
