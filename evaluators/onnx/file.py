@@ -86,7 +86,10 @@ def _sizes(value: onnx.ValueInfoProto, path: Path) -> tuple[list[int | None], li
     """The input's sizes, None where they are free, and as they are shown in messages."""
     kind = value.type.tensor_type
     dimensions = kind.shape.dim
-    sizes = [d.dim_value if d.HasField("dim_value") else None for d in dimensions]
+    # Some exporters write -1 for a free size.
+    sizes = [
+        d.dim_value if d.HasField("dim_value") and d.dim_value != -1 else None for d in dimensions
+    ]
     shown = [
         d.dim_param or "?" if size is None else size
         for d, size in zip(dimensions, sizes, strict=True)

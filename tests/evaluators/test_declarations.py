@@ -19,6 +19,7 @@ NOT_READ = {
     ("Constant", "value_string"),
     ("Constant", "value_strings"),
     ("ConvTranspose", "output_shape"),
+    ("Resize", "axes"),
     ("LogSoftmax", "axis"),
     ("Softmax", "axis"),
 }
@@ -173,7 +174,9 @@ DISALLOWED: dict[tuple[str, str], Any] = {
     ("Gemm", "transB"): 2,
     ("MaxPool", "dilations"): [0, 2],
     ("MaxPool", "kernel_shape"): [0, 1],
-    ("Pad", "mode"): "wrap",
+    ("Pad", "mode"): "mirror",
+    ("Resize", "mode"): "cubic",
+    ("DepthToSpace", "blocksize"): 0,
     ("ReduceSum", "keepdims"): -1,
     ("ReduceMean", "noop_with_empty_axes"): 2,
     ("Reshape", "allowzero"): 3,

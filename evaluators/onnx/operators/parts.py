@@ -1,6 +1,7 @@
 """Parts of a value, parts put together, and sums over dimensions."""
 
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ import torch
 from evaluators.network.affine import Adjoint, Gather, Reshape
 from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators.builder import (
+    MAX_ENTRIES,
     Builder,
     Operator,
     OperatorError,
@@ -20,6 +22,7 @@ from evaluators.onnx.operators.builder import (
 from evaluators.onnx.operators.declaration import (
     ANY,
     INTEGERS,
+    NUMBER,
     VALUE,
     VALUES,
     Attribute,
@@ -40,8 +43,6 @@ def pad(builder: Builder, operator: Operator) -> int:
     if value is not None and value.size != 1:
         raise OperatorError(f"its constant value has shape {value.shape}, not one number")
     filler = operator.attributes.get("value", 0.0) if value is None else value.reshape(-1)[0]
-    if filler != 0:
-        raise OperatorError("only padding with zeros is supported")
     axes = builder.integers(operator, "", 3)
     pad_axes = axes_of(range(len(shape) + 1) if axes is None else axes, len(shape) + 1)
     half = len(pad_axes)
@@ -52,7 +53,30 @@ def pad(builder: Builder, operator: Operator) -> int:
         pairs[axis] = (begin, end)
     if pairs[0] != (0, 0):
         raise OperatorError(f"its pads {pads} reach into the batch dimension")
-    return builder.rearranged(operator, pad_positions(builder.positions(shape), pairs[1:]))
+    if (mode := operator.attributes["mode"]) != "constant":
+        return builder.rearranged(operator, _continued(builder, operator, mode, pairs[1:]))
+    positions = pad_positions(builder.positions(shape), pairs[1:])
+    position = builder.rearranged(operator, positions)
+    if not filler:
+        return position
+    outside = (positions < 0).to(torch.float64) * float(filler)
+    return builder.diagonal(position, operator.name, outside)
+
+
+def _continued(
+    builder: Builder, operator: Operator, mode: str, pairs: list[tuple[int, int]]
+) -> torch.Tensor:
+    """Positions around a value: its edge again, its mirror image, or its other end."""
+    _, shape = builder.source(operator)
+    if mode == "wrap" and operator.opset < 19:
+        raise OperatorError("it wraps around, which opset 19 brought")
+    room = {"edge": MAX_ENTRIES, "reflect": -1, "wrap": 0}[mode]
+    for size, pair in zip(shape, pairs, strict=True):
+        if min(pair) < 0 or max(pair) > (room if mode == "edge" else size + room):
+            raise OperatorError(f"its pads {pair} do not fit a dimension of {size}")
+    require_size(prod(size + sum(pair) for size, pair in zip(shape, pairs, strict=True)))
+    wide: Any = np.pad
+    return torch.from_numpy(wide(builder.positions(shape).numpy(), pairs, mode=mode))
 
 
 def _window(builder: Builder, operator: Operator, shape: Shape) -> tuple[slice, ...]:
@@ -256,9 +280,9 @@ OPERATORS: dict[str, Declaration] = {
             integers("axes", since=18, types=INTEGERS),
         ),
         attributes={
-            "mode": Attribute(exactly("constant"), default="constant"),
+            "mode": Attribute(exactly("constant", "edge", "reflect", "wrap"), default="constant"),
             "pads": Attribute(ANY, until=10),
-            "value": Attribute(exactly(0.0), default=0.0, until=10),
+            "value": Attribute(NUMBER, default=0.0, until=10),
         },
         translate=pad,
     ),

@@ -1,0 +1,233 @@
+"""Entries repeated, regrouped, masked by constants, and interpolated between neighbours."""
+
+from fractions import Fraction
+from math import ceil, floor, prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluators.network.affine import Dense
+from evaluators.numerics.arrays import Array
+from evaluators.onnx.operators.arithmetic import common_shape, row_constant
+from evaluators.onnx.operators.builder import (
+    Builder,
+    Operator,
+    OperatorError,
+    rearrange,
+    require_size,
+)
+from evaluators.onnx.operators.declaration import (
+    ANY,
+    VALUE,
+    Attribute,
+    Declaration,
+    Parameter,
+    exactly,
+    integers,
+    weights,
+    whole,
+)
+
+
+def expand(builder: Builder, operator: Operator) -> int:
+    """A value repeated along dimensions of size one; the batch is none of them."""
+    _, shape = builder.source(operator)
+    wanted = [int(size) for size in builder.constant(operator, 1, "shape")]
+    if min(wanted, default=1) < 1 or len(wanted) > len(shape) + 1:
+        raise OperatorError(f"its shape is {wanted}, for a value of {shape}")
+    full = np.broadcast_shapes((1, *shape), tuple(wanted))
+    require_size(prod(full))
+    if full[0] != 1:
+        raise OperatorError("it repeats the batch")
+    return builder.rearranged(operator, builder.positions(shape).expand(full[1:]))
+
+
+def tile(builder: Builder, operator: Operator) -> int:
+    _, shape = builder.source(operator)
+    repeats = [int(count) for count in builder.constant(operator, 1, "repeats")]
+    if len(repeats) != len(shape) + 1 or repeats[0] != 1 or min(repeats) < 1:
+        raise OperatorError(f"its repeats are {repeats}, for a value of {shape}")
+    require_size(prod(repeats) * prod(shape))
+    return builder.rearranged(operator, builder.positions(shape).repeat(repeats[1:]))
+
+
+def blocks(builder: Builder, operator: Operator) -> int:
+    """DepthToSpace and SpaceToDepth: channels become blocks of places, or the other way round."""
+    _, shape = builder.source(operator)
+    size = int(operator.attributes["blocksize"])
+    if len(shape) != 3:
+        raise OperatorError(f"its input has shape {shape}, not channels, rows and columns")
+    channels, rows, columns = shape
+    places = builder.positions(shape)
+    if operator.kind == "SpaceToDepth":
+        if rows % size or columns % size:
+            raise OperatorError(f"{rows} by {columns} do not divide into blocks of {size}")
+        places = places.reshape(channels, rows // size, size, columns // size, size)
+        places = places.permute(2, 4, 0, 1, 3)
+        return builder.rearranged(operator, places.reshape(-1, rows // size, columns // size))
+    if channels % size**2:
+        raise OperatorError(f"{channels} channels do not divide into blocks of {size}")
+    if operator.attributes.get("mode", "DCR") == "DCR":
+        places = places.reshape(size, size, -1, rows, columns).permute(2, 3, 0, 4, 1)
+    else:
+        places = places.reshape(-1, size, size, rows, columns).permute(0, 3, 1, 4, 2)
+    return builder.rearranged(operator, places.reshape(-1, rows * size, columns * size))
+
+
+def where(builder: Builder, operator: Operator) -> int:
+    """One of two, entry by entry, as a constant says."""
+    shape, name = common_shape(builder, operator), operator.name
+    mask = row_constant(builder.constant(operator, 0, "condition"), shape).expand(shape) > 0
+    parts, known = list[int](), torch.zeros(shape, dtype=torch.float64)
+    for place, side in ((1, mask), (2, ~mask)):
+        given = operator.inputs[place]
+        if given in builder.constants:
+            known = torch.where(side, row_constant(builder.constants[given], shape), known)
+        else:
+            source, own = builder.source(operator, place)
+            positions = builder.positions(own).expand(shape)
+            kept = torch.where(side, positions, -torch.ones_like(positions))
+            parts.append(builder.affine(rearrange(own, kept), source, name))
+    position = builder.total(parts, name)
+    return builder.diagonal(position, name, known) if bool(known.any()) else position
+
+
+def _fold_where(builder: Builder, operator: Operator) -> Array:
+    return np.where(*(builder.constants[name] for name in operator.inputs))
+
+
+def _widest(builder: Builder, operator: Operator) -> int:
+    return prod(np.broadcast_shapes(*(builder.constants[n].shape for n in operator.inputs)))
+
+
+def resize(builder: Builder, operator: Operator) -> int:
+    """Nearest and linear interpolation of rows and columns, of a constant size."""
+    source, shape = builder.source(operator)
+    scales = _scales(builder, operator, (1, *shape))
+    nearest, name = operator.attributes["mode"] == "nearest", operator.name
+    for axis, (size, (count, scale)) in enumerate(zip(shape, scales[1:], strict=True)):
+        require_size(prod(shape) // size * count)
+        if count == size and scale == 1:
+            continue
+        own = builder.nodes[source].shape
+        at = [_origin(operator, place, count, size, scale) for place in range(count)]
+        if nearest:
+            picked = torch.tensor([_nearest(operator, x, size) for x in at])
+            positions = builder.positions(own).index_select(axis, picked)
+            source = builder.affine(rearrange(own, positions), source, name)
+            continue
+        moved = builder.positions(own).movedim(axis, -1)
+        source = builder.affine(rearrange(own, moved), source, name)
+        wide = (*moved.shape[:-1], count)
+        dense = Dense(tuple(moved.shape), wide, None, _between(at, size))
+        source = builder.affine(dense, source, name)
+        back = torch.arange(prod(wide)).reshape(wide).movedim(-1, axis)
+        source = builder.affine(rearrange(wide, back), source, name)
+    return source
+
+
+def _scales(
+    builder: Builder, operator: Operator, full: tuple[int, ...]
+) -> list[tuple[int, Fraction]]:
+    """Of each dimension of a whole value: the new size, and how much larger it is."""
+    given = builder.optional(operator, 1 if operator.opset < 11 else 2)
+    sizes = builder.optional(operator, 3)
+    one = (given is not None and given.size > 0) + (sizes is not None and sizes.size > 0)
+    if one != 1:
+        raise OperatorError("it needs either scales or sizes")
+    if sizes is not None and sizes.size:
+        counts = [int(size) for size in sizes]
+        found = [(new, Fraction(new, old)) for new, old in zip(counts, full, strict=True)]
+    else:
+        assert given is not None
+        factors = [Fraction(float(scale)) for scale in given]
+        found = [(floor(old * by), by) for old, by in zip(full, factors, strict=True)]
+    if found[0] != (1, Fraction(1)) or min(count for count, _ in found) < 1:
+        raise OperatorError(f"it changes the batch, or leaves nothing of a value of {full[1:]}")
+    return found
+
+
+def _origin(operator: Operator, place: int, count: int, size: int, scale: Fraction) -> Fraction:
+    """Where an entry of the result lies among those of the input."""
+    mode = operator.attributes.get("coordinate_transformation_mode", "asymmetric")
+    if mode == "align_corners":
+        return Fraction(place * (size - 1), count - 1) if count > 1 else Fraction(0)
+    if mode == "asymmetric":
+        return place / scale
+    if mode == "pytorch_half_pixel" and count == 1:
+        return Fraction(0)
+    return (place + Fraction(1, 2)) / scale - Fraction(1, 2)
+
+
+def _nearest(operator: Operator, x: Fraction, size: int) -> int:
+    mode = operator.attributes.get("nearest_mode", "floor")
+    half = Fraction(1, 2)
+    at = {
+        "floor": floor(x),
+        "ceil": ceil(x),
+        "round_prefer_floor": ceil(x - half),
+        "round_prefer_ceil": floor(x + half),
+    }[mode]
+    return min(max(at, 0), size - 1)
+
+
+def _between(at: list[Fraction], size: int) -> Tensor:
+    """Shares of the two neighbours of each place, `[places, size]`."""
+    share = torch.zeros(len(at), size, dtype=torch.float64)
+    for row, x in enumerate(at):
+        inside = min(max(x, Fraction(0)), Fraction(size - 1))
+        first = floor(inside)
+        share[row, first] += float(1 - (inside - first))
+        share[row, min(first + 1, size - 1)] += float(inside - first)
+    return share
+
+
+_CORNERS = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+_ROUNDED = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+OPERATORS: dict[str, Declaration] = {
+    "Expand": Declaration(versions=(8, 13), inputs=(VALUE, integers("shape")), translate=expand),
+    "Tile": Declaration(versions=(6, 13), inputs=(VALUE, integers("repeats")), translate=tile),
+    "DepthToSpace": Declaration(
+        versions=(1, 11, 13),
+        attributes={
+            "blocksize": Attribute(whole(1)),
+            "mode": Attribute(exactly("DCR", "CRD"), default="DCR", since=11),
+        },
+        translate=blocks,
+    ),
+    "SpaceToDepth": Declaration(
+        versions=(1, 13), attributes={"blocksize": Attribute(whole(1))}, translate=blocks
+    ),
+    "Where": Declaration(
+        versions=(9, 16),
+        inputs=(Parameter("condition", ("bool",)), VALUE, VALUE),
+        translate=where,
+        fold=_fold_where,
+        size=_widest,
+    ),
+    "Resize": Declaration(
+        versions=(10, 11, 13, 18, 19),
+        inputs=(
+            VALUE,
+            Parameter("second input", ("float32", "float64")),
+            weights("scales", 1, since=11),
+            integers("sizes", since=11),
+        ),
+        attributes={
+            "mode": Attribute(exactly("nearest", "linear"), default="nearest"),
+            "coordinate_transformation_mode": Attribute(
+                exactly(*_CORNERS), default="half_pixel", since=11
+            ),
+            "nearest_mode": Attribute(exactly(*_ROUNDED), default="round_prefer_floor", since=11),
+            # Of other modes alone.
+            "cubic_coeff_a": Attribute(ANY, default=-0.75, since=11),
+            "extrapolation_value": Attribute(ANY, default=0.0, since=11),
+            "exclude_outside": Attribute(exactly(0), default=0, since=11),
+            "antialias": Attribute(exactly(0), default=0, since=18),
+            "keep_aspect_ratio_policy": Attribute(exactly("stretch"), default="stretch", since=18),
+        },
+        translate=resize,
+    ),
+}

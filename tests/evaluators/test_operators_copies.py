@@ -1,0 +1,88 @@
+"""Entries repeated, regrouped, masked and interpolated mean what onnxruntime computes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import NodeProto
+
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.reader import import_onnx
+from tests.evaluators.test_operators import check
+from tests.fixtures.onnx_models import Array, integers, model, node, numbers, save
+
+PADS = integers(0, 0, 1, 2, 0, 0, 2, 1)
+
+
+def resized(scales: tuple[float, ...] = (1, 1, 2, 1.5), **attributes: Any) -> Any:
+    constants = {"s": np.array(scales, dtype=np.float32)}
+    return node("Resize", "x - s", "z", **attributes), constants
+
+
+def cases() -> dict[str, tuple[NodeProto, dict[str, Array]]]:
+    half = {"p": PADS, "v": np.array(0.5, dtype=np.float32)}
+    mask = numbers(4, 3, 4) > 0
+    corners = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+    return {
+        "expanded": (node("Expand", "x s", "z"), {"s": integers(2, 4, 3, 4)[1:]}),
+        "tiled": (node("Tile", "x r", "z"), {"r": integers(1, 2, 1, 3)}),
+        "depth to space": (node("DepthToSpace", "x", "z", blocksize=2), {}),
+        "depth to space, columns first": (
+            node("DepthToSpace", "x", "z", blocksize=2, mode="CRD"), {},
+        ),
+        "masked by a constant": (
+            node("Where", "m x c", "z"), {"m": mask, "c": numbers(4, 1, 4, seed=2)},
+        ),
+        "one of two branches": (node("Where", "m x x", "z"), {"m": mask[:1]}),
+        "padded with a half": (node("Pad", "x p v", "z"), half),
+        **{
+            f"padded by {mode}": (node("Pad", "x p", "z", mode=mode), {"p": PADS})
+            for mode in ("reflect", "edge", "wrap")
+        },
+        **{
+            f"{mode}, {corner}": resized(mode=mode, coordinate_transformation_mode=corner)
+            for corner in corners
+            for mode in ("nearest", "linear")
+        },
+        "smaller": resized((1, 1, 0.5, 0.5), mode="linear"),
+        "to a size": (node("Resize", "x - - n", "z"), {"n": integers(1, 4, 5, 7)}),
+        **{
+            f"nearest by {mode}": resized(mode="nearest", nearest_mode=mode)
+            for mode in ("floor", "ceil", "round_prefer_ceil")
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", cases())
+def test_copies_are_read_as_they_are_computed(tmp_path: Path, name: str) -> None:
+    operator, constants = cases()[name]
+    check(tmp_path, (4, 3, 4), [operator], constants, opset=19)
+
+
+def test_space_becomes_depth(tmp_path: Path) -> None:
+    check(tmp_path, (3, 4, 6), [node("SpaceToDepth", "x", "z", blocksize=2)])
+
+
+REPEATED = {
+    "Expand": (node("Expand", "x s", "z"), {"s": integers(2, 4, 3, 4)}, "repeats the batch"),
+    "Tile": (node("Tile", "x s", "z"), {"s": integers(2, 1, 1, 1)}, "its repeats are"),
+    "Resize": (*resized((2, 1, 1, 1)), "changes the batch"),
+}
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_a_batch_that_is_repeated_is_refused(tmp_path: Path, kind: str) -> None:
+    operator, constants, message = REPEATED[kind]
+    proto = model([operator, node("Flatten", "z", "y")], (1, 4, 3, 4), constants, 17)
+    with pytest.raises(UnsupportedModelError, match=message):
+        import_onnx(save(proto, tmp_path / "m.onnx"))
+
+
+def test_branches_are_repeated_to_each_others_shape(tmp_path: Path) -> None:
+    nodes = [node("ReduceMean", "x", "m", axes=[-1]), node("Sub", "x m", "z")]
+    check(tmp_path, (4, 6), nodes)
+
+
+def test_a_batch_of_minus_one_is_free(tmp_path: Path) -> None:
+    check(tmp_path, (6,), [node("Relu", "x", "r"), node("Identity", "r", "z")], batch=-1)
