@@ -24,7 +24,9 @@ class LipschitzMargin(Evaluator):
     each other. Constants are products along the graph. For l2 each dense layer and convolution has
     a proved bound of its spectral norm (`lipschitz/spectral.py`), residual blocks of 1-Lipschitz
     layers have one of their own (`lipschitz/blocks.py`), and a last dense layer counts by the
-    difference of two rows; for l1 and linf operator norms are sums of absolute weights.
+    difference of two rows; for l1 and linf operator norms are sums of absolute weights. Sorting and
+    absolute values, as MaxMin, GroupSort and linf-distance neurons are made of them, are recognised
+    in the graph (`lipschitz/passages.py`) and count 1.
 
     Differs from the paper, which multiplies the constant of all logits with the root of two, and
     takes a power iteration's estimate for it.

@@ -4,7 +4,8 @@ Around an example x every node's value moves, within the region, by at most `mov
 the region is measured in; and what a float32 run computes for it differs, on the same input, from
 its value in real arithmetic by at most `lost`. Both grow along the graph: an operation with the
 constant K gives K·moved and K·lost plus its own `run_error`, a sum of branches the sums; a residual
-block that `blocks.py` knows has a constant of its own, smaller than its branches'.
+block that `blocks.py` knows, and a passage that `passages.py` knows, has a constant of its own,
+smaller than its branches'.
 """
 
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from evaluators.lipschitz.blocks import Block, blocks_of
 from evaluators.lipschitz.operators import constant_of
+from evaluators.lipschitz.passages import Passage, passages_of
 from evaluators.network.affine import Dense
 from evaluators.network.deployment import run_error
 from evaluators.network.network import Network, Sum
@@ -60,10 +62,13 @@ class Reach:
         reach = cls(network, norm, [Interval(x, x)], [_radii(problem)], [x.new_zeros(len(x))])
         reach.own = [x.new_zeros(len(x))]
         blocks = known_blocks(network) if with_blocks and norm is Norm.L2 else {}
+        passages = known_passages(network) if with_blocks else {}
         for position in range(1, len(network.nodes)):
             reach._step(position, problem.deployed)
             if position in blocks:
                 reach._shorten(position, blocks[position])
+            if position in passages:
+                reach._pass(position, passages[position])
         return reach
 
     def magnitude(self, position: int) -> Tensor:
@@ -107,6 +112,22 @@ class Reach:
         self.moved[position] = torch.minimum(self.moved[position], through[0] * PAD)
         self.lost[position] = torch.minimum(self.lost[position], (through[1] + within) * PAD)
 
+    def _pass(self, position: int, passage: Passage) -> None:
+        """Bound a passage's sum by the passage's constant."""
+        within = {passage.start: torch.zeros_like(self.own[position])}
+        for p in passage.nodes:
+            node, constant = self.network.nodes[p], 1.0
+            if not isinstance(node.operation, Sum):
+                constant = constant_of(node.operation, self.norm)
+            before = torch.stack([within[parent] for parent in node.parents]).sum(0)
+            within[p] = (before * constant + self.own[p]) * PAD
+        moved, lost = (
+            known[passage.start] * passage.constant * PAD for known in (self.moved, self.lost)
+        )
+        lost = (lost + within[position]) * PAD
+        self.moved[position] = torch.fmin(self.moved[position], moved)
+        self.lost[position] = torch.fmin(self.lost[position], lost)
+
 
 def length(value: Tensor, norm: Norm) -> Tensor:
     """Norms of `[batch, *shape]`, `[batch]`, rounded up."""
@@ -132,6 +153,16 @@ def known_blocks(network: Network) -> dict[int, Block]:
     if network not in _BLOCKS:
         _BLOCKS[network] = blocks_of(network)
     return _BLOCKS[network]
+
+
+_PASSAGES: WeakKeyDictionary[Network, dict[int, Passage]] = WeakKeyDictionary()
+
+
+def known_passages(network: Network) -> dict[int, Passage]:
+    """Find the passages of a network in float64, once."""
+    if network not in _PASSAGES:
+        _PASSAGES[network] = passages_of(network)
+    return _PASSAGES[network]
 
 
 def margins(reach: Reach, labels: Tensor, *, by_pairs: bool = True) -> Tensor:
