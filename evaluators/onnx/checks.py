@@ -124,7 +124,9 @@ def made_twice(graph: onnx.GraphProto) -> list[str]:
 def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[Broken]:
     """Say why a tensor cannot be read, before memory is spent on it."""
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        yield ModelRule.EXTERNAL_DATA, f"{title} keeps its data in another file"
+        remedy = "export it with external_data=False"
+        said = f"{title} keeps its data in another file; {remedy}"
+        yield ModelRule.EXTERNAL_DATA, said
         return
     if tensor.data_type == TensorProto.STRING:
         yield ModelRule.TYPES, f"{title} holds strings"
