@@ -81,7 +81,7 @@ class Curvature(Evaluator):
     steps: int = 8
 
     title: ClassVar[str] = "Curvature"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 
     def solve(self, problem: Problem) -> list[Verdict]:

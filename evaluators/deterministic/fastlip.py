@@ -38,7 +38,7 @@ class FastLip(Evaluator):
     """
 
     title: ClassVar[str] = "Fast-Lip"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 
     def solve(self, problem: Problem) -> list[Verdict]:

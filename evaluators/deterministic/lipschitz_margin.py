@@ -40,7 +40,7 @@ class LipschitzMargin(Evaluator):
     """
 
     title: ClassVar[str] = "Lipschitz margin"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 
     def solve(self, problem: Problem) -> list[Verdict]:

@@ -60,7 +60,7 @@ class SdpCROWN(Evaluator):
     intermediate_steps: int = 8
 
     title: ClassVar[str] = "SDP-CROWN"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 
     def solve(self, problem: Problem) -> list[Verdict]:
