@@ -52,6 +52,7 @@ class _Checked(io.TextIOWrapper):
             write_through=before.write_through,
         )
         self._title = title
+        self._before = before  # which would close the file once nobody knew it
 
     def write(self, text: str, /) -> int:
         """Write, or say why that cannot be done."""
