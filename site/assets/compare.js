@@ -204,7 +204,7 @@
         const counts = Object.entries(MEANING).map(([letter, word]) => [word, examples.filter(([, other]) => other === letter).length]);
         const other = counts.filter(([, count]) => count).map(([word, count]) => `${count} ${word}`).join(", ");
         return [make("p", {}, make("b", {}, `Only ${letters[winner]}`), `, ${examples.length}${other ? ` (${letters[loser]}: ${other})` : ""}: `),
-          make("p", { className: "cb-indices" }, ranges(examples.map(([example]) => example)) || "none")];
+          make("p", { className: "cb-indices", tabIndex: 0 }, ranges(examples.map(([example]) => example)) || "none")];
       };
       const title = `${letters[pair.a]} (${named(found[pair.a])}) and ${letters[pair.b]} (${named(found[pair.b])})`;
       return make("details", { className: "cb-data", open: found.length === 2 }, make("summary", {}, title),
