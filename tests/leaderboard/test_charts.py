@@ -108,6 +108,14 @@ def test_the_state_of_the_art_keeps_only_improvements() -> None:
     assert [point.title for point in state_of_the_art(dated)] == ["a", "c"]
 
 
+def test_of_one_day_the_best_alone_is_a_step() -> None:
+    dated = [
+        Point("2026-11-29", accuracy, name, "re-evaluated")
+        for accuracy, name in ((0.0, "a"), (28.0, "b"))
+    ]
+    assert [point.title for point in state_of_the_art(dated)] == ["b"]
+
+
 def test_empirical_numbers_are_not_drawn_as_certified(example: Board) -> None:
     lines = example.standings["mnist-linf-0.3"]
     certified = points(lines, "deterministic")

@@ -70,8 +70,12 @@ def state_of_the_art(dated: Iterable[Point]) -> list[Point]:
     """The points that were better than everything before them."""
     best: list[Point] = []
     for point in dated:
-        if not best or point.accuracy > best[-1].accuracy:
-            best.append(point)
+        if best and point.accuracy <= best[-1].accuracy:
+            continue
+        # Of one day the best alone: a step has a width.
+        if best and point.date == best[-1].date:
+            best.pop()
+        best.append(point)
     return best
 
 
