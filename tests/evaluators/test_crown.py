@@ -79,7 +79,8 @@ def question(shared: Path, row: dict[str, str]) -> Problem | None:
     exact = all(Fraction(float(np.float32(float(c)))) == c for c in centers)
     if len(widths) != 1 or not exact:
         return None
-    network = import_onnx(shared / "soundness" / row["onnx"])
+    # Their weights cancel: now and then the comparison on random inputs refuses one of them.
+    network = import_onnx(shared / "soundness" / row["onnx"], salt="0" * 32)
     x = torch.tensor([float(c) for c in centers], dtype=torch.float32)
     return Problem(
         network,
