@@ -6,12 +6,10 @@ from typing import ClassVar
 import torch
 
 from evaluators.evaluator import Evaluator, one_by_one
-from evaluators.linear_programs.relaxed_rows import optimal_slopes, proved_margins
+from evaluators.linear_programs.relaxed_rows import by_triangles, optimal_slopes
 from evaluators.network.network import Network
-from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
-from evaluators.unrolled.domains import Leaf
 from evaluators.unrolled.intermediate_bounds import UnrollingError
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
@@ -57,10 +55,7 @@ class LP(Evaluator):
         if not bool(around.lines.optimizable.all()):
             note = "unsupported: the method has triangles for ReLU, leaky ReLU and MaxPool alone"
             return Verdict(Status.UNKNOWN, None, note=note)
-        margins, slopes = proved_margins(around, deadline)
-        (verdict,) = verdicts(problem, margins[None])
+        _, verdict = by_triangles(problem, around, deadline)
         if verdict.status is Status.CERTIFIED:
-            none = torch.zeros(0)
-            leaves = [Leaf(row, (), none, own) for row, own in enumerate(slopes)]
-            return replace(verdict, certificate=around.certificate(leaves))
+            return verdict
         return replace(verdict, note="timeout" if deadline.passed else verdict.note)

@@ -7,12 +7,11 @@ import torch
 
 from evaluators.evaluator import Evaluator, one_by_one
 from evaluators.linear_programs.group_rows import GroupRows
-from evaluators.linear_programs.relaxed_rows import proved_margins
+from evaluators.linear_programs.relaxed_rows import by_triangles
 from evaluators.network.network import Network
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
-from evaluators.unrolled.domains import Leaf
 from evaluators.unrolled.intermediate_bounds import UnrollingError
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
@@ -66,12 +65,9 @@ class MultiNeuron(Evaluator):
         if not bool(around.lines.optimizable.all()):
             note = "unsupported: the method has hulls for ReLU, leaky ReLU and MaxPool alone"
             return Verdict(Status.UNKNOWN, None, note=note)
-        margins, slopes = proved_margins(around, deadline)
-        (verdict,) = verdicts(problem, margins[None])
+        margins, verdict = by_triangles(problem, around, deadline)
         if verdict.status is Status.CERTIFIED:
-            none = torch.zeros(0)
-            leaves = [Leaf(row, (), none, own) for row, own in enumerate(slopes)]
-            return replace(verdict, certificate=around.certificate(leaves))
+            return verdict
         rows = GroupRows(around, deadline, self.rounds, self.groups)
         for row in margins.argsort(descending=True).tolist():
             if not margins[row] > 0:

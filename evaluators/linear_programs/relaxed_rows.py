@@ -1,9 +1,16 @@
 """Slopes with which rows have the value of their linear programs."""
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
 from evaluators.linear_programs.triangle import TriangleProgram
 from evaluators.numerics.deadline import Deadline
+from evaluators.propagation.verdicts import verdicts
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.unrolled.domains import Leaf
 from evaluators.unrolled.proof import prove, stored
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Rows, Unrolled
@@ -40,3 +47,20 @@ def proved_margins(around: UnrolledProblem, deadline: Deadline) -> tuple[Tensor,
     unrolled, lines, goals = around.unrolled, around.lines, around.goals
     slopes = stored(optimal_slopes(unrolled, lines, goals, deadline), lines)
     return prove(unrolled, lines, goals, around.x, around.region, slopes), slopes
+
+
+def by_triangles(
+    problem: Problem, around: UnrolledProblem, deadline: Deadline
+) -> tuple[Tensor, Verdict]:
+    """Prove the margins of the one example of a problem, `[rows]`, and what follows from them.
+
+    Returns:
+        The margins, and the verdict: with its certificate where it is certified.
+    """
+    margins, slopes = proved_margins(around, deadline)
+    (verdict,) = verdicts(problem, margins[None])
+    if verdict.status is Status.CERTIFIED:
+        none = torch.zeros(0)
+        leaves = [Leaf(row, (), none, own) for row, own in enumerate(slopes)]
+        verdict = replace(verdict, certificate=around.certificate(leaves))
+    return margins, verdict

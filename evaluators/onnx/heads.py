@@ -3,8 +3,8 @@
 Softmax, LogSoftmax and Sigmoid grow with each logit and keep the order of all: the class is that of
 the logits before them. A network is read, compared and verified up to there, and says so. What is
 claimed is claimed of these logits: the float32 probabilities behind them may still tie, where they
-saturate. Further outputs, and
-operators that are not read where the logits do not depend on them, are left out.
+saturate. Further outputs, and operators that are not read where the logits do not depend on them,
+are left out.
 """
 
 from collections.abc import Iterable, Iterator

@@ -188,6 +188,7 @@ def test_a_published_network_is_what_its_entry_says(
         monkeypatch.setenv(weights.VARIABLE, str(beside / "models" / "published" / "unchanged"))
     submission = read_submission(OWN, slug)
     if weights.at_hand(submission.model.sha256, submission.model.size or 0) is None:
+        # Files of others are never part of the project, and no test downloads them.
         pytest.skip(f"the file of {slug} is not at hand")
     monkeypatch.setattr(files, "cache_folder", lambda: tmp_path)
     path = model_path(OWN, submission)
