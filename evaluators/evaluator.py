@@ -35,14 +35,16 @@ class Evaluator(ABC):
 
     Attributes:
         title: the method's name in the literature.
+        node: the end of the path of its node in the taxonomy, as long as it takes to name one node.
         version: raised whenever a verdict may change.
         accepts: the kind of model it applies to.
         certifies: whether it can prove; an attack cannot.
-        cascade: its place in the default cascade, cheap to dear; None keeps it out.
+        cascade: its place in the default cascade, fast ones first; None keeps it out.
         complete: whether it goes on until it has an answer or the time budget is used up.
     """
 
     title: ClassVar[str]
+    node: ClassVar[str]
     version: ClassVar[str]
     accepts: ClassVar[type[Network] | type[SmoothedNetwork]]
     certifies: ClassVar[bool] = True

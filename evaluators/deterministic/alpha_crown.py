@@ -68,6 +68,7 @@ class AlphaCROWN(Evaluator):
     intermediate_steps: int = 8
 
     title: ClassVar[str] = "α-CROWN"
+    node: ClassVar[str] = "polyhedra"
     version: ClassVar[str] = "4"
     accepts: ClassVar[type[Network]] = Network
 

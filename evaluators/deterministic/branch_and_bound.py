@@ -71,6 +71,7 @@ class BranchAndBound(Evaluator):
     restarts: int = 5
 
     title: ClassVar[str] = "Branch and bound"
+    node: ClassVar[str] = "branch-and-bound"
     version: ClassVar[str] = "4"
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 50

@@ -97,6 +97,7 @@ class CNNCert(Evaluator):
     """
 
     title: ClassVar[str] = "CNN-Cert"
+    node: ClassVar[str] = "polyhedra"
     version: ClassVar[str] = "3"
     accepts: ClassVar[type[Network]] = Network
 

@@ -29,6 +29,7 @@ class CROWN(Evaluator):
     """
 
     title: ClassVar[str] = "CROWN"
+    node: ClassVar[str] = "polyhedra"
     version: ClassVar[str] = "3"
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 30

@@ -26,6 +26,7 @@ class CrownIBP(Evaluator):
     """
 
     title: ClassVar[str] = "CROWN-IBP"
+    node: ClassVar[str] = "polyhedra"
     version: ClassVar[str] = "3"
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 25

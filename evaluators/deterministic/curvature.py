@@ -81,6 +81,7 @@ class Curvature(Evaluator):
     steps: int = 8
 
     title: ClassVar[str] = "Curvature"
+    node: ClassVar[str] = "curvature"
     version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 

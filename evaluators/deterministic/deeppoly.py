@@ -57,6 +57,7 @@ class DeepPoly(Evaluator):
     """
 
     title: ClassVar[str] = "DeepPoly"
+    node: ClassVar[str] = "polyhedra"
     version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 

@@ -35,6 +35,7 @@ class ExtendedSimplex(Evaluator):
     """
 
     title: ClassVar[str] = "Extended simplex"
+    node: ClassVar[str] = "extended-simplex"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[Network]] = Network
     complete: ClassVar[bool] = True

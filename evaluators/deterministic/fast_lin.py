@@ -37,6 +37,7 @@ class FastLin(Evaluator):
     """
 
     title: ClassVar[str] = "Fast-Lin"
+    node: ClassVar[str] = "polyhedra"
     version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 

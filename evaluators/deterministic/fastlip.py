@@ -38,6 +38,7 @@ class FastLip(Evaluator):
     """
 
     title: ClassVar[str] = "Fast-Lip"
+    node: ClassVar[str] = "general-lipschitz"
     version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 

@@ -31,6 +31,7 @@ class IBP(Evaluator):
     """
 
     title: ClassVar[str] = "Interval bound propagation"
+    node: ClassVar[str] = "interval"
     version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
     cascade: ClassVar[int | None] = 5

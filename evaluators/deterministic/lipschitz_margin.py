@@ -40,6 +40,7 @@ class LipschitzMargin(Evaluator):
     """
 
     title: ClassVar[str] = "Lipschitz margin"
+    node: ClassVar[str] = "smooth-layers"
     version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 

@@ -37,6 +37,7 @@ class LP(Evaluator):
     all_bounds: bool = True
 
     title: ClassVar[str] = "LP"
+    node: ClassVar[str] = "linear-programming"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[Network]] = Network
 

@@ -43,6 +43,7 @@ class MILP(Evaluator):
     intermediate_steps: int = 8
 
     title: ClassVar[str] = "MILP"
+    node: ClassVar[str] = "milp"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[Network]] = Network
     complete: ClassVar[bool] = True

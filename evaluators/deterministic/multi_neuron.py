@@ -48,6 +48,7 @@ class MultiNeuron(Evaluator):
     groups: int = 60
 
     title: ClassVar[str] = "Multi-neuron"
+    node: ClassVar[str] = "multi-neuron"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[Network]] = Network
 

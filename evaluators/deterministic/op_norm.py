@@ -31,6 +31,7 @@ class OpNorm(Evaluator):
     """
 
     title: ClassVar[str] = "Operator norms"
+    node: ClassVar[str] = "general-lipschitz"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[Network]] = Network
 

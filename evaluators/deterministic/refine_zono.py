@@ -40,6 +40,7 @@ class RefineZono(Evaluator):
     """
 
     title: ClassVar[str] = "RefineZono"
+    node: ClassVar[str] = "zonotope"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[Network]] = Network
 

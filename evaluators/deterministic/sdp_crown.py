@@ -60,6 +60,7 @@ class SdpCROWN(Evaluator):
     intermediate_steps: int = 8
 
     title: ClassVar[str] = "SDP-CROWN"
+    node: ClassVar[str] = "sdp"
     version: ClassVar[str] = "2"
     accepts: ClassVar[type[Network]] = Network
 

@@ -36,6 +36,7 @@ class SMT(Evaluator):
     """
 
     title: ClassVar[str] = "SMT"
+    node: ClassVar[str] = "smt"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[Network]] = Network
     complete: ClassVar[bool] = True

@@ -57,6 +57,7 @@ class SplittingNoise(Evaluator):
     """Counts the votes of all splits."""
 
     title: ClassVar[str] = "Derandomized smoothing, splitting noise"
+    node: ClassVar[str] = "smoothed-networks/lipschitz"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[SmoothedNetwork]] = SmoothedNetwork
     only: ClassVar[str] = "splitting"

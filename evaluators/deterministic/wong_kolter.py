@@ -43,6 +43,7 @@ class WongKolter(Evaluator):
     """
 
     title: ClassVar[str] = "Wong-Kolter dual"
+    node: ClassVar[str] = "duality"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[Network]] = Network
 

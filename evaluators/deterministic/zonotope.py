@@ -39,6 +39,7 @@ class DeepZ(Evaluator):
     """
 
     title: ClassVar[str] = "DeepZ"
+    node: ClassVar[str] = "zonotope"
     version: ClassVar[str] = "1"
     accepts: ClassVar[type[Network]] = Network
 

@@ -72,6 +72,7 @@ class APGD(RestartedAttack):
     loss: str = "all"
 
     title: ClassVar[str] = "Auto-PGD"
+    node: ClassVar[str] = "falsification"
     version: ClassVar[str] = "1"
 
     def runs(self, problem: Problem) -> int:

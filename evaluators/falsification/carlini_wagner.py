@@ -53,6 +53,7 @@ class CarliniWagner(RestartedAttack):
     first: float = 10.0
 
     title: ClassVar[str] = "Carlini and Wagner's attack"
+    node: ClassVar[str] = "falsification"
     version: ClassVar[str] = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:

@@ -43,6 +43,7 @@ class PGD(RestartedAttack):
     momentum: float = 0.75
 
     title = "Projected gradient descent"
+    node = "falsification"
     version = "2"
     cascade = 10
 

@@ -64,5 +64,6 @@ class FDivergenceSmoothing(SmoothingEvaluator):
     """The f-divergence certificate, for any noise with known divergences."""
 
     title = "f-divergences"
+    node = "divergence"
     version = "1"
     certificate = FDivergence()

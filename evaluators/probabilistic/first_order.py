@@ -65,6 +65,7 @@ class FirstOrderSmoothing(SmoothingEvaluator):
     """The first-order certificate, for Gaussian noise."""
 
     title = "First order (class probability and gradient)"
+    node = "first-order"
     version = "1"
     certificate = FirstOrder()
     share = 0.5

@@ -98,5 +98,6 @@ class LevelSetSmoothing(SmoothingEvaluator):
     """The level set certificate, for any noise that has growth rates."""
 
     title = "Level sets (differential method)"
+    node = "level-set"
     version = "1"
     certificate = LevelSet()

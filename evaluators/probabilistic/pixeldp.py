@@ -46,5 +46,6 @@ class PixelDPSmoothing(SmoothingEvaluator):
     """PixelDP's certificate, for any noise that is differentially private."""
 
     title = "PixelDP"
+    node = "differential-privacy"
     version = "1"
     certificate = PixelDP()

@@ -65,5 +65,6 @@ class RenyiSmoothing(SmoothingEvaluator):
     """The Rényi certificate, for any noise with known Rényi divergences."""
 
     title = "Rényi divergence"
+    node = "divergence"
     version = "1"
     certificate = Renyi()

@@ -21,6 +21,7 @@ class SmoothingExponentialL2(SmoothingEvaluator):
     """Randomized smoothing with exponential noise of balls."""
 
     title = "Randomized smoothing, exponential noise in ℓ2"
+    node = "level-set"
     version = "1"
     certificate = LevelSet()
     only = ExponentialL2Noise.name

@@ -25,6 +25,7 @@ class SmoothingExponentialLinf(SmoothingEvaluator):
     """Randomized smoothing with exponential noise of cubes."""
 
     title = "Randomized smoothing, exponential noise in ℓ∞"
+    node = "level-set"
     version = "1"
     certificate = LevelSet()
     only = ExponentialLinfNoise.name

@@ -30,6 +30,7 @@ class SmoothingGaussian(SmoothingEvaluator):
     """Randomized smoothing with Gaussian noise."""
 
     title = "Randomized smoothing, Gaussian noise"
+    node = "neyman-pearson"
     version = "2"
     certificate = NeymanPearson()
     only = GaussianNoise.name

@@ -25,6 +25,7 @@ class SmoothingLaplace(SmoothingEvaluator):
     """Randomized smoothing with Laplace noise."""
 
     title = "Randomized smoothing, Laplace noise"
+    node = "neyman-pearson"
     version = "1"
     certificate = NeymanPearson()
     only = LaplaceNoise.name

@@ -43,5 +43,6 @@ class LipschitzSmoothing(SmoothingEvaluator):
     """The Lipschitz certificate, for any noise that has growth rates."""
 
     title = "Lipschitz constant of the smoothed network"
+    node = "zeroth-order/lipschitz"
     version = "1"
     certificate = Lipschitz()

@@ -24,6 +24,7 @@ class SmoothingUniform(SmoothingEvaluator):
     """Randomized smoothing with uniform noise in a cube."""
 
     title = "Randomized smoothing, uniform noise"
+    node = "neyman-pearson"
     version = "1"
     certificate = NeymanPearson()
     only = UniformNoise.name

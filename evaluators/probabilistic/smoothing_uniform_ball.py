@@ -23,6 +23,7 @@ class SmoothingUniformBall(SmoothingEvaluator):
     """Randomized smoothing with uniform noise in a Euclidean ball."""
 
     title = "Randomized smoothing, uniform noise in a ball"
+    node = "neyman-pearson"
     version = "1"
     certificate = NeymanPearson()
     only = UniformBallNoise.name

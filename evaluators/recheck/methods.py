@@ -18,7 +18,7 @@ from evaluators.recheck.claim import CheckedModel, require
 from evaluators.recheck.lines import derive
 
 METHODS = ("ibp", "crown-ibp", "crown")
-"""From cheap to dear."""
+"""From the cheapest to the most expensive."""
 
 
 def recheck_claims(

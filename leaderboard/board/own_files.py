@@ -10,6 +10,7 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
 from leaderboard.datasets.catalogue import load_datasets
 from leaderboard.field import literature, taxonomy
+from leaderboard.field.methods import methods
 from leaderboard.settings import setting
 
 Several = TypeVar("Several", bound=Sized)
@@ -41,7 +42,9 @@ def check_board() -> BoardCheck:
     report = BoardCheck([], [])
     report.read("dataset", load_datasets)
     report.read("setting", lambda: setting.read_settings(setting.FOLDER))
-    tree = report.read("taxonomy node", lambda: taxonomy.read_taxonomy(taxonomy.FILE))
+    tree = report.read(
+        "taxonomy node", lambda: taxonomy.read_taxonomy(taxonomy.FILE, methods().values())
+    )
     rows = report.read("published result", lambda: literature.read_literature(literature.FILE))
     if tree is not None and rows is not None and not report.problems:
         report.problems.extend(_unplaced(tree, rows))

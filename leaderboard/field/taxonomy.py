@@ -1,7 +1,7 @@
 """The taxonomy of the field (arXiv:2009.04131): a tree that `taxonomy.toml` spells by paths."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from pydantic import Field
 from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.common.strict_toml import Entries, Strict, parse, read_toml
 from leaderboard.common.text import Arxiv, OneLine, Paragraph, Url
+from leaderboard.field.methods import Method, methods
 
 FILE = Path(__file__).parent / "taxonomy.toml"
 
@@ -41,13 +42,8 @@ class Formula(Strict):
         return tuple(part.strip() for part in self.latex.split("\\\\"))
 
 
-class TaxonomyNode(Strict):
-    """A kind of verification or training, or of attack.
-
-    `summary` is two to four sentences, `where` explains the signs of the formulas, `picture` is a
-    file in `leaderboard/field/pictures/`. `evaluators` are the names of certboard's evaluators of
-    this kind, `approaches` approaches or titles of published rows.
-    """
+class _Entry(Strict):
+    """A `[[node]]` of the file."""
 
     path: str = Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$")
     title: OneLine
@@ -58,8 +54,18 @@ class TaxonomyNode(Strict):
     strengths: Entries[OneLine] = ()
     limits: Entries[OneLine] = ()
     references: Entries[Reference] = ()
-    evaluators: Entries[str] = ()
     approaches: Entries[OneLine] = ()
+
+
+class TaxonomyNode(_Entry):
+    """A kind of verification or training, or of attack.
+
+    `summary` is two to four sentences, `where` explains the signs of the formulas, `picture` is a
+    file in `leaderboard/field/pictures/`, `approaches` are approaches or titles of published rows.
+    `evaluators` are the names of certboard's evaluators of this kind, which name their node.
+    """
+
+    evaluators: Entries[str] = ()
 
     @property
     def name(self) -> str:
@@ -74,7 +80,7 @@ class TaxonomyNode(Strict):
 
 class _File(Strict):
     outside: Entries[OneLine] = ()
-    node: Entries[TaxonomyNode]
+    node: Entries[_Entry]
 
 
 def key_of(approach: str) -> str:
@@ -145,40 +151,49 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def read_taxonomy(path: Path) -> Taxonomy:
-    """The tree in the file at `path`.
+def read_taxonomy(path: Path, known: Iterable[Method] = ()) -> Taxonomy:
+    """The tree in the file at `path`, with each of the evaluators `known` at its node.
 
     Raises:
-        InputError: a key is wrong, a path stands twice or before its parent, or an evaluator, or
-            within one tree an approach, is named in two places.
+        InputError: a key is wrong, a path stands twice or before its parent, an approach is named
+            in two places of one tree, or an evaluator names no node or several.
     """
-    nodes: dict[str, TaxonomyNode] = {}
+    entries: dict[str, _Entry] = {}
     home: dict[str, str] = {}
     problems: list[str] = []
     file = parse(_File, read_toml(path, path.name), path.name)
     for node in file.node:
-        if node.path in nodes:
+        if node.path in entries:
             problems.append(f"{path.name}: the node '{node.path}' stands there twice.")
-        if (parent := _parent(node.path)) and parent not in nodes:
+        if (parent := _parent(node.path)) and parent not in entries:
             problems.append(f"{path.name}: '{node.path}' has no node '{parent}' before it.")
-        problems.extend(
-            f"{path.name}: '{evaluator}' is in '{home[evaluator]}' and '{node.path}'."
-            for evaluator in node.evaluators
-            if home.setdefault(evaluator, node.path) != node.path
-        )
+        root = node.path.partition("/")[0]
         problems.extend(
             f"{path.name}: '{approach}' is in '{place}' and '{node.path}'."
             for approach in node.approaches
-            if (place := home.setdefault(f"{node.root}: {key_of(approach)}", node.path))
-            != node.path
+            if (place := home.setdefault(f"{root}: {key_of(approach)}", node.path)) != node.path
         )
-        nodes[node.path] = node
+        entries[node.path] = node
+    inhabitants: dict[str, list[str]] = {path: [] for path in entries}
+    for method in known:
+        ends = [path for path in entries if f"/{path}".endswith(f"/{method.node}")]
+        if len(ends) == 1:
+            inhabitants[ends[0]].append(method.name)
+        else:
+            problems.append(
+                f"{method.source}: its node '{method.node}' is the end of {len(ends)} paths of"
+                f" {path.name}, not of one{': ' if ends else ''}{', '.join(ends)}."
+            )
     if problems:
         raise InputError(*problems)
+    nodes = {
+        path: TaxonomyNode.model_construct(**dict(entry), evaluators=tuple(inhabitants[path]))
+        for path, entry in entries.items()
+    }
     return Taxonomy(nodes, file.outside)
 
 
 @cache
 def load_taxonomy() -> Taxonomy:
     """The taxonomy of the field."""
-    return read_taxonomy(FILE)
+    return read_taxonomy(FILE, methods().values())

@@ -35,6 +35,7 @@ from leaderboard.website.pages import (
     data,
     home,
     literature,
+    methods,
     reference,
     settings,
     submissions,
@@ -65,6 +66,7 @@ SECTIONS = (
     literature,
     authors_curves,
     data,
+    methods,
     reference,
 )
 """Each plans its pages."""

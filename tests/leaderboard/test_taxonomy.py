@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,9 +7,9 @@ import yaml
 
 from evaluators.listing import catalogue as evaluators
 from leaderboard.common.errors import InputError
-from leaderboard.common.project import find_project
 from leaderboard.field.formula import mathml, with_formulas
 from leaderboard.field.literature import load_literature
+from leaderboard.field.methods import methods
 from leaderboard.field.pictures import catalogue
 from leaderboard.field.taxonomy import TaxonomyNode, key_of, load_taxonomy, read_taxonomy
 
@@ -92,19 +93,14 @@ def test_every_reference_is_an_arxiv_identifier_an_address_or_a_venue() -> None:
             assert 1 <= month <= 12
 
 
-def test_every_evaluator_is_under_exactly_one_node() -> None:
-    named = [name for node in load_taxonomy().nodes.values() for name in node.evaluators]
-    assert len(named) == len(set(named))
-    assert set(evaluators()) == set(named)
-
-
-def test_every_evaluator_has_a_section_among_the_methods_that_links_its_node() -> None:
-    text = (find_project().site / "pages" / "methods.md").read_text("utf-8")
-    for name in evaluators():
-        node = load_taxonomy().of_evaluator(name)
-        assert node is not None
-        section = text.partition(f"{{#{name}}}\n")[2].partition("\n## ")[0]
-        assert f"(taxonomy/{node.path}.md)" in section, name
+def test_every_evaluator_is_under_the_one_node_that_it_names() -> None:
+    taxonomy = load_taxonomy()
+    for name, evaluator in evaluators().items():
+        node = taxonomy.of_evaluator(name)
+        assert node is not None, name
+        assert f"/{node.path}".endswith(f"/{evaluator.node}"), name
+    named = [name for node in taxonomy.nodes.values() for name in node.evaluators]
+    assert sorted(named) == sorted(evaluators())
 
 
 def test_every_approach_is_in_the_literature() -> None:
@@ -166,13 +162,7 @@ NODE = '[[node]]\npath = "{}"\ntitle = "A"\nsummary = "B."\n'
         (NODE.format("A"), "node #1.path"),
         (NODE.format("a") + 'sumary = "x"\n', "Did you mean 'summary'?"),
         (NODE.format("a") + 'references = [{ label = "x", arxiv = "1" }]\n', "arXiv identifier"),
-        (
-            NODE.format("a")
-            + 'evaluators = ["ibp"]\n'
-            + NODE.format("b")
-            + 'evaluators = ["ibp"]\n',
-            "'ibp' is in 'a' and 'b'",
-        ),
+        (NODE.format("a") + 'evaluators = ["ibp"]\n', "evaluators"),
         (
             NODE.format("a")
             + NODE.format("a/b")
@@ -194,3 +184,19 @@ def test_a_wrong_tree_is_refused(tmp_path: Path, text: str, told: str) -> None:
         read_taxonomy(path)
     (problem,) = raised.value.problems
     assert told in problem
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [("c", "0 paths"), ("b", "2 paths")],
+)
+def test_an_evaluator_that_names_no_node_or_two_is_refused(
+    tmp_path: Path, end: str, told: str
+) -> None:
+    path = tmp_path / "taxonomy.toml"
+    paths = ("a", "a/b", "b", "b/d")
+    path.write_text("".join(NODE.format(one) for one in paths), encoding="utf-8")
+    crown = methods()["crown"]
+    assert read_taxonomy(path, [replace(crown, node="d")]).nodes["b/d"].evaluators == ("crown",)
+    with pytest.raises(InputError, match=f"crown.py: its node '{end}' is the end of {told}"):
+        read_taxonomy(path, [replace(crown, node=end)])

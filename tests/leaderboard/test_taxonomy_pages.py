@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.listing import catalogue
 from leaderboard.board.board import Board, assemble
 from leaderboard.board.taxonomy_rows import below, rows_below, upwards
 from leaderboard.common.project import Project, find_project
 from leaderboard.field.taxonomy import load_taxonomy, read_taxonomy
 from leaderboard.website.build import generate
-from leaderboard.website.pages.taxonomy import plans, source_of
+from leaderboard.website.pages.taxonomy import plans
 from tests.fixtures.board import HOSTILE, board
 
 INCOMPLETE = "verification/deterministic/incomplete"
@@ -115,14 +114,6 @@ def test_what_lies_under_a_node_lies_under_its_parents(example: Board) -> None:
             assert {one.slug for one in inside.submissions} <= {
                 one.slug for one in found[above].submissions
             }
-
-
-def test_an_evaluators_source_is_its_file() -> None:
-    for name, evaluator in catalogue().items():
-        path = find_project().root / source_of(name)
-        assert path.is_file()
-        assert f"{evaluator.__module__.replace('.', '/')}.py" == source_of(name)
-    assert source_of("no-such") == ""
 
 
 def test_foreign_text_is_inert_in_a_node(example: Board, tmp_path: Path) -> None:

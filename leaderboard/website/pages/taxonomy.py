@@ -1,8 +1,6 @@
 """What the taxonomy's pages show: the tree as a diagram, and a page for each node."""
 
 import re
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -11,6 +9,7 @@ from leaderboard.board.board import Board
 from leaderboard.board.taxonomy_rows import Below, Found, below, rows_below
 from leaderboard.common import formatting
 from leaderboard.field.formula import mathml, with_formulas
+from leaderboard.field.methods import methods
 from leaderboard.field.pictures import picture_named
 from leaderboard.settings.setting import NORM_SIGNS
 from leaderboard.website.papers import few_of_each
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from leaderboard.field.literature import Reported
     from leaderboard.field.taxonomy import TaxonomyNode
 
-_EVALUATORS = Path(__file__).parents[3] / "evaluators"
 _MOST_SUBMISSIONS = 40
 """How many submissions a node's page lists; the tables of the settings have them all."""
 
@@ -38,22 +36,6 @@ def plans(board: Board) -> list[PagePlan]:
         PagePlan("taxonomy/compared", "compared", ideas),
         *pages,
     ]
-
-
-def source_of(evaluator: str) -> str:
-    """Where certboard implements an evaluator, as a path in the checkout; empty if it does not.
-
-    The folders of evaluators are their catalogue: a file has the name of its evaluator.
-    """
-    path = _sources().get(evaluator)
-    return path.relative_to(_EVALUATORS.parent).as_posix() if path else ""
-
-
-@cache
-def _sources() -> dict[str, Path]:
-    files = sorted(_EVALUATORS.glob("*/[a-z]*.py"))
-    kinds = ("deterministic", "probabilistic", "falsification")
-    return {file.stem.replace("_", "-"): file for file in files if file.parent.name in kinds}
 
 
 def tree(board: Board, found: dict[str, Below]) -> View:
@@ -76,7 +58,7 @@ def _counts(board: Board, item: "TaxonomyNode", found: dict[str, Below]) -> dict
         for name in other.evaluators
     ]
     return {
-        "evaluators": sum(bool(source_of(name)) for name in names),
+        "evaluators": len(names),
         "submissions": len(inside.submissions),
         "reported": len(inside.reported),
     }
@@ -130,7 +112,7 @@ def _sentences(text: str) -> Markup:
 
 def _evaluator(name: str, inside: Below) -> View:
     proved, evaluations = inside.proved.get(name, (0, 0))
-    return {"name": name, "source": source_of(name), "proved": proved, "of": evaluations}
+    return {"name": name, "source": methods()[name].source, "proved": proved, "of": evaluations}
 
 
 def _best(found: Found) -> View:
