@@ -169,6 +169,7 @@ def _read_result(path: Path) -> "Results":
     Raises:
         InputError: it does not.
     """
+    from leaderboard.results.highlights import repeated
     from leaderboard.results.rerun import command
     from leaderboard.results.store import evaluator_named, scan
 
@@ -188,5 +189,7 @@ def _read_result(path: Path) -> "Results":
         raise InputError(f"{path}: has {counted}.")
     if unknown := {status for status, _ in tally.decided} - _STATUSES:
         raise InputError(f"{path}: has the status {min(unknown)[:80]!r}.")
+    if (index := repeated(result.highlights.examples)) is not None:
+        raise InputError(f"{path}: has example {index} more than once.")
     command(result)  # is published too, and made from what the provenance says
     return result

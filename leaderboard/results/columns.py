@@ -42,7 +42,7 @@ class Column:
 
 FLOAT32, REAL = "float32", "real"
 """What a deterministic proof is about, as of the evaluators' `Deployment`."""
-_CLASS, _SHARE, _EXACT = 1e6, 1, "[0-9]+([.][0-9]+|/[0-9]+)?"
+_CLASS, _SHARE, EXACT = 1e6, 1, "[0-9]+([.][0-9]+|/[0-9]+)?"
 _PLAIN = "the model is not smoothed"
 
 DESCRIBED = (
@@ -81,7 +81,7 @@ DESCRIBED = (
         "fraction",
         "The largest proved radius, an exact fraction such as 8/255 or 0.3, rounded down.",
         "nothing was proved",
-        form=_EXACT,
+        form=EXACT,
     ),
     Column(
         "confidence", "number", "1, or 1 minus the failure probability of the verdict.", most=_SHARE
@@ -119,7 +119,7 @@ DESCRIBED = (
         "fraction",
         "Scale of the noise, an exact fraction of the pixel range.",
         _PLAIN,
-        form=_EXACT,
+        form=EXACT,
     ),
     Column("seed", "text", "Key of the random streams.", _PLAIN, form="[0-9]+"),
     Column("procedure", "text", "How the samples were drawn.", _PLAIN, form=NAME),

@@ -5,6 +5,7 @@ the easiest and the falsified, chosen by a measure that is named. Ties go to the
 first in the test set.
 """
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.results.tally import CountedColumns, Texts
+from leaderboard.results.tally import CountedColumns, Texts, stored_radius
 
 CERTIFIED, FALSIFIED, WRONG, UNKNOWN = "c", "f", "w", "u"
 MEANING = {
@@ -31,7 +32,8 @@ PARTS = (0.05, 0.25, 0.5, 0.75, 0.95)
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 Letters = NDArray[np.str_]
-Witness = Callable[[int], bytes | None]
+Witnesses = Callable[[Sequence[int]], Mapping[int, bytes | None]]
+"""Gives, of some rows, the inputs that refute them."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,14 @@ class Highlights:
     groups: tuple[Group, ...]
 
 
-def highlight(columns: CountedColumns, witness: Witness, radius: Fraction) -> Highlights:
-    """Highlights of the rows in `columns`; `witness` gives the input that refutes a row."""
+def highlight(columns: CountedColumns, witnesses: Witnesses, radius: Fraction) -> Highlights:
+    """Highlights of the rows in `columns`; `witnesses` is asked once."""
     came = letters(columns, radius)
     return Highlights(
         letters="".join(came.tolist()),
         examples=_indices(columns.numbers["example"]),
         times=_times(columns),
-        groups=_groups(columns, came, witness),
+        groups=_groups(columns, came, witnesses),
     )
 
 
@@ -111,7 +113,7 @@ def letters(columns: CountedColumns, radius: Fraction) -> Letters:
     falsified = _is(columns.texts["status"], "falsified")
     if _smoothed(columns):
         proved = columns.texts["radius"]
-        reaching = np.array([Fraction(text) >= radius for text in proved.values], dtype=bool)
+        reaching = np.array([stored_radius(text) >= radius for text in proved.values], dtype=bool)
         certified = _picked(proved, reaching) & (predicted == label) & ~falsified
     else:
         certified = _is(columns.texts["status"], "certified")
@@ -139,12 +141,20 @@ def _picked(texts: Texts, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _indices(numbers: Floats) -> Sequence[int]:
-    found = [int(number) for number in numbers]
-    if len(found) > 1 and found[1] > found[0]:
-        regular = range(found[0], found[-1] + 1, found[1] - found[0])
-        if len(regular) == len(found) and list(regular) == found:
+    found = numbers.astype(np.int64)
+    if len(found) > 1 and (step := int(found[1] - found[0])) > 0:
+        regular = range(int(found[0]), int(found[-1]) + 1, step)
+        if (np.diff(found) == step).all():
             return regular
-    return found
+    return array("q", found.tobytes())
+
+
+def repeated(examples: Sequence[int]) -> int | None:
+    """The first index that is there more than once; None where every one is there once."""
+    if isinstance(examples, range):
+        return None
+    found, counts = np.unique(np.asarray(examples), return_counts=True)
+    return next(iter(found[counts > 1].tolist()), None)
 
 
 def _times(columns: CountedColumns) -> dict[str, Times]:
@@ -157,7 +167,7 @@ def _times(columns: CountedColumns) -> dict[str, Times]:
     return found
 
 
-def _groups(columns: CountedColumns, came: Letters, witness: Witness) -> tuple[Group, ...]:
+def _groups(columns: CountedColumns, came: Letters, witnesses: Witnesses) -> tuple[Group, ...]:
     proved, unknown = np.flatnonzero(came == CERTIFIED), np.flatnonzero(came == UNKNOWN)
     name, amount = _measure(columns, proved)
     by_amount = _ascending(amount, proved)
@@ -170,10 +180,13 @@ def _groups(columns: CountedColumns, came: Letters, witness: Witness) -> tuple[G
         ("Falsified", "the longest search first", _falsified(columns, came)),
         ("Left unknown", *_nearest(columns, unknown)),
     ]
+    shown = [(title, measure, places[:MOST].tolist()) for title, measure, places in chosen]
+    refuted = _is(columns.texts["status"], "falsified")
+    inputs = witnesses([at for _, _, places in shown for at in places if refuted[at]])
     return tuple(
-        Group(title, measure, tuple(_shown(columns, int(at), witness) for at in places[:MOST]))
-        for title, measure, places in chosen
-        if len(places)
+        Group(title, measure, tuple(_shown(columns, at, inputs.get(at)) for at in places))
+        for title, measure, places in shown
+        if places
     )
 
 
@@ -214,7 +227,7 @@ def _radii(columns: CountedColumns) -> Floats:
     """Proved radii, 0 where nothing was proved: only for ordering."""
     proved = columns.texts["radius"]
     # Of a fraction such as 36/255, or of a decimal, which is much quicker to read as a float.
-    read = (float(Fraction(text)) if "/" in text else float(text) for text in proved.values)
+    read = (float(stored_radius(text)) if "/" in text else float(text) for text in proved.values)
     radii = np.array([*read, 0.0])
     found: Floats = radii[proved.codes]
     return found
@@ -225,13 +238,12 @@ def _ascending(amount: Floats, places: Places) -> Places:
     return places[np.argsort(amount[places], kind="stable")]
 
 
-def _shown(columns: CountedColumns, at: int, witness: Witness) -> Shown:
+def _shown(columns: CountedColumns, at: int, witness: bytes | None) -> Shown:
     numbers = {name: float(column[at]) for name, column in columns.numbers.items()}
     texts = {
         name: column.values[column.codes[at]] if column.codes[at] >= 0 else None
         for name, column in columns.texts.items()
     }
-    falsified = texts["status"] == "falsified"
     return Shown(
         example=int(numbers["example"]),
         label=int(numbers["label"]),
@@ -241,5 +253,5 @@ def _shown(columns: CountedColumns, at: int, witness: Witness) -> Shown:
         margin=numbers["margin"] if np.isfinite(numbers["margin"]) else None,
         radius=texts["radius"],
         seconds=numbers["seconds"],
-        witness=witness(at) if falsified else None,
+        witness=witness,
     )

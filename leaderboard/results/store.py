@@ -7,7 +7,7 @@ never writes; writing goes to a file beside the place and is renamed.
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -23,7 +23,8 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.memory import uncollected
 from leaderboard.common.project import Project
 from leaderboard.results.columns import DESCRIBED
-from leaderboard.results.highlights import Highlights, highlight
+from leaderboard.results.gather import BUFFER, gathered, witnesses
+from leaderboard.results.highlights import Highlights, Witnesses, highlight
 from leaderboard.results.tally import NUMBERS, TEXTS, CountedColumns, Tally, Texts, count
 from leaderboard.settings.setting import load_settings
 
@@ -115,8 +116,12 @@ class Results:
     @cached_property
     def highlights(self) -> Highlights:
         """The verdict of each example, and a few that are worth a look."""
-        rows = self.rows
-        return _highlights(_columns_of(rows), lambda at: rows["witness"].iloc[at], self.provenance)
+        stored = self.rows["witness"]
+        return _highlights(
+            _columns_of(self.rows),
+            lambda places: {at: _bytes(stored.iloc[at]) for at in places},
+            self.provenance,
+        )
 
 
 def results_path(project: Project, setting: str, slug: str, evaluator: str | None = None) -> Path:
@@ -186,36 +191,29 @@ def scan(path: Path) -> Results:
     Raises:
         InputError: as for `read`, as far as it can be seen now.
     """
-    # All columns: one that is damaged and not counted would be found when pages ask for it.
-    table, provenance = _read(path)
-    result, columns = Results(path, None, provenance), _columns_of(table)
-    witnesses = table["witness"]
-    result.__dict__["tally"] = count(columns)
-    result.__dict__["highlights"] = _highlights(
-        columns, lambda at: witnesses[at].as_py(), provenance
-    )
+    with _with_rows(path) as (file, provenance):
+        columns = gathered(file, SCHEMA)
+        result = Results(path, None, provenance)
+        result.__dict__["tally"] = count(columns)
+        result.__dict__["highlights"] = _highlights(
+            columns, lambda places: witnesses(file, SCHEMA, places), provenance
+        )
     return result
 
 
-def _highlights(
-    columns: CountedColumns, witness: Callable[[int], object], provenance: Provenance
-) -> Highlights:
-    def bytes_at(place: int) -> bytes | None:
-        found = witness(place)
-        return found if isinstance(found, bytes) else None
-
+def _highlights(columns: CountedColumns, found: Witnesses, provenance: Provenance) -> Highlights:
     setting = load_settings().get(provenance.setting)
-    return highlight(columns, bytes_at, setting.radius if setting else Fraction(0))
+    return highlight(columns, found, setting.radius if setting else Fraction(0))
+
+
+def _bytes(stored: object) -> bytes | None:
+    """A counterexample as pandas has it, where a missing one may be one of several things."""
+    return stored if isinstance(stored, bytes) else None
 
 
 def _read(path: Path) -> tuple[pa.Table, Provenance]:
     """Read the columns of a file in the types of `SCHEMA`."""
-    with _opened(path) as file:
-        provenance = _provenance(path, file)
-        there = set(file.schema_arrow.names)
-        for name in COLUMNS:
-            if name not in there:
-                raise InputError(f"{path}: the column '{name}' is missing.")
+    with _with_rows(path) as (file, provenance):
         # One thread: for files this small, starting more takes longer than reading.
         table = file.read(COLUMNS, use_threads=False)
         return table.select(COLUMNS).cast(SCHEMA), provenance
@@ -227,25 +225,14 @@ def _rows_of(result: Results) -> "pd.DataFrame":
     return read(result.path).rows
 
 
-def _columns_of(rows: "pd.DataFrame | pa.Table") -> CountedColumns:
+def _columns_of(rows: "pd.DataFrame") -> CountedColumns:
     """What is counted of some rows."""
-    if not isinstance(rows, pa.Table):
-        import pandas as pd
+    import pandas as pd
 
-        numbers = {name: rows[name].to_numpy(float, na_value=np.nan) for name in NUMBERS}
-        coded = {name: pd.factorize(rows[name].astype(object)) for name in TEXTS}
-        texts = {name: Texts(codes, list(values)) for name, (codes, values) in coded.items()}
-        return CountedColumns(numbers, texts)
-    numbers = {
-        name: rows[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in NUMBERS
-    }
-    return CountedColumns(numbers, {name: _texts(rows[name]) for name in TEXTS})
-
-
-def _texts(column: pa.ChunkedArray) -> Texts:
-    coded = column.combine_chunks().dictionary_encode()
-    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return Texts(codes.astype(np.int64), coded.dictionary.to_pylist())
+    numbers = {name: rows[name].to_numpy(float, na_value=np.nan) for name in NUMBERS}
+    coded = {name: pd.factorize(rows[name].astype(object)) for name in TEXTS}
+    texts = {name: Texts(codes, list(values)) for name, (codes, values) in coded.items()}
+    return CountedColumns(numbers, texts)
 
 
 def load(result: Results) -> pa.Table:
@@ -268,10 +255,22 @@ def read_provenance(path: Path) -> Provenance:
 
 
 @contextmanager
+def _with_rows(path: Path) -> Iterator[tuple[pq.ParquetFile, Provenance]]:
+    """The open file, which has every column, and its provenance."""
+    with _opened(path) as file:
+        provenance = _provenance(path, file)
+        there = set(file.schema_arrow.names)
+        for name in COLUMNS:
+            if name not in there:
+                raise InputError(f"{path}: the column '{name}' is missing.")
+        yield file, provenance
+
+
+@contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     """The open file; whatever is wrong with its bytes becomes one sentence."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True, buffer_size=BUFFER) as file:
             yield file
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file.") from error

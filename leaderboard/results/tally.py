@@ -4,21 +4,37 @@ Rows are many and pages ask again and again; everything that a table or a rankin
 re-evaluation follows from these counts.
 """
 
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from leaderboard.results.columns import EXACT, LONGEST
 
 NUMBERS = ("example", "label", "prediction", "confidence", "margin", "seconds", "n")
 """Columns that are counted or chosen by as numbers, NaN where one is missing."""
 
 TEXTS = ("status", "stage", "radius", "sigma", "note")
 """Columns that are counted as texts."""
+
+
+@lru_cache(maxsize=1 << 16)
+def stored_radius(text: str) -> Fraction:
+    """A radius as it is stored: models of one scale have the same ones.
+
+    Raises:
+        ValueError: it is not written as radii are; `1e999999999` takes forever to read.
+    """
+    if len(text) > LONGEST or not re.fullmatch(EXACT, text):
+        raise ValueError(f"{text[:80]!r} is not a radius")
+    return Fraction(text)
 
 
 @dataclass(frozen=True)
@@ -130,10 +146,12 @@ def count(columns: CountedColumns) -> Tally:
 
 def _decided(status: Texts, stage: Texts) -> dict[tuple[str, str], int]:
     kinds = len(stage.values)
-    counts = np.bincount(status.codes * kinds + stage.codes)
+    pairs, counts = np.unique(
+        status.codes.astype(np.int64) * kinds + stage.codes, return_counts=True
+    )
     return {
-        (status.values[pair // kinds], stage.values[pair % kinds]): int(counts[pair])
-        for pair in map(int, np.flatnonzero(counts))
+        (status.values[pair // kinds], stage.values[pair % kinds]): number
+        for pair, number in zip(pairs.tolist(), counts.tolist(), strict=True)
     }
 
 
@@ -157,7 +175,7 @@ def _reached(
     counts = np.bincount(radius.codes[kept], minlength=len(radius.values))
     proved: Counter[Fraction] = Counter()
     for text, number in zip(radius.values, counts, strict=True):
-        if number and (exact := Fraction(text)):
+        if number and (exact := stored_radius(text)):
             proved[exact] += int(number)
     # Floats keep the order of what they round; the exact numbers decide between equal ones.
     ascending = sorted(proved, key=lambda exact: (float(exact), exact))
