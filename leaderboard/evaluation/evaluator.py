@@ -79,8 +79,16 @@ def _smoothing_evaluator(name: str | None, noise: str, norm: str, options: Optio
 
 def stages_of(evaluator: AnyEvaluator) -> dict[str, bool]:
     """Name what may decide an example, and say of each whether it can prove anything."""
-    stages = evaluator.stages if isinstance(evaluator, Cascade) else (evaluator,)
-    return {stage.name(): stage.certifies for stage in stages}
+    return {stage.name(): stage.certifies for stage in _stages(evaluator)}
+
+
+def _stages(evaluator: AnyEvaluator) -> tuple[Evaluator, ...]:
+    return evaluator.stages if isinstance(evaluator, Cascade) else (evaluator,)
+
+
+def modules_of(question: Question) -> tuple[str, ...]:
+    """List the modules of the methods that answer a question."""
+    return tuple(sorted({type(stage).__module__ for stage in _stages(evaluator_of(question))}))
 
 
 def can_certify(question: Question) -> bool:

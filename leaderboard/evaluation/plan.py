@@ -12,7 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from leaderboard.common.errors import BugError, InputError, TimeUpError, WithdrawnError
+from leaderboard.common.formatting import plural
 from leaderboard.common.places import alone, check_writable
+from leaderboard.common.progress import tell
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset, load_split
 from leaderboard.datasets.split import Split, present
@@ -22,7 +24,8 @@ from leaderboard.evaluation.forecast import cut
 from leaderboard.evaluation.networks import network_of
 from leaderboard.evaluation.parts import folder_of
 from leaderboard.evaluation.provenance import describe
-from leaderboard.evaluation.shard import code_digest, fingerprint
+from leaderboard.evaluation.shard import fingerprint
+from leaderboard.evaluation.sources import code_digest
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.results.store import COLUMNS, Results, read, read_provenance, results_path, write
 from leaderboard.settings.question import Question, Shard, new_salt
@@ -37,7 +40,8 @@ class Plan:
     Attributes:
         setting: its id, or what stands for it: dataset, norm and radius.
         target: the result file.
-        parts: the folder of finished shards, named by all that they depend on.
+        parts: the folder of finished shards, named by all that they depend on, code and libraries
+            included.
         selection: in words, which examples.
         whole: whether these are all examples of the setting.
         stored: the result that already answers exactly this question, if it need not be repeated.
@@ -80,6 +84,11 @@ class Plan:
         same = part.provenance.fingerprint == self.fingerprint
         span = span_of(path, self.examples)
         return part.rows if same and span and part.rows["example"].tolist() == span else None
+
+    def of_other_code(self) -> int:
+        """Count the finished shards of this very evaluation that other code or libraries made."""
+        alike = self.parts.parent.glob(f"{self.parts.name.partition('-')[0]}-*/*.parquet")
+        return sum(path.parent != self.parts for path in alike)
 
     def missing(self, done: Collection[int] = ()) -> list[Shard]:
         """List the shards still to be computed, in order: each a stretch of the examples."""
@@ -192,7 +201,8 @@ def plan_of(
     """
     examples = selection.examples
     digest = fingerprint(question, examples, load_split(question.dataset).sha256)
-    parts = folder_of(target) / f"{digest[:16]}-{code_digest()[:16]}"
+    question = replace(question, code=code_digest(question))
+    parts = folder_of(target) / f"{digest[:16]}-{question.code[:16]}"
     if evidence and question.sigma is None:
         question = replace(question, evidence=parts)
     if not fresh:
@@ -333,6 +343,11 @@ def _executed(
 ) -> Results:
     if fresh:
         plan.forget()
+    if count := plan.of_other_code():
+        tell(
+            f"{plural(count, 'finished shard')} of other code or libraries cannot be mixed with"
+            " what is made now, and will be computed again."
+        )
     found: list[pd.DataFrame] = []
     for rows in plan.finished():
         found.append(rows)

@@ -12,13 +12,10 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-import evaluators
 from evaluators.deterministic.crown_ibp import CrownIBP
 from evaluators.evaluator import PREDICTION as PREDICTION
 from evaluators.evaluator import clean_margins
@@ -39,12 +36,13 @@ from evaluators.question.verdict import (
 )
 from evaluators.spot_check import disagreement
 from leaderboard.common.devices import devices_of
-from leaderboard.common.errors import BugError, WithdrawnError
+from leaderboard.common.errors import BugError, InputError, WithdrawnError
 from leaderboard.datasets.catalogue import load_split
 from leaderboard.evaluation.evaluator import AnyEvaluator, evaluator_of
 from leaderboard.evaluation.evidence import write_part
 from leaderboard.evaluation.networks import network_of
 from leaderboard.evaluation.radius_bracket import RadiusScale
+from leaderboard.evaluation.sources import code_digest
 from leaderboard.results.columns import plain
 from leaderboard.results.store import frame
 from leaderboard.settings.question import Question, Shard
@@ -61,11 +59,17 @@ def evaluate(shard: Shard) -> "pd.DataFrame":
     """Evaluate one shard; the rows lack the columns `submission` and `setting`.
 
     Raises:
-        InputError: the model or the data cannot be used.
+        InputError: the model or the data cannot be used, or other code is asked for.
         BugError: an evaluator contradicts another, or itself; nothing may be stored.
         WithdrawnError: the deployed model contradicts a proof; nothing may be stored either.
     """
-    question, problem = shard.question, problem_of(shard)
+    question = shard.question
+    if question.code and question.code != code_digest(question):
+        raise InputError(
+            "The code or a library here is not the one that this evaluation began with, and rows of"
+            " two versions are not mixed: run again, with one version everywhere."
+        )
+    problem = problem_of(shard)
     evaluator = evaluator_of(question)
     try:
         work, verdicts = problem.stopwatch(), evaluator(problem)
@@ -211,20 +215,10 @@ def witness_bytes(witness: torch.Tensor) -> bytes:
     return witness.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes()
 
 
-@cache
-def code_digest() -> str:
-    """Hash the evaluators' sources: a run does not go on with shards that other code made."""
-    digest = hashlib.sha256()
-    folder = Path(next(iter(evaluators.__path__)))
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
 def fingerprint(
     question: Question, examples: list[int], data_sha256: str, device: str | None = None
 ) -> str:
-    """Hash all that the rows depend on: the evaluators' version, but not their code.
+    """Hash all that the rows depend on: the evaluators' version, but not their code (`sources`).
 
     `device` is the kind, cpu or cuda, where it is not the question's own.
     """

@@ -75,6 +75,8 @@ class Question:
         device: as `--device`: cpu, cuda, cuda:N or several.
         evidence: the folder for the parts of a file of evidence, one a shard; None writes none.
             Verdicts do not depend on it.
+        code: the digest of the code that must answer (`leaderboard.evaluation.sources`); empty for
+            whatever code is there.
     """
 
     dataset: str
@@ -93,6 +95,7 @@ class Question:
     parts: tuple[Part, ...] = ()
     rule: str = ""
     salt: str = field(default_factory=new_salt)
+    code: str = ""
 
     @property
     def seed(self) -> int:

@@ -220,7 +220,7 @@ def test_shards_of_another_question_are_not_used(
     if change is change_version:
         monkeypatch.setattr("evaluators.deterministic.ibp.IBP.version", "0")
     if change is change_code:
-        monkeypatch.setattr(evaluation, "code_digest", lambda: "f" * 64)
+        monkeypatch.setattr(evaluation, "code_digest", lambda _: "f" * 64)
     measure(project, request)
     assert len(computed) == 3
 

@@ -1,0 +1,94 @@
+"""The code that decides rows, as one digest: finished shards of other code are not gone on with.
+
+Counted are the modules that are imported, directly or not, by the one that makes rows and by those
+of the evaluator's methods, in both packages, without comments and docstrings; and the versions of
+the libraries that compute. A change anywhere else discards no finished shard.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from leaderboard.evaluation.evaluator import modules_of
+from leaderboard.settings.question import Question
+
+_ROWS = "leaderboard.evaluation.shard"
+"""The module that makes rows."""
+_COMPUTING = ("numpy", "onnxruntime", "scipy", "torch")
+
+_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def code_digest(question: Question) -> str:
+    """Hash the code and the libraries that the answers to a question depend on."""
+    return _digest_here(modules_of(question))
+
+
+@cache
+def _digest_here(methods: tuple[str, ...]) -> str:
+    specs = {name: find_spec(name) for name in ("evaluators", "leaderboard")}
+    roots = {name: Path(str(spec.origin)).parent for name, spec in specs.items() if spec}
+    libraries = {name: version(name) for name in _COMPUTING}
+    code = {name: digest for name, (digest, _) in needed(roots, (_ROWS, *methods)).items()}
+    return hashlib.sha256(json.dumps([code, libraries], sort_keys=True).encode()).hexdigest()
+
+
+def needed(
+    roots: Mapping[str, Path], modules: tuple[str, ...]
+) -> dict[str, tuple[str, frozenset[str]]]:
+    """Find the modules that these import, directly or not, with the digest and imports of each.
+
+    Args:
+        roots: the folders of the packages that count; what others import from elsewhere does not.
+        modules: full names to begin with.
+    """
+    found: dict[str, tuple[str, frozenset[str]]] = {}
+    left = [*modules]
+    while left:
+        name = left.pop()
+        path = None if name in found else _file_of(roots, name)
+        if path is not None:
+            found[name] = _summary(path, name)
+            left += found[name][1]
+    return dict(sorted(found.items()))
+
+
+def _file_of(roots: Mapping[str, Path], module: str) -> Path | None:
+    first, *inner = module.split(".")
+    if first not in roots:
+        return None
+    place = roots[first].joinpath(*inner)
+    files = [place / "__init__.py", *([place.with_suffix(".py")] if inner else [])]
+    return next((path for path in files if path.is_file()), None)
+
+
+@cache
+def _summary(path: Path, module: str) -> tuple[str, frozenset[str]]:
+    """The digest of what a file does, and all that it may import; its annotations' imports not."""
+    tree = ast.parse(path.read_bytes())
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    imported = {module.rpartition(".")[0]}
+    left: list[ast.AST] = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name):
+            if node.test.id == "TYPE_CHECKING":
+                node.body = []
+        elif isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module)
+            imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+        left += ast.iter_child_nodes(node)
+    if "pkgutil" in imported:
+        # It imports what it finds in its folder. (Methods are found, too: the caller names them.)
+        others = {file.stem for file in path.parent.glob("*.py")} - {"__init__"}
+        imported |= {f"{package}.{other}" for other in others}
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), frozenset(imported)
