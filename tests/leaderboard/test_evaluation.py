@@ -220,7 +220,8 @@ def test_shards_of_another_question_are_not_used(
     if change is change_version:
         monkeypatch.setattr("evaluators.deterministic.ibp.IBP.version", "0")
     if change is change_code:
-        monkeypatch.setattr(evaluation, "code_digest", lambda _: "f" * 64)
+        for module in (evaluation, run):
+            monkeypatch.setattr(module, "code_digest", lambda _: "f" * 64)
     measure(project, request)
     assert len(computed) == 3
 
