@@ -22,8 +22,15 @@ def devices_of(text: str) -> tuple[str, ...]:
     return tuple(f"cuda:{place}" for place, kind in enumerate(kinds) if kind == kinds[0])
 
 
-def check_device(text: str) -> None:
+def kind_of(text: str) -> str:
+    """Read the kind of device, cpu or cuda, off what was typed, whatever is on this machine."""
+    return text.partition(":")[0]
+
+
+def check_device(text: str, *, elsewhere: bool = False) -> None:
     """Refuse devices that are not there, or not of one kind.
+
+    `elsewhere` is for a cluster, on which nothing can be said of devices from here.
 
     Raises:
         InputError: they are refused.
@@ -35,7 +42,8 @@ def check_device(text: str) -> None:
         return
     if "cpu" in names or (len(names) > 1 and "cuda" in names):
         raise InputError(f"--device is '{text}'; a list has CUDA devices with their numbers only.")
-    _check_cuda(text, [int(name.partition(":")[2] or 0) for name in names])
+    if not elsewhere:
+        _check_cuda(text, [int(name.partition(":")[2] or 0) for name in names])
 
 
 def _check_cuda(text: str, numbers: Sequence[int]) -> None:

@@ -48,7 +48,7 @@ def certify(typed: CertifyOptions) -> Certified:
         InputError: a value is not allowed, the model or the data cannot be used, or a file cannot
             be written.
     """
-    check_device(typed.device)
+    check_device(typed.device, elsewhere=not typed.workers.isdecimal())
     question, examples = prepare(typed)
     for note in getattr(network_of(question), "notes", ()):
         tell(f"{question.model.name}: {note}")

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from evaluators.evaluator import Evaluator
 from evaluators.sampling.cost import estimate
+from leaderboard.common.devices import devices_of
 from leaderboard.common.formatting import plural
 from leaderboard.common.formatting import seconds as seconds_text
 from leaderboard.common.progress import tell
@@ -37,7 +38,7 @@ def forecast(question: Question, examples: Sequence[int]) -> tuple[int, float] |
 
     Measured on one block of noisy copies of one example; None where nothing is sampled.
     """
-    if question.sigma is None or not examples:
+    if question.sigma is None or not examples or not devices_of(question.device):
         return None
     one = _forecast_of_one(question)
     return None if one is None else (one[0] * len(examples), one[1] * len(examples))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from leaderboard.common.devices import devices_of
+from leaderboard.common.devices import devices_of, kind_of
 from leaderboard.common.version import CHECKOUT, commit_of
 from leaderboard.datasets.catalogue import find_dataset, load_split
 from leaderboard.evaluation.evaluator import evaluator_of
@@ -71,7 +71,8 @@ def _processor() -> str:
 
 
 def _device_name(device: str) -> str:
-    first = devices_of(device)[0]
-    if torch.device(first).type == "cuda":
-        return str(torch.cuda.get_device_name(first))
-    return "cpu"
+    if kind_of(device) == "cpu":
+        return "cpu"
+    here = devices_of(device) if torch.cuda.is_available() else ()
+    # A cluster's devices cannot be seen from here.
+    return str(torch.cuda.get_device_name(here[0])) if here else "cuda"

@@ -35,7 +35,7 @@ from evaluators.question.verdict import (
     charged_in_all,
 )
 from evaluators.spot_check import disagreement
-from leaderboard.common.devices import devices_of
+from leaderboard.common.devices import devices_of, kind_of
 from leaderboard.common.errors import BugError, InputError, WithdrawnError
 from leaderboard.datasets.catalogue import load_split
 from leaderboard.evaluation.evaluator import AnyEvaluator, evaluator_of
@@ -233,6 +233,6 @@ def fingerprint(
         "noise": [question.distribution, str(question.sigma)],
         "seed": question.seed,
         "examples": examples,
-        "device": device or torch.device(devices_of(question.device)[0]).type,
+        "device": device or kind_of(question.device),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -65,7 +65,7 @@ def run(project: Project, options: RunOptions) -> Ran:
         TimeUpError: there was no time for all of it; what was finished is kept.
     """
     request = options.request
-    check_device(request.device)
+    check_device(request.device, elsewhere=not options.workers.isdecimal())
     check_workers(options.workers)
     check_sandbox(options.sandbox)
     if request.seconds is not None and not 0 < request.seconds < math.inf:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from leaderboard.common.project import Project
 from leaderboard.evaluation import run, workers
+from leaderboard.evaluation.executors import processes, shared
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.intake import confinement
@@ -47,7 +49,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Shards of 50 examples that take a minute each."""
     made = Clock(60.0)
-    for module in (workers, run):
+    for module in (shared, run):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=made.monotonic))
     monkeypatch.setattr(workers, "evaluate", made.evaluate)
     monkeypatch.setattr(question, "LARGEST_SHARD", SIZE)
@@ -126,7 +128,7 @@ def test_no_shard_is_begun_that_would_end_too_late(
         return pd.DataFrame()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: ends[-1]))
+        patch.setattr(shared, "time", SimpleNamespace(monotonic=lambda: ends[-1]))
         patch.setattr(workers, "evaluate", slow)
         asked = [Shard(None, (number,)) for number in range(count)]  # type: ignore[arg-type]
         done = [shard for shard, _ in run_shards(asked, "1", until)]
@@ -144,10 +146,11 @@ def test_processes_are_given_no_more_than_they_can_finish(monkeypatch: pytest.Mo
         now[0] += 0.2
         return pd.DataFrame()
 
-    monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(shared, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(workers, "evaluate", slow)
-    monkeypatch.setattr(workers, "ProcessPoolExecutor", lambda n, **_: ThreadPoolExecutor(n))
-    asked = [Shard(None, (number,)) for number in range(40)]  # type: ignore[arg-type]
+    monkeypatch.setattr(processes, "_pool", lambda n, _: ThreadPoolExecutor(n))
+    question: Any = SimpleNamespace(device="cpu")
+    asked = [Shard(question, (number,)) for number in range(40)]
     done = [shard for shard, _ in run_shards(asked, "2", 0.7)]
     assert 2 <= len(done) == len(begun) < len(asked)
 

@@ -14,7 +14,7 @@ from leaderboard.common.project import Project
 from leaderboard.evaluation import workers
 from leaderboard.evaluation.workers import check_workers
 from leaderboard.results.store import read
-from tests.fixtures.project import L2, LINF, NOISY, PLAIN, finish, start, until
+from tests.fixtures.project import L2, LINF, PLAIN, finish, start, until
 from tests.leaderboard.conftest import Certboard
 
 COMMAND = ("run", PLAIN, "--setting", LINF)
@@ -43,14 +43,6 @@ def measured(project: Project, certboard: Certboard, count: str, slug: str) -> p
 def test_the_number_of_processes_changes_no_row(project: Project, certboard: Certboard) -> None:
     alone = measured(project, certboard, "1", PLAIN)
     assert_same(measured(project, certboard, "2", PLAIN), alone)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("slug", [PLAIN, NOISY])
-def test_ray_changes_no_row(project: Project, certboard: Certboard, slug: str) -> None:
-    alone = measured(project, certboard, "1", slug)
-    assert_same(measured(project, certboard, "ray", slug), alone)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="ray is installed")
@@ -113,24 +105,6 @@ def test_workers_end_with_a_killed_parent(project: Project) -> None:
     until(lambda: not members(process.pid))
 
 
-@pytest.mark.slow
-@on_linux
-def test_a_killed_worker_is_one_sentence(project: Project) -> None:
-    process = started(project)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    workers = [
-        pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    os.kill(int(workers[-1]), signal.SIGKILL)
-    outcome = finish(process)
-    assert outcome.code == 1
-    assert outcome.err.splitlines()[-1].startswith(
-        "certboard: A worker process was killed, perhaps"
-    )
-    assert "Traceback" not in outcome.err
-    until(lambda: not members(process.pid))
-
-
 def test_a_bad_file_is_told_in_all_its_sentences_by_a_worker() -> None:
     """Errors cross the border of a process whole."""
     code = "import pickle, sys; from leaderboard.common.errors import InputError\n"
@@ -142,5 +116,5 @@ def test_a_bad_file_is_told_in_all_its_sentences_by_a_worker() -> None:
 
 
 def test_no_shards_need_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_in_processes", lambda *_: pytest.fail("started processes"))
+    monkeypatch.setattr(workers, "on_processes", lambda *_: pytest.fail("started processes"))
     assert list(workers.run_shards([], "4")) == []

@@ -1,0 +1,90 @@
+"""What executors share: the time that is left, and the shards that end their workers."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from leaderboard.common.errors import InputError
+from leaderboard.common.progress import tell
+from leaderboard.settings.question import Shard
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Finished = tuple[Shard, "pd.DataFrame"]
+Run = Generator[Finished, None, None]
+Work = Callable[[Shard], "pd.DataFrame"]
+
+
+@dataclass
+class Clock:
+    """Whether there is time for one more shard: as long as the longest one until now took.
+
+    `until` is a time on the monotonic clock.
+    """
+
+    until: float = math.inf
+    longest: float = 0.0
+
+    def has_time(self) -> bool:
+        """Whether one more shard would probably be done in time."""
+        return self.now() + self.longest < self.until
+
+    def now(self) -> float:
+        """The time on the monotonic clock."""
+        return time.monotonic()
+
+    def finished(self, began: float) -> None:
+        """Take the time of a shard that is done."""
+        self.longest = max(self.longest, self.now() - began)
+
+
+def name_of(shard: Shard) -> str:
+    """Name a shard by its model and its first and last example."""
+    model = shard.question.model
+    first, last = shard.examples[0], shard.examples[-1]
+    which = f"example {first}" if first == last else f"examples {first} to {last}"
+    return f"{which} of {model.parent.name}/{model.name}"
+
+
+@dataclass
+class Failures:
+    """The shards that ended their workers: how often each, and which are given up.
+
+    Attributes:
+        tries: how often a shard is begun at most.
+        advice: a sentence on what may help.
+    """
+
+    tries: int
+    advice: str
+    _counts: Counter[Shard] = field(default_factory=Counter)
+    _given_up: dict[Shard, str] = field(default_factory=dict)
+
+    def again(self, shard: Shard, reason: str) -> bool:
+        """Whether a shard is tried again; it is told either way."""
+        self._counts[shard] += 1
+        if self._counts[shard] >= self.tries:
+            self._given_up[shard] = reason
+            tell(f"{name_of(shard)}: {reason}; given up after {self.tries} tries, others go on")
+            return False
+        tell(f"{name_of(shard)}: {reason}; tried again")
+        return True
+
+    def check(self) -> None:
+        """Name the shards that were given up.
+
+        Raises:
+            InputError: there are some.
+        """
+        if self._given_up:
+            raise InputError(
+                *(
+                    f"{name_of(shard)}: not measured in {self.tries} tries: {reason}."
+                    for shard, reason in self._given_up.items()
+                ),
+                f"What was finished is kept. {self.advice}",
+            )

@@ -1,0 +1,112 @@
+"""Workers and nodes that die: what they had begun is done again, or named; the rest is kept."""
+
+import multiprocessing
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.evaluation import workers
+from leaderboard.evaluation.executors import processes
+from leaderboard.evaluation.executors.processes import visible_devices
+from leaderboard.evaluation.executors.shared import Failures, Run
+from leaderboard.evaluation.workers import run_shards
+from leaderboard.results.store import read
+from leaderboard.settings.question import Question, Shard
+from tests.fixtures.project import LINF, PLAIN, finish, start, until
+from tests.leaderboard.conftest import Certboard
+
+DEADLY = 3
+"""The example that kills whoever computes it."""
+
+
+def asked(folder: Path, count: int, device: str = "cpu") -> list[Shard]:
+    """So many shards of one example each."""
+    question = Question(
+        dataset="digits", norm="linf", radius=Fraction(1, 10), seconds=1.0, evaluator=None,
+        options=(), distribution=None, sigma=None, model=folder / "net" / "model.onnx",
+        model_sha256="0" * 64, device=device,
+    )  # fmt: skip
+    return [Shard(question, (number,)) for number in range(count)]
+
+
+def deadly(shard: Shard) -> pd.DataFrame:
+    """One shard kills its worker each time; another one only the first time."""
+    (example,) = shard.examples
+    once = shard.question.model.parent.parent / "killed"
+    if example == DEADLY or (example == 1 and not once.exists()):
+        once.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return pd.DataFrame({"example": [example]})
+
+
+def gather(done: list[int], finished: Run) -> None:
+    """Keep the examples of shards as they come."""
+    for shard, _ in finished:
+        done += shard.examples
+
+
+def test_a_shard_that_kills_its_process_is_named_and_the_others_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "evaluate", deadly)
+    # Forked, they need not import everything first.
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr(processes, "_pool", lambda n, _: ProcessPoolExecutor(n, mp_context=context))
+    done = list[int]()
+    with pytest.raises(InputError) as told:
+        gather(done, run_shards(asked(tmp_path, 6), "2"))
+    assert sorted(done) == [0, 1, 2, 4, 5]
+    first, last = told.value.problems
+    assert first == (
+        "example 3 of net/model.onnx: not measured in 2 tries: its worker process was killed."
+    )
+    assert last.startswith("What was finished is kept.")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_killed_workers_change_no_row(
+    project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, target = ("run", PLAIN, "--setting", LINF), project.results / LINF
+    process = start(project, *command, "--workers", "2", size=30, pause=0.1)
+    until(lambda: len([*target.glob("*.parts/*/*.parquet")]) >= 2, process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    spawned = [p for p in children if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    os.kill(int(spawned[-1]), signal.SIGKILL)
+    outcome = finish(process)
+    assert outcome.code == 0, outcome.err
+    assert "its worker process was killed; tried again" in outcome.err
+    rows = read(target / f"{PLAIN}.parquet").rows
+    assert certboard(*command, "--fresh").code == 0
+    undisturbed = read(target / f"{PLAIN}.parquet").rows
+    columns = ["seconds", "margin"]  # sums of batches of other sizes differ in the last digits
+    assert rows.drop(columns=columns).equals(undisturbed.drop(columns=columns))
+
+
+@pytest.mark.parametrize(
+    ("count", "visible", "dealt"),
+    [(2, None, ["0,2", "1"]), (3, "5,6,7", ["5", "6", "7"]), (4, None, ["0", "1", "2", "0"])],
+)
+def test_gpus_are_dealt_out_to_processes(
+    monkeypatch: pytest.MonkeyPatch, count: int, visible: str | None, dealt: list[str]
+) -> None:
+    monkeypatch.setattr(processes, "devices_of", lambda text: tuple(text.split(",")))
+    assert visible_devices("cuda:0,cuda:1,cuda:2", count, visible) == dealt
+    assert visible_devices("cuda:1", count, visible) == []
+
+
+def test_the_tries_of_a_shard_are_counted(tmp_path: Path) -> None:
+    one, other = asked(tmp_path, 2)
+    failures = Failures(3, "Perhaps.")
+    assert [failures.again(one, "it died") for _ in range(3)] == [True, True, False]
+    assert failures.again(other, "it died")
+    with pytest.raises(InputError, match=r"example 0 of net/model\.onnx: not measured in 3 tries"):
+        failures.check()
