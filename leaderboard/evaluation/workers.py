@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from leaderboard.common.errors import InputError
 from leaderboard.evaluation.executors.cluster import RAY, import_ray, on_ray
 from leaderboard.evaluation.executors.processes import on_processes
-from leaderboard.evaluation.executors.shared import Clock, Run
+from leaderboard.evaluation.executors.shared import TimeLeft, Run
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.settings.question import Shard
 
@@ -42,7 +42,7 @@ def run_shards(shards: Sequence[Shard], workers: str, until: float = math.inf) -
     check_workers(workers)
     if not shards:
         return
-    clock = Clock(until)
+    clock = TimeLeft(until)
     if workers == RAY:
         yield from on_ray(shards, evaluate)
     elif int(workers) == 1:

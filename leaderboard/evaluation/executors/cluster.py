@@ -19,7 +19,7 @@ from typing import Any
 from leaderboard.common.errors import BugError, InputError
 from leaderboard.common.memory import chosen
 from leaderboard.common.progress import tell
-from leaderboard.evaluation.executors.node import Answer, files_of, keep_evidence, task_of
+from leaderboard.evaluation.executors.node import Reply, files_of, keep_evidence, task_of
 from leaderboard.evaluation.executors.shared import Failures, Run, Work
 from leaderboard.settings.question import Shard
 
@@ -131,7 +131,7 @@ def _shipped() -> Any:
     return answer
 
 
-def _answer(ray: Any, reference: Any) -> Answer:
+def _answer(ray: Any, reference: Any) -> Reply:
     """What a node answered.
 
     Raises:
@@ -154,7 +154,7 @@ def _answer(ray: Any, reference: Any) -> Answer:
         raise InputError(answer)
     if answer.error is not None:
         raise answer.error
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, Reply)
     return answer
 
 

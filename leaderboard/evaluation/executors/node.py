@@ -44,7 +44,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What came of it: rows, their evidence and the device that made them, or what went wrong."""
 
     rows: "pd.DataFrame | None" = None
@@ -63,7 +63,7 @@ def files_of(question: Question) -> list[Path]:
     return [part.path for part in question.parts] or [question.model]
 
 
-def compute(task: Task, models: Models, node: str) -> Answer:
+def compute(task: Task, models: Models, node: str) -> Reply:
     """Compute a shard here, on a machine called `node`; every exception becomes an answer."""
     keep_freed_memory()
     try:
@@ -76,12 +76,12 @@ def compute(task: Task, models: Models, node: str) -> Answer:
         with memory(task.memory):
             rows = task.work(shard)
         evidence = part_of(_folder(), shard.examples).read_bytes() if wanted else None
-        return Answer(rows, evidence, _device_name(question.device))
+        return Reply(rows, evidence, _device_name(question.device))
     except Exception as error:
-        return Answer(error=error)
+        return Reply(error=error)
 
 
-def keep_evidence(shard: Shard, answer: Answer) -> None:
+def keep_evidence(shard: Shard, answer: Reply) -> None:
     """Write the evidence of a shard, which came with its rows, where it is wanted.
 
     Raises:

@@ -15,7 +15,7 @@ import torch
 from leaderboard.common.devices import devices_of
 from leaderboard.common.memory import Budget, divided, keep_freed_memory, use
 from leaderboard.common.processes import end_with_parent, interrupts_held_back
-from leaderboard.evaluation.executors.shared import Clock, Failures, Finished, Run, Work
+from leaderboard.evaluation.executors.shared import TimeLeft, Failures, Finished, Run, Work
 from leaderboard.settings.question import Shard
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _has_its_own = False
 """Whether this is a worker process that was dealt its own CUDA devices."""
 
 
-def on_processes(shards: Sequence[Shard], count: int, clock: Clock, work: Work) -> Run:
+def on_processes(shards: Sequence[Shard], count: int, clock: TimeLeft, work: Work) -> Run:
     """Compute shards in so many processes.
 
     A process that is killed takes the others of its pool with it. Each shard that they had begun is
@@ -53,7 +53,7 @@ def on_processes(shards: Sequence[Shard], count: int, clock: Clock, work: Work) 
 
 
 def _pooled(
-    left: deque[Shard], count: int, clock: Clock, work: Work
+    left: deque[Shard], count: int, clock: TimeLeft, work: Work
 ) -> Generator[Finished, None, list[Shard]]:
     """Compute shards as long as no process is killed; those that were begun then are returned."""
     others = set(multiprocessing.active_children())

@@ -20,7 +20,7 @@ Work = Callable[[Shard], "pd.DataFrame"]
 
 
 @dataclass
-class Clock:
+class TimeLeft:
     """Whether there is time for one more shard: as long as the longest one until now took.
 
     `until` is a time on the monotonic clock.
