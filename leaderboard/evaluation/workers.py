@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from leaderboard.common.errors import InputError
 from leaderboard.evaluation.executors.cluster import RAY, import_ray, on_ray
 from leaderboard.evaluation.executors.processes import on_processes
-from leaderboard.evaluation.executors.shared import TimeLeft, Run
+from leaderboard.evaluation.executors.shared import Run, TimeLeft
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.settings.question import Shard
 

@@ -15,7 +15,7 @@ import torch
 from leaderboard.common.devices import devices_of
 from leaderboard.common.memory import Budget, divided, keep_freed_memory, use
 from leaderboard.common.processes import end_with_parent, interrupts_held_back
-from leaderboard.evaluation.executors.shared import TimeLeft, Failures, Finished, Run, Work
+from leaderboard.evaluation.executors.shared import Failures, Finished, Run, TimeLeft, Work
 from leaderboard.settings.question import Shard
 
 if TYPE_CHECKING:
