@@ -14,7 +14,8 @@ def command(
     slug: Annotated[str, typer.Argument(help="The folder's name: lower-case words and hyphens")],
     model: Annotated[Path | None, typer.Option(help="An ONNX file to copy into the folder")] = None,
     url: Annotated[
-        str | None, typer.Option(help="The address of a model that is too large to copy")
+        str | None,
+        typer.Option(help="The https address of a large model: fetched, not copied"),
     ] = None,
     dataset: _options.SomeDataset = None,
     title: Annotated[str | None, typer.Option(help="The model's name in tables")] = None,

@@ -3,14 +3,15 @@
 import json
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.datasets.files import sha256_of
 from leaderboard.settings.setting import find_setting
-from leaderboard.submissions.folder import MANIFEST, check_slug
+from leaderboard.submissions import weights
+from leaderboard.submissions.folder import LARGEST_MODEL, MANIFEST, check_slug
 from leaderboard.submissions.placeholders import EXAMPLES
 
 _MANIFEST = """\
@@ -108,12 +109,17 @@ def scaffold(project: Project, slug: str, answers: Answers = _NOTHING) -> Scaffo
     """Make `submissions/<slug>/` with a commented submission.toml and a README.
 
     What the answers give is filled in, and the model copied; the rest is an example with a comment.
+    A model that only has an address is fetched, measured and hashed.
 
     Raises:
         InputError: the name is not a slug, or is taken; the model is not there; a claim cannot be
             read. Nothing is made then.
     """
     check_slug(slug)
+    if answers.url is not None and not answers.url.startswith("https://"):
+        raise InputError(f"{answers.url}: a model's address must begin with https://.")
+    if answers.url is not None and answers.model is None:
+        answers = replace(answers, model=weights.fetch_new(answers.url, LARGEST_MODEL))
     text = _manifest(slug, answers)
     folder = project.submissions / slug
     try:
@@ -134,7 +140,7 @@ def scaffold(project: Project, slug: str, answers: Answers = _NOTHING) -> Scaffo
         shutil.rmtree(folder, ignore_errors=True)
         raise InputError(f"submissions/{slug} cannot be written: {error.strerror}.") from None
     missing = ["fill in submission.toml and README.md"]
-    if answers.model is None and answers.url is None:
+    if answers.model is None:
         missing.append("add model.onnx")
     return Scaffold(folder, ", ".join([*missing, f"then: certboard check {slug}"]))
 
@@ -164,13 +170,13 @@ def _text(value: str) -> str:
 
 
 def _file(answers: Answers) -> str:
-    sha256, size = "", 123
-    if answers.model is not None:
-        sha256, size = sha256_of(answers.model), answers.model.stat().st_size
+    sha256 = "" if answers.model is None else sha256_of(answers.model)
     if answers.url is None:
         hint = 'in this folder; or: url = "https://..." and size = 123 (bytes)'
         lines = f'file = "model.onnx"          # {hint}\n'
     else:
+        assert answers.model is not None
+        size = answers.model.stat().st_size
         lines = f"url = {_text(answers.url)}\nsize = {size}                   # bytes\n"
     return f'{lines}sha256 = "{sha256}"  # what `sha256sum model.onnx` prints'
 

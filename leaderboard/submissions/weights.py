@@ -54,6 +54,18 @@ def fetch(url: str, sha256: str, size: int) -> Path:
     return path
 
 
+def fetch_new(url: str, most: int) -> Path:
+    """Fetch a file of which nothing is known yet, and keep it in the cache under its hash.
+
+    Raises:
+        InputError: it cannot be had, or has more than `most` bytes; nothing is kept then.
+    """
+    content = _read(url, most)
+    path = _kept(hashlib.sha256(content).hexdigest())
+    files.write(path, content)
+    return path
+
+
 def at_hand(sha256: str, size: int) -> Path | None:
     """Find a file by its hash, and its size in bytes, on this machine; None if there is none."""
     there = [_kept(sha256)]
@@ -78,7 +90,7 @@ def _read(url: str, size: int) -> bytes:
             while chunk := reply.raw.read(min(_CHUNK, size + 1 - len(content))):
                 content += chunk
                 if len(content) > size:
-                    raise InputError(f"{url}: has more than the announced {size:,} bytes.")
+                    raise InputError(f"{url}: has more than {size:,} bytes.")
                 if time.monotonic() - started > LONGEST:
                     raise InputError(f"{url}: took more than {LONGEST:g} seconds.")
     except (requests.RequestException, OSError, ValueError) as error:

@@ -1,5 +1,6 @@
 """`certboard new`: what is given stands in the manifest, and what is not is asked for."""
 
+import hashlib
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
+from leaderboard.datasets import files
+from leaderboard.submissions import weights
 from leaderboard.submissions.manifest import load_submission
 from leaderboard.submissions.placeholders import EXAMPLES
 from leaderboard.submissions.prompts import ask
@@ -60,6 +63,29 @@ def test_a_large_model_stays_where_it_is(project: Project, certboard: Certboard)
         "sha256": digest(model),
         "dataset": "digits",
     }
+
+
+def test_a_model_that_has_only_an_address_is_fetched_measured_and_hashed(
+    project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(weights, "_read", lambda *_: b"a network")
+    url = "https://example.org/m.onnx"
+    assert certboard("new", "my-net", "--url", url, "--dataset", "digits").code == 0
+    text = (project.submissions / "my-net" / "submission.toml").read_text()
+    told = tomllib.loads(text)["model"]
+    sha256 = hashlib.sha256(b"a network").hexdigest()
+    assert told == {"url": url, "size": 9, "sha256": sha256, "dataset": "digits"}
+    assert weights.at_hand(sha256, 9) is not None
+
+
+def test_a_model_at_an_address_that_anyone_may_alter_on_the_way_is_refused(
+    project: Project, certboard: Certboard
+) -> None:
+    outcome = certboard("new", "my-net", "--url", "http://example.org/m.onnx")
+    assert outcome.code == 1
+    assert "must begin with https://" in outcome.sentence
+    assert not (project.submissions / "my-net").exists()
 
 
 @pytest.mark.parametrize(
