@@ -67,6 +67,7 @@ def test_what_cheap_bounds_decide_is_not_unrolled(
             assert found[row].status is by[row].status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bounds_from_crown_and_of_few_neurons_are_as_sound_as_all_others(name: str) -> None:
     """No margin at a point of the region is below what is proved of the unrolled network."""

@@ -19,6 +19,7 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from tests.fixtures.exact import Vector, fractions, least_margin, margin
+from tests.fixtures.methods import quick_first
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, ask, centers
 
@@ -92,6 +93,7 @@ def test_any_float32_weights_against_exact_enumeration(
         check(network, example, Ball(Norm.LINF, radius), label)
 
 
+@pytest.mark.slow
 @given(st.integers(-60, 60), st.integers(-3, 3), st.sampled_from([1, 2, 3, 5]))
 @settings(max_examples=100, deadline=None)
 def test_big_weights_that_cancel_hide_no_counterexample(
@@ -112,7 +114,7 @@ def test_big_weights_that_cancel_hide_no_counterexample(
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-@pytest.mark.parametrize("name", PROVERS)
+@pytest.mark.parametrize("name", quick_first(PROVERS))
 def test_coefficients_that_cancel_hide_no_counterexample(name: str, order: tuple[int, ...]) -> None:
     """Logit 1/2 - (big·x + x - big·x): multiplied out in float64, the x in the middle is lost."""
     graph = Graph((1,))
@@ -130,6 +132,7 @@ def test_coefficients_that_cancel_hide_no_counterexample(name: str, order: tuple
     assert verdict.margin <= -0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["relu 2-4-4-3", "leaky 2-4-3-3"])
 def test_deep_networks_against_fractions_on_a_grid(family: str) -> None:
     region = Ball(Norm.LINF, Fraction(1, 3))
@@ -149,7 +152,7 @@ def test_deep_networks_against_fractions_on_a_grid(family: str) -> None:
                 assert proved is None or Fraction(proved) <= least
 
 
-@pytest.mark.parametrize("name", PROVERS)
+@pytest.mark.parametrize("name", quick_first(PROVERS))
 @pytest.mark.parametrize("norm", list(Norm))
 def test_equal_logits_are_never_certified(name: str, norm: Norm) -> None:
     graph = Graph((2,))
@@ -166,7 +169,7 @@ COARSE = {"curvature": Fraction(1, 10**6), "op-norm": Fraction(1, 5)}
 """How much less than a tie's radius methods need whose bound of a linear margin is not exact."""
 
 
-@pytest.mark.parametrize("name", PROVERS)
+@pytest.mark.parametrize("name", quick_first(PROVERS))
 @pytest.mark.parametrize("norm", list(Norm))
 def test_the_radius_is_decided_exactly(name: str, norm: Norm) -> None:
     """Margin x - 1/2 at x = 3/4: a radius of 1/4 leaves a tie, and a little less a proof."""
@@ -198,7 +201,7 @@ def scaled(factors: list[float], shift: float) -> Network:
     return graph.network()
 
 
-@pytest.mark.parametrize("name", PROVERS)
+@pytest.mark.parametrize("name", quick_first(PROVERS))
 @pytest.mark.parametrize("norm", list(Norm))
 @pytest.mark.parametrize(
     ("factors", "shift"),
@@ -230,7 +233,7 @@ def test_products_that_underflow_hide_no_counterexample(
     assert verdict.note in loose
 
 
-@pytest.mark.parametrize("name", PROVERS)
+@pytest.mark.parametrize("name", quick_first(PROVERS))
 def test_a_sigmoid_too_small_for_floats_is_not_zero(name: str) -> None:
     """sigmoid(-720) is 1e-313, which 1 / (1 + exp(720)) gives as 0; 1e318 of it is more than 1."""
     double = torch.float64

@@ -82,6 +82,7 @@ def test_second_derivatives_are_those_of_the_function(function: SShaped) -> None
     assert float(x.detach()[second.argmin()]) == pytest.approx(function.bend, abs=4e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", list(Norm))
 @pytest.mark.parametrize("method", [Curvature(), FastLip()])
 def test_margins_are_below_those_of_a_dense_grid(method: Evaluator, norm: Norm) -> None:

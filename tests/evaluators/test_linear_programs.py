@@ -140,6 +140,7 @@ def decided(method: Evaluator, problem: Problem) -> Status:
     return verdict.status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [LP(), MILP()])
 def test_a_solver_that_lies_proves_nothing_false(
     method: Evaluator, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,6 @@
 """A dearer method certifies what a cheaper one does, and its margins are no smaller."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ def is_no_worse(dear: Verdict, cheap: Verdict) -> bool:
     return proved and dear.margin is not None and dear.margin >= least
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(list(FAMILIES)), st.integers(0, 10**6), st.sampled_from(list(REGIONS)))
 def test_a_margin_is_no_less_than_those_of_cheaper_methods(

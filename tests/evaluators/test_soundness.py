@@ -19,6 +19,7 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from tests.fixtures.cases import cases
+from tests.fixtures.methods import quick_first
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers, least_margins, points_of
 
 DETERMINISTIC = {name: e for name, e in catalogue().items() if e.accepts is Network}
@@ -73,7 +74,7 @@ def verdicts(name: str, family: str, region: str) -> list[list[Verdict]]:
     return [evaluator(problem) for problem, _ in problems(family, region)[:count]]
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", quick_first(DETERMINISTIC))
 def test_what_is_proved_holds_on_a_dense_grid(name: str, region: str) -> None:
     with cases() as case:
         for family in FAMILIES:
@@ -112,6 +113,7 @@ def _crown_proves_all_that_ibp_proves(family: str, region: str) -> None:
             assert after.margin >= before.margin - SLACK * max(1.0, abs(before.margin))
 
 
+@pytest.mark.slow
 def test_no_attack_breaks_anything_that_is_proved(region: str) -> None:
     attacks = [name for name, evaluator in DETERMINISTIC.items() if not evaluator.certifies]
     for family in FAMILIES:
@@ -179,7 +181,7 @@ def test_every_family_has_some_to_prove_and_some_to_break() -> None:
         assert min(least) < 0 < max(least), family
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", quick_first(DETERMINISTIC))
 def test_answers_do_not_depend_on_the_batch(name: str) -> None:
     evaluator: Evaluator = DETERMINISTIC[name]()
     for family in ("relu 2-4-4-3", "residual", "pooled"):
@@ -192,7 +194,7 @@ def test_answers_do_not_depend_on_the_batch(name: str) -> None:
                 assert alone.margin == pytest.approx(verdict.margin, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", quick_first(DETERMINISTIC))
 def test_an_example_that_is_no_image_is_unknown(name: str) -> None:
     problem, _ = problems("relu 2-4-4-3", "linf")[0]
     with cases() as case:
@@ -207,7 +209,7 @@ def test_an_example_that_is_no_image_is_unknown(name: str) -> None:
                 assert found[0].status is verdicts(name, "relu 2-4-4-3", "linf")[0][0].status
 
 
-@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize("name", quick_first(DETERMINISTIC))
 def test_a_network_that_leaves_the_numbers_is_never_certified(name: str) -> None:
     with cases() as case:
         for value, layer in product((float("nan"), float("inf"), 1e300), (1, 3, 5)):

@@ -66,6 +66,7 @@ def least_excess(disjuncts: Sequence[Disjunct], outputs: Sequence[float]) -> Fra
     return min(values)
 
 
+@pytest.mark.slow
 @given(specifications, points)
 def test_class_0_wins_exactly_where_there_is_no_counterexample(
     disjuncts: list[list[Constraint]], outputs: list[float]

@@ -26,6 +26,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
+from tests.fixtures.methods import quick_first
 from tests.fixtures.operations import Operations, counted_operations
 from tests.fixtures.tiny import chain
 
@@ -77,7 +78,7 @@ def asked_of(evaluator: type[Evaluator]) -> tuple[Evaluate, Problem]:
     raise AssertionError(f"{evaluator.name()} supports nothing")
 
 
-@pytest.mark.parametrize("name", catalogue())
+@pytest.mark.parametrize("name", quick_first(catalogue()))
 def test_the_seconds_of_all_rows_sum_to_what_the_evaluation_took(
     name: str, clock: Operations
 ) -> None:
@@ -90,6 +91,7 @@ def test_the_seconds_of_all_rows_sum_to_what_the_evaluation_took(
     assert min(verdict.seconds for verdict in verdicts) > 0
 
 
+@pytest.mark.slow
 def test_a_wrong_example_costs_its_prediction_alone_whatever_is_asked(clock: Operations) -> None:
     """It pays its share of the forward pass, and the check of itself as a witness."""
     costs = dict[str, float]()

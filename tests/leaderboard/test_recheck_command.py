@@ -92,6 +92,7 @@ def of(archive: Archive, method: str, place: int = 0) -> int:
     return [line.example for line in archive.lines.values() if line.method == method][place]
 
 
+@pytest.mark.slow
 def test_what_certify_wrote_is_accepted(certboard: Certboard, archive: Archive) -> None:
     assert {"ibp", "crown", "certificate", "witness"} <= {*archive.counts}
     rows, _ = rows_of(certboard, MODEL, EVIDENCE)

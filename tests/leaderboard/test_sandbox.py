@@ -154,6 +154,7 @@ def test_required_walls_that_are_missing_are_refused(monkeypatch: pytest.MonkeyP
         require_walls("required")
 
 
+@pytest.mark.slow
 def test_a_confined_run_stores_what_an_open_one_does(
     project: Project, certboard: Certboard
 ) -> None:
@@ -169,6 +170,7 @@ def test_a_confined_run_stores_what_an_open_one_does(
     assert "5 verdicts" in again.out
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_read_costs_its_own_rows_only(
     project: Project, certboard: Certboard
 ) -> None:

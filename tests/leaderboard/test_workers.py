@@ -40,6 +40,7 @@ def measured(project: Project, certboard: Certboard, count: str, slug: str) -> p
     return rows(project, setting, slug)
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_changes_no_row(project: Project, certboard: Certboard) -> None:
     alone = measured(project, certboard, "1", PLAIN)
     assert_same(measured(project, certboard, "2", PLAIN), alone)
