@@ -7,7 +7,9 @@ import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from fractions import Fraction
+from numbers import Rational
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ from evaluators.onnx.reader import import_onnx
 from evaluators.propagation.bounds import NetworkBounds, bounds
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
-from evaluators.question.region import Ball, Region
+from evaluators.question.region import Ball, Box, Region
 from evaluators.question.verdict import Verdict
 
 ModelLike = Network | SmoothedNetwork | nn.Module | str | os.PathLike[str]
@@ -99,8 +101,7 @@ def certify(
     """
     points = _examples(x)
     network = _network(model, points)
-    right = torch.as_tensor(labels, dtype=torch.int64, device=points.device)
-    problem = Problem(network, points, right, _region(radius, norm), seconds)
+    problem = Problem(network, points, _labels(labels, points), _region(radius, norm), seconds)
     return _evaluator(method)(problem)
 
 
@@ -121,14 +122,24 @@ def _examples(x: Examples) -> Tensor:
     return points
 
 
-def _region(radius: Radius, norm: Norm | str) -> Region:
+def _labels(labels: Any, points: Tensor) -> Tensor:
+    """The labels as they are: of 1.9 no class is meant."""
+    right = torch.as_tensor(labels, device=points.device)
+    if len(right) and (right.is_floating_point() or right.dtype is torch.bool):
+        raise TypeError(f"Labels must be whole numbers, not {right.dtype}.")
+    return right.to(torch.int64)
+
+
+def _region(radius: Any, norm: Norm | str) -> Region:
     if isinstance(radius, float):
         raise TypeError(
             f"A radius must be exact, and the float {radius!r} is {Fraction(radius)}:"
             f' write "{radius!r}", a fraction such as "2/255", or Fraction(2, 255).'
         )
-    if not isinstance(radius, str | int | Fraction):
+    if isinstance(radius, Ball | Box):
         return radius
+    if not isinstance(radius, str | Rational):
+        raise TypeError(f'A radius must be exact, such as "2/255", not a {type(radius).__name__}.')
     names = [one.value for one in Norm]
     if norm not in names:
         raise ValueError(f"No norm is called '{norm}', only {', '.join(names)}.")

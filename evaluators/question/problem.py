@@ -60,6 +60,9 @@ class Problem:
             if not isinstance(self.network, Network):
                 # A smoothed radius of 0 or more would pass for a proof about the box.
                 raise ValueError("Boxes are asked about deterministic networks only.")
+        if self.labels.dim() != 1 or self.labels.is_floating_point():
+            kind = f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
+            raise ValueError(f"Labels must be one whole number for each example, not {kind}.")
         if self.labels.shape[0] != batch:
             raise ValueError(f"{batch} examples but {self.labels.shape[0]} labels.")
         if batch and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.classes:

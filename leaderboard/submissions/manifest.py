@@ -188,7 +188,7 @@ class Submission(Strict):
     @property
     def at_hand(self) -> bool:
         """Whether nothing must be downloaded to read the model."""
-        if self.adapter is not None and is_adapted(self.adapter):
+        if self.adapter is not None and is_adapted(*self._adapting(self.adapter)):
             return True
         named = [file for _, file in self._parts() if file.url is not None]
         return all(at_hand(file.sha256, file.size or 0) is not None for file in named)
@@ -204,9 +204,14 @@ class Submission(Strict):
     def _path_of(self, project: Project, file: ModelFile) -> Path:
         if self.adapter is None:
             return path_of(project, self.slug, file)
-        if is_adapted(self.adapter):
-            return adapted_path(self.adapter)
-        return adapted(path_of(project, self.slug, file), self.adapter, self.model.dataset)
+        made = self._adapting(self.adapter)
+        if is_adapted(*made):
+            return adapted_path(*made)
+        return adapted(path_of(project, self.slug, file), *made)
+
+    def _adapting(self, adapter: Adapter) -> tuple[Adapter, str, str]:
+        """What the file with an adapter is made from: the authors' file and the images."""
+        return adapter, self.model.sha256, self.model.dataset
 
     def _made_of(self, path: Callable[[ModelFile], Path]) -> ModelParts:
         # What stands before a published network is part of what is measured.

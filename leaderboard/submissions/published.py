@@ -5,6 +5,7 @@ declared, is put in front of the graph, and has its part in the hash that rows c
 """
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -51,18 +52,24 @@ class Adapter(Strict):
         return self
 
 
-def adapted_path(adapter: Adapter) -> Path:
-    """Return where the file with this adapter is kept."""
-    return files.cache_folder() / "models" / f"{adapter.sha256}.onnx"
+def adapted_path(adapter: Adapter, sha256: str, dataset: str) -> Path:
+    """Return where the authors' file of this hash is kept with an adapter for a dataset's images.
+
+    The place is that of all that it is made from: by the announced hash alone, another network
+    that was kept before could pass for this one.
+    """
+    told = json.dumps([sha256, dataset, adapter.model_dump()], sort_keys=True)
+    name = hashlib.sha256(told.encode()).hexdigest()
+    return files.cache_folder() / "models" / "adapted" / f"{name}.onnx"
 
 
-def is_adapted(adapter: Adapter) -> bool:
+def is_adapted(adapter: Adapter, sha256: str, dataset: str) -> bool:
     """Say whether the file with this adapter is at hand, and is the right one."""
-    path = adapted_path(adapter)
+    path = adapted_path(adapter, sha256, dataset)
     return path.is_file() and files.sha256_of(path) == adapter.sha256
 
 
-def adapted(source: Path, adapter: Adapter, dataset: str) -> Path:
+def adapted(source: Path, adapter: Adapter, sha256: str, dataset: str) -> Path:
     """Put an adapter in front of the authors' file, and keep what comes out in the cache.
 
     Raises:
@@ -80,7 +87,10 @@ def adapted(source: Path, adapter: Adapter, dataset: str) -> Path:
         adapter.mean, adapter.deviation, adapter.channels_last, adapter.shape or None
     )
     try:
-        content = adapt(source.read_bytes(), made, (channels, height, width))
+        theirs = source.read_bytes()
+        if hashlib.sha256(theirs).hexdigest() != sha256:
+            raise InputError(f"{source.name}: the file was changed; its SHA-256 is not {sha256}.")
+        content = adapt(theirs, made, (channels, height, width))
     except OSError as error:
         raise InputError(f"{source}: cannot be read ({error.strerror}).") from error
     except UnsupportedModelError as error:
@@ -90,6 +100,6 @@ def adapted(source: Path, adapter: Adapter, dataset: str) -> Path:
             f"{source.name}: with its adapter the file has the SHA-256 {found}, but"
             f" 'adapter.sha256' says {adapter.sha256}."
         )
-    path = adapted_path(adapter)
+    path = adapted_path(adapter, sha256, dataset)
     files.write(path, content)
     return path

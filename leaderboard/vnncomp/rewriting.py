@@ -20,6 +20,9 @@ MOST_NESTING = 200
 _NEGATED = {"<=": ">", "<": ">=", ">=": "<", ">": "<=", "=": "!=", "==": "!=", "!=": "="}
 _TYPES = frozenset(("real", "float32", "float64"))
 _ELEMENT = re.compile(r"([A-Za-z_]\w*)\[((?:\d{1,9}(?:,\d{1,9})*)?)\]")
+_NAME = re.compile(r"(?!(?:and|or|not|let|true|false)$)(?:[^\W\d]|[~!@$%^&?]|\.(?!\d)).*")
+"""What a `let` may bind: no number, no operator."""
+_OF_1 = re.compile(r"[XY]_\d+")
 _SHAPE = re.compile(r"\[((?:\d{1,9}(?:,\d{1,9})*)?)\]")
 
 
@@ -36,8 +39,11 @@ class Rewriting:
         self.letters: dict[str, tuple[str, tuple[int, ...]]] = {}
         self.words: list[str] = []
         self.visited = 0
-        for command in self.trees(words):
-            self.command(command)
+        try:
+            for command in self.trees(words):
+                self.command(command)
+        except RecursionError:  # what a `let` names may be nested again and again
+            self.fail(f"written out, expressions are nested far deeper than {MOST_NESTING}.")
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -108,7 +114,7 @@ class Rewriting:
                 bound = dict(known)
                 for one in bindings:
                     match one:
-                        case [str(name), value]:
+                        case [str(name), value] if _NAME.fullmatch(name):
                             bound[name] = self.expanded(value, known)
                         case _:
                             self.fail("a 'let' binds names: (let ((a expression)) formula).")
@@ -118,7 +124,9 @@ class Rewriting:
 
     def element(self, word: str) -> str:
         """The name in 1.0 of an element such as X[0,3]; another word as it is."""
-        if "[" not in word:
+        if "[" not in word and word in self.letters:
+            word = f"{word}[]"
+        if "[" not in word and not (self.letters and _OF_1.fullmatch(word)):
             return word
         told = _ELEMENT.fullmatch(word)
         if told is None or told[1] not in self.letters:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -122,6 +123,20 @@ def test_a_radius_that_is_no_exact_number_is_refused() -> None:
         bound(module, x, "1/10", "linfty")
     with pytest.raises(ValueError, match="Did you mean 'crown'"):
         certify(module, x, [0], "1/10", method="crwn")
+
+
+@pytest.mark.parametrize("labels", [[1.9], np.array([1.9]), [True], torch.tensor([1.0])])
+def test_labels_that_are_no_whole_numbers_are_refused(labels: Any) -> None:
+    with pytest.raises(TypeError, match="Labels must be whole numbers"):
+        inspect.unwrap(certify)(net(), torch.full((1, 1, 4, 4), 0.5), labels, "1/10")
+
+
+def test_whole_numbers_of_numpy_are_exact_and_its_floats_are_not() -> None:
+    module, x, ask = net(), torch.full((1, 1, 4, 4), 0.5), inspect.unwrap(bound)
+    first, other = (ask(module, x, radius, method="ibp").logits for radius in (1, np.int64(1)))
+    assert torch.equal(first.lower, other.lower)
+    with pytest.raises(TypeError, match=r"must be exact, such as .*, not a float32"):
+        ask(module, x, np.float32(0.1))
 
 
 def test_a_verdict_is_one_short_line() -> None:

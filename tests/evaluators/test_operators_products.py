@@ -126,6 +126,16 @@ def read(case: str, folder: Path) -> Network:
     return import_onnx(save(model(nodes, dims, {**constants, **weight}, opset), folder / "m.onnx"))
 
 
+def test_a_whole_row_is_normalised_without_a_batch_of_channels(tmp_path: Path) -> None:
+    nodes = [node("LayerNormalization", "x s b", "z"), node("MatMul", "z w", "y")]
+    known = {**ONE, "w": numbers(4, 3, seed=9)}
+    network = import_onnx(save(model(nodes, ("batch", 4), known, 17), tmp_path / "m.onnx"))
+    x = torch.tensor([[0.1, 0.9, 0.4, 0.7]])
+    problem = Problem(network, x, network(x.double()).argmax(1), Ball(Norm.L2, Fraction(1, 1000)))
+    for name in ("ibp", "crown-ibp", "crown", "alpha-crown", "zonotope"):
+        assert METHODS[name]()(problem)[0].status is Status.CERTIFIED, name
+
+
 @pytest.mark.parametrize("case", OPERATORS)
 def test_it_is_read_as_it_is_run_and_bounded(case: str, tmp_path: Path) -> None:
     network = read(case, tmp_path)

@@ -42,6 +42,17 @@ def test_the_boundary_is_decided_exactly(pixel: int, norm: Norm) -> None:
     assert not ball.contains(x, floats(first, 0.5))
 
 
+@pytest.mark.parametrize("labels", [[[0, 1]], [[1]], [1.0]])
+def test_labels_are_one_whole_number_for_each_example(labels: list[object]) -> None:
+    network = FAMILIES["relu 2-3-2"](0)
+    problem = Problem(
+        network, torch.zeros(1, *network.input_shape), torch.zeros(1).long(), Ball(Norm.L2, RADIUS)
+    )
+    object.__setattr__(problem, "labels", torch.tensor(labels))
+    with pytest.raises(ValueError, match="one whole number for each example"):
+        problem.__post_init__()
+
+
 def test_a_float_radius_is_not_the_fraction() -> None:
     """From 0, the float32 next to 8/255 is one above it, and outside."""
     value = float(torch.tensor(8 / 255, dtype=torch.float32))

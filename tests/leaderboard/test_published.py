@@ -15,7 +15,12 @@ from leaderboard.evaluation.networks import check_model
 from leaderboard.recheck import nightly
 from leaderboard.submissions import weights
 from leaderboard.submissions.catalogue import chosen_submissions, read_catalogue
-from leaderboard.submissions.manifest import load_submission, model_path, read_submission
+from leaderboard.submissions.manifest import (
+    Submission,
+    load_submission,
+    model_path,
+    read_submission,
+)
 from leaderboard.submissions.published import adapted_path
 from leaderboard.website.citation import bibtex
 from tests.fixtures.onnx_models import classifier_model
@@ -68,6 +73,11 @@ def at_hand(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return place
 
 
+def _kept(submission: Submission) -> Path:
+    assert submission.adapter is not None
+    return adapted_path(submission.adapter, submission.model.sha256, submission.model.dataset)
+
+
 def test_the_hash_that_rows_carry_has_the_adapter_in_it_and_needs_no_file(
     project: Project, folder: Path
 ) -> None:
@@ -82,7 +92,7 @@ def test_a_file_at_hand_is_taken_by_its_hash_and_nothing_is_fetched(
     submission = load_submission(project, "theirs")
     assert submission.at_hand
     path = model_path(project, submission)
-    assert path == adapted_path(submission.adapter)  # type: ignore[arg-type]
+    assert path == _kept(submission)
     assert files.sha256_of(path) == WITH_ADAPTER
     assert check_model(path, "digits") == []
     at_hand.unlink()
@@ -106,7 +116,21 @@ def test_an_adapter_with_another_hash_is_refused_and_nothing_is_kept(
     submission = load_submission(project, "theirs")
     with pytest.raises(InputError, match=f"'adapter.sha256' says {WITH_ADAPTER}"):
         model_path(project, submission)
-    assert not submission.adapter or not adapted_path(submission.adapter).exists()
+    assert not _kept(submission).exists()
+
+
+def test_a_kept_network_of_others_does_not_pass_for_this_one(
+    project: Project, folder: Path, at_hand: Path
+) -> None:
+    model_path(project, load_submission(project, "theirs"))
+    another = bytes(classifier_model((8, 8, 1), classes=10, hidden=9).SerializeToString())
+    at_hand.write_bytes(another)
+    sha256 = hashlib.sha256(another).hexdigest()
+    # Its adapter announces the hash of the one that was kept.
+    told = WHOLE.replace(SHA256, sha256).replace(f"size = {len(FILE)}", f"size = {len(another)}")
+    (folder / "submission.toml").write_text(told)
+    with pytest.raises(InputError, match=f"'adapter.sha256' says {WITH_ADAPTER}"):
+        model_path(project, load_submission(project, "theirs"))
 
 
 @pytest.mark.parametrize(

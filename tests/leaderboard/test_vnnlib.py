@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluators.network.constraint import Constraint
 from evaluators.network.specification import ExactBox, Specification
 from leaderboard.common.errors import InputError
 from leaderboard.vnncomp.vnnlib import parse_vnnlib, read_vnnlib
@@ -217,10 +218,25 @@ SECOND = """(vnnlib-version <2.0>)
         (SECOND + "(assert (<= X[0,2] 1))", "'X[0,2]' lies outside of the shape [1, 2]."),
         (SECOND + "(assert (<= X[0] 1))", "'X[0]' lies outside of the shape [1, 2]."),
         (SECOND + "(assert (<= Z[0] 1))", "'Z[0]' is no element of a declared input or output."),
+        # Named as 1.0 names outputs, an input is still no output.
+        (SECOND.replace("X real [1,2]", "Y_0 real []"), "'X[0,0]' is no element"),
+        (SECOND + "(assert (<= Y_0 1))", "'Y_0' is no element of a declared input or output."),
+        (SECOND + "(assert (<= X 1))", "'X[]' lies outside of the shape [1, 2]."),
+        (SECOND + "(assert (let ((<= >=)) (<= X[0,0] 1)))", "a 'let' binds names"),
+        (SECOND + "(assert (let ((or and)) true))", "a 'let' binds names"),
+        (SECOND + "(assert (let ((1.0 0)) true))", "a 'let' binds names"),
         (SECOND + "(assert (not))", "a formula is needed: and, or, not"),
         (SECOND + "(assert (and))", "an 'and' needs at least one formula."),
         (SECOND + "(assert (let (a) true))", "a 'let' binds names"),
         (SECOND + "(assert " + "(not " * 300 + "true" + ")" * 301, "nested deeper than 200."),
+        (
+            SECOND
+            + "(assert (let ((a0 true)) "
+            + "".join(f"(let ((a{i + 1} {'(not ' * 100}a{i}{')' * 100})) " for i in range(60))
+            + "a60"
+            + ")" * 62,
+            "nested far deeper than 200.",
+        ),
         (SECOND + "(assert true", "a ')' is missing"),
         (SECOND + "(assert true))", "a ')' has no '('"),
         (
@@ -239,6 +255,15 @@ def test_what_is_not_read_of_other_words_is_told(text: str, problem: str) -> Non
     with pytest.raises(InputError) as error:
         read(text)
     assert problem in str(error.value)
+
+
+def test_an_input_without_dimensions_is_itself_whatever_it_is_called() -> None:
+    declared = "(vnnlib-version <2.0>)(declare-network N (declare-input Y_0 real []) "
+    declared += "(declare-output X_0 real [1]))(assert (and (<= Y_0 1) (>= Y_0[] 0) "
+    said = read(declared + "(>= X_0[0] 3)))")
+    (case,) = said.cases
+    assert (said.inputs, case.box.lower, case.box.upper) == (1, (Fraction(0),), (Fraction(1),))
+    assert case.disjuncts == ((Constraint({0: Fraction(-1)}, Fraction(3)),),)
 
 
 def test_equal_boxes_are_one_case() -> None:

@@ -181,7 +181,8 @@ def layer_normalization(builder: Builder, operator: Operator) -> int:
     """LayerNormalization and RMSNormalization, over all dimensions from an axis on."""
     source, shape = builder.source(operator)
     (axis,) = row_axes([int(operator.attributes["axis"])], len(shape))
-    rows = (*shape[:axis], prod(shape[axis:]))
+    # At least one dimension of rows, so that no statistic is without any.
+    rows = (*(shape[:axis] or (1,)), prod(shape[axis:]))
     centred = operator.kind == "LayerNormalization"
     result = _normalized(builder, source, operator, rows, centred)
     scale, bias = builder.constant(operator, 1, "scale"), builder.optional(operator, 2)
