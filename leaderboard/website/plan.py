@@ -7,7 +7,8 @@ from markupsafe import Markup
 
 from leaderboard.board.board import Board
 from leaderboard.common.formatting import safe
-from leaderboard.website.charts import Chart, Page, catalogue
+from leaderboard.website.charts import Chart, Drawing, Page, catalogue
+from leaderboard.website.still import svg
 
 View = dict[str, object]
 """What a page shows, as plain values for its template: chosen here, escaped there."""
@@ -18,15 +19,23 @@ Files = Iterable[tuple[str, bytes]]
 
 @dataclass(frozen=True)
 class Drawn:
-    """A chart on a page: where its JSON lies, its height in pixels and its data as a table."""
+    """A chart on a page: where its JSON lies, its height in pixels and its data as a table.
+
+    Beside the JSON lies a still picture of the same figure.
+    """
 
     chart: Chart
     heading: str
     path: str
     height: int
-    json: str
+    drawing: Drawing
     columns: tuple[str, ...]
     table: tuple[tuple[str, ...], ...]
+
+    @property
+    def still(self) -> str:
+        """Where its picture lies, for readers whose browser runs no scripts, and for print."""
+        return f"{self.path.removesuffix('.json')}.svg"
 
 
 def drawn(board: Board, page: Page, subject: str = "") -> tuple[Drawn, ...]:
@@ -42,7 +51,7 @@ def drawn(board: Board, page: Page, subject: str = "") -> tuple[Drawn, ...]:
                 heading="How far are we?" if page == "home" and chart.name == "progress" else "",
                 path=f"charts/{page}/{f'{subject}/' if subject else ''}{chart.name}.json",
                 height=int(str(drawing.figure.layout.get("height", 360))),
-                json=drawing.json(),
+                drawing=drawing,
                 columns=tuple(drawing.columns),
                 table=tuple(tuple(row) for row in drawing.table),
             )
@@ -75,5 +84,6 @@ class PagePlan:
     def files(self) -> Files:
         """The figures of its charts, and what else lies beside it."""
         for item in self.charts:
-            yield item.path, item.json.encode()
+            yield item.path, item.drawing.json().encode()
+            yield item.still, svg(item.drawing.figure, item.chart.title).encode()
         yield from self.beside()

@@ -1,5 +1,6 @@
 // Draws a chart when it comes into view: fetches its JSON and, once, the vendored Plotly bundle.
-// Both come from this site. Without JavaScript the table under each chart tells the same.
+// Both come from this site. Until it is drawn, and without JavaScript, a still
+// picture is shown, and the table under each chart says the same.
 (() => {
   "use strict";
   const here = document.currentScript.src;
@@ -71,6 +72,8 @@
       });
       plot.dataset.drawn = "";
     } catch (error) {
+      // Where there is a still picture it stays, and says the same.
+      if (plot.parentElement.matches(".cb-drawn")) plot.hidden = true;
       plot.textContent = `This chart could not be drawn: ${error.message}. Its data are below.`;
     }
   };
