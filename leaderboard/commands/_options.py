@@ -30,7 +30,7 @@ NoiseOption = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs of one kind) or cuda:0,cuda:1")]
-Workers = Annotated[str, typer.Option(help="Number of processes, or 'ray'")]
+Workers = Annotated[str, typer.Option(help="Number of processes, 'ray' or 'slurm'")]
 Memory = Annotated[
     str | None,
     typer.Option(

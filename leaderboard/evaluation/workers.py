@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from leaderboard.common.errors import InputError
+from leaderboard.evaluation.executors.batch import SLURM, import_submitit, on_slurm
 from leaderboard.evaluation.executors.cluster import RAY, import_ray, on_ray
 from leaderboard.evaluation.executors.processes import on_processes
 from leaderboard.evaluation.executors.shared import Run, TimeLeft
@@ -12,15 +13,19 @@ from leaderboard.settings.question import Shard
 
 
 def check_workers(workers: str) -> None:
-    """Refuse what is neither a positive number nor `ray`, or `ray` where it is not installed.
+    """Refuse what is no number and no cluster, or a cluster whose library is not installed.
 
     Raises:
         InputError: it is refused.
     """
     if workers == RAY:
         import_ray()
+    elif workers == SLURM:
+        import_submitit()
     elif not (workers.isascii() and workers.isdecimal() and 0 < int(workers[:9]) <= 1024):
-        raise InputError(f"--workers is '{workers}'; it must be 'ray' or a number from 1 to 1024.")
+        raise InputError(
+            f"--workers is '{workers}'; it must be 'ray' or a number from 1 to 1024, or 'slurm'."
+        )
 
 
 def run_shards(shards: Sequence[Shard], workers: str, until: float = math.inf) -> Run:
@@ -32,7 +37,7 @@ def run_shards(shards: Sequence[Shard], workers: str, until: float = math.inf) -
     Args:
         shards: what to compute.
         workers: a number of processes, or "ray" for the Ray cluster that `RAY_ADDRESS` names
-            (or one started on this machine).
+            (or one started on this machine), or "slurm".
         until: on the monotonic clock; shards that would probably be done later are left out. Only
             for a number of processes.
 
@@ -45,6 +50,8 @@ def run_shards(shards: Sequence[Shard], workers: str, until: float = math.inf) -
     clock = TimeLeft(until)
     if workers == RAY:
         yield from on_ray(shards, evaluate)
+    elif workers == SLURM:
+        yield from on_slurm(shards, evaluate)
     elif int(workers) == 1:
         for shard in shards:
             if not clock.has_time():

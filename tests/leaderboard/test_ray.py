@@ -1,0 +1,143 @@
+"""A Ray cluster of two nodes on this machine, one of which is lost while shards are computed."""
+
+import importlib.util
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.evaluation import workers
+from leaderboard.evaluation.executors import cluster
+from leaderboard.evaluation.executors.cluster import gpus_of
+from leaderboard.evaluation.workers import run_shards
+from leaderboard.results.store import read
+from leaderboard.settings.question import Question, Shard
+from tests.fixtures.project import L2, LINF, NOISY, PLAIN, digest
+from tests.leaderboard.conftest import Certboard
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
+    """Two nodes with a core each, to which this process is connected; the second can be lost."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+    lost = made.add_node(num_cpus=1)
+    yield made, lost
+    ray.shutdown()
+    made.shutdown()  # type: ignore[no-untyped-call]
+
+
+def deadly(shard: Shard) -> pd.DataFrame:
+    """Kill the worker at one example always, at another once; tell the node at each."""
+    (example,) = shard.examples
+    once = shard.question.model.with_name("killed")
+    if example == 3 or (example == 1 and not once.exists()):
+        once.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3)
+    return pd.DataFrame({"example": [example]})
+
+
+def shards_about(project: Project, count: int, device: str = "cpu") -> list[Shard]:
+    """So many shards of one example each."""
+    model = project.submissions / PLAIN / "model.onnx"
+    question = Question(
+        dataset="digits", norm="linf", radius=Fraction(1, 10), seconds=1.0, evaluator="ibp",
+        options=(), distribution=None, sigma=None, model=model, model_sha256=digest(model),
+        device=device,
+    )  # fmt: skip
+    return [Shard(question, (number,)) for number in range(count)]
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+class TestCluster:
+    @pytest.mark.parametrize(("slug", "setting"), [(PLAIN, LINF), (NOISY, L2)])
+    def test_ray_changes_no_row(
+        self, nodes: Any, project: Project, certboard: Certboard, slug: str, setting: str
+    ) -> None:
+        typed = ("run", slug, "--setting", setting, "--examples", "150", "--fresh", "--workers")
+        found = []
+        for count in ("1", "ray"):
+            assert certboard(*typed, count).code == 0
+            rows = read(project.results / setting / f"{slug}.parquet").rows
+            found.append(rows.drop(columns=["seconds", "margin"]))
+        assert found[0].equals(found[1])
+
+    def test_killed_workers_and_a_lost_node_lose_nothing_but_the_shard_that_kills(
+        self, nodes: Any, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made, lost = nodes
+        monkeypatch.setattr(workers, "evaluate", deadly)
+        done = list[int]()
+
+        def gather() -> None:
+            for shard, _ in run_shards(shards_about(project, 12), "ray"):
+                done.extend(shard.examples)
+                if len(done) == 4:
+                    made.remove_node(lost, allow_graceful=False)
+
+        with pytest.raises(InputError) as told:
+            gather()
+        assert sorted(done) == [0, 1, 2, *range(4, 12)]
+        first, _ = told.value.problems
+        assert first.startswith("example 3 of plain/model.onnx: not measured in 4 tries: its Ray")
+
+    def test_a_node_without_the_data_is_named(
+        self, nodes: Any, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(workers, "evaluate", deadly)
+        (shard,) = shards_about(project, 1)
+        shard = replace(shard, question=replace(shard.question, dataset="imagenet"))
+        with pytest.raises(InputError, match=r"The node [0-9.]+: There is no .*imagenet"):
+            list(run_shards([shard], "ray"))
+
+
+@needs_ray
+def test_a_cluster_that_does_not_answer_is_one_sentence() -> None:
+    with pytest.raises(InputError, match=r"The Ray cluster 127\.0\.0\.1:1 cannot be reached"):
+        cluster._reach("127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("device", "count"), [("cpu", 0), ("cuda", 1), ("cuda:1", 1), ("cuda:0,cuda:1", 2)]
+)
+def test_a_shard_asks_for_as_many_gpus_as_were_typed(device: str, count: int) -> None:
+    assert gpus_of(device) == count
+
+
+def test_what_a_shard_asks_ray_for(project: Project) -> None:
+    """The devices of a task are numbered by Ray, from 0."""
+    asked = list[Any]()
+
+    class Remote:
+        def options(self, **options: Any) -> Any:
+            asked.append(options)
+            return self
+
+        def remote(self, task: Any, models: Any) -> None:
+            asked.append(task)
+
+    class Ray:
+        cloudpickle = type("", (), {"dumps": staticmethod(lambda task: task)})
+        put = staticmethod(lambda models: models)
+
+    (shard,) = shards_about(project, 1, "cuda:1,cuda:3")
+    cluster._begin(Ray, Remote(), shard, deadly, {})
+    options, task = asked
+    assert options == {"num_cpus": 1, "num_gpus": 2, "max_retries": 0}
+    assert task.shard.question.device == "cuda"
