@@ -33,6 +33,19 @@ def check_writable(path: Path) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}).") from None
 
 
+_GLANCE = 0.5
+"""Seconds for which a lock is waited for: `taken` holds it for much less."""
+
+
+def taken(path: Path) -> bool:
+    """Say whether a process of this machine writes a file now."""
+    try:
+        with alone(path):
+            return False
+    except InputError:
+        return True
+
+
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Write a file here, and in no other process of this machine, in this context.
@@ -46,7 +59,7 @@ def alone(path: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"certboard-{name}.lock", timeout=0)
+    lock = FileLock(Path(tempfile.gettempdir()) / f"certboard-{name}.lock", timeout=_GLANCE)
     try:
         lock.acquire()
     except Timeout:

@@ -24,6 +24,11 @@ def folder_of(result: Path) -> Path:
     return result.with_suffix(".parts")
 
 
+def result_of(folder: Path) -> Path:
+    """Return the result file that is made of the finished shards in a folder."""
+    return folder.with_suffix(".parquet")
+
+
 def carry(source: Path, target: Path) -> None:
     """Copy the finished shards of one result file to those of another.
 

@@ -1,0 +1,62 @@
+"""`certboard status` reads how far evaluations are off their finished shards."""
+
+import json
+
+import pytest
+
+from leaderboard.common.places import alone
+from leaderboard.common.project import Project
+from leaderboard.evaluation import status, workers
+from leaderboard.evaluation.shard import evaluate
+from leaderboard.settings import question
+from tests.fixtures.project import LINF, PLAIN
+from tests.leaderboard.conftest import Certboard
+
+COMMAND = ("run", PLAIN, "--setting", LINF, "--evaluator", "ibp")
+
+
+@pytest.fixture
+def interrupted(
+    project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, object]:
+    """What is said of a run that was killed when it had done 100 of 449 examples."""
+    monkeypatch.setattr(question, "LARGEST_SHARD", 50)
+    count = iter(range(2))
+
+    def killed(shard: question.Shard) -> object:
+        if next(count, None) is None:
+            raise KeyboardInterrupt
+        return evaluate(shard)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "evaluate", killed)
+        assert certboard(*COMMAND).code == 130
+    (told,) = json.loads(certboard("status", "--json").out)
+    assert isinstance(told, dict)
+    return told
+
+
+def test_an_interrupted_run_goes_on_where_status_says(
+    interrupted: dict[str, object], project: Project, certboard: Certboard
+) -> None:
+    assert (interrupted["state"], interrupted["done"]) == ("interrupted", 100)
+    assert (interrupted["examples"], interrupted["evaluator"]) == (449, "ibp")
+    assert isinstance(interrupted["seconds_left"], float)
+    with alone(project.results / LINF / f"{PLAIN}.ibp.parquet"):
+        assert " running " in certboard("status").out
+    assert certboard(*COMMAND).code == 0
+    (told,) = json.loads(certboard("status", "--json").out)
+    assert (told["state"], told["done"]) == ("complete", 449)
+    assert told["certified"] + told["falsified"] + told["unknown"] == 449
+    assert certboard("status").out.startswith("1 evaluation complete")
+
+
+def test_nothing_begun_is_said(project: Project, certboard: Certboard) -> None:
+    assert certboard("status").out == "No evaluation was begun.\n"
+
+
+def test_the_time_left_follows_the_latest_shards() -> None:
+    slow = [(0.0, 10), (1000.0, 10)]
+    quick = [(1000.0 + second, 10) for second in range(1, 21)]
+    assert status._left(slow + quick, 50) == 5.0
+    assert status._left([(0.0, 10)], 50) is None
