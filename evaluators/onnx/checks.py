@@ -124,7 +124,7 @@ def made_twice(graph: onnx.GraphProto) -> list[str]:
 def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[Broken]:
     """Say why a tensor cannot be read, before memory is spent on it."""
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        remedy = "export it with external_data=False"
+        remedy = "export it with external_data=False, or merge both with `certboard export`"
         said = f"{title} keeps its data in another file; {remedy}"
         yield ModelRule.EXTERNAL_DATA, said
         return

@@ -137,7 +137,7 @@ def output_problems(value: onnx.ValueInfoProto, classes: int) -> Iterator[Broken
     if value.HasField("type") and kind.elem_type != TensorProto.FLOAT:
         yield ModelRule.OUTPUT, f"{name} is not declared as float32"
     elif kind.HasField("shape"):
-        sizes = [d.dim_value for d in kind.shape.dim]  # 0 where they are free
+        sizes = [max(d.dim_value, 0) for d in kind.shape.dim]  # 0 where they are free
         if len(sizes) != 2 or sizes[0] not in (0, 1) or sizes[1] not in (0, classes):
             shown = [d.dim_param or d.dim_value for d in kind.shape.dim][:8]
             said = f"{name} is declared as {shown}, but has shape ['batch', {classes}]"

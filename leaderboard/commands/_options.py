@@ -29,6 +29,13 @@ NoiseOption = Annotated[
         _names.noises, help="Distribution of the noise: gaussian (default), laplace, …"
     ),
 ]
+ChannelsLast = Annotated[
+    bool, typer.Option("--channels-last", help="The file's input has its channels last, as Keras")
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(help="The file's input behind its batch dimension, if no image: 784 or 28,28"),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs of one kind) or cuda:0,cuda:1")]
 Workers = Annotated[str, typer.Option(help="Number of processes, 'ray' or 'slurm'")]
 Memory = Annotated[

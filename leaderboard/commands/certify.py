@@ -64,6 +64,8 @@ def command(
     failure_probability: Annotated[
         float | None, typer.Option(help="The chance that a certificate is wrong; default: 0.001")
     ] = None,
+    channels_last: _options.ChannelsLast = False,
+    input_shape: _options.InputShape = None,
     device: _options.Device = "cpu",
     workers: _options.Workers = "1",
     memory: _options.Memory = None,
@@ -83,6 +85,8 @@ def command(
           --examples 100 --evaluator crown
       certboard certify net.onnx --dataset mnist --norm l2 --radius 0.5 \\
           --sigma 0.25 --indices 0-99
+      certboard certify keras.onnx --dataset mnist --norm linf --radius 0.1 \\
+          --channels-last
     """
     with uncollected():
         from leaderboard.evaluation import certify
@@ -94,7 +98,14 @@ def command(
         )
 
     typed = CertifyOptions(
-        files=ModelFiles(model=model, members=tuple(member or ()), rule=rule, denoiser=denoiser),
+        files=ModelFiles(
+            model=model,
+            members=tuple(member or ()),
+            rule=rule,
+            denoiser=denoiser,
+            channels_last=channels_last,
+            input_shape=input_shape,
+        ),
         dataset=dataset,
         norm=norm,
         radius=radius,

@@ -12,7 +12,10 @@ from leaderboard.common.memory import uncollected
 
 def command(
     source: Annotated[
-        str, typer.Argument(help="file.py:name or package.module:name of a torch.nn.Module")
+        str,
+        typer.Argument(
+            help="file.py:name or package.module:name of a torch.nn.Module, or an ONNX file"
+        ),
     ],
     dataset: _options.DatasetOption,
     output: Annotated[Path, typer.Option(help="The ONNX file to write")] = Path("model.onnx"),
@@ -21,12 +24,15 @@ def command(
     std: Annotated[
         str | None, typer.Option(help="Normalise by these channel standard deviations")
     ] = None,
+    channels_last: _options.ChannelsLast = False,
+    input_shape: _options.InputShape = None,
 ) -> None:
-    """Export your own PyTorch module to ONNX, and check the file.
+    """Export your own PyTorch module to ONNX, or make one file of an ONNX model; check the file.
 
     \b
-    Example:
+    Examples:
       certboard export net.py:model --dataset cifar10 --output net.onnx
+      certboard export saved.onnx --dataset mnist --input-shape 784 --output net.onnx
     """
     with uncollected():
         from leaderboard.evaluation.export import export
@@ -38,8 +44,11 @@ def command(
         weights=weights,
         mean=_numbers("--mean", mean),
         std=_numbers("--std", std),
+        channels_last=channels_last,
+        input_shape=input_shape,
     )
-    print(f"{made.path}: fits {dataset}; logits differ by at most {made.difference:.2g}")
+    differ = "" if made.difference is None else f"; logits differ by at most {made.difference:.2g}"
+    print(f"{made.path}: fits {dataset}{differ}")
     print(f"sha256 {made.sha256}")
     if made.accuracy is None:
         print(f"Accuracy is not known: there is no {dataset} here; try: certboard data fetch")

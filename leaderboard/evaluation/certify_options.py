@@ -5,7 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
@@ -16,6 +16,7 @@ from leaderboard.common.strict_toml import shown
 from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.datasets.split import Split
 from leaderboard.evaluation.evidence import check_place
+from leaderboard.evaluation.own_file import layout_of, own_file
 from leaderboard.evaluation.smoothing import noises, procedures, rules
 from leaderboard.evaluation.workers import check_workers
 from leaderboard.settings.question import Question
@@ -29,12 +30,30 @@ DEFAULT_NOISE = "gaussian"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles:
-    """The ONNX files of a model: one network, or the parts of a smoothed model's base."""
+    """The ONNX files of a model: one network, or the parts of a smoothed model's base.
+
+    `channels_last` and `input_shape` say how the classifiers want their pixels.
+    """
 
     model: Path
     members: Sequence[Path] = ()
     rule: str | None = None
     denoiser: Path | None = None
+    channels_last: bool = False
+    input_shape: str | None = None
+
+    def plain(self, dataset: str) -> "ModelFiles":
+        """Return the same classifiers in files as the board takes them.
+
+        Raises:
+            InputError: one cannot be made into such a file.
+        """
+        layout = layout_of(self.channels_last, self.input_shape)
+        model, *members = (
+            own_file(path, dataset, layout) if path.is_file() else path
+            for path in (self.model, *self.members)
+        )
+        return replace(self, model=model, members=members)
 
     def parts(self) -> ModelParts:
         """Return the files with their hashes.
@@ -145,7 +164,8 @@ def question_of(typed: CertifyOptions) -> Question:
     except InputError as error:
         problems += error.problems
     try:
-        parts = typed.files.parts()
+        plain = typed.files if problems else typed.files.plain(typed.dataset)
+        parts = plain.parts()
     except InputError as error:
         problems = [*error.problems, *problems]
     if problems:

@@ -1,4 +1,4 @@
-"""From a PyTorch module to an ONNX file that keeps the input contract.
+"""From a PyTorch module, or an ONNX file as it was saved, to one that keeps the input contract.
 
 The module is the user's own code, run in the user's own process on the user's machine. Nothing of
 it reaches the leaderboard but the file, which is then checked as any other.
@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.adapter import InputAdapter
 from evaluators.onnx.module import export_module, largest_difference, run_module
+from evaluators.onnx.one_file import Settled
 from leaderboard.common.errors import InputError, nearest
 from leaderboard.common.places import check_writable
+from leaderboard.common.progress import tell
 from leaderboard.datasets.catalogue import Dataset, find_dataset, load_split
 from leaderboard.datasets.files import sha256_of
 from leaderboard.evaluation.networks import check_model, logits_of
+from leaderboard.evaluation.own_file import layout_of, settled
 
 SAMPLES = 100
 
@@ -34,7 +38,8 @@ class Exported:
 
     Attributes:
         path, sha256: the file.
-        difference: the largest between the logits of the module and of the file.
+        difference: the largest between the logits of the module and of the file; None of a file
+            that was one before.
         accuracy: of the first test examples, in percent; None where the data are not here.
         examples: how many these are.
         little: whether the accuracy is less than twice that of guessing.
@@ -42,7 +47,7 @@ class Exported:
 
     path: Path
     sha256: str
-    difference: float
+    difference: float | None
     accuracy: float | None
     examples: int
     little: bool
@@ -69,16 +74,20 @@ def export(
     weights: Path | None = None,
     mean: tuple[float, ...] = (),
     std: tuple[float, ...] = (),
+    channels_last: bool = False,
+    input_shape: str | None = None,
 ) -> Exported:
     """Write the module that `source` names as ONNX, and check the file.
 
     Args:
         source: `file.py:name` or `package.module:name`, where the name is a module, or something
-            that makes one when it is called without arguments.
+            that makes one when it is called without arguments; or an ONNX file, of which one
+            ordinary file is made.
         dataset: whose images the module classifies.
         output: the file to write.
         weights: a state dict, as `torch.save` writes it; loaded without running any code.
         mean, std: normalisation to put before the network, a number for each channel or none.
+        channels_last, input_shape: how an ONNX file wants its pixels.
 
     Raises:
         InputError: the module or the weights cannot be had, or the file does not keep the
@@ -86,6 +95,14 @@ def export(
     """
     data = find_dataset(dataset)
     check_writable(output)
+    layout = layout_of(channels_last, input_shape)
+    if source.endswith((".onnx", ".onnx.gz")):
+        if weights is not None:
+            raise InputError("--weights are for a module; an ONNX file has its own.")
+        layout = replace(layout, mean=mean, deviation=std)
+        return _checked(settled(Path(source), dataset, layout), data, output)
+    if layout != InputAdapter():
+        raise InputError("--channels-last and --input-shape are for an ONNX file.")
     network = _module(source)
     if weights is not None:
         _load_weights(network, weights)
@@ -107,13 +124,39 @@ def export(
         raise InputError(f"{output.parent}: cannot be written ({error.strerror}).") from error
     finally:
         partial.unlink(missing_ok=True)
+    return _exported(output, difference, found, labels, data)
+
+
+def _checked(made: Settled, data: Dataset, output: Path) -> Exported:
+    """Write an ONNX file that keeps the contract."""
+    images, labels = _samples(data)
+    partial = output.with_name(f".{output.name}.partial.onnx")
+    try:
+        partial.write_bytes(made.data)
+        found = logits_of(partial, data, images.numpy())
+        partial.replace(output)
+    except UnsupportedModelError as error:
+        problems = (problem.replace(partial.name, output.name) for problem in error.problems)
+        raise InputError(*problems) from error
+    except OSError as error:
+        raise InputError(f"{output.parent}: cannot be written ({error.strerror}).") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    for note in made.notes:
+        tell(f"{output.name}: {note}.")
+    return _exported(output, None, found, labels, data)
+
+
+def _exported(
+    output: Path, difference: float | None, found: Any, labels: Any, data: Dataset
+) -> Exported:
     accuracy = None if labels is None else 100 * float((found.argmax(1) == labels).mean())
     return Exported(
         path=output,
         sha256=sha256_of(output),
         difference=difference,
         accuracy=accuracy,
-        examples=len(images),
+        examples=len(found),
         little=accuracy is not None and accuracy < 200 / len(data.classes),
     )
 

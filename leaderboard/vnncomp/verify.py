@@ -13,6 +13,7 @@ from evaluators.numerics.errors import (
     UnsupportedSpecificationError,
 )
 from evaluators.onnx.file import MAX_BYTES
+from evaluators.onnx.one_file import merged
 from evaluators.onnx.reader import Contract, import_bytes
 from evaluators.onnx.runtime import Runtime
 from evaluators.properties.boxes import sample_inputs
@@ -41,6 +42,7 @@ def verify(instance: Instance, until: float) -> Answer:
     data = read_packed(instance.model, MAX_BYTES)
     try:
         samples = sample_inputs(specification.cases[0].box)
+        data = merged(data, instance.model)
         network = import_bytes(data, instance.model, samples, Contract(free=True))
         left = until - time.monotonic()
         deadline = Deadline(left, until=wall_time() + left)

@@ -16,6 +16,7 @@ DOORS = {
         "evaluators/onnx/writer.py",
         "evaluators/onnx/file.py",
         "evaluators/onnx/heads.py",
+        "evaluators/onnx/one_file.py",
         "evaluators/onnx/reader.py",
         "evaluators/onnx/schema.py",
         "evaluators/onnx/wire.py",
@@ -43,6 +44,7 @@ MAY_ASK_EVALUATORS = {
     "leaderboard/evaluation/smoothing.py",  # which noises, procedures and certificates there are
     "leaderboard/evaluation/train.py",
     "leaderboard/evaluation/export.py",  # writes a module as the evaluators would read it
+    "leaderboard/evaluation/own_file.py",  # makes one file of a model as it was saved
     "leaderboard/__main__.py",
     "leaderboard/submissions/published.py",  # puts an adapter in front of a file's bytes
     "leaderboard/commands/_names.py",  # which methods their folders hold

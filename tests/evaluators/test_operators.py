@@ -173,8 +173,9 @@ def test_matmul_by_a_matrix_on_the_right(tmp_path: Path, shape: Row) -> None:
     ]
 
 
-def test_matmul_by_a_matrix_on_the_left(tmp_path: Path) -> None:
-    network = check(tmp_path, (5, 3), [node("MatMul", "w x", "z")], {"w": numbers(4, 5)})
+@pytest.mark.parametrize("shape", [(5, 3), (2, 5, 3), (2, 3, 5, 1)])
+def test_matmul_by_a_matrix_on_the_left(tmp_path: Path, shape: Row) -> None:
+    network = check(tmp_path, shape, [node("MatMul", "w x", "z")], {"w": numbers(4, 5)})
     assert Dense in kinds(network)
 
 

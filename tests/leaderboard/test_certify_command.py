@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import signal
@@ -6,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
@@ -283,3 +285,32 @@ def test_ctrl_c_is_one_sentence_and_stores_nothing(project: Project, model: str)
     assert "Traceback" not in outcome.err
     assert outcome.err.splitlines()[-1] == "certboard: stopped."
     assert not stored.exists()
+
+
+def test_a_packed_model_and_one_of_flat_inputs_are_read(certboard: Certboard, model: str) -> None:
+    whole = onnx.load(model)
+    expected = answer(certboard, *asked(model, "--examples", "2"))
+    Path("packed.onnx.gz").write_bytes(gzip.compress(Path(model).read_bytes()))
+    found = answer(certboard, *asked("packed.onnx.gz", "--examples", "2"))
+    assert found["counts"] == expected["counts"]
+    flat = [onnx.helper.make_tensor_value_info("flat", onnx.TensorProto.FLOAT, ["batch", 64])]
+    source = whole.graph.input[0].name
+    back = onnx.numpy_helper.from_array(np.array([-1, 1, 8, 8]), "back")
+    whole.graph.initializer.append(back)
+    whole.graph.node.insert(0, onnx.helper.make_node("Reshape", ["flat", "back"], [source]))
+    del whole.graph.input[:]
+    whole.graph.input.extend(flat)
+    onnx.save(whole, "flat.onnx")
+    outcome = certboard(*asked("flat.onnx", "--examples", "2"))
+    assert outcome.code == 1
+    assert "--input-shape 64" in outcome.err
+    found = answer(certboard, *asked("flat.onnx", "--examples", "2", "--input-shape", "64"))
+    assert found["counts"] == expected["counts"]
+    wrong = certboard(*asked("flat.onnx", "--input-shape", "64,-1"))
+    assert "--input-shape is '64,-1'; it must be sizes" in wrong.err
+    made = certboard(
+        "export", "flat.onnx", "--dataset", "digits", "--input-shape", "64", "--output", "o.onnx"
+    )
+    assert made.code == 0, made.err
+    found = answer(certboard, *asked("o.onnx", "--examples", "2"))
+    assert found["counts"] == expected["counts"]

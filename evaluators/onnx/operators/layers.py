@@ -1,5 +1,7 @@
 """Matrices, and normalisation by stored statistics."""
 
+from math import prod
+
 import torch
 
 from evaluators.network.affine import Dense
@@ -9,6 +11,7 @@ from evaluators.onnx.operators.builder import (
     OperatorError,
     flat_positions,
     rearrange,
+    require_size,
     tensor,
 )
 from evaluators.onnx.operators.declaration import (
@@ -62,14 +65,15 @@ def _matmul_left(builder: Builder, operator: Operator) -> int:
     """Constant · column vectors: transpose, apply to the last dimension, transpose back."""
     source, shape = builder.source(operator, 1)
     weight = tensor(builder.constants[operator.inputs[0]])
-    if weight.ndim != 2 or len(shape) != 2 or weight.shape[1] != shape[0]:
+    if weight.ndim != 2 or len(shape) < 2 or weight.shape[1] != shape[-2]:
         raise OperatorError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
-    source = builder.affine(rearrange(shape, flat_positions(shape).T), source, operator.name)
-    middle = (shape[1], weight.shape[0])
-    source = builder.affine(
-        Dense((shape[1], shape[0]), middle, None, weight), source, operator.name
-    )
-    back = rearrange(middle, flat_positions(middle).T)
+    require_size(prod(shape) // shape[-2] * weight.shape[0])
+    columns = flat_positions(shape).transpose(-1, -2)
+    source = builder.affine(rearrange(shape, columns), source, operator.name)
+    middle = (*columns.shape[:-1], weight.shape[0])
+    dense = Dense(tuple(columns.shape), middle, None, weight)
+    source = builder.affine(dense, source, operator.name)
+    back = rearrange(middle, flat_positions(middle).transpose(-1, -2))
     return builder.affine(back, source, operator.name)
 
 

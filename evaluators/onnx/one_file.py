@@ -1,0 +1,215 @@
+"""One ordinary file of what its owner saved otherwise: data beside it, float64, free sizes.
+
+What comes out is a file of its own, with its own hash, read and checked as any other: what is
+proved is proved of that file. Where float64 weights were rounded, `Settled.notes` says so.
+
+Only for the process of whoever owns the files: a stranger's model is one file. Data beside it are
+read from the model's own folder or below it, through no link.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from stat import S_ISREG
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.adapter import InputAdapter, adapt
+from evaluators.onnx.checks import tensor_problems
+from evaluators.onnx.file import MAX_BYTES, parse
+from evaluators.onnx.rules import ModelRule, complaint, quoted
+
+_KEYS = frozenset(("location", "offset", "length", "checksum"))
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A file's bytes, and a sentence about each thing that was changed; none for a file as it was.
+
+    Attributes:
+        data: of the file.
+        notes: what is not as in the owner's file.
+    """
+
+    data: bytes
+    notes: tuple[str, ...]
+
+
+def settle(
+    data: bytes, path: Path, pixels: tuple[int, ...], layout: InputAdapter | None = None
+) -> Settled:
+    """Make one float32 file of images in [0, 1] out of a model as its owner saved it.
+
+    Args:
+        data: the model's bytes.
+        path: of the model, for messages; its folder holds the data beside it.
+        pixels: channels, height and width of an image.
+        layout: how the file wants its pixels, if not so.
+
+    Raises:
+        UnsupportedModelError: it is no model, or its parts cannot be had.
+    """
+    model, notes = parse(data, path), list[str]()
+    if count := _merge(model, path):
+        notes.append(f"the data of {count} tensors that lay beside it are in it")
+    if rounded := _narrow(model):
+        notes.append(rounded)
+    inside = pixels
+    if layout is not None:
+        last = (*pixels[1:], pixels[0])
+        inside = layout.shape or (last if layout.channels_last else pixels)
+    if _fix_sizes(model, inside):
+        notes.append(f"its input has the shape {['batch', *inside]}")
+    data = bytes(model.SerializeToString(deterministic=True)) if notes else data
+    if layout is None or layout == InputAdapter():
+        _require_pixels(model, path, pixels)
+        return Settled(data, tuple(notes))
+    if prod(inside) != prod(pixels):
+        said = f"an image has {prod(pixels)} numbers, not {prod(inside)}"
+        raise _refusal(ModelRule.INPUT, path, said)
+    data = adapt(data, layout, (pixels[0], pixels[1], pixels[2]))
+    return Settled(data, (*notes, "pixels are put in its own layout first"))
+
+
+def _require_pixels(model: onnx.ModelProto, path: Path, pixels: tuple[int, ...]) -> None:
+    """Refuse an input that holds an image in another layout, and name the option for it."""
+    names = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        sizes = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)[1:]
+        if value.name in names or sizes == pixels or prod(sizes) != prod(pixels):
+            continue
+        last = sizes == (*pixels[1:], pixels[0])
+        option = "--channels-last" if last else f"--input-shape {','.join(map(str, sizes))}"
+        said = f"its input has shape {['batch', *sizes]}, an image {list(pixels)}; give {option}"
+        raise _refusal(ModelRule.INPUT, path, said)
+
+
+def merged(data: bytes, path: Path) -> bytes:
+    """Return a model's bytes with the data that lie beside it; the bytes themselves if none do.
+
+    Raises:
+        UnsupportedModelError: it is no model, or the data cannot be had.
+    """
+    if b"location" not in data:  # the key of an entry that says where they are
+        return data
+    model = parse(data, path)
+    return bytes(model.SerializeToString(deterministic=True)) if _merge(model, path) else data
+
+
+def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    yield from model.graph.initializer
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _refusal(rule: ModelRule, path: Path, said: str) -> UnsupportedModelError:
+    return UnsupportedModelError(complaint(rule, f"{path.name}: {said}"))
+
+
+def _merge(model: onnx.ModelProto, path: Path) -> int:
+    """Take what tensors keep in other files into the model; return how many did."""
+    count, left = 0, MAX_BYTES
+    for tensor in _tensors(model):
+        if tensor.data_location != TensorProto.EXTERNAL and not tensor.external_data:
+            continue
+        given = {entry.key: entry.value for entry in tensor.external_data}
+        if set(given) - _KEYS or len(given) != len(tensor.external_data):
+            said = f"{quoted(tensor.name)} names its data in a way that is not read"
+            raise _refusal(ModelRule.EXTERNAL_DATA, path, said)
+        content = _beside(path, given, left)
+        left -= len(content)
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+        tensor.raw_data = content
+        count += 1
+    return count
+
+
+def _beside(path: Path, given: Mapping[str, str], left: int) -> bytes:
+    """The bytes that a tensor names, in a plain file below the model's folder."""
+    location = given.get("location", "")
+    parts = location.replace("\\", "/").split("/")
+    if not location or "\0" in location or Path(location).is_absolute() or ".." in parts:
+        said = f"its data lie in {quoted(location)}, not in its own folder"
+        raise _refusal(ModelRule.EXTERNAL_DATA, path, said)
+    folder = path.parent.resolve()
+    place = folder / location
+    if place.resolve() != place:
+        said = f"its data lie behind a link, {quoted(location)}"
+        raise _refusal(ModelRule.EXTERNAL_DATA, path, said)
+    try:
+        start = int(given.get("offset", "0"))
+        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            state = os.fstat(descriptor)
+            size = int(given["length"]) if "length" in given else state.st_size - start
+            whole = S_ISREG(state.st_mode) and 0 <= start <= state.st_size - size
+            if not whole or not 0 <= size <= left:
+                raise ValueError
+            file.seek(start)
+            content = file.read(size)
+    except OSError as error:
+        said = f"its data in {quoted(location)} cannot be read ({error.strerror})"
+        raise _refusal(ModelRule.EXTERNAL_DATA, path, said) from error
+    except ValueError as error:
+        said = f"its data in {quoted(location)} are not where it says, or too large"
+        raise _refusal(ModelRule.EXTERNAL_DATA, path, said) from error
+    if len(content) != size:
+        raise _refusal(ModelRule.EXTERNAL_DATA, path, f"{quoted(location)} ends before its data")
+    return content
+
+
+def _narrow(model: onnx.ModelProto) -> str:
+    """Turn a model of float64 inputs into the same in float32; say how weights were rounded."""
+    graph, double, single = model.graph, TensorProto.DOUBLE, TensorProto.FLOAT
+    names = {tensor.name for tensor in graph.initializer}
+    sources = [value for value in graph.input if value.name not in names]
+    if [value.type.tensor_type.elem_type for value in sources] != [double]:
+        return ""
+    furthest = 0.0
+    for tensor in _tensors(model):
+        if tensor.data_type != double:
+            continue
+        if problems := list(tensor_problems(tensor, f"tensor {quoted(tensor.name)}")):
+            raise UnsupportedModelError(*(complaint(*problem) for problem in problems))
+        wide = numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):  # what is not finite is refused by the reader
+            narrow = wide.astype(np.float32)
+        furthest = max(furthest, float(np.abs(wide - narrow).max(initial=0.0)))
+        tensor.CopyFrom(numpy_helper.from_array(narrow, tensor.name))
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.type.tensor_type.elem_type == double:
+            value.type.tensor_type.elem_type = single
+    for node in graph.node:
+        for attribute in node.attribute:
+            typed = node.op_type in ("Cast", "EyeLike") and attribute.name in ("to", "dtype")
+            if typed and attribute.i == double:
+                attribute.i = single
+    return (
+        "it computes in float64; what is said is said of the same network in float32, whose"
+        f" weights differ by at most {furthest:.2g}"
+    )
+
+
+def _fix_sizes(model: onnx.ModelProto, inside: tuple[int, ...]) -> bool:
+    """Say which sizes an input has that declares them free; whether any were."""
+    names = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if value.name in names or len(dims) != len(inside) + 1:
+            continue
+        free = [not d.HasField("dim_value") or d.dim_value in (-1, 0) for d in dims]
+        known = zip(dims[1:], inside, free[1:], strict=True)
+        if any(free[1:]) and all(is_free or d.dim_value == size for d, size, is_free in known):
+            for d, size in zip(dims[1:], inside, strict=True):
+                d.dim_value = size
+            return True
+    return False

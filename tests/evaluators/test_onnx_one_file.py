@@ -1,0 +1,162 @@
+"""Models as their owners saved them: one ordinary file, or refused; nothing from elsewhere."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.adapter import InputAdapter
+from evaluators.onnx.one_file import merged, settle
+from evaluators.onnx.reader import Contract, import_bytes
+from tests.fixtures.onnx_models import numbers
+
+PIXELS = (2, 3, 4)
+WEIGHT = numbers(24, 5)
+
+
+def saved(
+    dims: tuple[int | str, ...] = ("batch", *PIXELS), kind: int = TensorProto.FLOAT
+) -> ModelProto:
+    """Flatten and a matrix, of inputs of these sizes and this type."""
+    weight = WEIGHT.astype(helper.tensor_dtype_to_np_dtype(kind))
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["x"], ["f"]),
+            helper.make_node("MatMul", ["f", "w"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", kind, dims)],
+        [helper.make_tensor_value_info("y", kind, ["batch", 5])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def logits(data: bytes, x: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(data)
+    (found,) = session.run(None, {session.get_inputs()[0].name: x})
+    return np.asarray(found)
+
+
+def read(model: ModelProto, layout: InputAdapter | None = None) -> bytes:
+    made = settle(model.SerializeToString(), Path("m.onnx"), PIXELS, layout)
+    network = import_bytes(made.data, Path("m.onnx"), None, Contract(PIXELS, 5))
+    assert network.input_shape == PIXELS
+    return made.data
+
+
+def test_an_ordinary_file_stays_as_it_is() -> None:
+    data = saved().SerializeToString()
+    assert settle(data, Path("m.onnx"), PIXELS).notes == ()
+    assert settle(data, Path("m.onnx"), PIXELS).data is data
+    assert merged(data, Path("m.onnx")) is data
+
+
+LAYOUTS: dict[str, tuple[tuple[int | str, ...], InputAdapter | None, Callable[..., np.ndarray]]] = {
+    "all free": (tuple("NCHW"), None, lambda x: x),
+    "some free": (("N", 2, "H", "W"), None, lambda x: x),
+    "flat": (("N", 24), InputAdapter(shape=(24,)), lambda x: x.reshape(1, 24)),
+    "a column": ((1, 24, 1), InputAdapter(shape=(24, 1)), lambda x: x.reshape(1, 24, 1)),
+    "channels last": (
+        ("N", 3, 4, 2),
+        InputAdapter(channels_last=True),
+        lambda x: x.transpose(0, 2, 3, 1),
+    ),
+    "channels last and free": (
+        tuple("NHWC"),
+        InputAdapter(channels_last=True),
+        lambda x: x.transpose(0, 2, 3, 1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_pixels_reach_the_place_where_the_file_wants_them(name: str) -> None:
+    dims, layout, arranged = LAYOUTS[name]
+    model, x = saved(dims), numbers(1, *PIXELS, seed=5)
+    before = logits(model.SerializeToString(), np.ascontiguousarray(arranged(x)))
+    np.testing.assert_allclose(logits(read(model, layout), x), before, rtol=1e-5)
+
+
+def test_a_shape_of_other_size_is_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match="24 numbers, not 23"):
+        read(saved(("N", 23)), InputAdapter(shape=(23,)))
+
+
+def test_float64_becomes_float32_and_says_how_far_weights_moved() -> None:
+    model = saved(kind=TensorProto.DOUBLE)
+    weight = numpy_helper.to_array(model.graph.initializer[0]) + 1e-9
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "w"))
+    made = settle(model.SerializeToString(), Path("m.onnx"), PIXELS)
+    (note,) = made.notes
+    furthest = np.abs(weight - weight.astype(np.float32)).max()
+    assert 0 < furthest < 1e-6
+    assert f"{furthest:.2g}" in note
+    assert "float32" in note
+    read(model)
+
+
+def beside(folder: Path, location: str = "m.data", **more: str) -> Path:
+    """Write a model whose weight lies in another file."""
+    model = saved()
+    tensor = model.graph.initializer[0]
+    (folder / "m.data").write_bytes(b"12345678" + tensor.raw_data + b"tail")
+    given = {"location": location, "offset": "8", "length": str(len(tensor.raw_data)), **more}
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in given.items():
+        tensor.external_data.add(key=key, value=value)
+    path = folder / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_data_beside_the_model_are_taken_into_it(tmp_path: Path) -> None:
+    path, x = beside(tmp_path), numbers(1, *PIXELS, seed=5)
+    whole = settle(path.read_bytes(), path, PIXELS).data
+    assert merged(path.read_bytes(), path) == whole
+    assert not onnx.load_model_from_string(whole).graph.initializer[0].external_data
+    np.testing.assert_array_equal(logits(whole, x), logits(saved().SerializeToString(), x))
+
+
+ELSEWHERE: dict[str, tuple[dict[str, str], str]] = {
+    "above": ({"location": "../m.data"}, "not in its own folder"),
+    "above on another system": ({"location": "..\\m.data"}, "not in its own folder"),
+    "around": ({"location": "sub/../../m.data"}, "not in its own folder"),
+    "absolute": ({"location": "/etc/passwd"}, "not in its own folder"),
+    "nowhere": ({"location": ""}, "not in its own folder"),
+    "a link": ({"location": "link.data"}, "behind a link"),
+    "behind a linked folder": ({"location": "linked/m.data"}, "behind a link"),
+    "a folder": ({"location": "sub"}, "cannot be read|not where it says"),
+    "a pipe": ({"location": "pipe"}, "not where it says"),
+    "missing": ({"location": "none.data"}, "cannot be read"),
+    "before its start": ({"offset": "-8"}, "not where it says"),
+    "beyond its end": ({"offset": "32"}, "not where it says"),
+    "of no length": ({"length": "-1"}, "not where it says"),
+    "no number": ({"offset": "eight"}, "not where it says"),
+    "strange": ({"basepath": "/"}, "a way that is not read"),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_data_from_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
+    given, message = ELSEWHERE[name]
+    folder = tmp_path / "own"
+    (folder / "sub").mkdir(parents=True)
+    path = beside(folder, **given)
+    (tmp_path / "m.data").write_bytes((folder / "m.data").read_bytes())
+    (folder / "link.data").symlink_to(tmp_path / "m.data")
+    (folder / "linked").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe")
+    for reader in (
+        lambda: merged(path.read_bytes(), path),
+        lambda: settle(path.read_bytes(), path, PIXELS),
+    ):
+        with pytest.raises(UnsupportedModelError, match=message):
+            reader()
