@@ -14,6 +14,10 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)
 
 
+# Tests see nothing of what this machine keeps, and leave nothing there.
+os.environ["CERTBOARD_CACHE"] = ""
+
+
 def pytest_runtest_setup() -> None:
     shapes.again()
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,6 +26,7 @@ from leaderboard.submissions.catalogue import Catalogue, read_catalogue
 from leaderboard.submissions.manifest import Submission
 
 if TYPE_CHECKING:
+    from leaderboard.results.kept import Kept
     from leaderboard.results.store import Results
 
 FromFile = TypeVar("FromFile")
@@ -67,8 +69,8 @@ class Sources:
         return list(dict.fromkeys(found))
 
 
-def read_sources(project: Project) -> Sources:
-    """Read every file about submissions.
+def read_sources(project: Project, kept: "Kept | None" = None) -> Sources:
+    """Read every file about submissions; of results what is `kept` of files that are the same.
 
     Raises:
         InputError: `decisions.toml` cannot be read as a whole.
@@ -76,14 +78,14 @@ def read_sources(project: Project) -> Sources:
     from leaderboard.results.store import evaluator_named, stored_paths
 
     broken: list[str] = []
-    results = list(_each(stored_paths(project), _read_result, broken))
-    kept = _each(sorted(project.checks.glob("*.json")), _read_checks, broken)
+    results = list(_each(stored_paths(project), partial(_read_result, kept=kept), broken))
+    checks = _each(sorted(project.checks.glob("*.json")), _read_checks, broken)
     return Sources(
         project=project,
         catalogue=read_catalogue(project),
         results=[one for one in results if evaluator_named(one.path) is None],
         named=[one for one in results if evaluator_named(one.path) is not None],
-        checks=dict(kept),
+        checks=dict(checks),
         decisions=read_decisions(project),
         broken=tuple(broken),
     )
@@ -158,12 +160,18 @@ def _read_checks(path: Path) -> tuple[str, Checks]:
     return path.stem, read_checks(path)
 
 
+def _counted(path: Path, kept: "Kept") -> "Results":
+    from leaderboard.results.counted import counted
+
+    return counted(path, kept)
+
+
 _WHEN = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T.*")
 _LARGEST_TEST_SET = 10**9
 _STATUSES = {"certified", "falsified", "unknown"}
 
 
-def _read_result(path: Path) -> "Results":
+def _read_result(path: Path, kept: "Kept | None" = None) -> "Results":
     """A stored evaluation that says what its place says, and counts what can be counted.
 
     Raises:
@@ -173,7 +181,7 @@ def _read_result(path: Path) -> "Results":
     from leaderboard.results.rerun import command
     from leaderboard.results.store import evaluator_named, scan
 
-    result = scan(path)
+    result = scan(path) if kept is None else _counted(path, kept)
     origin, tally = result.provenance, result.tally
     place = (path.parent.name, path.name.split(".")[0])
     if (origin.setting, origin.submission) != place:

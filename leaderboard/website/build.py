@@ -21,6 +21,7 @@ from leaderboard.board.files import Sources, read_sources
 from leaderboard.common import formatting
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
+from leaderboard.results.kept import shared
 from leaderboard.website.mkdocs import (
     place_files,
     run_mkdocs,
@@ -79,7 +80,7 @@ def build(project: Project) -> BuildReport:
         InputError: a file of the board itself has a problem, or MkDocs refused.
     """
     began = time.perf_counter()
-    sources = read_sources(project)
+    sources = read_sources(project, shared())
     left_out: dict[str, str] = {}
     while True:
         board = sources.board(left_out)
@@ -145,7 +146,7 @@ def _fails(project: Project, sources: Sources, kept: Collection[str]) -> bool:
 
 def serve(project: Project, port: int) -> None:
     """Serve the pages at `http://127.0.0.1:<port>/` until interrupted."""
-    board = read_sources(project).board()
+    board = read_sources(project, shared()).board()
     generate(project, board)
     serve_mkdocs(project, port, newest_result(board))
 

@@ -1,12 +1,14 @@
 """Everything that readers take home, setting by setting, so that few rows are in memory at once."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 from leaderboard.board.board import Board
 from leaderboard.field.authors_curves import FILE as AUTHORS_CURVES_FILE
 from leaderboard.results.export import combined, csv
+from leaderboard.results.kept import key_of, shared
 from leaderboard.results.store import load
 from leaderboard.website.citation import FILE as CITATION_FILE
 from leaderboard.website.citation import bibtex_board
@@ -25,7 +27,7 @@ def files(board: Board, stored: Mapping[str, list[StoredFile]]) -> Files:
     for setting, listed in stored.items():
         yield from _rows(setting, listed, whole)
         for file in others[setting]:
-            yield from _own(file, load(file.result))
+            yield from _own(file, partial(load, file.result))
         yield places.latex_table(setting), tables.latex(board, setting).encode()
         yield places.references(setting), tables.bibliography(board, setting).encode()
         yield places.standings_csv(setting), tables.spreadsheet(board, setting)
@@ -49,20 +51,24 @@ def all_rows(setting: str, listed: list[StoredFile]) -> tuple[AllRows, bytes]:
 def _rows(
     setting: str, listed: list[StoredFile], whole: dict[str, AllRows]
 ) -> Iterator[tuple[str, bytes]]:
-    loaded = []
-    for file in listed:
-        rows = load(file.result)
-        yield from _own(file, rows)
-        loaded.append((file.result.provenance, rows))
-    if loaded:
-        content = combined(loaded)
+    rows = cache(lambda at: load(listed[at].result))
+    for at, file in enumerate(listed):
+        yield from _own(file, partial(rows, at))
+    if listed:
+        key = key_of("rows", [file.sha256 for file in listed])
+        content = shared().made(
+            key,
+            lambda: combined(
+                [(file.result.provenance, rows(at)) for at, file in enumerate(listed)]
+            ),
+        )
         whole[setting] = _told(setting, listed, content)
         yield places.all_rows(setting), content
 
 
-def _own(file: StoredFile, rows: Any) -> Iterator[tuple[str, bytes]]:
+def _own(file: StoredFile, rows: Callable[[], Any]) -> Iterator[tuple[str, bytes]]:
     """A result's own two files: the stored one as it is, and the CSV of its loaded rows."""
-    yield file.download.csv, csv(rows, inert)
+    yield file.download.csv, shared().made(key_of("csv", [file.sha256]), lambda: csv(rows(), inert))
     yield file.download.parquet, file.result.path.read_bytes()
 
 

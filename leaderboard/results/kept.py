@@ -1,0 +1,117 @@
+"""What was made from stored files, kept in the cache of this machine under hashes of what it is of.
+
+The key is the SHA-256 of all that the content follows from: the bytes of result files, and the code
+that makes it. The cache lies in the user's own folder and not in a checkout: a commit or a pull
+request can put nothing there, and a fresh machine, as of CI, makes everything anew. A content whose
+own checksum is wrong, or a cache that cannot be opened, is as if it were not there.
+"""
+
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from leaderboard.datasets.files import cache_folder
+
+VARIABLE = "CERTBOARD_CACHE"
+"""Where it is kept instead; nothing is kept where it is empty."""
+
+DAYS = 30
+"""After which what nobody asked for is dropped."""
+
+_TABLE = """create table if not exists kept
+(key text primary key, used integer, checksum text, content blob) without rowid"""
+
+
+class Kept:
+    """A cache in one file, of bytes by key; where `path` is None nothing is kept."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._open: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+        self._today = int(datetime.now(UTC).timestamp()) // 86_400
+        if path is None:
+            return
+        with suppress(OSError, sqlite3.Error):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Each statement is a transaction, but not waited for: what is lost is made again.
+            opened = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
+            opened.execute("pragma synchronous = off")
+            opened.execute("pragma journal_mode = wal")
+            opened.execute(_TABLE)
+            opened.execute("delete from kept where used < ?", (self._today - DAYS,))
+            self._open = opened
+
+    def made(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """The content of `key`: what is kept, else what `make` gives, which is kept from now on."""
+        content = self.get(key)
+        if content is None:
+            content = make()
+            self.put(key, content)
+        return content
+
+    def get(self, key: str) -> bytes | None:
+        """What is kept; None where it is not there, or is damaged."""
+        rows = self._ask("select used, checksum, content from kept where key = ?", key)
+        for used, checksum, content in rows:
+            if isinstance(content, bytes) and _checksum(key, content) == checksum:
+                if used != self._today:
+                    self._ask("update kept set used = ? where key = ?", self._today, key)
+                return content
+        return None
+
+    def put(self, key: str, content: bytes) -> None:
+        """Keep it, in place of what was there."""
+        told = key, self._today, _checksum(key, content), content
+        self._ask("insert or replace into kept values (?, ?, ?, ?)", *told)
+
+    def _ask(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        if self._open is None:
+            return []
+        with self._lock:
+            try:
+                return self._open.execute(statement, values).fetchall()
+            except sqlite3.Error:
+                return []
+
+
+def shared() -> Kept:
+    """The cache of this user; what is there already is what other checkouts made, too."""
+    chosen = os.environ.get(VARIABLE)
+    return _kept(str(cache_folder()) if chosen is None else chosen)
+
+
+@lru_cache(maxsize=1)
+def _kept(folder: str) -> Kept:
+    return Kept(Path(folder) / "kept.sqlite" if folder else None)
+
+
+def key_of(kind: str, parts: Iterable[str]) -> str:
+    """The key of what is made from `parts` by this version of the program."""
+    told = "\n".join([kind, code(), *parts])
+    return f"{kind}:{hashlib.sha256(told.encode()).hexdigest()}"
+
+
+@lru_cache(maxsize=1)
+def code() -> str:
+    """A hash of all that decides what is made from a result file: our code, and the libraries'."""
+    found = hashlib.sha256()
+    root = Path(__file__).parents[1]
+    for room in ("results", "settings", "common", "datasets", "website/publishing"):
+        for path in sorted((root / room).rglob("*")):
+            if path.suffix in (".py", ".toml"):
+                found.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    found.update((root / "website" / "downloads.py").read_bytes())
+    for library in ("numpy", "pyarrow", "pydantic"):
+        found.update(version(library).encode())
+    return found.hexdigest()
+
+
+def _checksum(key: str, content: bytes) -> str:
+    return hashlib.sha256(key.encode() + content).hexdigest()
