@@ -17,7 +17,12 @@
   more.className = "hl-rest";
   table.parentElement.after(more);
   addEventListener("beforeprint", () => { most = Infinity; apply(); });
-  more.addEventListener("click", () => { most += AT_ONCE; apply(); });
+  let found = 0;
+  more.addEventListener("click", () => {
+    if (!found) { for (const field of fields) field.value = ""; changed(); return; }
+    most += AT_ONCE;
+    apply();
+  });
 
   const apply = () => {
     const words = form.elements.words.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -30,8 +35,10 @@
       shown += fits;
       row.hidden = !fits || shown > most;
     }
-    more.hidden = shown <= most;
-    more.textContent = `Show ${Math.min(AT_ONCE, shown - most)} more of ${shown - most}`;
+    found = shown;
+    more.hidden = shown > 0 && shown <= most;
+    more.textContent = shown ? `Show ${Math.min(AT_ONCE, shown - most)} more of ${shown - most}`
+      : "Nothing fits. Clear the filter";
     told.value = shown < texts.size ? `${shown} of ${texts.size} numbers` : `${shown} numbers`;
   };
 

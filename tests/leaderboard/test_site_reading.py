@@ -55,6 +55,33 @@ def test_paper_shows_the_tables_without_what_only_a_screen_can_do(
         assert visit.page.locator("table.cb-table").first.is_visible()
         style = "getComputedStyle(document.querySelector('.md-typeset')).color"
         assert visit.page.evaluate(style) == "rgb(0, 0, 0)"
+        # A drawn chart is as wide as the screen, and would be cut: its still picture is printed.
+        for chart in visit.page.locator(".cb-drawn").all():
+            assert chart.locator(".cb-still").is_visible()
+            assert not chart.locator(".cb-plot").is_visible()
+
+
+def test_without_scripts_every_chart_is_a_picture_that_was_loaded(
+    website: str, browser: Any
+) -> None:
+    address = website + PAGES["setting"]
+    with Visit(browser, address, viewport=WIDE, java_script_enabled=False) as visit:
+        charts = visit.page.locator(".cb-still")
+        assert charts.count() > 0
+        for chart in charts.all():
+            assert chart.is_visible()
+            assert (chart.bounding_box() or {"height": 0})["height"] > 100
+            assert "data" in (chart.get_attribute("alt") or "")
+
+
+def test_a_filter_without_hits_offers_to_clear_itself(website: str, browser: Any) -> None:
+    address = f"{website}literature/?words=nobody-wrote-this"
+    with Visit(browser, address, viewport=WIDE) as visit:
+        rows = "#literature tbody tr:visible"
+        assert visit.page.locator(rows).count() == 0
+        visit.page.get_by_role("button", name="Clear the filter").click()
+        assert visit.page.locator(rows).count() > 0
+        assert "words" not in visit.page.url
 
 
 def test_nothing_moves_for_those_whom_motion_disturbs(website: str, browser: Any) -> None:
