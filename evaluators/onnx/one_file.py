@@ -17,6 +17,7 @@ from stat import S_ISREG
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.adapter import InputAdapter, adapt
@@ -57,6 +58,8 @@ def settle(
     model, notes = parse(data, path), list[str]()
     if count := _merge(model, path):
         notes.append(f"the data of {count} tensors that lay beside it are in it")
+    if count := _dequantize(model, path):
+        notes.append(f"{count} quantized weights are in it as what they stand for, in float32")
     if rounded := _narrow(model):
         notes.append(rounded)
     inside = pixels
@@ -165,6 +168,40 @@ def _beside(path: Path, given: Mapping[str, str], left: int) -> bytes:
     if len(content) != size:
         raise _refusal(ModelRule.EXTERNAL_DATA, path, f"{quoted(location)} ends before its data")
     return content
+
+
+def _dequantize(model: onnx.ModelProto, path: Path) -> int:
+    """Work out what quantized constants stand for; return how many there were.
+
+    A runtime given such weights may round a layer's inputs, too, so that no float32 is left.
+    """
+    graph, count = model.graph, 0
+    known = {tensor.name: tensor for tensor in graph.initializer}
+    for node in list(graph.node):
+        if node.op_type != "DequantizeLinear" or not {*node.input} - {""} <= known.keys():
+            continue
+        given = [known[name] for name in node.input if name]
+        for tensor in given:
+            if problems := list(tensor_problems(tensor, f"tensor {quoted(tensor.name)}")):
+                raise UnsupportedModelError(*(complaint(*problem) for problem in problems))
+        feeds = {tensor.name: numpy_helper.to_array(tensor) for tensor in given}
+        try:
+            (value,) = ReferenceEvaluator(node, opsets=_opsets(model)).run(None, feeds)
+        except Exception as error:
+            said = f"the quantized constant {quoted(node.output[0])} cannot be worked out"
+            raise _refusal(ModelRule.QUANTIZATION, path, said) from error
+        if np.asarray(value).dtype != np.float32:
+            continue
+        made = numpy_helper.from_array(np.asarray(value), node.output[0])
+        graph.initializer.append(made)
+        graph.node.remove(node)
+        known[made.name] = made
+        count += 1
+    return count
+
+
+def _opsets(model: onnx.ModelProto) -> dict[str, int]:
+    return {entry.domain: entry.version for entry in model.opset_import}
 
 
 def _narrow(model: onnx.ModelProto) -> str:

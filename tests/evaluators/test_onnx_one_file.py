@@ -102,6 +102,20 @@ def test_float64_becomes_float32_and_says_how_far_weights_moved() -> None:
     read(model)
 
 
+@pytest.mark.parametrize("scale", [0.01, [0.01, 0.02, 0.03, 0.04, 0.05]])
+def test_quantized_weights_become_what_they_stand_for(scale: float | list[float]) -> None:
+    model = saved()
+    whole = np.arange(120).reshape(24, 5).astype(np.int8)
+    factor = np.array(scale, np.float32)
+    del model.graph.initializer[:]
+    for name, array in (("q", whole), ("s", factor), ("o", np.full(factor.shape, 3, np.int8))):
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+    model.graph.node.insert(0, helper.make_node("DequantizeLinear", ["q", "s", "o"], ["w"]))
+    x = numbers(1, *PIXELS, seed=5)
+    wanted = x.reshape(1, 24) @ ((whole.astype(np.float32) - 3) * factor)
+    np.testing.assert_allclose(logits(read(model), x), wanted, rtol=1e-5, atol=1e-5)
+
+
 def beside(folder: Path, location: str = "m.data", **more: str) -> Path:
     """Write a model whose weight lies in another file."""
     model = saved()

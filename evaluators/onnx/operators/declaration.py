@@ -75,6 +75,7 @@ class Attribute:
         default: what it is where a node does not give it, as in ONNX's schema; None for nothing.
         since, until: the first and the last opset that have it.
         rule: what another value breaks.
+        older: what it is before, if its default was another.
     """
 
     allowed: Allowed
@@ -82,6 +83,13 @@ class Attribute:
     since: int = 1
     until: int = LATEST
     rule: ModelRule = ModelRule.USE
+    older: "Attribute | None" = None
+
+    def of(self, opset: int) -> "Attribute | None":
+        """Return what it is in an opset; None where there is none."""
+        if self.since <= opset <= self.until:
+            return self
+        return self.older.of(opset) if self.older is not None else None
 
 
 @dataclass(frozen=True)
@@ -174,7 +182,8 @@ class Declaration:
 
     def known(self, opset: int) -> dict[str, Attribute]:
         """List the attributes that are read in an opset."""
-        return {n: a for n, a in self.attributes.items() if a.since <= opset <= a.until}
+        found = {name: attribute.of(opset) for name, attribute in self.attributes.items()}
+        return {name: attribute for name, attribute in found.items() if attribute is not None}
 
     def read(self, operator: Operator, builder: Builder) -> Operator:
         """Fill in the defaults of attributes that an operator leaves out.

@@ -116,9 +116,12 @@ def matmul(builder: Builder, operator: Operator) -> int:
 def softmax(builder: Builder, operator: Operator) -> int:
     """Softmax and LogSoftmax over one dimension, which is brought to the end and back."""
     source, shape = builder.source(operator)
-    if operator.opset < 13:
+    given = int(operator.attributes["axis"])
+    if operator.opset < 11 and given < 0:
+        raise OperatorError(f"its axis {given} is negative, which opset 11 brought")
+    (axis,) = row_axes([given], len(shape))
+    if operator.opset < 13 and axis != len(shape) - 1:
         raise OperatorError("before opset 13 it goes over all dimensions from its axis on")
-    (axis,) = row_axes([int(operator.attributes["axis"])], len(shape))
     name, size = operator.name, shape[axis]
     require_size(prod(shape) * size)
     places = flat_positions(shape).movedim(axis, -1)
@@ -217,7 +220,11 @@ OPERATORS: dict[str, Declaration] = {
         ("Softmax", "LogSoftmax"),
         Declaration(
             versions=(1, 11, 13),
-            attributes={"axis": Attribute(ANY, default=-1, since=13)},
+            attributes={
+                "axis": Attribute(
+                    ANY, default=-1, since=13, older=Attribute(ANY, default=1, until=12)
+                )
+            },
             translate=softmax,
         ),
     ),
