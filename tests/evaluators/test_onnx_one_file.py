@@ -174,3 +174,9 @@ def test_data_from_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
     ):
         with pytest.raises(UnsupportedModelError, match=message):
             reader()
+
+
+def test_a_free_batch_may_be_written_as_minus_one() -> None:
+    model = saved((-1, *PIXELS))
+    model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = -1
+    assert read(model) == model.SerializeToString()
