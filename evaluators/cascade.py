@@ -1,6 +1,7 @@
 """The cascade: cheap methods first, so that each example is decided by the first one that can."""
 
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
 from evaluators.evaluator import Evaluator
@@ -52,6 +53,15 @@ class Cascade:
         """Whether a stage may use up an example's time budget."""
         return any(stage.complete for stage in self.stages)
 
+    def halves(self) -> tuple["Cascade", "Cascade"]:
+        """Return the stages that need little time, and those that may use up an example's budget.
+
+        What the first leaves open can be put to the second, elsewhere and in other batches: `after`
+        then makes of both verdicts the one of the whole cascade.
+        """
+        cheap = tuple(takewhile(lambda stage: not stage.complete, self.stages))
+        return Cascade(cheap), Cascade(self.stages[len(cheap) :])
+
     def options(self) -> dict[str, Any]:
         """Options of all stages, by stage."""
         return {stage.name(): stage.options() for stage in self.stages}
@@ -69,13 +79,13 @@ class Cascade:
                 verdicts = found
             else:
                 for row, verdict in zip(open_rows, found, strict=True):
-                    verdicts[row] = _after(verdicts[row], verdict)
+                    verdicts[row] = after(verdicts[row], verdict)
             open_rows = [row for row in open_rows if verdicts[row].status is Status.UNKNOWN]
         return verdicts
 
 
-def _after(before: Verdict, now: Verdict) -> Verdict:
-    """A later stage's verdict with what the earlier ones spent and proved."""
+def after(before: Verdict, now: Verdict) -> Verdict:
+    """Return a later stage's verdict with what the earlier ones spent and proved."""
     margins = [verdict.margin for verdict in (before, now) if verdict.margin is not None]
     return replace(
         now,

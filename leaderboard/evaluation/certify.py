@@ -98,7 +98,7 @@ def _measure(
                 progress.advance(rows, False)
         proved = ""
         if typed.evidence is not None:
-            proved = told(join(question, [shard.examples for shard in plan], typed.evidence))
+            proved = told(join(question, [shard.name for shard in plan], typed.evidence))
     finally:
         if question.evidence is not None:
             shutil.rmtree(question.evidence, ignore_errors=True)

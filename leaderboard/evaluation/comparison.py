@@ -21,7 +21,8 @@ from leaderboard.datasets.catalogue import load_split
 from leaderboard.evaluation.certify_options import CertifyOptions, ModelFiles, question_of
 from leaderboard.evaluation.comparison_table import Cell, count_cell, read_origins, write_table
 from leaderboard.evaluation.evaluator import can_certify, evaluator_entries, evaluator_of
-from leaderboard.evaluation.plan import ChosenExamples, Plan, execute, plan_of
+from leaderboard.evaluation.execution import execute
+from leaderboard.evaluation.plan import ChosenExamples, Plan, plan_of
 from leaderboard.evaluation.radius_search import largest_radii
 from leaderboard.results.store import Provenance, Results, read, write
 from leaderboard.settings.question import Question, new_salt

@@ -13,7 +13,7 @@ from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.common.formatting import plural
 from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.evaluation.smoothing import make_smoothing
-from leaderboard.settings.question import Options, Question
+from leaderboard.settings.question import Options, Question, Stages
 
 AnyEvaluator = Evaluator | Cascade
 
@@ -99,6 +99,20 @@ def can_certify(question: Question) -> bool:
 def uses_time(question: Question) -> bool:
     """Say whether an example may use up its time budget."""
     return evaluator_of(question).complete
+
+
+def has_halves(question: Question) -> bool:
+    """Say whether cheap methods and complete ones answer a question, so that each can be asked."""
+    evaluator = evaluator_of(question)
+    return isinstance(evaluator, Cascade) and all(half.stages for half in evaluator.halves())
+
+
+def evaluator_for(question: Question, stages: Stages) -> AnyEvaluator:
+    """Return the evaluator of a question, or the half of it that is asked."""
+    evaluator = evaluator_of(question)
+    if stages == "all" or not isinstance(evaluator, Cascade):
+        return evaluator
+    return evaluator.halves()[("cheap", "complete").index(stages)]
 
 
 def phases(question: Question) -> list[Question]:

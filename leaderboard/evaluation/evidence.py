@@ -31,7 +31,7 @@ from evaluators.recheck.reader import CheckedModel, read_model
 from leaderboard.common.errors import InputError
 from leaderboard.datasets.catalogue import load_split
 from leaderboard.datasets.files import sha256_of
-from leaderboard.settings.question import Question
+from leaderboard.settings.question import Question, Shard
 
 
 @lru_cache(maxsize=2)
@@ -83,17 +83,18 @@ def beside(results: Path) -> Path:
     return results.with_suffix(SUFFIX)
 
 
-def part_of(folder: Path, examples: Sequence[int]) -> Path:
-    """Return where the evidence of a shard is kept until it is joined with that of the others."""
-    return folder / f"{examples[0]:08d}-{examples[-1]:08d}{SUFFIX}"
+def part_of(folder: Path, name: str) -> Path:
+    """Return where a shard's evidence is kept until it is joined with that of the others."""
+    return folder / f"{name}{SUFFIX}"
 
 
-def write_part(question: Question, problem: Problem, verdicts: Sequence[Verdict]) -> None:
+def write_part(shard: Shard, problem: Problem, verdicts: Sequence[Verdict]) -> None:
     """Find out what proves each certified example, and write it with the witnesses of others.
 
     Raises:
         InputError: the disk is full or the place cannot be written.
     """
+    question = shard.question
     if question.evidence is None or question.sigma is not None:
         return
     labels = problem.labels.tolist()
@@ -108,7 +109,7 @@ def write_part(question: Question, problem: Problem, verdicts: Sequence[Verdict]
         elif verdict.status is Status.FALSIFIED:
             lines.append(EvidenceLine(example, labels[row], WITNESS))
             contents[example] = _refutation(question, problem, row, verdict).content()
-    place = part_of(question.evidence, problem.examples)
+    place = part_of(question.evidence, shard.name)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         write_archive(place, about(question), lines, sorted(contents.items()))
@@ -162,10 +163,8 @@ def check_place(path: Path) -> None:
         raise InputError(f"--evidence: there is no folder {path.parent}.")
 
 
-def join(
-    question: Question, stretches: Sequence[Sequence[int]], place: Path, witnesses: bool = True
-) -> Archive:
-    """Join the parts of these stretches of examples to one file.
+def join(question: Question, shards: Sequence[str], place: Path, witnesses: bool = True) -> Archive:
+    """Join the parts of the shards of these names to one file.
 
     Perhaps without the `witnesses`, which rows have, too.
 
@@ -173,7 +172,7 @@ def join(
         InputError: the place cannot be written, or a part is missing or of another question.
     """
     assert question.evidence is not None
-    parts = [part_of(question.evidence, examples) for examples in stretches]
+    parts = [part_of(question.evidence, name) for name in shards]
     try:
         return join_archives(place, about(question), parts, witnesses)
     except CertificateError as error:

@@ -11,9 +11,17 @@ from leaderboard.common.formatting import plural
 from leaderboard.common.formatting import seconds as seconds_text
 from leaderboard.common.progress import tell
 from leaderboard.datasets.catalogue import find_dataset, load_split
-from leaderboard.evaluation.evaluator import evaluator_of, uses_time
+from leaderboard.evaluation.evaluator import evaluator_of, has_halves, uses_time
 from leaderboard.evaluation.shard import problem_of
-from leaderboard.settings.question import Question, Shard, shards
+from leaderboard.settings.question import (
+    LARGEST_SHARD,
+    LONGEST_OPEN,
+    LONGEST_SHARD,
+    Open,
+    Question,
+    Shard,
+    shards,
+)
 
 LONG = 30.0
 """Seconds: a run that may take longer is announced with what it may cost."""
@@ -23,6 +31,27 @@ def cut(question: Question, examples: Sequence[int]) -> list[Shard]:
     """List the shards in which a question is asked about examples."""
     shape = find_dataset(question.dataset).shape
     return list(shards(question, examples, shape, _longest(question)))
+
+
+def cut_cheap(question: Question, examples: Sequence[int]) -> list[Shard]:
+    """List the shards in which it is asked of cheap methods alone, of as many as fit at once."""
+    shape = find_dataset(question.dataset).shape
+    return [replace(one, stages="cheap") for one in shards(question, examples, shape, 0.0)]
+
+
+def cut_open(question: Question, opened: Sequence[Open]) -> list[Shard]:
+    """List the shards in which it is asked of complete methods, of a few open examples each."""
+    size = max(1, int(min(LONGEST_OPEN / question.seconds, LARGEST_SHARD)))
+    batches = (opened[first : first + size] for first in range(0, len(opened), size))
+    return [
+        Shard(question, tuple(one.example for one in batch), "complete", tuple(batch))
+        for batch in batches
+    ]
+
+
+def in_halves(question: Question, examples: Sequence[int]) -> bool:
+    """Say whether cheap methods are asked of many examples first, since all may take long."""
+    return has_halves(question) and question.seconds * len(examples) > LONGEST_SHARD
 
 
 def _longest(question: Question) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from leaderboard.common.errors import InputError
 
-_FOLDER, _NAME = "[0-9a-f]{16}-[0-9a-f]{16}", "[0-9]{8}-[0-9]{8}[.]parquet"
+_FOLDER, _NAME = "[0-9a-f]{16}-[0-9a-f]{16}", "[0-9]{8}-[0-9]{8}([.](cheap|complete))?[.]parquet"
 _LARGEST, _MOST = 50_000_000, 20_000
 """Bytes of a shard, and shards of an evaluation."""
 _PLAINLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK

@@ -1,36 +1,54 @@
-"""One submission in one setting: plan it, resume it, store it."""
+"""One submission in one setting: what is asked, what is there already, what is missing."""
 
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from math import inf
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 
-from leaderboard.common.errors import BugError, InputError, TimeUpError, WithdrawnError
-from leaderboard.common.formatting import plural
-from leaderboard.common.places import alone, check_writable
-from leaderboard.common.progress import tell
+from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset, load_split
 from leaderboard.datasets.split import Split, present
 from leaderboard.evaluation.evaluator import check_samples
-from leaderboard.evaluation.evidence import beside, join
-from leaderboard.evaluation.forecast import cut
-from leaderboard.evaluation.networks import network_of
+from leaderboard.evaluation.evidence import beside
+from leaderboard.evaluation.forecast import cut, cut_cheap, cut_open, in_halves
 from leaderboard.evaluation.parts import folder_of
-from leaderboard.evaluation.provenance import describe
 from leaderboard.evaluation.shard import fingerprint
 from leaderboard.evaluation.sources import code_digest
-from leaderboard.evaluation.workers import run_shards
-from leaderboard.results.store import COLUMNS, Results, read, read_provenance, results_path, write
-from leaderboard.settings.question import Question, Shard, new_salt
+from leaderboard.results.store import Results, read, read_provenance, results_path
+from leaderboard.settings.question import Open, Question, Shard, new_salt
 from leaderboard.settings.setting import Setting, SmoothingProtocol
 from leaderboard.submissions.manifest import Submission
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A finished shard: its name, the rows that it decided, and what it left open."""
+
+    name: str
+    rows: pd.DataFrame
+    opened: tuple[Open, ...] = ()
+
+    @property
+    def stages(self) -> str:
+        """Those that were asked, as in `Shard.stages`."""
+        return self.name.partition(".")[2] or "all"
+
+    @classmethod
+    def of(cls, name: str, rows: pd.DataFrame) -> Self:
+        """Return what the rows of a shard of this name decide."""
+        if not name.endswith(".cheap"):
+            return cls(name, rows)
+        undecided = rows["status"] == "unknown"
+        columns = rows.loc[undecided, ["example", "seconds", "margin"]].astype(object)
+        opened = columns.where(columns.notna(), None).itertuples(index=False, name=None)
+        return cls(name, rows[~undecided], tuple(Open(*one) for one in opened))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,19 +78,27 @@ class Plan:
 
     def part(self, shard: Shard) -> Path:
         """Return where a shard's rows are kept until the evaluation is complete."""
-        return self.parts / f"{shard.examples[0]:08d}-{shard.examples[-1]:08d}.parquet"
+        return self.parts / f"{shard.name}.parquet"
 
-    def finished(self) -> Iterator[pd.DataFrame]:
-        """Yield the rows of the shards that are there, whole, and of this evaluation; none twice.
+    def finished(self, say: Callable[[str], None] | None = None) -> Iterator[Kept]:
+        """Yield the shards that are there, whole, and of this evaluation; no row twice.
 
-        Where evidence is wanted, a shard is whole with its evidence only.
+        Where evidence is wanted, a shard is whole with its evidence only. What is not is told to
+        `say`.
         """
-        taken: set[int] = set()
+        taken, opened = set[int](), set[int]()
         for path in sorted(self.parts.glob("*.parquet")):
             rows = self._rows_of(path)
-            if rows is not None and taken.isdisjoint(rows["example"]):
-                taken.update(rows["example"])
-                yield rows
+            if rows is None:
+                if say is not None:
+                    say(f"{path}: is damaged, or not of this evaluation, and will be made again")
+                continue
+            kept = Kept.of(path.stem, rows)
+            others = taken if kept.stages == "complete" else taken | opened
+            if others.isdisjoint(rows["example"]):
+                taken.update(kept.rows["example"])
+                opened.update(one.example for one in kept.opened)
+                yield kept
 
     def _rows_of(self, path: Path) -> pd.DataFrame | None:
         if self.question.evidence is not None and not beside(path).exists():
@@ -82,27 +108,35 @@ class Plan:
         except InputError:
             return None
         same = part.provenance.fingerprint == self.fingerprint
-        span = span_of(path, self.examples)
-        return part.rows if same and span and part.rows["example"].tolist() == span else None
+        return part.rows if same and named_by(path, self.examples, part.rows) else None
+
+    def missing(self, done: Collection[int] = (), opened: Iterable[Open] = ()) -> list[Shard]:
+        """List the shards still to be computed, in order.
+
+        Args:
+            done: examples that have their rows.
+            opened: those that cheap methods have left open.
+        """
+        left = [one for one in opened if one.example not in done]
+        known = {*done, *(one.example for one in left)}
+        waiting = [example for example in self.examples if example not in known]
+        make = cut_cheap if in_halves(self.question, waiting) else cut
+        stretches = groupby(self.examples, key=lambda example: example in known)
+        return [
+            shard
+            for there, examples in stretches
+            if not there
+            for shard in make(self.question, [*examples])
+        ] + cut_open(self.question, sorted(left, key=lambda one: one.example))
 
     def of_other_code(self) -> int:
         """Count the finished shards of this very evaluation that other code or libraries made."""
         alike = self.parts.parent.glob(f"{self.parts.name.partition('-')[0]}-*/*.parquet")
         return sum(path.parent != self.parts for path in alike)
 
-    def missing(self, done: Collection[int] = ()) -> list[Shard]:
-        """List the shards still to be computed, in order: each a stretch of the examples."""
-        stretches = groupby(self.examples, key=lambda example: example in done)
-        return [
-            shard
-            for there, examples in stretches
-            if not there
-            for shard in cut(self.question, [*examples])
-        ]
-
     def waiting(self, fresh: bool) -> list[int]:
         """List the examples that have no rows yet; all where it begins afresh."""
-        done = set() if fresh else {e for rows in self.finished() for e in rows["example"]}
+        done = set() if fresh else {e for kept in self.finished() for e in kept.rows["example"]}
         return [example for example in self.examples if example not in done]
 
     def forget(self) -> None:
@@ -125,12 +159,21 @@ class Plan:
             stale.unlink(missing_ok=True)
 
 
-def span_of(part: Path, examples: list[int]) -> list[int]:
-    """List those of the examples that a finished shard's name says; none if it is no such name."""
-    if not (told := re.fullmatch(r"([0-9]{8})-([0-9]{8})[.]parquet", part.name)):
-        return []
-    first, last = int(told[1]), int(told[2])
-    return [example for example in examples if first <= example <= last]
+def named_by(part: Path, examples: list[int], rows: pd.DataFrame) -> bool:
+    """Say whether rows are those that a finished shard's name says.
+
+    All between the first and the last one, but some where only complete methods were asked.
+    """
+    found = re.fullmatch(r"([0-9]{8})-([0-9]{8})([.]cheap|[.]complete)?[.]parquet", part.name)
+    if not found:
+        return False
+    first, last = int(found[1]), int(found[2])
+    span = [example for example in examples if first <= example <= last]
+    there = rows["example"].tolist()
+    if found[3] != ".complete":
+        return bool(span) and there == span
+    ends = there[:1] + there[-1:]
+    return ends == [first, last] and there == [one for one in span if one in set(there)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,77 +352,3 @@ def _options(
     if request.samples is not None:
         told["n"] = min(protocol.n, request.samples)
     return tuple(sorted(told.items()))
-
-
-def execute(
-    plan: Plan,
-    workers: str,
-    fresh: bool,
-    progress: Callable[[pd.DataFrame, bool], None],
-    until: float = inf,
-) -> Results:
-    """Compute what is missing, then join the shards into the result file.
-
-    `progress` is called with the rows of every shard, and whether they were already there;
-    `until` is a time on the monotonic clock.
-
-    Raises:
-        InputError: nothing can be written, or another process writes it; what was finished stays.
-        TimeUpError: there was no time for all of it; what was finished stays.
-        BugError: evaluators contradict each other; nothing of this evaluation stays.
-        WithdrawnError: so do a proof and the deployed model; nothing stays either.
-    """
-    check_writable(plan.target)
-    with alone(plan.target):
-        return _executed(plan, workers, fresh, progress, until)
-
-
-def _executed(
-    plan: Plan,
-    workers: str,
-    fresh: bool,
-    progress: Callable[[pd.DataFrame, bool], None],
-    until: float,
-) -> Results:
-    if fresh:
-        plan.forget()
-    if count := plan.of_other_code():
-        tell(
-            f"{plural(count, 'finished shard')} of other code or libraries cannot be mixed with"
-            " what is made now, and will be computed again."
-        )
-    found: list[pd.DataFrame] = []
-    for rows in plan.finished():
-        found.append(rows)
-        progress(rows, True)
-    network_of(plan.question)  # or why it cannot be used, before processes are started
-    provenance = describe(
-        plan.question,
-        submission=plan.submission,
-        setting=plan.setting,
-        selection=plan.selection,
-        fingerprint=plan.fingerprint,
-        workers=workers,
-    )
-    missing = plan.missing({example for rows in found for example in rows["example"]})
-    try:
-        with closing(run_shards(missing, workers, until)) as finished:
-            for shard, rows in finished:
-                found.append(rows.assign(submission=plan.submission, setting=plan.setting))
-                write(plan.part(shard), found[-1], provenance)
-                progress(rows, False)
-    except (BugError, WithdrawnError):
-        plan.forget()
-        raise
-    if (count := sum(map(len, found))) < len(plan.examples):
-        raise TimeUpError(f"{count:,} of {len(plan.examples):,} examples are measured")
-    found.sort(key=lambda rows: int(rows["example"].iloc[0]))
-    rows = pd.concat(found, ignore_index=True)
-    # What proved other rows would leave some of these without a proof.
-    beside(plan.target).unlink(missing_ok=True)
-    write(plan.target, rows, provenance)
-    if plan.question.evidence is not None:
-        stretches = [part["example"].tolist() for part in found]
-        join(plan.question, stretches, beside(plan.target), witnesses=False)
-    plan.clear()
-    return Results(plan.target, rows[list(COLUMNS)], provenance)

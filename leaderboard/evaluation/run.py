@@ -1,9 +1,9 @@
-"""`certboard run`: submissions in their settings, one after the other."""
+"""`certboard run`: submissions in their settings, by the same workers."""
 
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -14,14 +14,17 @@ from leaderboard.common.progress import RunProgress, tell
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.evaluation.evidence import beside
+from leaderboard.evaluation.execution import Job, begun, compute
 from leaderboard.evaluation.forecast import announce
-from leaderboard.evaluation.plan import Plan, Request, execute, make_plan
+from leaderboard.evaluation.plan import Plan, Request, make_plan
 from leaderboard.results.claims import judge
 from leaderboard.results.store import read, results_path
 from leaderboard.settings.setting import find_setting, load_settings
 from leaderboard.submissions.catalogue import chosen_submissions
 from leaderboard.submissions.manifest import Contest, settings_for
 
+_AT_ONCE = 50
+"""Evaluations in one queue: their models are read and their places locked beforehand."""
 QUICK_EXAMPLES, QUICK_SECONDS, QUICK_SAMPLES = 20, 5.0, 1000
 """What `--quick` spends: examples of a setting, seconds for each, samples of a smoothed model."""
 
@@ -74,17 +77,6 @@ def quick_request(request: Request) -> Request:
     )
 
 
-def _count(
-    shards: Counter[bool],
-    advance: Callable[[pd.DataFrame, bool], None],
-    rows: pd.DataFrame,
-    resumed: bool,
-) -> None:
-    """Show a shard, and count it among those that were there and those that were not."""
-    shards[resumed] += 1
-    advance(rows, resumed)
-
-
 def _unproved(plan: Plan) -> str:
     """How evidence that is wanted is made of rows that are there already."""
     if plan.question.evidence is None or beside(plan.target).exists():
@@ -107,38 +99,106 @@ def run_all(
         TimeUpError: `until`, on the monotonic clock, there was no time for all of them.
     """
     problems: list[str] = []
-    tables = []
-    shards = Counter[bool]()
-    for submission, setting in pairs:
-        title = f"{submission.slug} · {setting.id}"
-        try:
-            plan = make_plan(project, submission, setting, request)
-            if plan.stored is not None:
-                tell(f"{title}: already measured; --fresh repeats it{_unproved(plan)}")
-                plan.clear()
-                tables.append(plan.stored.rows)
-                continue
-            announce(title, plan.question, plan.waiting(request.fresh), workers)
-            with RunProgress(title, len(plan.examples)) as progress:
-                told = partial(_count, shards, progress.advance)
-                results = execute(plan, workers, request.fresh, told, until)
-            tables.append(results.rows)
-        except InputError as error:
-            if len(pairs) == 1:
-                raise
-            problems += [f"{title}: {problem}" for problem in error.problems]
-        except TimeUpError as error:
+    tables: list[pd.DataFrame] = []
+    measured = False
+    for first in range(0, len(pairs), _AT_ONCE):
+        run = _Run(project, request, workers, alone=len(pairs) == 1)
+        run.all_of(pairs[first : first + _AT_ONCE], until)
+        measured |= run.measured
+        tables += run.tables
+        problems += run.problems
+        if run.late:
             for problem in problems:
                 tell(problem)
-            if not shards[False]:
+            if not measured:
                 raise InputError(
-                    f"{title}: {error}, and no more could be in the time given: give more"
-                    " --minutes."
-                ) from None
-            raise TimeUpError(f"{title}: {error}") from None
+                    f"{run.late}, and no more could be in the time given: give more --minutes."
+                )
+            raise TimeUpError(run.late)
     if problems:
         raise InputError(*problems)
     return tables
+
+
+class _Run:
+    """Some pairs, evaluated by the same workers.
+
+    Attributes:
+        tables: the rows of those that are complete.
+        problems: why others are not, in sentences.
+        late: of the first that there was no time for; empty if there is none.
+        measured: whether anything was computed.
+    """
+
+    def __init__(self, project: Project, request: Request, workers: str, *, alone: bool) -> None:
+        self._project, self._request, self._workers = project, request, workers
+        self._alone = alone
+        self.tables: list[pd.DataFrame] = []
+        self.problems: list[str] = []
+        self.late = ""
+        self.measured = False
+
+    def all_of(self, pairs: Sequence[Contest], until: float) -> None:
+        """Evaluate pairs; what is wrong with one of them does not stop the others."""
+        with ExitStack() as stack:
+            plans = [plan for pair in pairs for plan in self._planned(pair)]
+            if not plans:
+                return
+            title = _title(plans[0]) if len(plans) == 1 else f"{len(plans)} evaluations"
+            examples = sum(len(plan.examples) for plan in plans)
+            progress = stack.enter_context(RunProgress(title, examples))
+            jobs: list[Job] = []
+            for plan in plans:
+                told = partial(self._told, progress.advance)
+                beginning = begun(plan, self._workers, self._request.fresh, told)
+                with self._problems_of(_title(plan)):
+                    jobs.append(stack.enter_context(beginning))
+            compute(jobs, self._workers, until)
+            for job in jobs:
+                self._answered(job)
+
+    def _planned(self, pair: Contest) -> Iterator[Plan]:
+        """Yield the plan of a pair that is still to be measured."""
+        submission, setting = pair
+        with self._problems_of(f"{submission.slug} · {setting.id}"):
+            plan = make_plan(self._project, submission, setting, self._request)
+            if plan.stored is None:
+                waiting = plan.waiting(self._request.fresh)
+                announce(_title(plan), plan.question, waiting, self._workers)
+                yield plan
+            else:
+                tell(f"{_title(plan)}: already measured; --fresh repeats it{_unproved(plan)}")
+                plan.clear()
+                self.tables.append(plan.stored.rows)
+
+    def _told(
+        self, advance: Callable[[pd.DataFrame, bool], None], rows: pd.DataFrame, resumed: bool
+    ) -> None:
+        """Show a shard."""
+        self.measured |= not resumed
+        advance(rows, resumed)
+
+    def _answered(self, job: Job) -> None:
+        title = _title(job.plan)
+        with self._problems_of(title):
+            try:
+                self.tables.append(job.answer().rows)
+            except TimeUpError as error:
+                self.late = self.late or f"{title}: {error}"
+
+    @contextmanager
+    def _problems_of(self, title: str) -> Iterator[None]:
+        """Note what is wrong with one of several pairs."""
+        try:
+            yield
+        except InputError as error:
+            if self._alone:
+                raise
+            self.problems += [f"{title}: {problem}" for problem in error.problems]
+
+
+def _title(plan: Plan) -> str:
+    return f"{plan.submission} · {plan.setting}"
 
 
 def first_look(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from evaluators.cascade import after
 from evaluators.deterministic.crown_ibp import CrownIBP
 from evaluators.evaluator import PREDICTION as PREDICTION
 from evaluators.evaluator import clean_margins
@@ -38,7 +39,7 @@ from evaluators.spot_check import disagreement
 from leaderboard.common.devices import devices_of, kind_of
 from leaderboard.common.errors import BugError, InputError, WithdrawnError
 from leaderboard.datasets.catalogue import load_split
-from leaderboard.evaluation.evaluator import AnyEvaluator, evaluator_of
+from leaderboard.evaluation.evaluator import AnyEvaluator, evaluator_for, evaluator_of
 from leaderboard.evaluation.evidence import write_part
 from leaderboard.evaluation.networks import network_of
 from leaderboard.evaluation.radius_bracket import RadiusScale
@@ -58,11 +59,27 @@ ROUNDING = "proved in real arithmetic only: the rounding of a float32 run may ex
 def evaluate(shard: Shard) -> "pd.DataFrame":
     """Evaluate one shard; the rows lack the columns `submission` and `setting`.
 
+    What is raised knows its shard (`shard_of`), also in another process.
+
     Raises:
         InputError: the model or the data cannot be used, or other code is asked for.
         BugError: an evaluator contradicts another, or itself; nothing may be stored.
         WithdrawnError: the deployed model contradicts a proof; nothing may be stored either.
     """
+    try:
+        return _evaluated(shard)
+    except (BugError, InputError, WithdrawnError) as error:
+        vars(error)["shard"] = shard
+        raise
+
+
+def shard_of(error: Exception) -> Shard | None:
+    """Return the shard whose evaluation ended in an error, if it is one of a shard."""
+    found = vars(error).get("shard")
+    return found if isinstance(found, Shard) else None
+
+
+def _evaluated(shard: Shard) -> "pd.DataFrame":
     question = shard.question
     if question.code and question.code != code_digest(question):
         raise InputError(
@@ -70,15 +87,22 @@ def evaluate(shard: Shard) -> "pd.DataFrame":
             " two versions are not mixed: run again, with one version everywhere."
         )
     problem = problem_of(shard)
-    evaluator = evaluator_of(question)
+    evaluator = evaluator_for(question, shard.stages)
     try:
         work, verdicts = problem.stopwatch(), evaluator(problem)
     except ContradictionError as error:
         raise BugError(str(error)) from error
     verdicts = _spot_checked(shard, problem, verdicts)
-    verdicts = charged_in_all(in_real_arithmetic(problem, verdicts), work.spent)
-    write_part(question, problem, verdicts)
-    return to_rows(problem, evaluator, verdicts)
+    before = [Verdict(Status.UNKNOWN, None, margin=one.margin) for one in shard.opened]
+    verdicts = [*map(after, before, verdicts)] if before else verdicts
+    # What the cheap stages leave open is not answered yet.
+    if shard.stages != "cheap":
+        verdicts = in_real_arithmetic(problem, verdicts)
+    verdicts = charged_in_all(verdicts, work.spent)
+    for row, one in enumerate(shard.opened):
+        verdicts[row] = replace(verdicts[row], seconds=one.seconds + verdicts[row].seconds)
+    write_part(shard, problem, verdicts)
+    return to_rows(problem, evaluator_of(question), verdicts)
 
 
 def _spot_checked(shard: Shard, problem: Problem, verdicts: list[Verdict]) -> list[Verdict]:

@@ -13,6 +13,9 @@ LARGEST_SHARD = 100
 """Examples: what a killed run loses at most."""
 LONGEST_SHARD = 600.0
 """Seconds: the same, where each example may take all of its time. (A longer one has a shard.)"""
+LONGEST_OPEN = 60.0
+"""Seconds: the same of examples that cheap methods leave open, so that no worker waits long for
+the last one."""
 _SHARD_PIXELS = 4_000_000
 
 
@@ -111,11 +114,44 @@ def seed_of(model_sha256: str, dataset: str, norm: str, radius: Fraction) -> int
 
 
 @dataclass(frozen=True)
+class Open:
+    """What an example has cost, and the best bound proved, when cheap methods have not decided it.
+
+    Attributes:
+        example: its index.
+        seconds: spent until now.
+        margin: lower bound of the margin over the region, if there is one.
+    """
+
+    example: int
+    seconds: float
+    margin: float | None
+
+
+Stages = Literal["all", "cheap", "complete"]
+"""Those of a cascade that are asked."""
+
+
+@dataclass(frozen=True)
 class Shard:
-    """Some examples of one question."""
+    """Some examples of one question.
+
+    Attributes:
+        stages: of the cascade, which are asked: cheap ones of many examples together, complete
+            ones of few that those left open.
+        opened: where complete stages are asked, what is known of each example.
+    """
 
     question: Question
     examples: tuple[int, ...]
+    stages: Stages = "all"
+    opened: tuple[Open, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        name = f"{self.examples[0]:08d}-{self.examples[-1]:08d}"
+        return name if self.stages == "all" else f"{name}.{self.stages}"
 
 
 def shards(

@@ -12,7 +12,8 @@ from leaderboard.common.project import Project
 from leaderboard.evaluation import plan as evaluation
 from leaderboard.evaluation import shard as run
 from leaderboard.evaluation import workers
-from leaderboard.evaluation.plan import Plan, Request, execute, make_plan
+from leaderboard.evaluation.execution import execute
+from leaderboard.evaluation.plan import Plan, Request, make_plan
 from leaderboard.evaluation.shard import PREDICTION, evaluate
 from leaderboard.results.store import Results, read
 from leaderboard.settings import question
@@ -119,7 +120,7 @@ def test_the_setting_says_whether_the_complete_methods_are_asked(project: Projec
         setting = find_setting(LINF).model_copy(update={"complete": complete})
         made = make_plan(project, submission, setting, Request())
         assert made.question.complete is complete
-        assert len(made.missing()[0].examples) == (60 if complete else 100)
+        assert {one.stages for one in made.missing()} == {"cheap" if complete else "all"}
 
 
 def test_a_stopped_run_goes_on_where_it_stopped(

@@ -17,7 +17,7 @@ from evaluators.onnx.writer import export_onnx
 from leaderboard.__main__ import run
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
-from leaderboard.evaluation import plan
+from leaderboard.evaluation import execution
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.recheck import proofs
 from leaderboard.recheck.proofs import claims_of
@@ -288,7 +288,7 @@ def test_the_evidence_of_an_interrupted_evaluation_is_joined_when_it_goes_on(
         raise InputError("The disk is full.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(plan, "join", broken)
+        patch.setattr(execution, "join", broken)
         assert certboard(*RUN, "--fresh", "--evidence").code == 1
     parts = sorted(stored.with_suffix(".parts").rglob("*.evidence"))
     assert len(parts) == 5
@@ -299,7 +299,7 @@ def test_the_evidence_of_an_interrupted_evaluation_is_joined_when_it_goes_on(
         asked.extend(shards)
         return shards_of(shards, *arguments)
 
-    monkeypatch.setattr(plan, "run_shards", watch)
+    monkeypatch.setattr(execution, "run_shards", watch)
     assert certboard(*RUN, "--evidence").code == 0
     assert [shard.examples[0] for shard in asked] == [14]
     assert Path(BESIDE).read_bytes() == before

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from leaderboard.common.project import Project, find_project
-from leaderboard.evaluation.plan import Request, execute, make_plan
+from leaderboard.evaluation.execution import execute
+from leaderboard.evaluation.plan import Request, make_plan
 from leaderboard.results.rerun import command, from_nothing, recheck
 from leaderboard.results.store import (
     Results,

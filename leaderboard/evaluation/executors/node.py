@@ -75,7 +75,7 @@ def compute(task: Task, models: Models, node: str) -> Reply:
         )
         with memory(task.memory):
             rows = task.work(shard)
-        evidence = part_of(_folder(), shard.examples).read_bytes() if wanted else None
+        evidence = part_of(_folder(), shard.name).read_bytes() if wanted else None
         return Reply(rows, evidence, _device_name(question.device))
     except Exception as error:
         return Reply(error=error)
@@ -89,7 +89,7 @@ def keep_evidence(shard: Shard, answer: Reply) -> None:
     """
     if shard.question.evidence is None or answer.evidence is None:
         return
-    place = part_of(shard.question.evidence, shard.examples)
+    place = part_of(shard.question.evidence, shard.name)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(answer.evidence)

@@ -1,0 +1,216 @@
+"""Evaluations that are planned, carried out: one queue for all of them, and a file for each."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from math import inf
+
+import pandas as pd
+
+from leaderboard.common.errors import BugError, InputError, TimeUpError, WithdrawnError
+from leaderboard.common.formatting import plural
+from leaderboard.common.places import alone, check_writable
+from leaderboard.common.progress import tell
+from leaderboard.evaluation.evidence import beside, join
+from leaderboard.evaluation.networks import network_of
+from leaderboard.evaluation.plan import Kept, Plan
+from leaderboard.evaluation.provenance import describe
+from leaderboard.evaluation.shard import shard_of
+from leaderboard.evaluation.workers import run_shards
+from leaderboard.results.store import COLUMNS, Results, write
+from leaderboard.settings.question import Open, Shard
+
+Told = Callable[[pd.DataFrame, bool], None]
+"""Called with rows, and whether they were already there."""
+
+
+class Job:
+    """An evaluation under way.
+
+    Attributes:
+        plan: what is to be made.
+        results: what was made, when it is complete.
+        failure: why it cannot be completed.
+    """
+
+    def __init__(self, plan: Plan, workers: str, told: Told) -> None:
+        self.plan = plan
+        self.results: Results | None = None
+        self.failure: Exception | None = None
+        self._told = told
+        self._names = list[str]()
+        self._found = list[pd.DataFrame]()
+        self._done = set[int]()
+        self._opened = dict[int, Open]()
+        network_of(plan.question)  # or why it cannot be used, before processes are started
+        self._provenance = describe(
+            plan.question,
+            submission=plan.submission,
+            setting=plan.setting,
+            selection=plan.selection,
+            fingerprint=plan.fingerprint,
+            workers=workers,
+        )
+
+    def resume(self) -> None:
+        """Take the finished shards that are there."""
+        if count := self.plan.of_other_code():
+            tell(
+                f"{plural(count, 'finished shard')} of other code or libraries cannot be mixed with"
+                " what is made now, and will be computed again."
+            )
+        for kept in self.plan.finished(tell):
+            self._keep(kept, True)
+
+    def take(self, shard: Shard, rows: pd.DataFrame) -> None:
+        """Store the rows of a shard.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        rows = rows.assign(submission=self.plan.submission, setting=self.plan.setting)
+        write(self.plan.part(shard), rows, self._provenance)
+        self._keep(Kept.of(shard.name, rows), False)
+
+    def _keep(self, kept: Kept, resumed: bool) -> None:
+        self._names.append(kept.name)
+        self._found.append(kept.rows)
+        self._done.update(kept.rows["example"])
+        self._opened |= {one.example: one for one in kept.opened}
+        self._told(kept.rows, resumed)
+
+    def missing(self) -> list[Shard]:
+        """List the shards that can be computed now; none when it is complete, or has failed."""
+        if self.results is not None or self.failure is not None:
+            return []
+        return self.plan.missing(self._done, self._opened.values())
+
+    def finish(self) -> bool:
+        """Join the shards into the result file if all are there; say whether they are."""
+        plan = self.plan
+        if len(self._done) < len(plan.examples):
+            return False
+        rows = pd.concat([one for one in self._found if len(one)], ignore_index=True)
+        places = rows["example"].map({one: place for place, one in enumerate(plan.examples)})
+        rows = rows.iloc[places.argsort()].reset_index(drop=True)
+        # What proved other rows would leave some of these without a proof.
+        beside(plan.target).unlink(missing_ok=True)
+        write(plan.target, rows, self._provenance)
+        if plan.question.evidence is not None:
+            join(plan.question, self._names, beside(plan.target), witnesses=False)
+        plan.clear()
+        self.results = Results(plan.target, rows[list(COLUMNS)], self._provenance)
+        return True
+
+    def fail(self, error: Exception) -> None:
+        """Give it up; what was finished stays, but for what contradicts itself."""
+        self.failure = error
+        if isinstance(error, BugError | WithdrawnError):
+            self.plan.forget()
+
+    def answer(self) -> Results:
+        """Return the results.
+
+        Raises:
+            TimeUpError: it is not complete.
+            Exception: why it failed.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if self.results is None:
+            count, total = len(self._done), len(self.plan.examples)
+            raise TimeUpError(f"{count:,} of {total:,} examples are measured")
+        return self.results
+
+
+@contextmanager
+def begun(plan: Plan, workers: str, fresh: bool, told: Told) -> Iterator[Job]:
+    """Begin an evaluation, which no other process of this machine makes in this context.
+
+    Raises:
+        InputError: nothing can be written, or another process writes it.
+    """
+    check_writable(plan.target)
+    with alone(plan.target):
+        if fresh:
+            plan.forget()
+        job = Job(plan, workers, told)
+        job.resume()
+        yield job
+
+
+def execute(plan: Plan, workers: str, fresh: bool, told: Told, until: float = inf) -> Results:
+    """Compute what is missing, then join the shards into the result file.
+
+    `told` is called with the rows of every shard, and whether they were already there; `until` is
+    a time on the monotonic clock.
+
+    Raises:
+        InputError: nothing can be written, or another process writes it; what was finished stays.
+        TimeUpError: there was no time for all of it; what was finished stays.
+        BugError: evaluators contradict each other; nothing of this evaluation stays.
+        WithdrawnError: so do a proof and the deployed model; nothing stays either.
+    """
+    with begun(plan, workers, fresh, told) as job:
+        compute([job], workers, until)
+        return job.answer()
+
+
+def compute(jobs: Sequence[Job], workers: str, until: float = inf) -> None:
+    """Carry out evaluations by the same workers, as far as the time goes.
+
+    Cheap methods come first, in all of them; then complete ones, the hardest examples first, for
+    they may take longest; or last, where there may not be time for all. One that fails does not
+    stop the others.
+    """
+    for job in jobs:
+        _finished(job)
+    while owners := {shard: job for job in jobs for shard in job.missing()}:
+        shards = sorted(owners, key=lambda shard: _hardness(shard, until < inf))
+        failed = False
+        try:
+            with closing(run_shards(shards, workers, until)) as finished:
+                for shard, rows in finished:
+                    job = owners.pop(shard)
+                    _taken(job, shard, rows)
+                    if failed := job.failure is not None:
+                        break  # and go on without its other shards
+        except (BugError, InputError, WithdrawnError) as error:
+            which = shard_of(error)
+            alike = [job for shard, job in owners.items() if which and _asked(which, shard)]
+            for job in alike or owners.values():
+                job.fail(error)
+            continue
+        if owners and not failed:
+            return  # there was no time for them
+
+
+def _asked(one: Shard, other: Shard) -> bool:
+    """Whether it is the same shard, wherever the model lies and whatever the device is called."""
+
+    def key(shard: Shard) -> tuple[object, ...]:
+        asked = shard.question
+        return asked.model_sha256, asked.seed, asked.evaluator, shard.examples, shard.stages
+
+    return key(one) == key(other)
+
+
+def _hardness(shard: Shard, easy_first: bool) -> tuple[bool, float]:
+    margins = [one.margin for one in shard.opened if one.margin is not None]
+    least = min(margins, default=-inf) if shard.opened else 0.0
+    return shard.stages == "complete", -least if easy_first else least
+
+
+def _taken(job: Job, shard: Shard, rows: pd.DataFrame) -> None:
+    try:
+        job.take(shard, rows)
+    except InputError as error:
+        job.fail(error)
+    else:
+        _finished(job)
+
+
+def _finished(job: Job) -> None:
+    try:
+        job.finish()
+    except InputError as error:
+        job.fail(error)
