@@ -94,7 +94,8 @@ def certify(
 
     Returns:
         A verdict for each example, in order: certified, falsified with a counterexample, or unknown
-        with the reason. A `falsified` without any perturbation is a wrong prediction.
+        with the reason. A `falsified` without any perturbation is a wrong prediction. Of a file
+        that ends in a Softmax, LogSoftmax or Sigmoid they are about the logits before it.
 
     Raises:
         UnsupportedModelError, TypeError, ValueError: as in `bound`.
