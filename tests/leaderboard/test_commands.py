@@ -16,7 +16,7 @@ from leaderboard.common.errors import BugError
 from leaderboard.common.progress import RunProgress
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import load_datasets
-from leaderboard.evaluation import plan, workers
+from leaderboard.evaluation import execution, workers
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.field.taxonomy import load_taxonomy
 from leaderboard.results.store import read
@@ -249,7 +249,7 @@ def test_a_contradiction_leaves_nothing_and_exits_with_3(
 def test_a_bug_writes_no_result_and_exits_with_3(
     project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "describe", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(execution, "describe", lambda *_, **__: 1 / 0)
     outcome = certboard("run", PLAIN, "--setting", LINF)
     assert outcome.code == 3
     assert "certboard: bug (ZeroDivisionError): division by zero. No result was" in outcome.err
