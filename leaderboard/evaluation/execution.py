@@ -12,7 +12,7 @@ from leaderboard.common.places import alone, check_writable
 from leaderboard.common.progress import tell
 from leaderboard.evaluation.evidence import beside, join
 from leaderboard.evaluation.networks import network_of
-from leaderboard.evaluation.plan import Kept, Plan
+from leaderboard.evaluation.plan import FinishedShard, Plan
 from leaderboard.evaluation.provenance import describe
 from leaderboard.evaluation.shard import shard_of
 from leaderboard.evaluation.workers import run_shards
@@ -69,9 +69,9 @@ class Job:
         """
         rows = rows.assign(submission=self.plan.submission, setting=self.plan.setting)
         write(self.plan.part(shard), rows, self._provenance)
-        self._keep(Kept.of(shard.name, rows), False)
+        self._keep(FinishedShard.of(shard.name, rows), False)
 
-    def _keep(self, kept: Kept, resumed: bool) -> None:
+    def _keep(self, kept: FinishedShard, resumed: bool) -> None:
         self._names.append(kept.name)
         self._found.append(kept.rows)
         self._done.update(kept.rows["example"])

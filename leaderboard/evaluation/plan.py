@@ -28,7 +28,7 @@ from leaderboard.submissions.manifest import Submission
 
 
 @dataclass(frozen=True)
-class Kept:
+class FinishedShard:
     """A finished shard: its name, the rows that it decided, and what it left open."""
 
     name: str
@@ -80,7 +80,7 @@ class Plan:
         """Return where a shard's rows are kept until the evaluation is complete."""
         return self.parts / f"{shard.name}.parquet"
 
-    def finished(self, say: Callable[[str], None] | None = None) -> Iterator[Kept]:
+    def finished(self, say: Callable[[str], None] | None = None) -> Iterator[FinishedShard]:
         """Yield the shards that are there, whole, and of this evaluation; no row twice.
 
         Where evidence is wanted, a shard is whole with its evidence only. What is not is told to
@@ -93,7 +93,7 @@ class Plan:
                 if say is not None:
                     say(f"{path}: is damaged, or not of this evaluation, and will be made again")
                 continue
-            kept = Kept.of(path.stem, rows)
+            kept = FinishedShard.of(path.stem, rows)
             others = taken if kept.stages == "complete" else taken | opened
             if others.isdisjoint(rows["example"]):
                 taken.update(kept.rows["example"])

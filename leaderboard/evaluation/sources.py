@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from leaderboard.settings.question import Question
 
 _ROWS = "leaderboard.evaluation.shard"
 """The module that makes rows."""
-_COMPUTING = ("numpy", "onnxruntime", "scipy", "torch")
+_COMPUTING = ("highspy", "numpy", "onnx", "onnxruntime", "scipy", "torch", "z3-solver")
 
 _DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -33,9 +33,17 @@ def code_digest(question: Question) -> str:
 def _digest_here(methods: tuple[str, ...]) -> str:
     specs = {name: find_spec(name) for name in ("evaluators", "leaderboard")}
     roots = {name: Path(str(spec.origin)).parent for name, spec in specs.items() if spec}
-    libraries = {name: version(name) for name in _COMPUTING}
+    libraries = {name: _version(name) for name in _COMPUTING}
     code = {name: digest for name, (digest, _) in needed(roots, (_ROWS, *methods)).items()}
     return hashlib.sha256(json.dumps([code, libraries], sort_keys=True).encode()).hexdigest()
+
+
+def _version(library: str) -> str:
+    """A library's version; none of an extra that is not installed."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
 
 
 def needed(

@@ -10,6 +10,7 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.places import taken
 from leaderboard.common.project import Project
 from leaderboard.evaluation.parts import result_of
+from leaderboard.evaluation.plan import FinishedShard
 from leaderboard.results.store import Provenance, evaluator_named, read, scan, stored_paths
 from leaderboard.settings.setting import load_settings
 
@@ -78,9 +79,11 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[tuple[float, int]], Provenan
             part, when = read(path), path.stat().st_mtime
         except (InputError, OSError):
             continue  # damaged, or joined with the others just now
+        # What a cheap shard left open is not done: it has rows in another shard, or will have.
+        decided = FinishedShard.of(path.stem, part.rows).rows
         provenance = part.provenance
-        tables.append(part.rows[["example", "status"]])
-        times.append((when, len(part.rows)))
+        tables.append(decided[["example", "status"]])
+        times.append((when, len(decided)))
     rows = pd.concat(tables) if tables else pd.DataFrame({"example": [], "status": []})
     return rows.drop_duplicates("example"), sorted(times), provenance
 

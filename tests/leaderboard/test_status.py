@@ -51,6 +51,17 @@ def test_an_interrupted_run_goes_on_where_status_says(
     assert certboard("status").out.startswith("1 evaluation complete")
 
 
+def test_what_a_cheap_shard_left_open_is_not_done(
+    interrupted: dict[str, object], project: Project, certboard: Certboard
+) -> None:
+    for part in project.results.glob("*/*.parts/*/*.parquet"):
+        part.rename(part.with_suffix(".cheap.parquet"))
+    (told,) = json.loads(certboard("status", "--json").out)
+    assert told["unknown"] == 0
+    assert told["certified"] == interrupted["certified"]
+    assert told["done"] == told["certified"] + told["falsified"] < 100
+
+
 def test_nothing_begun_is_said(project: Project, certboard: Certboard) -> None:
     assert certboard("status").out == "No evaluation was begun.\n"
 
