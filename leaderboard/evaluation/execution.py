@@ -155,23 +155,29 @@ def execute(plan: Plan, workers: str, fresh: bool, told: Told, until: float = in
         return job.answer()
 
 
-def compute(jobs: Sequence[Job], workers: str, until: float = inf) -> None:
+def compute(
+    jobs: Sequence[Job],
+    workers: str,
+    until: float = inf,
+    finished: Callable[[Job], None] | None = None,
+) -> None:
     """Carry out evaluations by the same workers, as far as the time goes.
 
     Cheap methods come first, in all of them; then complete ones, the hardest examples first, for
     they may take longest; or last, where there may not be time for all. One that fails does not
-    stop the others.
+    stop the others. `finished` is called with each that becomes complete.
     """
     for job in jobs:
-        _finished(job)
+        _finish(job, finished)
     while owners := {shard: job for job in jobs for shard in job.missing()}:
         shards = sorted(owners, key=lambda shard: _hardness(shard, until < inf))
         failed = False
         try:
-            with closing(run_shards(shards, workers, until)) as finished:
-                for shard, rows in finished:
+            with closing(run_shards(shards, workers, until)) as computed:
+                for shard, rows in computed:
                     job = owners.pop(shard)
-                    _taken(job, shard, rows)
+                    _take(job, shard, rows)
+                    _finish(job, finished)
                     if failed := job.failure is not None:
                         break  # and go on without its other shards
         except (BugError, InputError, WithdrawnError) as error:
@@ -200,17 +206,18 @@ def _hardness(shard: Shard, easy_first: bool) -> tuple[bool, float]:
     return shard.stages == "complete", -least if easy_first else least
 
 
-def _taken(job: Job, shard: Shard, rows: pd.DataFrame) -> None:
+def _take(job: Job, shard: Shard, rows: pd.DataFrame) -> None:
     try:
         job.take(shard, rows)
     except InputError as error:
         job.fail(error)
-    else:
-        _finished(job)
 
 
-def _finished(job: Job) -> None:
+def _finish(job: Job, finished: Callable[[Job], None] | None) -> None:
+    if job.failure is not None:
+        return
     try:
-        job.finish()
+        if job.finish() and finished is not None:
+            finished(job)
     except InputError as error:
         job.fail(error)

@@ -153,7 +153,8 @@ class _Run:
                 beginning = begun(plan, self._workers, self._request.fresh, told)
                 with self._problems_of(_title(plan)):
                     jobs.append(stack.enter_context(beginning))
-            compute(jobs, self._workers, until)
+            # A single evaluation is named by the line of its progress.
+            compute(jobs, self._workers, until, _tell_measured if len(plans) > 1 else None)
             for job in jobs:
                 self._answered(job)
 
@@ -195,6 +196,10 @@ class _Run:
             if self._alone:
                 raise
             self.problems += [f"{title}: {problem}" for problem in error.problems]
+
+
+def _tell_measured(job: Job) -> None:
+    tell(f"{_title(job.plan)}: measured")
 
 
 def _title(plan: Plan) -> str:

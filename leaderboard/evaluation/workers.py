@@ -24,7 +24,7 @@ def check_workers(workers: str) -> None:
         import_submitit()
     elif not (workers.isascii() and workers.isdecimal() and 0 < int(workers[:9]) <= 1024):
         raise InputError(
-            f"--workers is '{workers}'; it must be 'ray' or a number from 1 to 1024, or 'slurm'."
+            f"--workers is '{workers}'; it must be a number from 1 to 1024, 'ray' or 'slurm'."
         )
 
 
