@@ -1,19 +1,27 @@
 """Branch and bound over the inputs, for boxes of few dimensions (ReluVal, Wang et al. 2018).
 
-Every part is bounded afresh by CROWN, all parts of a round together, and an open one is halved
-along the input to which its worst margin is most sensitive.
+Every part is bounded by CROWN, all parts of a round together; what was proved of the nodes of a
+part holds in its halves, too. An open part is halved along the input whose influence on the worst
+margin may be largest: its width times a bound on the gradient over the part ("smear", Wang et al.
+2018, arXiv 1804.10829, section 5.2).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from evaluators.lipschitz.gradients import gradients
+from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.memory import fitting
-from evaluators.propagation.linear_bounds import linear_relaxation, margin_rows, margins
+from evaluators.propagation.intervals import Interval
+from evaluators.propagation.linear_bounds import Known, linear_relaxation, margin_rows, margins
+from evaluators.propagation.relaxed import Relaxed
 from evaluators.question.problem import Problem
 from evaluators.question.region import Box
 
@@ -21,10 +29,32 @@ LOW_DIMENSION = 12
 """Inputs up to which they are split."""
 
 MOST_PARTS = 2**20
-"""Open parts at which the search gives up; with 12 inputs in float64 they take 200 MB."""
+"""Open parts at which the search gives up, at the latest where memory ends."""
 
 Falsify = Callable[[Tensor], Tensor | None]
 """Looks for a witness near points of the region `[points, *shape]`."""
+
+
+class Parts(NamedTuple):
+    """Boxes that are parts of the region, `[parts, *shape]`, and what is known of their nodes."""
+
+    lower: Tensor
+    upper: Tensor
+    known: Known
+
+    def select(self, rows: Tensor | slice) -> "Parts":
+        """Some of the parts."""
+        known = {place: Interval(*(end[rows] for end in its)) for place, its in self.known.items()}
+        return Parts(self.lower[rows], self.upper[rows], known)
+
+    def joined(self, other: "Parts") -> "Parts":
+        """All parts of both, which know of the same nodes."""
+        ends = (torch.cat(pair) for pair in zip(self[:2], other[:2], strict=True))
+        known = {
+            place: Interval(*map(torch.cat, zip(its, other.known[place], strict=True)))
+            for place, its in self.known.items()
+        }
+        return Parts(*ends, known)
 
 
 @dataclass
@@ -47,59 +77,99 @@ class InputSearch:
 
     def __call__(self) -> Tensor | None:
         """Search; a witness if one was found."""
-        lower, upper = self.problem.region.hull(self.problem.x)
-        proved = lower.new_full((self.problem.classes - 1,), torch.inf)
+        parts = Parts(*self.problem.region.hull(self.problem.x), {})
+        proved = parts.lower.new_full((self.problem.classes - 1,), torch.inf)
         self.lower_bounds = -proved
-        most = fitting(MOST_PARTS, 48 * lower[0].numel(), 1 / 4)
-        while len(lower):
-            if self.deadline.passed or len(lower) > most:
+        waiting, most = [parts], self._most()
+        while waiting:
+            if self.deadline.passed or sum(len(its.lower) for its in waiting) > most:
                 return None
-            low, high = lower[-self.batch :], upper[-self.batch :]
-            lower, upper = lower[: -self.batch], upper[: -self.batch]
-            bounds = self._bound(low, high)
+            parts = self._next(waiting)
+            bounds, relaxed = self._bound(parts)
             open_ = ~(bounds > 0).all(1)
             proved = torch.cat((proved[None], bounds[~open_])).amin(0)
             if not bool(open_.any()):
                 continue
-            low, high, bounds = low[open_], high[open_], bounds[open_]
-            witness = self.falsify((low + high) / 2)
+            witness = self.falsify((parts.lower[open_] + parts.upper[open_]) / 2)
             if witness is not None:
                 return witness
-            halves = self._halves(low, high, bounds)
-            lower, upper = (torch.cat(ends) for ends in zip((lower, upper), *halves, strict=True))
+            scores = self._influence(parts, bounds, relaxed)[open_]
+            parts = parts._replace(known=self._pre_activations(relaxed)).select(open_)
+            waiting += halves(parts, scores)
         self.lower_bounds = proved
         return None
 
-    def _bound(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """Margins over each part, `[parts, others]`."""
-        count = len(lower)
-        parts = replace(
+    @property
+    def _network(self) -> Network:
+        assert isinstance(self.problem.network, Network)
+        return self.problem.network
+
+    def _most(self) -> int:
+        """Open parts that fit into memory, with the ends of their inputs and of what is known."""
+        nodes = self._network.nodes
+        places = {0, *(p for n in nodes if isinstance(n.operation, Elementwise) for p in n.parents)}
+        return fitting(MOST_PARTS, 48 * sum(prod(nodes[place].shape) for place in places), 1 / 4)
+
+    def _next(self, waiting: list[Parts]) -> Parts:
+        """Take the parts of a round, the latest ones; what is too much goes on waiting."""
+        parts = waiting.pop()
+        while waiting and len(parts.lower) < self.batch and _alike(parts, waiting[-1]):
+            parts = waiting.pop().joined(parts)
+        if len(parts.lower) > self.batch:
+            waiting.append(parts.select(slice(None, -self.batch)))
+            parts = parts.select(slice(-self.batch, None))
+        return parts
+
+    def _bound(self, parts: Parts) -> tuple[Tensor, Relaxed]:
+        """Margins over each part, `[parts, others]`, and the bounds of all nodes behind them."""
+        count = len(parts.lower)
+        problem = replace(
             self.problem,
-            x=((lower + upper) / 2).to(self.problem.x.dtype),
+            x=((parts.lower + parts.upper) / 2).to(self.problem.x.dtype),
             labels=self.problem.labels.expand(count),
-            region=Box(lower, upper),
+            region=Box(parts.lower, parts.upper),
             examples=tuple(range(count)),
         )
-        return margins(linear_relaxation(parts), parts.labels, to_input=True)
+        relaxed = linear_relaxation(problem, known=parts.known)
+        return margins(relaxed, problem.labels, to_input=True), relaxed
 
-    def _halves(
-        self, lower: Tensor, upper: Tensor, bounds: Tensor
-    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Both halves of each part; they share their boundary exactly."""
-        assert isinstance(self.problem.network, Network)
-        network = self.problem.network.to(torch.float64, lower.device)
+    def _pre_activations(self, relaxed: Relaxed) -> Known:
+        """Bounds of what feeds elementwise functions, by position."""
+        nodes = self._network.nodes
+        return {
+            place: relaxed.bounds[place]
+            for node in nodes
+            if isinstance(node.operation, Elementwise)
+            for place in node.parents
+        }
+
+    def _influence(self, parts: Parts, bounds: Tensor, relaxed: Relaxed) -> Tensor:
+        """How much each input may change the worst margin within its part, `[parts, *shape]`."""
+        lower, upper, _ = parts
         worst = bounds.nan_to_num(-torch.inf).argmin(1)
         rows = margin_rows(self.problem.labels.expand(len(lower)), self.problem.classes)
         rows = rows[torch.arange(len(lower)), worst]
+        slopes = gradients(relaxed.network, relaxed.bounds, rows[:, None])
+        if slopes is not None:
+            return slopes.magnitude[:, 0] * (upper - lower)
         with torch.enable_grad():
             middle = ((lower + upper) / 2).requires_grad_(True)
-            (slope,) = torch.autograd.grad((network(middle) * rows).sum(), middle)
-        width = upper - lower
+            (slope,) = torch.autograd.grad((relaxed.network(middle) * rows).sum(), middle)
         # A flat spot at the middle must not hide a wide input for ever.
-        score = (slope.abs() * width + 1e-3 * width).flatten(1)
-        score = score.masked_fill(width.flatten(1) <= 0, -1.0)
-        place = score.argmax(1, keepdim=True)
-        middle = ((lower + upper) / 2).flatten(1).gather(1, place)
-        left = upper.flatten(1).scatter(1, place, middle).reshape(upper.shape)
-        right = lower.flatten(1).scatter(1, place, middle).reshape(lower.shape)
-        return (lower, left), (right, upper)
+        return (slope.abs() + 1e-3) * (upper - lower)
+
+
+def halves(parts: Parts, scores: Tensor) -> tuple[Parts, Parts]:
+    """Both halves of each part along its input of the highest score; they share their boundary."""
+    lower, upper, known = parts
+    scores = scores.nan_to_num(torch.inf).masked_fill(upper <= lower, -1.0).flatten(1)
+    place = scores.argmax(1, keepdim=True)
+    middle = ((lower + upper) / 2).flatten(1).gather(1, place)
+    left = upper.flatten(1).scatter(1, place, middle).reshape(upper.shape)
+    right = lower.flatten(1).scatter(1, place, middle).reshape(lower.shape)
+    return Parts(lower, left, known), Parts(right, upper, known)
+
+
+def _alike(one: Parts, other: Parts) -> bool:
+    """Whether two know of the same nodes."""
+    return one.known.keys() == other.known.keys()

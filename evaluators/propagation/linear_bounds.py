@@ -32,6 +32,12 @@ Balls = Mapping[int, NodeBall]
 NOWHERE: Balls = {}
 """No balls."""
 
+Known = Mapping[int, Interval]
+"""Bounds of nodes that are proved already, by position."""
+
+UNKNOWN: Known = {}
+"""None."""
+
 CHUNK_BYTES = 6 * 2**20
 """Size of the largest tensor of a backward pass: past the caches, larger is not faster."""
 
@@ -42,7 +48,10 @@ def interval_relaxation(problem: Problem, relaxation: Relaxation = ADAPTIVE) -> 
 
 
 def linear_relaxation(
-    problem: Problem, relaxation: Relaxation = ADAPTIVE, balls: Balls = NOWHERE
+    problem: Problem,
+    relaxation: Relaxation = ADAPTIVE,
+    balls: Balls = NOWHERE,
+    known: Known = UNKNOWN,
 ) -> Relaxed:
     """Intervals of every node, those that feed non-linearities tightened by backward passes.
 
@@ -50,8 +59,9 @@ def linear_relaxation(
         problem: the question.
         relaxation: the lines of non-linearities.
         balls: that nodes' values lie in, by position, where they are known.
+        known: sound bounds over each example's region or one that holds it, which are met.
     """
-    return _relaxed(problem, relaxation, _everywhere, balls)
+    return _relaxed(problem, relaxation, _everywhere, balls, known)
 
 
 def margins(relaxed: Relaxed, labels: Tensor, to_input: bool) -> Tensor:
@@ -116,7 +126,11 @@ def _first_layer(norm: Norm) -> NodeFilter:
 
 
 def _relaxed(
-    problem: Problem, relaxation: Relaxation, wanted: NodeFilter, balls: Balls = NOWHERE
+    problem: Problem,
+    relaxation: Relaxation,
+    wanted: NodeFilter,
+    balls: Balls = NOWHERE,
+    known: Known = UNKNOWN,
 ) -> Relaxed:
     assert isinstance(problem.network, Network)
     network = problem.network.to(torch.float64, problem.x.device)
@@ -128,6 +142,8 @@ def _relaxed(
     for position, node in enumerate(network.nodes[1:], start=1):
         parents = [relaxed.bounds[parent] for parent in node.parents]
         relaxed.bounds.append(propagate(node.operation, parents, deployed=deployed))
+        if position in known:
+            relaxed.bounds[position] = relaxed.bounds[position].meet(known[position])
         if position in refinable and wanted(network, position):
             if problem.region.norm is Norm.LINF and _interval_is_exact(network, position):
                 continue

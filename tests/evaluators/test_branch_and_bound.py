@@ -17,13 +17,14 @@ from torch import Tensor
 
 from evaluators.branching.attack import falsify
 from evaluators.branching.cheap import Asked
-from evaluators.branching.input_splitting import InputSearch
+from evaluators.branching.input_splitting import InputSearch, Parts, halves
 from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.deterministic.ibp import IBP
 from evaluators.falsification.pgd import PGD
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
+from evaluators.propagation.relaxed import Relaxed
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball, Box
@@ -281,8 +282,9 @@ def test_halves_of_an_input_are_a_partition(name: str) -> None:
     region = Ball(Norm.LINF, Fraction(1, 4))
     problem = about(network, region, torch.tensor([0.5, 0.25]))
     search = InputSearch(problem, Deadline(), lambda _: None)
-    bounds = torch.randn(20, problem.classes - 1, generator=generator, dtype=torch.float64)
-    (low, left), (right, high) = search._halves(lower, upper, bounds)
+    parts = Parts(lower, upper, {})
+    scores = search._influence(parts, *search._bound(parts))
+    (low, left, _), (right, high, _) = halves(parts, scores)
     assert torch.equal(low, lower)
     assert torch.equal(high, upper)
     differs = left != upper
@@ -303,12 +305,14 @@ def test_the_parts_of_a_box_that_are_proved_make_up_the_box(
     problem = about(PIECEWISE["relu 2-4-4-3"](0), Box(ends[:1], ends[1:]))
     generator, done = torch.Generator().manual_seed(0), []
 
-    def bound(_self: InputSearch, lower: Tensor, upper: Tensor) -> Tensor:
-        area = (upper - lower).prod(1)
+    whole = InputSearch._bound
+
+    def bound(self: InputSearch, parts: Parts) -> tuple[Tensor, Relaxed]:
+        area = (parts.upper - parts.lower).prod(1)
         chance = torch.rand(len(area), 2, generator=generator) < 0.9
         bounds = torch.where(chance & (area <= 1 / 8)[:, None], 0.5, -0.5).double()
         done.append(area[(bounds > 0).all(1)].sum().item())
-        return bounds
+        return bounds, whole(self, parts)[1]
 
     monkeypatch.setattr(InputSearch, "_bound", bound)
     search = InputSearch(problem, Deadline(20.0), lambda _: None, at_once)
