@@ -49,12 +49,12 @@ class Parts(NamedTuple):
 
     def joined(self, other: "Parts") -> "Parts":
         """All parts of both, which know of the same nodes."""
-        ends = (torch.cat(pair) for pair in zip(self[:2], other[:2], strict=True))
+        lower, upper = torch.cat((self.lower, other.lower)), torch.cat((self.upper, other.upper))
         known = {
             place: Interval(*map(torch.cat, zip(its, other.known[place], strict=True)))
             for place, its in self.known.items()
         }
-        return Parts(*ends, known)
+        return Parts(lower, upper, known)
 
 
 @dataclass

@@ -24,6 +24,7 @@ from evaluators.falsification.pgd import PGD
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
+from evaluators.propagation.intervals import interval_bounds
 from evaluators.propagation.relaxed import Relaxed
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
@@ -294,6 +295,30 @@ def test_halves_of_an_input_are_a_partition(name: str) -> None:
     assert bool(((left >= lower) & (right <= upper)).all())
     assert not bool(differs[1, 0])
     assert bool(differs[1:].any(1).all())
+
+
+@pytest.mark.parametrize("name", ["relu 2-4-4-3", "residual"])
+def test_what_halves_know_holds_in_them_and_makes_no_bound_wider(name: str) -> None:
+    ends = torch.tensor([[-1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
+    problem = about(PIECEWISE[name](0), Box(ends[:1], ends[1:]))
+    search = InputSearch(problem, Deadline(), lambda _: None)
+    whole = Parts(ends[:1], ends[1:], {})
+    known = search._pre_activations(search._bound(whole)[1])
+    assert known
+    generator = torch.Generator().manual_seed(0)
+    for half in halves(whole._replace(known=known), torch.ones(1, 2)):
+        with_known = search._bound(half)[1]
+        shares = torch.rand(200, 2, generator=generator, dtype=torch.float64)
+        points = half.lower + shares * (half.upper - half.lower)
+        values = interval_bounds(search._network, points, points, rounding=False)
+        for place in known:
+            for bounds in (known[place], with_known.bounds[place]):
+                assert bool((values[place].lower >= bounds.lower - 1e-12).all())
+                assert bool((values[place].upper <= bounds.upper + 1e-12).all())
+            width, most = (
+                its.upper - its.lower for its in (with_known.bounds[place], known[place])
+            )
+            assert bool((width <= most).all())
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 256])
