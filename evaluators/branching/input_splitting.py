@@ -20,7 +20,12 @@ from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.memory import fitting
 from evaluators.propagation.intervals import Interval
-from evaluators.propagation.linear_bounds import Known, linear_relaxation, margin_rows, margins
+from evaluators.propagation.linear_bounds import (
+    KnownBounds,
+    linear_relaxation,
+    margin_rows,
+    margins,
+)
 from evaluators.propagation.relaxed import Relaxed
 from evaluators.question.problem import Problem
 from evaluators.question.region import Box
@@ -40,7 +45,7 @@ class Parts(NamedTuple):
 
     lower: Tensor
     upper: Tensor
-    known: Known
+    known: KnownBounds
 
     def select(self, rows: Tensor | slice) -> "Parts":
         """Some of the parts."""
@@ -133,7 +138,7 @@ class InputSearch:
         relaxed = linear_relaxation(problem, known=parts.known)
         return margins(relaxed, problem.labels, to_input=True), relaxed
 
-    def _pre_activations(self, relaxed: Relaxed) -> Known:
+    def _pre_activations(self, relaxed: Relaxed) -> KnownBounds:
         """Bounds of what feeds elementwise functions, by position."""
         nodes = self._network.nodes
         return {

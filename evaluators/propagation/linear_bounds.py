@@ -32,10 +32,10 @@ Balls = Mapping[int, NodeBall]
 NOWHERE: Balls = {}
 """No balls."""
 
-Known = Mapping[int, Interval]
+KnownBounds = Mapping[int, Interval]
 """Bounds of nodes that are proved already, by position."""
 
-UNKNOWN: Known = {}
+UNKNOWN: KnownBounds = {}
 """None."""
 
 CHUNK_BYTES = 6 * 2**20
@@ -51,7 +51,7 @@ def linear_relaxation(
     problem: Problem,
     relaxation: Relaxation = ADAPTIVE,
     balls: Balls = NOWHERE,
-    known: Known = UNKNOWN,
+    known: KnownBounds = UNKNOWN,
 ) -> Relaxed:
     """Intervals of every node, those that feed non-linearities tightened by backward passes.
 
@@ -130,7 +130,7 @@ def _relaxed(
     relaxation: Relaxation,
     wanted: NodeFilter,
     balls: Balls = NOWHERE,
-    known: Known = UNKNOWN,
+    known: KnownBounds = UNKNOWN,
 ) -> Relaxed:
     assert isinstance(problem.network, Network)
     network = problem.network.to(torch.float64, problem.x.device)
