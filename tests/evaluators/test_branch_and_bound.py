@@ -285,7 +285,7 @@ def test_halves_of_an_input_are_a_partition(name: str) -> None:
     search = InputSearch(problem, Deadline(), lambda _: None)
     parts = Parts(lower, upper, {})
     scores = search._influence(parts, *search._bound(parts))
-    (low, left, _), (right, high, _) = halves(parts, scores)
+    (low, left, *_), (right, high, *_) = halves(parts, scores)
     assert torch.equal(low, lower)
     assert torch.equal(high, upper)
     differs = left != upper
