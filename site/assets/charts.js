@@ -1,4 +1,4 @@
-// Draws a chart when it comes into view: fetches its JSON and, once, the vendored Plotly bundle.
+// Draws a chart when it comes into view of a reader who has moved: fetches its JSON and, once, Plotly.
 // Both come from this site. Until it is drawn, and without JavaScript, a still
 // picture is shown, and the table under each chart says the same.
 (() => {
@@ -88,7 +88,14 @@
       draw(entry.target);
     }
   }, { rootMargin: "200px" });
-  plots.forEach((plot) => seen.observe(plot));
+  // The library is most of a page's weight: until the reader does anything, still pictures will do.
+  const acts = ["scroll", "pointermove", "pointerdown", "keydown"];
+  const begin = () => {
+    acts.forEach((act) => removeEventListener(act, begin));
+    plots.forEach((plot) => seen.observe(plot));
+  };
+  acts.forEach((act) => addEventListener(act, begin, { passive: true }));
+  if (scrollY > 0) begin();
 
   new MutationObserver(() => {
     document.querySelectorAll(".cb-plot[data-drawn]").forEach((plot) =>

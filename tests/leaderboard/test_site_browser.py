@@ -27,6 +27,15 @@ def names(visit: Visit, body: str) -> list[str]:
     return found
 
 
+def test_plotly_draws_only_for_a_reader_who_moves(website: str, browser: Any) -> None:
+    with Visit(browser, website, viewport=WIDE) as visit:
+        visit.page.wait_for_load_state("networkidle")
+        assert visit.page.locator(".cb-still").first.is_visible()
+        assert visit.page.evaluate("typeof window.Plotly") == "undefined"
+        visit.page.mouse.move(200, 200)
+        visit.page.locator(".cb-plot[data-drawn]").first.wait_for()
+
+
 def test_a_table_sorts_within_its_tiers_and_remembers_it_in_the_address(
     website: str, browser: Any
 ) -> None:
