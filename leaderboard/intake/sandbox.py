@@ -3,8 +3,8 @@
 A model is data, and none of it is executed as code; but the libraries that parse and run it are
 large. So its evaluation gets a process of its own: limits of memory, time, files and processes
 from the system (`setrlimit`), and, where the machine offers it, no network, no view of other
-processes and a file system that can only be read, from bubblewrap, or the first two from
-`unshare`. What a machine does not offer is told (`Walls.missing`).
+processes, a file system that can only be read and nothing of the user, from bubblewrap, or the
+first two from `unshare`. What a machine does not offer is told (`Walls.missing`).
 """
 
 import os
@@ -63,8 +63,7 @@ class Walls:
             place = str(writable.resolve())
             return [
                 *("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
-                *("--tmpfs", tempfile.gettempdir()),
-                *_seen(tempfile.gettempdir()),
+                *_covered(),
                 *("--bind", place, place),
                 *("--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
                 *("--die-with-parent", "--new-session", "--", *inner),
@@ -83,16 +82,26 @@ _OPEN = Walls("limits only", _ALL)
 _FOLDERS = files.VARIABLE, weights.VARIABLE
 
 
-def _seen(hidden: str) -> tuple[str, ...]:
-    """What is needed of a folder that is covered: the checkout, the interpreter, the data."""
+def _covered() -> tuple[str, ...]:
+    """Cover the folders of temporary files and of the user, but for what is needed of them.
+
+    Needed are the checkout, the interpreter, what is installed, the data and the models. A user's
+    folder holds keys and passwords, which a parser that is taken over could write into its rows.
+    """
+    hidden = sorted({Path(tempfile.gettempdir()).resolve(), Path.home().resolve()} - {Path("/")})
     needed = [str(Path.cwd()), str(Path(__file__).parents[2]), sys.prefix, sys.base_prefix]
+    needed += [*sys.path, str(files.cache_folder())]
     needed += [folder for name in _FOLDERS if (folder := os.environ.get(name))]
-    below = sorted({str(Path(one).resolve()) for one in needed if _is_below(one, hidden)})
-    return tuple(part for one in below for part in ("--ro-bind", one, one))
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return Path(path).resolve().is_relative_to(Path(folder).resolve())
+    places = {Path(one).resolve() for one in needed if one}
+    below = sorted(
+        str(one)
+        for one in places
+        if one.exists() and any(one.is_relative_to(folder) for folder in hidden)
+    )
+    return (
+        *(part for folder in hidden for part in ("--tmpfs", str(folder))),
+        *(part for one in below for part in ("--ro-bind", one, one)),
+    )
 
 
 @cache

@@ -2,6 +2,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,23 @@ def test_a_confined_process_writes_to_its_folder_only(tmp_path: Path) -> None:
         before = target.read_bytes() if target.exists() else None
         inside(f"open({str(target)!r}, 'a').write('x')", own)
         assert (target.read_bytes() if target.exists() else None) == before
+
+
+@needs_files
+def test_a_confined_process_reads_nothing_of_its_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, own = tmp_path / "home", tmp_path / "own"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "key").write_text("secret")
+    own.mkdir()
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    code = f"print(open({str(home / '.ssh' / 'key')!r}).read())"
+    assert inside(code, own).stdout == "secret\n"
+    monkeypatch.setenv("HOME", str(home))
+    assert inside(code, own).stdout == ""
 
 
 def test_memory_is_limited(tmp_path: Path) -> None:

@@ -171,7 +171,10 @@ def _connected(ray: Any) -> Iterator[None]:
         yield
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address := os.environ.get("RAY_ADDRESS"):
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        options["address"] = "local"  # Ray would else join a cluster that runs here, without code.
+    else:
         _reach(address)
         packages = [str(_folder_of(name)) for name in ("evaluators", "leaderboard")]
         options["runtime_env"] = {"py_modules": packages}
