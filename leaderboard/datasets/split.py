@@ -98,8 +98,13 @@ def places_of(examples: Sequence[int], numbers: Sequence[int], note: str) -> NDA
 
 
 def without(numbers: Sequence[int], total: int) -> str:
-    """`without 3, 7 to 9`: which of `0 … total - 1` are not among the ascending `numbers`."""
+    """`without 3, 7 to 9`: which of `0 … total - 1` are not among the ascending `numbers`.
+
+    Empty where none is missing.
+    """
     missing = np.setdiff1d(np.arange(total), np.asarray(numbers, np.int64))
+    if not missing.size:
+        return ""
     starts = np.flatnonzero(np.diff(missing, prepend=-2) > 1)
     runs = np.split(missing, starts[1:])
     told = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs[:_MOST_RUNS]]

@@ -67,6 +67,10 @@ def test_what_is_missing_is_told_in_runs(there: set[int]) -> None:
     assert told == set(range(41)) - there
 
 
+def test_where_nothing_is_missing_nothing_is_told() -> None:
+    assert without(range(41), 41) == ""
+
+
 def test_a_sentence_does_not_tell_a_thousand_gaps() -> None:
     told = without(range(0, 2000, 2), 2000)
     assert told.startswith("without 1, 3, 5, ")
