@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 from leaderboard.common.errors import InputError
-from leaderboard.evaluation.executors.batch import SLURM, import_submitit, on_slurm
-from leaderboard.evaluation.executors.cluster import RAY, import_ray, on_ray
+from leaderboard.evaluation.executors.batch import SLURM, on_slurm
+from leaderboard.evaluation.executors.cluster import RAY, on_ray
 from leaderboard.evaluation.executors.processes import on_processes
-from leaderboard.evaluation.executors.shared import Run, TimeLeft
+from leaderboard.evaluation.executors.shared import Run, TimeLeft, engine
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.settings.question import Shard
 
@@ -19,9 +19,9 @@ def check_workers(workers: str) -> None:
         InputError: it is refused.
     """
     if workers == RAY:
-        import_ray()
+        engine(RAY, "ray")
     elif workers == SLURM:
-        import_submitit()
+        engine(SLURM, "submitit")
     elif not (workers.isascii() and workers.isdecimal() and 0 < int(workers[:9]) <= 1024):
         raise InputError(
             f"--workers is '{workers}'; it must be a number from 1 to 1024, 'ray' or 'slurm'."

@@ -17,7 +17,7 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.memory import chosen
 from leaderboard.evaluation.executors.cluster import gpus_of
 from leaderboard.evaluation.executors.node import Reply, Task, compute, keep_evidence, task_of
-from leaderboard.evaluation.executors.shared import Failures, Run, Work
+from leaderboard.evaluation.executors.shared import Failures, Run, Work, engine
 from leaderboard.evaluation.sources import code_digest
 from leaderboard.settings.question import LONGEST_SHARD, Shard
 
@@ -31,21 +31,6 @@ _SPARE = 3.0
 """How many times longer than a shard should take its job may last."""
 
 
-def import_submitit() -> Any:
-    """Import submitit.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        import submitit
-    except ImportError as error:
-        raise InputError(
-            "--workers slurm needs the extra 'slurm': pip install 'certboard[slurm]'."
-        ) from error
-    return submitit
-
-
 def on_slurm(shards: Sequence[Shard], work: Work, cluster: str = SLURM) -> Run:
     """Compute shards as an array of jobs.
 
@@ -55,7 +40,7 @@ def on_slurm(shards: Sequence[Shard], work: Work, cluster: str = SLURM) -> Run:
         InputError: there is no SLURM here, a node lacks something, or jobs ended again and again;
             everything that was yielded is good.
     """
-    submitit = import_submitit()
+    submitit = engine(SLURM, "submitit")
     if cluster == SLURM and shutil.which("sbatch") is None:
         raise InputError("--workers slurm: there is no SLURM here (no command 'sbatch').")
     failures = Failures(TRIES, "Their jobs' own words are in build/slurm.")

@@ -20,7 +20,7 @@ from leaderboard.common.errors import BugError, InputError
 from leaderboard.common.memory import chosen
 from leaderboard.common.progress import tell
 from leaderboard.evaluation.executors.node import Reply, files_of, keep_evidence, task_of
-from leaderboard.evaluation.executors.shared import Failures, Run, Work
+from leaderboard.evaluation.executors.shared import Failures, Run, Work, engine
 from leaderboard.settings.question import Shard
 
 RAY = "ray"
@@ -31,21 +31,6 @@ AT_ONCE = 1000
 """Shards that Ray knows of; more would only wait there."""
 
 
-def import_ray() -> Any:
-    """Import Ray.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        import ray
-    except ImportError as error:
-        raise InputError(
-            "--workers ray needs the extra 'ray': pip install 'certboard[ray]'."
-        ) from error
-    return ray
-
-
 def on_ray(shards: Sequence[Shard], work: Work) -> Run:
     """Compute shards on the cluster that `RAY_ADDRESS` names, else on one of this machine.
 
@@ -53,7 +38,7 @@ def on_ray(shards: Sequence[Shard], work: Work) -> Run:
         InputError: there is no cluster, a node lacks something, or shards ended their workers
             again and again; everything that was yielded is good.
     """
-    ray = import_ray()
+    ray = engine(RAY, "ray")
     with _connected(ray):
         _tell_missing(ray, shards)
         failures = Failures(TRIES, "Perhaps memory ran out on the nodes: see Ray's dashboard.")

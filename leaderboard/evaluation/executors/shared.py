@@ -5,7 +5,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from leaderboard.common.errors import InputError
 from leaderboard.common.progress import tell
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
 Finished = tuple[Shard, "pd.DataFrame"]
 Run = Generator[Finished, None, None]
 Work = Callable[[Shard], "pd.DataFrame"]
+
+
+def engine(workers: str, module: str) -> Any:
+    """Import the library behind a kind of `--workers`, which its extra of the same name installs.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise InputError(
+            f"--workers {workers} needs the extra '{workers}': pip install 'certboard[{workers}]'."
+        ) from error
 
 
 @dataclass
