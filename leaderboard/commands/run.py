@@ -53,6 +53,12 @@ def command(
         str,
         typer.Option(help="off, best (confine models as far as this machine can) or required"),
     ] = "off",
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Compute one share of several, such as 2/5; `certboard merge` joins them"
+        ),
+    ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(help="Stop within this time, with exit code 4; run again to continue"),
@@ -67,6 +73,7 @@ def command(
     """
     with uncollected():
         from leaderboard.evaluation.plan import Request
+        from leaderboard.evaluation.shares import Share
         from leaderboard.intake.run import RunOptions
         from leaderboard.intake.run import run as run_submissions
 
@@ -78,6 +85,7 @@ def command(
         fresh=fresh,
         samples=samples,
         evidence=evidence,
+        share=None if shard is None else Share.parse(shard),
     )
     options = RunOptions(
         slugs=slugs or (),
@@ -93,6 +101,9 @@ def command(
         ran = run_submissions(find_project(), options)
     if quick:
         _show_quick(ran.table, ran.sentences)
+        return
+    if shard is not None:
+        print(f"Share {shard} is done; all of them are joined by: certboard merge")
         return
     print(f"{plural(ran.verdicts, 'verdict')} in {ran.project.results}")
     for sentence in ran.sentences:

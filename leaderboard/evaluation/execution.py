@@ -16,7 +16,7 @@ from leaderboard.evaluation.plan import FinishedShard, Plan
 from leaderboard.evaluation.provenance import describe
 from leaderboard.evaluation.shard import shard_of
 from leaderboard.evaluation.workers import run_shards
-from leaderboard.results.store import COLUMNS, Results, write
+from leaderboard.results.store import COLUMNS, Results, frame, write
 from leaderboard.settings.question import Open, Shard
 
 Told = Callable[[pd.DataFrame, bool], None]
@@ -49,6 +49,7 @@ class Job:
             selection=plan.selection,
             fingerprint=plan.fingerprint,
             workers=workers,
+            share=plan.share,
         )
 
     def resume(self) -> None:
@@ -58,7 +59,7 @@ class Job:
                 f"{plural(count, 'finished shard')} of other code or libraries cannot be mixed with"
                 " what is made now, and will be computed again."
             )
-        for kept in self.plan.finished(tell):
+        for kept in self.plan.finished(lambda problem: tell(f"{problem}, and will be made again")):
             self._keep(kept, True)
 
     def take(self, shard: Shard, rows: pd.DataFrame) -> None:
@@ -76,7 +77,12 @@ class Job:
         self._found.append(kept.rows)
         self._done.update(kept.rows["example"])
         self._opened |= {one.example: one for one in kept.opened}
-        self._told(kept.rows, resumed)
+        rows = kept.rows
+        # Others' finished shards may lie beside those of a share.
+        self._told(rows if self.plan.share is None else self._asked(rows), resumed)
+
+    def _asked(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[rows["example"].isin(self.plan.asked)]
 
     def missing(self) -> list[Shard]:
         """List the shards that can be computed now; none when it is complete, or has failed."""
@@ -85,13 +91,17 @@ class Job:
         return self.plan.missing(self._done, self._opened.values())
 
     def finish(self) -> bool:
-        """Join the shards into the result file if all are there; say whether they are."""
+        """Join the shards into the result file if all are there; say whether they are.
+
+        Those of a share stay what they are.
+        """
         plan = self.plan
-        if len(self._done) < len(plan.examples):
+        if not self._done.issuperset(plan.asked):
             return False
-        rows = pd.concat([one for one in self._found if len(one)], ignore_index=True)
-        places = rows["example"].map({one: place for place, one in enumerate(plan.examples)})
-        rows = rows.iloc[places.argsort()].reset_index(drop=True)
+        rows = joined(plan.examples, self._found)
+        if plan.share is not None:
+            self.results = Results(plan.parts, self._asked(rows), self._provenance)
+            return True
         # What proved other rows would leave some of these without a proof.
         beside(plan.target).unlink(missing_ok=True)
         write(plan.target, rows, self._provenance)
@@ -117,9 +127,18 @@ class Job:
         if self.failure is not None:
             raise self.failure
         if self.results is None:
-            count, total = len(self._done), len(self.plan.examples)
+            count, total = len(self._done.intersection(self.plan.asked)), len(self.plan.asked)
             raise TimeUpError(f"{count:,} of {total:,} examples are measured")
         return self.results
+
+
+def joined(examples: Sequence[int], found: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of several shards in the order of an evaluation's examples."""
+    if not (some := [one for one in found if len(one)]):
+        return frame([]).reindex(columns=COLUMNS)
+    rows = pd.concat(some, ignore_index=True)
+    places = rows["example"].map({one: place for place, one in enumerate(examples)})
+    return rows.iloc[places.argsort()].reset_index(drop=True)
 
 
 @contextmanager
@@ -130,7 +149,7 @@ def begun(plan: Plan, workers: str, fresh: bool, told: Told) -> Iterator[Job]:
         InputError: nothing can be written, or another process writes it.
     """
     check_writable(plan.target)
-    with alone(plan.target):
+    with alone(plan.lock):
         if fresh:
             plan.forget()
         job = Job(plan, workers, told)

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from leaderboard.common.errors import InputError
 
-_FOLDER, _NAME = "[0-9a-f]{16}-[0-9a-f]{16}", "[0-9]{8}-[0-9]{8}([.](cheap|complete))?[.]parquet"
+KEY = re.compile("[0-9a-f]{16}-[0-9a-f]{16}")
+"""The name of a folder of finished shards: what is asked, and the code that answers."""
+_NAME = "[0-9]{8}-[0-9]{8}([.](cheap|complete))?[.]parquet"
 _LARGEST, _MOST = 50_000_000, 20_000
 """Bytes of a shard, and shards of an evaluation."""
 _PLAINLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -58,7 +60,7 @@ def _shards(folder: Path) -> Iterator[Path]:
         raise InputError(f"{folder}: is a link, where finished shards should be.")
     for inner in sorted(folder.iterdir()) if folder.is_dir() else ():
         # What a killed run was about to remove, or had not finished writing, is not carried.
-        if not re.fullmatch(_FOLDER, inner.name):
+        if not KEY.fullmatch(inner.name):
             continue
         if inner.is_symlink() or not inner.is_dir():
             raise InputError(f"{inner}: is no folder of finished shards.")

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -20,6 +20,7 @@ from leaderboard.evaluation.evidence import beside
 from leaderboard.evaluation.forecast import cut, cut_cheap, cut_open, in_halves
 from leaderboard.evaluation.parts import folder_of
 from leaderboard.evaluation.shard import fingerprint
+from leaderboard.evaluation.shares import Share
 from leaderboard.evaluation.sources import code_digest
 from leaderboard.results.store import Results, read, read_provenance, results_path
 from leaderboard.settings.question import Open, Question, Shard, new_salt
@@ -62,6 +63,7 @@ class Plan:
             included.
         selection: in words, which examples.
         whole: whether these are all examples of the setting.
+        share: the one of them that is computed here; None for all.
         stored: the result that already answers exactly this question, if it need not be repeated.
     """
 
@@ -74,24 +76,38 @@ class Plan:
     examples: list[int]
     selection: str
     whole: bool
+    share: Share | None
     stored: Results | None
+
+    @property
+    def asked(self) -> Sequence[int]:
+        """The examples that are computed here."""
+        return self.examples if self.share is None else self.share.of(self.examples)
+
+    @property
+    def lock(self) -> Path:
+        """What is locked while they are."""
+        return self.target if self.share is None else self.share.lock(self.target)
 
     def part(self, shard: Shard) -> Path:
         """Return where a shard's rows are kept until the evaluation is complete."""
         return self.parts / f"{shard.name}.parquet"
 
-    def finished(self, say: Callable[[str], None] | None = None) -> Iterator[FinishedShard]:
+    def finished(
+        self, say: Callable[[str], None] | None = None, folders: Sequence[Path] = ()
+    ) -> Iterator[FinishedShard]:
         """Yield the shards that are there, whole, and of this evaluation; no row twice.
 
         Where evidence is wanted, a shard is whole with its evidence only. What is not is told to
-        `say`.
+        `say`. They are looked for in `folders`, else where this evaluation writes its own.
         """
         taken, opened = set[int](), set[int]()
-        for path in sorted(self.parts.glob("*.parquet")):
+        paths = [one for each in folders or [self.parts] for one in each.glob("*.parquet")]
+        for path in sorted(paths, key=lambda path: path.name):
             rows = self._rows_of(path)
             if rows is None:
                 if say is not None:
-                    say(f"{path}: is damaged, or not of this evaluation, and will be made again")
+                    say(f"{path}: is damaged, or not of this evaluation")
                 continue
             kept = FinishedShard.of(path.stem, rows)
             others = taken if kept.stages == "complete" else taken | opened
@@ -117,11 +133,12 @@ class Plan:
             done: examples that have their rows.
             opened: those that cheap methods have left open.
         """
-        left = [one for one in opened if one.example not in done]
+        asked = set(self.asked)
+        left = [one for one in opened if one.example in asked and one.example not in done]
         known = {*done, *(one.example for one in left)}
-        waiting = [example for example in self.examples if example not in known]
+        waiting = [example for example in self.asked if example not in known]
         make = cut_cheap if in_halves(self.question, waiting) else cut
-        stretches = groupby(self.examples, key=lambda example: example in known)
+        stretches = groupby(self.asked, key=lambda example: example in known)
         return [
             shard
             for there, examples in stretches
@@ -137,7 +154,7 @@ class Plan:
     def waiting(self, fresh: bool) -> list[int]:
         """List the examples that have no rows yet; all where it begins afresh."""
         done = set() if fresh else {e for kept in self.finished() for e in kept.rows["example"]}
-        return [example for example in self.examples if example not in done]
+        return [example for example in self.asked if example not in done]
 
     def forget(self) -> None:
         """Remove the finished shards of this evaluation."""
@@ -189,6 +206,8 @@ class Request:
     """Of a smoothed model, at most; None for the setting's number."""
     evidence: bool = False
     """Whether a plain network's evidence is kept, too."""
+    share: Share | None = None
+    """That this machine computes; None for all of it."""
     salt: str = field(default_factory=new_salt)
     """Of every question asked for it, so that a model is read once for all of its settings."""
 
@@ -215,6 +234,7 @@ def make_plan(project: Project, submission: Submission, setting: Setting, reques
         target=results_path(project, setting.id, submission.slug, request.evaluator),
         fresh=request.fresh,
         evidence=request.evidence,
+        share=request.share,
     )
 
 
@@ -236,6 +256,7 @@ def plan_of(
     target: Path,
     fresh: bool = False,
     evidence: bool = False,
+    share: Share | None = None,
 ) -> Plan:
     """Work out what is missing of the answer to a question that is to lie in `target`.
 
@@ -264,6 +285,7 @@ def plan_of(
         examples=examples,
         selection=selection.words,
         whole=selection.whole,
+        share=share,
         stored=None if parts.exists() else before,
     )
 
@@ -283,6 +305,12 @@ def chosen(
         return examples, wanted.label, True
     count = request.examples
     return examples[:count], f"first {count} of {wanted.label}", False
+
+
+def counted_in(words: str) -> int | None:
+    """How many examples a selection in words has, if they are fewer than the setting's."""
+    told = re.match(r"first ([0-9]+) of ", words)
+    return int(told[1]) if told else None
 
 
 def _salt_of(parts: Path) -> str | None:

@@ -12,8 +12,12 @@ from leaderboard.common.version import CHECKOUT, commit_of
 from leaderboard.datasets.catalogue import find_dataset, load_split
 from leaderboard.evaluation.evaluator import evaluator_of
 from leaderboard.evaluation.networks import parameters_of
+from leaderboard.evaluation.shares import Share
 from leaderboard.results.store import Provenance
 from leaderboard.settings.question import Question
+
+SHARD = "shard"
+"""The option that tells a share, in the finished shards of one."""
 
 
 def describe(
@@ -24,11 +28,14 @@ def describe(
     selection: str,
     fingerprint: str,
     workers: str,
+    share: Share | None = None,
 ) -> Provenance:
-    """Describe how rows that answer `question` are made, now and here."""
+    """Describe how rows that answer `question`, or a share of them, are made, now and here."""
     split = load_split(question.dataset)
     evaluator = evaluator_of(question)
     options = {**evaluator.options(), "seconds": question.seconds, "workers": workers}
+    if share is not None:
+        options[SHARD] = str(share)
     return Provenance(
         submission=submission,
         setting=setting,

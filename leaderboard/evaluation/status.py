@@ -1,6 +1,5 @@
 """How far evaluations are, read off their finished shards, also while others make them."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.places import taken
 from leaderboard.common.project import Project
 from leaderboard.evaluation.parts import result_of
-from leaderboard.evaluation.plan import FinishedShard
+from leaderboard.evaluation.plan import FinishedShard, counted_in
 from leaderboard.results.store import Provenance, evaluator_named, read, scan, stored_paths
 from leaderboard.settings.setting import load_settings
 
@@ -90,8 +89,8 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[tuple[float, int]], Provenan
 
 def _asked(provenance: Provenance) -> int:
     """How many examples an evaluation has, by its record."""
-    if told := re.match(r"first ([0-9]+) of ", provenance.examples):
-        return int(told[1])
+    if (count := counted_in(provenance.examples)) is not None:
+        return count
     setting = load_settings().get(provenance.setting)
     if setting is None:
         return provenance.total

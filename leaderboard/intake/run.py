@@ -74,6 +74,8 @@ def run(project: Project, options: RunOptions) -> Ran:
     confined = options.sandbox != OFF
     if request.evidence and confined:
         raise InputError("--evidence: a confined model's rows are proved by `certboard recheck`.")
+    if request.share is not None:
+        _check_share(options)
     pairs = chosen_pairs(project, options.slugs, options.settings)
     results = options.results
     if options.quick:
@@ -92,8 +94,21 @@ def run(project: Project, options: RunOptions) -> Ran:
     if options.quick:
         table, sentences = first_look(project, pairs, request.evaluator)
         return Ran(project, verdicts, sentences, table)
+    if request.share is not None:
+        return Ran(project, verdicts, [])
     submissions = {submission.slug: submission for submission, _ in pairs}
     if not confined:
         for submission in submissions.values():
             recognise(project, submission, compare=False, request=request)
     return Ran(project, verdicts, flag_sentences(project, submissions))
+
+
+def _check_share(options: RunOptions) -> None:
+    """Refuse what a share alone cannot do."""
+    if options.quick or options.request.fresh:
+        raise InputError(
+            "--shard goes on with what is there, and is no first look: leave out --quick and"
+            " --fresh, and name an empty folder with --results."
+        )
+    if options.request.evidence:
+        raise InputError("--evidence: what is merged is proved by `certboard recheck --save`.")

@@ -1,0 +1,45 @@
+"""`certboard merge`: the shares of a run, joined."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leaderboard.common.formatting import plural
+from leaderboard.common.memory import uncollected
+from leaderboard.common.project import find_project
+
+
+def command(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Folders that `certboard run --shard` wrote its --results to; default: the"
+            " project's own",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Store results here instead of in site/data/results")
+    ] = None,
+) -> None:
+    """Join the shares that `certboard run --shard` computed into result files.
+
+    All finished shards must be whole and of one question, code and kind of device, and none may be
+    missing; else nothing is written.
+
+    \b
+    Examples:
+      certboard merge share-1 share-2
+      certboard merge --results merged share-*
+    """
+    with uncollected():
+        from dataclasses import replace
+
+        from leaderboard.evaluation.merge import merge
+
+    project = replace(find_project(), results_folder=results)
+    merged = merge(project, folders or [project.results])
+    for one in merged:
+        print(f"{one.path}: {plural(len(one.rows), 'verdict')}")

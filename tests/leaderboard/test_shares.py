@@ -1,0 +1,177 @@
+"""Shares of a run on machines that know nothing of each other, and their merge."""
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leaderboard.__main__ import run
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project
+from leaderboard.evaluation import merge, plan
+from leaderboard.evaluation.shares import Share
+from leaderboard.results.store import read, read_provenance, write
+from tests.fixtures.project import L2, LINF, NOISY, PLAIN, new_project
+from tests.leaderboard.conftest import Certboard
+
+COMMAND = ("run", PLAIN, "--setting", LINF, "--examples", "40", "--results")
+FOLDERS = ["share-1", "share-2", "share-3"]
+
+
+@given(st.lists(st.integers(), max_size=50), st.integers(1, 60))
+def test_shares_are_all_examples_each_once_and_alike_in_size(
+    examples: list[int], count: int
+) -> None:
+    shares = [Share(number, count).of(examples) for number in range(1, count + 1)]
+    assert [one for share in shares for one in share] == examples
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("text", ["0/5", "6/5", "2", "-1/5", "1/0", "1/10001", "٣/٥", "1/5 "])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="it must be a share such as 2/5"):
+        Share.parse(text)
+
+
+@pytest.mark.parametrize("option", ["--quick", "--fresh", "--evidence"])
+def test_what_a_share_alone_cannot_do_is_refused(
+    project: Project, certboard: Certboard, option: str
+) -> None:
+    outcome = certboard(*COMMAND, "there", "--shard", "1/2", option)
+    assert outcome.code == 1
+    assert option in outcome.sentence
+    assert not Path("there").exists()
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the folders of three shares, and of the whole."""
+    root = tmp_path_factory.mktemp("computed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(new_project(root).root)
+        for number, folder in enumerate(FOLDERS, 1):
+            assert run([*COMMAND, folder, "--shard", f"{number}/{len(FOLDERS)}"]) == 0
+            assert not [*Path(folder).glob("*/*.parquet")]
+        assert run([*COMMAND, "whole"]) == 0
+    return root
+
+
+@pytest.fixture
+def shares(computed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders of three shares, in a copy of that project."""
+    monkeypatch.chdir(shutil.copytree(computed, tmp_path / "copy"))
+    return FOLDERS
+
+
+def parts(folder: str) -> list[Path]:
+    return sorted(Path(folder).glob("*/*.parts/*/*.parquet"))
+
+
+def rows_in(folder: str, setting: str = LINF, slug: str = PLAIN) -> pd.DataFrame:
+    return read(Path(folder) / setting / f"{slug}.parquet").rows.drop(columns="seconds")
+
+
+def test_merged_shares_are_the_rows_of_one_process(shares: list[str], certboard: Certboard) -> None:
+    assert certboard("merge", *shares, "--results", "merged").code == 0
+    merged, whole = rows_in("merged"), rows_in("whole")
+    # Sums of batches of other sizes differ in the last digits.
+    pd.testing.assert_frame_equal(merged, whole, check_exact=False, rtol=1e-9)
+    path = Path(LINF) / f"{PLAIN}.parquet"
+    one, other = (read(folder / path).provenance for folder in (Path("merged"), Path("whole")))
+    same = {"created": "", "salt": ""}
+    assert one.model_copy(update=same) == other.model_copy(update=same)
+    assert certboard("merge", *shares, "--results", "merged").code == 0  # and again
+
+
+def test_shares_of_a_smoothed_model_in_one_folder_are_merged_there(
+    project: Project, certboard: Certboard
+) -> None:
+    typed = ("run", NOISY, "--setting", L2, "--examples", "5", "--samples", "200", "--results")
+    for number in (2, 1):
+        assert certboard(*typed, "shared", "--shard", f"{number}/2").code == 0
+    assert certboard(*typed, "whole").code == 0
+    assert certboard("merge", "shared", "--results", "shared").code == 0
+    assert rows_in("shared", L2, NOISY).equals(rows_in("whole", L2, NOISY))
+    assert parts("shared") == []
+
+
+def test_a_missing_share_is_named(shares: list[str], certboard: Certboard) -> None:
+    outcome = certboard("merge", shares[0], shares[2], "--results", "merged")
+    assert outcome.code == 1
+    assert outcome.sentence == (
+        f"{PLAIN} · {LINF}: 13 of 40 examples are missing: run --shard 2/3 again, to its end."
+    )
+    assert not Path("merged").exists()
+
+
+def altered(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[random.Random(19).randrange(100, len(content) - 3000)] ^= 1
+    path.write_bytes(content)
+
+
+def renamed(path: Path) -> None:
+    path.rename(path.with_name("00000000-00000099.parquet"))
+
+
+def shortened(path: Path) -> None:
+    part = read(path)
+    write(path, part.rows[1:], part.provenance)
+
+
+def of_another_question(path: Path) -> None:
+    part = read(path)
+    write(path, part.rows, part.provenance.model_copy(update={"fingerprint": "0" * 64}))
+
+
+@pytest.mark.parametrize("change", [altered, renamed, shortened, of_another_question])
+def test_a_part_that_is_not_what_it_was_is_refused(
+    shares: list[str], certboard: Certboard, change: Callable[[Path], None]
+) -> None:
+    change(parts(shares[1])[0])
+    outcome = certboard("merge", *shares, "--results", "merged")
+    assert outcome.code == 1
+    assert shares[1] in outcome.err
+    assert "damaged, or not of this evaluation" in outcome.err
+    assert not Path("merged").exists()
+
+
+def test_shares_of_two_questions_are_not_mixed(shares: list[str], certboard: Certboard) -> None:
+    shutil.rmtree(shares[2])
+    assert certboard(*COMMAND, shares[2], "--shard", "3/3", "--seconds", "7").code == 0
+    outcome = certboard("merge", *shares, "--results", "merged")
+    assert outcome.code == 1
+    assert f"{shares[2]}/{LINF}" in outcome.err
+    assert "budgets or options than the other shares" in outcome.err
+
+
+def test_shares_of_other_code_are_not_mixed(
+    shares: list[str], certboard: Certboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "code_digest", lambda question: "1" * 64)
+    outcome = certboard("merge", *shares, "--results", "merged")
+    assert outcome.code == 1
+    assert "rows of two versions are not mixed" in outcome.err
+
+
+def test_shares_of_two_kinds_of_device_are_not_mixed(
+    shares: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = read_provenance
+
+    def other(path: Path) -> object:
+        device = "GPU" if shares[2] in path.parts else "cpu"
+        return told(path).model_copy(update={"device": device})
+
+    monkeypatch.setattr(merge, "read_provenance", other)
+    with pytest.raises(InputError, match="computed on GPU and on cpu"):
+        merge.merge(Project(Path.cwd(), Path("merged")), [*map(Path, shares)])
+
+
+def test_nothing_to_merge_is_said(project: Project, certboard: Certboard) -> None:
+    assert certboard("merge").sentence.startswith("There are no finished shards in ")
