@@ -8,6 +8,7 @@ A zip file of
 - `<example>.npz` for each line with the method `certificate` or `witness`: a `Certificate` or
   `Refutation` as `save` writes it.
 
+`misread` says that the model does not read the example itself as its label; the checker runs it.
 `none` says that an example was certified and nothing that the checker accepts was found. Inputs are
 those of the dataset, which must be at hand. The same content has the same bytes.
 """
@@ -37,9 +38,10 @@ from evaluators.question.evidence_file import (
 from evaluators.recheck.methods import METHODS
 
 SUFFIX = ".evidence"
-CERTIFICATE, WITNESS, NONE = "certificate", "witness", "none"
+CERTIFICATE, WITNESS, MISREAD, NONE = "certificate", "witness", "misread", "none"
+REFUTING = (WITNESS, MISREAD)
 _FILES = (CERTIFICATE, WITNESS)
-_KNOWN = (*METHODS, *_FILES, NONE)
+_KNOWN = (*METHODS, *_FILES, MISREAD, NONE)
 _FORMAT = 1
 _META, _TABLE = "meta.json", "examples.csv"
 _MAX_META, _MAX_TABLE = 2**16, 2**24
@@ -155,10 +157,8 @@ def write_archive(
             _add(archive, f"{example}.npz", content, zipfile.ZIP_STORED)
 
 
-def join_archives(
-    path: Path, about: About, parts: Sequence[Path], witnesses: bool = True
-) -> Archive:
-    """Join the evidence of several files about the same, perhaps without `witnesses`.
+def join_archives(path: Path, about: About, parts: Sequence[Path], refuted: bool = True) -> Archive:
+    """Join the evidence of several files about the same, perhaps without the `refuted` examples.
 
     Raises:
         CertificateError: one of them is about something else, or damaged.
@@ -169,7 +169,7 @@ def join_archives(
             raise CertificateError(f"{archive.path}: it is about something else.")
     where = {example: archive for archive in archives for example in archive.lines}
     lines = [archive.lines[example] for example, archive in sorted(where.items())]
-    lines = [line for line in lines if witnesses or line.method != WITNESS]
+    lines = [line for line in lines if refuted or line.method not in REFUTING]
     kept = (line.example for line in lines if line.method in _FILES)
     write_archive(path, about, lines, ((x, where[x].content(x)) for x in kept))
     return Archive(path)

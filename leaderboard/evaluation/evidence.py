@@ -8,8 +8,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from evaluators.evidence.archive import (
+    MISREAD,
     NONE,
+    REFUTING,
     SUFFIX,
     WITNESS,
     About,
@@ -89,7 +93,7 @@ def part_of(folder: Path, name: str) -> Path:
 
 
 def write_part(shard: Shard, problem: Problem, verdicts: Sequence[Verdict]) -> None:
-    """Find out what proves each certified example, and write it with the witnesses of others.
+    """Find out what proves each certified example, and write it with what refutes others.
 
     Raises:
         InputError: the disk is full or the place cannot be written.
@@ -106,6 +110,8 @@ def write_part(shard: Shard, problem: Problem, verdicts: Sequence[Verdict]) -> N
             lines.append(EvidenceLine(example, labels[row], proof.method if proof else NONE))
             if proof is not None and proof.certificate is not None:
                 contents[example] = proof.certificate.content()
+        elif verdict.status is Status.FALSIFIED and is_misread(problem, row, verdict):
+            lines.append(EvidenceLine(example, labels[row], MISREAD))
         elif verdict.status is Status.FALSIFIED:
             lines.append(EvidenceLine(example, labels[row], WITNESS))
             contents[example] = _refutation(question, problem, row, verdict).content()
@@ -115,6 +121,13 @@ def write_part(shard: Shard, problem: Problem, verdicts: Sequence[Verdict]) -> N
         write_archive(place, about(question), lines, sorted(contents.items()))
     except OSError as error:
         raise _unwritten(place, error) from error
+
+
+def is_misread(problem: Problem, row: int, verdict: Verdict) -> bool:
+    """Whether the witness is the example itself, which is the dataset's and not stored again."""
+    if verdict.witness is None or verdict.prediction == int(problem.labels[row]):
+        return False
+    return torch.equal(verdict.witness.to(problem.x), problem.x[row])
 
 
 def _proofs(question: Question, problem: Problem, verdicts: Sequence[Verdict]) -> dict[int, Proof]:
@@ -163,10 +176,10 @@ def check_place(path: Path) -> None:
         raise InputError(f"--evidence: there is no folder {path.parent}.")
 
 
-def join(question: Question, shards: Sequence[str], place: Path, witnesses: bool = True) -> Archive:
+def join(question: Question, shards: Sequence[str], place: Path, refuted: bool = True) -> Archive:
     """Join the parts of the shards of these names to one file.
 
-    Perhaps without the `witnesses`, which rows have, too.
+    Perhaps without the `refuted` examples, of which rows say the same.
 
     Raises:
         InputError: the place cannot be written, or a part is missing or of another question.
@@ -174,7 +187,7 @@ def join(question: Question, shards: Sequence[str], place: Path, witnesses: bool
     assert question.evidence is not None
     parts = [part_of(question.evidence, name) for name in shards]
     try:
-        return join_archives(place, about(question), parts, witnesses)
+        return join_archives(place, about(question), parts, refuted)
     except CertificateError as error:
         raise InputError(str(error)) from error
     except OSError as error:
@@ -187,7 +200,7 @@ def _unwritten(place: Path, error: OSError) -> InputError:
 
 def told(archive: Archive) -> str:
     """Count proofs: `39 of 39 certified examples have evidence: 38 ibp, 1 certificate`."""
-    counts = {name: n for name, n in archive.counts.items() if name not in (WITNESS, NONE)}
+    counts = {name: n for name, n in archive.counts.items() if name not in (*REFUTING, NONE)}
     total, without = sum(counts.values()), archive.counts[NONE]
     kinds = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
     return f"{total:,} of {total + without:,} certified examples have evidence" + (

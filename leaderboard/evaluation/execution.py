@@ -106,7 +106,7 @@ class Job:
         beside(plan.target).unlink(missing_ok=True)
         write(plan.target, rows, self._provenance)
         if plan.question.evidence is not None:
-            join(plan.question, self._names, beside(plan.target), witnesses=False)
+            join(plan.question, self._names, beside(plan.target), refuted=False)
         plan.clear()
         self.results = Results(plan.target, rows[list(COLUMNS)], self._provenance)
         return True

@@ -40,7 +40,7 @@ from leaderboard.common.devices import devices_of, kind_of
 from leaderboard.common.errors import BugError, InputError, WithdrawnError
 from leaderboard.datasets.catalogue import load_split
 from leaderboard.evaluation.evaluator import AnyEvaluator, evaluator_for, evaluator_of
-from leaderboard.evaluation.evidence import write_part
+from leaderboard.evaluation.evidence import is_misread, write_part
 from leaderboard.evaluation.networks import network_of
 from leaderboard.evaluation.radius_bracket import RadiusScale
 from leaderboard.evaluation.sources import code_digest
@@ -171,8 +171,15 @@ def margins_at(question: Question, examples: Sequence[int]) -> list[float]:
     return clean_margins(network, x, labels)
 
 
-def smallest_ball(question: Question, example: int, witness: bytes, scale: RadiusScale) -> int:
-    """Find the least radius of the scale whose ball holds the witness."""
+def smallest_ball(
+    question: Question, example: int, witness: bytes | None, scale: RadiusScale
+) -> int:
+    """Find the least radius of the scale whose ball holds the witness.
+
+    None is the example itself, as in the rows.
+    """
+    if witness is None:
+        return 1
     image = torch.from_numpy(load_split(question.dataset).images((example,)))[0]
     point = torch.frombuffer(bytearray(witness), dtype=torch.float32).reshape(image.shape)
     ball = Ball(Norm(question.norm), question.radius)
@@ -184,9 +191,10 @@ def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) 
     smoothed = isinstance(problem.network, SmoothedNetwork)
     records = []
     labels = problem.labels.tolist()
-    for example, label, verdict in zip(problem.examples, labels, verdicts, strict=True):
+    columns = zip(problem.examples, labels, verdicts, strict=True)
+    for row, (example, label, verdict) in enumerate(columns):
         sampling = verdict.sampling
-        witness = verdict.witness
+        witness = None if is_misread(problem, row, verdict) else verdict.witness
         records.append(
             {
                 "evaluator": evaluator.name(),

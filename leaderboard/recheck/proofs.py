@@ -23,7 +23,9 @@ import torch
 
 from evaluators.evidence.archive import (
     CERTIFICATE,
+    MISREAD,
     NONE,
+    REFUTING,
     WITNESS,
     Archive,
     EvidenceLine,
@@ -67,7 +69,8 @@ class RowClaim:
             asked about is said to be proved.
         label, stage: the right class and the evaluator that decided, as it is said.
         radius: that is said to be proved; None of a counterexample.
-        witness: the bytes of the counterexample.
+        witness: the bytes of the counterexample; None where the evidence has it.
+        misread: whether the example itself is said to be the counterexample.
         wrong: what is already wrong with it.
     """
 
@@ -77,6 +80,7 @@ class RowClaim:
     radius: Fraction | None
     stage: str = ""
     witness: bytes | None = None
+    misread: bool = False
     wrong: str = ""
 
 
@@ -120,7 +124,8 @@ def claims_of(rows: pd.DataFrame, radius: Fraction) -> Iterator[RowClaim]:
             int(row["example"]), row["status"], int(row["label"]), proved, row["stage"], wrong=wrong
         )
         if claim.status == FALSIFIED:
-            yield replace(claim, radius=None, witness=row["witness"] or b"")
+            misread = row["witness"] is None and row["prediction"] != row["label"]
+            yield replace(claim, radius=None, witness=row["witness"] or b"", misread=misread)
             claim = replace(claim, status="unknown")
         if proved is not None or (wrong and row["status"] != FALSIFIED):
             yield claim
@@ -142,8 +147,9 @@ def _wrong(row: dict[Any, Any], proved: Fraction | None, radius: Fraction) -> st
 def claims_in(archive: Archive) -> Iterator[RowClaim]:
     """What evidence says by itself."""
     for line in archive.lines.values():
-        if line.method == WITNESS:
-            yield RowClaim(line.example, FALSIFIED, line.label, None)
+        if line.method in REFUTING:
+            misread = line.method == MISREAD
+            yield RowClaim(line.example, FALSIFIED, line.label, None, misread=misread)
         else:
             yield RowClaim(line.example, CERTIFIED, line.label, archive.about.radius)
 
@@ -222,7 +228,7 @@ class Rechecker:
             return "the evidence does not speak of it."
         if line.label != claim.label:
             return f"the evidence is about the label {line.label}, not {claim.label}."
-        if line.method == WITNESS:
+        if line.method in REFUTING:
             return "the evidence is a counterexample."
         return "nothing that the checker accepts was found." if line.method == NONE else line.method
 
@@ -242,8 +248,10 @@ class Rechecker:
         runtime = guarded_runtime(self.question.model, self.question.model_sha256)
         x, shape = self.split.images([claim.example])[0], self.model.input_shape
         try:
-            if claim.witness is not None:
-                refutation = self._refutation(claim, x)
+            if claim.misread:
+                refutation = self._refutation(claim, x, x)
+            elif claim.witness is not None:
+                refutation = self._refutation(claim, x, _witness(claim.witness, x))
             else:
                 assert self.archive is not None
                 refutation = self.archive.evidence(Refutation, claim.example)
@@ -254,20 +262,17 @@ class Rechecker:
             reason = wrong or recheck_refutation(runtime, refutation, self.question.model_sha256)
         except CertificateError as error:
             reason = str(error)
-        proof = Proof(WITNESS, Recheck(not reason, reason))
+        proof = Proof(MISREAD if claim.misread else WITNESS, Recheck(not reason, reason))
         return ProofCheck(claim, proof, time.perf_counter() - began)
 
-    def _refutation(self, claim: RowClaim, x: Any) -> Refutation:
-        assert claim.witness is not None
-        if len(claim.witness) != 4 * prod(x.shape):
-            raise CertificateError("it is falsified, but there is no witness of the model's input.")
+    def _refutation(self, claim: RowClaim, x: Any, witness: Any) -> Refutation:
         return Refutation(
             norm=self.question.norm,
             radius=self.question.radius,
             label=claim.label,
             classes=self.model.classes,
             x=x,
-            witness=np.frombuffer(claim.witness, dtype="<f4").astype(np.float32).reshape(x.shape),
+            witness=witness,
             model_sha256=self.question.model_sha256,
         )
 
@@ -299,6 +304,12 @@ _WORDS = {
     "low": "lower end of the pixel range",
     "high": "upper end of the pixel range",
 }
+
+
+def _witness(stored: bytes, x: Any) -> Any:
+    if len(stored) != 4 * prod(x.shape):
+        raise CertificateError("it is falsified, but there is no witness of the model's input.")
+    return np.frombuffer(stored, dtype="<f4").astype(np.float32).reshape(x.shape)
 
 
 def _text(value: object) -> str:

@@ -143,7 +143,8 @@ DESCRIBED = (
         "witness",
         "bytes",
         "The counterexample of the example: its pixels as little-endian float32.",
-        "there is none",
+        "there is none, or it is the example itself, falsified by a prediction that is not the "
+        "label",
     ),
 )
 """Every column, in order; what a file holds and what the website says of it."""

@@ -63,10 +63,8 @@ class Gallery:
         name = f"test example {shown.example}, label {label}"
         folder = f"examples/{origin.setting}/{origin.submission}"
         original = self._original(origin, dataset, shown.example)
+        # The witness of an example that is misread as it is, is the example.
         witness = None if shown.misread else self._witness(dataset, shown.witness)
-        if original is None and shown.misread:
-            # The witness of an example that is misread as it is, is the example.
-            original = self._witness(dataset, shown.witness)
         if shown.misread and shown.prediction is not None:
             name += f", read as {class_name(classes, shown.prediction)}"
         found = []

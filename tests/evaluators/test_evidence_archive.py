@@ -70,10 +70,11 @@ def test_parts_are_joined_in_the_order_of_the_examples(tmp_path: Path) -> None:
     assert joined.path.read_bytes() == written(tmp_path).read_bytes()
 
 
-def test_witnesses_may_be_left_out_of_what_is_joined(tmp_path: Path) -> None:
+def test_refuted_examples_may_be_left_out_of_what_is_joined(tmp_path: Path) -> None:
     (tmp_path / "part").mkdir()
-    place = written(tmp_path / "part", (EvidenceLine(3, 1, "ibp"), EvidenceLine(4, 1, "witness")))
-    joined = join_archives(tmp_path / "a.evidence", ABOUT, [place], witnesses=False)
+    refuted = EvidenceLine(4, 1, "witness"), EvidenceLine(5, 1, "misread")
+    place = written(tmp_path / "part", (EvidenceLine(3, 1, "ibp"), *refuted))
+    joined = join_archives(tmp_path / "a.evidence", ABOUT, [place], refuted=False)
     assert list(joined.lines) == [3]
     assert "4.npz" not in parts_of(joined.path)
 

@@ -27,9 +27,19 @@ from tests.fixtures.project import L2, LINF, NOISY, PLAIN
 from tests.leaderboard.conftest import Certboard
 from tests.leaderboard.test_acceptance import without_data
 
+REFUTED = {"status": "falsified", "radius": None, "margin": None, "deployment": None}
+"""What a row of a certified example that is said to be falsified has, besides its witness."""
+
 
 def witness_of(rows: pd.DataFrame, where: "pd.Series[bool]") -> "np.ndarray[Any, Any]":
     return np.frombuffer(rows["witness"][where].iloc[0], "<f4").copy()
+
+
+def center_of(plain: Made, where: "pd.Series[bool]") -> bytes:
+    """The first fitting example itself, as a witness is stored."""
+    example = int(plain.rows["example"][where].iloc[0])
+    pixels: bytes = plain.known().split.images([example])[0].tobytes()  # type: ignore[union-attr]
+    return pixels
 
 
 def falsified(rows: pd.DataFrame) -> "pd.Series[bool]":
@@ -80,18 +90,7 @@ def test_a_witness_refutes_and_lies_in_the_ball(plain: Made) -> None:
     assert "outside the region" in plain.said(changed(rows, right, witness=other))
     assert "outside the region" in plain.said(changed(rows, right, witness=far.tobytes()))
     certified = rows["status"] == "certified"
-    example = int(rows["example"][certified].iloc[0])
-    center = plain.known().split.images([example])[0].tobytes()  # type: ignore[union-attr]
-    forged = changed(
-        rows,
-        certified,
-        status="falsified",
-        witness=center,
-        radius=None,
-        margin=None,
-        deployment=None,
-        stage="pgd",
-    )
+    forged = changed(rows, certified, **REFUTED, witness=center_of(plain, certified), stage="pgd")
     assert "is classified as the label" in plain.said(forged)
 
 
@@ -108,11 +107,35 @@ def test_a_witness_a_step_outside_the_ball_is_refused(plain: Made) -> None:
 
 
 def test_a_misread_example_is_its_own_witness(plain: Made) -> None:
+    """It is believed of those that the model, run here, misreads."""
     rows = plain.rows
     wrong = rows["stage"] == "prediction"
-    point = witness_of(rows, wrong)
-    point[0] += 0.01
-    assert "another input than itself" in plain.said(changed(rows, wrong, witness=point.tobytes()))
+    assert rows["witness"][wrong].isna().all()
+    for point in (bytes(256), center_of(plain, wrong)):
+        told = plain.refusal(changed(rows, wrong, witness=point))
+        assert "it is misread as it is, but has another witness" in told
+
+
+@pytest.mark.parametrize("status", ["certified", "falsified"])
+def test_an_example_that_is_read_rightly_is_not_said_to_be_misread(
+    plain: Made, status: str
+) -> None:
+    rows = plain.rows
+    where = rows["status"] == status if status == "certified" else falsified(rows)
+    at = {
+        "example": int(rows["example"][where].iloc[0]),
+        "label": int(rows["label"][where].iloc[0]),
+    }
+    other = (at["label"] + 1) % 10
+    as_misread = {"witness": None, "stage": "prediction", "prediction": other}
+    told = plain.said(changed(rows, where, **REFUTED, **as_misread))
+    assert f"example {at['example']}: its prediction is {other}, but the model's" in told
+    # With the right prediction it would need a witness, and the clean example is none.
+    without = changed(rows, where, **REFUTED, witness=None, stage="pgd")
+    assert "it is falsified, but has no witness" in plain.refusal(without)
+    found = Results(plain.result.path, without, plain.result.provenance)
+    told = "\n".join(contradictions(found, plain.known()))
+    assert f"example {at['example']}: the witness is classified as the label" in told
 
 
 def test_a_margin_is_no_larger_than_at_the_example(plain: Made) -> None:
@@ -131,17 +154,7 @@ def test_without_data_a_witness_is_run_all_the_same(
     rows, right = plain.rows, falsified(plain.rows)
     certified = rows["status"] == "certified"
     example = int(rows["example"][certified].iloc[0])
-    center = plain.known().split.images([example])[0].tobytes()  # type: ignore[union-attr]
-    forged = changed(
-        rows,
-        certified,
-        status="falsified",
-        witness=center,
-        radius=None,
-        margin=None,
-        deployment=None,
-        stage="pgd",
-    )
+    forged = changed(rows, certified, **REFUTED, witness=center_of(plain, certified), stage="pgd")
     without_data(monkeypatch)
     assert not plain.said(rows)
     assert f"example {example}: its witness is classified as the label" in plain.said(forged)

@@ -13,7 +13,7 @@ import pytest
 
 from evaluators import evaluator
 from evaluators.evidence import proofs as making
-from evaluators.evidence.archive import Archive, write_archive
+from evaluators.evidence.archive import REFUTING, Archive, write_archive
 from evaluators.onnx.runtime import Runtime
 from evaluators.question.certificate import Certificate, Refutation
 from evaluators.recheck.checker import Recheck
@@ -94,15 +94,16 @@ def of(archive: Archive, method: str, place: int = 0) -> int:
 
 @pytest.mark.slow
 def test_what_certify_wrote_is_accepted(certboard: Certboard, archive: Archive) -> None:
-    assert {"ibp", "crown", "certificate", "witness"} <= {*archive.counts}
+    assert {"ibp", "crown", "certificate", "witness", "misread"} <= {*archive.counts}
     rows, _ = rows_of(certboard, MODEL, EVIDENCE)
     assert set(rows) == set(archive.lines)
     for example, row in rows.items():
         assert row["accepted"]
         assert row["method"] == archive.lines[example].method
-        assert row["method"] == "witness" or row["margin"] > 0
+        assert row["method"] in REFUTING or row["margin"] > 0
     outcome = certboard("recheck", MODEL, EVIDENCE)
-    proved, witnesses = len(rows) - archive.counts["witness"], archive.counts["witness"]
+    witnesses = sum(archive.counts[method] for method in REFUTING)
+    proved = len(rows) - witnesses
     assert f"{proved} of {proved} certified examples proved (" in outcome.out
     assert f"{witnesses} of {witnesses} counterexamples replayed" in outcome.out
 
@@ -249,6 +250,16 @@ def test_a_witness_of_the_right_class_is_refused(certboard: Certboard, archive: 
     changed(archive, lines={example: {"method": "witness"}}, contents={example: forged.content()})
     rows, _ = rows_of(certboard, MODEL, EVIDENCE, code=1)
     assert rows[example]["reason"] == "onnxruntime classifies the witness as the label."
+
+
+def test_an_example_that_is_read_rightly_is_not_said_to_be_misread(
+    certboard: Certboard, archive: Archive
+) -> None:
+    example = of(archive, "ibp")
+    changed(archive, lines={example: {"method": "misread"}})
+    rows, _ = rows_of(certboard, MODEL, EVIDENCE, code=1)
+    assert rows[example]["reason"] == "onnxruntime classifies the witness as the label."
+    assert sum(not row["accepted"] for row in rows.values()) == 1
 
 
 def test_an_example_without_evidence_is_told(

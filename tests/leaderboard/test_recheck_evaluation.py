@@ -17,6 +17,7 @@ from evaluators.onnx.writer import export_onnx
 from leaderboard.__main__ import run
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
+from leaderboard.datasets.catalogue import load_split
 from leaderboard.evaluation import execution
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.recheck import proofs
@@ -100,7 +101,21 @@ def test_without_evidence_the_same_rows_are_proved_and_it_can_be_kept(
 def test_evidence_beside_rows_leaves_out_the_witnesses_that_they_hold(stored: Path) -> None:
     archive, rows = Archive(Path(BESIDE)), read(stored).rows
     assert list(archive.lines) == rows.loc[rows["status"] == "certified", "example"].tolist()
-    assert "witness" not in archive.counts
+    assert not {"witness", "misread"} & archive.counts.keys()
+
+
+def test_a_misread_example_is_run_itself_also_where_rows_hold_it(
+    certboard: Certboard, stored: Path
+) -> None:
+    rows = read(stored).rows
+    wrong = rows[rows["stage"] == "prediction"]
+    assert wrong["witness"].isna().all()
+    shown = {row["example"]: row for row in rows_of(certboard, RESULTS)}
+    assert {shown[one]["method"] for one in wrong["example"]} == {"misread"}
+    image = load_split("digits").images([wrong["example"].iloc[0]])[0].astype("<f4")
+    forged(stored, lambda _: first(wrong, "falsified", witness=image.tobytes()))
+    # Rows that hold what need not be stored are checked like any other.
+    assert not refused(rows_of(certboard, RESULTS))
 
 
 def forged(path: Path, change: Callable[[pd.DataFrame], Any], **provenance: Any) -> None:
@@ -131,6 +146,15 @@ def certify_a_falsified_row(rows: pd.DataFrame) -> pd.DataFrame:
     return first(right, "falsified", status="certified", radius="0.1", witness=None)
 
 
+def refute_without_a_witness(rows: pd.DataFrame) -> pd.DataFrame:
+    return first(rows[rows["prediction"] == rows["label"]], "falsified", witness=None)
+
+
+def misread(row: pd.DataFrame) -> pd.DataFrame:
+    other = (row["label"] + 1) % 10
+    return row.assign(status="falsified", stage="prediction", radius=None, prediction=other)
+
+
 def shift_labels(rows: pd.DataFrame) -> pd.DataFrame:
     label = (int(first(rows, "certified")["label"].iloc[0]) + 1) % 10
     return first(rows, "certified", label=label, prediction=label)
@@ -156,7 +180,11 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
     "a confidence below 1": (put("certified", confidence=0.999), "the confidence 0.999"),
     "a status of its own": (put("certified", status="proved"), "its status is 'proved'"),
     "a row twice": (repeat, "stored twice"),
-    "no witness": (put("falsified", witness=None), "no witness"),
+    "no witness": (refute_without_a_witness, "no witness"),
+    "a right prediction that is said to be wrong": (
+        lambda rows: misread(first(rows, "certified")),
+        "onnxruntime classifies the witness as the label",
+    ),
     "a short witness": (put("falsified", witness=b"1234"), "no witness"),
     "a witness that is no number": (
         put("falsified", witness=np.full(64, np.nan, dtype="<f4").tobytes()),

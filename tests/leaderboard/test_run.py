@@ -18,7 +18,6 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Deployment, Status, Verdict
 from leaderboard.common.errors import BugError, InputError
-from leaderboard.datasets.catalogue import load_split
 from leaderboard.datasets.files import sha256_of
 from leaderboard.evaluation import shard as run
 from leaderboard.evaluation.forecast import cut
@@ -126,14 +125,15 @@ def test_a_contradiction_is_loud(evaluator: Callable[[Solve], Shard]) -> None:
         evaluate(evaluator(both))
 
 
-def test_a_wrong_prediction_is_falsified_by_the_example_itself(question: Question) -> None:
+def test_a_wrong_prediction_is_falsified_by_the_example_itself_which_is_not_stored(
+    question: Question,
+) -> None:
     rows = evaluate(Shard(question, tuple(range(60))))
     wrong = rows[rows["prediction"] != rows["label"]]
     assert len(wrong) > 0
     assert set(wrong["status"]) == {"falsified"}
     assert set(wrong["stage"]) == {"prediction"}
-    images = load_split("digits").images(wrong["example"].tolist())
-    assert wrong["witness"].tolist() == [image.astype("<f4").tobytes() for image in images]
+    assert wrong["witness"].isna().all()
 
 
 def test_rows_do_not_depend_on_the_shard(question: Question) -> None:

@@ -123,7 +123,10 @@ def _contradictions(found: Results, known: Known) -> Iterator[str]:
 
 
 def _without_data(rows: list[dict[Any, Any]], network: Network, runtime: Runtime) -> Iterator[str]:
-    """Of witnesses whose examples are not here at least that they are not read as the label."""
+    """Of witnesses whose examples are not here at least that they are not read as the label.
+
+    That a misread example is read so stays unchecked, with all predictions (`NO_DATA`).
+    """
     for row in rows:
         if row["witness"] is not None and why_not_replayed(
             runtime, pixels_of(row["witness"]).reshape(network.input_shape), row["label"]
@@ -175,28 +178,20 @@ class _Part:
             yield f"its margin is {row['margin']:.6g}, but {most:.6g} at the example itself"
         if status == "certified" and not self.margins[place] > 0:
             yield "it is certified, but float64 reads it as another class"
-        if status == "falsified":
-            yield from self._of_witness(place, row["witness"])
-        elif status == "unknown" and said != row["label"] and not failed:
-            yield from self._of_misread(place)
-
-    def _of_witness(self, place: int, stored: bytes) -> Iterator[str]:
-        witness = pixels_of(stored).reshape(self.x[place].shape)
-        label = int(self.problem.labels[place])
-        if self.predictions[place] != label and witness.tobytes() != self.x[place].tobytes():
-            yield "it is read wrongly, but its witness is another input than itself"
-            return
-        reason = why_not_witness(self.problem, place, torch.from_numpy(witness))
-        reason = reason or why_not_replayed(self.runtime, witness, label)
-        if reason:
+        if status == "falsified" and (reason := self._why_not_refuted(place, row["witness"])):
             yield reason
-
-    def _of_misread(self, place: int) -> Iterator[str]:
-        """A misread example is open only where the ways to run the model differ on it."""
-        center, label = self.problem.x[place], int(self.problem.labels[place])
-        refuted = not why_not_witness(self.problem, place, center)
-        if refuted and not why_not_replayed(self.runtime, self.x[place], label):
+        misread = said != row["label"] and not failed
+        # It is open only where the ways to run the model differ on it.
+        if status == "unknown" and misread and not self._why_not_refuted(place, None):
             yield "it is read wrongly, but not falsified"
+
+    def _why_not_refuted(self, place: int, stored: bytes | None) -> str:
+        """Why a witness is none, without one the example itself; empty when it is one."""
+        x = self.x[place]
+        witness = x if stored is None else pixels_of(stored).reshape(x.shape)
+        reason = why_not_witness(self.problem, place, torch.from_numpy(witness))
+        label = int(self.problem.labels[place])
+        return reason or why_not_replayed(self.runtime, witness, label)
 
 
 def _class(number: int | None) -> str:

@@ -122,7 +122,9 @@ class _Rows:
     def _of_witnesses(self) -> Iterator[Fault]:
         given, size = self._given("witness"), 4 * self.known.pixels
         yield "it has a witness, but is not falsified", given & ~self.falsified
-        yield "it is falsified, but has no witness", ~given & self.falsified
+        yield "it is falsified, but has no witness", ~given & self.falsified & self.right
+        # Of a misread example it is the example itself, as the model says where it is run.
+        yield "it is misread as it is, but has another witness", given & ~self.right
         lengths = np.array([size if one is None else len(one) for one in self.witness])
         yield "its witness has the wrong size", lengths != size
         outside = [
