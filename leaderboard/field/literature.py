@@ -5,6 +5,10 @@ and then `read_in` says in which file or on which page the number was read. A ro
 leaderboard's board has no date of its own: `date` is the month that its progress series gives for
 the same paper, else the month of its arXiv identifier, else its venue's year.
 
+The board and its progress series have no clean accuracy: where one stands, `read_in` has where it
+was read, and without that it is empty. A certified accuracy that its own source contradicts is the
+source's, and `note` keeps what the collection has.
+
 `protocol` is how the number came about, as far as the paper, its published code or the collection
 says: which test examples, how many samples or seconds, which verifier or attack; `examples` is
 their number. Nothing is guessed: where it is empty, nobody looked it up. `extra_data` likewise:
