@@ -334,8 +334,15 @@ def _softsign() -> Pieces:
     )
 
 
+def _asinh_slope(x: Tensor) -> Tensor:
+    return 1 / torch.hypot(torch.ones_like(x), x)
+
+
 FUNCTIONS: dict[str, Callable[..., Pieces]] = {
+    "Asinh": lambda: _bends(torch.asinh, _asinh_slope, 1, 0.0),
+    "Atan": lambda: _bends(torch.atan, lambda x: 1 / (1 + x * x), 1, 0.0),
     "Celu": lambda alpha: _elu(alpha, 1.0, alpha),
+    "Cosh": lambda: _whole(1, torch.cosh, torch.sinh),
     "Elu": _elu,
     "Erf": lambda: _bends(torch.erf, _erf_slope, 1, 0.0),
     "Exp": lambda: _whole(1, torch.exp, torch.exp),
@@ -346,6 +353,7 @@ FUNCTIONS: dict[str, Callable[..., Pieces]] = {
     "Pow": _power,
     "Reciprocal": lambda: _power(-1.0),
     "Selu": lambda alpha, gamma: _elu(alpha, gamma),
+    "Sinh": lambda: _bends(torch.sinh, torch.cosh, -1, 0.0),
     "Softplus": lambda: _whole(1, _softplus, torch.sigmoid),
     "Softsign": _softsign,
     "Sqrt": lambda: _power(0.5),

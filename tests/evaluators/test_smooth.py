@@ -15,12 +15,17 @@ from torch import Tensor
 
 from evaluators.network.elementwise import Slopes
 from evaluators.network.smooth import FUNCTIONS, Smooth
+from evaluators.network.waves import UNKNOWN, WAVES, Wave
 from evaluators.onnx.runtime import Session
 from tests.fixtures.onnx_models import node
 
 SELU = (1.6732631921768188, 1.0507010221481323)
 CASES: dict[str, tuple[Smooth, dict[str, Any], int]] = {
+    "area hyperbolic sine": (Smooth("Asinh"), {}, 17),
+    "arctangent": (Smooth("Atan"), {}, 17),
     "celu": (Smooth("Celu", (0.5,)), {"alpha": 0.5}, 17),
+    "cosine": (Wave("Cos"), {}, 17),
+    "hyperbolic cosine": (Smooth("Cosh"), {}, 17),
     "elu": (Smooth("Elu", (1.0,)), {}, 17),
     "steep elu": (Smooth("Elu", (2.5,)), {"alpha": 2.5}, 17),
     "falling elu": (Smooth("Elu", (-1.0,)), {"alpha": -1.0}, 17),
@@ -39,6 +44,8 @@ CASES: dict[str, tuple[Smooth, dict[str, Any], int]] = {
     "reciprocal": (Smooth("Reciprocal"), {}, 17),
     "root": (Smooth("Sqrt"), {}, 17),
     "selu": (Smooth("Selu", SELU), {}, 17),
+    "sine": (Wave("Sin"), {}, 17),
+    "hyperbolic sine": (Smooth("Sinh"), {}, 17),
     "softplus": (Smooth("Softplus"), {}, 17),
     "softsign": (Smooth("Softsign"), {}, 17),
     "swish": (Smooth("Swish", (1.0,)), {}, 24),
@@ -64,7 +71,11 @@ def real(function: Smooth, x: float) -> mpmath.mpf:
     (z, mp) = (mpmath.mpf(x), mpmath)
     numbers = [n if isinstance(n, str) else mp.mpf(n) for n in function.numbers]
     table: dict[str, Any] = {
+        "Asinh": lambda: mp.asinh(z),
+        "Atan": lambda: mp.atan(z),
         "Celu": lambda a: max(z, 0) + min(0, a * mp.expm1(z / a)),
+        "Cos": lambda: mp.cos(z),
+        "Cosh": lambda: mp.cosh(z),
         "Elu": lambda a: z if z > 0 else a * mp.expm1(z),
         "Erf": lambda: mp.erf(z),
         "Exp": lambda: mp.exp(z),
@@ -78,6 +89,8 @@ def real(function: Smooth, x: float) -> mpmath.mpf:
         "Pow": lambda e: z ** int(e) if e == int(e) else z**e,
         "Reciprocal": lambda: 1 / z,
         "Selu": lambda a, g: g * (z if z > 0 else a * mp.expm1(z)),
+        "Sin": lambda: mp.sin(z),
+        "Sinh": lambda: mp.sinh(z),
         "Softplus": lambda: mp.log1p(mp.exp(z)),
         "Softsign": lambda: z / (1 + abs(z)),
         "Sqrt": lambda: mp.sqrt(z),
@@ -107,7 +120,7 @@ def defined(function: Smooth, lower: float, upper: float) -> bool:
 
 
 def test_every_function_is_tested() -> None:
-    assert {function.kind for function, _, _ in CASES.values()} == set(FUNCTIONS)
+    assert {function.kind for function, _, _ in CASES.values()} == {*FUNCTIONS, *WAVES}
 
 
 @given(any_case, intervals(), st.floats(-3, 3), st.floats(-3, 3))
@@ -187,6 +200,31 @@ def test_a_float32_run_is_within_what_is_charged_for_it(case: str) -> None:
     assert int(sure.sum()) > 20_000 - 10 * (x < 0).sum()
     off = (torch.from_numpy(theirs).double() - ours).abs()
     assert bool((off <= error / 2)[sure].all()), (x[sure][(off / error)[sure].argmax()],)
+
+
+@given(st.sampled_from(WAVES), st.integers(-4, 4), st.floats(-9, 9), st.floats(0, 15))
+@settings(max_examples=60, deadline=None)
+def test_waves_are_bounded_by_their_own_extremes(
+    kind: str, turns: int, start: float, width: float
+) -> None:
+    """Wherever on the line: between crests bounds are those of a dense grid, and no wider."""
+    function, lower = Wave(kind), start + turns * 1000 * math.pi
+    ends = tensors(lower, lower + width)
+    x = torch.linspace(lower, lower + width, 20001, dtype=torch.float64)
+    low, high = function.bounds(*ends)
+    assert float(low) <= float(function(x).min()) <= float(low) + 1e-6
+    assert float(high) - 1e-6 <= float(function(x).max()) <= float(high)
+    for slope in (-1.0, -0.3, 0.7, 1.0, 2.0):
+        below, above = function.intercepts(Slopes(*tensors(slope, slope)), *ends)
+        gaps = function(x) - slope * x
+        assert float(below) <= float(gaps.min()) <= float(below) + 1e-6
+        assert float(above) - 1e-6 <= float(gaps.max()) <= float(above)
+
+
+def test_nothing_is_said_of_far_waves() -> None:
+    below, above = Wave("Sin").bounds(*tensors(0.0, 2 * UNKNOWN))
+    assert math.isnan(float(below))
+    assert math.isnan(float(above))
 
 
 def test_what_leaves_a_domain_says_nothing() -> None:

@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 
 from evaluators.network.smooth import FUNCTIONS, Smooth
+from evaluators.network.waves import WAVES, Wave
 from evaluators.numerics.arrays import Array
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorError
 from evaluators.onnx.operators.declaration import (
@@ -27,6 +28,11 @@ def smooth(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     numbers = tuple(operator.attributes[name] for name in sorted(operator.attributes))
     return builder.add(Smooth(operator.kind, numbers), [source], shape, operator.name)
+
+
+def wave(builder: Builder, operator: Operator) -> int:
+    source, shape = builder.source(operator)
+    return builder.add(Wave(operator.kind), [source], shape, operator.name)
 
 
 def power(builder: Builder, operator: Operator) -> int:
@@ -66,6 +72,7 @@ _NUMBERS: dict[str, tuple[tuple[int, ...], dict[str, Attribute]]] = {
 
 OPERATORS: dict[str, Declaration] = {
     **dict.fromkeys(FUNCTIONS, Declaration(versions=None, translate=smooth, bare=True)),
+    **dict.fromkeys(WAVES, Declaration(versions=None, translate=wave, bare=True)),
     "Sqrt": Declaration(versions=None, translate=smooth, bare=True, fold=_fold, folds=FLOATS),
     **{
         kind: Declaration(versions=versions, attributes=numbers, translate=smooth, bare=True)
