@@ -23,8 +23,8 @@ ASKED = 100_000
 """Samples of one example at most, as the settings of ImageNet ask."""
 
 SECONDS = 150.0
-"""Of one GPU, for 100,000 samples of ResNet-50 on one image of ImageNet: Cohen et al., in the README
-of github.com/locuslab/smoothing, whose files of certificates have 150 to 152 s an image."""
+"""Of one GPU, for 100,000 samples of ResNet-50 on one image of ImageNet: Cohen et al., in the
+README of github.com/locuslab/smoothing, whose files of certificates have 150 to 152 s an image."""
 
 PRICE = 0.5
 """US dollars for an hour of such a GPU: an assumption, to be replaced by one's own."""
