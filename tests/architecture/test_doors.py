@@ -41,12 +41,14 @@ MAY_ASK_EVALUATORS = {
     "leaderboard/evaluation/forecast.py",  # what it costs
     "leaderboard/evaluation/networks.py",  # reads the files of a model and puts them together
     "leaderboard/evaluation/inspection.py",  # probes a network, for its fingerprints
+    "leaderboard/evaluation/shadow.py",  # changes images, and asks about them again
     "leaderboard/evaluation/smoothing.py",  # which noises, procedures and certificates there are
     "leaderboard/evaluation/train.py",
     "leaderboard/evaluation/export.py",  # writes a module as the evaluators would read it
     "leaderboard/evaluation/own_file.py",  # makes one file of a model as it was saved
     "leaderboard/__main__.py",
     "leaderboard/submissions/published.py",  # puts an adapter in front of a file's bytes
+    "leaderboard/commands/attack.py",  # the attack's options
     "leaderboard/commands/_names.py",  # which methods their folders hold
     "leaderboard/common/memory.py",  # how much of it they may use
     "leaderboard/vnncomp/",  # reads VNN-LIB into the evaluators' own specifications
