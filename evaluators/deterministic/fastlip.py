@@ -59,4 +59,4 @@ class FastLip(Evaluator):
         reach = Reach.of(problem)
         labels = problem.labels
         moved = spread(problem, found.magnitude) + apart(reach, labels, "lost")
-        return verdicts(problem, down(here(reach, labels) - moved * PAD))
+        return verdicts(problem, down(here(reach.values[-1], labels) - moved * PAD))

@@ -174,12 +174,12 @@ def margins(reach: Reach, labels: Tensor, *, by_pairs: bool = True) -> Tensor:
         by_pairs: see `apart`.
     """
     moved, lost = (apart(reach, labels, part, by_pairs=by_pairs) for part in ("moved", "lost"))
-    return down(here(reach, labels) - up(moved + lost))
+    return down(here(reach.values[-1], labels) - up(moved + lost))
 
 
-def here(reach: Reach, labels: Tensor) -> Tensor:
+def here(logits: Interval, labels: Tensor) -> Tensor:
     """Bound each margin at the examples from below, in real arithmetic, `[batch, classes - 1]`."""
-    lower, upper = reach.values[-1]
+    lower, upper = logits
     return _of_others(down(lower.gather(1, labels[:, None]) - upper), labels)
 
 
