@@ -57,7 +57,20 @@ def by_triangles(
     Returns:
         The margins, and the verdict: with its certificate where it is certified.
     """
-    margins, slopes = proved_margins(around, deadline)
+    return _verdict(problem, around, *proved_margins(around, deadline))
+
+
+def by_start(problem: Problem, around: UnrolledProblem) -> tuple[Tensor, Verdict]:
+    """Prove the same with CROWN's slopes, without a program; see `by_triangles`."""
+    unrolled, lines, goals = around.unrolled, around.lines, around.goals
+    slopes = stored(lines.start.expand(len(goals), -1), lines)
+    margins = prove(unrolled, lines, goals, around.x, around.region, slopes)
+    return _verdict(problem, around, margins, slopes)
+
+
+def _verdict(
+    problem: Problem, around: UnrolledProblem, margins: Tensor, slopes: Tensor
+) -> tuple[Tensor, Verdict]:
     (verdict,) = verdicts(problem, margins[None])
     if verdict.status is Status.CERTIFIED:
         none = torch.zeros(0)

@@ -12,6 +12,7 @@ are products of the entries of two matrices: FXFᵀ and FZ⁻¹Fᵀ, F the forms
 choice; `quadratic.least` proves.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -21,7 +22,14 @@ from torch import Tensor
 
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.memory import fitting
-from evaluators.unrolled.quadratic import Forms, Goal, ProductMultipliers, hessian, least
+from evaluators.unrolled.quadratic import (
+    Forms,
+    Goal,
+    ProductMultipliers,
+    hessian,
+    in_ball,
+    least,
+)
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
 STEPS = 40
@@ -99,14 +107,15 @@ class _Program:
     def corners(self) -> Tensor:
         """How often each A holds -E_00."""
         reach = ((self.forms.high - self.forms.low) / 2).square()
-        return torch.cat((reach, reach.new_zeros(self.forms.units), reach.new_ones(2)))
+        last = reach.new_tensor([self.forms.limit, 1.0])
+        return torch.cat((reach, reach.new_zeros(self.forms.units), last))
 
     @cached_property
     def signed(self) -> Tensor:
         """Which multipliers must not be negative."""
         _, pairs, ball = self.parts
         signed = torch.ones(ball + 2, dtype=torch.bool)
-        signed[pairs] = False
+        signed[pairs] = self.forms.differences
         signed[-1] = False
         return signed
 
@@ -190,9 +199,11 @@ class _Program:
 
     def start(self) -> _Point | None:
         """A point with XZ a multiple of the identity; None where rounding leaves none."""
-        squares, _, ball = self.parts
+        squares, pairs, ball = self.parts
         m = torch.zeros(ball + 2, dtype=self.goal.weight.dtype)
         m[squares], m[ball] = FIRST, 10 * FIRST
+        if self.forms.differences:
+            m[pairs] = FIRST
         m, z = self._with_corner(m, GAP)
         factor, failed = torch.linalg.cholesky_ex(z)
         if int(failed):
@@ -216,25 +227,39 @@ class _Program:
         return m, z
 
 
+def fits(forms: Forms) -> bool:
+    """Tell whether the equations of a step are few enough."""
+    return (len(forms.low) + forms.units + 2) ** 2 <= fitting(MOST_ENTRIES, 8 * MATRICES, 1 / 4)
+
+
 def raised(around: UnrolledProblem, margins: Tensor, deadline: Deadline) -> Tensor:
-    """Proved lower bounds of the margins, `[rows]`, from those known so far.
+    """Prove lower bounds of the margins, `[rows]`, from those known so far.
 
     The lowest are raised first; one that is not positive then ends it, for its example is open.
-    Nothing is raised where there are no forms, or too many.
+    Nothing is raised in boxes, and where there are no forms, or too many.
     """
-    found, forms = margins.clone(), Forms.of(around)
-    if forms is None:
-        return found
-    if (len(forms.low) + forms.units + 2) ** 2 > fitting(MOST_ENTRIES, 8 * MATRICES, 1 / 4):
-        return found
+    forms = Forms.of(around) if in_ball(around) else None
+    if forms is None or not fits(forms):
+        return margins.clone()
+
+    def goal(row: int) -> Goal:
+        return Goal.of(around, forms, row)
+
+    return raised_by(forms, goal, margins, deadline)
+
+
+def raised_by(
+    forms: Forms, goal_of: Callable[[int], Goal], margins: Tensor, deadline: Deadline
+) -> Tensor:
+    """Prove lower bounds of the margins by forms; see `raised`. All get one that had none."""
+    found = margins.clone()
     before: _Point | None = None
     for row in margins.argsort().tolist():
         if found[row] > 0:
             continue
-        goal = Goal.of(around, forms, row)
-        bound, before = lower_bound(forms, goal, deadline, before)
+        bound, before = lower_bound(forms, goal_of(row), deadline, before)
         found[row] = max(float(found[row]), bound)
-        if not found[row] > 0:
+        if not found[row] > 0 and bool(torch.isfinite(found).all()):
             break
     return found
 

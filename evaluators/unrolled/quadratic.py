@@ -6,12 +6,17 @@ q = p - z. With bounds l < 0 < u of z, every point of the region satisfies
     p·q = 0,   p·(p - u) <= 0,   q·(q + l) <= 0,
     ‖x - y‖² <= r²,   (x_k - low_k)·(x_k - high_k) <= 0
 
-in which q is a linear function of the inputs and units (`unrolled_network.py`). A row plus these,
-times multipliers that are at least 0 (of p·q: any), is a quadratic function that is nowhere in the
-region above the row; its least value is a bound. The largest such bound is that of the semidefinite
-relaxation of Shor (Raghunathan et al. 2018, arXiv 1811.01057, equation 4, whose linear constraints
-follow from these): p/u + q/-l <= 1, the chord, follows from p·q = 0 and the two products. In balls
-of l2 it loses far less than lines do, for neurons that share the ball cannot all be at their worst.
+in which q is a linear function of the inputs and units (`unrolled_network.py`); of a box r is half
+its diagonal or more. A row plus these, times multipliers that are at least 0 (of p·q: any), is a
+quadratic function that is nowhere in the region above the row; its least value is a bound. The
+largest such bound is that of the semidefinite relaxation of Shor (Raghunathan et al. 2018, arXiv
+1811.01057, equation 4, whose linear constraints follow from these): p/u + q/-l <= 1, the chord,
+follows from p·q = 0 and the two products. In balls of l2 it loses far less than lines do, for
+neurons that share the ball cannot all be at their worst.
+
+What units and inputs differ by between the example and another point of the region satisfies the
+same without constants, except that p·q <= 0, as slopes lie between 0 and 1: so LipSDP bounds how
+far a row moves (Fazlyab et al. 2019, arXiv 1906.04893, theorem 1).
 
 `interior_point.py` searches for multipliers; `least` proves a bound with any, in float64:
 
@@ -25,14 +30,14 @@ of l2 it loses far less than lines do, for neurons that share the ball cannot al
 - Computed sums lose γ of the number of their terms times the sum of absolute values.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from evaluators.numerics.rounding import UNDERFLOW, UNIT, float_above, gamma
+from evaluators.numerics.rounding import UNDERFLOW, UNIT, float_above, gamma, up
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
@@ -50,7 +55,7 @@ class ProductMultipliers(NamedTuple):
 
     Attributes:
         squares: of each form's own product, at least 0, `[forms]`.
-        pairs: of p·q, `[units]`.
+        pairs: of p·q, `[units]`; of differences at least 0.
         ball: at least 0, a scalar.
     """
 
@@ -61,7 +66,7 @@ class ProductMultipliers(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Forms:
-    """The inputs' moves in units of the radius, p in units of u, and q in units of -l or more.
+    """The inputs' moves in units of the radius r, p in units of u, and q in units of -l or more.
 
     The first inputs + units of them are the variables themselves.
 
@@ -71,6 +76,8 @@ class Forms:
         low, high: what each form lies between, `[forms]`.
         lost: how far a form may be from what it stands for, `[forms]`.
         scales, middle: a variable times its scale, plus its middle, is its column, `[columns]`.
+        limit: what the sum of the inputs' squares is at most.
+        differences: whether these are differences of two points, of which p·q <= 0.
     """
 
     inputs: int
@@ -82,16 +89,17 @@ class Forms:
     lost: Tensor
     scales: Tensor
     middle: Tensor
+    limit: float
+    differences: bool = False
 
     @classmethod
     def of(cls, around: UnrolledProblem) -> "Forms | None":
-        """Make those of ReLUs alone in a ball of l2, or of l1, which lies in one; else None."""
-        region, lines, unrolled = around.region, around.lines, around.unrolled
+        """Make those of ReLUs alone, some of them unstable; else None."""
+        lines, unrolled = around.lines, around.unrolled
         units, n = len(lines.leak), unrolled.inputs
-        round_ = isinstance(region, Ball) and region.norm is not Norm.LINF
-        if not round_ or not units or not bool((lines.leak == 0).all()):
+        if not units or not bool((lines.leak == 0).all()):
             return None
-        x, radius = around.x.flatten(), float_above(region.radius)
+        x, radius = around.x.flatten(), _radius(around)
         rows, bias, lost = torch.zeros(units, n + units).double(), [], []
         for layer in unrolled.layers:
             rows[layer.first - n : layer.first - n + len(layer), : layer.first] = layer.rows.weight
@@ -115,7 +123,16 @@ class Forms:
         wrong = (wrong + weight.abs() @ largest * (8 * UNIT)) * PAD + UNDERFLOW * (n + units)
         exact = x.new_zeros(n + units)
         none = torch.cat((exact, wrong))
-        return cls(n, units, weight, -shift / apart[:, 0], low, high, none, scales, middle)
+        limit = 1.0 if in_ball(around) else float(n)
+        return cls(n, units, weight, -shift / apart[:, 0], low, high, none, scales, middle, limit)
+
+    def between_points(self) -> "Forms":
+        """What the forms of a point of the region differ by from those of the example."""
+        low = torch.cat((self.low[: self.inputs], -self.high[self.inputs :]))
+        nothing = torch.zeros_like(self.bias), torch.zeros_like(self.middle)
+        return replace(
+            self, bias=nothing[0], low=low, lost=2 * self.lost, middle=nothing[1], differences=True
+        )
 
     @property
     def variables(self) -> int:
@@ -134,6 +151,19 @@ class Forms:
     def back(self, rates: Tensor) -> Tensor:
         """A function's derivatives by the variables, from those by the forms."""
         return rates[: self.variables] + rates[self.variables :] @ self.weight
+
+
+def in_ball(around: UnrolledProblem) -> bool:
+    """Tell whether the region lies in a ball of l2 that is smaller than its box's."""
+    return isinstance(around.region, Ball) and around.region.norm is not Norm.LINF
+
+
+def _radius(around: UnrolledProblem) -> float:
+    """How far an input moves at most; of a box without any width, 1."""
+    if isinstance(around.region, Ball):
+        return float_above(around.region.radius)
+    ends = (bound.flatten() - around.x.flatten() for bound in around.unrolled.bounds[0])
+    return float(up(torch.cat([end.abs() for end in ends]).amax())) or 1.0
 
 
 class Goal(NamedTuple):
@@ -174,7 +204,8 @@ def hessian(forms: Forms, chosen: ProductMultipliers) -> Tensor:
 
 def least(forms: Forms, goal: Goal, chosen: ProductMultipliers) -> float:
     """Prove a lower bound of the goal over the region with multipliers, whoever chose them."""
-    squares, pairs = chosen.squares.clamp(min=0), chosen.pairs
+    squares = chosen.squares.clamp(min=0)
+    pairs = chosen.pairs.clamp(min=0) if forms.differences else chosen.pairs
     chosen = ProductMultipliers(squares, pairs, chosen.ball.clamp(min=0))
     n, every = forms.inputs, forms.variables
     second = hessian(forms, chosen)
@@ -188,14 +219,14 @@ def least(forms: Forms, goal: Goal, chosen: ProductMultipliers) -> float:
     low, high, share = forms.low, forms.high, 8 * gamma(3 * len(y) + 64)
     value = goal.weight @ place + goal.constant + (squares * (y - low) * (y - high)).sum()
     value = value + (pairs * y[out] * y[rest]).sum()
-    value = value + chosen.ball * (place[:n].square().sum() - 1)
+    value = value + chosen.ball * (place[:n].square().sum() - forms.limit)
     size = goal.weight.abs() @ place.abs() + goal.constant.abs()
     size = size + (squares * (sizes + low.abs()) * (sizes + high.abs())).sum()
     size = size + (pairs.abs() * sizes[out] * sizes[rest]).sum()
-    size = size + chosen.ball * (place[:n].square().sum() + 1)
+    size = size + chosen.ball * (place[:n].square().sum() + forms.limit)
     slope, steep = _slope(forms, goal, chosen, y), _steepness(forms, goal, chosen, sizes)
     wrong = (squares * forms.lost * (high - low + forms.lost)).sum()
-    wrong = wrong + pairs.abs() @ (forms.lost[rest] * high[out])
+    wrong = wrong + pairs.abs() @ (forms.lost[rest] * forms.largest[out])
     curved = _indefinite(forms, chosen, second, factor, share) * apart.square().sum()
     charge = size * share + (slope.abs() + steep * share) @ apart + curved + wrong + goal.lost
     found = value - charge * PAD - value.abs() * (4 * UNIT) - UNDERFLOW * len(y)

@@ -1,0 +1,89 @@
+"""Lipschitz constants of margins by semidefinite programs."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from evaluators.evaluator import Evaluator, one_by_one
+from evaluators.lipschitz.constants import here
+from evaluators.network.network import Network
+from evaluators.propagation.intervals import interval_bounds
+from evaluators.propagation.verdicts import verdicts
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.unrolled.interior_point import fits, raised_by
+from evaluators.unrolled.intermediate_bounds import UnrollingError
+from evaluators.unrolled.proof import prove
+from evaluators.unrolled.quadratic import Forms, Goal
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
+
+
+@dataclass(frozen=True)
+class LipSDP(Evaluator):
+    """LipSDP (Fazlyab et al. 2019, arXiv 1906.04893, theorem 1 and LipSDP-Neuron).
+
+    Between two inputs a ReLU's output changes by a share of what its input changes by, which is a
+    quadratic constraint with a multiplier for each neuron. How far a margin may move from its value
+    at the example is bounded over all changes that satisfy these, by a semidefinite program.
+
+    Differs from the paper: the constant is local, for each example, region and margin; of the
+    neurons only those unstable in the region are in the matrix; changes are held to the ranges of
+    inputs and neurons, too, and regions may be any.
+
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`). The interior point method only chooses multipliers. With
+    any, the bound is recomputed in float64: what the matrix may lack of being semidefinite, at
+    most, and all rounding are taken off (`unrolled/quadratic.py`).
+    Trusted: IEEE float64 and the sums of products of PyTorch and SciPy; not the interior point
+    method.
+    Cost: CROWN's bounds of neurons, and 10 to 20 steps for each margin, each cubic in inputs plus
+    three times the unstable neurons: up to about 2,000 together.
+    """
+
+    title: ClassVar[str] = "LipSDP"
+    node: ClassVar[str] = "general-lipschitz"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[Network]] = Network
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        """Bound the margins of one example after the other."""
+        with torch.no_grad():
+            return one_by_one(problem, self._solve)
+
+    def _solve(self, problem: Problem) -> Verdict:
+        deadline = problem.deadline()
+        try:
+            around = UnrolledProblem.of(replace(problem, evidence=False), 0, deadline)
+        except UnrollingError as error:
+            return Verdict(Status.UNKNOWN, None, note=str(error))
+        if not bool((around.lines.leak == 0).all()):
+            note = "unsupported: the method has quadratic constraints for ReLU and MaxPool alone"
+            return Verdict(Status.UNKNOWN, None, note=note)
+        forms = Forms.of(around)
+        if forms is None:
+            return verdicts(problem, _without_units(around)[None])[0]
+        if not fits(forms):
+            return Verdict(Status.UNKNOWN, None, note="unsupported: too many unstable neurons")
+        changes, x = forms.between_points(), around.x
+        logits = interval_bounds(around.unrolled.network, x, x)[-1]
+        margins = here(logits, problem.labels.cpu())[0]
+
+        def goal(row: int) -> Goal:
+            moved = Goal.of(around, changes, row)
+            # Both points may be away from the row by as much as it has lost.
+            return moved._replace(constant=margins[row], lost=2 * moved.lost)
+
+        none = torch.full_like(margins, -torch.inf)
+        found = raised_by(changes, goal, none, deadline)
+        (verdict,) = verdicts(problem, found[None])
+        return replace(verdict, note="timeout" if deadline.passed else verdict.note)
+
+
+def _without_units(around: UnrolledProblem) -> Tensor:
+    """The margins of a network that is affine in the region, `[rows]`."""
+    lines, goals = around.lines, around.goals
+    slopes = lines.start.expand(len(goals), -1)
+    return prove(around.unrolled, lines, goals, around.x, around.region, slopes)

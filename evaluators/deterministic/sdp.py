@@ -1,0 +1,84 @@
+"""The semidefinite relaxation of all inputs and neurons at once."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+
+from evaluators.evaluator import Evaluator, one_by_one
+from evaluators.linear_programs.relaxed_rows import by_start, by_triangles
+from evaluators.network.network import Network
+from evaluators.propagation.verdicts import verdicts
+from evaluators.question.problem import Problem
+from evaluators.question.verdict import Status, Verdict
+from evaluators.unrolled.interior_point import fits, raised_by
+from evaluators.unrolled.intermediate_bounds import UnrollingError
+from evaluators.unrolled.quadratic import Forms, Goal, in_ball
+from evaluators.unrolled.unrolled_problem import UnrolledProblem
+
+
+@dataclass(frozen=True)
+class SDP(Evaluator):
+    """Semidefinite programming (Raghunathan et al. 2018, arXiv 1811.01057, equation 4).
+
+    Each unstable ReLU is a few quadratic constraints on its input and output, and so is the region;
+    the products of all inputs and neurons become entries of one matrix, of which no more is asked
+    than that it is positive semidefinite. A margin that the triangle relaxation (in a ball, CROWN)
+    leaves open is minimised over these matrices by an interior point method
+    (`unrolled/interior_point.py`).
+
+    Differs from the paper: neurons that are stable in the region are not in the matrix, bounds of
+    neurons are α-CROWN's, and a ball of l2 is itself a constraint.
+
+    Guarantee: a certified example's label has the strictly largest logit for every input of the
+    region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
+    every float32 run (`deployment.py`). The method only chooses multipliers. With any, the bound is
+    recomputed in float64: what the matrix may lack of being semidefinite, at most, and all rounding
+    are taken off (`unrolled/quadratic.py`).
+    Trusted: IEEE float64 and the sums of products of PyTorch and SciPy; not the interior point
+    method, nor the solver of linear programs.
+    Cost: the bounds of neurons, in a box a linear program for each margin, and for those left open
+    10 to 20 steps, each cubic in inputs plus three times the unstable neurons: up to about 2,000
+    together. Evidence exists only where lines suffice.
+
+    Attributes:
+        intermediate_steps: of the ascents for the bounds of neurons.
+    """
+
+    intermediate_steps: int = 8
+
+    title: ClassVar[str] = "SDP"
+    node: ClassVar[str] = "sdp"
+    version: ClassVar[str] = "1"
+    accepts: ClassVar[type[Network]] = Network
+
+    def solve(self, problem: Problem) -> list[Verdict]:
+        """Bound the margins of one example after the other."""
+        with torch.no_grad():
+            return one_by_one(problem, self._solve)
+
+    def _solve(self, problem: Problem) -> Verdict:
+        deadline = problem.deadline()
+        try:
+            around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
+        except UnrollingError as error:
+            return Verdict(Status.UNKNOWN, None, note=str(error))
+        if not bool((around.lines.leak == 0).all()):
+            note = "unsupported: the method has quadratic constraints for ReLU and MaxPool alone"
+            return Verdict(Status.UNKNOWN, None, note=note)
+        # Of a ball, linear programs would know the box alone.
+        if in_ball(around):
+            margins, verdict = by_start(problem, around)
+        else:
+            margins, verdict = by_triangles(problem, around, deadline)
+        forms = Forms.of(around)
+        if verdict.status is Status.CERTIFIED or forms is None:
+            return verdict
+        if not fits(forms):
+            return replace(verdict, note="bound too loose: too many neurons for the method")
+
+        def goal(row: int) -> Goal:
+            return Goal.of(around, forms, row)
+
+        (verdict,) = verdicts(problem, raised_by(forms, goal, margins, deadline)[None])
+        return replace(verdict, note="timeout" if deadline.passed else verdict.note)
