@@ -88,6 +88,21 @@ def test_whatever_the_multipliers_are_no_point_of_the_region_is_below(
         assert least(forms, goal, chosen) <= margin + 1e-9 * max(1.0, abs(margin))
 
 
+def test_between_two_points_a_multiplier_of_pairs_below_zero_counts_as_none() -> None:
+    problem = asked("relu 2-4-4-3", 1, Norm.L2, Fraction(1, 4))
+    around = UnrolledProblem.of(problem, 0, problem.deadline())
+    forms = Forms.of(around)
+    assert forms is not None
+    changes, goal = forms.between_points(), Goal.of(around, forms, 0)
+    one = torch.ones(len(forms.low)).double()
+    below, none = (
+        ProductMultipliers(one, torch.full((forms.units,), pairs).double(), one[0])
+        for pairs in (-0.5, 0.0)
+    )
+    assert least(changes, goal, below) == least(changes, goal, none) > -torch.inf
+    assert least(forms, goal, below) != least(forms, goal, none)
+
+
 def wide(seed: int, gap: float) -> Problem:
     """Layers of neurons that cannot all be at their worst at once; the margin at 1/2 is the gap."""
     graph = Graph((4,), seed)
