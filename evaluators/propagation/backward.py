@@ -151,7 +151,11 @@ class Walk(Generic[R]):
         operation = node.operation
         error = self.bounded.deviation(position)
         if error is not None:
-            self.slack += self.carrier.dot(self.carrier.absolute(current.rows), error, position)
+            absolute = self.carrier.absolute(current.rows)
+            self.slack += self.carrier.dot(absolute, error, position)
+            known = self.carrier.total(absolute) if current.known is None else current.known
+            current = Waiting(current.rows, known)
+            del absolute
         if isinstance(operation, AffineMap):
             current = self.affine(position, operation, current)
         elif isinstance(operation, Elementwise):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evaluators.network.affine import AffineMap
-from evaluators.network.deployment import run_error
+from evaluators.network.deployment import products_error, run_error
 from evaluators.network.network import Network, Product, Sum
 from evaluators.numerics.rounding import up
 from evaluators.propagation.intervals import Interval
@@ -153,15 +153,22 @@ class Bounded(ABC):
         """
         if position not in self._sizes:
             node = self.network.nodes[position]
-            value = self.bounds[node.parents[0]].magnitude
-            if isinstance(node.operation, AffineMap):
-                value = node.operation.absolute(value)
-                if node.operation.bias is not None:
-                    value = value + node.operation.bias.abs()
-            elif isinstance(node.operation, Sum):
+            operation, value = node.operation, self.bounds[node.parents[0]].magnitude
+            if isinstance(operation, AffineMap):
+                value = self._reached(position, operation, value)
+            elif isinstance(operation, Sum):
                 value = torch.stack(
                     [self.bounds[p].magnitude.flatten(1).amax(1) for p in node.parents]
                 )
                 value = value.amax(0)[:, None]
             self._sizes[position] = value.flatten(1).amax(1) * (1 + 1e-6)
         return self._sizes[position]
+
+    def _reached(self, position: int, operation: AffineMap, value: Tensor) -> Tensor:
+        """|W||z| + |b|, or more, for inputs of at most `value`."""
+        error = self.run_error(position)
+        if error is not None and bool(torch.isfinite(error).all()):
+            # It is at least that share of the same sum, and at hand already.
+            return error * ((1 + 1e-9) / products_error(operation))
+        value = operation.absolute(value)
+        return value if operation.bias is None else value + operation.bias.abs()

@@ -38,12 +38,9 @@ class DenseRows(TensorRows):
 
     def dot(self, rows: Tensor, values: Tensor, position: int) -> Tensor:  # noqa: ARG002
         """Each row times its group's values."""
-        flat, vectors = rows.flatten(2), values[self.examples].flatten(1)
-        if rows.shape[1] < FEW:
-            found: Tensor = torch.linalg.vecdot(flat, vectors[:, None])
-            return found
+        vectors = values[self.examples].flatten(1)
         # PyTorch's batched products with a vector are far slower the other way around.
-        return torch.bmm(vectors[:, None], flat.mT)[:, 0]
+        return torch.bmm(vectors[:, None], rows.flatten(2).mT)[:, 0]
 
     def dot_shared(self, rows: Tensor, values: Tensor, position: int) -> Tensor:  # noqa: ARG002
         """One product of all rows with one vector."""

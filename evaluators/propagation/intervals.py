@@ -120,7 +120,7 @@ def _affine(operation: AffineMap, x: Interval, rounding: bool, deployed: bool) -
         moved = Interval(lower, upper)
         lost = run_error(operation, [x.magnitude]) if deployed else None
         return moved if lost is None else moved.widened(lost)
-    middle = (x.lower + x.upper) / 2
+    middle = (x.lower + x.upper).mul_(0.5)
     if not rounding:
         spread = operation.absolute((x.upper - x.lower) / 2)
         center = operation(middle)
@@ -134,13 +134,15 @@ def _affine(operation: AffineMap, x: Interval, rounding: bool, deployed: bool) -
     reach = (x.upper - x.lower).mul_((1 + error) / 2).add_(middle.abs(), alpha=error)
     if deployed:
         reach.add_(FLUSHED)
-    spread = operation.absolute(reach)
+    spread = operation.absolute(reach).mul_(1 + error)
     center = operation(middle)
-    spread = spread.mul_(1 + error).add_(UNDERFLOW).add_(center.abs(), alpha=8 * UNIT)
+    least: Tensor | float = UNDERFLOW
     if deployed:
-        spread.add_(flushed_error(operation))
+        least = (UNDERFLOW + flushed_error(operation)) * (1 + 8 * UNIT)
         if operation.bias is not None:
-            spread.add_(operation.bias.abs(), alpha=share * ROOM)
-        # `spread` is at least that share of all magnitudes that are summed up.
-        spread = torch.where(spread < share * LARGEST, spread, torch.inf)
-    return Interval(center - spread, center + spread)
+            least = least + operation.bias.abs() * (share * ROOM)
+    spread.add_(least).add_(center.abs(), alpha=8 * UNIT)
+    # `spread` is at least that share of all magnitudes that are summed up.
+    if deployed and not bool((within := spread < share * LARGEST).all()):
+        spread = torch.where(within, spread, torch.inf)
+    return Interval(center - spread, spread.add_(center))

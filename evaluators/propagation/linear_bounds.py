@@ -38,7 +38,7 @@ KnownBounds = Mapping[int, Interval]
 UNKNOWN: KnownBounds = {}
 """None."""
 
-CHUNK_BYTES = 6 * 2**20
+CHUNK_BYTES = 3 * 2**20
 """Size of the largest tensor of a backward pass: past the caches, larger is not faster."""
 
 

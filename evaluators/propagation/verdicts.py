@@ -1,7 +1,7 @@
 """From margins to verdicts, in batches: the last steps that all bounding methods share."""
 
 from collections.abc import Callable
-from math import prod
+from math import ceil, prod
 
 import torch
 from jaxtyping import Float64
@@ -56,6 +56,8 @@ def in_batches(
     assert isinstance(problem.network, Network)
     entries = sum(prod(node.shape) for node in problem.network.nodes)
     size = fitting(size, EXAMPLE_BYTES * entries, 1 / 4)
+    # Of equal size: what a batch costs beside its arithmetic is not paid for two examples.
+    size = max(1, ceil(len(problem) / max(1, ceil(len(problem) / size))))
     for first in range(0, len(problem), size):
         part = problem.select(range(first, min(first + size, len(problem))))
         if deadline.passed:

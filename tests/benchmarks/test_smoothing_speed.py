@@ -121,6 +121,12 @@ def fastest(network: Network, rows: int) -> Callable[[], object]:
     return run
 
 
+def smoothed(network: Network, x: Tensor) -> Problem:
+    """Ask about the smoothed network around some inputs."""
+    labels, region = torch.zeros(len(x), dtype=torch.int64), Ball(Norm.L2, Fraction(1, 2))
+    return Problem(SmoothedNetwork(network, "gaussian", SIGMA), x, labels, region)
+
+
 def usual_loop(network: Network, x: Tensor, samples: int, batch: int = 1000) -> list[list[int]]:
     """Counts of classes among noisy copies of each example, as they are usually computed."""
     base, sigma, counted = network.to(torch.float32), float(SIGMA), []
@@ -145,12 +151,7 @@ def test_smoothing_takes_little_more_than_its_forward_passes(
     case = CASES[name]
     network = case.make()
     x = torch.rand(case.examples, *network.input_shape)
-    problem = Problem(
-        SmoothedNetwork(network, "gaussian", SIGMA),
-        x,
-        torch.zeros(case.examples, dtype=torch.int64),
-        Ball(Norm.L2, Fraction(1, 2)),
-    )
+    problem = smoothed(network, x)
     evaluator = SmoothingGaussian(n0=16, n=case.samples - 16)
     rows = case.examples * case.samples
     forward_passes = fastest(network, rows)
