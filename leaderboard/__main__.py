@@ -1,7 +1,7 @@
 """The command line: `certboard`, also `python -m leaderboard`.
 
 Exit codes: 0 done; 1 the input has a problem; 2 wrong usage; 3 a contradiction between evaluators
-or a bug in certboard, nothing written; 4 the time given (--minutes) is over, what was finished is
+or a bug in certboard, nothing written; 4 the time given (--hours) is over, what was finished is
 kept; 130 interrupted, what was finished is kept.
 """
 

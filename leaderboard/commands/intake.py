@@ -98,6 +98,29 @@ def prepare(slug: _options.Slug) -> None:
     print("no" if missing else "yes")
 
 
+@command.command()
+def gather(
+    slug: _options.Slug,
+    folder: Annotated[
+        Path,
+        typer.Argument(help="A folder of results for each job", exists=True, file_okay=False),
+    ],
+    results: Annotated[Path, typer.Option(help="Where `certboard run` will go on with them")],
+) -> None:
+    """Copy the shards that several jobs have finished, unread, to where an evaluation goes on.
+
+    \b
+    Example:
+      certboard intake gather my-net shares --results evaluated
+    """
+    from dataclasses import replace
+
+    from leaderboard.intake.gathering import gather as gather_shards
+
+    count = gather_shards(replace(find_project(), results_folder=results), slug, folder)
+    print(f"finished shards of {plural(count, 'job')} gathered")
+
+
 AgainOption = Annotated[
     float, typer.Option(min=0, help="Seconds per file for measuring certificates again")
 ]

@@ -59,7 +59,7 @@ def command(
             help="Compute one share of several, such as 2/5; `certboard merge` joins them"
         ),
     ] = None,
-    minutes: Annotated[
+    hours: Annotated[
         float | None,
         typer.Option(help="Stop within this time, with exit code 4; run again to continue"),
     ] = None,
@@ -93,7 +93,7 @@ def command(
         request=request,
         workers=workers,
         sandbox=sandbox,
-        minutes=minutes,
+        hours=hours,
         quick=quick,
         results=results,
     )

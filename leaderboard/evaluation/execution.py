@@ -1,6 +1,6 @@
 """Evaluations that are planned, carried out: one queue for all of them, and a file for each."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from math import inf
 
@@ -89,6 +89,11 @@ class Job:
         if self.results is not None or self.failure is not None:
             return []
         return self.plan.missing(self._done, self._opened.values())
+
+    def half_done(self) -> bool:
+        """Whether cheap methods have done all they can, and complete ones have not."""
+        missing = self.missing()
+        return bool(missing) and all(shard.stages == "complete" for shard in missing)
 
     def finish(self) -> bool:
         """Join the shards into the result file if all are there; say whether they are.
@@ -179,17 +184,25 @@ def compute(
     workers: str,
     until: float = inf,
     finished: Callable[[Job], None] | None = None,
+    cheap: bool = False,
 ) -> None:
     """Carry out evaluations by the same workers, as far as the time goes.
 
-    Cheap methods come first, in all of them; then complete ones, the hardest examples first, for
-    they may take longest; or last, where there may not be time for all. One that fails does not
-    stop the others. `finished` is called with each that becomes complete.
+    Cheap methods come first, in all of them, and are all where `cheap`; then complete ones, the
+    hardest examples first, for they may take longest. Where there may not be time for all, those
+    evaluations come first that have the least left, for verdicts come out where all are there, and
+    of each the hardest examples last. One that fails does not stop the others. `finished` is called
+    with each that becomes complete.
     """
     for job in jobs:
         _finish(job, finished)
-    while owners := {shard: job for job in jobs for shard in job.missing()}:
-        shards = sorted(owners, key=lambda shard: _hardness(shard, until < inf))
+    while owners := {
+        shard: job
+        for job in jobs
+        for shard in job.missing()
+        if not (cheap and shard.stages == "complete")
+    }:
+        shards = _in_order(owners, until < inf)
         failed = False
         try:
             with closing(run_shards(shards, workers, until)) as computed:
@@ -219,10 +232,21 @@ def _asked(one: Shard, other: Shard) -> bool:
     return key(one) == key(other)
 
 
-def _hardness(shard: Shard, easy_first: bool) -> tuple[bool, float]:
+def _in_order(owners: Mapping[Shard, Job], limited: bool) -> list[Shard]:
+    left = dict.fromkeys(owners.values(), 0.0)
+    for shard, job in owners.items():
+        left[job] += len(shard.examples) * shard.question.seconds
+    if limited:
+        return sorted(
+            owners, key=lambda one: (one.stages == "complete", left[owners[one]], -_least(one))
+        )
+    return sorted(owners, key=lambda one: (one.stages == "complete", _least(one)))
+
+
+def _least(shard: Shard) -> float:
+    """The least margin proved of what is open: the less, the harder, as far as anybody knows."""
     margins = [one.margin for one in shard.opened if one.margin is not None]
-    least = min(margins, default=-inf) if shard.opened else 0.0
-    return shard.stages == "complete", -least if easy_first else least
+    return min(margins, default=-inf) if shard.opened else 0.0
 
 
 def _take(job: Job, shard: Shard, rows: pd.DataFrame) -> None:

@@ -31,8 +31,8 @@ def result_of(folder: Path) -> Path:
     return folder.with_suffix(".parquet")
 
 
-def carry(source: Path, target: Path) -> None:
-    """Copy the finished shards of one result file to those of another.
+def carry(source: Path, target: Path, *, missing: bool = False) -> None:
+    """Copy the finished shards of one result file to those of another; perhaps those `missing`.
 
     Raises:
         InputError: something there is no finished shard, or the target cannot be written.
@@ -43,6 +43,8 @@ def carry(source: Path, target: Path) -> None:
     try:
         for path in found:
             place = folder_of(target) / path.parent.name / path.name
+            if missing and place.exists():
+                continue
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(_content(path))
     except OSError as error:

@@ -52,7 +52,7 @@ class FinishedShard:
         return cls(name, rows[~undecided], tuple(Open(*one) for one in opened))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
     """An evaluation that is to be made.
 

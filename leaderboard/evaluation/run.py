@@ -51,19 +51,19 @@ def chosen_pairs(project: Project, slugs: Sequence[str], ids: Sequence[str]) -> 
     return pairs
 
 
-def deadline(minutes: float | None, workers: str) -> float:
+def deadline(hours: float | None, workers: str) -> float:
     """Work out when the time given is over, on the monotonic clock.
 
     Raises:
         InputError: it is no time, or somebody else keeps it.
     """
-    if minutes is None:
+    if hours is None:
         return math.inf
-    if not 0 < minutes < math.inf:
-        raise InputError(f"--minutes is {minutes:g}; it must be positive and finite.")
+    if not 0 < hours < math.inf:
+        raise InputError(f"--hours is {hours:g}; it must be positive and finite.")
     if not workers.isdecimal():
-        raise InputError("--minutes needs a number of --workers: a cluster keeps its own time.")
-    return time.monotonic() + 60 * minutes
+        raise InputError("--hours needs a number of --workers: a cluster keeps its own time.")
+    return time.monotonic() + 3600 * hours
 
 
 def quick_request(request: Request) -> Request:
@@ -101,20 +101,25 @@ def run_all(
     problems: list[str] = []
     tables: list[pd.DataFrame] = []
     measured = False
-    for first in range(0, len(pairs), _AT_ONCE):
-        run = _Run(project, request, workers, alone=len(pairs) == 1)
-        run.all_of(pairs[first : first + _AT_ONCE], until)
-        measured |= run.measured
-        tables += run.tables
-        problems += run.problems
-        if run.late:
-            for problem in problems:
-                tell(problem)
-            if not measured:
-                raise InputError(
-                    f"{run.late}, and no more could be in the time given: give more --minutes."
-                )
-            raise TimeUpError(run.late)
+    left = [*pairs]
+    # In little time, cheap methods come first in all of them: they decide the most.
+    for cheap in (True, False) if until < math.inf and len(pairs) > _AT_ONCE else (False,):
+        waiting, left = left, []
+        for first in range(0, len(waiting), _AT_ONCE):
+            run = _Run(project, request, workers, alone=len(pairs) == 1)
+            left += run.all_of(waiting[first : first + _AT_ONCE], until, cheap)
+            measured |= run.measured
+            tables += run.tables
+            problems += run.problems
+            if run.late:
+                for problem in problems:
+                    tell(problem)
+                if not measured:
+                    raise InputError(
+                        f"{run.late}, and no more could be in the time given: give more --hours."
+                    )
+                raise TimeUpError(run.late)
+        request = replace(request, fresh=False)
     if problems:
         raise InputError(*problems)
     return tables
@@ -138,14 +143,17 @@ class _Run:
         self.late = ""
         self.measured = False
 
-    def all_of(self, pairs: Sequence[Contest], until: float) -> None:
-        """Evaluate pairs; what is wrong with one of them does not stop the others."""
+    def all_of(self, pairs: Sequence[Contest], until: float, cheap: bool) -> list[Contest]:
+        """Evaluate pairs, perhaps by cheap methods only; return those left to complete ones.
+
+        What is wrong with one of them does not stop the others.
+        """
         with ExitStack() as stack:
-            plans = [plan for pair in pairs for plan in self._planned(pair)]
+            plans = {plan: pair for pair in pairs for plan in self._planned(pair)}
             if not plans:
-                return
-            title = _title(plans[0]) if len(plans) == 1 else f"{len(plans)} evaluations"
-            examples = sum(len(plan.examples) for plan in plans)
+                return []
+            title = _title(next(iter(plans))) if len(plans) == 1 else f"{len(plans)} evaluations"
+            examples = sum(len(plan.asked) for plan in plans)
             progress = stack.enter_context(RunProgress(title, examples))
             jobs: list[Job] = []
             for plan in plans:
@@ -154,9 +162,13 @@ class _Run:
                 with self._problems_of(_title(plan)):
                     jobs.append(stack.enter_context(beginning))
             # A single evaluation is named by the line of its progress.
-            compute(jobs, self._workers, until, _tell_measured if len(plans) > 1 else None)
+            finished = _tell_measured if len(plans) > 1 else None
+            compute(jobs, self._workers, until, finished, cheap)
+            left = [job for job in jobs if cheap and job.half_done()]
             for job in jobs:
-                self._answered(job)
+                if job not in left:
+                    self._answered(job)
+            return [plans[job.plan] for job in left]
 
     def _planned(self, pair: Contest) -> Iterator[Plan]:
         """Yield the plan of a pair that is still to be measured."""

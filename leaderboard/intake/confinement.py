@@ -123,7 +123,7 @@ def _run(
     until: float,
 ) -> list[pd.DataFrame]:
     """The rows of one submission in its settings."""
-    if (minutes := (until - monotonic()) / 60) <= 0:
+    if (seconds := until - monotonic()) <= 0:
         raise TimeUpError("not begun")
     submission = pairs[0][0]
     # Here, while there is a network.
@@ -138,9 +138,9 @@ def _run(
         parts.carry(target, staged)
     arguments = _arguments(pairs, request, workers, staging)
     limits = _limits(pairs, request)
-    if minutes < inf:
-        arguments += ["--minutes", f"{minutes:.6f}"]
-        limits = replace(limits, seconds=min(limits.seconds, 60 * minutes + _OVERTIME))
+    if seconds < inf:
+        arguments += ["--hours", f"{seconds / 3600:.8f}"]
+        limits = replace(limits, seconds=min(limits.seconds, seconds + _OVERTIME))
     started = datetime.now(UTC)
     outcome = run_confined(arguments, limits, staging)
     # What was finished is kept, whatever became of the rest.

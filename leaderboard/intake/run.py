@@ -25,7 +25,7 @@ class RunOptions:
         request: how each is evaluated.
         workers: a number of processes, or `ray`.
         sandbox: off, best or required.
-        minutes: in which it must be over; None for as long as it takes.
+        hours: in which it must be over; None for as long as it takes.
         quick: for a first look at few examples.
         results: a folder instead of `site/data/results`.
     """
@@ -35,7 +35,7 @@ class RunOptions:
     request: Request = field(default_factory=Request)
     workers: str = "1"
     sandbox: str = OFF
-    minutes: float | None = None
+    hours: float | None = None
     quick: bool = False
     results: Path | None = None
 
@@ -70,7 +70,7 @@ def run(project: Project, options: RunOptions) -> Ran:
     check_sandbox(options.sandbox)
     if request.seconds is not None and not 0 < request.seconds < math.inf:
         raise InputError(f"--seconds is {request.seconds:g}; it must be positive and finite.")
-    until = deadline(options.minutes, options.workers)
+    until = deadline(options.hours, options.workers)
     confined = options.sandbox != OFF
     if request.evidence and confined:
         raise InputError("--evidence: a confined model's rows are proved by `certboard recheck`.")

@@ -16,7 +16,9 @@ from tests.fixtures.workflow import FOLDER, load
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 MAY_WRITE = {
+    ("evaluate", "shares"): {"contents": "read", "pull-requests": "read"},
     ("evaluate", "evaluate"): {"contents": "read", "pull-requests": "read"},
+    ("compute", "compute"): {"contents": "read", "pull-requests": "read"},
     ("publish", "publish"): {
         "contents": "write",
         "actions": "read",
@@ -42,7 +44,9 @@ def steps() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def test_the_workflows_are_those_that_the_guide_describes() -> None:
-    assert set(NAMES) == {"ci", "check", "evaluate", "publish", "site", "nightly", "release"}
+    assert set(NAMES) == {
+        "ci", "check", "evaluate", "compute", "publish", "site", "nightly", "release",
+    }  # fmt: skip
 
 
 def test_zizmor_finds_nothing() -> None:
@@ -96,8 +100,18 @@ def test_only_harmless_events_start_a_workflow() -> None:
 def test_evaluating_and_publishing_wait_for_a_maintainer() -> None:
     jobs = load("evaluate")["jobs"]
     assert jobs["approve"]["environment"] == "evaluation"
-    assert (jobs["evaluate"]["needs"], jobs["attest"]["needs"]) == ("approve", "evaluate")
-    assert set(jobs) == {"approve", "evaluate", "attest"}
+    needs = {name: job.get("needs") for name, job in jobs.items()}
+    assert needs == {
+        "approve": None,
+        "shares": "approve",
+        "evaluate": ["approve", "shares"],
+        "attest": "evaluate",
+    }
+    # A condition of one's own stands for that of all jobs before; each says whose success it needs.
+    for name, before in (("evaluate", "approve"), ("attest", "evaluate")):
+        assert jobs[name]["if"] == f"${{{{ !cancelled() && needs.{before}.result == 'success' }}}}"
+    # YAML reads the key `on` as true.
+    assert set(load("compute")[True]) == {"workflow_call"}  # type: ignore[index]
     assert load("publish")["jobs"]["publish"]["environment"] == "publication"
     assert "${{ inputs.commit }}" in load("evaluate")["run-name"]
 
@@ -105,7 +119,7 @@ def test_evaluating_and_publishing_wait_for_a_maintainer() -> None:
 def test_whose_a_submission_is_decides_the_account_that_opened_the_request() -> None:
     """Only a maintainer's own input can say otherwise."""
     scripts = {(name, job): step for name, job, step in steps() if "intake scope" in str(step)}
-    assert set(scripts) == {("check", "check"), ("evaluate", "evaluate"), ("publish", "publish")}
+    assert set(scripts) == {("check", "check"), ("compute", "compute"), ("publish", "publish")}
     for (name, job), step in scripts.items():
         assert '--author "$AUTHOR"' in step["run"]
         told = load(name)
@@ -117,6 +131,10 @@ def test_whose_a_submission_is_decides_the_account_that_opened_the_request() -> 
             assert author == "${{ steps.request.outputs.author }}"
             assert told["jobs"][job]["env"]["OTHERS"] == "${{ inputs.others }}"
             # YAML reads the key `on` as true.
+            if name == "compute":
+                told = load("evaluate")
+                for job in ("shares", "evaluate"):
+                    assert told["jobs"][job]["with"]["others"] == "${{ inputs.others }}"
             asked = told[True]  # type: ignore[index]
             assert set(asked) == {"workflow_dispatch"}
             assert asked["workflow_dispatch"]["inputs"]["others"]["default"] == "refuse"
@@ -133,14 +151,33 @@ def test_a_published_artifact_was_signed_by_the_main_branchs_own_workflow() -> N
 
 
 def test_the_guide_says_how_long_an_evaluation_may_take() -> None:
-    job = load("evaluate")["jobs"]["evaluate"]
+    job = load("compute")["jobs"]["compute"]
     (step,) = (one for one in job["steps"] if one.get("id") == "evaluate")
-    jobs, minutes = len(job["strategy"]["matrix"]["part"]), int(step["env"]["MINUTES"])
+    jobs, hours = len(job["strategy"]["matrix"]["part"]), int(step["env"]["HOURS"])
     # A shard that was begun in time may end in the hour after it.
-    assert minutes + 30 + 15 < job["timeout-minutes"] <= 360
+    assert 60 * hours + 30 + 15 < job["timeout-minutes"] <= 360
     assert job["strategy"]["max-parallel"] == 1
     guide = (CHECKOUT / "site" / "pages" / "guides" / "maintain.md").read_text()
-    assert f"{jobs} jobs of {minutes // 60} hours, {jobs * minutes // 60} hours in all" in guide
+    assert f"{jobs} jobs of {hours} hours, {jobs * hours} hours in all" in guide
+
+
+def test_shares_are_gathered_unread_and_by_the_last_machine_alone() -> None:
+    """What they left is a stranger's: nothing but names of finished shards decides."""
+    jobs = load("evaluate")["jobs"]
+    shares, last = jobs["shares"], jobs["evaluate"]
+    assert shares["uses"] == last["uses"]
+    assert (shares["with"]["shares"], shares["with"]["suffix"]) == ("none", "-${{ matrix.share }}")
+    assert (last["with"]["shares"], last["with"]["suffix"]) == ("{evaluated,finished}-*", "")
+    assert (last["with"]["shard"], shares["strategy"]["fail-fast"]) == ("", False)
+    for name, job, step in steps():
+        told = step.get("with", {})
+        if step.get("uses", "").startswith("actions/download-artifact@"):
+            merged = told.get("merge-multiple", False)
+            # A pattern of many would let the files of one machine replace another's.
+            assert merged == (str(told.get("pattern", "")).endswith("${{ inputs.suffix }}")), (
+                name,
+                job,
+            )
 
 
 def test_the_evaluation_is_confined() -> None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -104,11 +105,27 @@ def test_the_hardest_examples_come_first_and_last_where_time_may_end(
 
 
 def test_an_example_without_any_bound_is_the_hardest() -> None:
-    def hardness(margin: float | None) -> tuple[bool, float]:
+    def least(margin: float | None) -> float:
         shard = Shard(None, (0,), "complete", (Open(0, 1.0, margin),))  # type: ignore[arg-type]
-        return execution._hardness(shard, False)
+        return execution._least(shard)
 
-    assert hardness(None) < hardness(-5.0) < hardness(-1.0)
+    assert least(None) < least(-5.0) < least(-1.0)
+
+
+def test_where_time_may_end_the_evaluation_that_has_the_least_left_comes_first(
+    project: Project,
+) -> None:
+    question = planned(project).question
+    easy, hard = (
+        [Shard(question, (n,), "complete", (Open(n, 1.0, margin + n),)) for n in range(count)]
+        for margin, count in ((-9.0, 2), (-1.0, 3))
+    )
+    owners: dict[Shard, Any] = dict.fromkeys(easy, "few") | dict.fromkeys(hard, "many")
+    owners[Shard(question, (9,), "cheap")] = "many"
+    limited, free = (execution._in_order(owners, limited) for limited in (True, False))
+    assert [owners[one] for one in limited] == ["many", *["few"] * 2, *["many"] * 3]
+    assert limited[1:] == [*reversed(easy), *reversed(hard)]
+    assert free[1:] == [*easy, *hard]
 
 
 def stopped(project: Project, patch: pytest.MonkeyPatch, count: int) -> Plan:

@@ -37,7 +37,9 @@ class Place:
     artifacts: Path
     warm: Path
 
-    def runner(self, head: str, author: str = OWNER, others: str = "refuse") -> Runner:
+    def runner(
+        self, head: str, author: str = OWNER, others: str = "refuse", shard: str = ""
+    ) -> Runner:
         url = self.server.root.as_uri()
         base = self.checkout.head
         return Runner(
@@ -52,6 +54,9 @@ class Place:
                 "inputs.workers": "1",
                 "inputs.commit": head,
                 "inputs.run": "1",
+                "inputs.shard": shard,
+                "inputs.suffix": f"-{shard.partition('/')[0]}" if shard else "",
+                "inputs.shares": "none" if shard else "{evaluated,finished}-*",
                 "github.token": "secret",
             },
             {
@@ -90,7 +95,7 @@ def place(tmp_path: Path, forked: Path) -> Place:
     source = CHECKOUT / "site"
     ours = shutil.ignore_patterns("data")
     shutil.copytree(source, root / "site", dirs_exist_ok=True, ignore=ours)
-    (root / ".gitignore").write_text("/.venv/\n/build/\n/public/\n/evaluated/\n")
+    (root / ".gitignore").write_text("/.venv/\n/build/\n/public/\n/evaluated/\n/shares/\n/whole/\n")
     server = repository(root)
     checkout = tmp_path / "checkout"
     server.git("clone", "--quiet", root.as_uri(), str(checkout))
@@ -144,7 +149,7 @@ def test_an_honest_submission_comes_to_the_board(place: Place, tmp_path: Path) -
     place.checkout.git("reset", "--hard", "--quiet")
     place.checkout.git("clean", "-fdq")
 
-    evaluated = runner.job("evaluate", "evaluate")
+    evaluated = runner.job("compute", "compute")
     assert evaluated[-1].code == 0, evaluated[-1].told
     files = sorted(path.name for path in (place.artifacts / "evaluated").rglob("*.parquet"))
     assert files == [f"{SLUG}.parquet"] * 3
@@ -178,7 +183,7 @@ def hurry(place: Place) -> None:
 
 def fresh(place: Place) -> None:
     """A runner that was never used."""
-    for name in ("evaluated", "whole", "build"):
+    for name in ("evaluated", "shares", "whole", "build"):
         shutil.rmtree(place.checkout.root / name, ignore_errors=True)
     place.checkout.git("clean", "-fdq")
 
@@ -193,7 +198,7 @@ def test_an_evaluation_of_many_hours_goes_on_in_the_next_job(place: Place) -> No
     hurry(place)
     counts = []
     for part in range(1, 9):
-        steps = runner.job("evaluate", "evaluate", part=str(part))
+        steps = runner.job("compute", "compute", part=str(part))
         assert steps[-1].code == 0, steps[-1].told
         fresh(place)
         if (place.artifacts / "evaluated").exists():
@@ -209,15 +214,51 @@ def test_an_evaluation_of_many_hours_goes_on_in_the_next_job(place: Place) -> No
     assert sorted(path.parent.name for path in results) == sorted(SETTINGS)
     assert {path.name for path in results} == {f"{SLUG}.parquet"}
     assert all(read(path).rows["example"].tolist() == [*range(449)] for path in results)
-    done = runner.job("evaluate", "evaluate", part="40")
+    done = runner.job("compute", "compute", part="40")
     assert [step.name for step in done] == ["Is there anything left?"]
+
+
+def test_shares_of_several_machines_are_gathered_and_the_rest_is_computed(place: Place) -> None:
+    """One share is whole, one was interrupted, one left forgeries beside it, and one nothing."""
+    branch(place)
+    head = request(place)
+    whole = place.runner(head, shard="1/4").job("compute", "compute")
+    assert whole[-1].code == 0, whole[-1].told
+    fresh(place)
+    hurry(place)
+    for number in (2, 3):
+        assert place.runner(head, shard=f"{number}/4").job("compute", "compute")[-1].code == 0
+        fresh(place)
+    assert sorted(one.name for one in place.artifacts.iterdir()) == [
+        "evaluated-1", "finished-2", "finished-3",
+    ]  # fmt: skip
+    for setting in SETTINGS:
+        folder = place.artifacts / "finished-3" / setting
+        folder.mkdir(exist_ok=True)
+        (folder / f"{SLUG}.parquet").write_bytes(b"PAR1")
+        for part in (place.artifacts / "evaluated-1" / setting).rglob("*.parquet"):
+            forged = (
+                place.artifacts / "finished-3" / part.relative_to(place.artifacts / "evaluated-1")
+            )
+            forged.parent.mkdir(parents=True, exist_ok=True)
+            forged.write_bytes(b"PAR1")
+    _script(_program(place.checkout.root), command(place.warm, "leaderboard.__main__"))
+    steps = place.runner(head).job("compute", "compute")
+    assert steps[-1].code == 0, steps[-1].told
+    assert [step.told for step in steps if step.name.startswith("Take what")] == [
+        "finished shards of 3 jobs gathered\n"
+    ]
+    assert "damaged" not in steps[-1].told
+    results = sorted((place.artifacts / "evaluated").rglob("*.parquet"))
+    assert sorted(path.parent.name for path in results) == sorted(SETTINGS)
+    assert all(read(path).rows["example"].tolist() == [*range(449)] for path in results)
 
 
 def test_the_last_job_says_that_the_time_was_not_enough(place: Place) -> None:
     branch(place)
     runner = place.runner(request(place))
     hurry(place)
-    step = failed(runner.job("evaluate", "evaluate", part="40"))
+    step = failed(runner.job("compute", "compute", part="40"))
     assert step.told == "40 jobs were not enough. Re-run the failed job to give it one more.\n"
     assert shards(place)
     assert not (place.artifacts / "evaluated").exists()
@@ -227,11 +268,11 @@ def test_a_link_among_finished_shards_is_refused(place: Place, tmp_path: Path) -
     branch(place)
     runner = place.runner(request(place))
     hurry(place)
-    assert runner.job("evaluate", "evaluate")[-1].code == 0
+    assert runner.job("compute", "compute")[-1].code == 0
     fresh(place)
     shards(place)[0].unlink()
     shards(place)[0].with_name("00000000-00000099.parquet").symlink_to("/etc/hostname")
-    step = failed(runner.job("evaluate", "evaluate", part="2"))
+    step = failed(runner.job("compute", "compute", part="2"))
     assert "cannot be read as a plain file" in step.told
 
 
@@ -265,7 +306,7 @@ def test_a_smuggled_change_stops_every_workflow_before_anything_is_taken(
     place.artifacts.mkdir()
     (place.artifacts / "evaluated").mkdir()
     before = place.server.git("rev-parse", "main")
-    for workflow, job in (("check", "check"), ("evaluate", "evaluate"), ("publish", "publish")):
+    for workflow, job in (("check", "check"), ("compute", "compute"), ("publish", "publish")):
         step = failed(runner.job(workflow, job))
         assert step.name in ("Which submission is it?", "Take the submission and accept its rows")
         assert not (place.checkout.root / "submissions" / SLUG).exists()
@@ -289,7 +330,7 @@ def test_a_name_that_is_no_commit_is_refused(place: Place) -> None:
     branch(place)
     request(place)
     runner = place.runner("theirs")
-    assert failed(runner.job("evaluate", "evaluate")).name == "Who asks?"
+    assert failed(runner.job("compute", "compute")).name == "Who asks?"
 
 
 def test_a_stranger_withdraws_nothing_unless_a_maintainer_says_so(place: Place) -> None:
@@ -299,7 +340,7 @@ def test_a_stranger_withdraws_nothing_unless_a_maintainer_says_so(place: Place) 
     manifest.write_text(f'withdrawn = "It was wrong."\n{manifest.read_text()}')
     head = request(place)
     (place.artifacts / "evaluated").mkdir(parents=True)
-    for workflow, job in (("check", "check"), ("evaluate", "evaluate"), ("publish", "publish")):
+    for workflow, job in (("check", "check"), ("compute", "compute"), ("publish", "publish")):
         step = failed(place.runner(head, "mallory").job(workflow, job))
         assert "is not mallory's: its owners are octocat" in step.told
         shutil.rmtree(place.checkout.root / "evaluated", ignore_errors=True)
@@ -312,7 +353,7 @@ def test_a_commit_of_another_request_is_refused(place: Place) -> None:
     branch(place)
     head = request(place)
     place.server.git("update-ref", "refs/pull/7/head", "main")
-    step = failed(place.runner(head).job("evaluate", "evaluate"))
+    step = failed(place.runner(head).job("compute", "compute"))
     assert "is not in pull request 7" in step.told
 
 

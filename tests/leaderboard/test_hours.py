@@ -68,7 +68,7 @@ def test_several_runs_make_what_one_would(
     whole = read(target)
     target.unlink()
     for part in (1, 2):
-        outcome = certboard(*COMMAND, "--minutes", "4.5")
+        outcome = certboard(*COMMAND, "--hours", "0.075")
         assert outcome.code == 4
         assert outcome.err.splitlines()[-1] == (
             f"certboard: time is up: {PLAIN} · {LINF}: {part * 4 * SIZE} of 449 examples are"
@@ -76,7 +76,7 @@ def test_several_runs_make_what_one_would(
         )
         assert len(parts(project)) == 4 * part
         assert not target.exists()
-    assert certboard(*COMMAND, "--minutes", "4.5").code == 0
+    assert certboard(*COMMAND, "--hours", "0.075").code == 0
     assert parts(project) == []
     again = read(target)
     assert again.rows.drop(columns="seconds").equals(whole.rows.drop(columns="seconds"))
@@ -86,7 +86,7 @@ def test_several_runs_make_what_one_would(
 def test_settings_that_are_done_stay_done(
     project: Project, certboard: Certboard, clock: Clock
 ) -> None:
-    typed = (*COMMAND, "--setting", "digits-linf-0.2", "--minutes", "13")
+    typed = (*COMMAND, "--setting", "digits-linf-0.2", "--hours", "0.216667")
     assert [certboard(*typed).code for _ in range(2)] == [4, 0]
     assert round(clock.now) == 2 * SHARDS * 60
 
@@ -94,12 +94,12 @@ def test_settings_that_are_done_stay_done(
 def test_time_for_nothing_is_an_error_and_no_endless_story(
     project: Project, certboard: Certboard, clock: Clock
 ) -> None:
-    assert certboard(*COMMAND, "--minutes", "2.5").code == 4
-    outcome = certboard(*COMMAND, "--minutes", "1e-9")
+    assert certboard(*COMMAND, "--hours", "0.0416667").code == 4
+    outcome = certboard(*COMMAND, "--hours", "1.66667e-11")
     assert outcome.code == 1
     assert outcome.err.splitlines()[-1].endswith(
         "100 of 449 examples are measured, and no more could be in the time given: give more"
-        " --minutes."
+        " --hours."
     )
 
 
@@ -107,10 +107,10 @@ def test_finished_shards_are_used_however_the_rest_is_cut(
     project: Project, certboard: Certboard, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The size of a smoothed model's shards follows from the machine's speed."""
-    assert certboard(*COMMAND, "--minutes", "4.5").code == 4
+    assert certboard(*COMMAND, "--hours", "0.075").code == 4
     parts(project)[1].unlink()
     monkeypatch.setattr(question, "LARGEST_SHARD", 30)
-    assert certboard(*COMMAND, "--minutes", "3.5").code == 4
+    assert certboard(*COMMAND, "--hours", "0.0583333").code == 4
     names = [path.stem.replace("00000", "") for path in parts(project)]
     assert names == ["000-049", "050-079", "080-099", "100-149", "150-199", "200-229"]
     assert certboard(*COMMAND).code == 0
@@ -155,11 +155,11 @@ def test_processes_are_given_no_more_than_they_can_finish(monkeypatch: pytest.Mo
     assert 2 <= len(done) == len(begun) < len(asked)
 
 
-@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf"])
-def test_minutes_that_are_no_time_are_refused(
-    project: Project, certboard: Certboard, minutes: str
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf"])
+def test_hours_that_are_no_time_are_refused(
+    project: Project, certboard: Certboard, hours: str
 ) -> None:
-    outcome = certboard(*COMMAND, "--minutes", minutes)
+    outcome = certboard(*COMMAND, "--hours", hours)
     assert outcome.code == 1
     assert "it must be positive and finite" in outcome.sentence
 
@@ -187,10 +187,10 @@ def test_a_confined_run_keeps_to_the_time_and_says_that_it_is_up(
     confined: Callable[[int], list[tuple[list[str], Limits]]],
 ) -> None:
     seen = confined(4)
-    outcome = certboard(*COMMAND, "--sandbox", "best", "--minutes", "10")
+    outcome = certboard(*COMMAND, "--sandbox", "best", "--hours", "0.166667")
     assert outcome.code == 4
     assert outcome.err.splitlines()[-1].startswith(f"certboard: time is up: {PLAIN}: ")
     ((arguments, limits),) = seen
-    given_minutes = float(arguments[arguments.index("--minutes") + 1])
-    assert 9 < given_minutes <= 10
-    assert limits.seconds <= 60 * given_minutes + 1800 + 1
+    given = 3600 * float(arguments[arguments.index("--hours") + 1])
+    assert 540 < given <= 600
+    assert limits.seconds <= given + 1800 + 1
