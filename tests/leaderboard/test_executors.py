@@ -11,16 +11,12 @@ import pandas as pd
 import pytest
 
 from leaderboard.common.errors import InputError
-from leaderboard.common.project import Project
 from leaderboard.evaluation import workers
 from leaderboard.evaluation.executors import processes
 from leaderboard.evaluation.executors.processes import visible_devices
 from leaderboard.evaluation.executors.shared import Failures, Run
 from leaderboard.evaluation.workers import run_shards
-from leaderboard.results.store import read
 from leaderboard.settings.question import Question, Shard
-from tests.fixtures.project import LINF, PLAIN, finish, start, until
-from tests.leaderboard.conftest import Certboard
 
 DEADLY = 3
 """The example that kills whoever computes it."""
@@ -68,27 +64,6 @@ def test_a_shard_that_kills_its_process_is_named_and_the_others_are_done(
         "example 3 of net/model.onnx: not measured in 2 tries: its worker process was killed."
     )
     assert last.startswith("What was finished is kept.")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_killed_workers_change_no_row(
-    project: Project, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command, target = ("run", PLAIN, "--setting", LINF), project.results / LINF
-    process = start(project, *command, "--workers", "2", size=30, pause=0.1)
-    until(lambda: len([*target.glob("*.parts/*/*.parquet")]) >= 2, process)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    spawned = [p for p in children if b"spawn_main" in Path(f"/proc/{p}/cmdline").read_bytes()]
-    os.kill(int(spawned[-1]), signal.SIGKILL)
-    outcome = finish(process)
-    assert outcome.code == 0, outcome.err
-    assert "its worker process was killed; tried again" in outcome.err
-    rows = read(target / f"{PLAIN}.parquet").rows
-    assert certboard(*command, "--fresh").code == 0
-    undisturbed = read(target / f"{PLAIN}.parquet").rows
-    columns = ["seconds", "margin"]  # sums of batches of other sizes differ in the last digits
-    assert rows.drop(columns=columns).equals(undisturbed.drop(columns=columns))
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,18 @@
 """Real processes, killed and interrupted."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.results.store import read
-from leaderboard.settings import question
-from tests.fixtures.project import LINF, PLAIN, finish, new_project, start, until
+from tests.fixtures.project import LINF, PLAIN, finish, start, until
 from tests.leaderboard.conftest import Certboard
 
 SIZE = 15
@@ -27,65 +22,6 @@ COMMAND = ("run", PLAIN, "--setting", LINF)
 
 def parts(project: Project) -> list[Path]:
     return sorted((project.results / LINF).glob(f"{PLAIN}.parts/*/*.parquet"))
-
-
-@contextmanager
-def watched(folder: Path) -> Iterator[list[str]]:
-    """Reads every result as soon as it changes; the list is of what was wrong with one."""
-    broken: list[str] = []
-    whole: dict[Path, tuple[int, int, int]] = {}
-    stop = threading.Event()
-
-    def look() -> None:
-        while not stop.wait(0.05):
-            found = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
-            for path in found:
-                with suppress(FileNotFoundError):
-                    state = path.stat()
-                    version = state.st_ino, state.st_mtime_ns, state.st_size
-                    if path.suffix != ".parquet" or whole.get(path) == version:
-                        continue
-                    try:
-                        read(path)
-                        whole[path] = version
-                    except InputError as error:
-                        broken.extend([str(error)] * path.exists())
-
-    reader = threading.Thread(target=look)
-    reader.start()
-    yield broken
-    stop.set()
-    reader.join()
-
-
-@pytest.mark.slow
-def test_killed_again_and_again_it_ends_with_the_same_rows(
-    project: Project, tmp_path: Path, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    draw = random.Random(20)
-    kills = 0
-    with watched(project.results) as broken:
-        while kills < 3:
-            process = start(project, *COMMAND, size=SIZE, pause=0.03)
-            more = len(parts(project)) + draw.randint(2, 9)
-            until(lambda more=more: len(parts(project)) >= more, process)  # type: ignore[misc]
-            time.sleep(draw.uniform(0, 0.04))
-            process.kill()
-            kills += finish(process).code == -signal.SIGKILL
-            assert len(parts(project)) < 30
-        outcome = finish(start(project, *COMMAND, size=SIZE))
-    assert outcome.code == 0, outcome.err
-    assert broken == []
-    assert [path.name for path in project.results.rglob("*")] == [LINF, f"{PLAIN}.parquet"]
-
-    monkeypatch.setattr(question, "LARGEST_SHARD", SIZE)
-    other = new_project(tmp_path / "uninterrupted")
-    monkeypatch.chdir(other.root)
-    assert certboard(*COMMAND).code == 0
-    killed, whole = (read(p.results / LINF / f"{PLAIN}.parquet") for p in (project, other))
-    assert killed.rows["example"].tolist() == [*range(449)]
-    assert killed.rows.drop(columns="seconds").equals(whole.rows.drop(columns="seconds"))
-    assert killed.provenance.fingerprint == whole.provenance.fingerprint
 
 
 def test_ctrl_c_is_one_sentence_and_loses_nothing(project: Project) -> None:
