@@ -18,7 +18,7 @@ from leaderboard.evaluation.certify_options import (
 from leaderboard.evaluation.evaluator import can_certify, check_samples, evaluator_of
 from leaderboard.evaluation.evidence import join, told
 from leaderboard.evaluation.forecast import announce, cut
-from leaderboard.evaluation.networks import network_of
+from leaderboard.evaluation.networks import network_of, notes_of
 from leaderboard.evaluation.provenance import describe
 from leaderboard.evaluation.radius_search import FAILED_RADIUS, largest_radii
 from leaderboard.evaluation.shard import fingerprint
@@ -50,7 +50,7 @@ def certify(typed: CertifyOptions) -> Certified:
     """
     check_device(typed.device, elsewhere=not typed.workers.isdecimal())
     question, examples = prepare(typed)
-    for note in getattr(network_of(question), "notes", ()):
+    for note in notes_of(question):
         tell(f"{question.model.name}: {note}")
     announce(typed.title, question, examples, typed.workers)
     with RunProgress(typed.title, len(examples)) as progress:

@@ -51,6 +51,17 @@ def network_of(question: Question) -> Network | SmoothedNetwork:
     return SmoothedNetwork(base, question.distribution, question.sigma)
 
 
+def notes_of(question: Question) -> list[str]:
+    """List what was left out of the files of a model when they were read, a sentence each.
+
+    Raises:
+        InputError: one of them cannot be read.
+    """
+    parts = question.parts or (Part("member", question.model, question.model_sha256),)
+    files = [(part.path, part.sha256, question.dataset, part.role) for part in parts]
+    return [note for file in files for note in _load(*file, question.salt).notes]
+
+
 @lru_cache(maxsize=2)
 def _compose(parts: tuple[Part, ...], rule: str, dataset: str, salt: str) -> Network | Ensemble:
     """The base classifier made of these files."""

@@ -11,7 +11,7 @@ from leaderboard.common.devices import devices_of, kind_of
 from leaderboard.common.version import CHECKOUT, commit_of
 from leaderboard.datasets.catalogue import find_dataset, load_split
 from leaderboard.evaluation.evaluator import evaluator_of
-from leaderboard.evaluation.networks import parameters_of
+from leaderboard.evaluation.networks import notes_of, parameters_of
 from leaderboard.evaluation.shares import Share
 from leaderboard.results.store import Provenance
 from leaderboard.settings.question import Question
@@ -59,6 +59,7 @@ def describe(
         distribution=question.distribution,
         salt=question.salt,
         parameters=parameters_of(_files(question)),
+        model_note=" ".join(notes_of(question)),
         fingerprint=fingerprint,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

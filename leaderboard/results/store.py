@@ -78,6 +78,8 @@ class Provenance(BaseModel):
     """Of a smoothed model's noise."""
     parameters: int
     """Floating-point numbers in the model's files together."""
+    model_note: str = ""
+    """What was left out of the model's files when they were read, such as a final Softmax."""
     salt: str | None = None
     """Of the random numbers on which a deterministic model was compared with onnxruntime."""
     fingerprint: str = ""

@@ -115,6 +115,7 @@ def _answers(
         ("Left open", left or "nothing"),
         *([] if origin.data_complete else [("Data", f"incomplete: {origin.data_note}")]),
         *([("Not checked", origin.unchecked)] if origin.unchecked else []),
+        *([("Model file", origin.model_note)] if origin.model_note else []),
         ("Cost", cost),
         ("Model", f"{size} parameters; extra training data: {extra}"),
         (

@@ -381,7 +381,7 @@ def test_every_field_of_the_provenance_was_thought_of() -> None:
         *("data_sha256", "data_complete", "data_note"),
     }
     otherwise = {"options", "threads", "fingerprint", "created"}
-    by_the_model, by_the_acceptor = {"parameters"}, {"unchecked"}
+    by_the_model, by_the_acceptor = {"parameters", "model_note"}, {"unchecked"}
     assert set(Provenance.model_fields) == (
         compared | set(checking_origin.FORMS) | otherwise | by_the_model | by_the_acceptor
     )

@@ -143,6 +143,11 @@ def test_a_margin_is_no_larger_than_at_the_example(plain: Made) -> None:
     assert "at the example itself" in plain.said(changed(plain.rows, certified, margin=1e6))
 
 
+def test_what_was_left_out_of_the_model_is_what_reading_it_says(plain: Made) -> None:
+    found = plain.accepted(plain.file(model_note="Nothing that matters."))
+    assert "its model_note is not what reading" in contradictions(found, plain.known())[0]
+
+
 def test_the_number_of_parameters_is_the_models(plain: Made) -> None:
     found = plain.accepted(plain.file(parameters=1))
     assert "its parameters are 1, but the model has" in contradictions(found, plain.known())[0]

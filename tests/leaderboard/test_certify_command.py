@@ -48,6 +48,19 @@ def answer(certboard: Certboard, *arguments: str) -> dict[str, Any]:
     return found
 
 
+def test_stored_rows_say_what_was_left_out_of_the_model(certboard: Certboard, model: str) -> None:
+    proto = onnx.load(model)
+    logits = proto.graph.output[0].name
+    proto.graph.node[-1].output[0] = "before"
+    proto.graph.node.append(onnx.helper.make_node("Softmax", ["before"], [logits], axis=1))
+    onnx.save(proto, "head.onnx")
+    outcome = certboard(*asked("head.onnx", "--examples", "1", "--output", "rows.parquet"))
+    assert outcome.code == 0, outcome.err
+    note = read(Path("rows.parquet")).provenance.model_note
+    assert note.startswith("The final Softmax")
+    assert note in outcome.err
+
+
 def test_json_is_one_object_with_the_documented_keys(certboard: Certboard, model: str) -> None:
     found = answer(certboard, *asked(model, "--examples", "150"))
     assert list(found) == KEYS

@@ -135,6 +135,16 @@ def test_a_row_says_what_nobody_here_compared(tmp_path: Path) -> None:
     assert any(f"not checked here: {told}" in note for note in incomplete(found, found.results))
 
 
+def test_a_row_says_what_was_left_out_of_its_model(tmp_path: Path) -> None:
+    found = board(tmp_path)
+    result = next(one for one in found.results if one.provenance.setting == MNIST)
+    told = "The final Softmax is left out."
+    result.provenance = result.provenance.model_copy(update={"model_note": told})
+    row = next(r for r in ours(found, MNIST) if r.line.slug == result.provenance.submission)
+    assert facts(row)["Model file"] == told
+    assert any(note.endswith(told) for note in incomplete(found, [result]))
+
+
 def test_what_many_rows_lack_is_said_once(tmp_path: Path) -> None:
     found = board(tmp_path)
     assert len(found.results) > 3

@@ -28,7 +28,7 @@ from leaderboard.board.fingerprints import store_checks
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.evaluation.inspection import inspect
-from leaderboard.evaluation.networks import network_of, parameters_of
+from leaderboard.evaluation.networks import network_of, notes_of, parameters_of
 from leaderboard.evaluation.plan import Request
 from leaderboard.evaluation.recognition import compared
 from leaderboard.intake.acceptance.again import measure_again
@@ -108,6 +108,9 @@ def _contradictions(found: Results, known: Known) -> Iterator[str]:
     count = parameters_of(known.files)
     if found.provenance.parameters != count:
         yield f"its parameters are {found.provenance.parameters}, but the model has {count:,}."
+    note = " ".join(notes_of(known.question))
+    if found.provenance.model_note != note:
+        yield f"its model_note is not what reading the model says: '{note}'."
     network = network_of(known.question)
     if not isinstance(network, Network):
         return

@@ -234,6 +234,8 @@ def incomplete(board: Board, results: "list[Results]") -> list[str]:
             # Which ones are missing stands in the provenance of each result.
             note = _MISSING.sub("", origin.data_note)
             about[f"the data were incomplete. {note}"].append(subject)
+        if origin.model_note:
+            about[origin.model_note].append(subject)
         if origin.unchecked:
             about[f"not checked here: {origin.unchecked}."].append(subject)
         if result.tally.examples < wanted:
