@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from fractions import Fraction
 from numbers import Rational
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from evaluators.cascade import Cascade
 from evaluators.evaluator import Evaluator
+from evaluators.learning.loss_bounds import LossBounds, loss_bounds
 from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
@@ -38,6 +39,31 @@ Radius = Fraction | int | str | float | Region
 """An exact number: `Fraction(2, 255)`, "2/255", "0.1", 1; or a whole region. A float is refused."""
 
 
+@overload
+def bound(
+    model: ModelLike,
+    x: Examples,
+    radius: Radius,
+    norm: Norm | str = ...,
+    method: str = ...,
+    *,
+    deployed: bool = ...,
+    differentiable: Literal[False] = ...,
+) -> NetworkBounds: ...
+
+
+@overload
+def bound(
+    model: ModelLike,
+    x: Examples,
+    radius: Radius,
+    norm: Norm | str = ...,
+    method: str = ...,
+    *,
+    differentiable: Literal[True],
+) -> LossBounds: ...
+
+
 def bound(
     model: ModelLike,
     x: Examples,
@@ -46,8 +72,13 @@ def bound(
     method: str = "crown",
     *,
     deployed: bool = True,
-) -> NetworkBounds:
+    differentiable: bool = False,
+) -> NetworkBounds | LossBounds:
     """Enclose the logits, and every layer, for all inputs within `radius` of each example.
+
+    With `differentiable` the bounds are for a loss: float32, by the same formulas without their
+    rounding, with derivatives by the module's own parameters and by `x`. They prove nothing, and
+    are of a type of their own, `LossBounds`, which no certificate is made of.
 
     Args:
         model: what to ask about; a module is read as it answers in evaluation mode.
@@ -56,9 +87,11 @@ def bound(
         norm: a `Norm` or its name: "linf", "l2", "l1".
         method: "ibp", "crown-ibp" or "crown".
         deployed: whether the bounds hold for every float32 run, too, not in real arithmetic alone.
+        differentiable: whether they are for a loss instead; for boxes and ℓ∞ only.
 
     Returns:
         Float64 intervals, rounded outward: `.logits`, and `.layers` by the names of the nodes.
+        With `differentiable`, float32 ones that are not rounded.
 
     Raises:
         UnsupportedModelError: the model cannot be read, with every reason.
@@ -67,6 +100,10 @@ def bound(
         ValueError: an unknown name, or examples that do not fit.
     """
     points = _examples(x)
+    if differentiable:
+        read = model if isinstance(model, nn.Module) else _network(model, points)
+        if isinstance(read, nn.Module | Network):
+            return loss_bounds(read, points, _region(radius, norm), method)
     network = _network(model, points)
     if not isinstance(network, Network):
         raise ValueError("A smoothed network has no bounds, only certified radii: use `certify`.")

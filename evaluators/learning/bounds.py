@@ -1,5 +1,7 @@
 """Bounds for losses: the evaluators' own formulas, without rounding and with derivatives."""
 
+from math import prod
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float32, Int64
@@ -11,9 +13,11 @@ from evaluators.network.network import Network
 from evaluators.propagation.backward import Walk
 from evaluators.propagation.concretization import least_over_box
 from evaluators.propagation.dense_rows import DenseRows
-from evaluators.propagation.intervals import Interval, interval_bounds
+from evaluators.propagation.intervals import Interval, interval_bounds, propagate
 from evaluators.propagation.linear_bounds import margin_rows
+from evaluators.propagation.relaxation import Relaxation
 from evaluators.propagation.relaxed import Relaxed
+from evaluators.question.region import Box
 
 WorstLogits = Float32[Tensor, "batch classes"]
 """Upper bounds of every logit minus the label's; 0 for the label itself."""
@@ -22,6 +26,11 @@ WorstLogits = Float32[Tensor, "batch classes"]
 def box_around(x: Tensor, radius: float) -> Interval:
     """Make the ℓ∞ balls around images, cut to pixels in [0, 1]."""
     return Interval((x - radius).clamp(0, 1), (x + radius).clamp(0, 1))
+
+
+def region_of(box: Interval) -> Box:
+    """Name a box as the region that bounds are about; derivatives go by way of the box itself."""
+    return Box(box.lower.detach().double(), box.upper.detach().double())
 
 
 def worst_logits(network: Network, box: Interval, labels: Int64[Tensor, " batch"]) -> WorstLogits:
@@ -91,6 +100,28 @@ def linear_lower(relaxed: Relaxed, start: int, rows: Tensor) -> Tensor:
     coefficients = walk.waiting[0].rows
     value, _ = least_over_box(carrier, coefficients, 0, relaxed.center(0))
     return walk.constant + value
+
+
+def tightened(network: Network, box: Interval, x: Tensor, relaxation: Relaxation) -> Relaxed:
+    """Bound every node over a box, those that elementwise functions read by backward walks, too."""
+    found = Relaxed(network, [box], x, region_of(box), relaxation)
+    read = {n.parents[0] for n in network.nodes if isinstance(n.operation, Elementwise)}
+    for position, node in enumerate(network.nodes[1:], start=1):
+        parents = [found.bounds[parent] for parent in node.parents]
+        found.bounds.append(propagate(node.operation, parents, rounding=False))
+        if position in read:
+            found.bounds[position] = walked(found, position)
+    return found
+
+
+def walked(relaxed: Relaxed, position: int) -> Interval:
+    """Bound every entry of a node by backward walks, given bounds of all nodes up to it."""
+    bounds, shape = relaxed.bounds[position], relaxed.network.nodes[position].shape
+    size = prod(shape)
+    units = torch.eye(size, device=relaxed.x.device, dtype=relaxed.x.dtype)
+    rows = units.reshape(1, size, *shape).expand(len(relaxed.x), size, *shape)
+    lower, upper = (linear_lower(relaxed, position, sign * rows) for sign in (1, -1))
+    return bounds.meet(Interval(lower.reshape_as(bounds.lower), -upper.reshape_as(bounds.upper)))
 
 
 def linear_worst(relaxed: Relaxed, labels: Int64[Tensor, " batch"]) -> WorstLogits:

@@ -78,7 +78,7 @@ def bounds(
             for first in range(0, len(x), BATCH)
         ]
     joined = [_joined(intervals) for intervals in zip(*parts, strict=True)]
-    return NetworkBounds(joined[-1], dict(zip(_names(network), joined, strict=True)))
+    return NetworkBounds(joined[-1], dict(zip(names_of_nodes(network), joined, strict=True)))
 
 
 def _bounds(problem: Problem, method: str) -> list[Interval]:
@@ -99,7 +99,7 @@ def _joined(parts: tuple[Interval, ...]) -> Interval:
     )
 
 
-def _names(network: Network) -> list[str]:
+def names_of_nodes(network: Network) -> list[str]:
     """A name for each node, no two the same."""
     last = {node.name: position for position, node in enumerate(network.nodes)}
     return [

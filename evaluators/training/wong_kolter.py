@@ -1,24 +1,17 @@
 """Training on the dual bounds of Wong and Kolter, of every neuron and of the margins."""
 
 from dataclasses import dataclass
-from fractions import Fraction
-from math import prod
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from evaluators.deterministic.fast_lin import PARALLEL
-from evaluators.learning.bounds import box_around, linear_lower, linear_worst
+from evaluators.learning.bounds import box_around, linear_worst, tightened
 from evaluators.learning.growing import GrowingRadius
 from evaluators.learning.learner import Learner
 from evaluators.learning.recipe import Loss, TrainingBatch
-from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import Network
-from evaluators.propagation.intervals import Interval, propagate
 from evaluators.propagation.relaxed import Relaxed
-from evaluators.question.norm import Norm
-from evaluators.question.region import Ball
 
 
 @dataclass(frozen=True)
@@ -47,18 +40,4 @@ class WongKolterTraining(GrowingRadius):
 
 def relaxed(network: Network, x: Tensor, radius: float) -> Relaxed:
     """Bound every node, those that elementwise functions read by the dual or by intervals."""
-    ball = Ball(Norm.LINF, Fraction(radius))
-    found = Relaxed(network, [box_around(x, radius)], x, ball, PARALLEL)
-    read = {n.parents[0] for n in network.nodes if isinstance(n.operation, Elementwise)}
-    for position, node in enumerate(network.nodes[1:], start=1):
-        parents = [found.bounds[parent] for parent in node.parents]
-        bounds = propagate(node.operation, parents, rounding=False)
-        found.bounds.append(bounds)
-        if position in read:
-            size = prod(node.shape)
-            units = torch.eye(size, device=x.device).reshape(1, size, *node.shape)
-            rows = units.expand(len(x), *units.shape[1:])
-            lower, upper = (linear_lower(found, position, sign * rows) for sign in (1, -1))
-            dual = Interval(lower.reshape_as(bounds.lower), -upper.reshape_as(bounds.upper))
-            found.bounds[position] = bounds.meet(dual)
-    return found
+    return tightened(network, box_around(x, radius), x, PARALLEL)

@@ -53,9 +53,9 @@
   };
 
   // Draws a figure that another script of this site made, or the one at the plot's address.
-  const draw = async (plot, made = null) => {
+  const draw = async (plot, given) => {
     try {
-      const [library, figure] = await Promise.all([plotly(), made ?? fetched(plot)]);
+      const [library, figure] = await Promise.all([plotly(), given ?? fetched(plot)]);
       if (window.matchMedia("(max-width: 40em)").matches) {
         const shown = figure.data.filter((trace) => trace.showlegend !== false).length;
         const margin = { ...figure.layout.margin, l: 46, r: 4, b: 70 + 21 * shown };
@@ -78,19 +78,28 @@
     }
   };
 
-  window.certboard = { draw };
-
-  const plots = document.querySelectorAll(".cb-plot[data-figure]");
+  const plots = new Set(document.querySelectorAll(".cb-plot[data-figure]"));
+  const made = new Map();
+  let moved = false;
+  // Other scripts of this site have their figures drawn as all are: when they are seen.
+  window.certboard = {
+    draw: (plot, figure) => {
+      made.set(plot, figure);
+      plots.add(plot);
+      if (moved) seen.observe(plot);
+    },
+  };
   const seen = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       if (!entry.isIntersecting) continue;
       seen.unobserve(entry.target);
-      draw(entry.target);
+      draw(entry.target, made.get(entry.target) ?? null);
     }
   }, { rootMargin: "200px" });
   // The library is most of a page's weight: until the reader does anything, still pictures will do.
   const acts = ["scroll", "pointermove", "pointerdown", "keydown"];
   const begin = () => {
+    moved = true;
     acts.forEach((act) => removeEventListener(act, begin));
     plots.forEach((plot) => seen.observe(plot));
   };

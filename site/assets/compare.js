@@ -240,7 +240,7 @@
       // Who has chosen none sees the two best.
       if (!chosen.length) chosen = lines.slice(0, 2).map((line) => line.id);
       offer();
-      show();
+      await show();
     };
 
     select.addEventListener("change", () => {
@@ -253,8 +253,8 @@
     // Who comes without a choice sees the first worked comparison at once.
     const { setting, s } = known ? Object.fromEntries(state) : root.dataset;
     if (setting) select.value = setting;
-    root.hidden = false;
-    enter((s ?? "").split(",").filter(Boolean));
+    // Shown once it is full, so that nothing moves under the reader's eyes.
+    enter((s ?? "").split(",").filter(Boolean)).finally(() => { root.hidden = false; });
   };
 
   // ---- evaluators ----
