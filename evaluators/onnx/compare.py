@@ -227,7 +227,8 @@ def _runs(
         with _running():
             results = session({source: image, **feeds})
         for name in sorted(known.folded_names):
-            _same_constant(name, known.constants[name], results[name])
+            ours = known.constants[name] if name in known.constants else known.lifted[name]
+            _same_constant(name, ours, results[name])
         if number < IMAGES:
             values = {source: image, **results}
             yield _Run([values] * len(part), values, "on an image")
@@ -247,7 +248,11 @@ def _drawn(
     for traced in part:
         # Two names of one value are one value.
         positions = sorted(set(traced.inputs.values()))
-        drawn = {position: draw(generator, known.nodes[position].shape) for position in positions}
+        drawn: dict[int, Array] = {
+            position: draw(generator, known.nodes[position].shape) for position in positions
+        }
+        for position in known.truths.intersection(drawn):
+            drawn[position] = drawn[position] > 0
         given.append(
             {
                 name: drawn[position].reshape(known.whole_shape(name))
@@ -279,8 +284,9 @@ def _cut_apart(imported: Imported, part: Sequence[Traced], prefix: str) -> onnx.
         copy.name = own
         copy.input[:] = [own + name if name in traced.inputs else name for name in copy.input]
         copy.output[:] = [own + name if name else name for name in copy.output]
-        for name in traced.inputs:
-            kind = helper.make_tensor_type_proto(TensorProto.FLOAT, known.whole_shape(name))
+        for name, position in traced.inputs.items():
+            number = TensorProto.BOOL if position in known.truths else TensorProto.FLOAT
+            kind = helper.make_tensor_type_proto(number, known.whole_shape(name))
             graph.input.append(helper.make_value_info(own + name, kind))
         outputs += [own + name for name in traced.outputs]
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
@@ -304,12 +310,13 @@ def _check(imported: Imported, traced: Traced, place: int, runs: Sequence[_Run])
         raise _DifferenceError(f"{title}: its shapes do not fit ({_words(problem)})") from problem
     for name, position in traced.outputs.items():
         shape = imported.builder.whole_shape(name)
+        kind = np.dtype(np.bool_ if position in imported.builder.truths else np.float32)
         for run in runs:
             theirs = run.results[name]
-            if theirs.dtype != np.float32 or theirs.shape != shape:
+            if theirs.dtype != kind or theirs.shape != shape:
                 raise _DifferenceError(
                     f"{title} gives {theirs.dtype} of shape {list(theirs.shape)} in onnxruntime,"
-                    f" not float32 of shape {list(shape)}"
+                    f" not {kind} of shape {list(shape)}"
                 )
         other = np.stack([run.results[name].reshape(-1) for run in runs]).astype(np.float64)
         ours = values[position].reshape(len(runs), -1)

@@ -44,6 +44,7 @@ from evaluators.onnx.file import (
 from evaluators.onnx.heads import without_heads
 from evaluators.onnx.operators import OPERATORS, unbatched
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, Traced, require_size
+from evaluators.onnx.operators.conditions import READERS
 from evaluators.onnx.operators.declaration import Declaration
 from evaluators.onnx.rules import Broken, ModelRule, complaint, first, printable, quoted
 from evaluators.onnx.runtime import Runtime, cost
@@ -117,6 +118,12 @@ def import_bytes(
     if problems := static_problems(model) or usage_problems(model, _opset(model)):
         raise _refusal(path, problems)
     builder, network = _translate(model, path, wanted)
+    lifted = {builder.values[name] for name in builder.lifted}
+    if not wanted.free and any(builder.nodes[p].shape != (1,) for p in builder.bare - lifted):
+        notes.append(
+            "Its batch dimension does not stay the first: what is said is said of one input at a"
+            " time, as it is run alone."
+        )
     runtime, network.notes = Runtime(data), tuple(notes)
     network.runtime = runtime
     imported = Imported(network, runtime, builder, model, path, wanted.free)
@@ -149,13 +156,17 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Contract) -> tuple[Bu
     problems += contradictions(model.graph, _known(builder))
     value = model.graph.output[0]
     # A classifier is never the identity; a file to be verified may be.
-    known = value.name in builder.values and (wanted.free or builder.values[value.name] > 0)
+    known = value.name in builder.values and (
+        wanted.free or ((p := builder.values[value.name]) > 0 and builder.depends(p))
+    )
     if not problems and not known:
         said = f"its output {quoted(value.name)} does not depend on its input"
         problems.append((ModelRule.OUTPUT, said))
     if value.name not in builder.values:
         raise _refusal(path, problems)
     position = builder.values[value.name]
+    if position in builder.truths:
+        problems.append((ModelRule.OUTPUT, "its output is of truths, not of numbers"))
     shape = builder.nodes[position].shape
     if wanted.free and len(shape) != 1:
         flat = Reshape(shape, (prod(shape),), None)
@@ -171,16 +182,17 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Contract) -> tuple[Bu
 
 
 def _known(builder: Builder) -> dict[str, tuple[int, Shape]]:
-    """ONNX's number of each value's type, and its shape at batch size 1; the network's are float32.
+    """ONNX's number of each value's type, and its shape at batch size 1.
 
-    Files declare constants, too.
+    The network's are float32, or truths. Files declare constants, too.
     """
     known = {
         name: (int(helper.np_dtype_to_tensor_dtype(array.dtype)), array.shape)
         for name, array in builder.constants.items()
     }
-    for name in builder.values:
-        known[name] = (int(onnx.TensorProto.FLOAT), builder.whole_shape(name))
+    for name, position in builder.values.items():
+        kind = onnx.TensorProto.BOOL if position in builder.truths else onnx.TensorProto.FLOAT
+        known[name] = (int(kind), builder.whole_shape(name))
     return known
 
 
@@ -229,6 +241,8 @@ def _trace(builder: Builder, number: int, node: onnx.NodeProto, first_made: int)
     )
     if outputs:
         last = len(builder.nodes)
+        # What was lifted is given to the operator, not made by it.
+        first_made += sum(builder.values[name] >= first_made for name in builder.lifted)
         builder.trace.append(Traced(number, first_made, last, inputs, outputs))
     builder.folded_names |= {name for name in node.output if name in builder.constants}
 
@@ -250,14 +264,22 @@ def _step(
         return True
     try:
         declared = OPERATORS[node.op_type]
-        operator = declared.read(_operator(node, opset), builder)
+        operator = _operator(node, opset)
+        if all(name in builder.constants for name in names) and _needs_value(
+            builder, operator, declared
+        ):
+            builder.lift(names[0])
+        operator = declared.read(operator, builder)
+        truths = [n for n in names if builder.values.get(n) in builder.truths]
+        if truths and operator.kind not in READERS:
+            raise OperatorError("it reads what a comparison makes")
         if all(name in builder.constants for name in names):
             _fold(builder, operator, declared)
         elif declared.translate is None:
             raise OperatorError("it is only supported between constants")
         else:
             bare = any(builder.is_bare(name) for name in names if name in builder.values)
-            if bare or (free and node.op_type in unbatched.RESHAPING):
+            if bare or (node.op_type in unbatched.RESHAPING and (free or _moves(operator))):
                 made = unbatched.translate(builder, operator, declared)
             else:
                 made = declared.translate(builder, operator)
@@ -274,6 +296,22 @@ def _step(
         said = f"{title}: its shapes or attributes do not fit ({reason})"
         problems.append((ModelRule.USE, said))
     return True
+
+
+def _needs_value(builder: Builder, operator: Operator, declared: Declaration) -> bool:
+    """Whether an operator of constants is not worked out, but could be computed by nodes."""
+    if declared.translate is None or not operator.inputs or not operator.inputs[0]:
+        return False
+    array = builder.constants[operator.inputs[0]]
+    foldable = declared.fold is not None and array.dtype.name in declared.folds
+    data = declared.inputs[0].data and array.dtype == np.float32 and array.ndim > 0
+    return data and not foldable
+
+
+def _moves(operator: Operator) -> bool:
+    """Whether the batch dimension may be elsewhere, or nowhere, in the result."""
+    order = operator.attributes.get("perm") if operator.kind == "Transpose" else None
+    return order is None or order[0] != 0
 
 
 def _operator(node: onnx.NodeProto, opset: int) -> Operator:

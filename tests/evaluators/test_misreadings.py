@@ -131,7 +131,8 @@ GRAPHS: dict[str, Graph] = {
     ),
     # What reading the definitions found.
     "a squeeze of all that is one": Graph(
-        "losing the batch dimension", [node("ReduceSum", "q i1", "u"), node("Squeeze", "u", "z")]
+        "",
+        [node("ReduceSum", "q i1", "u"), node("Squeeze", "u", "w"), node("Unsqueeze", "w i0", "z")],
     ),
     "a squeeze of a dimension that is not there": Graph(
         "axis 9 is not", [node("Squeeze", "q i9", "z")]

@@ -7,7 +7,6 @@ import pytest
 
 from evaluators.network.affine import Gather, Reshape
 from evaluators.network.network import Sum
-from evaluators.numerics.errors import UnsupportedModelError
 from tests.evaluators.test_operators import check, kinds
 from tests.fixtures.onnx_models import Array, integers, node, numbers
 
@@ -39,8 +38,8 @@ def test_views(
     if attributes:  # Flatten from another axis than 1 folds other dimensions into the batch's
         nodes = [node(kind, inputs, "r", **attributes), node("Reshape", "r back", "z")]
         constants = {**constants, "back": integers(1, 12)}
-        with pytest.raises(UnsupportedModelError, match="batch dimension"):
-            check(tmp_path, (2, 3, 2), nodes, constants, batch=1)
+        (note,) = check(tmp_path, (2, 3, 2), nodes, constants, batch=1).notes
+        assert "one input at a time" in note
         return
     assert set(kinds(check(tmp_path, shape, nodes, constants, batch=1))) == {Reshape}
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evaluators.network.affine import Reshape
 from evaluators.network.elementwise import elementwise_functions
 from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators.builder import (
@@ -155,7 +156,8 @@ def _require_whole(array: Array) -> None:
         raise OperatorError("it works out whole numbers that are not below 2^31")
 
 
-def _broadcast_size(builder: Builder, operator: Operator) -> int:
+def broadcast_size(builder: Builder, operator: Operator) -> int:
+    """Count the entries of what constants are repeated to."""
     return prod(np.broadcast_shapes(*(builder.constants[n].shape for n in operator.inputs)))
 
 
@@ -167,7 +169,7 @@ def binary(translate: Translation, function: Any) -> Declaration:
         translate=translate,
         fold=_worked_out(function),
         folds=ARITHMETIC,
-        size=_broadcast_size,
+        size=broadcast_size,
         bare=True,
     )
 
@@ -196,10 +198,13 @@ _EXACT = {1: 2**24, 6: 2**31 - 1, 7: 2**53 - 1, 11: 2**53 - 1}
 
 
 def cast(builder: Builder, operator: Operator) -> int:
-    """A value of the network is float32, and stays so."""
+    """A value of the network is float32, and stays so; a truth becomes one."""
     if operator.attributes["to"] != 1:
         raise OperatorError("it casts to a type other than float32")
-    return identity(builder, operator)
+    source, shape = builder.source(operator)
+    if source in builder.truths:
+        return builder.affine(Reshape(shape, shape, None), source, operator.name)
+    return source
 
 
 def _fold_cast(builder: Builder, operator: Operator) -> Array:

@@ -4,7 +4,7 @@ Nothing here imports onnx: an operator arrives as names, plain attributes and Nu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -86,6 +86,9 @@ class Builder:
         kept: bytes of all affine maps so far.
         folded, folds: entries of all constants worked out so far, and how many they are.
         bare: positions of values that have no batch dimension (`unbatched.py`).
+        settled: positions of which it was decided whether they have one.
+        truths: positions of values that are truths in the file, 0 or 1 here.
+        lifted: constants that are computed by nodes instead, since an operator needs a value.
         trace: what each operator of the file became, in its order.
         folded_names: the constants that were worked out.
         needed: names that some operator reads, or that are an output.
@@ -100,6 +103,9 @@ class Builder:
     folded: int = 0
     folds: int = 0
     bare: set[int] = field(default_factory=set)
+    settled: set[int] = field(default_factory=set)
+    truths: set[int] = field(default_factory=set)
+    lifted: dict[str, Array] = field(default_factory=dict)
     trace: list[Traced] = field(default_factory=list)
     folded_names: set[str] = field(default_factory=set)
     needed: set[str] = field(default_factory=set)
@@ -141,11 +147,18 @@ class Builder:
         return len(self.nodes) - 1
 
     def affine(self, operation: AffineMap, parent: int, name: str) -> int:
-        """Append an affine map."""
+        """Append an affine map; a row without dimensions, a batch alone, is one bare entry."""
+        alone = operation.output_shape == ()
+        if alone:
+            operation = replace(operation, output_shape=(1,))
         # One weight may be used by many layers, and each holds it in its own layout.
         self.kept += held_bytes(operation)
         require_size(self.kept, MAX_KEPT + 16 * self.weights, "bytes")
-        return self.add(operation, [parent], operation.output_shape, name)
+        position = self.add(operation, [parent], operation.output_shape, name)
+        if alone:
+            self.bare.add(position)
+            self.settled.add(position)
+        return position
 
     def diagonal(
         self,
@@ -168,6 +181,27 @@ class Builder:
         """Append the sum of nodes of one shape, unless there is but one."""
         shape = self.nodes[parts[0]].shape
         return self.add(Sum(), parts, shape, name) if len(parts) > 1 else parts[0]
+
+    def lift(self, name: str) -> None:
+        """Make a constant a value, which nodes may compute with: none of it is of the input."""
+        array = self.constants.pop(name)
+        self.lifted[name] = array
+        batched = array.ndim > 1 and array.shape[0] == 1
+        row = (array.shape[1:] if batched else array.shape) or (1,)
+        self.spend(array.size)
+        none = torch.full((array.size,), -1)
+        nothing = Gather(self.nodes[0].shape, row, tensor(array).reshape(row), none)
+        self.values[name] = self.affine(nothing, 0, f"constant {len(self.lifted)}")
+        if not batched:
+            self.bare.add(self.values[name])
+
+    def depends(self, position: int) -> bool:
+        """Tell whether a node is reached from the input."""
+        constant, reached = {self.values[name] for name in self.lifted}, {0}
+        for place, node in enumerate(self.nodes):
+            if place not in constant and reached.intersection(node.parents):
+                reached.add(place)
+        return position in reached
 
     def constant(self, operator: Operator, index: int, what: str) -> Array:
         """Read an input that must be a constant."""

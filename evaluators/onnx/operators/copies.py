@@ -1,4 +1,4 @@
-"""Entries repeated, regrouped, masked by constants, and interpolated between neighbours."""
+"""Entries repeated, regrouped, picked, added up, and interpolated between neighbours."""
 
 from fractions import Fraction
 from math import ceil, floor, prod
@@ -9,16 +9,17 @@ from torch import Tensor
 
 from evaluators.network.affine import Dense
 from evaluators.numerics.arrays import Array
-from evaluators.onnx.operators.arithmetic import common_shape, row_constant
 from evaluators.onnx.operators.builder import (
     Builder,
     Operator,
     OperatorError,
     rearrange,
     require_size,
+    row_axes,
 )
 from evaluators.onnx.operators.declaration import (
     ANY,
+    INTEGERS,
     VALUE,
     Attribute,
     Declaration,
@@ -28,28 +29,84 @@ from evaluators.onnx.operators.declaration import (
     weights,
     whole,
 )
+from evaluators.onnx.operators.unbatched import settle
 
 
 def expand(builder: Builder, operator: Operator) -> int:
     """A value repeated along dimensions of size one; the batch is none of them."""
-    _, shape = builder.source(operator)
+    source, _ = builder.source(operator)
+    whole = builder.whole_shape(operator.inputs[0])
     wanted = [int(size) for size in builder.constant(operator, 1, "shape")]
-    if min(wanted, default=1) < 1 or len(wanted) > len(shape) + 1:
-        raise OperatorError(f"its shape is {wanted}, for a value of {shape}")
-    full = np.broadcast_shapes((1, *shape), tuple(wanted))
-    require_size(prod(full))
-    if full[0] != 1:
+    if min(wanted, default=1) < 1:
+        raise OperatorError(f"its shape is {wanted}, for a value of {whole[1:]}")
+    full = np.broadcast_shapes(whole, tuple(wanted))
+    if not builder.is_bare(operator.inputs[0]) and (len(full) > len(whole) or full[0] != 1):
         raise OperatorError("it repeats the batch")
-    return builder.rearranged(operator, builder.positions(shape).expand(full[1:]))
+    return _repeated(builder, operator, source, builder.positions(whole).expand(full))
+
+
+def _repeated(builder: Builder, operator: Operator, source: int, positions: Tensor) -> int:
+    require_size(positions.numel())
+    moved = rearrange(builder.nodes[source].shape, positions.reshape(-1))
+    source = builder.affine(moved, source, operator.name)
+    return settle(builder, operator, source, tuple(positions.shape))
+
+
+def _expanded(builder: Builder, operator: Operator) -> int:
+    return prod(_wanted(builder, operator))
+
+
+def _wanted(builder: Builder, operator: Operator) -> tuple[int, ...]:
+    shape = [int(size) for size in builder.constant(operator, 1, "shape")]
+    if min(shape, default=1) < 1:
+        raise OperatorError(f"its shape is {shape}")
+    return np.broadcast_shapes(builder.constants[operator.inputs[0]].shape, tuple(shape))
+
+
+def _fold_expand(builder: Builder, operator: Operator) -> Array:
+    wanted = _wanted(builder, operator)
+    return np.broadcast_to(builder.constants[operator.inputs[0]], wanted).copy()
 
 
 def tile(builder: Builder, operator: Operator) -> int:
-    _, shape = builder.source(operator)
+    source, _ = builder.source(operator)
+    whole = builder.whole_shape(operator.inputs[0])
     repeats = [int(count) for count in builder.constant(operator, 1, "repeats")]
-    if len(repeats) != len(shape) + 1 or repeats[0] != 1 or min(repeats) < 1:
-        raise OperatorError(f"its repeats are {repeats}, for a value of {shape}")
-    require_size(prod(repeats) * prod(shape))
-    return builder.rearranged(operator, builder.positions(shape).repeat(repeats[1:]))
+    kept = builder.is_bare(operator.inputs[0]) or repeats[:1] == [1]
+    if len(repeats) != len(whole) or not kept or min(repeats) < 1:
+        raise OperatorError(f"its repeats are {repeats}, for a value of {whole[1:]}")
+    require_size(prod(repeats) * prod(whole))
+    return _repeated(builder, operator, source, builder.positions(whole).repeat(repeats))
+
+
+def gather_nd(builder: Builder, operator: Operator) -> int:
+    """The entries, or what lies behind them, at places that a constant names."""
+    source, _ = builder.source(operator)
+    whole = builder.whole_shape(operator.inputs[0])
+    places = builder.constant(operator, 1, "indices")
+    depth = places.shape[-1] if places.ndim else 0
+    if not 1 <= depth <= len(whole) or not places.size:
+        raise OperatorError(f"its indices have shape {places.shape}, for a value of {whole}")
+    limits = np.array(whole[:depth])
+    if (places < -limits).any() or (places >= limits).any():
+        raise OperatorError(f"its indices leave a value of shape {whole}")
+    require_size(places.size // depth * prod(whole[depth:]))
+    picked = builder.positions(whole).numpy()[tuple(np.moveaxis(places, -1, 0))]
+    return _repeated(builder, operator, source, torch.from_numpy(np.array(picked)))
+
+
+def cumulative_sum(builder: Builder, operator: Operator) -> int:
+    source, shape = builder.source(operator)
+    (axis,) = row_axes([int(builder.constant(operator, 1, "axis"))], len(shape))
+    size, name = shape[axis], operator.name
+    moved = builder.positions(shape).movedim(axis, -1)
+    source = builder.affine(rearrange(shape, moved), source, name)
+    before = torch.ones(size, size, dtype=torch.float64).tril(-operator.attributes["exclusive"])
+    weight = before.T.contiguous() if operator.attributes["reverse"] else before
+    turned = tuple(moved.shape)
+    source = builder.affine(Dense(turned, turned, None, weight), source, name)
+    back = torch.arange(prod(turned)).reshape(turned).movedim(-1, axis)
+    return builder.affine(rearrange(turned, back), source, name)
 
 
 def blocks(builder: Builder, operator: Operator) -> int:
@@ -73,32 +130,6 @@ def blocks(builder: Builder, operator: Operator) -> int:
     else:
         places = places.reshape(-1, size, size, rows, columns).permute(0, 3, 1, 4, 2)
     return builder.rearranged(operator, places.reshape(-1, rows * size, columns * size))
-
-
-def where(builder: Builder, operator: Operator) -> int:
-    """One of two, entry by entry, as a constant says."""
-    shape, name = common_shape(builder, operator), operator.name
-    mask = row_constant(builder.constant(operator, 0, "condition"), shape).expand(shape) > 0
-    parts, known = list[int](), torch.zeros(shape, dtype=torch.float64)
-    for place, side in ((1, mask), (2, ~mask)):
-        given = operator.inputs[place]
-        if given in builder.constants:
-            known = torch.where(side, row_constant(builder.constants[given], shape), known)
-        else:
-            source, own = builder.source(operator, place)
-            positions = builder.positions(own).expand(shape)
-            kept = torch.where(side, positions, -torch.ones_like(positions))
-            parts.append(builder.affine(rearrange(own, kept), source, name))
-    position = builder.total(parts, name)
-    return builder.diagonal(position, name, known) if bool(known.any()) else position
-
-
-def _fold_where(builder: Builder, operator: Operator) -> Array:
-    return np.where(*(builder.constants[name] for name in operator.inputs))
-
-
-def _widest(builder: Builder, operator: Operator) -> int:
-    return prod(np.broadcast_shapes(*(builder.constants[n].shape for n in operator.inputs)))
 
 
 def resize(builder: Builder, operator: Operator) -> int:
@@ -187,8 +218,33 @@ _CORNERS = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
 _ROUNDED = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 OPERATORS: dict[str, Declaration] = {
-    "Expand": Declaration(versions=(8, 13), inputs=(VALUE, integers("shape")), translate=expand),
-    "Tile": Declaration(versions=(6, 13), inputs=(VALUE, integers("repeats")), translate=tile),
+    "Expand": Declaration(
+        versions=(8, 13),
+        inputs=(VALUE, integers("shape")),
+        translate=expand,
+        bare=True,
+        fold=_fold_expand,
+        size=_expanded,
+    ),
+    "Tile": Declaration(
+        versions=(6, 13), inputs=(VALUE, integers("repeats")), translate=tile, bare=True
+    ),
+    "GatherND": Declaration(
+        versions=(11, 12, 13),
+        inputs=(VALUE, Parameter("indices", ("int64",))),
+        attributes={"batch_dims": Attribute(exactly(0), default=0, since=12)},
+        translate=gather_nd,
+        bare=True,
+    ),
+    "CumSum": Declaration(
+        versions=(11, 14),
+        inputs=(VALUE, Parameter("axis", INTEGERS, (0,))),
+        attributes={
+            "exclusive": Attribute(exactly(0, 1), default=0),
+            "reverse": Attribute(exactly(0, 1), default=0),
+        },
+        translate=cumulative_sum,
+    ),
     "DepthToSpace": Declaration(
         versions=(1, 11, 13),
         attributes={
@@ -199,13 +255,6 @@ OPERATORS: dict[str, Declaration] = {
     ),
     "SpaceToDepth": Declaration(
         versions=(1, 13), attributes={"blocksize": Attribute(whole(1))}, translate=blocks
-    ),
-    "Where": Declaration(
-        versions=(9, 16),
-        inputs=(Parameter("condition", ("bool",)), VALUE, VALUE),
-        translate=where,
-        fold=_fold_where,
-        size=_widest,
     ),
     "Resize": Declaration(
         versions=(10, 11, 13, 18, 19),

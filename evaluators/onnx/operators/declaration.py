@@ -104,6 +104,7 @@ class Parameter:
         data: whether it may be computed by the network; of a node between constants it has one of
             the types that its declaration folds.
         many: whether it stands for any number of inputs.
+        own: whether it has its own types, whatever the data of the node is.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Parameter:
     until: int = LATEST
     data: bool = False
     many: bool = False
+    own: bool = False
 
 
 VALUE = Parameter("value", data=True)
@@ -231,9 +233,10 @@ class Declaration:
                     ModelRule.ATTRIBUTES,
                 )
             if name in builder.constants:
-                types = self.folds if parameter.data and folded else parameter.types
+                one_of_all = parameter.data and not parameter.own
+                types = self.folds if one_of_all and folded else parameter.types
                 _require_constant(builder.constants[name], parameter, types)
-                kinds |= {builder.constants[name].dtype.name} if parameter.data else set()
+                kinds |= {builder.constants[name].dtype.name} if one_of_all else set()
             elif not parameter.data:
                 raise OperatorError(f"its {parameter.name} is not a constant")
         if len(kinds) > 1:

@@ -1,5 +1,6 @@
 """Parts of a value, parts put together, and sums over dimensions."""
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -21,6 +22,7 @@ from evaluators.onnx.operators.builder import (
 )
 from evaluators.onnx.operators.declaration import (
     ANY,
+    FLOATS,
     INTEGERS,
     NUMBER,
     VALUE,
@@ -34,6 +36,9 @@ from evaluators.onnx.operators.declaration import (
     weights,
     whole,
 )
+
+MAX_REDUCED = 64
+"""Whole numbers that are multiplied or added to one: the sizes of a shape."""
 
 
 def pad(builder: Builder, operator: Operator) -> int:
@@ -216,6 +221,31 @@ def _fold_concat(builder: Builder, operator: Operator) -> Array:
     return np.concatenate(arrays, axis=axis)
 
 
+def triangle(builder: Builder, operator: Operator) -> int:
+    _, shape = builder.source(operator)
+    if len(shape) < 2:
+        raise OperatorError(f"its input has shape {shape}, not of matrices")
+    return builder.rearranged(
+        operator, _triangle(builder, operator, builder.positions(shape) + 1) - 1
+    )
+
+
+def _triangle(builder: Builder, operator: Operator, matrices: torch.Tensor) -> torch.Tensor:
+    """Trilu: the entries on one side of a diagonal, and zeros."""
+    given = builder.optional(operator, 1)
+    diagonal = 0 if given is None else int(given)
+    if abs(diagonal) >= 2**31:
+        raise OperatorError(f"its diagonal is {diagonal}")
+    return matrices.triu(diagonal) if operator.attributes["upper"] else matrices.tril(diagonal)
+
+
+def _fold_triangle(builder: Builder, operator: Operator) -> Array:
+    array = builder.constants[operator.inputs[0]]
+    if array.ndim < 2:
+        raise OperatorError(f"its input has shape {array.shape}, not of matrices")
+    return np.asarray(_triangle(builder, operator, torch.from_numpy(array.copy())))
+
+
 def reduce(builder: Builder, operator: Operator) -> int:
     """ReduceSum and ReduceMean over named dimensions."""
     return _reduce(
@@ -239,24 +269,53 @@ def global_average_pool(builder: Builder, operator: Operator) -> int:
 
 
 def _reduce(builder: Builder, operator: Operator, axes: list[int], keep: bool) -> int:
+    mean, source = operator.kind != "ReduceSum", builder.source(operator)[0]
+    return summed(builder, source, axes, operator.name, keep=keep, mean=mean)
+
+
+def summed(
+    builder: Builder, source: int, axes: list[int], name: str, *, keep: bool, mean: bool = False
+) -> int:
     """A sum is the adjoint of repeating an entry; a mean scales it."""
-    source, shape = builder.source(operator)
+    shape = builder.nodes[source].shape
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
     repeat = Gather(kept, shape, None, builder.positions(kept).expand(shape).reshape(-1))
-    position = builder.affine(Adjoint(shape, kept, None, repeat), source, operator.name)
-    if operator.kind != "ReduceSum":
+    position = builder.affine(Adjoint(shape, kept, None, repeat), source, name)
+    if mean:
         share = torch.tensor(1.0 / prod(shape[axis] for axis in axes), dtype=torch.float64)
-        position = builder.diagonal(position, operator.name, scale=share, roundings=1)
-    if not keep:
-        left = tuple(size for axis, size in enumerate(shape) if axis not in axes)
-        position = builder.affine(Reshape(kept, left, None), position, operator.name)
-    return position
+        position = builder.diagonal(position, name, scale=share, roundings=1)
+    return position if keep else dropped(builder, position, axes, name)
+
+
+def dropped(builder: Builder, source: int, axes: list[int], name: str) -> int:
+    """Leave dimensions of one out."""
+    kept = builder.nodes[source].shape
+    left = tuple(size for axis, size in enumerate(kept) if axis not in axes)
+    return builder.affine(Reshape(kept, left, None), source, name)
 
 
 def reduction(
-    versions: tuple[int, ...], since: int, translate: Translation = reduce
+    versions: tuple[int, ...],
+    since: int,
+    translate: Translation | None = reduce,
+    fold: Callable[..., Any] | None = None,
 ) -> Declaration:
-    """Declare a reduction over dimensions that are an input from an opset on."""
+    """Declare a reduction over dimensions that are an input from an opset on.
+
+    `fold` reduces whole numbers, which are exact, over such axes.
+    """
+
+    def folded(builder: Builder, operator: Operator) -> Array:
+        array = builder.constants[operator.inputs[0]]
+        axes = builder.integers(operator, "axes", 1)
+        if fold is None or (not axes and operator.attributes.get("noop_with_empty_axes")):
+            raise OperatorError("it names no axes")
+        if array.size > MAX_REDUCED or float(fold(np.abs(array.astype(np.float64)))) >= 2**31:
+            raise OperatorError("it works out whole numbers that are not below 2^31")
+        over = tuple(axes_of(axes, array.ndim)) if axes else None
+        keep = bool(operator.attributes["keepdims"])
+        return np.asarray(fold(array, axis=over, keepdims=keep), dtype=array.dtype)
+
     return Declaration(
         versions,
         inputs=(VALUE, integers("axes", since=since)),
@@ -267,6 +326,8 @@ def reduction(
             "noop_with_empty_axes": Attribute(exactly(0, 1), default=0, since=since),
         },
         translate=translate,
+        fold=folded if fold is not None else None,
+        folds=INTEGERS,
     )
 
 
@@ -320,6 +381,16 @@ OPERATORS: dict[str, Declaration] = {
         fold=_fold_concat,
     ),
     "ReduceMean": reduction((1, 11, 13, 18), since=18),
-    "ReduceSum": reduction((1, 11, 13), since=13),
+    "ReduceSum": reduction((1, 11, 13), since=13, fold=np.sum),
+    # Of sizes; of values partial products could overflow in a runtime's order, not in another.
+    "ReduceProd": reduction((1, 11, 13, 18), 18, None, np.prod),
+    "Trilu": Declaration(
+        versions=(14,),
+        inputs=(VALUE, Parameter("diagonal", ("int64",), (0, 1))),
+        attributes={"upper": Attribute(exactly(0, 1), default=1)},
+        translate=triangle,
+        fold=_fold_triangle,
+        folds=(*FLOATS, *INTEGERS, "bool"),
+    ),
     "GlobalAveragePool": Declaration(versions=(1, 22), translate=global_average_pool),
 }

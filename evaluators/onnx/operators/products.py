@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluators.network.affine import Dense, Reshape
+from evaluators.network.affine import Reshape
 from evaluators.network.deployment import gamma32
 from evaluators.network.network import Product
 from evaluators.network.smooth import CancelledSquares, Smooth
@@ -24,11 +24,11 @@ from evaluators.onnx.operators.builder import (
     Operator,
     OperatorError,
     flat_positions,
-    rearrange,
     require_size,
     row_axes,
     tensor,
 )
+from evaluators.onnx.operators.contractions import matrix_product, picked, sum_of_last
 from evaluators.onnx.operators.declaration import (
     ANY,
     NOT_NEGATIVE,
@@ -52,12 +52,6 @@ def _branches(builder: Builder, operator: Operator) -> list[tuple[int, Shape]]:
     return found
 
 
-def _picked(builder: Builder, source: int, positions: Tensor, name: str) -> int:
-    require_size(positions.numel())
-    builder.spend(positions.numel())
-    return builder.affine(rearrange(builder.nodes[source].shape, positions), source, name)
-
-
 def _times(builder: Builder, first: int, second: int, shape: Shape, name: str) -> int:
     """The product of two values, each repeated to a shape."""
     sources = []
@@ -65,7 +59,7 @@ def _times(builder: Builder, first: int, second: int, shape: Shape, name: str) -
         own = builder.nodes[source].shape
         require_size(prod(shape))
         wide = flat_positions(own).expand(shape)
-        sources.append(source if own == shape else _picked(builder, source, wide, name))
+        sources.append(source if own == shape else picked(builder, source, wide, name))
     return builder.add(Product(), sources, shape, name)
 
 
@@ -89,18 +83,12 @@ def _of(builder: Builder, kind: str, source: int, name: str, *numbers: float) ->
     return builder.add(Smooth(kind, numbers), [source], builder.nodes[source].shape, name)
 
 
-def _sum_of_last(builder: Builder, source: int, name: str) -> int:
-    """The sum over the last dimension, which is left out."""
-    *left, size = builder.nodes[source].shape
-    ones = torch.ones(1, size, dtype=torch.float64)
-    whole_row = Dense((*left, size), (*left, 1), None, ones)
-    total = builder.affine(whole_row, source, name)
-    return builder.affine(Reshape((*left, 1), tuple(left), None), total, name)
-
-
 def matmul(builder: Builder, operator: Operator) -> int:
-    if any(name in builder.constants for name in operator.inputs):
+    known = [builder.constants[n] for n in operator.inputs if n in builder.constants]
+    if known and known[0].ndim <= 2:
         return layers.matmul(builder, operator)
+    if known:
+        return matrix_product(builder, operator)
     (first, one), (second, other) = _branches(builder, operator)
     if len(one) < 2 or one[-1] != other[-2]:
         raise OperatorError(f"it multiplies matrices of shapes {one} and {other}")
@@ -109,35 +97,60 @@ def matmul(builder: Builder, operator: Operator) -> int:
     rows = flat_positions(one)[..., :, None, :].expand(shape)
     columns = flat_positions(other).transpose(-1, -2)[..., None, :, :].expand(shape)
     name = operator.name
-    sides = _picked(builder, first, rows, name), _picked(builder, second, columns, name)
-    return _sum_of_last(builder, builder.add(Product(), sides, shape, name), name)
+    sides = picked(builder, first, rows, name), picked(builder, second, columns, name)
+    return sum_of_last(builder, builder.add(Product(), sides, shape, name), name)
 
 
 def softmax(builder: Builder, operator: Operator) -> int:
-    """Softmax and LogSoftmax over one dimension, which is brought to the end and back."""
+    """Softmax and LogSoftmax over one dimension, which is brought to the end and back.
+
+    Before opset 13 all dimensions from the axis on are one.
+    """
     source, shape = builder.source(operator)
     given = int(operator.attributes["axis"])
     if operator.opset < 11 and given < 0:
         raise OperatorError(f"its axis {given} is negative, which opset 11 brought")
     (axis,) = row_axes([given], len(shape))
-    if operator.opset < 13 and axis != len(shape) - 1:
-        raise OperatorError("before opset 13 it goes over all dimensions from its axis on")
-    name, size = operator.name, shape[axis]
-    require_size(prod(shape) * size)
+    name, log = operator.name, operator.kind == "LogSoftmax"
+    if operator.opset < 13:
+        places = flat_positions(shape).reshape(*shape[:axis], -1)
+        result = softmax_of_last(builder, source, places, name, log=log)
+        return picked(builder, result, flat_positions(shape), name)
     places = flat_positions(shape).movedim(axis, -1)
+    result = softmax_of_last(builder, source, places, name, log=log)
+    back = flat_positions(tuple(places.shape)).movedim(-1, axis)
+    return picked(builder, result, back, name)
+
+
+def softmax_of_last(
+    builder: Builder,
+    source: int,
+    places: Tensor,
+    name: str,
+    *,
+    log: bool = False,
+    kept: Tensor | None = None,
+) -> int:
+    """Append the softmax over the last dimension of entries at these flat places.
+
+    Of those that are not `kept`, of the places' shape, it is zero, and others are as without them.
+    """
+    size = places.shape[-1]
+    require_size(places.numel() * size)
     same = torch.eye(size, dtype=torch.bool)  # an entry less itself is zero, whatever it is
     others = places[..., None, :].expand(*places.shape, size).masked_fill(same, -1)
     own = places[..., :, None].expand(*places.shape, size).masked_fill(same, -1)
     minus = torch.tensor(-1.0, dtype=torch.float64)
-    less = builder.diagonal(_picked(builder, source, own, name), name, scale=minus)
-    apart = builder.total([_picked(builder, source, others, name), less], name)
-    total = _sum_of_last(builder, _of(builder, "Exp", apart, name), name)
-    if operator.kind == "LogSoftmax":
-        result = builder.diagonal(_of(builder, "Log", total, name), name, scale=minus)
-    else:
-        result = _of(builder, "Reciprocal", total, name)
-    back = flat_positions(tuple(places.shape)).movedim(-1, axis)
-    return _picked(builder, result, back, name)
+    less = builder.diagonal(picked(builder, source, own, name), name, scale=minus)
+    apart = builder.total([picked(builder, source, others, name), less], name)
+    terms = _of(builder, "Exp", apart, name)
+    if kept is not None:
+        terms = builder.diagonal(terms, name, scale=(kept[..., None, :] | same).double())
+    total = sum_of_last(builder, terms, name)
+    if log:
+        return builder.diagonal(_of(builder, "Log", total, name), name, scale=minus)
+    result = _of(builder, "Reciprocal", total, name)
+    return result if kept is None else builder.diagonal(result, name, scale=kept.double())
 
 
 def _normalized(
@@ -149,11 +162,11 @@ def _normalized(
     share = torch.tensor(1.0 / size, dtype=torch.float64)
 
     def mean(of: int) -> int:
-        return builder.diagonal(_sum_of_last(builder, of, name), name, scale=share, roundings=1)
+        return builder.diagonal(sum_of_last(builder, of, name), name, scale=share, roundings=1)
 
     def repeated(of: int) -> int:
         wide = flat_positions(rows[:-1])[..., None].expand(rows)
-        return _picked(builder, of, wide, name)
+        return picked(builder, of, wide, name)
 
     parts = []
     if centred:

@@ -5,6 +5,8 @@ does not begin with 1 is kept whole and called bare here; as soon as its first d
 becomes the batch dimension. What the file computes is the same: only one input is ever run.
 """
 
+from dataclasses import replace
+
 from evaluators.network.affine import Dense, Reshape
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, rearrange, tensor
 from evaluators.onnx.operators.declaration import Declaration, Translated, Translation
@@ -13,6 +15,15 @@ from evaluators.onnx.operators.views import order_of, resolve_shape, shape_of
 RESHAPING = frozenset(("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"))
 """Operators that may give or take a batch dimension."""
 
+BEHIND = {
+    **dict.fromkeys(("Concat", "Gather", "LogSoftmax", "Softmax", "Split", "TopK"), 0),
+    **dict.fromkeys(("LayerNormalization", "RMSNormalization"), 0),
+    **{f"Reduce{kind}": 1 for kind in ("L1", "L2", "LogSumExp", "Max", "Mean", "Min", "Sum")},
+    "ReduceSumSquare": 1,
+    "Slice": 3,
+}
+"""Operators of named dimensions, and which of their inputs names them where no attribute does."""
+
 
 def translate(builder: Builder, operator: Operator, declared: Declaration) -> Translated:
     """Translate an operator that reshapes, or that reads a bare value."""
@@ -20,11 +31,31 @@ def translate(builder: Builder, operator: Operator, declared: Declaration) -> Tr
         return _reshape(builder, operator)
     if operator.kind == "Shape":
         return shape_of(builder, operator)
-    if declared.translate is None or not declared.bare:
+    behind = operator.kind in BEHIND
+    if declared.translate is None or not (declared.bare or behind):
         raise OperatorError("it is only supported behind a batch dimension of 1")
     if not all(builder.is_bare(name) for name in operator.inputs if name in builder.values):
         raise OperatorError("it joins values with and without a batch dimension")
+    if behind:
+        return _behind(builder, operator, declared.translate)
     return _keep(builder, operator, declared.translate)
+
+
+def _behind(builder: Builder, operator: Operator, translation: Translation) -> Translated:
+    """An operator of named dimensions, read as if one more stood before all of them."""
+    given, attributes = operator.attributes, dict(operator.attributes)
+    if "axis" in given:
+        attributes["axis"] = given["axis"] + (given["axis"] >= 0)
+    else:
+        axes = builder.integers(operator, "axes", BEHIND[operator.kind])
+        if axes is None and operator.kind == "Slice":
+            axes = list(range(len(builder.integers(operator, "starts", 1) or [])))
+        attributes["axes"] = [axis + (axis >= 0) for axis in axes or []]
+    made = translation(builder, replace(operator, attributes=attributes))
+    if isinstance(made, int):
+        return settle(builder, operator, made, builder.nodes[made].shape)
+    assert isinstance(made, list)
+    return [settle(builder, operator, part, builder.nodes[part].shape) for part in made]
 
 
 def _reshape(builder: Builder, operator: Operator) -> int:
@@ -37,7 +68,7 @@ def _reshape(builder: Builder, operator: Operator) -> int:
         source, target = builder.affine(moved, source, operator.name), tuple(positions.shape)
     else:
         target = resolve_shape(builder, operator, whole)
-    return _settle(builder, operator, source, target)
+    return settle(builder, operator, source, target)
 
 
 def _keep(builder: Builder, operator: Operator, translation: Translation) -> int:
@@ -49,11 +80,13 @@ def _keep(builder: Builder, operator: Operator, translation: Translation) -> int
     else:
         position = translation(builder, operator)
     assert isinstance(position, int)
+    if position in builder.settled:
+        return position
     shape = builder.nodes[position].shape
     # A constant of a higher rank gives the result its leading 1.
     grown = operator.kind != "MatMul" and any(builder.constants[n].ndim > rank for n in names)
     if grown or (len(shape) > 1 and shape[0] == 1):
-        return _settle(builder, operator, position, (1, *shape) if grown else shape)
+        return settle(builder, operator, position, (1, *shape) if grown else shape)
     builder.bare.add(position)
     return position
 
@@ -67,13 +100,16 @@ def _matrix_times_vector(builder: Builder, operator: Operator) -> int:
     return builder.affine(dense, source, operator.name)
 
 
-def _settle(builder: Builder, operator: Operator, source: int, whole: tuple[int, ...]) -> int:
+def settle(builder: Builder, operator: Operator, source: int, whole: tuple[int, ...]) -> int:
     """Give a result its whole ONNX shape: behind a batch dimension if that begins with 1."""
     batched = len(whole) > 1 and whole[0] == 1
     row = whole[1:] if batched else whole
     shape = builder.nodes[source].shape
     # A node of its own: whether a position is bare must not depend on who reads it.
     position = builder.affine(Reshape(shape, row, None), source, operator.name)
+    builder.settled.add(position)
+    if source in builder.truths:
+        builder.truths.add(position)
     if not batched:
         builder.bare.add(position)
     return position
