@@ -169,7 +169,54 @@ def test_heads_before_the_batch(tmp_path: Path) -> None:
     assert "one input at a time" in note
 
 
+def test_layers_of_tokens_before_the_batch(tmp_path: Path) -> None:
+    nodes = [
+        node("Transpose", "x", "t", perm=[1, 0, 2]),
+        node("Reshape", "t rows", "r"),
+        node("Gemm", "r w b", "g"),
+        node("Reshape", "g back", "u"),
+        node("Transpose", "u", "z", perm=[1, 0, 2]),
+    ]
+    known = {"rows": integers(5, 4), "w": numbers(4, 3), "b": numbers(3), "back": integers(5, 1, 3)}
+    check(tmp_path, (5, 4), nodes, known)
+
+
 def test_truths_are_no_logits(tmp_path: Path) -> None:
     nodes = [node("Greater", "x c", "t"), node("Identity", "t", "z")]
     with pytest.raises(UnsupportedModelError, match="it reads what a comparison makes"):
         check(tmp_path, (4,), nodes, {"c": numbers(4)})
+
+
+HIDDEN = np.array([[True, False, True], [True, True, False], [False, True, True]])
+
+
+@pytest.mark.parametrize(
+    ("shape", "names", "attributes", "constants"),
+    [
+        ((2, 3, 4), "x x x", {}, {}),
+        ((2, 3, 4), "x x x", {"scale": 0.3, "is_causal": 1}, {}),
+        ((2, 3, 4), "x x x m", {}, {"m": HIDDEN}),
+        ((2, 3, 4), "x x x m", {"is_causal": 1}, {"m": numbers(2, 3, 3)}),
+        ((3, 8), "x x x", {"q_num_heads": 2, "kv_num_heads": 2}, {}),
+        ((3, 8), "x h h", {"q_num_heads": 4, "kv_num_heads": 2, "is_causal": 1}, {}),
+    ],
+)
+def test_attention(
+    tmp_path: Path,
+    shape: tuple[int, ...],
+    names: str,
+    attributes: dict[str, int],
+    constants: dict[str, Array],
+) -> None:
+    nodes = [node("Attention", names, "z", **attributes)]
+    if "h" in names:
+        nodes.insert(0, node("MatMul", "x w", "h"))
+        constants = {"w": numbers(8, 4)}
+    for opset in (23, 24):
+        check(tmp_path, shape, nodes, constants, opset=opset)
+
+
+def test_attention_to_nothing_is_refused(tmp_path: Path) -> None:
+    mask = np.array([[True, False], [False, False]])
+    with pytest.raises(UnsupportedModelError, match="hides all keys of a query"):
+        check(tmp_path, (1, 2, 4), [node("Attention", "x x x m", "z")], {"m": mask}, opset=23)

@@ -3,6 +3,7 @@
 from evaluators.onnx.operators import (
     activations,
     arithmetic,
+    attention,
     clamps,
     conditions,
     constants,
@@ -22,6 +23,7 @@ from evaluators.onnx.operators.declaration import Declaration
 OPERATORS: dict[str, Declaration] = {
     **activations.OPERATORS,
     **arithmetic.OPERATORS,
+    **attention.OPERATORS,
     **clamps.OPERATORS,
     **conditions.OPERATORS,
     **constants.OPERATORS,

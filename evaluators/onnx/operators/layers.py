@@ -29,7 +29,7 @@ from evaluators.onnx.rules import ModelRule
 
 def gemm(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
-    if len(shape) != 1:
+    if len(shape) != 1 + builder.is_bare(operator.inputs[0]):
         raise OperatorError(f"its input has shape {shape}; flatten it first")
     weight = tensor(builder.constant(operator, 1, "weight"))
     if not operator.attributes["transB"]:
@@ -37,15 +37,15 @@ def gemm(builder: Builder, operator: Operator) -> int:
     if (factor := float(operator.attributes["alpha"])) != 1.0:
         weight = weight * factor
     outputs, inputs = weight.shape
-    if inputs != shape[0]:
-        raise OperatorError(f"its weight takes {inputs} inputs, not {shape[0]}")
+    if inputs != shape[-1]:
+        raise OperatorError(f"its weight takes {inputs} inputs, not {shape[-1]}")
     bias = builder.optional(operator, 2)
     shift = None
     if bias is not None:
         if bias.shape not in ((), (1,), (outputs,), (1, 1), (1, outputs)):
             raise OperatorError(f"its bias has shape {bias.shape}, not ({outputs},)")
         shift = tensor(bias).reshape(-1) * float(operator.attributes["beta"])
-    dense = Dense(shape, (outputs,), shift, weight.contiguous())
+    dense = Dense(shape, (*shape[:-1], outputs), shift, weight.contiguous())
     return builder.affine(dense, source, operator.name)
 
 
@@ -105,6 +105,7 @@ OPERATORS: dict[str, Declaration] = {
             "transB": Attribute(exactly(0, 1), default=0),
         },
         translate=gemm,
+        bare=True,
     ),
     "BatchNormalization": Declaration(
         versions=(7, 9, 14, 15),
