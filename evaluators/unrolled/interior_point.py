@@ -201,7 +201,7 @@ class _Program:
         """A point with XZ a multiple of the identity; None where rounding leaves none."""
         squares, pairs, ball = self.parts
         m = torch.zeros(ball + 2, dtype=self.goal.weight.dtype)
-        m[squares], m[ball] = FIRST, 10 * FIRST
+        m[squares], m[ball] = FIRST, 10 * FIRST / self.forms.limit
         if self.forms.differences:
             m[pairs] = FIRST
         m, z = self._with_corner(m, GAP)
