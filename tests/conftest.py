@@ -18,8 +18,8 @@ torch.set_num_threads(1)
 os.environ["CERTBOARD_CACHE"] = ""
 
 
-def pytest_runtest_setup() -> None:
-    shapes.again()
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    shapes.begin(item.nodeid.partition("[")[0])
 
 
 @pytest.fixture(scope="session")

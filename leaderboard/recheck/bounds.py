@@ -11,8 +11,11 @@ import mpmath
 from mpmath import mpf
 
 DIGITS = 25
-TINY = mpf(10) ** -18
+_TINY = 10**18
+TINY = 1 / mpf(_TINY)
 """Relative; beyond it a sum or an iteration is done."""
+_BITS = 128
+"""Behind the point of a fixed-point number: more than `DIGITS`, for what many roundings lose."""
 _STEPS = 200
 """Newton's method needs about eight."""
 
@@ -28,15 +31,18 @@ def binomial_tail(count: int, trials: int, p: mpf) -> tuple[mpf, mpf]:
     logarithm = choices + count * mpmath.log(p)
     if count < trials:
         logarithm += (trials - count) * mpmath.log1p(-p)
-    first = term = total = mpmath.exp(logarithm)
+    first = mpmath.exp(logarithm)
     odds = p / (1 - p)
+    # In units of the first term and in fixed point, where integers are many times as fast as mpf.
+    term = total = 1 << _BITS
+    factor = int(mpmath.ldexp(odds, _BITS))
     for successes in range(count, trials):
-        ratio = odds * (trials - successes) / (successes + 1)
-        term *= ratio
+        term = term * factor * (trials - successes) // ((successes + 1) << _BITS)
         total += term
-        if term < total * TINY:
-            return total + term * ratio / (1 - ratio), first
-    return total, first
+        if term * _TINY < total:
+            ratio = odds * (trials - successes) / (successes + 1)
+            return first * mpmath.ldexp(total + term * ratio / (1 - ratio), -_BITS), first
+    return first * mpmath.ldexp(total, -_BITS), first
 
 
 @lru_cache(maxsize=4096)

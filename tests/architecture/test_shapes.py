@@ -13,15 +13,19 @@ from tests.fixtures.networks import perceptron
 NO_COUNT: Any = 1.5
 
 
-def test_a_function_is_checked_until_it_is_enough_and_again_in_the_next_test() -> None:
+def test_a_function_is_checked_until_it_is_enough_and_again_in_the_next_test_not_case() -> None:
     with pytest.raises(TypeCheckError):
         gamma(NO_COUNT)
     for terms in range(shapes.ENOUGH):
         gamma(terms)
     assert gamma(NO_COUNT) > 0
-    shapes.again()
+    shapes.begin("a test")
     with pytest.raises(TypeCheckError):
         gamma(NO_COUNT)
+    for terms in range(shapes.ENOUGH):
+        gamma(terms)
+    shapes.begin("a test")
+    assert gamma(NO_COUNT) > 0
 
 
 def test_methods_and_properties_are_left_alone_too() -> None:

@@ -28,6 +28,9 @@ EXAMPLES = 4
 SLACK = 1e-12
 """What evaluating a grid point in float64 may cost, relative to the margin's size."""
 
+SECONDS = 5.0
+"""For an example: a search that needs more ends with a counterexample, which proves nothing."""
+
 Case = tuple[Problem, list[float]]
 
 
@@ -49,7 +52,8 @@ def problems(family: str, region: str) -> list[Case]:
     found = []
     for seed in SEEDS:
         network = FAMILIES[family](seed)
-        problem = ask(network, centers(network, seed, EXAMPLES), REGIONS[region])
+        asked = ask(network, centers(network, seed, EXAMPLES), REGIONS[region])
+        problem = replace(asked, seconds=SECONDS)
         found.append((problem, [float(m.min()) for m in grid_margins(problem)]))
     return found
 

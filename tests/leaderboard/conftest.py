@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from leaderboard.__main__ import run
+from leaderboard.board.board import Board
 from leaderboard.common.project import Project
 from leaderboard.datasets import files
 from leaderboard.results.store import read, results_path
+from tests.fixtures.board import board
 from tests.fixtures.browser import Browser, chromium, served
 from tests.fixtures.forged import SAMPLES, Made, Make
 from tests.fixtures.once import once
@@ -15,6 +17,12 @@ from tests.fixtures.project import L2, LINF, NOISY, PLAIN, Outcome, new_project
 from tests.fixtures.website import built
 
 Certboard = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """The made-up board."""
+    return board(tmp_path_factory.mktemp("rows"))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from leaderboard.field.authors_curves import load_authors_curves
 from leaderboard.field.literature import load_literature
 from leaderboard.website.charts.authors_curves import curves_beside, draw
 from leaderboard.website.pages.authors_curves import counts
-from tests.fixtures.board import board
 
 COURSE = {
     "0.25": ("67", "49", "0", "0", "0", "0", "0"),
@@ -19,11 +18,6 @@ COURSE = {
     "1": ("44", "38", "33", "26", "19", "15", "12"),
 }
 """Cohen et al., table 1 of the supplement: ImageNet by noise, at 0, 0.5, … 3; in whole percent."""
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    return board(tmp_path_factory.mktemp("rows"))
 
 
 def test_every_file_with_an_example_is_there_with_its_counts(shared: Path) -> None:

@@ -41,11 +41,9 @@ DRAWINGS = [
     for subject in SUBJECTS[page]
     if (chart.name, subject) not in NOTHING
 ]
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    return board(tmp_path_factory.mktemp("rows"))
+of_all_charts = pytest.mark.parametrize(
+    ("chart", "subject"), DRAWINGS, ids=lambda value: getattr(value, "name", value)
+)
 
 
 def plotly_reads(drawing: Drawing) -> Any:
@@ -53,9 +51,7 @@ def plotly_reads(drawing: Drawing) -> Any:
     return go.Figure(json.loads(drawing.json()))
 
 
-@pytest.mark.parametrize(
-    ("chart", "subject"), DRAWINGS, ids=lambda value: getattr(value, "name", value)
-)
+@of_all_charts
 def test_every_chart_draws_with_a_table_of_the_same_data(
     example: Board, chart: Chart, subject: str
 ) -> None:

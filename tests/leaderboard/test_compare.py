@@ -14,12 +14,6 @@ from leaderboard.common.formatting import p_value
 from leaderboard.results.highlights import Highlights
 from leaderboard.results.paired import mcnemar, paired
 from leaderboard.website.pages.compare import plans, worked
-from tests.fixtures.board import board
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    return board(tmp_path_factory.mktemp("rows"))
 
 
 def of(examples: range | list[int], letters: str) -> Highlights:

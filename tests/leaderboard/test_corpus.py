@@ -8,13 +8,16 @@ import re
 import resource
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 
 from evaluators.onnx.rules import ModelRule
 from leaderboard.board.flags import RULES
+from leaderboard.board.own_files import check_board
 from leaderboard.common.project import Project
 from leaderboard.common.rules import REFUSALS
+from leaderboard.intake import check
 from tests.fixtures.cases import cases
 from tests.fixtures.corpus import bombs, contract, folders, graphs, manifests, masking, numbers
 from tests.fixtures.corpus.case import Case
@@ -38,6 +41,8 @@ def another(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], Project]:
     """Begins a project without submissions; the working directory becomes its root."""
+    # No submission changes the board's own files: they are checked once.
+    monkeypatch.setattr(check, "check_board", cache(check_board))
 
     def begun() -> Project:
         project = Project(tmp_path_factory.mktemp("corpus"))

@@ -22,6 +22,7 @@ from leaderboard.settings.setting import find_setting
 from leaderboard.submissions.manifest import load_submission
 from tests.fixtures.operations import counted_operations
 from tests.fixtures.project import LINF, PLAIN, digest, linear
+from tests.fixtures.stopped import ignore, stop
 from tests.leaderboard.conftest import Certboard
 
 Counting = Callable[[], list[tuple[int, ...]]]
@@ -46,34 +47,15 @@ def plan(project: Project, request: Request | None = None, slug: str = PLAIN) ->
     return make_plan(project, load_submission(project, slug), find_setting(LINF), request)
 
 
-def ignore(rows: pd.DataFrame, resumed: bool) -> None:
-    """No progress bar."""
-
-
 def measure(project: Project, request: Request | None = None) -> Results:
     request = request or Request(examples=30)
     return execute(plan(project, request), "1", request.fresh, ignore)
 
 
-def stop_after(monkeypatch: pytest.MonkeyPatch, count: int, error: BaseException) -> None:
-    """Let the computation of the next shard but `count` end in an error."""
-    left = [count]
-
-    def failing(shard: Shard) -> pd.DataFrame:
-        left[0] -= 1
-        if left[0] < 0:
-            raise error
-        return evaluate(shard)
-
-    monkeypatch.setattr(workers, "evaluate", failing)
-
-
 def interrupted(project: Project, count: int, request: Request | None = None) -> None:
     """A run that is stopped after `count` shards."""
-    with pytest.MonkeyPatch.context() as patch:
-        stop_after(patch, count, KeyboardInterrupt())
-        with pytest.raises(KeyboardInterrupt):
-            measure(project, request)
+    request = request or Request(examples=30)
+    stop(plan(project, request), count, request.fresh)
 
 
 def files(project: Project) -> list[str]:

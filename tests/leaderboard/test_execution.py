@@ -21,6 +21,7 @@ from leaderboard.settings.question import Open, Shard
 from leaderboard.settings.setting import find_setting
 from leaderboard.submissions.manifest import load_submission
 from tests.fixtures.project import LINF, PLAIN, bent, linear, submit
+from tests.fixtures.stopped import ignore, stop
 from tests.leaderboard.conftest import Certboard
 
 EXAMPLES = 60
@@ -32,10 +33,6 @@ def planned(project: Project, evidence: bool = False) -> Plan:
     request = Request(examples=EXAMPLES, evidence=evidence)
     setting = find_setting(LINF).model_copy(update={"complete": True})
     return make_plan(project, load_submission(project, PLAIN), setting, request)
-
-
-def ignore(rows: pd.DataFrame, resumed: bool) -> None:
-    """No progress bar."""
 
 
 @pytest.fixture(scope="module")
@@ -128,24 +125,6 @@ def test_where_time_may_end_the_evaluation_that_has_the_least_left_comes_first(
     assert free[1:] == [*easy, *hard]
 
 
-def stopped(project: Project, patch: pytest.MonkeyPatch, count: int) -> Plan:
-    """A run that is stopped after so many shards."""
-    left = [count]
-
-    def failing(shard: Shard) -> pd.DataFrame:
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return evaluate(shard)
-
-    plan = planned(project)
-    with patch.context() as inner:
-        inner.setattr(workers, "evaluate", failing)
-        with pytest.raises(KeyboardInterrupt):
-            execute(plan, "1", False, ignore)
-    return plan
-
-
 def truncated(content: bytes, draw: random.Random) -> bytes:
     return content[: draw.randrange(len(content))]
 
@@ -163,12 +142,12 @@ def zeroed(content: bytes, draw: random.Random) -> bytes:
 def test_whatever_happens_to_its_shards_a_run_ends_with_the_same_rows(
     project: Project,
     computed: list[Shard],
-    monkeypatch: pytest.MonkeyPatch,
     whole: tuple[pd.DataFrame, list[str]],
 ) -> None:
     """Twenty corruptions: bytes flipped, zeroed, cut off, and shards under another's name."""
     draw = random.Random(19)
-    plan = stopped(project, monkeypatch, 5)
+    plan = planned(project)
+    stop(plan, 5)
     kept = {path: path.read_bytes() for path in plan.parts.iterdir()}
     assert len(kept) == 5
     expected = whole[0].set_index("example")[["status", "stage", "witness"]]

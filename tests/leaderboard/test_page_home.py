@@ -18,13 +18,7 @@ from leaderboard.website.pages.home import (
     place,
 )
 from leaderboard.website.publishing.places import repository_url
-from tests.fixtures.board import board
 from tests.fixtures.website import generated
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    return board(tmp_path_factory.mktemp("rows"))
 
 
 def test_the_leader_of_a_tier_is_its_first_and_tiers_are_apart(example: Board) -> None:

@@ -7,13 +7,7 @@ from leaderboard.board.board import Board
 from leaderboard.field.literature import load_literature
 from leaderboard.website.pages.literature import literature, venue_family, where
 from leaderboard.website.papers import MOST_OF_ONE, few_of_each, papers
-from tests.fixtures.board import board
 from tests.leaderboard.test_literature import BOARD, PROGRESS, reported
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    return board(tmp_path_factory.mktemp("rows"))
 
 
 def test_every_number_belongs_to_one_paper_with_an_address_of_its_own() -> None:

@@ -23,11 +23,6 @@ MNIST, DIGITS, EMPTY = "mnist-linf-0.1", "digits-l2-0.25", "digits-linf-0.05"
 
 
 @pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    return board(tmp_path_factory.mktemp("rows"))
-
-
-@pytest.fixture(scope="module")
 def pages(example: Board, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generated(example, tmp_path_factory.mktemp("project"))
 

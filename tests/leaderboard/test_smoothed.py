@@ -14,14 +14,9 @@ from leaderboard.results.store import Results
 from leaderboard.website.charts.radius_histogram import bins
 from leaderboard.website.charts.samples_limit import limit
 from leaderboard.website.pages import smoothing
-from tests.fixtures.board import board, provenance, smoothed_rows
+from tests.fixtures.board import provenance, smoothed_rows
 
 SETTING = "digits-l2-0.25"
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    return board(tmp_path_factory.mktemp("rows"))
 
 
 def result(size: int, failure_probability: float | None = None) -> Results:

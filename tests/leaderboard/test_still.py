@@ -11,21 +11,13 @@ from leaderboard.board.board import Board
 from leaderboard.website import plot
 from leaderboard.website.charts import Chart, figure, plain
 from leaderboard.website.still import WIDTH, svg
-from tests.fixtures.board import board
-from tests.leaderboard.test_charts import DRAWINGS
+from tests.leaderboard.test_charts import of_all_charts
 
 SVG = "{http://www.w3.org/2000/svg}"
 NUMBER = re.compile(r"-?\d+\.?\d*")
 
 
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    return board(tmp_path_factory.mktemp("rows"))
-
-
-@pytest.mark.parametrize(
-    ("chart", "subject"), DRAWINGS, ids=lambda value: getattr(value, "name", value)
-)
+@of_all_charts
 def test_every_chart_has_a_picture_with_all_its_lines_and_names(
     example: Board, chart: Chart, subject: str
 ) -> None:

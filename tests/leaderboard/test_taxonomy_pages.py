@@ -11,17 +11,12 @@ from leaderboard.common.project import Project, find_project
 from leaderboard.field.taxonomy import load_taxonomy, read_taxonomy
 from leaderboard.website.build import generate
 from leaderboard.website.pages.taxonomy import plans
-from tests.fixtures.board import HOSTILE, board
+from tests.fixtures.board import HOSTILE
 
 INCOMPLETE = "verification/deterministic/incomplete"
 INTERVAL = f"{INCOMPLETE}/linear-relaxation/linear-inequality/interval"
 POLYHEDRA = f"{INCOMPLETE}/linear-relaxation/linear-inequality/polyhedra"
 GAUSSIAN = "verification/probabilistic/smoothed-networks/zeroth-order/neyman-pearson"
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
-    return board(tmp_path_factory.mktemp("rows"))
 
 
 def generated(example: Board, root: Path) -> Path:

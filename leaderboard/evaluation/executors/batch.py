@@ -17,14 +17,11 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.memory import chosen
 from leaderboard.evaluation.executors.cluster import gpus_of
 from leaderboard.evaluation.executors.node import Reply, Task, compute, keep_evidence, task_of
-from leaderboard.evaluation.executors.shared import Failures, Run, Work, engine
+from leaderboard.evaluation.executors.shared import AT_ONCE, TRIES, Failures, Run, Work, engine
 from leaderboard.evaluation.sources import code_digest
 from leaderboard.settings.question import LONGEST_SHARD, Shard
 
 SLURM = "slurm"
-TRIES = 4
-AT_ONCE = 1000
-"""Jobs of an array that run at the same time."""
 _FOLDER = Path("build") / "slurm"
 _POLL = 1.0
 _SPARE = 3.0

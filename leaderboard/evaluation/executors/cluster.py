@@ -20,15 +20,12 @@ from leaderboard.common.errors import BugError, InputError
 from leaderboard.common.memory import chosen
 from leaderboard.common.progress import tell
 from leaderboard.evaluation.executors.node import Reply, files_of, keep_evidence, task_of
-from leaderboard.evaluation.executors.shared import Failures, Run, Work, engine
+from leaderboard.evaluation.executors.shared import AT_ONCE, TRIES, Failures, Run, Work, engine
 from leaderboard.settings.question import Shard
 
 RAY = "ray"
-TRIES = 4
 PATIENCE = 20.0
 """Seconds in which a cluster must answer."""
-AT_ONCE = 1000
-"""Shards that Ray knows of; more would only wait there."""
 
 
 def on_ray(shards: Sequence[Shard], work: Work) -> Run:

@@ -19,6 +19,11 @@ Finished = tuple[Shard, "pd.DataFrame"]
 Run = Generator[Finished, None, None]
 Work = Callable[[Shard], "pd.DataFrame"]
 
+TRIES = 4
+"""How often a cluster begins a shard: a lost node is nobody's fault."""
+AT_ONCE = 1000
+"""Shards that a cluster has at once; more would only wait there."""
+
 
 def engine(workers: str, module: str) -> Any:
     """Import the library behind a kind of `--workers`, which its extra of the same name installs.
