@@ -63,6 +63,10 @@ def command(
         float | None,
         typer.Option(help="Stop within this time, with exit code 4; run again to continue"),
     ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="Append what happens to this file, a JSON object a line"),
+    ] = None,
 ) -> None:
     """Evaluate submissions and store every verdict; continue an interrupted run.
 
@@ -96,6 +100,7 @@ def command(
         hours=hours,
         quick=quick,
         results=results,
+        log=log,
     )
     with within(memory):
         ran = run_submissions(find_project(), options)

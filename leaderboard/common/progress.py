@@ -1,6 +1,7 @@
 """What a terminal shows: the progress of a run on standard error, tables on standard output."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,9 +25,24 @@ _COUNTS = (
 )
 
 
+_listening: list[Callable[[str], None]] = []
+
+
 def tell(line: str) -> None:
     """Print a line about what is going on, exactly as it is."""
     console.print(Text(line), soft_wrap=True)
+    for listener in _listening:
+        listener(line)
+
+
+@contextmanager
+def heard(listener: Callable[[str], None]) -> Iterator[None]:
+    """Hand every line that is told in this context to a listener, too."""
+    _listening.append(listener)
+    try:
+        yield
+    finally:
+        _listening.remove(listener)
 
 
 class _Time(TextColumn):

@@ -3,15 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from evaluators.evaluator import Evaluator
+from evaluators.numerics.errors import ContradictionError
+from evaluators.question.verdict import Status
 from evaluators.sampling.cost import estimate
 from leaderboard.common.devices import devices_of
 from leaderboard.common.formatting import plural
 from leaderboard.common.formatting import seconds as seconds_text
 from leaderboard.common.progress import tell
 from leaderboard.datasets.catalogue import find_dataset, load_split
-from leaderboard.evaluation.evaluator import evaluator_of, has_halves, uses_time
+from leaderboard.evaluation.evaluator import (
+    evaluator_for,
+    evaluator_of,
+    has_halves,
+    uses_time,
+)
 from leaderboard.evaluation.shard import problem_of
 from leaderboard.settings.question import (
     LARGEST_SHARD,
@@ -25,6 +33,8 @@ from leaderboard.settings.question import (
 
 LONG = 30.0
 """Seconds: a run that may take longer is announced with what it may cost."""
+_PROBED, _WORTH = 16, 200
+"""Examples on which a plain network's cost is measured, and those for which that is worth it."""
 
 
 def cut(question: Question, examples: Sequence[int]) -> list[Shard]:
@@ -85,7 +95,7 @@ def _forecast_of_one(question: Question) -> tuple[int, float] | None:
 
 
 def announce(title: str, question: Question, examples: Sequence[int], workers: str) -> None:
-    """Say, before a long evaluation of a smoothed model, how long it may be.
+    """Say, before a long evaluation, how long it may be.
 
     Args:
         title: what is evaluated, in words.
@@ -93,14 +103,64 @@ def announce(title: str, question: Question, examples: Sequence[int], workers: s
         examples: those that are still to be evaluated.
         workers: a number of processes, which share the work, or `ray`.
     """
-    if question.sigma is None or (cost := forecast(question, examples)) is None:
-        return
-    samples, alone = cost
     shared = int(workers) if workers.isdecimal() else 1
+    told = _in_samples if question.sigma is not None else _in_stages
+    if examples and (sentence := told(question, examples, shared)):
+        tell(f"{title}: {sentence}")
+
+
+def _in_samples(question: Question, examples: Sequence[int], shared: int) -> str:
+    if (cost := forecast(question, examples)) is None:
+        return ""
+    samples, alone = cost
     if alone / shared <= LONG:
-        return
+        return ""
     rate = f"{samples / alone:,.0f} a second" + (" in each worker" if shared > 1 else "")
-    tell(
-        f"{title}: at most {samples:,} samples of {plural(len(examples), 'example')}, {rate}:"
+    return (
+        f"at most {samples:,} samples of {plural(len(examples), 'example')}, {rate}:"
         f" up to {seconds_text(alone / shared)}"
     )
+
+
+def _in_stages(question: Question, examples: Sequence[int], shared: int) -> str:
+    """What a plain network costs, as far as a few of its examples tell."""
+    count = plural(len(examples), "example")
+    halves, most = has_halves(question), question.seconds * len(examples) / shared
+    if uses_time(question) and not halves:
+        each = seconds_text(question.seconds)
+        return f"at most {each} for each of {count}: up to {seconds_text(most)}" * (most > LONG)
+    if len(examples) < _WORTH or not devices_of(question.device):
+        return ""
+    cost = _probed(question, examples[:1])
+    if not halves and cost.seconds * len(examples) / shared <= LONG:
+        return ""
+    cost = _probed(question, examples[:: len(examples) // _PROBED][:_PROBED])
+    cheap = cost.seconds * len(examples) / shared
+    left = most * cost.opened / _PROBED if halves else 0.0
+    if cheap + left <= LONG:
+        return ""
+    told = f"about {seconds_text(cheap)} for cheap methods on {count}"
+    if not left:
+        return told
+    return (
+        f"{told}; they left {cost.opened} of {_PROBED} open, and complete ones would take up to"
+        f" {seconds_text(left)} for as many of all"
+    )
+
+
+class _Probed(NamedTuple):
+    """Seconds of cheap methods for an example, and how many examples they left open."""
+
+    seconds: float
+    opened: int
+
+
+def _probed(question: Question, examples: Sequence[int]) -> _Probed:
+    problem = replace(problem_of(Shard(question, tuple(examples))), devices=())
+    work = problem.stopwatch()
+    try:
+        verdicts = evaluator_for(question, "cheap" if has_halves(question) else "all")(problem)
+    except ContradictionError:  # which the evaluation itself will tell
+        return _Probed(0.0, 0)
+    opened = sum(verdict.status is Status.UNKNOWN for verdict in verdicts)
+    return _Probed(work.spent / len(examples), opened)

@@ -2,10 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 
@@ -14,8 +15,9 @@ from leaderboard.common.progress import RunProgress, tell
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.evaluation.evidence import beside
-from leaderboard.evaluation.execution import Job, begun, compute
+from leaderboard.evaluation.execution import Job, Told, begun, compute
 from leaderboard.evaluation.forecast import announce
+from leaderboard.evaluation.log import RunLog, logged
 from leaderboard.evaluation.plan import Plan, Request, make_plan
 from leaderboard.results.claims import judge
 from leaderboard.results.store import read, results_path
@@ -91,13 +93,31 @@ def run_all(
     request: Request,
     workers: str,
     until: float = math.inf,
+    log: Path | None = None,
 ) -> list[pd.DataFrame]:
     """Evaluate each pair; what cannot be evaluated is told at the end, the others still run.
 
+    What happens is written to the end of the file `log`, if one is named.
+
     Raises:
-        InputError: of pairs that could not be evaluated.
+        InputError: of pairs that could not be evaluated, or the log cannot be written.
         TimeUpError: `until`, on the monotonic clock, there was no time for all of them.
     """
+    with logged(log) as logging:
+        try:
+            return _run_all(project, pairs, request, workers, until, logging)
+        finally:
+            logging.end()
+
+
+def _run_all(
+    project: Project,
+    pairs: Sequence[Contest],
+    request: Request,
+    workers: str,
+    until: float,
+    log: RunLog,
+) -> list[pd.DataFrame]:
     problems: list[str] = []
     tables: list[pd.DataFrame] = []
     measured = False
@@ -106,7 +126,7 @@ def run_all(
     for cheap in (True, False) if until < math.inf and len(pairs) > _AT_ONCE else (False,):
         waiting, left = left, []
         for first in range(0, len(waiting), _AT_ONCE):
-            run = _Run(project, request, workers, alone=len(pairs) == 1)
+            run = _Run(project, request, workers, log, alone=len(pairs) == 1)
             left += run.all_of(waiting[first : first + _AT_ONCE], until, cheap)
             measured |= run.measured
             tables += run.tables
@@ -135,9 +155,11 @@ class _Run:
         measured: whether anything was computed.
     """
 
-    def __init__(self, project: Project, request: Request, workers: str, *, alone: bool) -> None:
+    def __init__(
+        self, project: Project, request: Request, workers: str, log: RunLog, *, alone: bool
+    ) -> None:
         self._project, self._request, self._workers = project, request, workers
-        self._alone = alone
+        self._log, self._alone = log, alone
         self.tables: list[pd.DataFrame] = []
         self.problems: list[str] = []
         self.late = ""
@@ -157,12 +179,12 @@ class _Run:
             progress = stack.enter_context(RunProgress(title, examples))
             jobs: list[Job] = []
             for plan in plans:
-                told = partial(self._told, progress.advance)
+                told = partial(self._told, plan, progress.advance)
                 beginning = begun(plan, self._workers, self._request.fresh, told)
                 with self._problems_of(_title(plan)):
                     jobs.append(stack.enter_context(beginning))
             # A single evaluation is named by the line of its progress.
-            finished = _tell_measured if len(plans) > 1 else None
+            finished = partial(self._measured, len(plans) > 1)
             compute(jobs, self._workers, until, finished, cheap)
             left = [job for job in jobs if cheap and job.half_done()]
             for job in jobs:
@@ -177,6 +199,7 @@ class _Run:
             plan = make_plan(self._project, submission, setting, self._request)
             if plan.stored is None:
                 waiting = plan.waiting(self._request.fresh)
+                self._log.note("begin", plan, examples=len(plan.asked), left=len(waiting))
                 announce(_title(plan), plan.question, waiting, self._workers)
                 yield plan
             else:
@@ -184,15 +207,21 @@ class _Run:
                 plan.clear()
                 self.tables.append(plan.stored.rows)
 
-    def _told(
-        self, advance: Callable[[pd.DataFrame, bool], None], rows: pd.DataFrame, resumed: bool
-    ) -> None:
-        """Show a shard."""
+    def _told(self, plan: Plan, advance: Told, rows: pd.DataFrame, resumed: bool) -> None:
+        """Show a shard, and log it."""
         self.measured |= not resumed
+        self._log.shard(plan, rows, resumed)
         advance(rows, resumed)
+
+    def _measured(self, several: bool, job: Job) -> None:
+        self._log.note("complete", job.plan)
+        if several:
+            tell(f"{_title(job.plan)}: measured")
 
     def _answered(self, job: Job) -> None:
         title = _title(job.plan)
+        if job.failure is not None:
+            self._log.note("failed", job.plan, problem=str(job.failure))
         with self._problems_of(title):
             try:
                 self.tables.append(job.answer().rows)
@@ -208,10 +237,6 @@ class _Run:
             if self._alone:
                 raise
             self.problems += [f"{title}: {problem}" for problem in error.problems]
-
-
-def _tell_measured(job: Job) -> None:
-    tell(f"{_title(job.plan)}: measured")
 
 
 def _title(plan: Plan) -> str:

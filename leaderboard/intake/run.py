@@ -28,6 +28,7 @@ class RunOptions:
         hours: in which it must be over; None for as long as it takes.
         quick: for a first look at few examples.
         results: a folder instead of `site/data/results`.
+        log: a file for what happens, in lines of JSON; None for none.
     """
 
     slugs: Sequence[str] = ()
@@ -38,6 +39,7 @@ class RunOptions:
     hours: float | None = None
     quick: bool = False
     results: Path | None = None
+    log: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def run(project: Project, options: RunOptions) -> Ran:
         raise InputError("--evidence: a confined model's rows are proved by `certboard recheck`.")
     if request.share is not None:
         _check_share(options)
+    if options.log is not None and confined:
+        raise InputError("--log: what a confined process says of itself is not written here.")
     pairs = chosen_pairs(project, options.slugs, options.settings)
     results = options.results
     if options.quick:
@@ -89,7 +93,7 @@ def run(project: Project, options: RunOptions) -> Ran:
             project, pairs, request, workers=options.workers, sandbox=options.sandbox, until=until
         )
     else:
-        tables = run_all(project, pairs, request, options.workers, until)
+        tables = run_all(project, pairs, request, options.workers, until, options.log)
     verdicts = sum(map(len, tables))
     if options.quick:
         table, sentences = first_look(project, pairs, request.evaluator)
