@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from leaderboard.common.errors import BugError
+from leaderboard.common.progress import tell
 from leaderboard.common.project import Project
 from leaderboard.evaluation import forecast, log, workers
 from leaderboard.evaluation.plan import Plan, Request, make_plan
@@ -43,7 +44,7 @@ def test_the_log_has_a_line_of_json_for_all_that_happens(
     assert [(one["first"], one["last"]) for one in events[1:3]] == [(0, 19), (20, 39)]
     rows = read(project.results / LINF / f"{PLAIN}.parquet").rows
     for status, count in rows["status"].value_counts().items():
-        assert sum(one.get(status, 0) for one in events[1:3]) == count
+        assert sum(one.get(str(status), 0) for one in events[1:3]) == count
     stages = events[-1]["stages"]
     assert sum(one["examples"] for one in stages.values()) == 40
     assert sum(one["seconds"] for one in stages.values()) == pytest.approx(
@@ -78,8 +79,8 @@ def test_the_log_of_a_run_that_goes_on_is_continued(
 
 def test_what_a_terminal_shows_is_logged(tmp_path: Path) -> None:
     with log.logged(tmp_path / "log"):
-        log.tell("its worker process was killed; tried again")
-    log.tell("not this")
+        tell("its worker process was killed; tried again")
+    tell("not this")
     (line,) = (tmp_path / "log").read_text().splitlines()
     assert json.loads(line)["text"] == "its worker process was killed; tried again"
 
