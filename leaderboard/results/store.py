@@ -5,6 +5,7 @@ the setting's own protocol is `<slug>.<evaluator>.parquet` beside it and is not 
 never writes; writing goes to a file beside the place and is renamed.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +48,9 @@ SCHEMA = pa.schema([pa.field(one.name, _TYPES[one.kind], bool(one.null)) for one
 COLUMNS = tuple(SCHEMA.names)
 
 PROVENANCE_KEY = b"certboard"
+
+_CHECKSUM = "checksum"
+"""Beside the provenance: Parquet's own checksums are of the rows alone."""
 
 
 class Provenance(BaseModel):
@@ -158,7 +162,9 @@ def write(path: Path, rows: "pd.DataFrame", provenance: Provenance) -> None:
         InputError: the disk is full or the place cannot be written.
     """
     table = pa.Table.from_pandas(rows[list(COLUMNS)], schema=SCHEMA, preserve_index=False)
-    table = table.replace_schema_metadata({PROVENANCE_KEY: provenance.model_dump_json().encode()})
+    record = provenance.model_dump(mode="json")
+    told = json.dumps(record | {_CHECKSUM: _checksum(record)})
+    table = table.replace_schema_metadata({PROVENANCE_KEY: told.encode()})
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -297,16 +303,24 @@ def parse_provenance(path: Path, text: bytes | None) -> Provenance:
         raise InputError(f"{path}: is not a certboard result file (it has no provenance).")
     # First of all: what another version means by its other keys is not known here.
     record = json.loads(text)
+    told = record.pop(_CHECKSUM, None) if isinstance(record, dict) else None
     version = record.get("schema_version") if isinstance(record, dict) else None
     if isinstance(version, int) and version != SCHEMA_VERSION:
         raise InputError(
             f"{path}: has schema version {version}; this program reads version {SCHEMA_VERSION}."
         )
+    if told is not None and told != _checksum(record):
+        raise InputError(f"{path}: its provenance is not what was written: it was altered.")
     try:
         return Provenance.model_validate_json(text)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise InputError(f"{path}: its provenance is damaged at '{where}'.") from error
+
+
+def _checksum(record: Mapping[str, Any]) -> str:
+    """Of a provenance, as a file has it; found out is damage, which has no reason to hide."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def evaluator_named(path: Path) -> str | None:

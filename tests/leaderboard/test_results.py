@@ -49,6 +49,7 @@ def rewritten(path: Path, **changes: Any) -> None:
     """Store the same rows with another provenance."""
     table = pq.read_table(path, partitioning=None)
     record = json.loads(table.schema.metadata[b"certboard"]) | changes
+    record.pop("checksum")  # of what it was before
     pq.write_table(table.replace_schema_metadata({b"certboard": json.dumps(record)}), path)
 
 
