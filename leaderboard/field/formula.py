@@ -51,6 +51,8 @@ def mathml(latex: str, *, inline: bool = False) -> str:
             raise InputError(f"The formula {latex!r} {problem}.")
         if not inline and element.tag == "msub" and element[0].text in _BIG:
             element.tag = "munder"
+    # The search would show the signs one after the other.
+    tree.set("data-search-exclude", "")
     return ElementTree.tostring(tree, encoding="unicode", short_empty_elements=False)
 
 

@@ -94,6 +94,22 @@
     const search = tools.querySelector("input");
     const told = tools.querySelector("output");
 
+    const clear = document.createElement("button");
+    clear.type = "button";
+    clear.className = "hl-rest";
+    clear.hidden = true;
+    clear.textContent = "Nothing fits. Clear the filter";
+    clear.addEventListener("click", () => {
+      for (const select of selects) { select.value = ""; remember(select.dataset.filter, ""); }
+      press("");
+      search.value = "";
+      remember("kind", "");
+      remember("words", "");
+      apply();
+      search.focus();
+    });
+    (table.closest(".cb-scroll") ?? table).after(clear);
+
     const saidBy = (entry) =>
       entry.text ??= [...entry.row.cells].map(textOf).join(" ").toLowerCase();
 
@@ -119,6 +135,7 @@
         offer(group, Math.max(0, here - group.most));
         shown += here;
       }
+      clear.hidden = shown > 0;
       told.value = shown < total ? `${shown} of ${total} rows` : "";
     };
 
@@ -155,7 +172,7 @@
   // Which columns are shown: those with a key can be chosen, those with data-off wait to be.
   const choosable = (tools) => {
     const table = document.getElementById(tools.dataset.table);
-    const headers = [...table.querySelectorAll("thead th[data-key]")].filter((one) => one.textContent.trim());
+    const headers = [...table.querySelectorAll("thead th[data-key]")].filter((one) => !one.querySelector(".cb-unseen"));
     if (!headers.length) return;
     const style = document.head.appendChild(document.createElement("style"));
     const menu = document.createElement("details");
@@ -204,6 +221,10 @@
       code.previousElementSibling.append(" ", button);
     }
   }, true);
+
+  // The theme's buttons beside code are landmarks, and need names of their own.
+  addEventListener("load", () => document.querySelectorAll(".md-code__nav").forEach((nav, at) =>
+    nav.setAttribute("aria-label", `Code ${at + 1}`)));
 
   // Generated pages are not in the navigation; their section's tab is marked here.
   if (!document.querySelector(".md-tabs__item--active")) {

@@ -78,6 +78,12 @@ def test_the_limit_is_drawn_for_usual_noise_where_nobody_was_measured(example: B
     }
 
 
+def test_noise_that_cannot_reach_the_radius_is_not_drawn(example: Board) -> None:
+    drawing = catalogue()["samples-limit"].draw(example, "cifar10-l2-2.0")
+    assert drawing is not None
+    assert {row[0] for row in drawing.table} == {f"gaussian, σ = {s}" for s in ("0.5", "1.0")}
+
+
 def test_the_envelope_says_that_it_was_chosen_afterwards(
     example: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,19 @@ def test_of_a_long_table_the_first_rows_are_shown_and_all_are_searched(
         assert rank == "–", "a hundred examples give no rank, and a filter changes none"
 
 
+def test_a_filter_that_nothing_fits_offers_to_clear_itself(long_table: str, browser: Any) -> None:
+    with Visit(
+        browser, f"{long_table}{REPORTED}?words=nonsense&kind=plain", viewport=WIDE
+    ) as visit:
+        rows = visit.page.locator("#standings tr[data-kind]:visible")
+        clear = visit.page.get_by_role("button", name="Clear the filter")
+        assert rows.count() == 0
+        clear.click()
+        assert rows.count() > 0
+        assert not clear.is_visible()
+        assert "words" not in visit.page.url
+
+
 def test_without_javascript_a_long_table_shows_every_row(long_table: str, browser: Any) -> None:
     options = {"viewport": WIDE, "java_script_enabled": False}
     with Visit(browser, long_table + REPORTED, **options) as visit:

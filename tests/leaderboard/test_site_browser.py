@@ -98,6 +98,7 @@ def test_the_address_chooses_what_is_compared_and_choosing_changes_the_address(
         pairs = visit.page.locator("#compare-pairs table tbody tr")
         pairs.first.wait_for()
         assert pairs.count() == 1
+        visit.page.mouse.move(9, 9)
         visit.page.locator("#compare-curves svg.main-svg").first.wait_for(timeout=60_000)
         names = visit.page.locator("#compare-table tbody a").all_inner_texts()
         assert names == ["Digits, Gaussian noise", "Digits, more noise"]
@@ -168,6 +169,7 @@ def test_foreign_titles_stay_text_in_the_comparison(website: str, browser: Any) 
     with Visit(browser, website + "settings/", viewport=WIDE) as visit:
         visit.page.route("**/compare/digits-l2-0.25.json", answer)
         visit.page.goto(website + COMPARED)
+        visit.page.mouse.move(9, 9)
         visit.page.locator("#compare-curves svg.main-svg").first.wait_for(timeout=60_000)
         assert visit.page.locator("#compare-table tbody a").first.inner_text() == hostile
         assert visit.page.evaluate("window.harm") is None

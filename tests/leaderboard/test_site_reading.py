@@ -113,6 +113,19 @@ def test_the_search_finds_submissions_ideas_and_guides(
         assert visit.wrong == []
 
 
+def test_the_search_has_no_formula_picture_or_table_as_a_row_of_signs(public: Path) -> None:
+    found = json.loads((public / "search/search_index.json").read_text(encoding="utf-8"))
+    texts = [entry["text"] for entry in found["docs"] if entry["location"].startswith("taxonomy/")]
+    pages = [path.read_text(encoding="utf-8") for path in public.glob("taxonomy/**/index.html")]
+    parts = [
+        part for page in pages for part in re.findall(r"<(?:math|svg).*?</(?:math|svg)>", page)
+    ]
+    signs = {re.sub("<[^>]*>", "", part).strip() for part in parts}
+    assert len({sign for sign in signs if len(sign) > 8}) > 5
+    assert not [sign for sign in signs if len(sign) > 8 and any(sign in text for text in texts)]
+    assert not any("Reported %Clean %" in text for text in texts)
+
+
 FOREIGN = (
     PAGES["hostile submission"],
     PAGES["submissions"],

@@ -38,7 +38,18 @@ def _scales(board: Board, setting: Setting) -> list[tuple[str, str]]:
     measured = {(curve.noise, curve.sigma): None for curve in found}
     known = [pair for pair in measured if not isnan(limit(pair[0], setting.norm, 1000, 0.001, 1))]
     usual = "uniform" if setting.norm == "l1" else "gaussian"
-    return known or [(usual, sigma) for sigma in USUAL]
+    scales = known or [(usual, sigma) for sigma in USUAL]
+    # The others would say that no number of samples is enough.
+    return [pair for pair in scales if _reaches(board, setting, *pair)] or scales
+
+
+def _reaches(board: Board, setting: Setting, noise: str, sigma: str) -> bool:
+    """Whether the largest number of samples drawn can give the setting's radius."""
+    assert setting.smoothing is not None
+    dimension = prod(board.datasets[setting.dataset].shape)
+    chance = setting.smoothing.failure_probability
+    most = limit(noise, setting.norm, 10 ** (_TENTHS[-1] // 10), chance, dimension)
+    return float(Fraction(sigma)) * most >= setting.radius
 
 
 def draw(board: Board, subject: str) -> Drawing | None:
@@ -120,7 +131,8 @@ CHART = Chart(
     "Φ⁻¹(α^(1/n)), where α is the failure probability of this setting. No model gets "
     "above its line with this number of samples; diamonds are at this setting's n. The "
     "lines are drawn for the noise of the models with the highest certified accuracy "
-    "here, or for common scales if there are none.",
+    "here, or for common scales if there are none; without noise that cannot reach the radius "
+    "of this setting with a million samples.",
     pages=("setting",),
     draw=draw,
     order=40,
