@@ -14,6 +14,7 @@ from leaderboard.results.store import Results, load, write
 from leaderboard.website.build import generate, plan
 from leaderboard.website.downloads import inert
 from leaderboard.website.mkdocs import BELOW, write_page
+from leaderboard.website.pages.submission import in_short
 from leaderboard.website.pages.submissions import submissions_index
 from tests.fixtures.board import HOSTILE, board, provenance, rows
 from tests.fixtures.website import generated, whole
@@ -195,6 +196,13 @@ def test_a_share_that_is_not_known_is_a_dash() -> None:
 def test_a_part_is_never_shown_as_nothing_or_as_everything() -> None:
     shown = [whole_percent(part, 9536) for part in (0, 3, 4768, 9533, 9536)]
     assert shown == ["0 %", "<1 %", "50 %", ">99 %", "100 %"]
+
+
+def test_of_training_images_that_are_missing_a_few_are_named_and_many_are_not() -> None:
+    many = "Trained without 1, 3, 5 to 9, 11, 13, 15, 17 and 1,208 others (SHA-256 ab12); no more."
+    assert in_short(many) == "Trained without some that its manifest lists; no more."
+    few = "Trained without 1, 3 and 5, for 20 epochs."
+    assert in_short(few) == few
 
 
 def test_a_best_place_has_the_most_submissions_behind_it(example: Board) -> None:

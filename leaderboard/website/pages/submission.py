@@ -1,5 +1,6 @@
 """The page of one submission: results, claims, examples, how to cite, rerun and announce them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,11 @@ from leaderboard.website.publishing import places
 
 if TYPE_CHECKING:
     from leaderboard.results.store import Provenance, Results
+
+_MANY = re.compile(
+    r"without (\d+(?: to \d+)?(?:, | and )){5,}[\d,]+(?: others)?(?: \(SHA-256 \w+\))?"
+)
+"""A list of images that nobody reads in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class SubmissionPages:
         examples = [self._examples(result) for result in results]
         view: View = {
             "submission": subject,
+            "description": in_short(subject.training.description),
             "flags": flags_of(board, slug),
             "node": board.taxonomy.nodes.get(subject.training.node),
             "entries": [
@@ -133,6 +140,11 @@ class SubmissionPages:
             )
             for group in result.highlights.groups
         ]
+
+
+def in_short(description: str) -> str:
+    """A description of the training data without a list of numbers that nobody reads."""
+    return _MANY.sub("without some that its manifest lists", description)
 
 
 def _about(shown: Shown, classes: Sequence[str]) -> tuple[str, ...]:
