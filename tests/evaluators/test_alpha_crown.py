@@ -3,7 +3,6 @@
 import time
 from dataclasses import replace
 from fractions import Fraction
-from itertools import product
 
 import pytest
 import torch
@@ -38,10 +37,11 @@ def questions(name: str, norm: Norm, radius: Fraction) -> list[Problem]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_margins_are_no_worse_than_crowns(name: str) -> None:
+def test_margins_are_better_than_crowns_and_none_is_worse(name: str) -> None:
+    """Of other radii and families `test_order_of_methods.py` asks."""
     better = 0
-    for norm, radius in product(Norm, (Fraction(1, 10), Fraction(1, 3))):
-        for problem in questions(name, norm, radius):
+    for norm in Norm:
+        for problem in questions(name, norm, Fraction(1, 3)):
             for before, after in zip(CROWN()(problem), AlphaCROWN()(problem), strict=True):
                 if before.status is Status.FALSIFIED:
                     continue
