@@ -222,9 +222,15 @@
     }
   }, true);
 
-  // The theme's buttons beside code are landmarks, and need names of their own.
-  addEventListener("load", () => document.querySelectorAll(".md-code__nav").forEach((nav, at) =>
-    nav.setAttribute("aria-label", `Code ${at + 1}`)));
+  // The theme's buttons beside code are landmarks, and need names of their own; code that scrolls must
+  // be reached by keyboard.
+  addEventListener("load", () => {
+    document.querySelectorAll(".md-code__nav").forEach((nav, at) =>
+      nav.setAttribute("aria-label", `Code ${at + 1}`));
+    for (const code of document.querySelectorAll(".md-typeset pre > code")) {
+      if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
+    }
+  });
 
   // Generated pages are not in the navigation; their section's tab is marked here.
   if (!document.querySelector(".md-tabs__item--active")) {
