@@ -251,21 +251,28 @@ def raised(around: UnrolledProblem, margins: Tensor, deadline: Deadline) -> Tens
 def raised_by(
     forms: Forms, goal_of: Callable[[int], Goal], margins: Tensor, deadline: Deadline
 ) -> Tensor:
-    """Prove lower bounds of the margins by forms; see `raised`. All get one that had none."""
-    found = margins.clone()
+    """Prove lower bounds of the margins by forms; see `raised`.
+
+    After one that is not positive, those that have no bound get that of the search's start.
+    """
+    found, steps = margins.clone(), STEPS
     before: _Point | None = None
     for row in margins.argsort().tolist():
-        if found[row] > 0:
+        if found[row] > 0 or (not steps and torch.isfinite(found[row])):
             continue
-        bound, before = lower_bound(forms, goal_of(row), deadline, before)
+        bound, before = lower_bound(forms, goal_of(row), deadline, before, steps)
         found[row] = max(float(found[row]), bound)
-        if not found[row] > 0 and bool(torch.isfinite(found).all()):
-            break
+        if not found[row] > 0:
+            steps = 0
     return found
 
 
 def lower_bound(
-    forms: Forms, goal: Goal, deadline: Deadline, before: _Point | None = None
+    forms: Forms,
+    goal: Goal,
+    deadline: Deadline,
+    before: _Point | None = None,
+    steps: int = STEPS,
 ) -> tuple[float, _Point | None]:
     """Prove a lower bound of a goal: the first positive one met, else the best.
 
@@ -273,6 +280,7 @@ def lower_bound(
         forms, goal: the question.
         deadline: when to stop.
         before: where to start from, of another goal's search.
+        steps: most steps.
 
     Returns:
         the bound, and where other goals' searches may start from.
@@ -283,7 +291,7 @@ def lower_bound(
     chosen = now = program.start() if before is None else program.moved(before)
     if now is None or chosen is None:
         return best, None
-    for _ in range(STEPS):
+    for _ in range(steps):
         after = None if deadline.passed else _step(program, now)
         if after is None:
             break
