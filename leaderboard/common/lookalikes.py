@@ -42,9 +42,13 @@ def skeleton(text: str) -> str:
 
 
 def _bones(text: str) -> str:
-    seen = "".join(map(_looks, unicodedata.normalize("NFKD", text)))
-    seen = unicodedata.normalize("NFKD", seen)
-    plain = "".join(c for c in seen if not unicodedata.combining(c)).casefold()
+    plain = text
+    # ASCII, which most texts are, looks like itself and is composed of nothing.
+    if not text.isascii():
+        seen = "".join(map(_looks, unicodedata.normalize("NFKD", text)))
+        seen = unicodedata.normalize("NFKD", seen)
+        plain = "".join(c for c in seen if not unicodedata.combining(c))
+    plain = plain.casefold()
     plain = re.sub(r"[\W_]+", "", plain.replace("|", "l")).translate(_SAME)
     return plain.replace("rn", "m").replace("vv", "w")
 

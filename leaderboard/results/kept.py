@@ -101,15 +101,20 @@ def key_of(kind: str, parts: Iterable[str]) -> str:
 @lru_cache(maxsize=1)
 def code() -> str:
     """A hash of all that decides what is made from a result file: our code, and the libraries'."""
-    found = hashlib.sha256()
     root = Path(__file__).parents[1]
-    for room in ("results", "settings", "common", "datasets", "website/publishing"):
-        for path in sorted((root / room).rglob("*")):
-            if path.suffix in (".py", ".toml"):
-                found.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
-    found.update((root / "website" / "downloads.py").read_bytes())
-    for library in ("numpy", "pyarrow", "pydantic"):
-        found.update(version(library).encode())
+    rooms = ("results", "settings", "common", "datasets", "website/publishing")
+    single = ("website/downloads.py", "website/still.py")
+    libraries = [version(library) for library in ("numpy", "pyarrow", "pydantic")]
+    told = [*libraries, *(hash_of(root / place) for place in (*rooms, *single))]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+def hash_of(place: Path) -> str:
+    """A hash of the code in a file, or of all below a folder."""
+    found = hashlib.sha256()
+    for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+        if path.suffix in (".py", ".toml"):
+            found.update(f"{path.relative_to(place)}\n".encode() + path.read_bytes())
     return found.hexdigest()
 
 

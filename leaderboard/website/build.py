@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
@@ -200,9 +201,7 @@ def _environment(templates: Path) -> Environment:
         loader=FileSystemLoader(templates),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=lambda value: (
-            value if isinstance(value, Markup) else Markup(formatting.safe(value))
-        ),
+        finalize=lambda value: value if isinstance(value, Markup) else _inert(str(value)),
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -217,6 +216,12 @@ def _environment(templates: Path) -> Environment:
         front_matter=_front_matter,
     )
     return environment
+
+
+@lru_cache(1 << 14)
+def _inert(text: str) -> Markup:
+    """Foreign text for a page; most is there on many."""
+    return Markup(formatting.safe(text))
 
 
 def _attribute_url(value: object) -> Markup:

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from leaderboard.board.board import Board
 from leaderboard.common.formatting import safe
+from leaderboard.results.kept import key_of, shared
 from leaderboard.website.charts import Chart, Drawing, Page, catalogue
 from leaderboard.website.still import svg
 
@@ -59,6 +60,14 @@ def drawn(board: Board, page: Page, subject: str = "") -> tuple[Drawn, ...]:
     return tuple(found)
 
 
+def _still(item: Drawn, figure: str) -> bytes:
+    """The picture of a chart, kept for the same figure, whose JSON is given."""
+    title = item.chart.title
+    return shared().made(
+        key_of("still", [title, figure]), lambda: svg(item.drawing.figure, title).encode()
+    )
+
+
 def code(lines: Sequence[str]) -> Markup:
     """Lines for a block of code, indented as they are, with nothing alive in them."""
     indents = (len(line) - len(line.lstrip(" ")) for line in lines)
@@ -84,6 +93,7 @@ class PagePlan:
     def files(self) -> Files:
         """The figures of its charts, and what else lies beside it."""
         for item in self.charts:
-            yield item.path, item.drawing.json().encode()
-            yield item.still, svg(item.drawing.figure, item.chart.title).encode()
+            figure = item.drawing.json()
+            yield item.path, figure.encode()
+            yield item.still, _still(item, figure)
         yield from self.beside()

@@ -2,6 +2,8 @@
 
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,9 @@ from leaderboard.results import kept as keeping
 from leaderboard.results.counted import counted
 from leaderboard.results.kept import Kept, shared
 from leaderboard.results.store import scan, write
+from leaderboard.website import plan
+from leaderboard.website.plot import Figure
+from leaderboard.website.publishing import documents
 from tests.fixtures.board import provenance, rows, smoothed_rows
 
 
@@ -96,6 +101,32 @@ def test_a_cache_that_cannot_be_had_is_none(
     monkeypatch.setenv(keeping.VARIABLE, "")
     shared().put("a", b"a")
     assert shared().get("a") is None
+
+
+def test_a_still_picture_and_the_list_of_evaluators_are_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(keeping.VARIABLE, str(tmp_path))
+    made: list[Figure] = []
+
+    def drawing(figure: Figure, title: str) -> str:
+        made.append(figure)
+        return f"{title} {figure.layout['height']}"
+
+    monkeypatch.setattr(plan, "svg", drawing)
+    for height in (1, 2, 1):
+        figure = Figure({"height": height})
+        item: Any = SimpleNamespace(
+            chart=SimpleNamespace(title="a"), drawing=SimpleNamespace(figure=figure)
+        )
+        assert plan._still(item, figure.json()) == f"a {height}".encode()
+    assert len(made) == 2
+    entries = documents._evaluator_entries()
+    monkeypatch.setattr("leaderboard.evaluation.evaluator.evaluator_entries", never)
+    assert documents._evaluator_entries() == entries
+    monkeypatch.setattr(documents, "hash_of", str)
+    with pytest.raises(TypeError):
+        documents._evaluator_entries()
 
 
 def test_what_nobody_asks_for_is_dropped_after_a_month(tmp_path: Path) -> None:

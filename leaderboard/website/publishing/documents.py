@@ -3,11 +3,14 @@
 Numbers are the board's own, so that a page and its document cannot disagree.
 """
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
 from leaderboard.results.columns import DESCRIBED
+from leaderboard.results.kept import hash_of, key_of, shared
 from leaderboard.results.metrics import METRICS, ConfidenceInterval, certified_interval
 from leaderboard.results.rerun import command
 from leaderboard.website.citation import bibtex, load_citation
@@ -275,8 +278,6 @@ def columns() -> models.Columns:
 
 def evaluators(board: Board) -> models.Evaluators:
     """What is implemented."""
-    from leaderboard.evaluation.evaluator import evaluator_entries
-
     return models.Evaluators(
         described=schema_from("evaluators"),
         evaluators=tuple(
@@ -286,6 +287,19 @@ def evaluators(board: Board) -> models.Evaluators:
                 if (node := board.taxonomy.of_evaluator(entry["name"]))
                 else None,
             )
-            for entry in evaluator_entries()
+            for entry in json.loads(_evaluator_entries())
         ),
     )
+
+
+def _evaluator_entries() -> bytes:
+    """The catalogue, which takes PyTorch to make, so that it is kept for the same code."""
+
+    def made() -> bytes:
+        from leaderboard.evaluation.evaluator import evaluator_entries
+
+        return json.dumps(evaluator_entries()).encode()
+
+    root = Path(__file__).parents[2]
+    code = [hash_of(root / "evaluation"), hash_of(root.parent / "evaluators")]
+    return shared().made(key_of("evaluators", code), made)

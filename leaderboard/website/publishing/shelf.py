@@ -44,8 +44,18 @@ def files(board: Board, stored: Mapping[str, list[StoredFile]]) -> Files:
 
 def all_rows(setting: str, listed: list[StoredFile]) -> tuple[AllRows, bytes]:
     """The one file of all rows of a setting, and what is said of it."""
-    content = combined([(file.result.provenance, load(file.result)) for file in listed])
-    return _told(setting, listed, content), content
+    return _all_rows(setting, listed, lambda at: load(listed[at].result))
+
+
+def _all_rows(
+    setting: str, listed: list[StoredFile], rows: Callable[[int], Any]
+) -> tuple[AllRows, bytes]:
+    content = shared().made(
+        key_of("rows", [file.sha256 for file in listed]),
+        lambda: combined([(file.result.provenance, rows(at)) for at, file in enumerate(listed)]),
+    )
+    count = sum(file.download.rows for file in listed)
+    return AllRows(setting, count, len(content), hashlib.sha256(content).hexdigest()), content
 
 
 def _rows(
@@ -55,14 +65,7 @@ def _rows(
     for at, file in enumerate(listed):
         yield from _own(file, partial(rows, at))
     if listed:
-        key = key_of("rows", [file.sha256 for file in listed])
-        content = shared().made(
-            key,
-            lambda: combined(
-                [(file.result.provenance, rows(at)) for at, file in enumerate(listed)]
-            ),
-        )
-        whole[setting] = _told(setting, listed, content)
+        whole[setting], content = _all_rows(setting, listed, rows)
         yield places.all_rows(setting), content
 
 
@@ -70,11 +73,6 @@ def _own(file: StoredFile, rows: Callable[[], Any]) -> Iterator[tuple[str, bytes
     """A result's own two files: the stored one as it is, and the CSV of its loaded rows."""
     yield file.download.csv, shared().made(key_of("csv", [file.sha256]), lambda: csv(rows(), inert))
     yield file.download.parquet, file.result.path.read_bytes()
-
-
-def _told(setting: str, listed: list[StoredFile], content: bytes) -> AllRows:
-    rows = sum(file.download.rows for file in listed)
-    return AllRows(setting, rows, len(content), hashlib.sha256(content).hexdigest())
 
 
 def _checksums(files: Sequence[StoredFile], whole: Mapping[str, AllRows]) -> bytes:
