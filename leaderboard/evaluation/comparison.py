@@ -8,6 +8,7 @@ with.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from leaderboard.datasets.catalogue import load_split
 from leaderboard.evaluation.certify_options import CertifyOptions, ModelFiles, question_of
 from leaderboard.evaluation.comparison_table import Cell, count_cell, read_origins, write_table
 from leaderboard.evaluation.evaluator import can_certify, evaluator_entries, evaluator_of
-from leaderboard.evaluation.execution import execute
+from leaderboard.evaluation.execution import AT_ONCE, Job, begun, compute
 from leaderboard.evaluation.plan import ChosenExamples, Plan, plan_of
 from leaderboard.evaluation.radius_search import largest_radii
 from leaderboard.results.store import Provenance, Results, read, write
@@ -98,7 +99,7 @@ class _Asked:
 
 
 def compare_evaluators(typed: CompareOptions) -> list[Cell]:
-    """Answer what was typed, cell by cell, and write the table that was asked for.
+    """Answer what was typed, all cells in one queue, and write the table that was asked for.
 
     What cannot be evaluated is told at the end, and the others are evaluated all the same.
 
@@ -114,14 +115,11 @@ def compare_evaluators(typed: CompareOptions) -> list[Cell]:
     selection = ChosenExamples(examples, f"first {len(examples)} of the test set", whole)
     measured: list[tuple[Cell, Results]] = []
     problems: list[str] = []
-    for one in asked:
-        try:
-            found = _measured(typed, one, selection)
-        except InputError as error:
-            problems += [f"{one.title}: {problem}" for problem in error.problems]
-            continue
-        measured.append((count_cell(found, one.network, one.question, sources), found))
-        _check_agreement(measured)
+    for first in range(0, len(asked), AT_ONCE):
+        some = asked[first : first + AT_ONCE]
+        for one, found in _measured(typed, some, selection, problems):
+            measured.append((count_cell(found, one.network, one.question, sources), found))
+            _check_agreement(measured)
     cells = [cell for cell, _ in measured]
     if typed.table is not None and cells:
         write_table(typed.table, cells)
@@ -216,9 +214,54 @@ def model_file(named: str) -> Path:
     return submission.parts(find_project()).main
 
 
-def _measured(typed: CompareOptions, one: _Asked, selection: ChosenExamples) -> Results:
-    """The rows of a cell: those that are there if they answer exactly this, else new ones."""
-    plan = plan_of(
+def _measured(
+    typed: CompareOptions, asked: Sequence[_Asked], selection: ChosenExamples, problems: list[str]
+) -> list[tuple[_Asked, Results]]:
+    """The rows of cells: those that are there if they answer exactly this, else new ones.
+
+    New ones are made in one queue; `problems` takes a sentence for each that cannot be made.
+    """
+
+    @contextmanager
+    def noted(one: _Asked) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            problems.extend(f"{one.title}: {problem}" for problem in error.problems)
+
+    with ExitStack() as stack:
+        plans: dict[_Asked, Plan] = {}
+        for one in asked:
+            with noted(one):
+                plans[one] = _plan(typed, one, selection)
+        title = asked[0].title if len(asked) == 1 else f"{len(asked)} evaluations"
+        examples = len(selection.examples) * len(asked)
+        progress = stack.enter_context(RunProgress(title, examples))
+        jobs: dict[_Asked, Job] = {}
+        for one, plan in plans.items():
+            if plan.stored is not None:
+                progress.advance(plan.stored.rows, True)
+                plan.clear()
+                continue
+            with noted(one):
+                beginning = begun(plan, typed.workers, typed.fresh, progress.advance)
+                jobs[one] = stack.enter_context(beginning)
+        compute([*jobs.values()], typed.workers)
+        found: list[tuple[_Asked, Results]] = []
+        for one, plan in plans.items():
+            if plan.stored is None and one not in jobs:
+                continue
+            with noted(one):
+                results = plan.stored or jobs[one].answer()
+                if typed.max_radius:
+                    results = _with_radii(typed, one, plan, results, progress)
+                found.append((one, results))
+        return found
+
+
+def _plan(typed: CompareOptions, one: _Asked, selection: ChosenExamples) -> Plan:
+    """How a cell is made."""
+    return plan_of(
         one.question,
         selection,
         submission=one.slug,
@@ -226,21 +269,13 @@ def _measured(typed: CompareOptions, one: _Asked, selection: ChosenExamples) -> 
         target=one.target(typed.results),
         fresh=typed.fresh,
     )
-    with RunProgress(one.title, len(plan.examples)) as progress:
-        results = plan.stored or execute(plan, typed.workers, typed.fresh, progress.advance)
-        if plan.stored is not None:
-            progress.advance(results.rows, True)
-            plan.clear()
-        if typed.max_radius:
-            target = one.target(typed.results / RADII)
-            results = _with_radii(typed, target, plan, results, progress)
-    return results
 
 
 def _with_radii(
-    typed: CompareOptions, target: Path, plan: Plan, results: Results, progress: RunProgress
+    typed: CompareOptions, one: _Asked, plan: Plan, results: Results, progress: RunProgress
 ) -> Results:
     """The same rows with each example's largest radius, and the seconds that all of it took."""
+    target = one.target(typed.results / RADII)
     if target.exists() and not typed.fresh:
         before = read(target)
         # The rows that it begins with are still the same.

@@ -19,6 +19,9 @@ from leaderboard.evaluation.workers import run_shards
 from leaderboard.results.store import COLUMNS, Results, frame, write
 from leaderboard.settings.question import Open, Shard
 
+AT_ONCE = 50
+"""Evaluations in one queue: their models are read and their places locked beforehand."""
+
 Told = Callable[[pd.DataFrame, bool], None]
 """Called with rows, and whether they were already there."""
 
@@ -162,23 +165,6 @@ def begun(plan: Plan, workers: str, fresh: bool, told: Told) -> Iterator[Job]:
         yield job
 
 
-def execute(plan: Plan, workers: str, fresh: bool, told: Told, until: float = inf) -> Results:
-    """Compute what is missing, then join the shards into the result file.
-
-    `told` is called with the rows of every shard, and whether they were already there; `until` is
-    a time on the monotonic clock.
-
-    Raises:
-        InputError: nothing can be written, or another process writes it; what was finished stays.
-        TimeUpError: there was no time for all of it; what was finished stays.
-        BugError: evaluators contradict each other; nothing of this evaluation stays.
-        WithdrawnError: so do a proof and the deployed model; nothing stays either.
-    """
-    with begun(plan, workers, fresh, told) as job:
-        compute([job], workers, until)
-        return job.answer()
-
-
 def compute(
     jobs: Sequence[Job],
     workers: str,
@@ -227,7 +213,8 @@ def _asked(one: Shard, other: Shard) -> bool:
 
     def key(shard: Shard) -> tuple[object, ...]:
         asked = shard.question
-        return asked.model_sha256, asked.seed, asked.evaluator, shard.examples, shard.stages
+        ball = asked.norm, asked.radius
+        return asked.model_sha256, ball, asked.seed, asked.evaluator, shard.examples, shard.stages
 
     return key(one) == key(other)
 

@@ -15,7 +15,7 @@ from leaderboard.common.progress import RunProgress, tell
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.evaluation.evidence import beside
-from leaderboard.evaluation.execution import Job, Told, begun, compute
+from leaderboard.evaluation.execution import AT_ONCE, Job, Told, begun, compute
 from leaderboard.evaluation.forecast import announce
 from leaderboard.evaluation.log import RunLog, logged
 from leaderboard.evaluation.plan import Plan, Request, make_plan
@@ -25,8 +25,6 @@ from leaderboard.settings.setting import find_setting, load_settings
 from leaderboard.submissions.catalogue import chosen_submissions
 from leaderboard.submissions.manifest import Contest, settings_for
 
-_AT_ONCE = 50
-"""Evaluations in one queue: their models are read and their places locked beforehand."""
 QUICK_EXAMPLES, QUICK_SECONDS, QUICK_SAMPLES = 20, 5.0, 1000
 """What `--quick` spends: examples of a setting, seconds for each, samples of a smoothed model."""
 
@@ -123,11 +121,11 @@ def _run_all(
     measured = False
     left = [*pairs]
     # In little time, cheap methods come first in all of them: they decide the most.
-    for cheap in (True, False) if until < math.inf and len(pairs) > _AT_ONCE else (False,):
+    for cheap in (True, False) if until < math.inf and len(pairs) > AT_ONCE else (False,):
         waiting, left = left, []
-        for first in range(0, len(waiting), _AT_ONCE):
+        for first in range(0, len(waiting), AT_ONCE):
             run = _Run(project, request, workers, log, alone=len(pairs) == 1)
-            left += run.all_of(waiting[first : first + _AT_ONCE], until, cheap)
+            left += run.all_of(waiting[first : first + AT_ONCE], until, cheap)
             measured |= run.measured
             tables += run.tables
             problems += run.problems

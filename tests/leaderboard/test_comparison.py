@@ -1,16 +1,20 @@
 """`certboard compare`: a file a cell, computed once, and a table that counts them."""
 
 import csv
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from leaderboard.common.errors import BugError
+from leaderboard.common.errors import BugError, InputError
 from leaderboard.common.project import Project
-from leaderboard.evaluation import comparison, workers
+from leaderboard.evaluation import comparison, execution, workers
 from leaderboard.evaluation.comparison import CompareOptions, compare_evaluators
 from leaderboard.evaluation.shard import evaluate
+from leaderboard.evaluation.workers import run_shards
 from leaderboard.results.store import read
 from leaderboard.settings.question import Shard
 from tests.fixtures.project import LINF, MODEL, NOISY, PLAIN, digest
@@ -52,6 +56,34 @@ def test_a_cell_that_is_there_is_not_computed_again(
     assert first.out.splitlines()[2].split() == again.out.splitlines()[2].split()
     certboard(*asked(MODEL, *by("ibp"), "--fresh"))
     assert [name for name, *_ in calls] == ["ibp", "crown", "ibp"]
+
+
+def test_all_cells_are_in_one_queue_and_one_that_fails_stops_no_other(
+    certboard: Certboard, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues: list[int] = []
+
+    def watched(shards: Sequence[Shard], *more: Any) -> Any:
+        queues.append(len(shards))
+        return run_shards(shards, *more)
+
+    def failing(shard: Shard) -> pd.DataFrame:
+        question = shard.question
+        if (question.evaluator, question.radius) == ("crown", Fraction(1, 5)):
+            error = InputError("The disk is gone.")
+            vars(error)["shard"] = shard
+            raise error
+        return evaluate(shard)
+
+    monkeypatch.setattr(execution, "run_shards", watched)
+    monkeypatch.setattr(workers, "evaluate", failing)
+    outcome = certboard(*asked(MODEL, *by("ibp", "crown"), "--radius", "0.2"))
+    assert outcome.code == 0, outcome.err
+    assert queues[0] == 4
+    assert sorted(line.split()[1:3] for line in outcome.out.splitlines()[2:]) == [
+        ["0.1", "crown"], ["0.1", "ibp"], ["0.2", "ibp"]
+    ]  # fmt: skip
+    assert "linf 0.2 · crown: The disk is gone." in outcome.err
 
 
 def test_another_time_limit_or_more_examples_is_another_question(

@@ -12,7 +12,6 @@ from leaderboard.common.project import Project
 from leaderboard.evaluation import plan as evaluation
 from leaderboard.evaluation import shard as run
 from leaderboard.evaluation import workers
-from leaderboard.evaluation.execution import execute
 from leaderboard.evaluation.plan import Plan, Request, make_plan
 from leaderboard.evaluation.shard import PREDICTION, evaluate
 from leaderboard.results.store import Results, read
@@ -20,6 +19,7 @@ from leaderboard.settings import question
 from leaderboard.settings.question import Shard
 from leaderboard.settings.setting import find_setting
 from leaderboard.submissions.manifest import load_submission
+from tests.fixtures.executed import execute
 from tests.fixtures.operations import counted_operations
 from tests.fixtures.project import LINF, PLAIN, digest, linear
 from tests.fixtures.stopped import ignore, stop

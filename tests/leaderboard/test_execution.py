@@ -12,7 +12,6 @@ from leaderboard.common.errors import BugError, InputError
 from leaderboard.common.project import Project
 from leaderboard.evaluation import execution, forecast, workers
 from leaderboard.evaluation.evidence import beside
-from leaderboard.evaluation.execution import execute
 from leaderboard.evaluation.plan import Plan, Request, make_plan
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.results.store import read, results_path
@@ -20,6 +19,7 @@ from leaderboard.settings import question
 from leaderboard.settings.question import Open, Shard
 from leaderboard.settings.setting import find_setting
 from leaderboard.submissions.manifest import load_submission
+from tests.fixtures.executed import execute
 from tests.fixtures.project import LINF, PLAIN, bent, linear, submit
 from tests.fixtures.stopped import ignore, stop
 from tests.leaderboard.conftest import Certboard

@@ -13,12 +13,12 @@ from leaderboard.common.project import Project
 from leaderboard.datasets import catalogue
 from leaderboard.datasets.catalogue import find_dataset, load_datasets, load_split
 from leaderboard.datasets.split import ArraySplit, without
-from leaderboard.evaluation.execution import execute
 from leaderboard.evaluation.plan import Plan, Request, make_plan
 from leaderboard.intake.acceptance.accept import accepted
 from leaderboard.results.store import Results, write
 from leaderboard.settings.setting import Selection, Setting, find_setting
 from leaderboard.submissions.manifest import load_submission
+from tests.fixtures.executed import execute
 from tests.fixtures.project import LINF, PLAIN, certify
 from tests.leaderboard.conftest import Certboard
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from leaderboard.common.project import Project, find_project
-from leaderboard.evaluation.execution import execute
 from leaderboard.evaluation.plan import Request, make_plan
 from leaderboard.results.rerun import command, from_nothing, recheck
 from leaderboard.results.store import (
@@ -20,6 +19,7 @@ from leaderboard.results.store import (
 from leaderboard.settings.setting import find_setting
 from leaderboard.submissions.manifest import load_submission
 from tests.fixtures.board import provenance, rows
+from tests.fixtures.executed import execute
 from tests.fixtures.project import LINF, NOISY, PLAIN
 from tests.leaderboard.conftest import Certboard
 
