@@ -11,7 +11,7 @@ from evaluators.propagation.verdicts import in_batches, verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Verdict
 
-CACHE_BYTES = 2**21
+CACHE_BYTES = 2**20
 """Size of a batch's largest tensor: past the caches, larger is not faster."""
 
 
