@@ -88,9 +88,7 @@ def bounds(folder: Path) -> Iterator[Row]:
         for model in RADII:
             problem = right_ones(question(SHARED, model, list(range(2 * count))), count)
             asked = Asked.of(problem, SHARED / "models" / f"{model}.onnx", folder, method)
-            answers: list[tuple[Answer | None, Answer]] = []
-            for _ in range(turns):
-                answers.append((_peer(asked), ask(asked)))
+            answers = [(_peer(asked), ask(asked)) for _ in range(turns)]
             ours = min(answer for _, answer in answers)
             peer = min((answer for answer, _ in answers if answer), default=None)
             yield _row(f"`{method}`, {len(problem)} examples of {model}", peer, ours, aim)
