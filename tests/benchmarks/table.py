@@ -121,7 +121,7 @@ def search(folder: Path) -> Iterator[Row]:
     cases += [("MNIST 6x100, 3 decided ones", usual["mnist_6_100"], decided, 60, "0.5")]
     cases += [("MNIST 6x100, 6 together", usual["mnist_6_100"], sixes, 60, "at most 1 GB")]
     if SIGMOID:
-        curved = about(Path(SIGMOID), "cifar10", list(range(16)), Fraction(1, 255))
+        curved = about(Path(SIGMOID), "cifar10", list(range(16)), Fraction(2, 255))
         cases += [
             (
                 "sigmoid ConvSmall (CIFAR), 8 examples",
