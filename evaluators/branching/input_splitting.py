@@ -88,7 +88,7 @@ class InputSearch:
     problem: Problem
     deadline: Deadline
     falsify: Falsify
-    batch: int = 256
+    batch: int = 512
     lower_bounds: Tensor = field(init=False)
 
     def __call__(self) -> Tensor | None:
