@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from leaderboard.common.errors import InputError
+from leaderboard.common.errors import InputError, WithdrawnError
 from leaderboard.evaluation import workers
 from leaderboard.evaluation.executors import processes
 from leaderboard.evaluation.executors.processes import visible_devices
-from leaderboard.evaluation.executors.shared import Failures, Run
+from leaderboard.evaluation.executors.shared import Failures, Run, located
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.settings.question import Question, Shard
 
@@ -85,3 +85,13 @@ def test_the_tries_of_a_shard_are_counted(tmp_path: Path) -> None:
     assert failures.again(other, "it died")
     with pytest.raises(InputError, match=r"example 0 of net/model\.onnx: not measured in 3 tries"):
         failures.check()
+
+
+def test_an_error_of_a_node_names_the_shard_unless_it_does_so_itself(tmp_path: Path) -> None:
+    (shard,) = asked(tmp_path, 1)
+    found = located(InputError("The node 1.2.3.4 has other code."), shard)
+    assert str(found).endswith("\nThat was at example 0 of net/model.onnx.")
+    known = InputError("The model cannot be read.")
+    vars(known)["shard"] = shard
+    for error in (known, WithdrawnError("It is withdrawn."), MemoryError()):
+        assert located(error, shard) is error

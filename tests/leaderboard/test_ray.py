@@ -104,8 +104,9 @@ class TestCluster:
         monkeypatch.setattr(workers, "evaluate", deadly)
         (shard,) = shards_about(project, 1)
         shard = replace(shard, question=replace(shard.question, dataset="imagenet"))
-        with pytest.raises(InputError, match=r"The node [0-9.]+: There is no .*imagenet"):
+        with pytest.raises(InputError, match=r"The node [0-9.]+: There is no .*imagenet") as told:
             list(run_shards([shard], "ray"))
+        assert told.value.problems[-1] == "That was at example 0 of plain/model.onnx."
 
 
 @needs_ray

@@ -17,7 +17,16 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.memory import chosen
 from leaderboard.evaluation.executors.cluster import gpus_of
 from leaderboard.evaluation.executors.node import Reply, Task, compute, keep_evidence, task_of
-from leaderboard.evaluation.executors.shared import AT_ONCE, TRIES, Failures, Run, Work, engine
+from leaderboard.evaluation.executors.shared import (
+    AT_ONCE,
+    TRIES,
+    Failures,
+    Run,
+    Work,
+    engine,
+    located,
+    name_of,
+)
 from leaderboard.evaluation.sources import code_digest
 from leaderboard.settings.question import LONGEST_SHARD, Shard
 
@@ -47,7 +56,7 @@ def on_slurm(shards: Sequence[Shard], work: Work, cluster: str = SLURM) -> Run:
             jobs.update(_submitted(submitit, new, work, cluster))
         ended = [shard for shard, job in jobs.items() if job.done()]
         for shard in ended:
-            reply = _reply(submitit, jobs[shard])
+            reply = _reply(submitit, jobs[shard], shard)
             if isinstance(reply, str):
                 _forget(shard)
                 if failures.again(shard, reply):
@@ -58,7 +67,7 @@ def on_slurm(shards: Sequence[Shard], work: Work, cluster: str = SLURM) -> Run:
             del jobs[shard]
             if reply.error is not None:
                 _forget(shard)
-                raise reply.error
+                raise located(reply.error, shard)
             keep_evidence(shard, reply)
             assert reply.rows is not None
             yield shard, reply.rows
@@ -117,12 +126,13 @@ def _known(submitit: Any, shard: Shard, cluster: str) -> Any:
     return kinds[cluster](folder=_FOLDER / "jobs", job_id=number)
 
 
-def _reply(submitit: Any, job: Any) -> "Reply | str":
+def _reply(submitit: Any, job: Any, shard: Shard) -> "Reply | str":
     """What a job left, or how it ended without."""
     try:
         reply = job.result()
     except submitit.core.utils.FailedJobError as error:
-        raise InputError(f"A SLURM job failed: {str(error).strip().splitlines()[-1]}") from error
+        last = str(error).strip().splitlines()[-1]
+        raise InputError(f"A SLURM job failed at {name_of(shard)}: {last}") from error
     except (submitit.core.utils.UncompletedJobError, OSError, EOFError):
         return f"its SLURM job ended ({job.state})"
     assert isinstance(reply, Reply)

@@ -20,7 +20,17 @@ from leaderboard.common.errors import BugError, InputError
 from leaderboard.common.memory import chosen
 from leaderboard.common.progress import tell
 from leaderboard.evaluation.executors.node import Reply, files_of, keep_evidence, task_of
-from leaderboard.evaluation.executors.shared import AT_ONCE, TRIES, Failures, Run, Work, engine
+from leaderboard.evaluation.executors.shared import (
+    AT_ONCE,
+    TRIES,
+    Failures,
+    Run,
+    Work,
+    at,
+    engine,
+    located,
+    name_of,
+)
 from leaderboard.settings.question import Shard
 
 RAY = "ray"
@@ -55,7 +65,7 @@ def _computed(ray: Any, shards: Sequence[Shard], work: Work, failures: Failures)
             (done,), _ = ray.wait(list(waiting), num_returns=1)
             shard = waiting.pop(done)
             try:
-                answer = _answer(ray, done)
+                answer = _answer(ray, done, shard)
             except _EndedError as ended:
                 if failures.again(shard, str(ended)):
                     left.append(shard)
@@ -113,8 +123,8 @@ def _shipped() -> Any:
     return answer
 
 
-def _answer(ray: Any, reference: Any) -> Reply:
-    """What a node answered.
+def _answer(ray: Any, reference: Any, shard: Shard) -> Reply:
+    """What a node answered about a shard, which errors name.
 
     Raises:
         InputError: it cannot compute anything.
@@ -125,17 +135,19 @@ def _answer(ray: Any, reference: Any) -> Reply:
     try:
         answer = ray.get(reference)
     except errors.RuntimeEnvSetupError as error:
-        raise InputError(f"Ray could not bring certboard to a node: {_first(error)}") from error
+        which = f"Ray could not bring certboard to a node for {name_of(shard)}"
+        raise InputError(f"{which}: {_first(error)}") from error
     except errors.RayTaskError as error:
-        raise BugError(f"a Ray task failed: {_first(error.cause)}") from error
+        which = f"a Ray task failed at {name_of(shard)}"
+        raise BugError(f"{which}: {_first(error.cause)}") from error
     except errors.OutOfMemoryError as error:
         raise _EndedError("its Ray worker was killed, for its node ran out of memory") from error
     except errors.RayError as error:
         raise _EndedError(f"its Ray worker ended ({type(error).__name__})") from error
     if isinstance(answer, str):
-        raise InputError(answer)
+        raise InputError(answer, at(shard))
     if answer.error is not None:
-        raise answer.error
+        raise located(answer.error, shard)
     assert isinstance(answer, Reply)
     return answer
 

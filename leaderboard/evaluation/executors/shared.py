@@ -70,6 +70,18 @@ def name_of(shard: Shard) -> str:
     return f"{which} of {model.parent.name}/{model.name}"
 
 
+def at(shard: Shard) -> str:
+    """A sentence on which shard ended in an error."""
+    return f"That was at {name_of(shard)}."
+
+
+def located(error: Exception, shard: Shard) -> Exception:
+    """An error of a node, which names the shard unless it knows it anyway (`evaluate`)."""
+    if type(error) is InputError and "shard" not in vars(error):
+        return InputError(*error.problems, at(shard))
+    return error
+
+
 @dataclass
 class Failures:
     """The shards that ended their workers: how often each, and which are given up.
