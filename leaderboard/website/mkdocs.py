@@ -8,6 +8,7 @@ from pathlib import Path
 
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
+from leaderboard.website.publishing.places import repository_url
 
 BELOW = "<!-- below -->\n"
 """In a rendered page: what follows is HTML that is printed as it is.
@@ -122,4 +123,4 @@ def _with_configuration(project: Project) -> Path:
 def _environment(newest: int) -> dict[str, str]:
     # The theme's yearly notice about MkDocs' future goes to the error stream; it is no failure.
     defaults = {"SOURCE_DATE_EPOCH": str(newest), "NO_MKDOCS_2_WARNING": "1"}
-    return {**defaults, **os.environ}
+    return {**defaults, **os.environ, "REPOSITORY_URL": repository_url()}

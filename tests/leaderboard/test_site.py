@@ -12,7 +12,7 @@ from leaderboard.common.project import Project, find_project
 from leaderboard.website.build import generate, newest_result
 from leaderboard.website.mkdocs import place_files, run_mkdocs, write_file
 from tests.fixtures.board import board
-from tests.fixtures.website import built
+from tests.fixtures.website import REPOSITORY, built
 
 # Attributes by which a browser fetches something without being asked.
 FETCHED = {
@@ -98,6 +98,14 @@ def test_one_style_sheet_holds_all_of_ours(public: Path) -> None:
     for path in (find_project().site / "assets").rglob("*.css"):
         assert path.read_text(encoding="utf-8") in joined
     assert len([one for one in read(public / "index.html").fetched if one.endswith(".css")]) == 3
+
+
+def test_every_page_leads_to_the_code_and_to_the_guide_for_submitters(public: Path) -> None:
+    guide = (public / "guides/submit/index.html").resolve()
+    for path in pages(public):
+        links = read(path).links
+        assert REPOSITORY in links
+        assert guide in [target(path, link) for link in links if not urlsplit(link).scheme]
 
 
 def test_foreign_markup_reaches_no_page_alive(public: Path) -> None:
