@@ -118,11 +118,10 @@ def import_bytes(
     if problems := static_problems(model) or usage_problems(model, _opset(model)):
         raise _refusal(path, problems)
     builder, network = _translate(model, path, wanted)
-    lifted = {builder.values[name] for name in builder.lifted}
-    if not wanted.free and any(builder.nodes[p].shape != (1,) for p in builder.bare - lifted):
+    if not wanted.free and not _is_alone(model.graph) and _moves_batch(builder):
         notes.append(
-            "Its batch dimension does not stay the first: what is said is said of one input at a"
-            " time, as it is run alone."
+            "What is said is said of one input at a time: those of one batch could meet, as its"
+            " batch dimension does not stay the first."
         )
     runtime, network.notes = Runtime(data), tuple(notes)
     network.runtime = runtime
@@ -131,6 +130,20 @@ def import_bytes(
     if problems := list(_large_problems(network)):
         raise _refusal(path, problems)
     return network
+
+
+def _moves_batch(builder: Builder) -> bool:
+    """Whether a value that is computed has its batch dimension elsewhere, or has none."""
+    # A row without dimensions is the batch alone, and stays so unless dimensions are named.
+    bare = {position for position in builder.bare if builder.nodes[position].shape != (1,)}
+    return any(map(builder.depends, builder.moved | bare))
+
+
+def _is_alone(graph: onnx.GraphProto) -> bool:
+    """Whether the file says that it is run on one input at a time."""
+    given = {one.name for one in graph.initializer}
+    shapes = [one.type.tensor_type.shape.dim for one in graph.input if one.name not in given]
+    return all(shape and shape[0].dim_value == 1 for shape in shapes)
 
 
 def _refusal(path: Path, problems: list[Broken]) -> UnsupportedModelError:

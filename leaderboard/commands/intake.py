@@ -103,7 +103,7 @@ def gather(
     slug: _options.Slug,
     folder: Annotated[
         Path,
-        typer.Argument(help="A folder of results for each job", exists=True, file_okay=False),
+        typer.Argument(help="A folder of results for each job"),
     ],
     results: Annotated[Path, typer.Option(help="Where `certboard run` will go on with them")],
 ) -> None:

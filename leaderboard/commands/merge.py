@@ -16,8 +16,6 @@ def command(
         typer.Argument(
             help="Folders that `certboard run --shard` wrote its --results to; default: the"
             " project's own",
-            exists=True,
-            file_okay=False,
         ),
     ] = None,
     results: Annotated[

@@ -38,10 +38,11 @@ def merge(project: Project, folders: Sequence[Path]) -> list[Results]:
     All evaluations of which there are some, or none of them.
 
     Raises:
-        InputError: something is damaged, missing, or not of one question, code and kind of device;
-            every reason, a sentence each.
+        InputError: a folder is not there; something is damaged, missing, or not of one question,
+            code and kind of device; every reason, a sentence each.
     """
-    problems: list[str] = []
+    absent = (one for one in folders if one != project.results and not one.is_dir())
+    problems = [f"There is no folder {one}." for one in absent]
     merged: list[_Merged] = []
     for target, places in _found(project, folders):
         try:

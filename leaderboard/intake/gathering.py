@@ -28,8 +28,10 @@ def gather(project: Project, slug: str, folder: Path) -> int:
         From how many jobs something was taken.
 
     Raises:
-        InputError: something there cannot be copied as a plain file.
+        InputError: it is no folder, or something there cannot be copied as a plain file.
     """
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}.")
     submission = load_submission(project, slug)
     jobs = sorted(one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
     if len(jobs) > _MOST:

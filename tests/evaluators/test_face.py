@@ -287,9 +287,9 @@ class Branching(nn.Module):
         return x.flatten(1) * (2 if len(x) > 1 else 1)
 
 
-class Waves(nn.Module):
+class Rounding(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.sin(x.flatten(1))
+        return torch.round(x.flatten(1))
 
 
 class Scalar(nn.Module):
@@ -302,7 +302,7 @@ class Scalar(nn.Module):
     [
         (nn.Sequential(nn.Flatten(), nn.Linear(4, 2).double()), "'1.weight' is torch.float64"),
         (nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), r"fails on images of shape \(16, 1, 2, 2\)"),
-        (Waves(), "Sin"),
+        (Rounding(), "Round"),
         (Drawing(), "random|differ"),
         (Branching(), "logits differ from the module's"),
         (Scalar(), "one row of logits for each image"),

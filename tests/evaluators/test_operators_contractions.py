@@ -167,6 +167,17 @@ def test_heads_before_the_batch(tmp_path: Path) -> None:
     nodes = _heads(node("Softmax", "s", "p"))
     (note,) = check(tmp_path, (5, 12), nodes, known, opset=18).notes
     assert "one input at a time" in note
+    assert not check(tmp_path, (5, 12), nodes, known, opset=18, batch=1).notes
+
+
+def test_a_moved_batch_is_noted_where_its_size_hides_that(tmp_path: Path) -> None:
+    nodes = [
+        node("Transpose", "x", "t", perm=[1, 0, 2]),
+        node("ReduceSum", "t axes", "s", keepdims=1),
+        node("Transpose", "s", "z", perm=[1, 0, 2]),
+    ]
+    (note,) = check(tmp_path, (1, 4), nodes, {"axes": integers(1)}).notes
+    assert "those of one batch could meet" in note
 
 
 def test_layers_of_tokens_before_the_batch(tmp_path: Path) -> None:

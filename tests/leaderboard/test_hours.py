@@ -192,5 +192,5 @@ def test_a_confined_run_keeps_to_the_time_and_says_that_it_is_up(
     assert outcome.err.splitlines()[-1].startswith(f"certboard: time is up: {PLAIN}: ")
     ((arguments, limits),) = seen
     given = 3600 * float(arguments[arguments.index("--hours") + 1])
-    assert 540 < given <= 600
+    assert 540 < given <= 600.1
     assert limits.seconds <= given + 1800 + 1

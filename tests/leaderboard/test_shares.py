@@ -177,3 +177,4 @@ def test_shares_of_two_kinds_of_device_are_not_mixed(
 
 def test_nothing_to_merge_is_said(project: Project, certboard: Certboard) -> None:
     assert certboard("merge").sentence.startswith("There are no finished shards in ")
+    assert certboard("merge", "nowhere").sentence == "There is no folder nowhere."

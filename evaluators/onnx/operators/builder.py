@@ -86,6 +86,7 @@ class Builder:
         kept: bytes of all affine maps so far.
         folded, folds: entries of all constants worked out so far, and how many they are.
         bare: positions of values that have no batch dimension (`unbatched.py`).
+        moved: positions of values whose batch dimension was put elsewhere, though that has size 1.
         settled: positions of which it was decided whether they have one.
         truths: positions of values that are truths in the file, 0 or 1 here.
         lifted: constants that are computed by nodes instead, since an operator needs a value.
@@ -103,6 +104,7 @@ class Builder:
     folded: int = 0
     folds: int = 0
     bare: set[int] = field(default_factory=set)
+    moved: set[int] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)
     truths: set[int] = field(default_factory=set)
     lifted: dict[str, Array] = field(default_factory=dict)

@@ -52,9 +52,9 @@ def _behind(builder: Builder, operator: Operator, translation: Translation) -> T
             axes = list(range(len(builder.integers(operator, "starts", 1) or [])))
         attributes["axes"] = [axis + (axis >= 0) for axis in axes or []]
     made = translation(builder, replace(operator, attributes=attributes))
+    builder.moved.update([made] if isinstance(made, int) else made)
     if isinstance(made, int):
         return settle(builder, operator, made, builder.nodes[made].shape)
-    assert isinstance(made, list)
     return [settle(builder, operator, part, builder.nodes[part].shape) for part in made]
 
 
@@ -63,9 +63,12 @@ def _reshape(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     whole = builder.whole_shape(name)
     if operator.kind == "Transpose":
-        positions = builder.positions(whole).permute(order_of(operator, len(whole)))
+        order = order_of(operator, len(whole))
+        positions = builder.positions(whole).permute(order)
         moved = rearrange(shape, positions.reshape(-1))
         source, target = builder.affine(moved, source, operator.name), tuple(positions.shape)
+        if order[0] != 0:
+            builder.moved.add(source)
     else:
         target = resolve_shape(builder, operator, whole)
     return settle(builder, operator, source, target)
