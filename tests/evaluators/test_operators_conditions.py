@@ -13,6 +13,7 @@ from onnx import NodeProto
 from evaluators.deterministic.crown import CROWN
 from evaluators.deterministic.ibp import IBP
 from evaluators.listing import catalogue
+from evaluators.network.deployment import FLUSHED
 from evaluators.network.elementwise import LeakyReLU, Slopes
 from evaluators.network.network import Network, Product
 from evaluators.network.steps import Step
@@ -119,13 +120,14 @@ def test_every_method_is_right_at_jumps_or_says_that_it_cannot(name: str, norm: 
 @example(-1.0, 1.0, 0.5, 2.0)
 @example(1e-300, 1.0, 0.0, 0.0)
 @example(-1e-7, 1.0, 0.0, 0.0)
+@example(0.0, 1.175494351e-38, 0.0, 0.0)
 def test_lines_and_bounds_hold_on_both_sides_of_the_step(
     start: float, width: float, low: float, high: float
 ) -> None:
     ends = [torch.tensor([end], dtype=torch.float64) for end in (start, start + width)]
     x = torch.cat((torch.linspace(start, start + width, 101).double(), *ends))
     x = x.clamp(float(ends[0]), float(ends[1]))
-    near = x.abs() < 1e-30
+    near = x.abs() <= FLUSHED
     step = Step()
     for slopes in (Slopes(*torch.tensor([[low], [high]]).double()), step.slopes(*ends)):
         below, above = step.intercepts(slopes, *ends)
@@ -135,4 +137,4 @@ def test_lines_and_bounds_hold_on_both_sides_of_the_step(
     least, most = step.bounds(*ends)
     assert bool((least <= step(x)).all())
     assert bool((step(x) <= most).all())
-    assert float(most - least) == float(bool(ends[0] < 2.0**-126) and bool(ends[1] > -(2.0**-126)))
+    assert float(most - least) == float(bool(ends[0] < FLUSHED) and bool(ends[1] > -FLUSHED))

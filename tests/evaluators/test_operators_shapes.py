@@ -38,7 +38,7 @@ def test_views(
     if attributes:  # Flatten from another axis than 1 folds other dimensions into the batch's
         nodes = [node(kind, inputs, "r", **attributes), node("Reshape", "r back", "z")]
         constants = {**constants, "back": integers(1, 12)}
-        (note,) = check(tmp_path, (2, 3, 2), nodes, constants, batch=1).notes
+        (note,) = check(tmp_path, (2, 3, 2), nodes, constants).notes
         assert "one input at a time" in note
         return
     assert set(kinds(check(tmp_path, shape, nodes, constants, batch=1))) == {Reshape}
