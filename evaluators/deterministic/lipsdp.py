@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from evaluators.evaluator import Evaluator, one_by_one
+from evaluators.evaluator import Evaluator
 from evaluators.lipschitz.constants import here
 from evaluators.network.network import Network
 from evaluators.propagation.intervals import interval_bounds
@@ -17,7 +17,7 @@ from evaluators.unrolled.interior_point import fits, raised_by
 from evaluators.unrolled.intermediate_bounds import UnrollingError
 from evaluators.unrolled.proof import prove
 from evaluators.unrolled.quadratic import Forms, Goal
-from evaluators.unrolled.unrolled_problem import UnrolledProblem
+from evaluators.unrolled.unrolled_problem import UnrolledProblem, one_by_one_unrolled
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,15 @@ class LipSDP(Evaluator):
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""
-        with torch.no_grad():
-            return one_by_one(problem, self._solve)
+        return one_by_one_unrolled(problem, self._solve)
 
     def _solve(self, problem: Problem) -> Verdict:
         deadline = problem.deadline()
-        try:
-            around = UnrolledProblem.of(replace(problem, evidence=False), 0, deadline)
-        except UnrollingError as error:
-            return Verdict(Status.UNKNOWN, None, note=str(error))
+        around = UnrolledProblem.of(replace(problem, evidence=False), 0, deadline)
         if not bool((around.lines.leak == 0).all()):
-            note = "unsupported: the method has quadratic constraints for ReLU and MaxPool alone"
-            return Verdict(Status.UNKNOWN, None, note=note)
+            raise UnrollingError(
+                "unsupported: the method has quadratic constraints for ReLU and MaxPool alone"
+            )
         forms = Forms.of(around)
         if forms is None:
             return verdicts(problem, _without_units(around)[None])[0]

@@ -3,15 +3,13 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
-
-from evaluators.evaluator import Evaluator, one_by_one
+from evaluators.evaluator import Evaluator
 from evaluators.linear_programs.relaxed_rows import by_triangles, optimal_slopes
 from evaluators.network.network import Network
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.intermediate_bounds import UnrollingError
-from evaluators.unrolled.unrolled_problem import UnrolledProblem
+from evaluators.unrolled.unrolled_problem import UnrolledProblem, one_by_one_unrolled
 
 
 @dataclass(frozen=True)
@@ -43,19 +41,16 @@ class LP(Evaluator):
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""
-        with torch.no_grad():
-            return one_by_one(problem, self._solve)
+        return one_by_one_unrolled(problem, self._solve)
 
     def _solve(self, problem: Problem) -> Verdict:
         deadline = problem.deadline()
         optimize = optimal_slopes if self.all_bounds else None
-        try:
-            around = UnrolledProblem.of(problem, 0, deadline, optimize)
-        except UnrollingError as error:
-            return Verdict(Status.UNKNOWN, None, note=str(error))
+        around = UnrolledProblem.of(problem, 0, deadline, optimize)
         if not bool(around.lines.optimizable.all()):
-            note = "unsupported: the method has triangles for ReLU, leaky ReLU and MaxPool alone"
-            return Verdict(Status.UNKNOWN, None, note=note)
+            raise UnrollingError(
+                "unsupported: the method has triangles for ReLU, leaky ReLU and MaxPool alone"
+            )
         _, verdict = by_triangles(problem, around, deadline)
         if verdict.status is Status.CERTIFIED:
             return verdict

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from evaluators.evaluator import Evaluator, one_by_one
+from evaluators.evaluator import Evaluator
 from evaluators.linear_programs.group_rows import GroupRows
 from evaluators.linear_programs.relaxed_rows import by_triangles
 from evaluators.network.network import Network
@@ -13,7 +13,7 @@ from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.intermediate_bounds import UnrollingError
-from evaluators.unrolled.unrolled_problem import UnrolledProblem
+from evaluators.unrolled.unrolled_problem import UnrolledProblem, one_by_one_unrolled
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,15 @@ class MultiNeuron(Evaluator):
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""
-        with torch.no_grad():
-            return one_by_one(problem, self._solve)
+        return one_by_one_unrolled(problem, self._solve)
 
     def _solve(self, problem: Problem) -> Verdict:
         deadline = problem.deadline()
-        try:
-            around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
-        except UnrollingError as error:
-            return Verdict(Status.UNKNOWN, None, note=str(error))
+        around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
         if not bool(around.lines.optimizable.all()):
-            note = "unsupported: the method has hulls for ReLU, leaky ReLU and MaxPool alone"
-            return Verdict(Status.UNKNOWN, None, note=note)
+            raise UnrollingError(
+                "unsupported: the method has hulls for ReLU, leaky ReLU and MaxPool alone"
+            )
         margins, verdict = by_triangles(problem, around, deadline)
         if verdict.status is Status.CERTIFIED:
             return verdict

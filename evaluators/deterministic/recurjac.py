@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from evaluators.evaluator import Evaluator, one_by_one
+from evaluators.evaluator import Evaluator
 from evaluators.lipschitz.constants import PAD, here, spread
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
@@ -14,10 +14,10 @@ from evaluators.numerics.rounding import down, gamma
 from evaluators.propagation.intervals import interval_bounds
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
-from evaluators.question.verdict import Status, Verdict
+from evaluators.question.verdict import Verdict
 from evaluators.unrolled.intermediate_bounds import UnrollingError
 from evaluators.unrolled.jacobians import JacobianBounds, Recursion
-from evaluators.unrolled.unrolled_problem import UnrolledProblem
+from evaluators.unrolled.unrolled_problem import UnrolledProblem, one_by_one_unrolled
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,14 @@ class RecurJac(Evaluator):
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""
-        with torch.no_grad():
-            return one_by_one(problem, self._solve)
+        return one_by_one_unrolled(problem, self._solve)
 
     def _solve(self, problem: Problem) -> Verdict:
         deadline = problem.deadline()
-        try:
-            around = UnrolledProblem.of(replace(problem, evidence=False), 0, deadline)
-        except UnrollingError as error:
-            return Verdict(Status.UNKNOWN, None, note=str(error))
+        around = UnrolledProblem.of(replace(problem, evidence=False), 0, deadline)
         recursion = Recursion.of(around.unrolled)
         if recursion is None:
-            note = "unsupported: no derivative is known of one of the functions"
-            return Verdict(Status.UNKNOWN, None, note=note)
+            raise UnrollingError("unsupported: no derivative is known of one of the functions")
         falls = torch.stack(
             [_fall(around, recursion, row, deadline) for row in around.goals.weight]
         )

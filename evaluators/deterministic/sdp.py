@@ -3,9 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
-
-from evaluators.evaluator import Evaluator, one_by_one
+from evaluators.evaluator import Evaluator
 from evaluators.linear_programs.relaxed_rows import by_start, by_triangles
 from evaluators.network.network import Network
 from evaluators.propagation.verdicts import verdicts
@@ -14,7 +12,7 @@ from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.interior_point import fits, raised_by
 from evaluators.unrolled.intermediate_bounds import UnrollingError
 from evaluators.unrolled.quadratic import Forms, Goal, in_ball
-from evaluators.unrolled.unrolled_problem import UnrolledProblem
+from evaluators.unrolled.unrolled_problem import UnrolledProblem, one_by_one_unrolled
 
 
 @dataclass(frozen=True)
@@ -54,18 +52,15 @@ class SDP(Evaluator):
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""
-        with torch.no_grad():
-            return one_by_one(problem, self._solve)
+        return one_by_one_unrolled(problem, self._solve)
 
     def _solve(self, problem: Problem) -> Verdict:
         deadline = problem.deadline()
-        try:
-            around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
-        except UnrollingError as error:
-            return Verdict(Status.UNKNOWN, None, note=str(error))
+        around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
         if not bool((around.lines.leak == 0).all()):
-            note = "unsupported: the method has quadratic constraints for ReLU and MaxPool alone"
-            return Verdict(Status.UNKNOWN, None, note=note)
+            raise UnrollingError(
+                "unsupported: the method has quadratic constraints for ReLU and MaxPool alone"
+            )
         # Of a ball, linear programs would know the box alone.
         if in_ball(around):
             margins, verdict = by_start(problem, around)

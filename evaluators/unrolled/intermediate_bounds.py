@@ -59,7 +59,10 @@ Optimizer = Callable[[Unrolled, UnitLines, Rows, Deadline], Tensor]
 
 
 class UnrollingError(Exception):
-    """The network cannot be unrolled within time and memory; the message says why."""
+    """The network cannot be unrolled within time and memory, or is none for a method.
+
+    The message says why.
+    """
 
 
 @dataclass

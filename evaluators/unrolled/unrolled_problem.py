@@ -1,12 +1,13 @@
 """One example at a time: its network unrolled, and what is asked of it as rows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from evaluators.evaluator import one_by_one
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
@@ -15,10 +16,11 @@ from evaluators.propagation.linear_bounds import margin_rows
 from evaluators.question.certificate import Certificate, LayerBounds
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball, Box, Region
+from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Leaf
 from evaluators.unrolled.evidence import tables
-from evaluators.unrolled.intermediate_bounds import Optimizer, Unrolling
+from evaluators.unrolled.intermediate_bounds import Optimizer, Unrolling, UnrollingError
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Rows, Unrolled
 
@@ -122,3 +124,19 @@ class UnrolledProblem:
                 leaves, [c for c in range(self.problem.classes) if c != label], len(self.lines.leak)
             ),
         )
+
+
+def one_by_one_unrolled(problem: Problem, solve: Callable[[Problem], Verdict]) -> list[Verdict]:
+    """Solve for one example after the other, without gradients.
+
+    Where `solve` raises an `UnrollingError`, the answer is unknown, and its note says why.
+    """
+
+    def answered(one: Problem) -> Verdict:
+        try:
+            return solve(one)
+        except UnrollingError as error:
+            return Verdict(Status.UNKNOWN, None, note=str(error))
+
+    with torch.no_grad():
+        return one_by_one(problem, answered)
