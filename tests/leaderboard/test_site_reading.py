@@ -195,3 +195,17 @@ def test_nothing_jumps_while_a_page_loads(
             })"""
         )
         assert moved < 0.05
+
+
+def test_columns_of_a_long_table_do_not_depend_on_the_rows_that_have_arrived(
+    website: str, browser: Any
+) -> None:
+    with Visit(browser, f"{website}literature/", viewport=WIDE) as visit:
+        visit.page.wait_for_load_state("networkidle")
+        widths = "[...document.querySelectorAll('#literature th')].map(one => one.offsetWidth)"
+        whole = visit.page.evaluate(f"{widths}.slice(0, 9)")
+        visit.page.evaluate(
+            "document.querySelectorAll('#literature tbody tr:nth-child(n + 3)')"
+            ".forEach(row => row.remove())"
+        )
+        assert visit.page.evaluate(f"{widths}.slice(0, 9)") == whole
