@@ -62,7 +62,8 @@ def svg(figure: Figure, title: str) -> str:
     lines = _lines_of(entries)
     left = _left(figure, layout)
     bottom = height - 46 - _LEGEND * len(lines)
-    across = _axis(figure, "x", left, WIDTH - 16)
+    right = int(layout.get("margin", {}).get("r", 16))
+    across = _axis(figure, "x", left, WIDTH - right)
     upward = _axis(figure, "y", bottom, 12)
     parts = [*_grid(layout, across, upward), *_bars(figure, layout, across, upward)]
     for trace in figure.data:
@@ -109,7 +110,7 @@ def _axis(figure: Figure, name: str, start: float, end: float) -> Axis:
     numbers = numbers or [0.0, 1.0]
     low, high = min(numbers), max(numbers)
     if "range" in told:
-        low, high = map(float, told["range"])
+        low, high = map(_days if kind == "date" else float, told["range"])
     elif kind == "category":
         low, high = -0.5, len(names) - 0.5
         if told.get("autorange") == "reversed":
@@ -229,10 +230,11 @@ def _scatter(trace: Mapping[str, Any], across: Axis, upward: Axis) -> Iterable[s
             yield from _error(trace, place, across, y)
             yield _mark(trace.get("marker", {}), place, x, y)
         if mode == "text":
-            above = -8 if "top" in _one(trace["textposition"], place) else 16
-            font = trace["textfont"]
-            more = f'fill="{_one(font["color"], place)}"'
-            yield _text(x, y + above, str(_one(trace["text"], place)).strip(), "end", more)
+            more = f'fill="{_one(trace["textfont"]["color"], place)}"'
+            lines = str(_one(trace["text"], place)).split("<br>")
+            for number, line in enumerate(lines):
+                down = 5 + 16 * (number - (len(lines) - 1) / 2)
+                yield _text(x + 4, y + down, line, "start", more)
 
 
 def _path(pairs: Sequence[tuple[float, float]], shape: str | None) -> str:

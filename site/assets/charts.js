@@ -58,7 +58,8 @@
       const [library, figure] = await Promise.all([plotly(), given ?? fetched(plot)]);
       if (window.matchMedia("(max-width: 40em)").matches) {
         const shown = figure.data.filter((trace) => trace.showlegend !== false).length;
-        const margin = { ...figure.layout.margin, l: 46, r: 4, b: 70 + 21 * shown };
+        const { r } = figure.layout.margin; // what is usual is given up; names that stand there stay
+        const margin = { ...figure.layout.margin, l: 46, r: r > 16 ? r : 4, b: 70 + 21 * shown };
         figure.layout.height = (figure.layout.height || 360) - figure.layout.margin.b + margin.b;
         figure.layout.margin = margin;
       }

@@ -232,6 +232,14 @@
     }
   });
 
+  // Fonts come when a page is there, for the next one: a font that arrives late would move what is read.
+  addEventListener("load", () => (window.requestIdleCallback ?? setTimeout)(async () => {
+    try {
+      await Promise.all(['1em "Source Sans 3"', '1em "Source Serif 4"'].map((font) => document.fonts.load(font)));
+      localStorage.setItem("cb-fonts", "fetched");
+    } catch { /* The system's fonts do as well. */ }
+  }));
+
   // Generated pages are not in the navigation; their section's tab is marked here.
   if (!document.querySelector(".md-tabs__item--active")) {
     const inside = [...document.querySelectorAll(".md-tabs__link")]

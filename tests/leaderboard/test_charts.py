@@ -1,5 +1,6 @@
 import json
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from leaderboard.board.board import Board
 from leaderboard.board.smoothed import steps
 from leaderboard.results.metrics import certified_at
 from leaderboard.website.charts import MOST_STEPS, Chart, Drawing, catalogue
-from leaderboard.website.charts.progress import Point, points, state_of_the_art
+from leaderboard.website.charts.progress import APART, Point, points, state_of_the_art
 from tests.fixtures.board import board, smoothed_rows, tally
 
 SUBJECTS = {
@@ -229,3 +230,17 @@ def test_the_stages_of_a_setting_add_up_to_its_examples(example: Board) -> None:
     counted = [int(row[3]) for row in drawing.table if row[0] == "MNIST · ℓ∞ · 0.1"]
     assert sum(counted) == 500
     assert sum(trace.x[0] for trace in plotly_reads(drawing).data) == pytest.approx(100)
+
+
+def test_names_stand_right_of_every_mark_of_the_home_page_and_clear_of_each_other(
+    example: Board,
+) -> None:
+    drawing = catalogue()["progress"].draw(example, "")
+    assert drawing is not None
+    traces = plotly_reads(drawing).data
+    (names,) = [trace for trace in traces if trace.mode == "text"]
+    marks = [day for trace in traces if trace.mode == "markers" for day in trace.x if day]
+    assert min(names.x) > max(marks)
+    heights = list(names.y)
+    assert len(heights) > 1
+    assert all(high - low >= APART - 0.01 for low, high in pairwise(heights))

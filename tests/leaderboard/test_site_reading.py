@@ -209,3 +209,26 @@ def test_columns_of_a_long_table_do_not_depend_on_the_rows_that_have_arrived(
             ".forEach(row => row.remove())"
         )
         assert visit.page.evaluate(f"{widths}.slice(0, 9)") == whole
+
+
+def test_a_first_page_fetches_neither_fonts_nor_the_index_of_the_search_before_it_is_there(
+    website: str, browser: Any
+) -> None:
+    with Visit(browser, "about:blank", viewport=PHONE) as visit:
+        asked: list[str] = []
+        visit.page.on("request", lambda request: asked.append(request.url.removeprefix(website)))
+        visit.page.add_init_script("window.requestIdleCallback = () => {}")
+        visit.page.goto(website + PAGES["guide"])
+        visit.page.wait_for_load_state("networkidle")
+        assert not [one for one in asked if one.startswith(("assets/fonts/", "search/"))]
+        with visit.page.expect_request("**/search/search_index.json"):
+            visit.page.locator("label[for=__search]:visible").first.click()
+
+
+def test_fonts_are_used_from_the_second_page_on(website: str, browser: Any) -> None:
+    with Visit(browser, website + PAGES["guide"], viewport=WIDE) as visit:
+        visit.page.wait_for_function("localStorage.getItem('cb-fonts')")
+        family = "getComputedStyle(document.body).fontFamily"
+        assert "Source Sans 3" not in visit.page.evaluate(family)
+        visit.to(website + PAGES["guides"])
+        assert visit.page.evaluate(family).startswith('"Source Sans 3"')

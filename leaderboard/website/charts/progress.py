@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 
 from leaderboard.board.board import Board
 from leaderboard.board.ranking import Standing
@@ -13,11 +14,14 @@ from leaderboard.website.charts import MARKER, SERIES, Chart, Drawing, figure, p
 FOLLOWED = "SoK leaderboard, progress"
 
 TIERS = ("reported", "re-evaluated")
-CLOSE = 6
-"""A line with another one's end at most so many percent above has its name below."""
+ROOM = 84
+"""Pixels right of the plot, for the settings' names."""
 
-NARROW = "\u00a0"
-"""Keeps a name clear of the mark at the end of its line."""
+APART = 10
+"""Percent between the middles of two names of two lines each."""
+
+BESIDE = 200
+"""Days after the newest result at which the plot ends and the names begin."""
 
 
 @dataclass(frozen=True)
@@ -148,27 +152,52 @@ def _marks(series: Series, tier: str) -> plot.Trace:
 
 
 def _names(drawn: Sequence[Series], until: str) -> plot.Trace:
-    """The settings' names at the ends of one certified line each, where no other line ends."""
-    ends = [(state_of_the_art(one.of("reported") or one.points)[-1].accuracy, one) for one in drawn]
+    """The settings' names right of the plot, beside the ends of one certified line each."""
     first: dict[str, tuple[float, Series]] = {}
-    for accuracy, one in ends:
+    for one in drawn:
         if one.kind != "empirical":
-            first.setdefault(one.setting, (accuracy, one))
-    named = list(first.values())
-    crowded = [
-        any(one is not other and 0 <= at - accuracy < CLOSE for at, other in ends)
-        for accuracy, one in named
-    ]
+            end = state_of_the_art(one.of("reported") or one.points)[-1].accuracy
+            first.setdefault(one.setting, (end, one))
+    named = sorted(first.values(), key=lambda pair: pair[0])
     return plot.scatter(
         x=[until] * len(named),
-        y=[accuracy for accuracy, _ in named],
+        y=_spread([end for end, _ in named]),
         mode="text",
-        text=[one.setting + NARROW * 8 for _, one in named],
-        textposition=["bottom left" if near else "top left" for near in crowded],
+        text=[one.setting.replace(" · ", "<br>", 1) for _, one in named],
+        textposition="middle right",
         textfont={"color": [one.colour for _, one in named], "size": 12},
+        cliponaxis=False,
         hoverinfo="skip",
         showlegend=False,
     )
+
+
+def _spread(ends: Sequence[float]) -> list[float]:
+    """Rising heights near these, none closer to the next than `APART`."""
+    runs: list[list[float]] = []
+    for end in ends:
+        runs.append([end])
+        while len(runs) > 1 and _low(runs[-1]) < _low(runs[-2]) + APART * len(runs[-2]):
+            last = runs.pop()
+            runs[-1] += last
+    return [round(_low(run) + APART * place, 2) for run in runs for place in range(len(run))]
+
+
+def _low(run: Sequence[float]) -> float:
+    """The height of the lowest of names on each other, around the middle of their ends."""
+    return sum(run) / len(run) - APART * (len(run) - 1) / 2
+
+
+def _day(text: str) -> date:
+    """The first day of a year or a month, or the day itself."""
+    return date.fromisoformat(f"{text}-01-01"[:10])
+
+
+def _span(dates: Iterable[str]) -> list[str]:
+    """The days between which the plot lies."""
+    days = [_day(text) for text in dates]
+    room = timedelta(BESIDE)
+    return [(min(days) - room).isoformat(), (max(days) + room).isoformat()]
 
 
 def _key(tier: str) -> plot.Trace:
@@ -221,7 +250,10 @@ def draw(board: Board, subject: str) -> Drawing | None:
     chart.data.extend(_steps(one, tier, until) for one, tier in present)
     chart.data.extend(_marks(one, tier) for one, tier in present)
     if not subject:
-        chart.add_trace(_names(drawn, until))
+        span = _span(dates)
+        chart.layout["xaxis"] = {"type": "date", "range": span}
+        chart.layout["margin"] = {"l": 52, "r": ROOM, "t": 12, "b": 92}
+        chart.add_trace(_names(drawn, span[1]))
     colours = {one.kind: one.colour if subject else "#8a8a80" for one in drawn}
     chart.data.extend(_kind_key(kind, colours[kind]) for kind in KINDS if kind in colours)
     used = {tier for _, tier in present}
