@@ -25,7 +25,7 @@ class RunLog:
     """The log of a run; without a `file` it only adds up.
 
     Each line is an object with `time` and `event`. `begin`, `shard`, `complete` and `failed` name
-    their `evaluation`; `told` is what a terminal shows, such as a worker that was killed; `end`
+    their `evaluation`; `message` is what a terminal shows, such as a worker that was killed; `end`
     says, of each stage, how many examples it decided here and the seconds that these took in all
     stages.
     """
@@ -95,5 +95,5 @@ def logged(path: Path | None) -> Iterator[RunLog]:
         raise InputError(f"--log: {path} cannot be written ({error.strerror}).") from None
     with file:
         log = RunLog(file)
-        with heard(lambda line: log.note("told", text=line)):
+        with heard(lambda line: log.note("message", text=line)):
             yield log

@@ -28,7 +28,7 @@ COMMAND = ("run", PLAIN, "--setting", LINF, "--examples", "40", "--log", "run.js
 def logged() -> list[dict[str, Any]]:
     """The lines of the log, but for what a terminal shows."""
     lines = [json.loads(line) for line in Path("run.jsonl").read_text().splitlines()]
-    return [one for one in lines if one["event"] != "told"]
+    return [one for one in lines if one["event"] != "message"]
 
 
 def test_the_log_has_a_line_of_json_for_all_that_happens(
