@@ -1,5 +1,6 @@
 """The loop that all recipes share: shuffled batches, Adam, one learning rate schedule."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +48,7 @@ class _Training:
     generator: torch.Generator
     seed: int
     done: int = 0
+    seconds: float = 0.0
 
     @property
     def question(self) -> str:
@@ -58,6 +60,7 @@ class _Training:
         state = {
             "question": self.question,
             "done": self.done,
+            "seconds": self.seconds,
             "learner": self.learner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
@@ -73,7 +76,7 @@ class _Training:
         self.learner.load_state_dict(state["learner"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
-        self.done = state["done"]
+        self.done, self.seconds = state["done"], state["seconds"]
 
 
 def fit(
@@ -85,7 +88,7 @@ def fit(
     seed: int,
     report: EpochReport = lambda _epoch, _loss: None,
     checkpoint: Path | None = None,
-) -> None:
+) -> float:
     """Train a network's weights in place; the same on the same machine for the same seed.
 
     Args:
@@ -98,6 +101,9 @@ def fit(
         report: called after each epoch.
         checkpoint: a file written after each epoch, from which an interrupted training goes on as
             if it had not been.
+
+    Returns:
+        seconds of processor time, those before an interruption included.
 
     Raises:
         FloatingPointError: the loss is not finite any more.
@@ -112,6 +118,7 @@ def fit(
     if checkpoint is not None and checkpoint.exists():
         training.resume(checkpoint)
     learner.train()
+    start = time.process_time() - training.seconds
     for epoch in range(training.done, schedule.epochs):
         total, batches = torch.zeros((), device=device), 0
         for batch in _batches(training, x, labels, device):
@@ -126,11 +133,12 @@ def fit(
             batches += 1
         if not bool(total.isfinite()):
             raise FloatingPointError(f"The loss is not finite in epoch {epoch + 1}.")
-        training.done = epoch + 1
+        training.done, training.seconds = epoch + 1, time.process_time() - start
         if checkpoint is not None:
             training.save(checkpoint)
         report(epoch + 1, float(total) / batches)
     learner.eval()
+    return training.seconds
 
 
 def _batches(

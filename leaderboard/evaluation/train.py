@@ -97,7 +97,7 @@ class Trained:
     Attributes:
         data: the dataset.
         split: the images that it learned from.
-        seconds: of processor time, of the epochs since the last start.
+        seconds: of processor time, those before an interruption included.
     """
 
     network: Network
@@ -156,10 +156,10 @@ def train(request: TrainingRequest) -> Trained:
     style = recipe.style(normalised=request.normalised, width=request.width)
     learner = ARCHITECTURES[name](data.shape, len(data.classes), request.seed, style)
     images = torch.from_numpy(split.images(split.examples))
-    labels, start = torch.from_numpy(split.labels), time.process_time()
+    labels = torch.from_numpy(split.labels)
     with _bar(f"{request.recipe} on {data.title}", schedule.epochs) as report:
         try:
-            fit(
+            seconds = fit(
                 learner.to(request.device),
                 recipe,
                 images,
@@ -171,7 +171,6 @@ def train(request: TrainingRequest) -> Trained:
             )
         except (FloatingPointError, ValueError) as error:
             raise InputError(str(error)) from error
-    seconds = time.process_time() - start
     return Trained(learner.learned(), recipe, schedule, name, data, split, seconds)
 
 

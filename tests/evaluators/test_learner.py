@@ -74,8 +74,12 @@ def test_a_continued_training_ends_as_one_that_was_never_interrupted(tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         fit(parts, recipe, x, labels, schedule, 0, interrupt, checkpoint)
     again, seen = small_cnn(SHAPE, 4, 0, NORMALISED), list[int]()
-    fit(again, recipe, x, labels, schedule, 0, lambda epoch, _: seen.append(epoch), checkpoint)
+    before = torch.load(checkpoint)["seconds"]
+    seconds = fit(
+        again, recipe, x, labels, schedule, 0, lambda epoch, _: seen.append(epoch), checkpoint
+    )
     assert seen == [3, 4]
+    assert seconds > before > 0
     for one, other in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(one, other)
 
