@@ -23,15 +23,32 @@ def catalogue() -> dict[str, type[Evaluator]]:
             or two files with the same name.
     """
     found: dict[str, type[Evaluator]] = {}
-    for folder in FOLDERS:
-        for module in pkgutil.iter_modules(folder.__path__):
-            if module.name.startswith("_") or module.ispkg:
-                continue
-            evaluator = _only_evaluator(f"{folder.__name__}.{module.name}")
-            if evaluator.name() in found:
-                raise CatalogueError(f"Two evaluators are called '{evaluator.name()}'.")
-            found[evaluator.name()] = evaluator
+    for module in _modules():
+        evaluator = _only_evaluator(module)
+        if evaluator.name() in found:
+            raise CatalogueError(f"Two evaluators are called '{evaluator.name()}'.")
+        found[evaluator.name()] = evaluator
     return dict(sorted(found.items()))
+
+
+def find_evaluator(name: str) -> type[Evaluator] | None:
+    """Return the evaluator of this name, without importing the others; None where there is none.
+
+    Raises:
+        CatalogueError: its file cannot be imported, or does not define exactly one evaluator.
+    """
+    file = name.replace("-", "_")
+    found = (_only_evaluator(module) for module in _modules() if module.endswith(f".{file}"))
+    return next((evaluator for evaluator in found if evaluator.name() == name), None)
+
+
+def _modules() -> list[str]:
+    return [
+        f"{folder.__name__}.{module.name}"
+        for folder in FOLDERS
+        for module in pkgutil.iter_modules(folder.__path__)
+        if not module.name.startswith("_") and not module.ispkg
+    ]
 
 
 def _only_evaluator(module_name: str) -> type[Evaluator]:

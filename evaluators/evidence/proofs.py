@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.evidence.archive import CERTIFICATE, NONE
 from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import CertificateError
@@ -89,6 +88,9 @@ def _certified(
     model: CheckedModel, problem: Problem, given: Certificate | None, exact: bool | None
 ) -> Proof:
     """Prove the only example by a certificate, given or searched for."""
+    # Most examples are proved before this, and then nothing of the search is imported.
+    from evaluators.deterministic.branch_and_bound import BranchAndBound
+
     reason = "it is proved by none of the methods that need no certificate"
     for made in (given, None) if given is not None else (None,):
         note = ""

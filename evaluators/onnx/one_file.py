@@ -17,7 +17,6 @@ from stat import S_ISREG
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.adapter import InputAdapter, adapt
@@ -185,6 +184,9 @@ def _dequantize(model: onnx.ModelProto, path: Path) -> int:
             if problems := list(tensor_problems(tensor, f"tensor {quoted(tensor.name)}")):
                 raise UnsupportedModelError(*(complaint(*problem) for problem in problems))
         feeds = {tensor.name: numpy_helper.to_array(tensor) for tensor in given}
+        # It reads a schema for every operator that there is: only where a file needs it.
+        from onnx.reference import ReferenceEvaluator
+
         try:
             (value,) = ReferenceEvaluator(node, opsets=_opsets(model)).run(None, feeds)
         except Exception as error:

@@ -17,7 +17,6 @@ from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.datasets.split import Split
 from leaderboard.evaluation.evidence import check_place
 from leaderboard.evaluation.own_file import layout_of, own_file
-from leaderboard.evaluation.smoothing import noises, procedures, rules
 from leaderboard.evaluation.workers import check_workers
 from leaderboard.settings.question import Question
 from leaderboard.settings.setting import NormName, parse_radius
@@ -244,6 +243,8 @@ def _sampling_problems(typed: CertifyOptions) -> Iterator[str]:
         yield f"--sides is {typed.sampling.sides}; it must be 1 or 2."
     if typed.files.rule is not None and not typed.files.members:
         yield "--rule is for an ensemble: give --member, too."
+    from leaderboard.evaluation.smoothing import noises, procedures, rules
+
     for option, value, known in (
         ("noise", typed.sampling.noise, noises()),
         ("procedure", typed.sampling.procedure, procedures()),

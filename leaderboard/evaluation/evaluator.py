@@ -1,4 +1,8 @@
-"""Which evaluator a question asks for, and what that one can do."""
+"""Which evaluator a question asks for, and what that one can do.
+
+What a plain network does not need, such as the smoothing evaluators, is imported where it is asked
+for.
+"""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -6,13 +10,11 @@ from typing import Any
 
 from evaluators.cascade import Cascade, default_stages
 from evaluators.evaluator import Evaluator
-from evaluators.listing import catalogue
+from evaluators.listing import catalogue, find_evaluator
 from evaluators.network.ensemble import SmoothedNetwork
-from evaluators.smoothing.evaluator import SmoothingEvaluator
 from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.common.formatting import plural
 from leaderboard.datasets.catalogue import find_dataset
-from leaderboard.evaluation.smoothing import make_smoothing
 from leaderboard.settings.question import Options, Question, Stages
 
 AnyEvaluator = Evaluator | Cascade
@@ -39,6 +41,10 @@ def check_samples(question: Question) -> None:
     Raises:
         InputError: even if all samples vote for one class, its probability is not proved.
     """
+    if question.distribution is None:
+        return
+    from evaluators.smoothing.evaluator import SmoothingEvaluator
+
     evaluator = evaluator_of(question)
     if not isinstance(evaluator, SmoothingEvaluator):
         return
@@ -59,21 +65,24 @@ def plain_evaluator(name: str | None, complete: bool) -> AnyEvaluator:
     """
     if name is None or name == Cascade.name():
         return Cascade(default_stages(complete))
-    if name not in catalogue():
+    kind = find_evaluator(name)
+    if kind is None:
         raise unknown_name("evaluator", name, [*catalogue(), Cascade.name()])
-    if catalogue()[name].accepts is SmoothedNetwork:
+    if kind.accepts is SmoothedNetwork:
         fitting = [n for n, one in catalogue().items() if one.accepts is not SmoothedNetwork]
         raise InputError(
             f"The evaluator '{name}' needs a smoothed model (--sigma); for this model:"
             f" {', '.join(fitting)}."
         )
-    return catalogue()[name]()
+    return kind()
 
 
 @lru_cache
 def _smoothing_evaluator(name: str | None, noise: str, norm: str, options: Options) -> AnyEvaluator:
     if name == Cascade.name():
         raise InputError("The cascade is for plain networks; leave --evaluator out.")
+    from leaderboard.evaluation.smoothing import make_smoothing
+
     return make_smoothing(name, noise=noise, norm=norm, options=options)
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from evaluators.evaluator import Evaluator
 from evaluators.numerics.errors import ContradictionError
 from evaluators.question.verdict import Status
-from evaluators.sampling.cost import estimate
 from leaderboard.common.devices import devices_of
 from leaderboard.common.formatting import plural
 from leaderboard.common.formatting import seconds as seconds_text
@@ -85,6 +84,8 @@ def forecast(question: Question, examples: Sequence[int]) -> tuple[int, float] |
 
 @lru_cache(maxsize=4)
 def _forecast_of_one(question: Question) -> tuple[int, float] | None:
+    from evaluators.sampling.cost import estimate
+
     evaluator = evaluator_of(question)
     assert isinstance(evaluator, Evaluator)
     first = load_split(question.dataset).examples[:1]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from evaluators import listing as listing
 from evaluators.evaluator import PREDICTION, Evaluator
-from evaluators.listing import catalogue
+from evaluators.listing import catalogue, find_evaluator
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.numerics.errors import CatalogueError, ContradictionError
@@ -310,6 +310,19 @@ def test_a_file_is_all_it_takes(folder: Path) -> None:
     (folder / "my_method.py").write_text(GOOD)
     (folder / "_shared.py").write_text("raise RuntimeError('not to be imported')")
     assert list(catalogue()) == ["my-method"]
+
+
+def test_an_evaluator_is_found_by_its_name_without_importing_the_others(folder: Path) -> None:
+    (folder / "my_method.py").write_text(GOOD)
+    (folder / "method.py").write_text("raise RuntimeError('not to be imported')")
+    found = find_evaluator("my-method")
+    assert found is not None
+    assert found.name() == "my-method"
+    assert [find_evaluator(name) for name in ("my_method", "my", "", "listing")] == [None] * 4
+
+
+def test_every_evaluator_is_found_by_its_name() -> None:
+    assert {name: find_evaluator(name) for name in catalogue()} == catalogue()
 
 
 @pytest.mark.parametrize(

@@ -306,6 +306,19 @@ def test_these_verbs_import_no_pytorch(typed: str, project: Project) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_certify_imports_no_method_but_its_own() -> None:
+    code = (
+        "import sys; from leaderboard.__main__ import run; run(sys.argv[1:]);"
+        " heavy = ('scipy.special', 'highspy', 'onnx.reference', 'evaluators.smoothing.evaluator',"
+        " 'evaluators.branching.search'); print([m for m in heavy if m in sys.modules])"
+    )
+    typed = "certify submissions/digits-ibp/model.onnx --dataset digits --norm linf --radius 0.05"
+    command = [sys.executable, "-c", code, *typed.split(), "--evaluator", "ibp", "--examples", "3"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert "3 of 3 certified" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_the_website_is_built_without_pytorch() -> None:
     code = "import sys, leaderboard.website.build; print('torch' in sys.modules)"
     done = subprocess.run(

@@ -1,5 +1,7 @@
 """`--memory`: a number of bytes with a unit, known to every process that a command starts."""
 
+import gc
+import sys
 from contextlib import suppress
 
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leaderboard.common.errors import InputError
-from leaderboard.common.memory import chosen, divided, parse_memory, within
+from leaderboard.common.memory import chosen, divided, parse_memory, uncollected, within
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,16 @@ def test_what_is_no_memory_or_too_little_is_refused(text: str) -> None:
 def test_no_text_is_an_error_that_nobody_foresaw(text: str) -> None:
     with suppress(InputError):
         assert parse_memory(text) >= 10**8
+
+
+def test_garbage_is_set_aside_only_with_what_was_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = list[bool]()
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(gc.isenabled()))
+    with uncollected():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert frozen == []
+    with uncollected():
+        monkeypatch.setitem(sys.modules, "imported_for_a_test", sys)
+    assert gc.isenabled()
+    assert frozen == [False]
