@@ -41,8 +41,8 @@ class AlphaCROWN(Evaluator):
     CROWN with the slope of every unstable ReLU's lower line chosen by projected gradient ascent,
     separately for each margin and for each bound of each neuron that stays unstable. Around each
     example the network is unrolled to its unstable neurons (`unrolled/unrolled_network.py`), in
-    which gradients have a closed form and all rows of a layer take the same few products. Of
-    sigmoid and tanh both lines are chosen, among the tangents and the chord of the function's
+    which gradients have a closed form and all rows of a layer take the same few products. For
+    sigmoid and tanh, both lines are chosen, among the tangents and the chord of the function's
     convex hull between the neuron's bounds (`curves.py`); max-pooling is written with ReLUs.
 
     The bounds of neurons start from CROWN's, and every margin is the best of this method's and of
@@ -51,10 +51,10 @@ class AlphaCROWN(Evaluator):
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
-    every float32 run (`deployment.py`). The ascent runs in float32 and only chooses
-    slopes; the bounds are computed with them in float64 and lowered by their rounding error, and
-    the intercept that a slope allows is computed, padded, with them. There are certificates for
-    networks of (leaky) ReLU and max-pooling alone.
+    every float32 run (`deployment.py`). The ascent runs in float32 and only chooses slopes; the
+    bounds are computed with them in float64 and lowered by their rounding error, and the intercept
+    that a slope allows is computed, padded, with them. Certificates exist only for networks of
+    (leaky) ReLU and max-pooling.
     Trusted: IEEE float64, the sums of products of PyTorch and SciPy, and values of sigmoid and tanh
     to four units in the last place.
     Cost: two small matrix products for each layer, step and batch of unstable neurons.

@@ -32,21 +32,21 @@ from evaluators.unrolled.unrolled_problem import UnrolledProblem
 class BranchAndBound(Evaluator):
     """β-CROWN branch and bound (Wang et al. 2021, arXiv 2103.06624).
 
-    All examples are asked about cheaply first, in one batch: intervals, an attack, CROWN, and more
-    of the attack. What is left is unrolled with CROWN's bounds of neurons, then, unless α-CROWN
-    proves all margins so, with optimised ones of the neurons that matter. Margins still open are
-    split at unstable ReLUs (filtered smart branching, De Palma et al. 2021, arXiv
-    2104.06718), all open domains of all margins of an example in common batches, and those of
-    several examples, too, while they are few. Domains near a proof are clipped: the half-space in
-    which their counterexamples lie narrows the bounds of the units that matter (Clip-and-Verify,
-    Zhou et al. 2025, arXiv 2512.11087), for them and their parts. A domain without unstable ReLUs
-    is decided by a linear program.
-    In balls of l2 and l1, margins that lines leave open are asked of quadratic constraints on all
-    inputs and neurons at once before anything is split (the semidefinite relaxation of Raghunathan
-    et al. 2018, arXiv 1811.01057, by an interior point method, `unrolled/quadratic.py`), if the
-    network has no functions but ReLUs and no evidence is wanted, which has no place for them.
-    Boxes of few inputs are first split along the inputs. Minimisers of the relaxed domains are
-    starting points of further attacks.
+    All examples are first tried cheaply, in one batch: intervals, an attack, CROWN, and more of the
+    attack. For the examples that remain, the network is unrolled with CROWN's bounds of neurons and
+    then, unless α-CROWN proves all margins with these, with optimised bounds of the neurons that
+    matter. Margins still open are split at unstable ReLUs (filtered smart branching, De Palma et
+    al. 2021, arXiv 2104.06718), all open domains of all margins of an example in common batches,
+    and those of several examples, too, while they are few. Domains near a proof are clipped: the
+    half-space in which their counterexamples lie narrows the bounds of the units that matter
+    (Clip-and-Verify, Zhou et al. 2025, arXiv 2512.11087), for them and their parts. A domain
+    without unstable ReLUs is decided by a linear program. In balls of l2 and l1, margins that
+    linear bounds leave open are tried with quadratic constraints on all inputs and neurons together
+    before anything is split (the semidefinite relaxation of Raghunathan et al. 2018, arXiv
+    1811.01057, by an interior point method, `unrolled/quadratic.py`), if the network has no
+    functions but ReLUs and no evidence is asked for, which could not hold them. Boxes of few inputs
+    are first split along the inputs. Minimisers of the relaxed domains are starting points of
+    further attacks.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in

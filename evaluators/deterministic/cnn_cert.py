@@ -76,15 +76,16 @@ class CNNCert(Evaluator):
     """CNN-Cert (Boopathy et al. 2019, AAAI, arXiv 1811.12395, section 3).
 
     Linear bounds of every layer are propagated back to the input; convolutions stay convolutions,
-    as everywhere in certboard. Of a ReLU either the lower line is adaptive, with slope 0 or 1
+    as everywhere in certboard. For a ReLU, either the lower line is adaptive, with slope 0 or 1
     ("CNN-Cert-Ada", the default), or both lines are parallel ("CNN-Cert-Relu", Fast-Lin's). The
     lines of sigmoid and tanh are CROWN's. Without max-pooling, the margins are therefore `crown`'s,
     or on ReLUs `fast-lin`'s; max-pooling is bounded by the planes of `balanced_planes`.
 
-    Differs from the paper: leaky ReLUs are allowed. Every bound is elementwise the better of that
-    and interval propagation, where the pixel range cuts the ball, the cut counts, and the inputs of
-    max-pooling are bounded by linear bounds too, not only through the ReLU before it. As lines
-    depend on intervals, margins need not be the paper's; as a rule they are larger.
+    Differs from the paper: leaky ReLUs are allowed. Every bound is, elementwise, the better of this
+    one and interval propagation's; where the pixel range cuts the ball, the cut is used; and the
+    inputs of max-pooling are bounded by linear bounds, too, not only through the ReLU before it.
+    Because lines depend on intervals, margins may differ from the paper's; as a rule they are
+    larger.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in

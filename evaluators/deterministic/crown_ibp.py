@@ -16,7 +16,7 @@ class CrownIBP(Evaluator):
     """CROWN-IBP (Zhang et al. 2020, arXiv 1906.06316, section 3.2).
 
     The inputs of non-linearities are bounded by interval propagation, and only the margins by
-    propagating CROWN's lines back to the input; the better of that and IBP's margins counts.
+    propagating CROWN's lines back to the input; the better of these margins and IBP's is kept.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in

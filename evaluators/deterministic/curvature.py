@@ -56,16 +56,16 @@ class _Place(NamedTuple):
 class Curvature(Evaluator):
     """Curvature-based certificates (Singla and Feizi 2020, arXiv 2006.00731, theorem 1).
 
-    If the Hessian of a margin m is at least -K, then m(x') + η/2 (‖x' - x‖² - r²) is convex for
-    η >= K, at most m in the ball, and its least value is found by following the gradient. Where the
-    point found is not exactly the least one, what is left of the gradient says how much lower that
-    may be: by at most its square over 2 (η - K).
+    If the Hessian of a margin m is at least -K, then m(x') + η/2 (‖x' - x‖² - r²) is convex for η
+    >= K, at most m in the ball, and its least value is found by following the gradient. Where the
+    point found is not exactly the minimiser, the remaining gradient says how much lower the minimum
+    may be: by at most its squared length over 2 (η - K).
 
     Differs from the paper: K is bounded within the region, not everywhere, with intervals of
     derivatives (`lipschitz/curvature.py`), and for any graph of affine maps, sums, sigmoid and
     tanh; the dual variable η is not optimised beyond what puts the minimiser next to the sphere.
-    Balls of linf and l1, and boxes, are put into one of l2. Networks with ReLUs or max-pooling are
-    unknown: they have no second derivatives.
+    Balls of linf and l1, and boxes, are enclosed in a ball of l2. Networks with ReLUs or
+    max-pooling are answered with unknown, because they have no second derivatives.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in

@@ -39,15 +39,16 @@ DEEPPOLY = Relaxation(deeppoly_slopes, winner_planes, covers=(LeakyReLU, SShaped
 class DeepPoly(Evaluator):
     """DeepPoly (Singh et al. 2019, POPL, doi 10.1145/3290354, section 4).
 
-    Each neuron keeps one linear inequality below and one above in terms of the layer before, and
-    an interval from substituting them back to the input. Of a ReLU the inequality below has slope
-    0 or 1, whichever leaves the smaller area: on networks of ReLUs and max-pooling this is CROWN
-    with other words, and its margins are `crown`'s. Sigmoid and tanh have lines of their own.
+    Each neuron keeps one linear inequality below and one above in terms of the layer before, and an
+    interval from substituting them back to the input. For a ReLU, the inequality below has slope 0
+    or 1, whichever leaves the smaller area: on networks of ReLUs and max-pooling this is CROWN in
+    other words, and its margins are `crown`'s. Sigmoid and tanh have lines of their own.
 
-    Differs from the paper: leaky ReLUs are allowed, by the same areas. Every bound is elementwise
-    the better of that and interval propagation; as lines depend on intervals, margins need not be
-    the paper's; as a rule they are larger. Balls in l2 and l1 are allowed (the paper has boxes).
-    A network with a function that is neither a ReLU nor S-shaped is unknown.
+    Differs from the paper: leaky ReLUs are allowed, by the same areas. Every bound is, elementwise,
+    the better of this one and interval propagation's; because lines depend on intervals, margins
+    may differ from the paper's; as a rule they are larger. Balls in l2 and l1 are allowed (the
+    paper has boxes). A network with a function that is neither a ReLU nor S-shaped is answered with
+    unknown.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in

@@ -18,8 +18,8 @@ class ExtendedSimplex(Evaluator):
     """Reluplex (Katz et al. 2017, arXiv 1702.01135, section III).
 
     A simplex tableau of exact rationals looks for an input at which another class's margin is not
-    positive. What a ReLU's pair of variables breaks is repaired by pivots and updates, and a pair
-    that was repaired too often is split.
+    positive. A pair of variables that violates its ReLU is repaired by pivots and updates, and a
+    pair that was repaired too often is split.
 
     Differs from the paper: pairs also have the three sides of their triangle as rows, bounds of
     neurons are CROWN's and are not derived anew, arithmetic is exact, and leaky ReLUs are allowed.
@@ -27,8 +27,8 @@ class ExtendedSimplex(Evaluator):
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
     every float32 run (`deployment.py`): pre-activations and margins may differ from their rows by
-    all that such a run may lose. Within that of a margin of zero, and on balls of l2, of which
-    only a polytope around them is known, it may end without an answer.
+    as much as the rounding of such a run. If a margin is that close to zero, or on balls of l2, for
+    which only an enclosing polytope is used, it may end without an answer.
     Trusted: Python's integers; IEEE float64 and the sums of products of PyTorch for the bounds of
     neurons.
     Cost: exponential in the worst case in the number of unstable neurons; for tiny networks.

@@ -24,10 +24,11 @@ class FastLin(Evaluator):
     to the input, for the inputs of every ReLU and for the margins.
 
     Differs from the paper: any graph of affine maps, sums and ReLUs is allowed, and leaky ReLUs,
-    whose chord has the slope (u - leak·l) / (u - l). Every bound is elementwise the better of that
-    and interval propagation, and where the pixel range cuts the ball, the cut counts; as lines
-    depend on intervals, margins need not be the paper's; as a rule they are larger. A network with
-    another non-linearity is unknown: the paper has no lines for it.
+    whose chord has the slope (u - leak·l) / (u - l). Every bound is, elementwise, the better of
+    this one and interval propagation's, and where the pixel range cuts the ball, the cut is used;
+    because lines depend on intervals, margins may differ from the paper's; as a rule they are
+    larger. A network with another non-linearity is answered with unknown, because the paper has no
+    lines for it.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in

@@ -23,9 +23,9 @@ BATCH = 64
 class FastLip(Evaluator):
     """Fast-Lip (Weng et al. 2018, arXiv 1804.09699, section 3.4).
 
-    Between the bounds of its input each function's derivative keeps to an interval; led back
-    through the network, these bound the gradient of each margin everywhere in the region. A margin
-    moves by no more than the dual norm of that times the radius.
+    Between the bounds of its input, each function's derivative lies in an interval; propagated back
+    through the network, these intervals bound the gradient of each margin everywhere in the region.
+    A margin changes by at most the dual norm of this bound times the radius.
 
     Differs from the paper: bounds of neurons are CROWN's; any graph and sigmoid and tanh are
     allowed, and max-pooling is written with ReLUs.

@@ -17,24 +17,25 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class LipschitzMargin(Evaluator):
-    """Lipschitz margin (Tsuzuku et al. 2018, arXiv 1802.04034), for networks built to move slowly.
+    """Lipschitz margin (Tsuzuku et al. 2018, arXiv 1802.04034), for networks built to have small
+    Lipschitz constants.
 
-    A node moves, within a ball, by at most its Lipschitz constant times the radius, in the ball's
-    own norm; a label keeps its margin as long as that is more than the two logits can move against
-    each other. Constants are products along the graph. For l2 each dense layer and convolution has
-    a proved bound of its spectral norm (`lipschitz/spectral.py`), residual blocks of 1-Lipschitz
-    layers have one of their own (`lipschitz/blocks.py`), and a last dense layer counts by the
-    difference of two rows; for l1 and linf operator norms are sums of absolute weights. Sorting and
-    absolute values, as MaxMin, GroupSort and linf-distance neurons are made of them, are recognised
-    in the graph (`lipschitz/passages.py`) and count 1.
+    Within a ball, a node changes by at most its Lipschitz constant times the radius, in the ball's
+    own norm; the label stays ahead as long as its margin is more than the two logits can change
+    against each other. Constants are products along the graph. For l2 each dense layer and
+    convolution has a proved bound of its spectral norm (`lipschitz/spectral.py`), residual blocks
+    of 1-Lipschitz layers have one of their own (`lipschitz/blocks.py`), and a last dense layer
+    counts with the difference of two rows; for l1 and linf operator norms are sums of absolute
+    weights. Sorting and absolute values, as MaxMin, GroupSort and linf-distance neurons are made of
+    them, are recognised in the graph (`lipschitz/passages.py`) and have the constant 1.
 
-    Differs from the paper, which multiplies the constant of all logits with the root of two, and
-    takes a power iteration's estimate for it.
+    Differs from the paper, which multiplies the constant of all logits by the square root of two,
+    and estimates it by power iteration.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
-    every float32 run (`deployment.py`). What training promised of the weights counts
-    nothing: all constants are computed from the file.
+    every float32 run (`deployment.py`). Nothing that training promised of the weights is assumed:
+    all constants are computed from the file.
     Trusted: IEEE float64, PyTorch's sums of products and its sines; rounding is bounded.
     Cost: one bound of each operator of a network, once, and about three forward passes.
     """

@@ -28,15 +28,15 @@ class LipSDP(Evaluator):
     quadratic constraint with a multiplier for each neuron. How far a margin may move from its value
     at the example is bounded over all changes that satisfy these, by a semidefinite program.
 
-    Differs from the paper: the constant is local, for each example, region and margin; of the
-    neurons only those unstable in the region are in the matrix; changes are held to the ranges of
-    inputs and neurons, too, and regions may be any.
+    Differs from the paper: the constant is local, for each example, region and margin; only the
+    neurons that are unstable in the region are in the matrix; changes are confined to the ranges of
+    inputs and neurons, too, and any region is allowed.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
-    every float32 run (`deployment.py`). The interior point method only chooses multipliers. With
-    any, the bound is recomputed in float64: what the matrix may lack of being semidefinite, at
-    most, and all rounding are taken off (`unrolled/quadratic.py`).
+    every float32 run (`deployment.py`). The interior point method only chooses multipliers.
+    Whatever they are, the bound is recomputed in float64, and what the matrix may at most lack of
+    being semidefinite is subtracted, as is all rounding (`unrolled/quadratic.py`).
     Trusted: IEEE float64 and the sums of products of PyTorch and SciPy; not the interior point
     method.
     Cost: CROWN's bounds of neurons, and 10 to 20 steps for each margin, each cubic in inputs plus

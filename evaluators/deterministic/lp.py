@@ -18,18 +18,19 @@ class LP(Evaluator):
 
     Every unstable ReLU is replaced by the triangle of its graph's convex hull (Ehlers 2017, arXiv
     1705.01320), and each margin is minimised over all of them at once. With `all_bounds` the bounds
-    of every unstable neuron are made so, too (the paper's LP-ALL), from the first layer to the
-    last; else they are CROWN's. Max-pooling is written with ReLUs, whose triangles are wider than
-    its hull. Of a ball of l1 or l2 the programs know the bounding box; the proof knows the ball.
+    of every unstable neuron are computed in the same way (the paper's LP-ALL), from the first layer
+    to the last; else they are CROWN's. Max-pooling is written with ReLUs, whose triangles are wider
+    than its hull. For a ball of l1 or l2, the programs use the bounding box, and the proof uses the
+    ball.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
-    every float32 run (`deployment.py`). No number that the solver returns is believed: its
-    duals choose the slopes of lines, with which all bounds are computed in float64 and lowered by
-    their rounding error (`linear_programs/triangle.py`).
+    every float32 run (`deployment.py`). No number that the solver returns is trusted: its duals
+    choose the slopes of lines, with which all bounds are computed in float64 and lowered by their
+    rounding error (`linear_programs/triangle.py`).
     Trusted: IEEE float64 and the sums of products of PyTorch and SciPy; not HiGHS.
     Cost: two linear programs for each unstable neuron and one for each margin, solved one after the
-    other from the last one's basis; those that CROWN decides are spared.
+    other from the last one's basis; those that CROWN decides are skipped.
     """
 
     all_bounds: bool = True

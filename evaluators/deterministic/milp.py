@@ -29,10 +29,10 @@ class MILP(Evaluator):
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
-    every float32 run (`deployment.py`). Every leaf of the tree is closed by a bound in
-    float64, lowered by its rounding error, for which the solver's duals only choose the lines
-    (`linear_programs/tree.py`). On balls of l1 and l2, of which the programs know the bounding box
-    alone, and within a solver's tolerance of a margin of zero it may end without an answer.
+    every float32 run (`deployment.py`). Every leaf of the tree is closed by a bound in float64,
+    lowered by its rounding error, for which the solver's duals only choose the lines
+    (`linear_programs/tree.py`). On balls of l1 and l2, for which the programs use only the bounding
+    box, and where a margin is within the solver's tolerance of zero, it may end without an answer.
     Trusted: IEEE float64 and the sums of products of PyTorch and SciPy; not HiGHS.
     Cost: exponential in the worst case in the number of unstable neurons.
 

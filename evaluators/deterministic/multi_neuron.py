@@ -20,22 +20,22 @@ from evaluators.unrolled.unrolled_problem import UnrolledProblem, one_by_one_unr
 class MultiNeuron(Evaluator):
     """k-ReLU (Singh et al. 2019, NeurIPS) and PRIMA (Müller et al. 2022, arXiv 2103.03638).
 
-    What the triangles of single ReLUs do not prove is asked of the convex hulls of pairs and
-    triples of them, over octahedra of their pre-activations: rows of the hulls that the linear
-    program's solution violates join the program, round after round.
+    Margins that the triangles of single ReLUs do not prove are tried with the convex hulls of pairs
+    and triples of ReLUs, over octahedra of their pre-activations: round after round, rows of the
+    hulls that the linear program's solution violates are added to the program.
 
-    Differs from the papers: rows of the exact hulls are found as they are needed, in place of all
-    of a hull (k-ReLU) or of an approximation of all of it (PRIMA); the groups are made anew in
-    each round, of the units that the program is most wrong about; bounds of neurons are α-CROWN's.
+    Differs from the papers: rows of the exact hulls are found as they are needed, instead of a
+    whole hull (k-ReLU) or an approximation of it (PRIMA); the groups are formed anew in each round,
+    from the units about which the program is most wrong; bounds of neurons are α-CROWN's.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
-    every float32 run (`deployment.py`). No number that a solver returns is believed: each
-    row of a group is proved anew (`linear_programs/hulls.py`), and the duals only choose slopes and
+    every float32 run (`deployment.py`). No number that a solver returns is trusted: each row of a
+    group is proved anew (`linear_programs/hulls.py`), and the duals only choose slopes and
     multipliers, with which the bounds are computed in float64 and lowered by their rounding error.
     Trusted: IEEE float64 and the sums of products of PyTorch, NumPy and SciPy; not HiGHS.
-    Cost: the bounds of neurons; for each margin that they leave open some rounds, each a linear
-    program, and a small one for each group. Evidence exists only where the triangles suffice.
+    Cost: the bounds of neurons; for each margin that they leave open, several rounds, each with a
+    linear program and a small one for each group. Evidence exists only where the triangles suffice.
 
     Attributes:
         intermediate_steps: of the ascents for the bounds of neurons.

@@ -24,14 +24,16 @@ from evaluators.unrolled.unrolled_problem import UnrolledProblem, one_by_one_unr
 class RecurJac(Evaluator):
     """RecurJac (Zhang, Zhang and Hsieh 2019, arXiv 1810.11783, algorithm 1).
 
-    The Jacobian's bounds are made from the last layer to the first. Those by a layer's neurons tell
-    the signs with which the neurons before it are weighed, and lines instead of intervals lead them
-    on, so that what cancels between neurons is not counted twice (`unrolled/jacobians.py`). A
-    margin falls by no more than the dual norm of its gradient's bounds times the radius.
+    The Jacobian's bounds are made from the last layer to the first. Those with respect to a layer's
+    neurons show with which signs the neurons before it are weighted, and lines instead of intervals
+    propagate them, so that what cancels between neurons is not counted twice
+    (`unrolled/jacobians.py`). A margin falls by no more than the dual norm of its gradient's bounds
+    times the radius.
 
     Differs from the paper: stable neurons are multiplied out first, a derivative whose sign is not
-    known is enclosed by chords, not constants, no input counts that could only raise the margin
-    where it can move, and any graph, sigmoid and tanh are allowed. Bounds of neurons are CROWN's.
+    known is enclosed by chords, not constants, inputs that could only raise the margin where they
+    can move are left out, and any graph, sigmoid and tanh are allowed. Bounds of neurons are
+    CROWN's.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in

@@ -26,7 +26,8 @@ class RefineZono(Evaluator):
 
     Neurons that cheap bounds leave unstable are bounded by linear programs over the triangle
     relaxation of the layers before them, and the zonotope's bands are made with these narrower
-    bounds. What the zonotope of the logits does not prove, a linear program of each margin does.
+    bounds. What the zonotope of the logits does not prove is tried with a linear program for each
+    margin.
 
     Differs from the paper: there is no mixed-integer program for the first layers (see `milp`), all
     unstable neurons are refined, and cheap bounds are CROWN's.

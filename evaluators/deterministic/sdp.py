@@ -20,9 +20,9 @@ class SDP(Evaluator):
     """Semidefinite programming (Raghunathan et al. 2018, arXiv 1811.01057, equation 4).
 
     Each unstable ReLU is a few quadratic constraints on its input and output, and so is the region;
-    the products of all inputs and neurons become entries of one matrix, of which no more is asked
-    than that it is positive semidefinite. A margin that the triangle relaxation (in a ball, CROWN)
-    leaves open is minimised over these matrices by an interior point method
+    the products of all inputs and neurons become entries of one matrix, of which only positive
+    semidefiniteness is required. A margin that the triangle relaxation (in a ball, CROWN) leaves
+    open is minimised over these matrices by an interior point method
     (`unrolled/interior_point.py`).
 
     Differs from the paper: neurons that are stable in the region are not in the matrix, bounds of
@@ -30,14 +30,14 @@ class SDP(Evaluator):
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
-    every float32 run (`deployment.py`). The method only chooses multipliers. With any, the bound is
-    recomputed in float64: what the matrix may lack of being semidefinite, at most, and all rounding
-    are taken off (`unrolled/quadratic.py`).
+    every float32 run (`deployment.py`). The method only chooses multipliers. Whatever they are, the
+    bound is recomputed in float64, and what the matrix may at most lack of being semidefinite is
+    subtracted, as is all rounding (`unrolled/quadratic.py`).
     Trusted: IEEE float64 and the sums of products of PyTorch and SciPy; not the interior point
     method, nor the solver of linear programs.
-    Cost: the bounds of neurons, in a box a linear program for each margin, and for those left open
-    10 to 20 steps, each cubic in inputs plus three times the unstable neurons: up to about 2,000
-    together. Evidence exists only where lines suffice.
+    Cost: the bounds of neurons; in a box, a linear program for each margin; for each margin that
+    is still open, 10 to 20 steps, each cubic in inputs plus three times the unstable neurons: up to
+    about 2,000 together. Evidence exists only where lines suffice.
 
     Attributes:
         intermediate_steps: of the ascents for the bounds of neurons.

@@ -33,15 +33,15 @@ class SdpCROWN(Evaluator):
 
     In a ball of l2 the neurons of a layer lie in a ball, too, around their values at the example:
     the input's radius times the proved Lipschitz constant up to the layer. A row's lines lie below
-    its ReLUs if they do so in that ball and in the box of the neurons' bounds, and may touch higher
+    its ReLUs if they do so in that ball and in the box of the neurons' bounds, and may lie higher
     than if each had to lie below its own ReLU alone (`propagation/coupling.py`). CROWN's lines are
     tried first. Where they leave an example open, its network is unrolled to its unstable neurons,
     whose ball is smaller (`unrolled/coupled.py`), and an ascent chooses the slopes of both lines
     and the balls' multipliers for each margin; neurons' bounds then are α-CROWN's, too.
 
     Differs from the paper: the box stays in the inequality, and balls are local. A ball of l1 is
-    known by the ball of l2 that holds it. In l∞, and for other functions than (leaky) ReLU, it is
-    CROWN; max-pooling is written with ReLUs.
+    enclosed in a ball of l2. In l∞, and for other functions than (leaky) ReLU, it is CROWN;
+    max-pooling is written with ReLUs.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in

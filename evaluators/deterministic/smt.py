@@ -27,8 +27,8 @@ class SMT(Evaluator):
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
     every float32 run (`deployment.py`): pre-activations and margins may differ from their rows by
-    all that such a run may lose. Within that of a margin of zero, and on balls of l2, of which
-    only a polytope around them is known, it may end without an answer.
+    as much as the rounding of such a run. If a margin is that close to zero, or on balls of l2, for
+    which only an enclosing polytope is used, it may end without an answer.
     Trusted: Z3's answer that there is no solution; IEEE float64 and the sums of products of
     PyTorch for the bounds of neurons.
     Cost: exponential in the worst case in the number of unstable neurons; for tiny networks.

@@ -11,12 +11,12 @@ move of D steps in all changes at most D votes: the top class loses at most D, a
 D (the paper's theorem, in whole votes). So the class cannot change while 2D is less than the
 lead of the top class.
 
-The ball is one of reals, whatever the paper's is: a move of less than half a step changes nothing,
-one of half a step changes a whole one. Hence a real shift of ℓ1 size r moves the nearest grid
-point by at most ⌊2·255·r⌋ steps; one of ℓ2 size r by at most ⌊(2·255·r)²⌋, as each moved pixel
-costs at least 1/2 step and m steps at least m - 1/2; one of ℓ∞ size r by ⌊255·r + 1/2⌋ in each
-pixel. The radius for perturbations that stay on the grid, the paper's, is twice as large in ℓ1; it
-is written into the note.
+Here the ball is one of real numbers, unlike the paper's: a move of less than half a step changes
+nothing, and one of half a step changes a whole step. Hence a real shift of ℓ1 size r moves the
+nearest grid point by at most ⌊2·255·r⌋ steps; one of ℓ2 size r by at most ⌊(2·255·r)²⌋, as each
+moved pixel costs at least 1/2 step and m steps at least m - 1/2; one of ℓ∞ size r by ⌊255·r + 1/2⌋
+in each pixel. The radius for perturbations that stay on the grid, the paper's, is twice as large in
+ℓ1; it is written into the note.
 
 Guarantee: the smoothed network gives the prediction everywhere in the ball, with certainty. Votes
 are counted over all splits, what follows is integer and rational arithmetic. A tie never certifies;

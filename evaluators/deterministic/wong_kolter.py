@@ -32,8 +32,8 @@ class WongKolter(Evaluator):
     the others. The dual objective there bounds the margin c·logits from below.
 
     Differs from the paper: leaky ReLUs are allowed, whose D is their chord's slope; bounds of
-    neurons are elementwise the better of the dual's and interval propagation. Networks that are no
-    chain of affine maps and (leaky) ReLUs are unknown.
+    neurons are, elementwise, the better of the dual's and interval propagation's. Networks that are
+    not a chain of affine maps and (leaky) ReLUs are answered with unknown.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in

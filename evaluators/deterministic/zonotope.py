@@ -27,8 +27,8 @@ class DeepZ(Evaluator):
     unstable neuron's function lies in a band around a line (theorems 3.1 and 3.2), whose width is a
     symbol of its own. Every bound is the better of that and interval propagation.
 
-    Differs from the paper: of balls of l2 and l1 the inputs' symbols are bound by the norm, and
-    max-pooling is written with ReLUs.
+    Differs from the paper: for balls of l2 and l1, the inputs' symbols are constrained by the norm,
+    and max-pooling is written with ReLUs.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in

@@ -41,16 +41,17 @@ AttackLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 class APGD(RestartedAttack):
     """Auto-PGD (Croce and Hein 2020, arXiv 2003.01690, algorithm 1; for l1 2021, arXiv 2103.01208).
 
-    Steps of steepest descent begin with twice the radius and carry on a quarter of the last step.
-    At checkpoints, which follow closer and closer on each other, the step is halved where less
-    than three of four steps lowered the loss or nothing changed since the last one, and the run
-    goes on from the best point it met. In l1 a step moves the entries of largest gradient only,
-    two thirds as many as the best point moved so far, and there is no carrying on.
+    Steps of steepest descent begin with a length of twice the radius, and each adds a quarter of
+    the step before. At checkpoints, which follow each other at shrinking distances, the step size
+    is halved where fewer than three of four steps lowered the loss or where nothing has changed
+    since the last checkpoint, and the run continues from its best point. In l1, a step moves only
+    the entries of largest gradient, two thirds as many as the best point has moved so far, and adds
+    nothing of the step before.
 
-    Runs minimise in turn the label's likelihood (cross-entropy), the difference of logits ratio
-    (DLR) and, of four classes or more, the DLR to each of the classes that the example itself is
-    nearest to. The first run starts from the example, others from random points of the region,
-    drawn from a stream of the example's own.
+    The runs minimise, in turn, the label's likelihood (cross-entropy), the difference of logits
+    ratio (DLR) and, with four classes or more, the DLR to each of the classes to which the example
+    itself is nearest. The first run starts from the example, others from random points of the
+    region, drawn from the example's own random stream.
 
     Differs from the papers: the first start; points of l1 are put onto the ball and then into the
     pixel range, not onto the nearest point of both; no run in l1 begins in larger balls.

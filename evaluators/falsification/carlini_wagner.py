@@ -27,14 +27,14 @@ class CarliniWagner(RestartedAttack):
     """The l2 attack of Carlini and Wagner (2017, arXiv 1608.04644, section VI-A).
 
     Minimises the squared distance from the example plus c times the margin where that is positive
-    (loss f6, κ = 0), over points that a tanh keeps within their bounds, by Adam. c is searched:
-    tenfold until a point is misclassified, then between the largest c that found none and the
-    least that found one. Any misclassified point of the ball ends the search; the nearest one
-    outside the ball is moved onto it and tried as well.
+    (loss f6, κ = 0), over points that a tanh keeps within their bounds, by Adam. The search for c
+    multiplies it by ten until a point is misclassified, and then goes on between the largest c that
+    found none and the smallest that found one. Any misclassified point of the ball ends the search;
+    the nearest one outside the ball is moved onto it and tried as well.
 
     Differs from the paper: the bounds are those of the smallest box around the ball; distances
     count in units of the radius and margins in that of the example, so that the first c and the
-    steps are of no scale. Other regions than balls of l2 are unknown.
+    step size depend on no scale. Regions other than balls of l2 are answered with unknown.
 
     Guarantee: none for examples it does not break; it never certifies. A witness it gives is
     checked by the harness in exact arithmetic and in two precisions.

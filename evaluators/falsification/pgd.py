@@ -17,13 +17,13 @@ from evaluators.question.problem import Problem
 class PGD(RestartedAttack):
     """PGD with random restarts (Madry et al. 2018, arXiv 1706.06083) on the margin loss.
 
-    Minimises label's logit minus the best other (Carlini and Wagner 2017, loss f6) by steps of
-    steepest descent for the norm: the gradient's sign for linf, its direction for l2, its largest
-    entries for l1. The step shrinks linearly to a tenth. With momentum the direction is that of
-    the past gradients too, each divided by its mean size (Dong et al. 2018, arXiv 1710.06081): it
-    carries the descent across the kinks at which plain steps go to and fro. The first run starts
-    at the example itself, the others at random points of the region, drawn from a stream of the
-    example's own.
+    Minimises the label's logit minus the largest other one (Carlini and Wagner 2017, loss f6) by
+    steps of steepest descent for the norm: the gradient's sign for linf, its direction for l2, its
+    largest entries for l1. The step shrinks linearly to a tenth. With momentum, the direction also
+    includes the past gradients, each divided by its mean size (Dong et al. 2018, arXiv 1710.06081):
+    this carries the descent across kinks at which plain steps would oscillate. The first run starts
+    at the example itself, the others at random points of the region, drawn from the example's own
+    random stream.
 
     Guarantee: none for examples it does not break; it never certifies. A witness it gives is
     checked by the harness in exact arithmetic and in two precisions.

@@ -1,5 +1,5 @@
 """Level sets: the differential method of Yang et al. 2020 (arXiv 2002.08118, theorem 4.1), for any
-noise that knows how fast events grow.
+noise whose events have a known growth rate.
 
 Let Φ(q) be the most by which an event of probability q under the noise can gain per unit of shift;
 the worst event is a level set of the directional derivative of the log density. Along any shift the

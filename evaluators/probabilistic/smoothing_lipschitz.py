@@ -1,5 +1,5 @@
 """The Lipschitz constant of class probabilities under noise (Salman et al. 2019, arXiv 1906.04584,
-lemma 1), for any noise that knows how fast events grow.
+lemma 1), for any noise whose events have a known growth rate.
 
 Whatever the base network, the probability of each class is a Lipschitz function of the input, in
 the norm of the shift over σ, with the constant L = sup Φ(q): the growth rate of the fastest growing
@@ -9,8 +9,8 @@ paper's lemma is for scores in [-1, 1]); Laplace and uniform noise have L = 1/2 
 
 The paper's lemma 2 says more: Φ_G⁻¹(p) of the Gaussian distribution function Φ_G is Lipschitz with
 constant 1/σ. That gives σ/2 (Φ_G⁻¹(p_A) - Φ_G⁻¹(p_B)), Cohen et al.'s radius. It is `level-set` for
-Gaussian noise: there p' >= -Φ(p), and here p' >= -sup Φ. The plain constant knows nothing of how
-slowly rare events grow and never certifies more than σ/(2L).
+Gaussian noise: there p' >= -Φ(p), and here p' >= -sup Φ. The plain constant ignores how slowly rare
+events grow and never certifies more than σ/(2L).
 
 Guarantee: as for `smoothing-gaussian`, with that radius, at most the level sets'.
 

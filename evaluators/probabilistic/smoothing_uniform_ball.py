@@ -7,7 +7,7 @@ p_A - p_B > 2 V(‖δ‖₂): exact in every direction, by symmetry.
 
 Guarantee: as for `smoothing-gaussian`, with ℓ2 balls of that radius, ℓ1 balls of radius r and ℓ∞
 balls of radius r/√d inside of them. Neyman and Pearson's radius is larger than the level set
-method's here: V is concave, and a level set knows only its slope at 0.
+method's here: V is concave, and the level set method uses only its slope at 0.
 
 Trusted: as there; the noise is a normal vector divided by its length, times U^(1/d), U uniform.
 

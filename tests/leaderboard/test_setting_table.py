@@ -149,7 +149,7 @@ def test_what_many_rows_lack_is_said_once(tmp_path: Path) -> None:
         for one in found.results
     ]
     (note,) = (note for note in incomplete(found, short) if "the data were" in note)
-    assert note == f"{len(short)} rows: the data were incomplete. 2 of the 5 images"
+    assert note == f"{len(short)} rows: the data were incomplete (2 of the 5 images)."
     (note,) = (note for note in incomplete(found, short[:1]) if "the data were" in note)
     assert found.submissions[short[0].provenance.submission].title in note
 

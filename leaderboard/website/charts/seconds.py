@@ -101,10 +101,10 @@ def _add(drawn: plot.Figure, status: str, ranges: list[tuple[float, list[float],
 CHART = Chart(
     name="seconds",
     title="How long it took",
-    caption="Wall-clock time per example on the machine that the provenance names. The thin line "
-    "spans all but the fastest and the slowest twentieth, the thick one the middle half, "
-    "and the mark is the median. Evaluators that process a batch at once divide its time "
-    "equally among its examples.",
+    caption="Seconds per example, as its row records them, on the machine that the provenance "
+    "names. The thin line spans all but the fastest and the slowest twentieth, the thick one the "
+    "middle half, and the mark is the median. Evaluators that process a batch at once "
+    "divide its time equally among its examples.",
     pages=("submission",),
     draw=draw,
     order=40,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from leaderboard.board.board import Board
 from leaderboard.board.ranking import Standing, leader
 from leaderboard.settings.setting import LEAST_EXAMPLES, NORM_SIGNS, Setting
-from leaderboard.website.papers import PublishedPaper, papers
+from leaderboard.website.papers import PublishedPaper, papers, signed
 from leaderboard.website.plan import PagePlan, View, drawn
 from leaderboard.website.publishing.places import repository_url
 
@@ -41,6 +41,11 @@ class Lead:
     plain: Standing | None
     plain_told: str
     sure: str
+
+    @property
+    def signed(self) -> str:
+        """The paper of a reported number, short: `Cohen et al., 2019`."""
+        return signed(self.line.reported) if self.line.reported else ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def _lead(lines: Sequence[Standing]) -> Lead | None:
     if plain is None or plain is first:
         return Lead(first, None, "", how_sure(first))
     unknown = plain.reported is not None and not plain.reported.extra_data
-    told = "no extra data told" if unknown else "no extra data"
+    told = "extra data not stated" if unknown else "no extra data"
     return Lead(first, plain, told, how_sure(first))
 
 

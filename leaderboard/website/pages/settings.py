@@ -225,15 +225,17 @@ def shortened(notes: list[str]) -> list[str]:
 def incomplete(board: Board, results: "list[Results]") -> list[str]:
     """What a reader must know of results that cover or show less than their setting asks for."""
     about: dict[str, list[str]] = defaultdict(list)
+    # Of a setting's results each is known by its submission, and of a submission's by its setting.
+    together = len({result.provenance.setting for result in results}) == 1
     for result in results:
         origin = result.provenance
         place = board.settings[origin.setting]
-        subject = f"{board.submissions[origin.submission].title}, {place.title}"
+        subject = board.submissions[origin.submission].title if together else place.title
         wanted = place.selection(result.tally.smoothed).size(origin.total)
         if not origin.data_complete:
             # Which ones are missing stands in the provenance of each result.
             note = _MISSING.sub("", origin.data_note)
-            about[f"the data were incomplete. {note}"].append(subject)
+            about[f"the data were incomplete ({note.rstrip('.')})."].append(subject)
         if origin.model_note:
             about[origin.model_note].append(subject)
         if origin.unchecked:
