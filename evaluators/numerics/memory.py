@@ -105,16 +105,19 @@ def divided(processes: int) -> Budget:
 
 
 def limit_device(device: "torch.device") -> None:
-    """Let PyTorch take no more than what was asked for of a CUDA device, too.
+    """Let PyTorch take no more of a CUDA device than what was asked for, or is available there.
 
-    What does not fit is then out of memory, which makes batches smaller.
+    Available is what this process holds already, and most of what is free. What does not fit is
+    then out of memory, which makes batches smaller, and leaves the device to others who use it.
     """
-    total = chosen()
-    if total is not None and device.type == "cuda":
-        import torch
+    if device.type != "cuda":
+        return
+    import torch
 
-        held = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, total / held), device)
+    free, whole = torch.cuda.mem_get_info(device)
+    most = torch.cuda.memory_reserved(device) + int(KEPT * free)
+    share = min(chosen() or most, whole) / whole
+    torch.cuda.set_per_process_memory_fraction(share, device)
 
 
 def fitting(most: int, size: int, part: float) -> int:

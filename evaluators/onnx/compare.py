@@ -17,6 +17,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import cycle
 from math import prod
 from pathlib import Path
@@ -71,7 +72,7 @@ class Imported:
     path: Path
     free: bool
 
-    @property
+    @cached_property
     def dear(self) -> bool:
         """Tell whether one run takes long."""
         return cost(self.network) >= DEAR

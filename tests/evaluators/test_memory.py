@@ -14,7 +14,16 @@ from evaluators.branching.far_domains import FarDomains, Packed
 from evaluators.branching.search import finish
 from evaluators.branching.state import State
 from evaluators.numerics import memory as numerics
-from evaluators.numerics.memory import available, budget, chosen, divided, fitting, memory, resident
+from evaluators.numerics.memory import (
+    available,
+    budget,
+    chosen,
+    divided,
+    fitting,
+    limit_device,
+    memory,
+    resident,
+)
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Domains
 from tests.evaluators.test_search import TUNING, searching, started, true_margin
@@ -50,6 +59,37 @@ def test_as_many_pieces_as_fit_and_no_fewer_with_more_memory(
             assert counts[-1] == 1 or counts[-1] * size <= budget().share(1 / 4)
     # What the process holds by now is not the same to the byte.
     assert counts[0] <= counts[1] + 2**26 // size
+
+
+@pytest.mark.parametrize(
+    ("asked", "free", "reserved", "share"),
+    [
+        # Somebody asked for it: no more than that, and no more than there is.
+        (2 * 10**9, 10**10, 0, 0.2),
+        (10**12, 10**10, 0, 1.0),
+        # Nobody did: most of what is free beside what this process holds, not what others hold.
+        (None, 10**10, 0, 0.8),
+        (None, 5 * 10**9, 0, 0.4),
+        (None, 5 * 10**9, 3 * 10**9, 0.7),
+        (None, 0, 3 * 10**9, 0.3),
+    ],
+)
+def test_a_cuda_device_gives_no_more_than_was_asked_for_or_is_free(
+    monkeypatch: pytest.MonkeyPatch, asked: int | None, free: int, reserved: int, share: float
+) -> None:
+    given_shares = list[float]()
+    monkeypatch.setattr(numerics, "_budgets", [])
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10**10))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: reserved)
+    monkeypatch.setattr(
+        torch.cuda,
+        "set_per_process_memory_fraction",
+        lambda part, _: given_shares.append(part),
+    )
+    with memory(asked):
+        limit_device(torch.device("cpu"))
+        limit_device(torch.device("cuda", 0))
+    assert given_shares == [pytest.approx(share)]
 
 
 def test_a_budget_ends_with_its_context() -> None:
