@@ -218,7 +218,9 @@
         button.textContent = "copied";
         setTimeout(() => { button.textContent = "copy"; }, 1500);
       });
-      code.previousElementSibling.append(" ", button);
+      // A button in the line that opens the details could not be reached by itself.
+      const above = code.previousElementSibling;
+      if (above.matches("summary")) above.after(button); else above.append(" ", button);
     }
   }, true);
 

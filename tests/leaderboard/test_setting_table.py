@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leaderboard.board.board import Board
@@ -208,6 +208,7 @@ def test_there_is_no_ranking_by_average_radius_and_the_page_says_why(pages: Path
 COORDINATES = st.integers(0, 8).map(float)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # what a busy machine is, not the test
 @given(st.lists(st.builds(TradeOff, COORDINATES, COORDINATES, st.sampled_from("abc")), max_size=12))
 def test_the_front_is_what_nothing_surpasses(found: list[TradeOff]) -> None:
     front = pareto_front(found)

@@ -196,6 +196,9 @@ def test_a_badge_is_an_image_and_its_snippet_names_this_site(website: str, brows
             "i => i.complete && i.naturalWidth > 0", arg=badge.element_handle()
         )
         visit.page.locator(".cb-badge summary").first.click()
+        visit.page.locator(".cb-badge .cb-copy[data-ready]").first.wait_for()
+        assert visit.page.locator(".cb-badge button").count() > 0
+        assert visit.page.locator("summary button").count() == 0, "none could be reached by itself"
         snippet = visit.page.locator(".cb-badge code").first.inner_text()
         address = re.search(r"\((http[^)]+\.svg)\)", snippet)
         assert address is not None
