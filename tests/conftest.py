@@ -18,6 +18,22 @@ torch.set_num_threads(1)
 os.environ["CERTBOARD_CACHE"] = ""
 
 
+BEGUN_FIRST = (
+    "test_intake_workflows.py",
+    "test_ray.py",
+    "test_guides_followed.py",
+    "test_slurm.py",
+    "test_kills.py",
+    "test_workers.py",
+)
+"""Files of tests that each take long: begun last, one would leave the other cores idle."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in BEGUN_FIRST)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     shapes.begin(item.nodeid.partition("[")[0])
 

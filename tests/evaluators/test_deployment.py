@@ -200,7 +200,7 @@ def test_margins_near_zero_hold_in_onnxruntime(tmp_path: Path) -> None:
         network = import_onnx(path)
         x = torch.rand(1, 3, generator=generator)
         region = Ball(Norm.LINF, Fraction(1, 10))
-        problem = Problem(network, x, torch.tensor([0]), region, seconds=1.0)
+        problem = Problem(network, x, torch.tensor([0]), region, seconds=0.25)
         for name in ("ibp", "crown", "branch-and-bound"):
             (verdict,) = PROVERS[name]()(problem)
             if verdict.status is not Status.CERTIFIED:

@@ -14,7 +14,7 @@ from evaluators.question.verdict import Status, Verdict
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers
 
 CHEAPER: dict[Evaluator, tuple[Evaluator, ...]] = {
-    AlphaCROWN(): (CROWN(), CrownIBP(), IBP()),
+    AlphaCROWN(steps=10): (CROWN(), CrownIBP(), IBP()),
     CROWN(): (IBP(),),
     CrownIBP(): (IBP(),),
 }

@@ -101,7 +101,9 @@ def place(tmp_path: Path, forked: Path) -> Place:
     server.git("clone", "--quiet", root.as_uri(), str(checkout))
     # Nobody has the server's branch checked out.
     server.git("checkout", "--quiet", "--detach")
-    _script(_program(checkout), command(forked, "leaderboard.__main__"))
+    # What rows stand for is measured again for a second: with what comes of it, others are busy.
+    briefly = '[ "$1 $2" = "intake accept" ] && set -- "$@" --again 1'
+    _script(_program(checkout), f"{briefly}\n{command(forked, 'leaderboard.__main__')}")
     tools = tmp_path / "tools"
     log = tmp_path / "gh.log"
     _script(tools / "gh", f'echo "$@" >> {log}; if [ "$1" = api ]; then echo "$ASKED_BY"; fi')

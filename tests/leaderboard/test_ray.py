@@ -1,15 +1,10 @@
 """A Ray cluster of two nodes on this machine, one of which is lost while shards are computed."""
 
 import importlib.util
-import os
-import signal
-import time
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from leaderboard.common.errors import InputError
@@ -19,8 +14,8 @@ from leaderboard.evaluation.executors import cluster
 from leaderboard.evaluation.executors.cluster import gpus_of
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.results.store import read
-from leaderboard.settings.question import Question, Shard
-from tests.fixtures.project import L2, LINF, NOISY, PLAIN, digest
+from tests.fixtures.project import L2, LINF, NOISY, PLAIN
+from tests.fixtures.shards import deadly, shards_about
 from tests.leaderboard.conftest import Certboard
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
@@ -38,28 +33,6 @@ def nodes() -> Iterator[Any]:
     yield made, lost
     ray.shutdown()
     made.shutdown()  # type: ignore[no-untyped-call]
-
-
-def deadly(shard: Shard) -> pd.DataFrame:
-    """Kill the worker at one example always, at another once; tell the node at each."""
-    (example,) = shard.examples
-    once = shard.question.model.with_name("killed")
-    if example == 3 or (example == 1 and not once.exists()):
-        once.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.3)
-    return pd.DataFrame({"example": [example]})
-
-
-def shards_about(project: Project, count: int, device: str = "cpu") -> list[Shard]:
-    """So many shards of one example each."""
-    model = project.submissions / PLAIN / "model.onnx"
-    question = Question(
-        dataset="digits", norm="linf", radius=Fraction(1, 10), seconds=1.0, evaluator="ibp",
-        options=(), distribution=None, sigma=None, model=model, model_sha256=digest(model),
-        device=device,
-    )  # fmt: skip
-    return [Shard(question, (number,)) for number in range(count)]
 
 
 @needs_ray

@@ -28,7 +28,7 @@ from tests.fixtures.project import MODEL, certify, new_project
 from tests.leaderboard.conftest import Certboard
 
 EVIDENCE = "digits.evidence"
-COUNT = "40"
+COUNT = "32"
 
 
 @pytest.fixture(scope="session")
