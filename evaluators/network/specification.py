@@ -27,6 +27,9 @@ from evaluators.numerics.rounding import float_below
 MAX_BITS = 400
 """Of the integers that the coefficients of one row become; float64 holds them in eight parts."""
 
+PREFIX = "specification"
+"""Of the names of the nodes that are appended."""
+
 _PRECISION = 53
 
 
@@ -83,7 +86,7 @@ def specified(network: Network, disjuncts: Sequence[Disjunct]) -> Network:
     """
     if not disjuncts:
         raise ValueError("A specification needs at least one disjunct.")
-    graph = GraphBuilder(list(network.nodes), "specification")
+    graph = GraphBuilder(list(network.nodes), PREFIX)
     # No constraint at all: every output is a counterexample.
     always = Constraint({}, Fraction(0))
     groups = [list(disjunct) or [always] for disjunct in disjuncts]

@@ -12,7 +12,7 @@ absolute coefficients times that node's `Bounded.deviation`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Generic
+from typing import Generic, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -86,6 +86,33 @@ def at_the_input(relaxed: Relaxed, start: int, rows: Coefficients, examples: Ten
     if 0 in walk.waiting:
         return walk.waiting[0].rows
     return rows.new_zeros(*rows.shape[:2], *relaxed.network.input_shape)
+
+
+class Planes(NamedTuple):
+    """Planes a·x + c below functions of the input, over each example's region.
+
+    Attributes:
+        slopes: a, `[groups, rows, *shape]`.
+        least: at most their least values over the region, `[groups, rows]`.
+    """
+
+    slopes: Tensor
+    least: Tensor
+
+
+def planes_below(relaxed: Relaxed, start: int, rows: Coefficients, examples: Tensor) -> Planes:
+    """The planes below linear functions of one node.
+
+    Args:
+        relaxed, start, rows, examples: as of `lower_bounds`.
+    """
+    carrier = DenseRows(relaxed.network, examples)
+    walk = Walk(relaxed, carrier, rows.new_zeros(rows.shape[:2]))
+    walk.go(start, rows)
+    slopes = rows.new_zeros(*rows.shape[:2], *relaxed.network.input_shape)
+    if 0 in walk.waiting:
+        slopes = carrier.own(walk.waiting[0].rows, 0)
+    return Planes(slopes, settled(walk, relaxed, carrier))
 
 
 def unit_rows(

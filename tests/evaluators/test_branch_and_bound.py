@@ -24,6 +24,7 @@ from evaluators.falsification.pgd import PGD
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
+from evaluators.propagation.backward import Planes
 from evaluators.propagation.intervals import interval_bounds
 from evaluators.propagation.relaxed import Relaxed
 from evaluators.question.norm import Norm
@@ -284,7 +285,8 @@ def test_halves_of_an_input_are_a_partition(name: str) -> None:
     problem = about(network, region, torch.tensor([0.5, 0.25]))
     search = InputSearch(problem, Deadline(), lambda _: None)
     parts = Parts(lower, upper, {})
-    scores = search._influence(parts, *search._bound(parts))
+    bounds, relaxed = search._bound(parts)
+    scores = search._influence(parts, bounds, search._planes(relaxed), relaxed)
     (low, left, *_), (right, high, *_) = halves(parts, scores)
     assert torch.equal(low, lower)
     assert torch.equal(high, upper)
@@ -339,7 +341,12 @@ def test_the_parts_of_a_box_that_are_proved_make_up_the_box(
         done.append(area[(bounds > 0).all(1)].sum().item())
         return bounds, whole(self, parts)[1]
 
+    def planes(_: InputSearch, relaxed: Relaxed) -> Planes:
+        least = torch.full((len(relaxed.x), 2, 1), -1.0, dtype=torch.float64)
+        return Planes(torch.zeros(len(relaxed.x), 2, 1, 2, dtype=torch.float64), least)
+
     monkeypatch.setattr(InputSearch, "_bound", bound)
+    monkeypatch.setattr(InputSearch, "_planes", planes)
     search = InputSearch(problem, Deadline(20.0), lambda _: None, at_once)
     assert search() is None
     assert search.lower_bounds.tolist() == [0.5, 0.5]
