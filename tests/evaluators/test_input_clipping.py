@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -35,6 +35,7 @@ def _least(slopes: Tensor, constant: float, lower: Tensor, upper: Tensor) -> flo
     return float(torch.nextafter(value, value.new_tensor(-torch.inf)))
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.lists(SLOPES, min_size=3, max_size=3), min_size=4, max_size=4),
     st.lists(st.floats(-4, 4), min_size=4, max_size=4),
