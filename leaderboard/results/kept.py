@@ -103,10 +103,18 @@ def code() -> str:
     """A hash of all that decides what is made from a result file: our code, and the libraries'."""
     root = Path(__file__).parents[1]
     rooms = ("results", "settings", "common", "datasets", "website/publishing")
-    single = ("website/downloads.py", "website/still.py")
+    single = ("website/downloads.py", "website/still.py", "website/finished.py")
     libraries = [version(library) for library in ("numpy", "pyarrow", "pydantic")]
     told = [*libraries, *(hash_of(root / place) for place in (*rooms, *single))]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+
+def digest_of(parts: Iterable[bytes]) -> str:
+    """A hash of several contents, each with its length, so that none runs into the next."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(len(part).to_bytes(8, "big") + part)
+    return found.hexdigest()
 
 
 def hash_of(place: Path) -> str:

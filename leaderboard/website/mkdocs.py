@@ -93,7 +93,7 @@ def run_mkdocs(project: Project, newest: int) -> None:
         InputError: MkDocs refused; its own words are in the message.
     """
     # Not --quiet: MkDocs would then not even count warnings, and strict would mean nothing.
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    command = [sys.executable, "-P", "-m", "leaderboard.website.finished", "build", "--strict"]
     done = subprocess.run(
         command,
         cwd=_with_configuration(project),
@@ -123,4 +123,11 @@ def _with_configuration(project: Project) -> Path:
 def _environment(newest: int) -> dict[str, str]:
     # The theme's yearly notice about MkDocs' future goes to the error stream; it is no failure.
     defaults = {"SOURCE_DATE_EPOCH": str(newest), "NO_MKDOCS_2_WARNING": "1"}
-    return {**defaults, **os.environ, "REPOSITORY_URL": repository_url()}
+    # The same code as here, wherever the pages lie.
+    places = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    return {
+        **defaults,
+        **os.environ,
+        "REPOSITORY_URL": repository_url(),
+        "PYTHONPATH": places.rstrip(os.pathsep),
+    }
