@@ -1,6 +1,7 @@
 """How far evaluations are, read off their finished shards, also while others make them."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,8 @@ from leaderboard.common.places import taken
 from leaderboard.common.project import Project
 from leaderboard.evaluation.parts import result_of
 from leaderboard.evaluation.plan import FinishedShard, counted_in
+from leaderboard.evaluation.provenance import SHARD
+from leaderboard.evaluation.shares import Share
 from leaderboard.results.store import Provenance, evaluator_named, read, scan, stored_paths
 from leaderboard.settings.setting import load_settings
 
@@ -45,14 +48,23 @@ def _begun(project: Project) -> Iterator[Progress]:
     for folder in sorted(project.results.glob("*/*.parts/*-*")):
         if folder.suffix or not folder.is_dir():
             continue  # what a killed run was about to remove
-        rows, times, provenance = _read(folder)
-        if provenance is None:
+        rows, times, origins = _read(folder)
+        if not origins:
             continue
-        target = result_of(folder.parent)
+        target, provenance = result_of(folder.parent), origins[-1]
         total, done = _asked(provenance), len(rows)
-        state = "running" if taken(target) else "interrupted"
+        state = "running" if any(map(taken, _locks(target, origins))) else "interrupted"
         counts = {name: int((rows["status"] == name).sum()) for name in _STATUSES}
         yield _entry(target, state, done, total, counts, _left(times, total - done))
+
+
+def _locks(target: Path, origins: Sequence[Provenance]) -> set[Path]:
+    """What a run of the whole holds, and what runs of those shares hold that are begun."""
+    found = {target}
+    for typed in {str(one.options[SHARD]) for one in origins if SHARD in one.options}:
+        with suppress(InputError):  # of a file that no run wrote
+            found.add(Share.parse(typed).lock(target))
+    return found
 
 
 def _entry(
@@ -70,9 +82,9 @@ def _entry(
     }
 
 
-def _read(folder: Path) -> tuple[pd.DataFrame, list[tuple[float, int]], Provenance | None]:
-    """The rows of finished shards, none twice; when each was done, and of how many examples."""
-    tables, times, provenance = list[pd.DataFrame](), list[tuple[float, int]](), None
+def _read(folder: Path) -> tuple[pd.DataFrame, list[tuple[float, int]], list[Provenance]]:
+    """The rows of finished shards, none twice; when each was done, of how many; their records."""
+    tables, times, origins = list[pd.DataFrame](), list[tuple[float, int]](), list[Provenance]()
     for path in folder.glob("*.parquet"):
         try:
             part, when = read(path), path.stat().st_mtime
@@ -80,11 +92,11 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[tuple[float, int]], Provenan
             continue  # damaged, or joined with the others just now
         # What a cheap shard left open is not done: it has rows in another shard, or will have.
         decided = FinishedShard.of(path.stem, part.rows).rows
-        provenance = part.provenance
+        origins.append(part.provenance)
         tables.append(decided[["example", "status"]])
         times.append((when, len(decided)))
     rows = pd.concat(tables) if tables else pd.DataFrame({"example": [], "status": []})
-    return rows.drop_duplicates("example"), sorted(times), provenance
+    return rows.drop_duplicates("example"), sorted(times), origins
 
 
 def _asked(provenance: Provenance) -> int:

@@ -1,6 +1,7 @@
 """`certboard status` reads how far evaluations are off their finished shards."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 
@@ -8,6 +9,7 @@ from leaderboard.common.places import alone
 from leaderboard.common.project import Project
 from leaderboard.evaluation import status, workers
 from leaderboard.evaluation.shard import evaluate
+from leaderboard.evaluation.shares import Share
 from leaderboard.settings import question
 from tests.fixtures.project import LINF, PLAIN
 from tests.leaderboard.conftest import Certboard
@@ -60,6 +62,19 @@ def test_what_a_cheap_shard_left_open_is_not_done(
     assert told["unknown"] == 0
     assert told["certified"] == interrupted["certified"]
     assert told["done"] == told["certified"] + told["falsified"] < 100
+
+
+def test_a_share_that_is_computed_now_is_running(project: Project, certboard: Certboard) -> None:
+    command = ("run", PLAIN, "--setting", LINF, "--evaluator", "ibp", "--shard", "2/3")
+    assert certboard(*command).code == 0
+    states = []
+    target = project.results / LINF / f"{PLAIN}.ibp.parquet"
+    for held in (None, Share(2, 3), Share(1, 3)):
+        with alone(held.lock(target)) if held else nullcontext():
+            (told,) = json.loads(certboard("status", "--json").out)
+        states.append((told["state"], told["done"]))
+    done = len(Share(2, 3).of(range(449)))
+    assert states == [("interrupted", done), ("running", done), ("interrupted", done)]
 
 
 def test_nothing_begun_is_said(project: Project, certboard: Certboard) -> None:
