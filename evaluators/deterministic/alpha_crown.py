@@ -26,7 +26,7 @@ from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.intermediate_bounds import UnrollingError
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
-MARGINS = Rates(30, decay=0.9, enough=math.inf)
+MARGINS = Rates(15, slope=0.4, decay=0.85, enough=math.inf)
 """Of the ascent for the margins: it goes on when all are positive, for margins are reported."""
 
 INTERMEDIATE = Rates(8, slope=0.4, decay=0.9)
@@ -64,12 +64,12 @@ class AlphaCROWN(Evaluator):
         intermediate_steps: of the ascents for the bounds of neurons.
     """
 
-    steps: int = 30
-    intermediate_steps: int = 8
+    steps: int = MARGINS.steps
+    intermediate_steps: int = INTERMEDIATE.steps
 
     title: ClassVar[str] = "α-CROWN"
     node: ClassVar[str] = "polyhedra"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     accepts: ClassVar[type[Network]] = Network
 
     def solve(self, problem: Problem) -> list[Verdict]:

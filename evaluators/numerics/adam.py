@@ -8,17 +8,22 @@ FIRST, SECOND = 0.9, 0.999
 
 
 class Adam:
-    """Adam's step for one tensor."""
+    """Adam's step for one tensor.
 
-    def __init__(self, like: Tensor) -> None:
+    Attributes:
+        first, second: decay of its two moments.
+    """
+
+    def __init__(self, like: Tensor, first: float = FIRST, second: float = SECOND) -> None:
+        self.first, self.second = first, second
         self.mean, self.square = torch.zeros_like(like), torch.zeros_like(like)
         self.count = 0
 
     def step(self, gradient: Tensor) -> Tensor:
         """The direction, about one in size."""
         self.count += 1
-        self.mean.mul_(FIRST).add_(gradient, alpha=1 - FIRST)
-        self.square.mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
-        scale = (1 - SECOND**self.count) ** 0.5 / (1 - FIRST**self.count)
+        self.mean.mul_(self.first).add_(gradient, alpha=1 - self.first)
+        self.square.mul_(self.second).addcmul_(gradient, gradient, value=1 - self.second)
+        scale = (1 - self.second**self.count) ** 0.5 / (1 - self.first**self.count)
         direction: Tensor = self.mean / (self.square.sqrt() + 1e-8) * scale
         return direction

@@ -15,6 +15,11 @@ from evaluators.numerics.deadline import Deadline
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitBounds, UnitLines
 
+MOMENTS = 0.5, 0.9
+"""Decay of Adam's moments. Ascents are short, and the usual 0.9 and 0.999 carry a slope past the
+place where its gradient changes sign. With them α-CROWN's mean margin needs twenty steps on 6x100's
+neurons instead of eight, and branch and bound visits up to a tenth more domains (CNN-A-Adv)."""
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -78,7 +83,7 @@ def ascend(
     choice = lines.follow(choice, slopes, choice.pulls)
     movable = (choice.free > 0) | curved
     best = Ascent(constant.new_full(constant.shape, -torch.inf), slopes, betas)
-    adam, adam_beta = Adam(slopes), Adam(slopes)
+    adam, adam_beta = Adam(slopes, *MOMENTS), Adam(slopes, *MOMENTS)
     length = 1.0
     for step in range(rates.steps + 1):
         work = columns.clone()
