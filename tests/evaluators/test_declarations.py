@@ -175,7 +175,7 @@ DISALLOWED: dict[tuple[str, str], Any] = {
     ("MaxPool", "dilations"): [0, 2],
     ("MaxPool", "kernel_shape"): [0, 1],
     ("Pad", "mode"): "mirror",
-    ("Resize", "mode"): "cubic",
+    ("Resize", "mode"): "area",
     ("DepthToSpace", "blocksize"): 0,
     ("ReduceSum", "keepdims"): -1,
     ("ReduceMean", "noop_with_empty_axes"): 2,

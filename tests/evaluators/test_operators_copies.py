@@ -45,6 +45,16 @@ def cases() -> dict[str, tuple[NodeProto, dict[str, Array]]]:
             for corner in corners
             for mode in ("nearest", "linear")
         },
+        **{
+            f"cubic, {corner}, {bend}": resized(
+                (1, 1, 2, 4),
+                mode="cubic",
+                coordinate_transformation_mode=corner,
+                cubic_coeff_a=bend,
+            )
+            for corner in ("half_pixel", "asymmetric", "pytorch_half_pixel")
+            for bend in (-0.75, -0.5)
+        },
         "smaller": resized((1, 1, 0.5, 0.5), mode="linear"),
         "to a size": (node("Resize", "x - - n", "z"), {"n": integers(1, 4, 5, 7)}),
         **{
@@ -76,6 +86,14 @@ def test_a_batch_that_is_repeated_is_refused(tmp_path: Path, kind: str) -> None:
     operator, constants, message = REPEATED[kind]
     proto = model([operator, node("Flatten", "z", "y")], (1, 4, 3, 4), constants, 17)
     with pytest.raises(UnsupportedModelError, match=message):
+        import_onnx(save(proto, tmp_path / "m.onnx"))
+
+
+def test_cubic_shares_that_a_runtime_would_round_are_refused(tmp_path: Path) -> None:
+    """By 3/2, places lie at thirds; what cancels to nothing there does not in float32."""
+    operator, constants = resized(mode="cubic")
+    proto = model([operator, node("Flatten", "z", "y")], (1, 4, 3, 4), constants, 17)
+    with pytest.raises(UnsupportedModelError, match="not exact in float32"):
         import_onnx(save(proto, tmp_path / "m.onnx"))
 
 

@@ -20,6 +20,7 @@ from evaluators.onnx.operators.builder import (
 from evaluators.onnx.operators.declaration import (
     ANY,
     INTEGERS,
+    NUMBER,
     VALUE,
     Attribute,
     Declaration,
@@ -133,17 +134,19 @@ def blocks(builder: Builder, operator: Operator) -> int:
 
 
 def resize(builder: Builder, operator: Operator) -> int:
-    """Nearest and linear interpolation of rows and columns, of a constant size."""
+    """Nearest, linear and cubic interpolation of rows and columns, of a constant size."""
     source, shape = builder.source(operator)
     scales = _scales(builder, operator, (1, *shape))
-    nearest, name = operator.attributes["mode"] == "nearest", operator.name
+    mode, name = operator.attributes["mode"], operator.name
+    if mode == "cubic" and operator.opset < 11:
+        raise OperatorError("it is cubic, which is defined from opset 11 on")
     for axis, (size, (count, scale)) in enumerate(zip(shape, scales[1:], strict=True)):
         require_size(prod(shape) // size * count)
         if count == size and scale == 1:
             continue
         own = builder.nodes[source].shape
         at = [_origin(operator, place, count, size, scale) for place in range(count)]
-        if nearest:
+        if mode == "nearest":
             picked = torch.tensor([_nearest(operator, x, size) for x in at])
             positions = builder.positions(own).index_select(axis, picked)
             source = builder.affine(rearrange(own, positions), source, name)
@@ -151,7 +154,11 @@ def resize(builder: Builder, operator: Operator) -> int:
         moved = builder.positions(own).movedim(axis, -1)
         source = builder.affine(rearrange(own, moved), source, name)
         wide = (*moved.shape[:-1], count)
-        dense = Dense(tuple(moved.shape), wide, None, _between(at, size))
+        if mode == "cubic":
+            share = _cubic(at, size, Fraction(operator.attributes.get("cubic_coeff_a", -0.75)))
+        else:
+            share = _between(at, size)
+        dense = Dense(tuple(moved.shape), wide, None, share)
         source = builder.affine(dense, source, name)
         back = torch.arange(prod(wide)).reshape(wide).movedim(-1, axis)
         source = builder.affine(rearrange(wide, back), source, name)
@@ -214,6 +221,29 @@ def _between(at: list[Fraction], size: int) -> Tensor:
     return share
 
 
+def _cubic(at: list[Fraction], size: int, bend: Fraction) -> Tensor:
+    """Shares of the four neighbours of each place, `[places, size]`; ends go on for ever.
+
+    Keys' kernel (1981, "Cubic convolution interpolation for digital image processing", eq. 15)
+    with the slope `bend` at distance 1.
+
+    Raises:
+        OperatorError: places or shares that a runtime would round in float32, where they cancel.
+    """
+    share = torch.zeros(len(at), size, dtype=torch.float64)
+    for row, x in enumerate(at):
+        for place in range(floor(x) - 1, floor(x) + 3):
+            far = abs(x - place)
+            if far <= 1:
+                weight = (bend + 2) * far**3 - (bend + 3) * far**2 + 1
+            else:
+                weight = bend * (far**3 - 5 * far**2 + 8 * far - 4)
+            if (2**5 * x).denominator > 1 or (2**20 * weight).denominator > 1:
+                raise OperatorError("its cubic interpolation is not exact in float32")
+            share[row, min(max(place, 0), size - 1)] += float(weight)
+    return share
+
+
 _CORNERS = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
 _ROUNDED = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
@@ -265,13 +295,13 @@ OPERATORS: dict[str, Declaration] = {
             integers("sizes", since=11),
         ),
         attributes={
-            "mode": Attribute(exactly("nearest", "linear"), default="nearest"),
+            "mode": Attribute(exactly("nearest", "linear", "cubic"), default="nearest"),
             "coordinate_transformation_mode": Attribute(
                 exactly(*_CORNERS), default="half_pixel", since=11
             ),
             "nearest_mode": Attribute(exactly(*_ROUNDED), default="round_prefer_floor", since=11),
-            # Of other modes alone.
-            "cubic_coeff_a": Attribute(ANY, default=-0.75, since=11),
+            "cubic_coeff_a": Attribute(NUMBER, default=-0.75, since=11),
+            # Of another mode alone.
             "extrapolation_value": Attribute(ANY, default=0.0, since=11),
             "exclude_outside": Attribute(exactly(0), default=0, since=11),
             "antialias": Attribute(exactly(0), default=0, since=18),
