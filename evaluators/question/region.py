@@ -109,9 +109,9 @@ class Ball:
 class Box:
     """All inputs between `lower` and `upper`, entry by entry: a box of its own for each example.
 
-    The bounds are float64 and exact as they are written; whoever makes them from numbers that
-    float64 does not hold rounds them to the side that his question allows. To a bounding method a
-    box is its own hull; `radius` is the 0 that every proof about a box has proved.
+    The bounds are float64 and taken as exact. If they come from numbers that float64 cannot
+    represent, the caller must round them to the side that is safe for the question. To a bounding
+    method a box is its own hull; `radius` is the 0 that every proof about a box has proved.
 
     Attributes:
         lower, upper: float64 `[batch, *shape]`.
