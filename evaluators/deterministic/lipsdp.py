@@ -13,10 +13,10 @@ from evaluators.propagation.intervals import interval_bounds
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
-from evaluators.unrolled.interior_point import fits, raised_by
-from evaluators.unrolled.intermediate_bounds import UnrollingError
+from evaluators.unrolled.interior_point import raised_by, room
 from evaluators.unrolled.proof import prove
 from evaluators.unrolled.quadratic import Forms, Goal
+from evaluators.unrolled.relus import relus_only
 from evaluators.unrolled.unrolled_problem import UnrolledProblem, one_by_one_unrolled
 
 
@@ -55,21 +55,18 @@ class LipSDP(Evaluator):
     def _solve(self, problem: Problem) -> Verdict:
         deadline = problem.deadline()
         around = UnrolledProblem.of(replace(problem, evidence=False), 0, deadline)
-        if not bool((around.lines.leak == 0).all()):
-            raise UnrollingError(
-                "unsupported: the method has quadratic constraints for ReLU and MaxPool alone"
-            )
-        forms = Forms.of(around)
+        kinks = relus_only(around)
+        forms = Forms.of(kinks)
         if forms is None:
             return verdicts(problem, _without_units(around)[None])[0]
-        if not fits(forms):
+        if room(forms) < 0:
             return Verdict(Status.UNKNOWN, None, note="unsupported: too many unstable neurons")
         changes, x = forms.between_points(), around.x
         logits = interval_bounds(around.unrolled.network, x, x)[-1]
         margins = here(logits, problem.labels.cpu())[0]
 
         def goal(row: int) -> Goal:
-            moved = Goal.of(around, changes, row)
+            moved = Goal.of(kinks, changes, row)
             # Both points may be away from the row by as much as it has lost.
             return moved._replace(constant=margins[row], lost=2 * moved.lost)
 

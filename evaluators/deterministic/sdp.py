@@ -9,9 +9,9 @@ from evaluators.network.network import Network
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
-from evaluators.unrolled.interior_point import fits, raised_by
-from evaluators.unrolled.intermediate_bounds import UnrollingError
+from evaluators.unrolled.interior_point import Search, lower_bound, raised_by, room
 from evaluators.unrolled.quadratic import Forms, Goal, in_ball
+from evaluators.unrolled.relus import relus_only
 from evaluators.unrolled.unrolled_problem import UnrolledProblem, one_by_one_unrolled
 
 
@@ -57,23 +57,25 @@ class SDP(Evaluator):
     def _solve(self, problem: Problem) -> Verdict:
         deadline = problem.deadline()
         around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
-        if not bool((around.lines.leak == 0).all()):
-            raise UnrollingError(
-                "unsupported: the method has quadratic constraints for ReLU and MaxPool alone"
-            )
+        kinks = relus_only(around)
         # Of a ball, linear programs would know the box alone.
         if in_ball(around):
             margins, verdict = by_start(problem, around)
         else:
             margins, verdict = by_triangles(problem, around, deadline)
-        forms = Forms.of(around)
+        forms = Forms.of(kinks)
         if verdict.status is Status.CERTIFIED or forms is None:
             return verdict
-        if not fits(forms):
+        if room(forms) < 0:
             return replace(verdict, note="bound too loose: too many neurons for the method")
 
         def goal(row: int) -> Goal:
-            return Goal.of(around, forms, row)
+            return Goal.of(kinks, forms, row)
 
-        (verdict,) = verdicts(problem, raised_by(forms, goal, margins, deadline)[None])
+        found = raised_by(forms, goal, margins, deadline, self._search())
+        (verdict,) = verdicts(problem, found[None])
         return replace(verdict, note="timeout" if deadline.passed else verdict.note)
+
+    def _search(self) -> Search:
+        """How a bound is looked for."""
+        return lower_bound

@@ -15,6 +15,7 @@ choice; `quadratic.least` proves.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import isqrt
 from typing import NamedTuple
 
 import torch
@@ -30,6 +31,7 @@ from evaluators.unrolled.quadratic import (
     in_ball,
     least,
 )
+from evaluators.unrolled.relus import as_relus
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
 STEPS = 40
@@ -38,6 +40,9 @@ STEPS = 40
 FIRST, GAP = 0.1, 0.05
 """The first multipliers of squares, and the first gap of each constraint, in units of the goal: on
 a convolutional network of digits three times as much or as little take twice as many steps."""
+
+SMALL = 1e-4
+"""The first multipliers of pairs of two units: hundreds of them together must not outweigh."""
 
 PART = 0.1
 """A goal's scale as a share of the largest value that its terms could sum up to. Margins of digits
@@ -75,13 +80,17 @@ class Grams(NamedTuple):
     own: Tensor
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
     """ProductMultipliers, Z, X, and the constraints' slacks; or a direction of them."""
 
     m: Tensor
     z: Tensor
     x: Tensor
     w: Tensor
+
+
+Search = Callable[[Forms, Goal, Deadline, Point | None, int], tuple[float, Point | None]]
+"""What `lower_bound` does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +105,8 @@ class _Program:
     def parts(self) -> tuple[slice, slice, int]:
         """Where the squares, pairs and the ball are; t is the last one."""
         count = len(self.forms.low)
-        return slice(0, count), slice(count, count + self.forms.units), count + self.forms.units
+        last = count + len(self.forms.left)
+        return slice(0, count), slice(count, last), last
 
     @cached_property
     def middle(self) -> Tensor:
@@ -108,14 +118,19 @@ class _Program:
         """How often each A holds -E_00."""
         reach = ((self.forms.high - self.forms.low) / 2).square()
         last = reach.new_tensor([self.forms.limit, 1.0])
-        return torch.cat((reach, reach.new_zeros(self.forms.units), last))
+        return torch.cat((reach, reach.new_zeros(len(self.signs)), last))
+
+    @cached_property
+    def signs(self) -> Tensor:
+        """Of the pairs: one of two units is at least 0 where a constraint is at most 0."""
+        return torch.where(self.forms.own, 1.0, -1.0).double()
 
     @cached_property
     def signed(self) -> Tensor:
         """Which multipliers must not be negative."""
         _, pairs, ball = self.parts
         signed = torch.ones(ball + 2, dtype=torch.bool)
-        signed[pairs] = self.forms.differences
+        signed[pairs] = ~self.forms.own | self.forms.differences
         signed[-1] = False
         return signed
 
@@ -127,7 +142,7 @@ class _Program:
     def multipliers(self, m: Tensor) -> ProductMultipliers:
         """The vector's parts, as they are."""
         squares, pairs, ball = self.parts
-        return ProductMultipliers(m[squares], m[pairs], m[ball])
+        return ProductMultipliers(m[squares], m[pairs] * self.signs, m[ball])
 
     def sum(self, m: Tensor) -> Tensor:
         """Σ m_j A_j."""
@@ -137,7 +152,7 @@ class _Program:
         found[1:, 1:] = hessian(forms, chosen)
         pull = chosen.squares * (forms.at(torch.zeros(every).double()) - self.middle)
         edge = pull[:every] + pull[every:] @ forms.weight
-        edge[n:] += chosen.pairs * forms.bias / 2
+        edge[n:].index_add_(0, forms.left, chosen.pairs * forms.bias[forms.right] / 2)
         found[0, 1:] = found[1:, 0] = edge
         shifts = self.middle.clone()
         shifts[every:] -= forms.bias
@@ -170,7 +185,8 @@ class _Program:
     def ends(self, g: Grams) -> Tensor:
         """<A_j, X> of all constraints."""
         n, every = self.forms.inputs, self.forms.variables
-        pairs, ball = g.plain[n:every, every:].diagonal(), g.plain.diagonal()[:n].sum()
+        pairs = self.signs * g.plain[n + self.forms.left, every + self.forms.right]
+        ball = g.plain.diagonal()[:n].sum()
         found = torch.cat((g.shifted.diagonal(), pairs, ball[None], torch.zeros_like(ball[None])))
         return found - self.corners * g.corner
 
@@ -178,40 +194,41 @@ class _Program:
         """<A_i X A_j Z⁻¹> of all pairs of constraints."""
         n, every = self.forms.inputs, self.forms.variables
         squares, pairs, ball = self.parts
-        p, q, x = slice(n, every), slice(every, None), slice(0, n)
+        p, q, x = n + self.forms.left, every + self.forms.right, slice(0, n)
+        signs, across, along = self.signs / 2, (p[:, None], q), (q[:, None], p)
         found = torch.zeros(ball + 2, ball + 2, dtype=a.plain.dtype)
         torch.mul(a.shifted, b.shifted, out=found[squares, squares])
         left, right = (g.plain.addr(self.middle, g.edge, alpha=-1) for g in (a, b))
-        found[squares, pairs] = (left[:, p] * right[:, q] + left[:, q] * right[:, p]) / 2
+        found[squares, pairs] = (left[:, p] * right[:, q] + left[:, q] * right[:, p]) * signs
         found[pairs, squares] = found[squares, pairs].T
-        crossed = a.plain[q, p] * b.plain[p, q] + a.plain[p, q] * b.plain[q, p]
-        along = a.plain[q, q] * b.plain[p, p] + a.plain[p, p] * b.plain[q, q]
-        found[pairs, pairs] = (crossed + along) / 4
+        crossed = a.plain[along] * b.plain[across] + a.plain[across] * b.plain[along]
+        straight = a.plain[q[:, None], q] * b.plain[p[:, None], p]
+        straight += a.plain[p[:, None], p] * b.plain[q[:, None], q]
+        found[pairs, pairs] = (crossed + straight) * signs[:, None] * signs
         found[ball, squares] = found[squares, ball] = (left[:, x] * right[:, x]).sum(1)
-        around = (a.plain[p, x] * b.plain[q, x] + a.plain[q, x] * b.plain[p, x]).sum(1) / 2
+        around = (a.plain[p, x] * b.plain[q, x] + a.plain[q, x] * b.plain[p, x]).sum(1) * signs
         found[ball, pairs] = found[pairs, ball] = around
         found[ball, ball] = (a.plain[x, x] * b.plain[x, x]).sum()
-        both = (a.edge[p] * b.edge[q] + a.edge[q] * b.edge[p]) / 2
+        both = (a.edge[p] * b.edge[q] + a.edge[q] * b.edge[p]) * signs
         here = (a.edge[x] * b.edge[x]).sum()[None]
         edge = torch.cat((a.own * b.own, both, here, torch.zeros_like(here)))
         found.addr_(edge, self.corners, alpha=-1)
         return found.addr_(self.corners, edge - self.corners * (a.corner * b.corner), alpha=-1)
 
-    def start(self) -> _Point | None:
+    def start(self) -> Point | None:
         """A point with XZ a multiple of the identity; None where rounding leaves none."""
         squares, pairs, ball = self.parts
         m = torch.zeros(ball + 2, dtype=self.goal.weight.dtype)
         m[squares], m[ball] = FIRST, 10 * FIRST / self.forms.limit
-        if self.forms.differences:
-            m[pairs] = FIRST
+        m[pairs] = torch.where(self.forms.own, FIRST * self.forms.differences, SMALL)
         m, z = self._with_corner(m, GAP)
         factor, failed = torch.linalg.cholesky_ex(z)
         if int(failed):
             return None
         x = GAP * torch.cholesky_inverse(factor)
-        return _Point(m, z, x, torch.where(self.signed, GAP / m, 0.0))
+        return Point(m, z, x, torch.where(self.signed, GAP / m, 0.0))
 
-    def moved(self, point: _Point) -> _Point:
+    def moved(self, point: Point) -> Point:
         """Another goal's point, with the t that has the same gap here."""
         m, z = self._with_corner(point.m, _gap(self, point))
         return point._replace(m=m, z=z)
@@ -227,9 +244,10 @@ class _Program:
         return m, z
 
 
-def fits(forms: Forms) -> bool:
-    """Tell whether the equations of a step are few enough."""
-    return (len(forms.low) + forms.units + 2) ** 2 <= fitting(MOST_ENTRIES, 8 * MATRICES, 1 / 4)
+def room(forms: Forms) -> int:
+    """Tell how many more constraints a step has room for; negative where there are too many."""
+    most = isqrt(fitting(MOST_ENTRIES, 8 * MATRICES, 1 / 4))
+    return most - len(forms.low) - len(forms.left) - 2
 
 
 def raised(around: UnrolledProblem, margins: Tensor, deadline: Deadline) -> Tensor:
@@ -238,29 +256,40 @@ def raised(around: UnrolledProblem, margins: Tensor, deadline: Deadline) -> Tens
     The lowest are raised first; one that is not positive then ends it, for its example is open.
     Nothing is raised in boxes, and where there are no forms, or too many.
     """
-    forms = Forms.of(around) if in_ball(around) else None
-    if forms is None or not fits(forms):
+    kinks = as_relus(around)
+    forms = Forms.of(kinks) if in_ball(around) else None
+    if forms is None or room(forms) < 0:
         return margins.clone()
 
     def goal(row: int) -> Goal:
-        return Goal.of(around, forms, row)
+        return Goal.of(kinks, forms, row)
 
     return raised_by(forms, goal, margins, deadline)
 
 
 def raised_by(
-    forms: Forms, goal_of: Callable[[int], Goal], margins: Tensor, deadline: Deadline
+    forms: Forms,
+    goal_of: Callable[[int], Goal],
+    margins: Tensor,
+    deadline: Deadline,
+    search: Search | None = None,
 ) -> Tensor:
     """Prove lower bounds of the margins by forms; see `raised`.
 
     After one that is not positive, those that have no bound get that of the search's start.
+
+    Args:
+        forms, goal_of: what is known, and each margin about it.
+        margins: the bounds so far.
+        deadline: when to stop.
+        search: of one bound; None for `lower_bound`.
     """
     found, steps = margins.clone(), STEPS
-    before: _Point | None = None
+    before: Point | None = None
     for row in margins.argsort().tolist():
         if found[row] > 0 or (not steps and torch.isfinite(found[row])):
             continue
-        bound, before = lower_bound(forms, goal_of(row), deadline, before, steps)
+        bound, before = (search or lower_bound)(forms, goal_of(row), deadline, before, steps)
         found[row] = max(float(found[row]), bound)
         if not found[row] > 0:
             steps = 0
@@ -271,9 +300,9 @@ def lower_bound(
     forms: Forms,
     goal: Goal,
     deadline: Deadline,
-    before: _Point | None = None,
+    before: Point | None = None,
     steps: int = STEPS,
-) -> tuple[float, _Point | None]:
+) -> tuple[float, Point | None]:
     """Prove a lower bound of a goal: the first positive one met, else the best.
 
     Args:
@@ -308,19 +337,19 @@ def lower_bound(
     return _proved(program, chosen), before
 
 
-def _proved(program: _Program, now: _Point) -> float:
+def _proved(program: _Program, now: Point) -> float:
     parts = (part * program.scale for part in program.multipliers(now.m))
     return least(program.forms, program.goal, ProductMultipliers(*parts))
 
 
-def _gap(program: _Program, now: _Point) -> float:
+def _gap(program: _Program, now: Point) -> float:
     """The mean of what products of X and Z, and of slacks and multipliers, are."""
     signed = program.signed
     total = (now.x * now.z).sum() + now.w[signed] @ now.m[signed]
     return float(total) / (len(now.x) + int(signed.sum()))
 
 
-def _step(program: _Program, now: _Point) -> tuple[_Point, float] | None:
+def _step(program: _Program, now: Point) -> tuple[Point, float] | None:
     """One step of predictor and corrector, and what t could rise by there; None where it fails."""
     factor, failed = torch.linalg.cholesky_ex(now.z)
     if int(failed):
@@ -343,8 +372,8 @@ def _step(program: _Program, now: _Point) -> tuple[_Point, float] | None:
     return after, float(1 / torch.cholesky_solve(edge, factor)[0, 0])
 
 
-def _moved(now: _Point, move: _Point, of_x: float, of_z: float) -> _Point:
-    return _Point(
+def _moved(now: Point, move: Point, of_x: float, of_z: float) -> Point:
+    return Point(
         now.m + of_z * move.m,
         now.z + of_z * move.z,
         now.x + of_x * move.x,
@@ -352,7 +381,7 @@ def _moved(now: _Point, move: _Point, of_x: float, of_z: float) -> _Point:
     )
 
 
-def _longest(program: _Program, now: _Point, move: _Point) -> tuple[float, float]:
+def _longest(program: _Program, now: Point, move: Point) -> tuple[float, float]:
     """How far X and its slacks, and Z and its multipliers, can go."""
     lengths = []
     for own, its, vector, change in (
@@ -381,14 +410,14 @@ class _Solver:
     """
 
     program: _Program
-    now: _Point
+    now: Point
     inverse: Tensor
     ends: Tensor
     scale: Tensor
     factor: Tensor
 
     @classmethod
-    def of(cls, program: _Program, now: _Point, inverse: Tensor) -> "_Solver | None":
+    def of(cls, program: _Program, now: Point, inverse: Tensor) -> "_Solver | None":
         """Write the equations; None where they are singular."""
         a, b = program.grams(now.x), program.grams(inverse)
         left, signed = program.equations(a, b), program.signed
@@ -402,7 +431,7 @@ class _Solver:
                 return cls(program, now, inverse, program.ends(b), scale, factor)
         return None
 
-    def direction(self, gap: float, ahead: _Point | None) -> _Point:
+    def direction(self, gap: float, ahead: Point | None) -> Point:
         """Towards a gap; with the products of what a predictor changes, if there was one."""
         program, now, signed = self.program, self.now, self.program.signed
         right, more = gap * self.ends, torch.zeros_like(now.x)
@@ -419,4 +448,4 @@ class _Solver:
         through = now.x @ z @ self.inverse
         x = gap * self.inverse - now.x - (through + through.T) / 2 - more
         w = torch.where(signed, (wanted - now.w * m) / now.m - now.w, 0.0)
-        return _Point(m, z, x, w)
+        return Point(m, z, x, w)

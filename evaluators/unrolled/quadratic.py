@@ -14,6 +14,9 @@ largest such bound is that of the semidefinite relaxation of Shor (Raghunathan e
 follows from p·q = 0 and the two products. In balls of l2 it loses far less than lines do, for
 neurons that share the ball cannot all be at their worst.
 
+Of two units i and j, p_i·q_j >= 0, too: more than what slopes between 0 and 1 say of them,
+(p_i - p_j)·(q_i - q_j) <= 0 (Fazlyab et al. 2022, arXiv 1903.01287), and more than the matrix knows.
+
 What units and inputs differ by between the example and another point of the region satisfies the
 same without constants, except that p·q <= 0, as slopes lie between 0 and 1: so LipSDP bounds how
 far a row moves (Fazlyab et al. 2019, arXiv 1906.04893, theorem 1).
@@ -49,13 +52,17 @@ SURE = 1e3
 """How many times what rounding loses in q the unit of q is at least: in a unit of -l, which may be
 tiny, q would seem to be uncertain, and its multipliers would cost much."""
 
+BROKEN = 1e-5
+"""What a product of two units, of values up to 1, is below 0 by where it is worth asking for."""
+
 
 class ProductMultipliers(NamedTuple):
     """Of the constraints.
 
     Attributes:
         squares: of each form's own product, at least 0, `[forms]`.
-        pairs: of p·q, `[units]`; of differences at least 0.
+        pairs: of products of a p and a q, `[pairs]`: of a unit's own any, of differences at least
+            0; of two units' at most 0.
         ball: at least 0, a scalar.
     """
 
@@ -77,6 +84,7 @@ class Forms:
         lost: how far a form may be from what it stands for, `[forms]`.
         scales, middle: a variable times its scale, plus its middle, is its column, `[columns]`.
         limit: what the sum of the inputs' squares is at most.
+        left, right: the units of the pairs p·q, `[pairs]`; the first are the units' own.
         differences: whether these are differences of two points, of which p·q <= 0.
     """
 
@@ -90,6 +98,8 @@ class Forms:
     scales: Tensor
     middle: Tensor
     limit: float
+    left: Tensor
+    right: Tensor
     differences: bool = False
 
     @classmethod
@@ -124,20 +134,45 @@ class Forms:
         exact = x.new_zeros(n + units)
         none = torch.cat((exact, wrong))
         limit = 1.0 if in_ball(around) else float(n)
-        return cls(n, units, weight, -shift / apart[:, 0], low, high, none, scales, middle, limit)
+        shifted, own = -shift / apart[:, 0], torch.arange(units)
+        return cls(n, units, weight, shifted, low, high, none, scales, middle, limit, own, own)
 
     def between_points(self) -> "Forms":
-        """What the forms of a point of the region differ by from those of the example."""
+        """What the forms of a point of the region differ by from those of the example.
+
+        Of two units' differences nothing is known of p·q.
+        """
         low = torch.cat((self.low[: self.inputs], -self.high[self.inputs :]))
         nothing = torch.zeros_like(self.bias), torch.zeros_like(self.middle)
-        return replace(
-            self, bias=nothing[0], low=low, lost=2 * self.lost, middle=nothing[1], differences=True
-        )
+        changed = replace(self, bias=nothing[0], low=low, lost=2 * self.lost, middle=nothing[1])
+        own = self.left[: self.units]
+        return replace(changed, left=own, right=own, differences=True)
 
     @property
     def variables(self) -> int:
         """Number of inputs and units."""
         return self.inputs + self.units
+
+    def crossed(self, products: Tensor, most: int) -> "Forms":
+        """With those pairs of two units' p and q, at most so many, that are least below 0.
+
+        Args:
+            products: what the products of all variables and 1 are, 1 first, `[1 + variables]`
+                squared.
+            most: how many are added at most.
+        """
+        out = products[1 + self.inputs :]
+        values = out[:, 1:] @ self.weight.T + out[:, :1] * self.bias
+        values[self.left, self.right] = torch.inf
+        least, which = values.flatten().topk(min(max(most, 0), values.numel()), largest=False)
+        which = which[least < -BROKEN]
+        left = torch.cat((self.left, which // self.units))
+        return replace(self, left=left, right=torch.cat((self.right, which % self.units)))
+
+    @property
+    def own(self) -> Tensor:
+        """Which pairs are of one unit, `[pairs]`."""
+        return self.left == self.right
 
     @cached_property
     def largest(self) -> Tensor:
@@ -196,9 +231,9 @@ def hessian(forms: Forms, chosen: ProductMultipliers) -> Tensor:
     found = forms.weight.T @ (chosen.squares[every:, None] * forms.weight)
     found.diagonal().add_(chosen.squares[:every])
     found.diagonal()[:n].add_(chosen.ball)
-    cross = (chosen.pairs / 2)[:, None] * forms.weight
-    found[n:] += cross
-    found[:, n:] += cross.T
+    cross = (chosen.pairs / 2)[:, None] * forms.weight[forms.right]
+    found[n:].index_add_(0, forms.left, cross)
+    found[:, n:].index_add_(1, forms.left, cross.T)
     return found
 
 
@@ -206,6 +241,7 @@ def least(forms: Forms, goal: Goal, chosen: ProductMultipliers) -> float:
     """Prove a lower bound of the goal over the region with multipliers, whoever chose them."""
     squares = chosen.squares.clamp(min=0)
     pairs = chosen.pairs.clamp(min=0) if forms.differences else chosen.pairs
+    pairs = torch.where(forms.own, pairs, pairs.clamp(max=0))
     chosen = ProductMultipliers(squares, pairs, chosen.ball.clamp(min=0))
     n, every = forms.inputs, forms.variables
     second = hessian(forms, chosen)
@@ -215,8 +251,8 @@ def least(forms: Forms, goal: Goal, chosen: ProductMultipliers) -> float:
     place = _minimizer(forms, goal, chosen, factor)
     y, apart = forms.at(place), place.abs() + forms.largest
     sizes = torch.cat((place.abs(), forms.weight.abs() @ place.abs() + forms.bias.abs()))
-    out, rest = slice(n, every), slice(every, None)
-    low, high, share = forms.low, forms.high, 8 * gamma(3 * len(y) + 64)
+    out, rest = n + forms.left, every + forms.right
+    low, high, share = forms.low, forms.high, 8 * gamma(3 * max(len(y), len(pairs)) + 64)
     value = goal.weight @ place + goal.constant + (squares * (y - low) * (y - high)).sum()
     value = value + (pairs * y[out] * y[rest]).sum()
     value = value + chosen.ball * (place[:n].square().sum() - forms.limit)
@@ -244,20 +280,24 @@ def _minimizer(forms: Forms, goal: Goal, chosen: ProductMultipliers, factor: Ten
 
 def _slope(forms: Forms, goal: Goal, chosen: ProductMultipliers, y: Tensor) -> Tensor:
     """The quadratic function's gradient where the forms are y."""
-    n, every = forms.inputs, forms.variables
+    n = forms.inputs
     rates = chosen.squares * (2 * y - forms.low - forms.high)
-    rates[n:every] += chosen.pairs * y[every:]
-    rates[every:] += chosen.pairs * y[n:every]
+    _add_pairs(rates, forms, chosen.pairs, y)
     rates[:n] += 2 * chosen.ball * y[:n]
     return goal.weight + forms.back(rates)
+
+
+def _add_pairs(rates: Tensor, forms: Forms, pairs: Tensor, y: Tensor) -> None:
+    """Add the derivatives of the sum of all pairs by the forms."""
+    left, right = forms.inputs + forms.left, forms.variables + forms.right
+    rates.index_add_(0, left, pairs * y[right]).index_add_(0, right, pairs * y[left])
 
 
 def _steepness(forms: Forms, goal: Goal, chosen: ProductMultipliers, sizes: Tensor) -> Tensor:
     """The sums of the absolute terms of the gradient."""
     n, every = forms.inputs, forms.variables
     rates = chosen.squares * (2 * sizes + forms.low.abs() + forms.high.abs())
-    rates[n:every] += chosen.pairs.abs() * sizes[every:]
-    rates[every:] += chosen.pairs.abs() * sizes[n:every]
+    _add_pairs(rates, forms, chosen.pairs.abs(), sizes)
     rates[:n] += 2 * chosen.ball * sizes[:n]
     return goal.weight.abs() + rates[:every] + rates[every:] @ forms.weight.abs()
 
@@ -271,7 +311,8 @@ def _indefinite(
     ones = torch.ones(every, dtype=size.dtype)
     sums = chosen.squares[:every] + size.T @ (chosen.squares[every:] * (size @ ones))
     sums[:n] += chosen.ball
-    sums[n:] += chosen.pairs.abs() * (size @ ones) / 2
-    sums += (chosen.pairs.abs() / 2) @ size
+    pairs = chosen.pairs.abs() / 2
+    sums[n:].index_add_(0, forms.left, pairs * (size @ ones)[forms.right])
+    sums += torch.zeros(forms.units).double().index_add_(0, forms.right, pairs) @ size
     sums += factor.abs() @ (factor.abs().T @ ones)
     return (second - factor @ factor.T).abs().sum(1).amax() + sums.amax() * share

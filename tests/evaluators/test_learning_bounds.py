@@ -9,7 +9,7 @@ from evaluators.deterministic.fast_lin import PARALLEL
 from evaluators.deterministic.wong_kolter import objective
 from evaluators.learning.architectures import Style, linf_distance, small_cnn, unshuffled_cnn
 from evaluators.learning.bounds import box_around, linear_worst, worst_logits
-from evaluators.learning.distance import Distances
+from evaluators.learning.distance import Distances, PowerNorm
 from evaluators.learning.learner import Learner
 from evaluators.learning.lipschitz import orthogonal
 from evaluators.learning.recipe import Recipe, TrainingBatch
@@ -140,6 +140,25 @@ def test_a_distance_layer_is_written_as_the_norm_whatever_its_order() -> None:
     assert torch.allclose(layer.eval()(x), exact)
     assert bool((layer.train()(x) >= exact - 1e-5).all())
     assert torch.allclose(layer.train()(x), (x[:, None] - layer.weight).norm(8, 2), atol=1e-4)
+
+
+@pytest.mark.parametrize("order", [4.0, 8.0, 32.0])
+def test_norms_by_squaring_and_their_derivatives_are_those_of_the_power(order: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (
+        torch.randn(rows, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+        for rows in (9, 3)
+    )
+    rates = torch.randn(9, 3, generator=generator, dtype=torch.float64)
+    found = PowerNorm.apply(x, weight, order)  # type: ignore[no-untyped-call]
+    plain = (x[:, None] - weight).norm(order, 2)
+    assert torch.allclose(found, plain)
+    for own, expected in zip(
+        torch.autograd.grad((found * rates).sum(), (x, weight)),
+        torch.autograd.grad((plain * rates).sum(), (x, weight)),
+        strict=True,
+    ):
+        assert torch.allclose(own, expected)
 
 
 @pytest.mark.parametrize("shape", [(5, 9), (9, 5), (4, 3, 3, 3), (40, 3, 3, 3)])

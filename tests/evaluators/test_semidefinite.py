@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluators.deterministic.lipsdp import LipSDP
+from evaluators.deterministic.lmi import LMI
 from evaluators.deterministic.lp import LP
 from evaluators.deterministic.op_norm import OpNorm
 from evaluators.deterministic.sdp import SDP
@@ -21,13 +22,14 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from evaluators.unrolled.quadratic import Forms, Goal, ProductMultipliers, least
+from evaluators.unrolled.relus import as_relus
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 from tests.fixtures.certificates import ball, least_margin
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of
 
-METHODS = (SDP(), LipSDP())
-RELU = ("relu 2-3-2", "relu 2-4-4-3", "pooled")
+METHODS = (SDP(), LMI(), LipSDP())
+RELU = ("relu 2-3-2", "relu 2-4-4-3", "leaky 2-4-3-3", "residual", "pooled")
 
 
 def asked(family: str, seed: int, norm: Norm, radius: Fraction) -> Problem:
@@ -40,7 +42,7 @@ def asked(family: str, seed: int, norm: Norm, radius: Fraction) -> Problem:
 def test_no_margin_is_above_the_enumeration_of_all_linear_regions(
     seed: int, method: Evaluator, norm: Norm
 ) -> None:
-    problem = asked(RELU[seed % 2], seed, norm, Fraction(1, 5))
+    problem = asked(RELU[seed % 4], seed, norm, Fraction(1, 5))
     assert isinstance(problem.network, Network)
     polygon = ball(norm.value, problem.x[0], Fraction(1, 5), 0.0, 1.0)
     exact = least_margin(problem.network, polygon, int(problem.labels[0]))
@@ -55,27 +57,29 @@ def test_no_margin_is_above_the_enumeration_of_all_linear_regions(
     st.integers(0, 99),
     st.sampled_from(list(Norm)),
     st.integers(-3, 6),
-    st.booleans(),
+    st.sampled_from(["own", "crossed", "differences"]),
 )
 def test_whatever_the_multipliers_are_no_point_of_the_region_is_below(
-    family: str, seed: int, norm: Norm, power: int, differences: bool
+    family: str, seed: int, norm: Norm, power: int, pairs: str
 ) -> None:
     problem = asked(family, seed, norm, Fraction(1, 4))
-    around = UnrolledProblem.of(problem, 0, problem.deadline())
+    around = as_relus(UnrolledProblem.of(problem, 0, problem.deadline()))
     forms = Forms.of(around)
     if forms is None:
         return
-    constants = None
-    if differences:
+    constants, generator = None, torch.Generator().manual_seed(seed)
+    if pairs != "own":
+        products = torch.randn(forms.variables + 1, forms.variables + 1, generator=generator)
+        forms = forms.crossed(products.double(), 9)
+    if pairs == "differences":
         forms = forms.between_points()
         logits = interval_bounds(around.unrolled.network, around.x, around.x)[-1]
         constants = here(logits, problem.labels)[0]
-    generator = torch.Generator().manual_seed(seed)
     drawn = [
         torch.randn(count, generator=generator).double() * 10.0**power
-        for count in (len(forms.low), forms.units, 1)
+        for count in (len(forms.low), len(forms.left), 1)
     ]
-    # Pairs may have any sign here, which `least` must not trust between two points.
+    # Pairs may have any sign here, which `least` must trust of a unit's own alone.
     chosen = ProductMultipliers(drawn[0].abs() + 10.0**power, drawn[1] / 4, drawn[2][0].abs())
     assert isinstance(problem.network, Network)
     assert isinstance(problem.region, Ball)
@@ -101,6 +105,60 @@ def test_between_two_points_a_multiplier_of_pairs_below_zero_counts_as_none() ->
     )
     assert least(changes, goal, below) == least(changes, goal, none) > -torch.inf
     assert least(forms, goal, below) != least(forms, goal, none)
+
+
+def test_of_two_units_a_multiplier_above_zero_counts_as_none() -> None:
+    problem = asked("pooled", 2, Norm.LINF, Fraction(1, 4))
+    around = UnrolledProblem.of(problem, 0, problem.deadline())
+    forms = Forms.of(around)
+    assert forms is not None
+    low = -torch.ones(forms.variables + 1, forms.variables + 1).double()
+    forms, goal = forms.crossed(low, 2), Goal.of(around, forms, 0)
+    assert len(forms.left) == forms.units + 2
+    assert not bool(forms.own[-2:].any())
+    one = torch.ones(len(forms.low)).double()
+    pairs = torch.zeros(len(forms.left)).double()
+    above, none, below = (
+        least(forms, goal, ProductMultipliers(one, pairs.index_fill(0, last, of), one[0]))
+        for last, of in ((torch.arange(-2, 0) + len(pairs), of) for of in (0.5, 0.0, -0.5))
+    )
+    assert above == none > -torch.inf
+    assert below != none
+
+
+def test_products_of_two_neurons_raise_what_the_matrix_proves() -> None:
+    raised = 0
+    for seed in range(3):
+        network, region = FAMILIES["pooled"](seed), Ball(Norm.LINF, Fraction(3, 5), -9.0, 9.0)
+        problem = ask(network, centers(network, seed, 3), region).select([seed % 3])
+        (alone,), (coupled,) = SDP()(problem), LMI()(problem)
+        assert alone.margin is not None
+        assert coupled.margin is not None
+        assert coupled.margin >= alone.margin
+        raised += coupled.margin > alone.margin + 0.01
+    assert raised
+
+
+def test_a_leaky_network_has_the_bounds_of_its_twin_of_plain_relus() -> None:
+    for seed in range(6):
+        problem = asked("leaky 2-4-3-3", seed, Norm.L2, Fraction(1, 4))
+        around = UnrolledProblem.of(problem, 0, problem.deadline())
+        twin = as_relus(around)
+        forms = Forms.of(twin)
+        if forms is None:
+            continue
+        assert bool((twin.lines.leak == 0).all())
+        x = problem.x.double()
+        values, n = x.flatten(), around.unrolled.inputs
+        plain = values.clone()
+        for leaky, layer in zip(around.unrolled.layers, twin.unrolled.layers, strict=True):
+            z = leaky.rows.weight @ values + leaky.rows.bias
+            assert torch.allclose(z, layer.rows.weight @ plain + layer.rows.bias, atol=1e-12)
+            leak = around.lines.leak[layer.first - n :][: len(z)]
+            values = torch.cat((values, torch.where(z > 0, z, leak * z)))
+            plain = torch.cat((plain, z.clamp(min=0)))
+        goals = around.goals.weight @ values + around.goals.bias
+        assert torch.allclose(goals, twin.goals.weight @ plain + twin.goals.bias, atol=1e-12)
 
 
 def wide(seed: int, gap: float) -> Problem:
@@ -160,10 +218,9 @@ def test_of_three_logits_each_margin_has_a_bound_though_one_is_not_positive() ->
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_has_no_quadratic_constraints_is_unknown_with_the_reason(method: Evaluator) -> None:
-    for family in ("leaky 2-4-3-3", "sigmoid 2-3-3-2"):
-        (verdict,) = method(asked(family, 2, Norm.L2, Fraction(1)))
-        assert verdict.status is Status.UNKNOWN
-        assert verdict.note.startswith("unsupported: ")
+    (verdict,) = method(asked("sigmoid 2-3-3-2", 2, Norm.L2, Fraction(1)))
+    assert verdict.status is Status.UNKNOWN
+    assert verdict.note.startswith("unsupported: ")
 
 
 @pytest.mark.parametrize("method", METHODS)
