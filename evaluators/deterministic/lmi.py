@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from evaluators.deterministic.sdp import SDP
 from evaluators.numerics.deadline import Deadline
-from evaluators.unrolled.interior_point import STEPS, Point, Search, lower_bound, room
+from evaluators.unrolled.interior_point import STEPS, BoundSearch, Iterate, lower_bound, room
 from evaluators.unrolled.quadratic import Forms, Goal
 
 ROUNDS, SHARE = 3, 4
@@ -13,8 +13,8 @@ ROUNDS, SHARE = 3, 4
 
 
 def coupled(
-    forms: Forms, goal: Goal, deadline: Deadline, _: Point | None = None, steps: int = STEPS
-) -> tuple[float, Point | None]:
+    forms: Forms, goal: Goal, deadline: Deadline, _: Iterate | None = None, steps: int = STEPS
+) -> tuple[float, Iterate | None]:
     """Do as `lower_bound` does, then add what the matrix breaks, as long as that raises the bound.
 
     Every goal breaks others, so that none starts from another.
@@ -63,5 +63,5 @@ class LMI(SDP):
     node: ClassVar[str] = "sdp"
     version: ClassVar[str] = "1"
 
-    def _search(self) -> Search:
+    def _search(self) -> BoundSearch:
         return coupled

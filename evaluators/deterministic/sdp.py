@@ -9,7 +9,7 @@ from evaluators.network.network import Network
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
-from evaluators.unrolled.interior_point import Search, lower_bound, raised_by, room
+from evaluators.unrolled.interior_point import BoundSearch, lower_bound, raised_by, room
 from evaluators.unrolled.quadratic import Forms, Goal, in_ball
 from evaluators.unrolled.relus import relus_only
 from evaluators.unrolled.unrolled_problem import UnrolledProblem, one_by_one_unrolled
@@ -76,6 +76,6 @@ class SDP(Evaluator):
         (verdict,) = verdicts(problem, found[None])
         return replace(verdict, note="timeout" if deadline.passed else verdict.note)
 
-    def _search(self) -> Search:
+    def _search(self) -> BoundSearch:
         """How a bound is looked for."""
         return lower_bound

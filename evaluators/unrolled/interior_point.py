@@ -80,7 +80,7 @@ class Grams(NamedTuple):
     own: Tensor
 
 
-class Point(NamedTuple):
+class Iterate(NamedTuple):
     """ProductMultipliers, Z, X, and the constraints' slacks; or a direction of them."""
 
     m: Tensor
@@ -89,7 +89,7 @@ class Point(NamedTuple):
     w: Tensor
 
 
-Search = Callable[[Forms, Goal, Deadline, Point | None, int], tuple[float, Point | None]]
+BoundSearch = Callable[[Forms, Goal, Deadline, Iterate | None, int], tuple[float, Iterate | None]]
 """What `lower_bound` does."""
 
 
@@ -215,7 +215,7 @@ class _Program:
         found.addr_(edge, self.corners, alpha=-1)
         return found.addr_(self.corners, edge - self.corners * (a.corner * b.corner), alpha=-1)
 
-    def start(self) -> Point | None:
+    def start(self) -> Iterate | None:
         """A point with XZ a multiple of the identity; None where rounding leaves none."""
         squares, pairs, ball = self.parts
         m = torch.zeros(ball + 2, dtype=self.goal.weight.dtype)
@@ -226,9 +226,9 @@ class _Program:
         if int(failed):
             return None
         x = GAP * torch.cholesky_inverse(factor)
-        return Point(m, z, x, torch.where(self.signed, GAP / m, 0.0))
+        return Iterate(m, z, x, torch.where(self.signed, GAP / m, 0.0))
 
-    def moved(self, point: Point) -> Point:
+    def moved(self, point: Iterate) -> Iterate:
         """Another goal's point, with the t that has the same gap here."""
         m, z = self._with_corner(point.m, _gap(self, point))
         return point._replace(m=m, z=z)
@@ -272,20 +272,15 @@ def raised_by(
     goal_of: Callable[[int], Goal],
     margins: Tensor,
     deadline: Deadline,
-    search: Search | None = None,
+    search: BoundSearch | None = None,
 ) -> Tensor:
     """Prove lower bounds of the margins by forms; see `raised`.
 
     After one that is not positive, those that have no bound get that of the search's start.
-
-    Args:
-        forms, goal_of: what is known, and each margin about it.
-        margins: the bounds so far.
-        deadline: when to stop.
-        search: of one bound; None for `lower_bound`.
+    Bounds are looked for by `search`, or else by `lower_bound`.
     """
     found, steps = margins.clone(), STEPS
-    before: Point | None = None
+    before: Iterate | None = None
     for row in margins.argsort().tolist():
         if found[row] > 0 or (not steps and torch.isfinite(found[row])):
             continue
@@ -300,9 +295,9 @@ def lower_bound(
     forms: Forms,
     goal: Goal,
     deadline: Deadline,
-    before: Point | None = None,
+    before: Iterate | None = None,
     steps: int = STEPS,
-) -> tuple[float, Point | None]:
+) -> tuple[float, Iterate | None]:
     """Prove a lower bound of a goal: the first positive one met, else the best.
 
     Args:
@@ -337,19 +332,19 @@ def lower_bound(
     return _proved(program, chosen), before
 
 
-def _proved(program: _Program, now: Point) -> float:
+def _proved(program: _Program, now: Iterate) -> float:
     parts = (part * program.scale for part in program.multipliers(now.m))
     return least(program.forms, program.goal, ProductMultipliers(*parts))
 
 
-def _gap(program: _Program, now: Point) -> float:
+def _gap(program: _Program, now: Iterate) -> float:
     """The mean of what products of X and Z, and of slacks and multipliers, are."""
     signed = program.signed
     total = (now.x * now.z).sum() + now.w[signed] @ now.m[signed]
     return float(total) / (len(now.x) + int(signed.sum()))
 
 
-def _step(program: _Program, now: Point) -> tuple[Point, float] | None:
+def _step(program: _Program, now: Iterate) -> tuple[Iterate, float] | None:
     """One step of predictor and corrector, and what t could rise by there; None where it fails."""
     factor, failed = torch.linalg.cholesky_ex(now.z)
     if int(failed):
@@ -372,8 +367,8 @@ def _step(program: _Program, now: Point) -> tuple[Point, float] | None:
     return after, float(1 / torch.cholesky_solve(edge, factor)[0, 0])
 
 
-def _moved(now: Point, move: Point, of_x: float, of_z: float) -> Point:
-    return Point(
+def _moved(now: Iterate, move: Iterate, of_x: float, of_z: float) -> Iterate:
+    return Iterate(
         now.m + of_z * move.m,
         now.z + of_z * move.z,
         now.x + of_x * move.x,
@@ -381,7 +376,7 @@ def _moved(now: Point, move: Point, of_x: float, of_z: float) -> Point:
     )
 
 
-def _longest(program: _Program, now: Point, move: Point) -> tuple[float, float]:
+def _longest(program: _Program, now: Iterate, move: Iterate) -> tuple[float, float]:
     """How far X and its slacks, and Z and its multipliers, can go."""
     lengths = []
     for own, its, vector, change in (
@@ -410,14 +405,14 @@ class _Solver:
     """
 
     program: _Program
-    now: Point
+    now: Iterate
     inverse: Tensor
     ends: Tensor
     scale: Tensor
     factor: Tensor
 
     @classmethod
-    def of(cls, program: _Program, now: Point, inverse: Tensor) -> "_Solver | None":
+    def of(cls, program: _Program, now: Iterate, inverse: Tensor) -> "_Solver | None":
         """Write the equations; None where they are singular."""
         a, b = program.grams(now.x), program.grams(inverse)
         left, signed = program.equations(a, b), program.signed
@@ -431,7 +426,7 @@ class _Solver:
                 return cls(program, now, inverse, program.ends(b), scale, factor)
         return None
 
-    def direction(self, gap: float, ahead: Point | None) -> Point:
+    def direction(self, gap: float, ahead: Iterate | None) -> Iterate:
         """Towards a gap; with the products of what a predictor changes, if there was one."""
         program, now, signed = self.program, self.now, self.program.signed
         right, more = gap * self.ends, torch.zeros_like(now.x)
@@ -448,4 +443,4 @@ class _Solver:
         through = now.x @ z @ self.inverse
         x = gap * self.inverse - now.x - (through + through.T) / 2 - more
         w = torch.where(signed, (wanted - now.w * m) / now.m - now.w, 0.0)
-        return Point(m, z, x, w)
+        return Iterate(m, z, x, w)

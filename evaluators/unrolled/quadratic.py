@@ -15,7 +15,7 @@ follows from p·q = 0 and the two products. In balls of l2 it loses far less tha
 neurons that share the ball cannot all be at their worst.
 
 Of two units i and j, p_i·q_j >= 0, too: more than what slopes between 0 and 1 say of them,
-(p_i - p_j)·(q_i - q_j) <= 0 (Fazlyab et al. 2022, arXiv 1903.01287), and more than the matrix knows.
+(p_i - p_j)·(q_i - q_j) <= 0 (Fazlyab et al. 2022, arXiv 1903.01287).
 
 What units and inputs differ by between the example and another point of the region satisfies the
 same without constants, except that p·q <= 0, as slopes lie between 0 and 1: so LipSDP bounds how
