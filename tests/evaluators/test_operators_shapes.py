@@ -157,3 +157,8 @@ def test_reduce(tmp_path: Path, kind: str, axes: list[int], keep: int, opset: in
         reduced, constants = node(kind, "x", "r", axes=axes, keepdims=keep), {}
     back = {**constants, "s": integers(1, -1)}
     check(tmp_path, (2, 3, 4), [reduced, node("Reshape", "r s", "z")], back, opset, 1)
+
+
+def test_a_slice_that_names_the_whole_batch_leaves_it_alone(tmp_path: Path) -> None:
+    constants = {"s": integers(0, 1), "e": integers(2**31 - 1, -1)}
+    check(tmp_path, (3, 4), [node("Slice", "x s e", "z")], constants)
