@@ -41,10 +41,21 @@ def cases() -> dict[str, tuple[NodeProto, dict[str, Array]]]:
             for mode in ("reflect", "edge", "wrap")
         },
         **{
-            f"{mode}, {corner}": resized(mode=mode, coordinate_transformation_mode=corner)
+            f"nearest, {corner}": resized(coordinate_transformation_mode=corner)
             for corner in corners
-            for mode in ("nearest", "linear")
         },
+        **{
+            f"linear, {corner}": resized(
+                (1, 1, 2, 4), mode="linear", coordinate_transformation_mode=corner
+            )
+            for corner in corners
+            if corner != "align_corners"
+        },
+        "linear, align_corners": (
+            node("Resize", "x - - n", "z", mode="linear",
+                 coordinate_transformation_mode="align_corners"),
+            {"n": integers(1, 4, 5, 7)},
+        ),
         **{
             f"cubic, {corner}, {bend}": resized(
                 (1, 1, 2, 4),
@@ -89,11 +100,32 @@ def test_a_batch_that_is_repeated_is_refused(tmp_path: Path, kind: str) -> None:
         import_onnx(save(proto, tmp_path / "m.onnx"))
 
 
-def test_cubic_shares_that_a_runtime_would_round_are_refused(tmp_path: Path) -> None:
-    """By 3/2, places lie at thirds; what cancels to nothing there does not in float32."""
-    operator, constants = resized(mode="cubic")
-    proto = model([operator, node("Flatten", "z", "y")], (1, 4, 3, 4), constants, 17)
-    with pytest.raises(UnsupportedModelError, match="not exact in float32"):
+ROUNDED = {
+    "linear at thirds": (*resized(mode="linear"), "not exact in float32"),
+    "linear at what a rounded scale finds": (
+        *resized((1, 1, 1, 1 / 3), mode="linear", coordinate_transformation_mode="asymmetric"),
+        "not exact in float32",
+    ),
+    "cubic at thirds": (*resized(mode="cubic"), "not exact in float32"),
+    "cubic with a bend of many digits": (
+        *resized((1, 1, 1, 2), mode="cubic", cubic_coeff_a=-0.7),
+        "not exact in float32",
+    ),
+    "nearest where a step may be missed": (
+        *resized(
+            (1, 1, 1, 1 / 3), coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+        ),
+        "lies between two entries",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ROUNDED)
+def test_places_that_a_runtime_would_round_are_refused(tmp_path: Path, kind: str) -> None:
+    """A share that is nothing in exact arithmetic may be something in float32, times any value."""
+    operator, constants, message = ROUNDED[kind]
+    proto = model([operator, node("Flatten", "z", "y")], (1, 4, 3, 9), constants, 17)
+    with pytest.raises(UnsupportedModelError, match=message):
         import_onnx(save(proto, tmp_path / "m.onnx"))
 
 

@@ -146,14 +146,17 @@ def resize(builder: Builder, operator: Operator) -> int:
             continue
         own = builder.nodes[source].shape
         at = [_origin(operator, place, count, size, scale) for place in range(count)]
+        given = _told_exactly(operator, scale)
         if mode == "nearest":
-            picked = torch.tensor([_nearest(operator, x, size) for x in at])
+            picked = torch.tensor([_nearest(operator, x, size, given) for x in at])
             positions = builder.positions(own).index_select(axis, picked)
             source = builder.affine(rearrange(own, positions), source, name)
             continue
         moved = builder.positions(own).movedim(axis, -1)
         source = builder.affine(rearrange(own, moved), source, name)
         wide = (*moved.shape[:-1], count)
+        if not all(_exact(x, given) or not -AWAY < x < size - 1 + AWAY for x in at):
+            raise OperatorError("the places that it interpolates at are not exact in float32")
         if mode == "cubic":
             share = _cubic(at, size, Fraction(operator.attributes.get("cubic_coeff_a", -0.75)))
         else:
@@ -198,9 +201,28 @@ def _origin(operator: Operator, place: int, count: int, size: int, scale: Fracti
     return (place + Fraction(1, 2)) / scale - Fraction(1, 2)
 
 
-def _nearest(operator: Operator, x: Fraction, size: int) -> int:
+def _told_exactly(operator: Operator, scale: Fraction) -> bool:
+    """Whether what places are computed from is exact in float32: the scale, or whole sizes."""
+    aligned = operator.attributes.get("coordinate_transformation_mode") == "align_corners"
+    return aligned or Fraction(float(np.float32(float(scale)))) == scale
+
+
+def _exact(x: Fraction, given: bool) -> bool:
+    """Whether a runtime finds the place itself, whose steps are then all exact in float32."""
+    return given and (2**5 * x).denominator == 1
+
+
+def _nearest(operator: Operator, x: Fraction, size: int, given: bool) -> int:
+    """The entry that is copied.
+
+    Raises:
+        OperatorError: a runtime that rounds the place may copy its neighbour.
+    """
     mode = operator.attributes.get("nearest_mode", "floor")
     half = Fraction(1, 2)
+    steps = x if mode in ("floor", "ceil") else x + half
+    if not _exact(x, given) and abs(steps - round(steps)) < AWAY:
+        raise OperatorError("a rounded place of it lies between two entries")
     at = {
         "floor": floor(x),
         "ceil": ceil(x),
@@ -228,7 +250,7 @@ def _cubic(at: list[Fraction], size: int, bend: Fraction) -> Tensor:
     with the slope `bend` at distance 1.
 
     Raises:
-        OperatorError: places or shares that a runtime would round in float32, where they cancel.
+        OperatorError: shares that a runtime would round in float32, where they cancel.
     """
     share = torch.zeros(len(at), size, dtype=torch.float64)
     for row, x in enumerate(at):
@@ -238,11 +260,15 @@ def _cubic(at: list[Fraction], size: int, bend: Fraction) -> Tensor:
                 weight = (bend + 2) * far**3 - (bend + 3) * far**2 + 1
             else:
                 weight = bend * (far**3 - 5 * far**2 + 8 * far - 4)
-            if (2**5 * x).denominator > 1 or (2**20 * weight).denominator > 1:
+            if (2**20 * weight).denominator > 1:
                 raise OperatorError("its cubic interpolation is not exact in float32")
             share[row, min(max(place, 0), size - 1)] += float(weight)
     return share
 
+
+AWAY = Fraction(1, 2**8)
+"""More than what a runtime may miss a place by, for a share of 0 may then be another. Places are
+at most some thousands, and computed in a few steps of float32."""
 
 _CORNERS = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
 _ROUNDED = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
