@@ -98,7 +98,9 @@ def _peer(asked: Asked) -> Answer | None:
     """What auto_LiRPA answers; nothing where it is not there, or fails as it does for memory."""
     try:
         return ask(asked, AUTO_LIRPA) if AUTO_LIRPA else None
-    except subprocess.CalledProcessError:
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip() or "nothing").splitlines()[-1]
+        sys.stderr.write(f"auto_LiRPA gave no answer (exit code {error.returncode}): {last}\n")
         return None
 
 
