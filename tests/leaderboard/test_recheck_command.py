@@ -28,7 +28,7 @@ from tests.fixtures.project import MODEL, certify, new_project
 from tests.leaderboard.conftest import Certboard
 
 EVIDENCE = "digits.evidence"
-COUNT = "32"
+COUNT = "40"
 
 
 @pytest.fixture(scope="session")
