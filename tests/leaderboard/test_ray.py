@@ -95,24 +95,40 @@ def test_a_shard_asks_for_as_many_gpus_as_were_typed(device: str, count: int) ->
     assert gpus_of(device) == count
 
 
+class Asked:
+    """What stands for Ray, and for what is run there: it keeps what it is asked for."""
+
+    cloudpickle = type("", (), {"dumps": staticmethod(lambda task: task)})
+    put = staticmethod(lambda models: models)
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+
+    def options(self, **options: Any) -> "Asked":
+        self.said.append(options)
+        return self
+
+    def remote(self, task: Any, models: Any) -> None:
+        self.said += [task, models]
+
+
 def test_what_a_shard_asks_ray_for(project: Project) -> None:
     """The devices of a task are numbered by Ray, from 0."""
-    asked = list[Any]()
-
-    class Remote:
-        def options(self, **options: Any) -> Any:
-            asked.append(options)
-            return self
-
-        def remote(self, task: Any, models: Any) -> None:
-            asked.append(task)
-
-    class Ray:
-        cloudpickle = type("", (), {"dumps": staticmethod(lambda task: task)})
-        put = staticmethod(lambda models: models)
-
+    asked = Asked()
     (shard,) = shards_about(project, 1, "cuda:1,cuda:3")
-    cluster._begin(Ray, Remote(), shard, deadly, {})
-    options, task = asked
+    cluster._begin(Asked, asked, shard, deadly, {})
+    options, task, _ = asked.said
     assert options == {"num_cpus": 1, "num_gpus": 2, "max_retries": 0}
     assert task.shard.question.device == "cuda"
+
+
+def test_the_same_model_in_two_submissions_travels_to_the_place_of_each(project: Project) -> None:
+    asked, models = Asked(), dict[Any, Any]()
+    (one,) = shards_about(project, 1)
+    copy = project.submissions / "copy.onnx"
+    copy.write_bytes(one.question.model.read_bytes())
+    other = replace(one, question=replace(one.question, model=copy))
+    for shard in (one, other, one):
+        cluster._begin(Asked, asked, shard, deadly, models)
+        assert asked.said[-1] == {shard.question.model: copy.read_bytes()}
+    assert len(models) == 2

@@ -77,11 +77,11 @@ def on_slurm(shards: Sequence[Shard], work: Work, cluster: str = SLURM) -> Run:
     failures.check()
 
 
-def _run(task: Task) -> Reply:
-    """What a job does."""
+def _run(task: Task, key: str) -> tuple[str, Reply]:
+    """What a job does; its answer says to what, for the numbers of jobs are given out again."""
     import socket
 
-    return compute(task, {}, socket.gethostname())
+    return key, compute(task, {}, socket.gethostname())
 
 
 def _submitted(submitit: Any, shards: Sequence[Shard], work: Work, cluster: str) -> dict[Any, Any]:
@@ -95,7 +95,8 @@ def _submitted(submitit: Any, shards: Sequence[Shard], work: Work, cluster: str)
         gpus_per_node=max(gpus_of(shard.question.device) for shard in shards),
         slurm_array_parallelism=AT_ONCE,
     )
-    jobs = executor.map_array(_run, [task_of(work, shard, chosen()) for shard in shards])
+    tasks = [task_of(work, shard, chosen()) for shard in shards]
+    jobs = executor.map_array(_run, tasks, [_place(shard).name for shard in shards])
     for shard, job in zip(shards, jobs, strict=True):
         place = _place(shard)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -122,6 +123,8 @@ def _known(submitit: Any, shard: Shard, cluster: str) -> Any:
         number = _place(shard).read_text(encoding="ascii")
     except OSError:
         return None
+    if not number:  # this process was killed before it had written it
+        return None
     kinds = {SLURM: submitit.SlurmJob, "local": submitit.LocalJob}
     return kinds[cluster](folder=_FOLDER / "jobs", job_id=number)
 
@@ -129,11 +132,14 @@ def _known(submitit: Any, shard: Shard, cluster: str) -> Any:
 def _reply(submitit: Any, job: Any, shard: Shard) -> "Reply | str":
     """What a job left, or how it ended without."""
     try:
-        reply = job.result()
+        found = job.result()
     except submitit.core.utils.FailedJobError as error:
+        _forget(shard)  # or it would be found again when its machine has been mended
         last = str(error).strip().splitlines()[-1]
         raise InputError(f"A SLURM job failed at {name_of(shard)}: {last}") from error
     except (submitit.core.utils.UncompletedJobError, OSError, EOFError):
         return f"its SLURM job ended ({job.state})"
-    assert isinstance(reply, Reply)
-    return reply
+    match found:
+        case (key, Reply() as reply) if key == _place(shard).name:
+            return reply
+    return "what lies under the number of its SLURM job is another one's answer"

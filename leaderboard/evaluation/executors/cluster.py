@@ -56,7 +56,7 @@ def on_ray(shards: Sequence[Shard], work: Work) -> Run:
 def _computed(ray: Any, shards: Sequence[Shard], work: Work, failures: Failures) -> Run:
     left, devices = deque(shards), set[str]()
     waiting: dict[Any, Shard] = {}
-    remote, models = ray.remote(_shipped()), dict[str, Any]()
+    remote, models = ray.remote(_shipped()), dict[tuple[Path, ...], Any]()
     try:
         while left or waiting:
             while left and len(waiting) < AT_ONCE:
@@ -88,11 +88,16 @@ class _EndedError(Exception):
     """A worker or its node ended before the shard was done."""
 
 
-def _begin(ray: Any, remote: Any, shard: Shard, work: Work, models: dict[str, Any]) -> Any:
-    """Hand a shard to Ray, with the files of its model, which are stored there once."""
-    key = shard.question.model_sha256
+def _begin(
+    ray: Any, remote: Any, shard: Shard, work: Work, models: dict[tuple[Path, ...], Any]
+) -> Any:
+    """Hand a shard to Ray, with the files of its model, which are stored there once.
+
+    Nodes look them up by their places, of which two submissions of the same model have two.
+    """
+    key = tuple(files_of(shard.question))
     if key not in models:
-        models[key] = ray.put({path: path.read_bytes() for path in files_of(shard.question)})
+        models[key] = ray.put({path: path.read_bytes() for path in key})
     needed = gpus_of(shard.question.device)
     if needed:  # Ray shows a task its own devices only.
         shard = replace(shard, question=replace(shard.question, device="cuda"))
