@@ -1,5 +1,6 @@
 """What all tests share: the folder of shared data, and a fair use of the cores."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -8,11 +9,16 @@ import torch
 
 from tests.fixtures import shapes
 
+# What is imported and collected stays: the garbage collector need not look at it again and again.
+gc.disable()
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 # Tests run tiny tensors: a second thread only waits for the first, and xdist fills the cores.
 torch.set_num_threads(1)
 
+
+shapes.install()
 
 # Tests see nothing of what this machine keeps, and leave nothing there.
 os.environ["CERTBOARD_CACHE"] = ""
@@ -32,6 +38,12 @@ BEGUN_FIRST = (
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in BEGUN_FIRST)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

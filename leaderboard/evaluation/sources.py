@@ -8,6 +8,7 @@ the libraries that compute. A change anywhere else discards no finished shard.
 import ast
 import hashlib
 import json
+import platform
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from leaderboard.evaluation.evaluator import modules_of
+from leaderboard.results import kept
 from leaderboard.settings.question import Question
 
 _ROWS = "leaderboard.evaluation.shard"
@@ -33,9 +35,16 @@ def code_digest(question: Question) -> str:
 def _digest_here(methods: tuple[str, ...]) -> str:
     specs = {name: find_spec(name) for name in ("evaluators", "leaderboard")}
     roots = {name: Path(str(spec.origin)).parent for name, spec in specs.items() if spec}
-    libraries = {name: _version(name) for name in _COMPUTING}
+    libraries = json.dumps({name: _version(name) for name in _COMPUTING}, sort_keys=True)
+    # Parsing takes a second, for each process: what came of the same files is kept.
+    files = (kept.hash_of(root) for root in roots.values())
+    key = kept.key_of("sources", [platform.python_version(), libraries, *files, *methods])
+    return kept.shared().made(key, lambda: _digest(roots, methods, libraries)).decode()
+
+
+def _digest(roots: Mapping[str, Path], methods: tuple[str, ...], libraries: str) -> bytes:
     code = {name: digest for name, (digest, _) in needed(roots, (_ROWS, *methods)).items()}
-    return hashlib.sha256(json.dumps([code, libraries], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([code, libraries]).encode()).hexdigest().encode()
 
 
 def _version(library: str) -> str:
