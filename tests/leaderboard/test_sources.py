@@ -13,6 +13,7 @@ from leaderboard.evaluation import sources
 from leaderboard.evaluation.plan import Request, make_plan
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.evaluation.sources import code_digest, needed
+from leaderboard.results import kept
 from leaderboard.settings.question import Shard
 from leaderboard.settings.setting import find_setting
 from leaderboard.submissions.manifest import load_submission
@@ -103,6 +104,28 @@ def test_methods_and_libraries_are_part_of_the_digest(
     monkeypatch.setattr(sources, "version", lambda name: "9.9")
     assert code_digest(question) != before
     sources._digest_here.cache_clear()
+
+
+def test_what_was_parsed_is_kept_until_a_file_or_a_library_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, made, files, libraries = sources._digest_here.__wrapped__, list[int](), ["a"], ["1"]
+
+    def parse(*_: object) -> bytes:
+        made.append(1)
+        return str(len(made)).encode()
+
+    kept.code()
+    monkeypatch.setenv(kept.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(sources, "_digest", parse)
+    monkeypatch.setattr(kept, "hash_of", lambda root: files[0])
+    monkeypatch.setattr(sources, "version", lambda name: libraries[0])
+    assert [digest(("one",)) for _ in range(2)] == ["1", "1"]
+    files[0] = "b"
+    assert digest(("one",)) == "2"
+    assert digest(("two",)) == "3"
+    libraries[0] = "2"
+    assert digest(("one",)) == "4"
 
 
 def test_shards_of_other_code_are_computed_again_and_it_is_said(
