@@ -25,6 +25,12 @@ VARIABLE = "CERTBOARD_CACHE"
 DAYS = 30
 """After which what nobody asked for is dropped."""
 
+MOST_BYTES = 10**9
+"""Beyond which what was not asked for longest is dropped when the cache is opened."""
+
+_DROPPED = """delete from kept where key in (select key from (select key,
+sum(length(key) + length(content)) over (order by used desc, key) as up_to from kept)
+where up_to > ?)"""
 _TABLE = """create table if not exists kept
 (key text primary key, used integer, checksum text, content blob) without rowid"""
 
@@ -46,6 +52,8 @@ class Kept:
             opened.execute("pragma journal_mode = wal")
             opened.execute(_TABLE)
             opened.execute("delete from kept where used < ?", (self._today - DAYS,))
+            if _size(opened) > MOST_BYTES:
+                opened.execute(_DROPPED, (MOST_BYTES,))
             self._open = opened
 
     def made(self, key: str, make: Callable[[], bytes]) -> bytes:
@@ -124,6 +132,15 @@ def hash_of(place: Path) -> str:
         if path.suffix in (".py", ".toml"):
             found.update(f"{path.relative_to(place)}\n".encode() + path.read_bytes())
     return found.hexdigest()
+
+
+def _size(opened: sqlite3.Connection) -> int:
+    """The bytes in use; what was dropped leaves room in the file, which is used again."""
+    pages, free, each = (
+        opened.execute(f"pragma {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int(each * (pages - free))
 
 
 def _checksum(key: str, content: bytes) -> str:

@@ -1,13 +1,16 @@
 """Pages that MkDocs has made of the same sources are not made again, and the bytes are the same."""
 
+import re
 import sqlite3
 from pathlib import Path
 
+import material
 import pytest
 from mkdocs.__main__ import cli
 from mkdocs.commands import build
 from mkdocs.structure.pages import Page
 
+from leaderboard.common.project import find_project
 from leaderboard.results import kept
 from leaderboard.website import finished
 
@@ -133,3 +136,18 @@ def test_a_link_to_a_lost_anchor_on_a_kept_page_is_still_refused(site: Site) -> 
     with pytest.raises(Exception, match="strict mode"):
         site.built()
     assert "many/a.md" not in site.made
+
+
+def test_no_template_prints_the_day_of_building_or_the_other_pages() -> None:
+    """MkDocs gives them to every template, and the hash of a page leaves them out."""
+    own, theirs = find_project(Path(__file__).parent).site / "theme", Path(material.__file__).parent
+    templates = [path for place in (own, theirs) for path in place.rglob("*.html")]
+    assert {path.name for path in templates} >= {"main.html", "base.html", "footer.html"}
+    left_out = re.compile(r"\b(?:build_date_utc|update_date|now)\b|(?<!\.)\bpages\b")
+    found = {
+        (path.name, told[0])
+        for path in templates
+        for tag in re.findall(r"{[{%].*?[%}]}", path.read_text(encoding="utf-8"), re.DOTALL)
+        for told in left_out.finditer(tag)
+    }
+    assert not found

@@ -144,6 +144,26 @@ def test_what_nobody_asks_for_is_dropped_after_a_month(tmp_path: Path) -> None:
     assert again.get("asked") == b"a"
 
 
+def test_a_cache_that_is_too_large_drops_what_was_not_asked_for_longest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kept.sqlite"
+    kept = Kept(path)
+    names = [f"key {number}" for number in range(8)]
+    for name in names:
+        kept.put(name, bytes(20_000))
+    with sqlite3.connect(path) as direct:
+        for age, name in enumerate(names):
+            direct.execute("update kept set used = used - ? where key = ?", (age, name))
+    monkeypatch.setattr(keeping, "MOST_BYTES", 70_000)
+    with sqlite3.connect(path) as direct:
+        assert keeping._size(direct) > 160_000
+    again = Kept(path)
+    assert [name for name in names if again.get(name) is not None] == names[:3]
+    with sqlite3.connect(path) as direct:
+        assert keeping._size(direct) < 90_000
+
+
 def test_the_cache_lies_in_no_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(keeping.VARIABLE, raising=False)
     monkeypatch.setattr(keeping, "_kept", Path)
