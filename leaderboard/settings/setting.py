@@ -5,7 +5,7 @@ One TOML file a setting in `leaderboard/settings/`; the file's name is the setti
 
 import re
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -28,6 +28,7 @@ _RADIUS = re.compile(r"[0-9]+(\.[0-9]+|/[0-9]+)?")
 _SCIENTIFIC = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 
 
+@lru_cache(maxsize=4096)
 def exact_fraction(text: str) -> Fraction:
     """The positive number that `text` writes exactly, as `"0.3"` or `"8/255"`.
 

@@ -4,17 +4,20 @@ Text of submissions and papers is data. Templates print nothing but through `for
 which leaves neither HTML nor Markdown alive in it.
 """
 
+import gc
 import html
 import json
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+from jinja2.compiler import CodeGenerator
 from markupsafe import Markup
 
 from leaderboard.board.board import Board
@@ -81,6 +84,25 @@ def build(project: Project) -> BuildReport:
         InputError: a file of the board itself has a problem, or MkDocs refused.
     """
     began = time.perf_counter()
+    with _uncollected():
+        pages, warnings = _built(project)
+    return BuildReport(pages, project.public, time.perf_counter() - began, warnings)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no cycles of objects meanwhile: a board's rows and pages stay until the end."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _built(project: Project) -> tuple[int, tuple[str, ...]]:
+    """How many pages of the checkout were built, without what breaks them, and the warnings."""
     sources = read_sources(project, shared())
     left_out: dict[str, str] = {}
     while True:
@@ -96,8 +118,7 @@ def build(project: Project) -> BuildReport:
                 f" ({type(error).__name__}: {str(error)[:200]})."
             )
         else:
-            warnings = (*sources.problems(), *left_out.values())
-            return BuildReport(pages, project.public, time.perf_counter() - began, warnings)
+            return pages, (*sources.problems(), *left_out.values())
 
 
 def _build(project: Project, board: Board) -> int:
@@ -196,6 +217,20 @@ def _render(environment: Environment, page: PagePlan) -> str:
         raise InputError(f"The template {page.template}.md.j2 failed: {error}.") from error
 
 
+class _Once(CodeGenerator):
+    """Compiles what a template prints to `finalize` alone.
+
+    Jinja would hand each of the millions of texts that it gives to `escape` as well, which returns
+    marked text as it is.
+    """
+
+    def _output_child_pre(self, *_of: object) -> None:
+        self.write("environment.finalize(")
+
+    def _output_child_post(self, *_of: object) -> None:
+        self.write(")")
+
+
 def _environment(templates: Path) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(templates),
@@ -205,6 +240,7 @@ def _environment(templates: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.code_generator_class = _Once
     environment.filters.update(
         percent=formatting.percent,
         seconds=formatting.seconds,

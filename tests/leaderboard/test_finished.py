@@ -4,11 +4,11 @@ import re
 import sqlite3
 from pathlib import Path
 
-import material
 import pytest
 from mkdocs.__main__ import cli
 from mkdocs.commands import build
 from mkdocs.structure.pages import Page
+from mkdocs.utils import get_theme_dir
 
 from leaderboard.common.project import find_project
 from leaderboard.results import kept
@@ -140,7 +140,10 @@ def test_a_link_to_a_lost_anchor_on_a_kept_page_is_still_refused(site: Site) -> 
 
 def test_no_template_prints_the_day_of_building_or_the_other_pages() -> None:
     """MkDocs gives them to every template, and the hash of a page leaves them out."""
-    own, theirs = find_project(Path(__file__).parent).site / "theme", Path(material.__file__).parent
+    own, theirs = (
+        find_project(Path(__file__).parent).site / "theme",
+        Path(get_theme_dir("material")),
+    )
     templates = [path for place in (own, theirs) for path in place.rglob("*.html")]
     assert {path.name for path in templates} >= {"main.html", "base.html", "footer.html"}
     left_out = re.compile(r"\b(?:build_date_utc|update_date|now)\b|(?<!\.)\bpages\b")
