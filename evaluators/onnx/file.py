@@ -95,7 +95,9 @@ def _sizes(value: onnx.ValueInfoProto, path: Path) -> tuple[list[int | None], li
         for d, size in zip(dimensions, sizes, strict=True)
     ]
     if kind.elem_type != TensorProto.FLOAT:
-        raise _refusal(ModelRule.INPUT, path.name, f"its input {quoted(value.name)} is not float32")
+        wide = "float64, " if kind.elem_type == TensorProto.DOUBLE else ""
+        said = f"its input {quoted(value.name)} is {wide}not float32"
+        raise _refusal(ModelRule.INPUT, path.name, said)
     return sizes, shown
 
 

@@ -50,6 +50,35 @@ CASES: dict[str, tuple[Dims, list[NodeProto]]] = {
         [6],
         [node("Relu", "x", "r"), node("Neg", "x", "n"), node("Add", "r n", "y")],
     ),
+    "a branch with a batch and one without": (
+        [6],
+        [node("Reshape", "x onerow", "z"), node("Sub", "x z", "a"), node("Max", "z a", "y")],
+    ),
+    "rows without a batch beside one with": (
+        [1, 6],
+        [node("Squeeze", "x zero", "z"), node("MatMul", "z turned", "a"), node("Mul", "a x", "y")],
+    ),
+    "a row times a product of constants": (
+        [1, 4],
+        [node("MatMul", "w v", "m"), node("MatMul", "x m", "z"), node("Relu", "z", "y")],
+    ),
+    "less a network of constants": (
+        [1, 4],
+        [
+            node("MatMul", "w v", "m"),
+            node("MatMul", "b m", "c"),
+            node("Relu", "c", "d"),
+            node("Sub", "x d", "y"),
+        ],
+    ),
+    "a matrix times a constant vector": ([3, 4], [node("MatMul", "x b", "y")]),
+    "a batch of a matrix times a constant vector": ([1, 3, 4], [node("MatMul", "x b", "y")]),
+    "a constant vector times a matrix": ([4, 3], [node("MatMul", "b x", "y")]),
+    "a constant vector times a batch of a matrix": ([1, 4, 3], [node("MatMul", "b x", "y")]),
+    "a row times a constant vector": (
+        [1, 4],
+        [node("MatMul", "x b", "z"), node("Mul", "z s", "y")],
+    ),
     "a squeezed batch": ([1, 6], [node("Squeeze", "x zero", "z"), node("MatMul", "w z", "y")]),
     "an image in four dimensions": (
         ["n", 2, 3, 1],
@@ -63,6 +92,7 @@ CONSTANTS: dict[str, Array] = {
     "column": numbers(4, 1, seed=5),
     "row": numbers(1, 6, seed=6),
     "square": numbers(4, 4, seed=7),
+    "turned": numbers(6, 6, seed=8),
     "onerow": integers(1, 6),
     "flat": integers(-1),
     "zero": integers(0),
@@ -115,7 +145,7 @@ def test_outputs_of_any_shape_are_one_row_only_here(tmp_path: Path) -> None:
         ([6, 2], [node("GlobalMaxPool", "x", "y")], "only supported behind a batch dimension of 1"),
         (
             [6],
-            [node("Reshape", "x onerow", "z"), node("Add", "x z", "y")],
+            [node("Reshape", "x onerow", "z"), node("MatMul", "z x", "y")],
             "with and without a batch dimension",
         ),
     ],

@@ -255,7 +255,7 @@ MODELS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "an infinite weight": (weight(-np.inf), "weights that are not finite"),
     "a string input": (input_type(TensorProto.STRING), "not float32"),
     "an integer input": (input_type(TensorProto.INT64), "not float32"),
-    "a double input": (input_type(TensorProto.DOUBLE), "not float32"),
+    "a double input": (input_type(TensorProto.DOUBLE), "float64, not float32"),
     "a free width": (input_dim(3, "width"), "fixed sizes"),
     "an empty width": (input_dim(3, 0), "fixed sizes"),
     "a negative width": (input_dim(3, -2), "fixed sizes"),

@@ -12,6 +12,7 @@ from evaluators.onnx.reader import import_onnx
 from tests.evaluators.test_operators import check
 from tests.fixtures.onnx_models import Array, integers, model, node, numbers, save
 
+SCALES = np.array([1, 1, 2, 4], dtype=np.float32)
 PADS = integers(0, 0, 1, 2, 0, 0, 2, 1)
 
 
@@ -79,6 +80,22 @@ def cases() -> dict[str, tuple[NodeProto, dict[str, Array]]]:
 def test_copies_are_read_as_they_are_computed(tmp_path: Path, name: str) -> None:
     operator, constants = cases()[name]
     check(tmp_path, (4, 3, 4), [operator], constants, opset=19)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("opset", [8, 9])
+def test_upsample_is_read_as_it_is_computed(tmp_path: Path, opset: int, mode: str) -> None:
+    operator, constants = node("Upsample", "x s", "z", mode=mode), {"s": SCALES}
+    if opset < 9:
+        operator, constants = node("Upsample", "x", "z", mode=mode, scales=SCALES.tolist()), {}
+    check(tmp_path, (2, 3, 4), [operator], constants, opset)
+
+
+def test_upsample_is_refused_where_onnx_has_it_no_more(tmp_path: Path) -> None:
+    operator = node("Upsample", "x s", "z")
+    proto = model([operator, node("Flatten", "z", "y")], (1, 2, 3, 4), {"s": SCALES}, 10)
+    with pytest.raises(UnsupportedModelError):
+        import_onnx(save(proto, tmp_path / "m.onnx"))
 
 
 def test_space_becomes_depth(tmp_path: Path) -> None:

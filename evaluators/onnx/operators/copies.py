@@ -134,7 +134,10 @@ def blocks(builder: Builder, operator: Operator) -> int:
 
 
 def resize(builder: Builder, operator: Operator) -> int:
-    """Nearest, linear and cubic interpolation of rows and columns, of a constant size."""
+    """Nearest, linear and cubic interpolation of rows and columns, of a constant size.
+
+    Upsample is what Resize was in opset 10.
+    """
     source, shape = builder.source(operator)
     scales = _scales(builder, operator, (1, *shape))
     mode, name = operator.attributes["mode"], operator.name
@@ -173,6 +176,8 @@ def _scales(
 ) -> list[tuple[int, Fraction]]:
     """Of each dimension of a whole value: the new size, and how much larger it is."""
     given = builder.optional(operator, 1 if operator.opset < 11 else 2)
+    if (attribute := operator.attributes.get("scales")) is not None:  # Upsample, before opset 9
+        given = np.array(attribute)
     sizes = builder.optional(operator, 3)
     one = (given is not None and given.size > 0) + (sizes is not None and sizes.size > 0)
     if one != 1:
@@ -332,6 +337,15 @@ OPERATORS: dict[str, Declaration] = {
             "exclude_outside": Attribute(exactly(0), default=0, since=11),
             "antialias": Attribute(exactly(0), default=0, since=18),
             "keep_aspect_ratio_policy": Attribute(exactly("stretch"), default="stretch", since=18),
+        },
+        translate=resize,
+    ),
+    "Upsample": Declaration(
+        versions=(7, 9, 10),
+        inputs=(VALUE, weights("scales", 1, since=9)),
+        attributes={
+            "mode": Attribute(exactly("nearest", "linear"), default="nearest"),
+            "scales": Attribute(ANY, until=8),
         },
         translate=resize,
     ),

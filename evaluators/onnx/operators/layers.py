@@ -4,7 +4,7 @@ from math import prod
 
 import torch
 
-from evaluators.network.affine import Dense
+from evaluators.network.affine import Dense, Reshape
 from evaluators.onnx.operators.builder import (
     Builder,
     Operator,
@@ -55,25 +55,33 @@ def matmul(builder: Builder, operator: Operator) -> int:
         return _matmul_left(builder, operator)
     source, shape = builder.source(operator)
     weight = tensor(builder.constant(operator, 1, "second factor"))
-    if weight.ndim != 2 or weight.shape[0] != shape[-1]:
+    vector = weight.ndim == 1 and len(shape) > builder.is_bare(operator.inputs[0])
+    matrix = weight[:, None] if vector else weight
+    if matrix.ndim != 2 or matrix.shape[0] != shape[-1]:
         raise OperatorError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
-    dense = Dense(shape, (*shape[:-1], weight.shape[1]), None, weight.T.contiguous())
-    return builder.affine(dense, source, operator.name)
+    dense = Dense(shape, (*shape[:-1], matrix.shape[1]), None, matrix.T.contiguous())
+    product = builder.affine(dense, source, operator.name)
+    if not vector:
+        return product
+    return builder.affine(Reshape(dense.output_shape, shape[:-1], None), product, operator.name)
 
 
 def _matmul_left(builder: Builder, operator: Operator) -> int:
     """Constant · column vectors: transpose, apply to the last dimension, transpose back."""
     source, shape = builder.source(operator, 1)
     weight = tensor(builder.constants[operator.inputs[0]])
+    vector, given = weight.ndim == 1, tuple(weight.shape)
+    weight = weight[None] if vector else weight
     if weight.ndim != 2 or len(shape) < 2 or weight.shape[1] != shape[-2]:
-        raise OperatorError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
+        raise OperatorError(f"its matrix has shape {given}, its input {shape}")
     require_size(prod(shape) // shape[-2] * weight.shape[0])
     columns = flat_positions(shape).transpose(-1, -2)
     source = builder.affine(rearrange(shape, columns), source, operator.name)
     middle = (*columns.shape[:-1], weight.shape[0])
     dense = Dense(tuple(columns.shape), middle, None, weight)
     source = builder.affine(dense, source, operator.name)
-    back = rearrange(middle, flat_positions(middle).transpose(-1, -2))
+    turned = flat_positions(middle).transpose(-1, -2)
+    back = rearrange(middle, turned.squeeze(-2) if vector else turned)
     return builder.affine(back, source, operator.name)
 
 

@@ -24,6 +24,9 @@ BEHIND = {
 }
 """Operators of named dimensions, and which of their inputs names them where no attribute does."""
 
+JOINING = frozenset(("Add", "Div", "MatMul", "Max", "Min", "Mul", "Sub", "Sum"))
+"""Operators that repeat what has fewer dimensions, whichever of it has a batch dimension."""
+
 
 def translate(builder: Builder, operator: Operator, declared: Declaration) -> Translated:
     """Translate an operator that reshapes, or that reads a bare value."""
@@ -35,10 +38,31 @@ def translate(builder: Builder, operator: Operator, declared: Declaration) -> Tr
     if declared.translate is None or not (declared.bare or behind):
         raise OperatorError("it is only supported behind a batch dimension of 1")
     if not all(builder.is_bare(name) for name in operator.inputs if name in builder.values):
-        raise OperatorError("it joins values with and without a batch dimension")
+        return _joined(builder, operator, declared.translate)
     if behind:
         return _behind(builder, operator, declared.translate)
     return _keep(builder, operator, declared.translate)
+
+
+def _joined(builder: Builder, operator: Operator, translation: Translation) -> int:
+    """An operator of values with and without a batch dimension, read as one of whole values.
+
+    As ONNX repeats them, those of fewer dimensions have more of size 1 before their own.
+    """
+    before = {name: builder.values[name] for name in operator.inputs if name in builder.values}
+    wholes = {name: builder.whole_shape(name) for name in before}
+    rank = max(map(len, wholes.values()))
+    vectors = operator.kind == "MatMul" and min(map(len, wholes.values())) < 2
+    if operator.kind not in JOINING or vectors:
+        raise OperatorError("it joins values with and without a batch dimension")
+    for name, source in before.items():
+        row, whole = builder.nodes[source].shape, (1,) * (rank - len(wholes[name])) + wholes[name]
+        builder.values[name] = builder.affine(Reshape(row, whole, None), source, operator.name)
+        builder.bare.add(builder.values[name])
+    try:
+        return _keep(builder, operator, translation)
+    finally:
+        builder.values.update(before)
 
 
 def _behind(builder: Builder, operator: Operator, translation: Translation) -> Translated:
