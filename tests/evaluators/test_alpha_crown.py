@@ -89,6 +89,7 @@ def test_a_proof_is_true_and_can_be_checked(name: str) -> None:
                 assert verdict.certificate is None
 
 
+@pytest.mark.slow
 def test_sigmoids_of_the_input_and_relus_hold_on_a_grid() -> None:
     for seed in range(6):
         network = mixed(seed)

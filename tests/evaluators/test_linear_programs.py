@@ -85,6 +85,7 @@ def test_what_is_proved_is_the_value_of_the_linear_program() -> None:
                         assert float(proved) == pytest.approx(value, abs=1e-6, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_linear_programs_are_no_looser_than_crown() -> None:
     tighter = 0
     for name in NAMES:

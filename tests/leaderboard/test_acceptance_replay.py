@@ -345,6 +345,7 @@ def test_an_artifact_does_not_say_since_when_a_network_is_known(
     assert list(again.answers) == honest["answers"]
 
 
+@pytest.mark.slow
 def test_what_comes_out_of_the_sandbox_goes_through_the_same_door(
     plain: Made, certboard: Certboard, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -274,6 +274,7 @@ def test_check_of_one_finds_what_the_board_would_leave_out(
     assert certboard("check", HONEST).code == 0
 
 
+@pytest.mark.slow
 def test_what_nobody_foresaw_is_found_by_leaving_out(
     place: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,7 @@ def test_it_finds_what_bisection_finds_and_asks_less(
         assert evaluate(Shard(at, (int(str(example)),)))["status"][0] == "certified"
 
 
+@pytest.mark.slow
 def test_no_radius_is_asked_about_that_reaches_a_witness(
     question: Question, asked: list[tuple[int, Question]]
 ) -> None:
