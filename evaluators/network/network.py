@@ -35,8 +35,7 @@ class Sum:
 class Product:
     """The product of both parents, entry by entry: gates, attention, normalisation by an input.
 
-    With a = m + r and b = n + s it is n·a + m·b - m·n + r·s: an affine function of both, but for
-    at most the product of their radii. These are McCormick's planes (1976), two and two halfway.
+    Bounded by McCormick's planes (1976), mixed as each asks (`propagation/product_planes.py`).
     """
 
 

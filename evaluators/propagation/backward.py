@@ -266,19 +266,23 @@ class Walk(Generic[R]):
         return Waiting(moved, norm if units is None else None)
 
     def product(self, position: int, current: Waiting[R]) -> None:
-        """a·b is n·a + m·b - m·n around the middles m, n, up to the node's deviation."""
+        """Positive coefficients take the plane below, negative ones the plane above.
+
+        The planes hold up to the node's deviation (`product_planes.py`).
+        """
         carrier, bounded, norm = self.carrier, self.bounded, self.norm(current)
         parents = bounded.network.nodes[position].parents
-        first, second = (bounded.center(parent).middle for parent in parents)
-        both = -first * second
-        height = carrier.each(both.abs().flatten(1).amax(1))
-        self.add(carrier.dot(current.rows, both, position))
-        self.slack += norm * height * charge.products(carrier.terms(current.rows))
-        for parent, factor in zip(parents, (second, first), strict=True):
-            parts = carrier.parts(current.rows)
-            rows = carrier.scaled(parts, [factor] * len(parts), position)
-            scaled = norm * carrier.each(factor.abs().flatten(1).amax(1))
-            self.slack += charge.scaling(scaled, carrier.each(bounded.largest(parent)))
+        below, above, sizes, height = bounded.product_planes(position)
+        for part, plane in zip(carrier.parts(current.rows), (below, above), strict=True):
+            self.add(carrier.dot(part, plane.constant, position))
+        share = charge.products(carrier.terms(current.rows) + 8)
+        self.slack += norm * carrier.each(height) * share
+        for place, (parent, size) in enumerate(zip(parents, sizes, strict=True)):
+            slopes = [below[place], above[place]]
+            rows = carrier.scaled(carrier.parts(current.rows), slopes, position)
+            scaled = norm * carrier.each(size)
+            # Of each coefficient, the plane's own operations and one more.
+            self.slack += charge.scaling(3 * scaled, carrier.each(bounded.largest(parent)))
             self.deposit(parent, position, Waiting(rows, scaled))
 
     def choose(self, constant: Tensor, slack: Tensor, value: Tensor, its: Tensor) -> None:

@@ -12,6 +12,7 @@ from evaluators.network.deployment import products_error, run_error
 from evaluators.network.network import Network, Product, Sum
 from evaluators.numerics.rounding import up
 from evaluators.propagation.intervals import Interval
+from evaluators.propagation.product_planes import ProductPlanes, product_planes
 from evaluators.propagation.relaxation import PoolPlanes
 
 
@@ -74,6 +75,7 @@ class Bounded(ABC):
     _sizes: dict[int, Tensor] = field(default_factory=dict, init=False)
     _errors: dict[int, Tensor | None] = field(default_factory=dict, init=False)
     _centers: dict[int, Center] = field(default_factory=dict, init=False)
+    _planes: dict[int, ProductPlanes] = field(default_factory=dict, init=False)
     _replacements: dict[int, Replacement] = field(default_factory=dict, init=False)
 
     @abstractmethod
@@ -89,6 +91,13 @@ class Bounded(ABC):
     def pool_planes(self, position: int) -> PoolPlanes:  # noqa: ARG002
         """The planes that stand for a max-pooling node."""
         raise TypeError(f"{type(self).__name__} has no planes for max-pooling.")
+
+    def product_planes(self, position: int) -> ProductPlanes:
+        """The planes below and above a product, made once, once its factors' bounds are final."""
+        if position not in self._planes:
+            first, second = (self.center(p)[:2] for p in self.network.nodes[position].parents)
+            self._planes[position] = product_planes(first, second)
+        return self._planes[position]
 
     def units(self, position: int) -> Tensor | None:  # noqa: ARG002
         """Flat entries of an elementwise node that a walk keeps as variables of their own."""
@@ -137,7 +146,7 @@ class Bounded(ABC):
         """`[batch, *shape]`: how far entries may be from what the walk puts in their place.
 
         None where it is nothing; relaxations bound from one side, and add nothing to `run_error`,
-        but a product is only nearly an affine function of its factors.
+        but a product's planes hold only up to the product of its factors' radii.
         """
         node, error = self.network.nodes[position], self.run_error(position)
         if not isinstance(node.operation, Product):
