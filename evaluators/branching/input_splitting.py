@@ -184,7 +184,7 @@ class InputSearch:
         """How much each input may change the worst margin within its part, `[parts, *shape]`.
 
         By the bound on the gradient, times how much it changes the plane that is nearest to a
-        proof: the first alone takes twice the parts on ACAS Xu 3_3, property 2.
+        proof.
         """
         every, width = torch.arange(len(bounds)), parts.upper - parts.lower
         worst = bounds.nan_to_num(-torch.inf).argmin(1)

@@ -42,8 +42,8 @@ class Step(Elementwise):
         """Bound the values on [lower, upper], both near zero."""
         one, zero = torch.ones_like(lower), torch.zeros_like(lower)
         return (
-            torch.where(lower >= FLUSHED, one, zero),
-            torch.where(upper <= -FLUSHED, zero, one),
+            torch.where(lower > FLUSHED, one, zero),
+            torch.where(upper < -FLUSHED, zero, one),
         )
 
     def slopes(self, lower: Activation, upper: Activation) -> Slopes:
@@ -58,7 +58,7 @@ class Step(Elementwise):
 
     def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Activation, Activation]:
         """Compute safe intercepts of lines of these slopes, of both values near zero."""
-        still, moved = lower < FLUSHED, upper > -FLUSHED
+        still, moved = lower <= FLUSHED, upper >= -FLUSHED
         at_most, at_least = upper.clamp(max=FLUSHED), lower.clamp(min=-FLUSHED)
         found = []
         for slope, sign in zip(slopes, (1.0, -1.0), strict=True):
@@ -78,4 +78,4 @@ class Step(Elementwise):
 
     def unstable(self, lower: Activation, upper: Activation) -> torch.Tensor:
         """Mark where both values are possible."""
-        return (lower < FLUSHED) & (upper > -FLUSHED)
+        return (lower <= FLUSHED) & (upper >= -FLUSHED)

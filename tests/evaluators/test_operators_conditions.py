@@ -121,6 +121,8 @@ def test_every_method_is_right_at_jumps_or_says_that_it_cannot(name: str, norm: 
 @example(1e-300, 1.0, 0.0, 0.0)
 @example(-1e-7, 1.0, 0.0, 0.0)
 @example(0.0, 1.175494351e-38, 0.0, 0.0)
+@example(FLUSHED, 0.0, 0.0, 0.0)
+@example(-FLUSHED, 0.0, 0.0, 0.0)
 def test_lines_and_bounds_hold_on_both_sides_of_the_step(
     start: float, width: float, low: float, high: float
 ) -> None:
@@ -137,4 +139,4 @@ def test_lines_and_bounds_hold_on_both_sides_of_the_step(
     least, most = step.bounds(*ends)
     assert bool((least <= step(x)).all())
     assert bool((step(x) <= most).all())
-    assert float(most - least) == float(bool(ends[0] < FLUSHED) and bool(ends[1] > -FLUSHED))
+    assert float(most - least) == float(bool(ends[0] <= FLUSHED) and bool(ends[1] >= -FLUSHED))
