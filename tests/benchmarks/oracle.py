@@ -97,4 +97,5 @@ def main(method: str, seconds: float = 10.0, *files: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(float, sys.argv[2:3]), *sys.argv[3:])
+    method, seconds, *files = [*sys.argv[1:], "10"] if len(sys.argv) == 2 else sys.argv[1:]
+    main(method, float(seconds), *files)
