@@ -16,7 +16,7 @@ from torch import Tensor
 
 from evaluators.falsification.pgd import PGD
 from evaluators.network.network import Network
-from evaluators.propagation.backward import at_the_input
+from evaluators.propagation.backward import planes_below
 from evaluators.propagation.linear_bounds import interval_relaxation, margin_rows
 from evaluators.question.float_region import FloatRegion
 from evaluators.question.problem import Problem
@@ -110,6 +110,6 @@ def _relaxed(problem: Problem) -> Tensor:
         relaxed = interval_relaxation(part)
         rows = margin_rows(part.labels, part.network.classes).mean(1, keepdim=True)
         last, every = len(part.network.nodes) - 1, torch.arange(len(part), device=part.x.device)
-        planes = at_the_input(relaxed, last, rows, every)[:, 0].float()
+        planes = planes_below(relaxed, last, rows, every).slopes[:, 0].float()
         region = FloatRegion(part.region, part.x)
         return region.project(part.x + region.descent(planes))

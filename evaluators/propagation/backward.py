@@ -74,20 +74,6 @@ def settled(walk: "Walk[Tensor]", relaxed: Relaxed, carrier: TensorRows) -> Tens
     return charge.settle(walk.constant, walk.slack)
 
 
-def at_the_input(relaxed: Relaxed, start: int, rows: Coefficients, examples: Tensor) -> Tensor:
-    """The coefficients `[groups, rows, *shape]` of the planes below functions of one node.
-
-    Args:
-        relaxed, start, rows, examples: as of `lower_bounds`.
-    """
-    carrier = DenseRows(relaxed.network, examples)
-    walk = Walk(relaxed, carrier, rows.new_zeros(rows.shape[:2]))
-    walk.go(start, rows)
-    if 0 in walk.waiting:
-        return walk.waiting[0].rows
-    return rows.new_zeros(*rows.shape[:2], *relaxed.network.input_shape)
-
-
 class Planes(NamedTuple):
     """Planes a·x + c below functions of the input, over each example's region.
 
