@@ -14,8 +14,8 @@ says: which test examples, how many samples or seconds, which verifier or attack
 their number. Nothing is guessed: where it is empty, nobody looked it up. `extra_data` likewise:
 `none`, `unlabelled` or `generated` where the source says so, empty where it does not.
 
-Who wrote a paper is in `papers.csv`, a line a title. What was changed in either file is told in
-`literature-changes.csv`, whose lines are only ever added.
+Who wrote a paper, and where its authors' code is, stands in `papers.csv`, one line for each title.
+`literature-changes.csv` says what was changed in either file; its lines are only ever added.
 """
 
 import hashlib
@@ -50,6 +50,10 @@ def _number(cell: Any) -> Any:
 
 def _count(cell: Any) -> Any:
     return int(cell) if isinstance(cell, str) and re.fullmatch("[0-9]+", cell) else cell
+
+
+def _names(cell: Any) -> Any:
+    return tuple(cell.split("; ")) if isinstance(cell, str) else cell
 
 
 Percent = Annotated[float, BeforeValidator(_number), Field(ge=0, le=100)]
@@ -111,7 +115,12 @@ class Reported(Strict):
     @property
     def authors(self) -> tuple[str, ...]:
         """Who wrote the paper, in its order; empty where it is not recorded."""
-        return load_authors().get(self.paper, ())
+        return load_papers().get(self.paper, UNRECORDED).authors
+
+    @property
+    def code(self) -> str:
+        """Where the authors' own code is; empty where it is not recorded."""
+        return load_papers().get(self.paper, UNRECORDED).code
 
     @property
     def year(self) -> str:
@@ -226,19 +235,30 @@ def paper_key(title: str) -> str:
     return re.sub("[^a-z0-9]", "", title.casefold())
 
 
+class PaperRecord(Strict):
+    """What is recorded of one paper: its title, its authors and the address of their code."""
+
+    title: OneLine
+    authors: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    code: Url = ""
+
+
+UNRECORDED = PaperRecord(title="not recorded")
+
+
 @cache
-def load_authors() -> Mapping[str, tuple[str, ...]]:
-    """The authors of each paper in `papers.csv`, by `paper_key` of its title.
+def load_papers() -> Mapping[str, PaperRecord]:
+    """The lines of `papers.csv`, by `paper_key` of their titles.
 
     Raises:
-        InputError: the file is no CSV, or a title stands there twice.
+        InputError: the file is no CSV, a line is wrong, or a title stands there twice.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, PaperRecord] = {}
     for number, cells in csv_lines(PAPERS):
-        key = paper_key(cells["title"])
-        if key in found:
+        filled = {name: cell for name, cell in cells.items() if cell not in ("", None)}
+        record = parse(PaperRecord, filled, f"{PAPERS.name}, line {number}")
+        if found.setdefault(paper_key(record.title), record) is not record:
             raise InputError(f"{PAPERS.name}, line {number}: the title stands there twice.")
-        found[key] = tuple(cells["authors"].split("; "))
     return found
 
 

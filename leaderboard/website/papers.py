@@ -91,8 +91,16 @@ def _anchor(title: str, taken: set[str]) -> str:
 
 
 def signed(row: Reported) -> str:
-    """`Cohen et al., 2019`, as far as it is known."""
-    family = row.authors[0].rpartition(" ")[2] if row.authors else ""
-    more = {1: "", 2: f" and {row.authors[-1].rpartition(' ')[2]}"} if row.authors else {}
-    who = family and family + more.get(len(row.authors), " et al.")
-    return ", ".join(filter(None, (who, row.year)))
+    """`Cohen et al., 2019`; where no author is recorded, its short title instead of the names."""
+    families = [_family(name) for name in row.authors]
+    who = " and ".join(families[:2]) if len(families) < 3 else f"{families[0]} et al."
+    short = re.split(r"[:?!] | \(", row.title)[0]
+    if not who and row.year in short:
+        return short
+    return ", ".join(filter(None, (who or short, row.year)))
+
+
+def _family(name: str) -> str:
+    """`De Palma` of `Alessandro De Palma`: the last word, with the particles before it."""
+    found = re.search(r"(?:\b(?:de|del|della|di|la|van|von|der|den) )*\S+$", name, re.IGNORECASE)
+    return found[0] if found else name

@@ -9,7 +9,7 @@ from leaderboard.board.board import Board
 from leaderboard.common.formatting import safe
 from leaderboard.results.kept import key_of, shared
 from leaderboard.website.charts import Chart, Drawing, Page, catalogue
-from leaderboard.website.still import svg
+from leaderboard.website.still import NARROW, WIDTH, height_of, svg
 
 View = dict[str, object]
 """What a page shows, as plain values for its template: chosen here, escaped there."""
@@ -22,7 +22,7 @@ Files = Iterable[tuple[str, bytes]]
 class Drawn:
     """A chart on a page: where its JSON lies, its height in pixels and its data as a table.
 
-    Beside the JSON lies a still picture of the same figure.
+    Beside the JSON lie still pictures of the same figure, for wide screens and for phones.
     """
 
     chart: Chart
@@ -37,6 +37,16 @@ class Drawn:
     def still(self) -> str:
         """Where its picture lies, for readers whose browser runs no scripts, and for print."""
         return f"{self.path.removesuffix('.json')}.svg"
+
+    @property
+    def narrow(self) -> str:
+        """Where the picture for phones lies."""
+        return f"{self.path.removesuffix('.json')}-narrow.svg"
+
+    @property
+    def narrow_size(self) -> tuple[int, int]:
+        """Width and height of the picture for phones, in pixels."""
+        return NARROW, height_of(self.drawing.figure, NARROW)
 
 
 def drawn(board: Board, page: Page, subject: str = "") -> tuple[Drawn, ...]:
@@ -60,11 +70,12 @@ def drawn(board: Board, page: Page, subject: str = "") -> tuple[Drawn, ...]:
     return tuple(found)
 
 
-def _still(item: Drawn, figure: str) -> bytes:
-    """The picture of a chart, kept for the same figure, whose JSON is given."""
+def _still(item: Drawn, figure: str, width: int = WIDTH) -> bytes:
+    """The picture of a chart, that wide, kept for the same figure, whose JSON is given."""
     title = item.chart.title
     return shared().made(
-        key_of("still", [title, figure]), lambda: svg(item.drawing.figure, title).encode()
+        key_of("still", [title, figure, str(width)]),
+        lambda: svg(item.drawing.figure, title, width).encode(),
     )
 
 
@@ -96,4 +107,5 @@ class PagePlan:
             figure = item.drawing.json()
             yield item.path, figure.encode()
             yield item.still, _still(item, figure)
+            yield item.narrow, _still(item, figure, NARROW)
         yield from self.beside()

@@ -14,7 +14,9 @@ from typing import Any
 
 from leaderboard.website.plot import Figure
 
-WIDTH = 800
+WIDTH, NARROW = 800, 400
+"""Pixels across, on wide screens and on phones, where letters of the wide picture are too small."""
+
 INK, GRID = "#73736c", "#73736c55"
 _LETTER = 6.4
 """About the width of a letter, in pixels."""
@@ -54,16 +56,23 @@ class Axis:
         return round(self.start + min(max(share, -0.05), 1.05) * (self.end - self.start), 1)
 
 
-def svg(figure: Figure, title: str) -> str:
-    """The picture of a figure; the same text for the same figure."""
+def height_of(figure: Figure, width: int = WIDTH) -> int:
+    """How high its picture is: a legend that takes more lines takes no room from the plot."""
     layout: Mapping[str, Any] = figure.layout
-    height = int(layout.get("height", 360))
     entries = _legend(figure, layout)
-    lines = _lines_of(entries)
-    left = _left(figure, layout)
+    more = len(_lines_of(entries, width)) - len(_lines_of(entries, WIDTH))
+    return int(layout.get("height", 360)) + _LEGEND * more
+
+
+def svg(figure: Figure, title: str, width: int = WIDTH) -> str:
+    """The picture of a figure, that wide; the same text for the same figure."""
+    layout: Mapping[str, Any] = figure.layout
+    height = height_of(figure, width)
+    lines = _lines_of(_legend(figure, layout), width)
+    left = _left(figure, layout, width)
     bottom = height - 46 - _LEGEND * len(lines)
     right = int(layout.get("margin", {}).get("r", 16))
-    across = _axis(figure, "x", left, WIDTH - right)
+    across = _axis(figure, "x", left, width - right)
     upward = _axis(figure, "y", bottom, 12)
     parts = [*_grid(layout, across, upward), *_bars(figure, layout, across, upward)]
     for trace in figure.data:
@@ -71,7 +80,7 @@ def svg(figure: Figure, title: str) -> str:
             parts += _scatter(trace, across, upward)
     parts += _legend_drawn(lines, height)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
         f' height="{height}" font-family="sans-serif" font-size="13" fill="{INK}">'
         f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
     )
@@ -87,11 +96,11 @@ def _values(trace: Mapping[str, Any], name: str) -> list[Any]:
     return [value for value in trace.get(name, ()) if value is not None]
 
 
-def _left(figure: Figure, layout: Mapping[str, Any]) -> int:
-    """Room for the names of a vertical axis."""
+def _left(figure: Figure, layout: Mapping[str, Any], width: int) -> int:
+    """Room for the names of a vertical axis, at most two fifths of the picture."""
     names = [*layout.get("yaxis", {}).get("ticktext", ())]
     names += [value for trace in figure.data for value in _values(trace, "y") if _named(value)]
-    return min(320, max([60, *(int(_LETTER * len(str(name))) + 16 for name in names)]))
+    return min(2 * width // 5, max([60, *(int(_LETTER * len(str(name))) + 16 for name in names)]))
 
 
 def _named(value: object) -> bool:
@@ -147,7 +156,10 @@ def _ticks(axis: Axis, told: Mapping[str, Any]) -> Iterable[tuple[float, str]]:
 def _grid(layout: Mapping[str, Any], across: Axis, upward: Axis) -> Iterable[str]:
     told = {name: layout.get(f"{name}axis", {}) for name in "xy"}
     left, bottom = across.start, upward.start
-    for number, text in _ticks(across, told["x"]):
+    ticks = list(_ticks(across, told["x"]))
+    room = max((_LETTER * 1.1 * len(text) + 8 for _, text in ticks), default=1.0)
+    each = max(1, math.ceil(len(ticks) * room / abs(across.end - across.start)))
+    for number, text in ticks[::each]:
         x = across.place(number)
         yield f'<path d="M{x} {bottom}V{upward.end}" stroke="{GRID}"/>'
         yield _text(x, bottom + 17, text, "middle")
@@ -284,14 +296,14 @@ def _legend(figure: Figure, layout: Mapping[str, Any]) -> list[tuple[str, Mappin
 
 
 def _lines_of(
-    entries: Iterable[tuple[str, Mapping[str, Any]]],
+    entries: Iterable[tuple[str, Mapping[str, Any]]], across: int
 ) -> list[list[tuple[float, str, Mapping[str, Any]]]]:
     """The legend's entries with where each begins, in lines that fit."""
     lines: list[list[tuple[float, str, Mapping[str, Any]]]] = []
-    x = float(WIDTH)
+    x = float(across)
     for name, trace in entries:
         width = 44 + _LETTER * 1.1 * len(name)
-        if x + width > WIDTH:
+        if x + width > across:
             lines.append([])
             x = 8.0
         lines[-1].append((round(x, 1), name, trace))

@@ -109,7 +109,7 @@ def test_a_still_picture_and_the_list_of_evaluators_are_made_once(
     monkeypatch.setenv(keeping.VARIABLE, str(tmp_path))
     made: list[Figure] = []
 
-    def drawing(figure: Figure, title: str) -> str:
+    def drawing(figure: Figure, title: str, width: int) -> str:
         made.append(figure)
         return f"{title} {figure.layout['height']}"
 

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from leaderboard.results.store import Results
 from leaderboard.website.charts.progress import points
 from leaderboard.website.pages.home import (
     HEADLINES,
+    headline,
     home,
     how_sure,
     kinds_of,
@@ -18,7 +19,7 @@ from leaderboard.website.pages.home import (
     place,
 )
 from leaderboard.website.publishing.places import repository_url
-from tests.fixtures.website import generated
+from tests.fixtures.website import generated, whole
 
 
 def test_the_leader_of_a_tier_is_its_first_and_tiers_are_apart(example: Board) -> None:
@@ -70,6 +71,26 @@ def test_nothing_leads_on_too_few_examples(example: Board) -> None:
     found = place(example, "imagenet-l2-1.0", "probabilistic").paper
     assert found is not None
     assert found.line.certified == 0.543  # not 0.67, which was measured on 100 images
+
+
+def test_a_higher_number_that_has_too_few_examples_to_lead_is_named_beside_the_leader(
+    example: Board, tmp_path: Path
+) -> None:
+    found = headline(example, "imagenet-l2-2.0")
+    assert found.above is not None
+    assert found.above.line.short
+    assert (found.above.line.certified or 0) > (found.paper[0].line.certified or 0)
+    assert headline(example, "mnist-linf-0.3").above is None
+    page = whole(generated(example, tmp_path / "project"), "index")
+    assert f"{100 * (found.above.line.certified or 0):.2f} %, but on 100 examples" in page
+
+
+def test_who_leads_says_where_the_code_is(example: Board, tmp_path: Path) -> None:
+    page = whole(generated(example, tmp_path / "project"), "index")
+    first = page[page.index("Who leads") : page.index("hl-more")]
+    for lead in (one for name in HEADLINES for one in headline(example, name).ours):
+        assert f"submissions/{lead.line.slug}/#reproduce" in unescape(first)
+    assert "https://github.com/ZhaoyangLyu/VerifiablyRobustNN" in unescape(first)
 
 
 def test_a_leader_that_is_plain_stands_alone(example: Board) -> None:

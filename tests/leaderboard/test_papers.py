@@ -6,7 +6,7 @@ import pytest
 from leaderboard.board.board import Board
 from leaderboard.field.literature import load_literature
 from leaderboard.website.pages.literature import literature, venue_family, where
-from leaderboard.website.papers import MOST_OF_ONE, few_of_each, papers
+from leaderboard.website.papers import MOST_OF_ONE, few_of_each, papers, signed
 from tests.leaderboard.test_literature import BOARD, PROGRESS, reported
 
 
@@ -90,3 +90,12 @@ def test_every_row_of_the_page_says_that_it_is_reported(example: Board, tmp_path
     linked = set(re.findall(r"literature/papers/#([a-z0-9-]+)", text))
     assert linked == set(re.findall(r'<section class="hl-paper cb-paper" id="([a-z0-9-]+)"', cited))
     assert cited.count("<pre") == len(linked)
+
+
+def test_a_row_is_signed_by_its_authors_or_by_its_title_and_never_by_a_year_alone() -> None:
+    names = {signed(row) for row in load_literature()}
+    assert not [name for name in names if not re.search("[A-Za-z]", name)]
+    assert "De Palma et al., 2024" in names
+    assert "Wong and Kolter, 2018" in names
+    assert "VNN-COMP 2026 benchmark" in names  # its authors are not recorded
+    assert "Scaling Up Lipschitz Networks, 2025" in names

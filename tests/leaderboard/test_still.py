@@ -10,21 +10,22 @@ import pytest
 from leaderboard.board.board import Board
 from leaderboard.website import plot
 from leaderboard.website.charts import Chart, figure, plain
-from leaderboard.website.still import WIDTH, svg
+from leaderboard.website.still import NARROW, WIDTH, svg
 from tests.leaderboard.test_charts import of_all_charts
 
 SVG = "{http://www.w3.org/2000/svg}"
 NUMBER = re.compile(r"-?\d+\.?\d*")
 
 
+@pytest.mark.parametrize("width", [WIDTH, NARROW])
 @of_all_charts
 def test_every_chart_has_a_picture_with_all_its_lines_and_names(
-    example: Board, chart: Chart, subject: str
+    example: Board, chart: Chart, subject: str, width: int
 ) -> None:
     drawing = chart.draw(example, subject)
     if drawing is None:
         return
-    drawn = ElementTree.fromstring(svg(drawing.figure, chart.title))
+    drawn = ElementTree.fromstring(svg(drawing.figure, chart.title, width))
     assert drawn.findtext(f"{SVG}title") == chart.title
     data = json.loads(drawing.json())["data"]
     lines = [one for one in data if "lines" in one.get("mode", "") and len(one["x"]) > 1]
@@ -35,7 +36,7 @@ def test_every_chart_has_a_picture_with_all_its_lines_and_names(
     assert len(data) == 1 or {plain(text or "") for text in texts} >= named
     height = float(drawn.attrib["height"])
     for circle in drawn.iter(f"{SVG}circle"):
-        assert -60 <= float(circle.attrib["cx"]) <= WIDTH + 60
+        assert -60 <= float(circle.attrib["cx"]) <= width + 60
         assert -60 <= float(circle.attrib["cy"]) <= height + 60
 
 
@@ -78,12 +79,39 @@ def test_foreign_text_is_inert_in_a_picture(example: Board) -> None:
     assert "script" in ElementTree.fromstring(text).findtext(f"{SVG}title", "")
 
 
-def test_a_picture_lies_beside_every_figure(example: Board, tmp_path: Path) -> None:
+def test_pictures_for_wide_screens_and_phones_lie_beside_every_figure(
+    example: Board, tmp_path: Path
+) -> None:
     from leaderboard.website.build import plan, write_files
 
     write_files([page for page in plan(example) if page.path == "index"], tmp_path)
     figures = sorted(tmp_path.rglob("charts/**/*.json"))
     assert figures
-    assert [path.with_suffix(".svg") for path in figures] == sorted(
-        tmp_path.rglob("charts/**/*.svg")
-    )
+    pictures = {
+        path.with_name(path.stem + end) for path in figures for end in (".svg", "-narrow.svg")
+    }
+    assert pictures == set(tmp_path.rglob("charts/**/*.svg"))
+
+
+@of_all_charts
+def test_on_a_phone_s_picture_no_two_labels_of_an_axis_and_no_entry_of_the_legend_is_cut_or_hidden(
+    example: Board, chart: Chart, subject: str
+) -> None:
+    drawing = chart.draw(example, subject)
+    if drawing is None:
+        return
+    drawn = ElementTree.fromstring(svg(drawing.figure, chart.title, NARROW))
+    ends: dict[tuple[str, str], float] = {}
+    for text in drawn.iter(f"{SVG}text"):
+        if text.get("transform"):
+            continue
+        x, half = float(text.attrib["x"]), 3 * len(text.text or "")
+        low, high = {
+            "middle": (x - half, x + half),
+            "start": (x, x + 2 * half),
+            "end": (x - 2 * half, x),
+        }[text.attrib["text-anchor"]]
+        assert high <= NARROW + 8, text.text
+        line = text.attrib["y"], text.attrib["text-anchor"]
+        assert low >= ends.get(line, -8), text.text
+        ends[line] = high

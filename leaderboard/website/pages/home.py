@@ -65,11 +65,15 @@ class SettingCard:
 
 @dataclass(frozen=True)
 class Headline:
-    """One setting of the first screen: the leaders of each tier, one a kind."""
+    """One setting of the first screen: the leaders of each tier, one a kind.
+
+    `above` is the best reported number that would lead if it rested on enough examples.
+    """
 
     setting: Setting
     ours: Sequence[Lead]
     paper: Sequence[Lead]
+    above: Lead | None
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,16 @@ def headline(board: Board, name: str) -> Headline:
         board.settings[name],
         ours=[card.ours for card in cards if card.ours],
         paper=[card.paper for card in cards if card.paper],
+        above=_above(board.reported(name)),
     )
+
+
+def _above(lines: Sequence[Standing]) -> Lead | None:
+    """The best number that has too few examples for a rank, where it is above all that have."""
+    ranked = max((line.certified or 0 for line in lines if not line.short), default=0.0)
+    short = [line for line in lines if line.short and (line.certified or 0) > ranked]
+    best = max(short, key=lambda line: line.certified or 0, default=None)
+    return Lead(best, None, "", how_sure(best)) if best else None
 
 
 def place(board: Board, name: str, kind: str) -> SettingCard:
