@@ -1,18 +1,14 @@
 """Interval bound propagation."""
 
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar
 
 from evaluators.evaluator import Evaluator
 from evaluators.network.network import Network
 from evaluators.propagation.linear_bounds import interval_relaxation, margins
-from evaluators.propagation.verdicts import in_batches, verdicts
+from evaluators.propagation.verdicts import in_batches, near_caches, verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Verdict
-
-CACHE_BYTES = 2**20
-"""Size of a batch's largest tensor: past the caches, larger is not faster."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +34,7 @@ class IBP(Evaluator):
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of a batch at once."""
-        assert isinstance(problem.network, Network)
-        largest = max(prod(node.shape) for node in problem.network.nodes)
-        return in_batches(problem, max(1, CACHE_BYTES // (8 * largest)), self._bound)
+        return in_batches(problem, near_caches(problem), self._bound)
 
     def _bound(self, problem: Problem) -> list[Verdict]:
         relaxed = interval_relaxation(problem)

@@ -8,11 +8,9 @@ import torch
 from evaluators.evaluator import Evaluator
 from evaluators.lipschitz.constants import Reach, margins
 from evaluators.network.network import Network
-from evaluators.propagation.verdicts import in_batches, verdicts
+from evaluators.propagation.verdicts import in_batches, near_caches, verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Verdict
-
-BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class LipschitzMargin(Evaluator):
 
     title: ClassVar[str] = "Lipschitz margin"
     node: ClassVar[str] = "smooth-layers"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     accepts: ClassVar[type[Network]] = Network
 
     def solve(self, problem: Problem) -> list[Verdict]:
@@ -52,4 +50,4 @@ class LipschitzMargin(Evaluator):
             return verdicts(part, margins(Reach.of(part), part.labels))
 
         with torch.no_grad():
-            return in_batches(problem, BATCH, bound)
+            return in_batches(problem, near_caches(problem), bound)

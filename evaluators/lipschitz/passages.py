@@ -8,8 +8,8 @@ Two kinds are recognised in the graph, between a node that all its ways lead thr
   GroupSort of two, each round of a sorting network), the constant is 1 in every norm: results fall
   into groups of disjoint entries, a maximum moves by no more than the entry that moves most, and
   two numbers in order move by no more than the two numbers;
-- one function of each entry, a line and a line with a kink at one place (an absolute value, a
-  leaky ReLU of any slope): the steeper of its two sides.
+- one function of each entry, the sum of two lines with a kink each or none (an absolute value, a
+  leaky ReLU of any slope): the steepest of its sides.
 """
 
 from collections.abc import Sequence
@@ -169,19 +169,18 @@ def _moves_at_most_once(entries: _Entries, size: int) -> bool:
 
 
 def _steepest(network: Network, start: int, nodes: Sequence[int]) -> float | None:
-    """The constant of a sum of two ways of factors, of which at most one bends once."""
-    total = network.nodes[nodes[-1]]
-    ways = [_way(network, parent, start) for parent in total.parents]
+    """The constant of a sum of two ways of factors, each of which bends at most once."""
+    ways = [_way(network, parent, start) for parent in network.nodes[nodes[-1]].parents]
     if len(ways) != 2 or None in ways:
         return None
-    (first, leak), (second, other) = (way for way in ways if way is not None)
-    if leak is not None and other is not None:
-        return None
-    bent, line = (first, second) if leak is not None else (second, first)
-    slope = other if leak is None else leak
-    sides = [line + bent * side for side in (1.0, 1.0 if slope is None else slope)]
-    lost = (line.abs() + bent.abs()) * ROUNDED
-    return float(torch.stack([side.abs() + lost for side in sides]).max())
+    first, second = (_slopes(*way) for way in ways if way is not None)
+    # Wherever the kinks are, the slope is one of the first way's plus one of the second's.
+    sides = [(one + other, one.abs() + other.abs()) for one in first for other in second]
+    return float(torch.stack([side.abs() + size * ROUNDED for side, size in sides]).max())
+
+
+def _slopes(factor: Tensor, leak: float | None) -> list[Tensor]:
+    return [factor] if leak is None else [factor, factor * leak]
 
 
 def _way(network: Network, position: int, start: int) -> tuple[Tensor, float | None] | None:

@@ -20,6 +20,9 @@ EXAMPLE_BYTES = 32
 BATCH = 64
 """Examples that backward passes are run for together: more do not fit the caches."""
 
+CACHE_BYTES = 2**20
+"""Size of a forward pass's largest tensor: past the caches, larger is not faster."""
+
 
 def verdicts(problem: Problem, margins: Float64[Tensor, "batch others"]) -> list[Verdict]:
     """Certified where every margin's proved lower bound is finite and positive, else unknown.
@@ -67,6 +70,13 @@ def in_batches(
         with torch.inference_mode():
             result += charged_in_all(bound(part), work.spent)
     return result
+
+
+def near_caches(problem: Problem) -> int:
+    """Count the examples of a batch whose largest node is near the caches, in float64."""
+    assert isinstance(problem.network, Network)
+    largest = max(prod(node.shape) for node in problem.network.nodes)
+    return max(1, CACHE_BYTES // (8 * largest))
 
 
 def propagate_back(problem: Problem, relaxation: Relaxation) -> list[Verdict]:

@@ -37,6 +37,10 @@ ONE: dict[str, list[NodeProto]] = {
         node("Reshape", "s flat", "z"),
     ],
     "absolute values": [node("Abs", "x", "z")],
+    "absolute values of ReLUs": [
+        node("Neg", "x", "n"), node("Relu", "x", "a"), node("Relu", "n", "b"),
+        node("Add", "a b", "z"),
+    ],
     "halves that change places": [HALVES, node("Concat", "b a", "z", axis=1)],
 }  # fmt: skip
 MORE: dict[str, list[NodeProto]] = {
@@ -48,6 +52,9 @@ MORE: dict[str, list[NodeProto]] = {
         HALVES, node("Max", "a b", "u"), node("Neg", "b", "c"), node("Min", "a c", "v"), JOINED,
     ],
     "a half twice": [HALVES, node("Concat", "a a", "z", axis=1)],
+    "the same ReLU twice": [
+        node("Relu", "x", "a"), node("Relu", "x", "b"), node("Add", "a b", "z"),
+    ],
     "a sum": [HALVES, node("Add", "a b", "u"), node("Concat", "u a", "z", axis=1)],
 }  # fmt: skip
 
@@ -67,6 +74,18 @@ def test_sorting_counts_one_in_every_norm(name: str, norm: Norm, tmp_path: Path)
     reach = Reach.of(problem)
     (relu,) = [at for at, n in enumerate(network.nodes) if n.name == "r"]
     assert 0.1 <= float(reach.moved[relu]) < 0.1 * (1 + 1e-6)
+
+
+def test_distances_of_linf_move_by_no_more_than_the_input(tmp_path: Path) -> None:
+    nodes = [
+        node("Reshape", "x one", "g"), node("Sub", "g w", "d"), node("Neg", "d", "n"),
+        node("Relu", "d", "a"), node("Relu", "n", "b"), node("Add", "a b", "s"),
+        node("ReduceMax", "s", "y", axes=[2], keepdims=0),
+    ]  # fmt: skip
+    given = {"one": integers(-1, 1, 6), "w": numbers(1, 3, 6)}
+    network = import_onnx(save(model(nodes, ("batch", 6), given, 13), tmp_path / "m.onnx"))
+    reach = Reach.of(ask(network, torch.full((1, 6), 0.5), Ball(Norm.LINF, Fraction(1, 10))))
+    assert 0.1 <= float(reach.moved[-1]) < 0.1 * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("name", MORE)
