@@ -94,10 +94,11 @@ def draw(board: Board, subject: str) -> Drawing | None:
 CHART = Chart(
     name="authors-curves",
     title="Counted from authors’ files: certified accuracy against radius",
-    caption="The third tier: counted by certboard from the files, one line an example, that "
+    caption="The third tier: certboard counted these from the files, one line per example, that "
     "authors of smoothing papers published. No sample was drawn again, and nothing here is "
-    "ranked with re-evaluated models. Drawn are the files behind this page's reported numbers, "
-    "and those of Cohen et al. by noise; at radius 0 it is the smoothed model's clean accuracy.",
+    "ranked with re-evaluated models. The chart shows the files behind this page's reported "
+    "numbers, and those of Cohen et al. for each noise level; a line starts, at radius 0, at the "
+    "smoothed model's clean accuracy.",
     pages=("setting",),
     draw=draw,
     order=35,

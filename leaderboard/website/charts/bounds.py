@@ -113,8 +113,8 @@ CHART = Chart(
     title="Proved, broken, unknown",
     caption="The robust accuracy of a model lies between the end of the green bar (proved: a "
     "lower bound) and the end of the grey one (no attack succeeded: an upper bound). The "
-    "chart shows at most fifteen re-evaluated models, proofs first and sampled ones after, each "
-    "kind with its own ranks. Where a "
+    "chart shows at most fifteen re-evaluated models, proofs first and sampled certificates "
+    "below them, each kind with its own ranks. Where a "
     "subset was evaluated, the thin line is the 95 % confidence interval of the certified "
     "accuracy. Smoothed models are not attacked, so all of their examples that are not "
     "certified are unknown.",

@@ -271,9 +271,9 @@ CHART = Chart(
     title="Progress",
     caption="Steps are the state of the art: accuracy certified by proofs (solid), certified with "
     "high probability (dashes and dots), and under the strongest attack tried (dotted). "
-    "What was measured on too few examples for a rank is left out. Open circles are numbers "
+    "Results on too few examples for a rank are left out. Open circles are numbers "
     "reported by papers, and thin lines their steps; filled diamonds and thick lines were "
-    "re-evaluated by certboard. None of these share a line. Small circles did not improve "
+    "re-evaluated by certboard. The two never share a line. Small circles did not improve "
     "the state of the art. A paper is dated by month where the collection or its preprint "
     "gives one, and otherwise by the start of its year.",
     pages=("home", "setting"),

@@ -148,8 +148,8 @@ CHART = Chart(
     "Φ⁻¹(α^(1/n)), where α is the failure probability of this setting. No model gets "
     "above its line with this number of samples; diamonds are at this setting's n. The "
     "lines are drawn for the noise of the models with the highest certified accuracy "
-    "here, or for common scales if there are none; without noise that cannot reach the radius "
-    "of this setting with a million samples.",
+    "here, or for common scales if there are none; noise that cannot reach this setting's "
+    "radius even with a million samples is left out.",
     pages=("setting",),
     draw=draw,
     order=40,

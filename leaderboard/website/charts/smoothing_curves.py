@@ -73,10 +73,10 @@ CHART = Chart(
     caption="One line per model, for at most the twelve with the highest certified accuracy at "
     "this radius; dashed where it was measured in another setting of this dataset and "
     "norm. A certificate holds for its own example with the stated confidence. The wide "
-    "grey line takes, of models with enough examples, the best at each radius, chosen after "
-    "the fact and on these same examples: it is not the accuracy of any one model, and it "
+    "grey line is the best at each radius among models with enough examples, chosen after "
+    "the fact on these same examples: it is not the accuracy of any one model, and it "
     "is somewhat too high. A procedure that stops early stops at the setting's radius, and "
-    "its line says little beyond it.",
+    "its line means little beyond that radius.",
     pages=("setting",),
     draw=draw,
     order=30,

@@ -84,8 +84,8 @@ def _shades(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
 CHART = Chart(
     name="stages",
     title="What decided",
-    caption="Evaluators run from the cheapest to the most expensive, and the first that can "
-    "decide an example does.",
+    caption="Evaluators run from the cheapest to the most expensive, and each "
+    "example is decided by the first that can.",
     pages=("submission",),
     draw=draw,
     order=30,

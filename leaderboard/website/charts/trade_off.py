@@ -121,8 +121,8 @@ CHART = Chart(
     name="trade-off",
     title="Accuracy against robustness",
     caption="Up and right is better. A line joins the results that no other of its tier and kind "
-    "surpasses in one accuracy without losing in the other: the Pareto front. What was "
-    "measured on too few examples for a rank is on no front. Filled marks were re-"
+    "surpasses in one accuracy without losing in the other: the Pareto front. Results "
+    "on too few examples for a rank are on no front. Filled marks were re-"
     "evaluated by certboard, open ones are numbers reported by papers; triangles are "
     "probabilistic certificates. Results with only one of the two numbers are left out.",
     pages=("setting",),
