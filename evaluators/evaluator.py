@@ -37,7 +37,7 @@ class Evaluator(ABC):
         title: the method's name in the literature.
         node: the end of the path of its node in the taxonomy, as long as it takes to name one node.
         version: raised whenever a verdict may change.
-        accepts: the kind of model it applies to.
+        accepts: the kind of model it applies to; a plain network where it says nothing.
         certifies: whether it can prove; an attack cannot.
         cascade: its place in the default cascade, fast ones first; None keeps it out.
         complete: whether it goes on until it has an answer or the time budget is used up.
@@ -46,7 +46,7 @@ class Evaluator(ABC):
     title: ClassVar[str]
     node: ClassVar[str]
     version: ClassVar[str]
-    accepts: ClassVar[type[Network] | type[SmoothedNetwork]]
+    accepts: ClassVar[type[Network] | type[SmoothedNetwork]] = Network
     certifies: ClassVar[bool] = True
     cascade: ClassVar[int | None] = None
     complete: ClassVar[bool] = False

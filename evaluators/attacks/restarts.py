@@ -3,13 +3,11 @@
 import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from evaluators.evaluator import Evaluator
-from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.float_region import FloatRegion
 from evaluators.question.problem import Problem
@@ -20,8 +18,7 @@ from evaluators.question.verdict import Status, Verdict
 class RestartedAttack(Evaluator):
     """Base of the attacks: what a run finds are claims, which the harness checks."""
 
-    accepts: ClassVar[type[Network]] = Network
-    certifies: ClassVar[bool] = False
+    certifies = False
 
     @abstractmethod
     def runs(self, problem: Problem) -> int:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -67,10 +66,9 @@ class AlphaCROWN(Evaluator):
     steps: int = MARGINS.steps
     intermediate_steps: int = INTERMEDIATE.steps
 
-    title: ClassVar[str] = "α-CROWN"
-    node: ClassVar[str] = "polyhedra"
-    version: ClassVar[str] = "5"
-    accepts: ClassVar[type[Network]] = Network
+    title = "α-CROWN"
+    node = "polyhedra"
+    version = "5"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

@@ -16,7 +16,6 @@ from evaluators.branching.state import Search, State
 from evaluators.branching.tuning import Tuning
 from evaluators.evaluator import Evaluator
 from evaluators.falsification.pgd import PGD
-from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.verdicts import BATCH, verdicts
 from evaluators.question.norm import Norm
@@ -70,12 +69,11 @@ class BranchAndBound(Evaluator):
     intermediate_steps: int = 15
     restarts: int = 5
 
-    title: ClassVar[str] = "Branch and bound"
-    node: ClassVar[str] = "branch-and-bound"
-    version: ClassVar[str] = "4"
-    accepts: ClassVar[type[Network]] = Network
-    cascade: ClassVar[int | None] = 50
-    complete: ClassVar[bool] = True
+    title = "Branch and bound"
+    node = "branch-and-bound"
+    version = "4"
+    cascade = 50
+    complete = True
     split_inputs_up_to: ClassVar[int] = LOW_DIMENSION
     tuning: ClassVar[Tuning] = Tuning()
 

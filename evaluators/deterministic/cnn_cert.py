@@ -1,13 +1,12 @@
 """CNN-Cert: linear bounds with planes of their own for max-pooling."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from evaluators.evaluator import Evaluator
-from evaluators.network.network import MaxPool, Network
+from evaluators.network.network import MaxPool
 from evaluators.numerics.rounding import UNDERFLOW, down, gamma, up
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.relaxation import (
@@ -97,10 +96,9 @@ class CNNCert(Evaluator):
         adaptive: whether the line below a ReLU is adaptive rather than parallel to the chord.
     """
 
-    title: ClassVar[str] = "CNN-Cert"
-    node: ClassVar[str] = "polyhedra"
-    version: ClassVar[str] = "3"
-    accepts: ClassVar[type[Network]] = Network
+    title = "CNN-Cert"
+    node = "polyhedra"
+    version = "3"
 
     adaptive: bool = True
 

@@ -1,10 +1,8 @@
 """CROWN: backward linear bounds."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from evaluators.evaluator import Evaluator
-from evaluators.network.network import Network
 from evaluators.propagation.relaxation import ADAPTIVE
 from evaluators.propagation.verdicts import propagate_back
 from evaluators.question.problem import Problem
@@ -28,11 +26,10 @@ class CROWN(Evaluator):
     Cost: one backward pass for each unstable neuron and margin.
     """
 
-    title: ClassVar[str] = "CROWN"
-    node: ClassVar[str] = "polyhedra"
-    version: ClassVar[str] = "3"
-    accepts: ClassVar[type[Network]] = Network
-    cascade: ClassVar[int | None] = 30
+    title = "CROWN"
+    node = "polyhedra"
+    version = "3"
+    cascade = 30
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once."""

@@ -1,10 +1,8 @@
 """CROWN-IBP: intervals inside, linear bounds for the margins."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from evaluators.evaluator import Evaluator
-from evaluators.network.network import Network
 from evaluators.propagation.linear_bounds import interval_relaxation, margins
 from evaluators.propagation.verdicts import in_batches, verdicts
 from evaluators.question.problem import Problem
@@ -25,11 +23,10 @@ class CrownIBP(Evaluator):
     Cost: that of IBP and one backward pass for each margin.
     """
 
-    title: ClassVar[str] = "CROWN-IBP"
-    node: ClassVar[str] = "polyhedra"
-    version: ClassVar[str] = "3"
-    accepts: ClassVar[type[Network]] = Network
-    cascade: ClassVar[int | None] = 25
+    title = "CROWN-IBP"
+    node = "polyhedra"
+    version = "3"
+    cascade = 25
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once."""

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -80,10 +80,9 @@ class Curvature(Evaluator):
 
     steps: int = 8
 
-    title: ClassVar[str] = "Curvature"
-    node: ClassVar[str] = "curvature"
-    version: ClassVar[str] = "2"
-    accepts: ClassVar[type[Network]] = Network
+    title = "Curvature"
+    node = "curvature"
+    version = "2"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

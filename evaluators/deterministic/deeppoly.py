@@ -1,13 +1,12 @@
 """DeepPoly: polyhedra with one inequality on each side."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from evaluators.evaluator import Evaluator
 from evaluators.network.elementwise import Elementwise, LeakyReLU, Slopes, SShaped
-from evaluators.network.network import MaxPool, Network
+from evaluators.network.network import MaxPool
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.relaxation import Relaxation, winner_planes
 from evaluators.propagation.verdicts import propagate_back
@@ -57,10 +56,9 @@ class DeepPoly(Evaluator):
     Cost: that of CROWN.
     """
 
-    title: ClassVar[str] = "DeepPoly"
-    node: ClassVar[str] = "polyhedra"
-    version: ClassVar[str] = "2"
-    accepts: ClassVar[type[Network]] = Network
+    title = "DeepPoly"
+    node = "polyhedra"
+    version = "2"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once."""

@@ -8,7 +8,6 @@ import torch
 from evaluators.evaluator import Evaluator, one_by_one
 from evaluators.exact_programs.decide import decided
 from evaluators.exact_programs.reluplex import by_simplex
-from evaluators.network.network import Network
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Verdict
 
@@ -34,11 +33,10 @@ class ExtendedSimplex(Evaluator):
     Cost: exponential in the worst case in the number of unstable neurons; for tiny networks.
     """
 
-    title: ClassVar[str] = "Extended simplex"
-    node: ClassVar[str] = "extended-simplex"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
-    complete: ClassVar[bool] = True
+    title = "Extended simplex"
+    node = "extended-simplex"
+    version = "1"
+    complete = True
     largest: ClassVar[int] = 12
     """Unstable neurons up to which a network is tried."""
 

@@ -1,11 +1,9 @@
 """Fast-Lin: parallel lines."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from evaluators.evaluator import Evaluator
 from evaluators.network.elementwise import LeakyReLU
-from evaluators.network.network import Network
 from evaluators.propagation.relaxation import Relaxation, parallel_slopes, winner_planes
 from evaluators.propagation.verdicts import propagate_back
 from evaluators.question.problem import Problem
@@ -37,10 +35,9 @@ class FastLin(Evaluator):
     Cost: that of CROWN, which differs in the line below alone.
     """
 
-    title: ClassVar[str] = "Fast-Lin"
-    node: ClassVar[str] = "polyhedra"
-    version: ClassVar[str] = "2"
-    accepts: ClassVar[type[Network]] = Network
+    title = "Fast-Lin"
+    node = "polyhedra"
+    version = "2"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once."""

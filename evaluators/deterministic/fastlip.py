@@ -1,7 +1,6 @@
 """Local Lipschitz constants from bounds of gradients."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 
@@ -37,10 +36,9 @@ class FastLip(Evaluator):
     Cost: CROWN's bounds of neurons, and three backward passes for each margin.
     """
 
-    title: ClassVar[str] = "Fast-Lip"
-    node: ClassVar[str] = "general-lipschitz"
-    version: ClassVar[str] = "2"
-    accepts: ClassVar[type[Network]] = Network
+    title = "Fast-Lip"
+    node = "general-lipschitz"
+    version = "2"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of a batch at once."""

@@ -1,10 +1,8 @@
 """Interval bound propagation."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from evaluators.evaluator import Evaluator
-from evaluators.network.network import Network
 from evaluators.propagation.linear_bounds import interval_relaxation, margins
 from evaluators.propagation.verdicts import in_batches, near_caches, verdicts
 from evaluators.question.problem import Problem
@@ -26,11 +24,10 @@ class IBP(Evaluator):
     Cost: about two float64 forward passes.
     """
 
-    title: ClassVar[str] = "Interval bound propagation"
-    node: ClassVar[str] = "interval"
-    version: ClassVar[str] = "2"
-    accepts: ClassVar[type[Network]] = Network
-    cascade: ClassVar[int | None] = 5
+    title = "Interval bound propagation"
+    node = "interval"
+    version = "2"
+    cascade = 5
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of a batch at once."""

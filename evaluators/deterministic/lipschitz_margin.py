@@ -1,13 +1,11 @@
 """Margins over Lipschitz constants."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from evaluators.evaluator import Evaluator
 from evaluators.lipschitz.constants import Reach, margins
-from evaluators.network.network import Network
 from evaluators.propagation.verdicts import in_batches, near_caches, verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Verdict
@@ -38,10 +36,9 @@ class LipschitzMargin(Evaluator):
     Cost: one bound of each operator of a network, once, and about three forward passes.
     """
 
-    title: ClassVar[str] = "Lipschitz margin"
-    node: ClassVar[str] = "smooth-layers"
-    version: ClassVar[str] = "3"
-    accepts: ClassVar[type[Network]] = Network
+    title = "Lipschitz margin"
+    node = "smooth-layers"
+    version = "3"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of a batch at once."""

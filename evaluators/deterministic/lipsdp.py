@@ -1,14 +1,12 @@
 """Lipschitz constants of margins by semidefinite programs."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from evaluators.evaluator import Evaluator
 from evaluators.lipschitz.constants import here
-from evaluators.network.network import Network
 from evaluators.propagation.intervals import interval_bounds
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
@@ -43,10 +41,9 @@ class LipSDP(Evaluator):
     three times the unstable neurons: up to about 2,000 together.
     """
 
-    title: ClassVar[str] = "LipSDP"
-    node: ClassVar[str] = "general-lipschitz"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "LipSDP"
+    node = "general-lipschitz"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

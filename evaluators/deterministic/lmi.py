@@ -1,7 +1,6 @@
 """The semidefinite relaxation with constraints that couple neurons."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from evaluators.deterministic.sdp import SDP
 from evaluators.numerics.deadline import Deadline
@@ -59,9 +58,9 @@ class LMI(SDP):
     Evidence exists only where lines suffice.
     """
 
-    title: ClassVar[str] = "LMI"
-    node: ClassVar[str] = "sdp"
-    version: ClassVar[str] = "1"
+    title = "LMI"
+    node = "sdp"
+    version = "1"
 
     def _search(self) -> BoundSearch:
         return coupled

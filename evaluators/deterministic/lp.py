@@ -1,11 +1,9 @@
 """The triangle relaxation, solved exactly as a linear program."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from evaluators.evaluator import Evaluator
 from evaluators.linear_programs.relaxed_rows import by_triangles, optimal_slopes
-from evaluators.network.network import Network
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.intermediate_bounds import UnrollingError
@@ -35,10 +33,9 @@ class LP(Evaluator):
 
     all_bounds: bool = True
 
-    title: ClassVar[str] = "LP"
-    node: ClassVar[str] = "linear-programming"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "LP"
+    node = "linear-programming"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

@@ -10,7 +10,6 @@ from evaluators.branching.attack import falsify
 from evaluators.evaluator import Evaluator
 from evaluators.linear_programs.mixed_integer import look
 from evaluators.linear_programs.tree import Tree
-from evaluators.network.network import Network
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
@@ -42,11 +41,10 @@ class MILP(Evaluator):
 
     intermediate_steps: int = 8
 
-    title: ClassVar[str] = "MILP"
-    node: ClassVar[str] = "milp"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
-    complete: ClassVar[bool] = True
+    title = "MILP"
+    node = "milp"
+    version = "1"
+    complete = True
     share: ClassVar[float] = 0.5
     """Of the time left, what HiGHS's search for one margin may take."""
     few: ClassVar[float] = 200.0

@@ -1,14 +1,12 @@
 """Convex hulls of groups of ReLUs beside the triangles of single ones."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 
 from evaluators.evaluator import Evaluator
 from evaluators.linear_programs.group_rows import GroupRows
 from evaluators.linear_programs.relaxed_rows import by_triangles
-from evaluators.network.network import Network
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
@@ -47,10 +45,9 @@ class MultiNeuron(Evaluator):
     rounds: int = 6
     groups: int = 60
 
-    title: ClassVar[str] = "Multi-neuron"
-    node: ClassVar[str] = "multi-neuron"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "Multi-neuron"
+    node = "multi-neuron"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

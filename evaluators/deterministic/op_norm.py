@@ -1,13 +1,11 @@
 """The product of operator norms."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from evaluators.evaluator import Evaluator
 from evaluators.lipschitz.constants import Reach, margins
-from evaluators.network.network import Network
 from evaluators.propagation.verdicts import in_batches, verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Verdict
@@ -30,10 +28,9 @@ class OpNorm(Evaluator):
     Cost: one bound of each operator of a network, once, and about three forward passes.
     """
 
-    title: ClassVar[str] = "Operator norms"
-    node: ClassVar[str] = "general-lipschitz"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "Operator norms"
+    node = "general-lipschitz"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of a batch at once."""

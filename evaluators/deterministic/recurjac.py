@@ -1,14 +1,12 @@
 """Local Lipschitz constants from a recursion over layers."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from evaluators.evaluator import Evaluator
 from evaluators.lipschitz.constants import PAD, here, spread
-from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.rounding import down, gamma
 from evaluators.propagation.intervals import interval_bounds
@@ -44,10 +42,9 @@ class RecurJac(Evaluator):
     unstable neurons.
     """
 
-    title: ClassVar[str] = "RecurJac"
-    node: ClassVar[str] = "general-lipschitz"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "RecurJac"
+    node = "general-lipschitz"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

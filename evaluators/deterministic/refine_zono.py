@@ -1,13 +1,11 @@
 """Zonotopes with neurons' bounds from linear programs."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 
 from evaluators.evaluator import Evaluator
 from evaluators.linear_programs.relaxed_rows import optimal_slopes, proved_margins
-from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.linear_bounds import margin_rows
 from evaluators.propagation.verdicts import verdicts
@@ -40,10 +38,9 @@ class RefineZono(Evaluator):
     Cost: that of `lp`, and that of `zonotope`.
     """
 
-    title: ClassVar[str] = "RefineZono"
-    node: ClassVar[str] = "zonotope"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "RefineZono"
+    node = "zonotope"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

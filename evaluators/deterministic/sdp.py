@@ -1,11 +1,9 @@
 """The semidefinite relaxation of all inputs and neurons at once."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from evaluators.evaluator import Evaluator
 from evaluators.linear_programs.relaxed_rows import by_start, by_triangles
-from evaluators.network.network import Network
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
@@ -45,10 +43,9 @@ class SDP(Evaluator):
 
     intermediate_steps: int = 8
 
-    title: ClassVar[str] = "SDP"
-    node: ClassVar[str] = "sdp"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "SDP"
+    node = "sdp"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

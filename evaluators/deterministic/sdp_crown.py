@@ -1,7 +1,6 @@
 """SDP-CROWN: backward linear bounds that know the ball that a layer's neurons share."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -59,10 +58,9 @@ class SdpCROWN(Evaluator):
     steps: int = 40
     intermediate_steps: int = 8
 
-    title: ClassVar[str] = "SDP-CROWN"
-    node: ClassVar[str] = "sdp"
-    version: ClassVar[str] = "2"
-    accepts: ClassVar[type[Network]] = Network
+    title = "SDP-CROWN"
+    node = "sdp"
+    version = "2"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once, then those that are left one by one."""

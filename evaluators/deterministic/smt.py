@@ -11,7 +11,6 @@ import torch
 from evaluators.evaluator import Evaluator, one_by_one
 from evaluators.exact_programs.decide import Emptiness, decided
 from evaluators.exact_programs.system import ONE, ExactRow, ExactSystem
-from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
@@ -35,11 +34,10 @@ class SMT(Evaluator):
     Needs Z3, which `pip install certboard[smt]` installs.
     """
 
-    title: ClassVar[str] = "SMT"
-    node: ClassVar[str] = "smt"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
-    complete: ClassVar[bool] = True
+    title = "SMT"
+    node = "smt"
+    version = "1"
+    complete = True
     largest: ClassVar[int] = 256
     """Unstable neurons up to which a network is tried."""
 

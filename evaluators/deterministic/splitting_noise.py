@@ -56,10 +56,10 @@ from evaluators.smoothing.balls import RESOLUTION
 class SplittingNoise(Evaluator):
     """Counts the votes of all splits."""
 
-    title: ClassVar[str] = "Derandomized smoothing, splitting noise"
-    node: ClassVar[str] = "smoothed-networks/lipschitz"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[SmoothedNetwork]] = SmoothedNetwork
+    title = "Derandomized smoothing, splitting noise"
+    node = "smoothed-networks/lipschitz"
+    version = "1"
+    accepts = SmoothedNetwork
     only: ClassVar[str] = "splitting"
     norms: ClassVar[tuple[Norm, ...]] = (Norm.L1, Norm.L2, Norm.LINF)
 

@@ -1,7 +1,6 @@
 """The dual network of Wong and Kolter."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -42,10 +41,9 @@ class WongKolter(Evaluator):
     Cost: that of CROWN, from which it differs in the line below alone.
     """
 
-    title: ClassVar[str] = "Wong-Kolter dual"
-    node: ClassVar[str] = "duality"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "Wong-Kolter dual"
+    node = "duality"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once."""

@@ -1,7 +1,6 @@
 """Zonotopes: affine forms that share their symbols."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
@@ -38,10 +37,9 @@ class DeepZ(Evaluator):
     than 512 MB gets an interval instead.
     """
 
-    title: ClassVar[str] = "DeepZ"
-    node: ClassVar[str] = "zonotope"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "DeepZ"
+    node = "zonotope"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

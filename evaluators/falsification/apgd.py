@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from math import ceil
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -72,9 +71,9 @@ class APGD(RestartedAttack):
     targets: int = 3
     loss: str = "all"
 
-    title: ClassVar[str] = "Auto-PGD"
-    node: ClassVar[str] = "falsification"
-    version: ClassVar[str] = "1"
+    title = "Auto-PGD"
+    node = "falsification"
+    version = "1"
 
     def runs(self, problem: Problem) -> int:
         """As many as losses, by as many as restarts."""

@@ -1,7 +1,6 @@
 """Carlini and Wagner's attack: the nearest misclassified point, and whether it is near enough."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -52,9 +51,9 @@ class CarliniWagner(RestartedAttack):
     rate: float = 0.1
     first: float = 10.0
 
-    title: ClassVar[str] = "Carlini and Wagner's attack"
-    node: ClassVar[str] = "falsification"
-    version: ClassVar[str] = "1"
+    title = "Carlini and Wagner's attack"
+    node = "falsification"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Attack balls of l2."""

@@ -63,7 +63,7 @@ class SmoothingEvaluator(Evaluator):
     sides: int = 1
     noise: str = "shared"
 
-    accepts: ClassVar[type[SmoothedNetwork]] = SmoothedNetwork
+    accepts = SmoothedNetwork
     certificate: ClassVar[RadiusCertificate]
     only: ClassVar[str | None] = None
     share: ClassVar[float] = 1.0
