@@ -1,101 +1,102 @@
-"""What others counted, counted again: `python -m tests.benchmarks.oracle fast-lin`.
+"""What others counted, counted again: `python -m tests.benchmarks.oracle exact`.
 
-Certified accuracy of networks whose authors published it, method by method, on all test images of
-MNIST, in per cent: Table 1 of Salman et al. 2019 (arXiv 1902.08722) and MIPVerify's README, both by
-`published.csv` beside the networks. Behind the method may stand seconds for an example, and names
-of files; a method that takes long is asked about those images alone that CROWN and PGD leave open,
-since it decides at least as much. Real arithmetic is what the authors computed in, without bounds
-on its rounding; the board's verdicts hold in every float32 run.
+Certified accuracy of networks whose authors published it, on all test images of MNIST, in per cent:
+Table 1 of Salman et al. 2019 (arXiv 1902.08722) and MIPVerify's README, both by `published.csv`
+beside the networks. What is counted is `greedy`, `dual`, `lp` or `exact`; see `COUNTS`.
+
+    python -m tests.benchmarks.oracle WHAT [FILE[@RADIUS] ...] [--seconds S,S,...] [--rows FOLDER]
+
+The cheapest method that can settle an image does: each is asked about the images alone that those
+before it leave open, and only where a theorem says that its answer is the one of the method counted
+(`COUNTS`). Every answer is a line of a CSV file in the folder of rows, so
+that an interrupted count continues, and all counts share what they know.
+
+The authors computed in real arithmetic, without bounds on its rounding. Verdicts of the board hold
+in every float32 run besides; "in real arithmetic" counts what is proved without this.
 """
 
+import argparse
 import csv
 import re
-import sys
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
-from time import process_time
+from pathlib import Path
+from typing import NamedTuple
 
-import torch
-
-from evaluators.cascade import Cascade, default_stages
-from evaluators.listing import catalogue
-from evaluators.network.network import Network
-from evaluators.onnx.reader import import_onnx
-from evaluators.question.norm import Norm
-from evaluators.question.problem import Problem
-from evaluators.question.region import Ball
-from evaluators.question.verdict import Status, Verdict
-from leaderboard.datasets.catalogue import load_split
+from evaluators.question.verdict import Status
+from tests.benchmarks.staged import Count, Rows, Stage
 from tests.benchmarks.table import SHARED
 
-COUNTED_AS = {
-    "fast-lin": "LP-greedy",
-    "wong-kolter": "LP-greedy",
-    "lp": "LP-ALL",
-    "milp": "MILP",
-    "branch-and-bound": "MILP",
-}
-"""What the authors called it; any other method is compared with the exact answer."""
-
-QUICK = ("fast-lin", "wong-kolter")
-"""Methods that all images are asked of together."""
-
-BATCH = 500
 PUBLISHED = SHARED / "models" / "published"
+QUICK = (Stage("fast-lin"), Stage("crown"), Stage("pgd"))
+
+COUNTS = {
+    "greedy": Count("LP-greedy", (Stage("fast-lin"),)),
+    "dual": Count("LP-greedy", (Stage("wong-kolter"),)),
+    "lp": Count("LP-ALL", (*QUICK, Stage("alpha-crown"), Stage("lp"))),
+    "exact": Count("MILP", (*QUICK, Stage("branch-and-bound"))),
+    "milp": Count("MILP", (*QUICK, Stage("milp"))),
+}
+"""What is counted: the authors' name of it, and who is asked, in this order.
+
+LP-ALL minimises each margin over all points that lie in every unit's triangle, whose ends are
+minimised alike. Fast-Lin, CROWN and α-CROWN use lines outside of these triangles, and ends that are
+no tighter, so that their bounds are values of its dual at feasible points (Salman et al. 2019,
+theorem 4.2): none of them certifies what it does not. Branch and bound splits, so that its
+certificates imply nothing about LP-ALL. Counterexamples, whoever found them, are one to all.
+"""
 
 
-def problems(network: Network, radius: Fraction, seconds: float) -> Iterator[Problem]:
-    """All test images of MNIST, a batch at a time."""
-    split = load_split("mnist")
-    for first in range(0, len(split.examples), BATCH):
-        rows = list(split.examples[first : first + BATCH])
-        x, labels = torch.from_numpy(split.images(rows)), torch.from_numpy(split.labels_of(rows))
-        yield Problem(network, x, labels, Ball(Norm.LINF, radius), seconds=seconds)
+class Case(NamedTuple):
+    """A network at a radius, with the figures published."""
+
+    file: str
+    radius: str
+    figures: str
+
+    def published(self, kind: str, name: str) -> str:
+        """The figure in per cent that was published under a method's name, or nothing."""
+        found = re.search(rf"{kind}: [^|]*?\b{name} ([\d.]+)", self.figures)
+        return found[1] if found else ""
 
 
-def answers(method: str, problem: Problem) -> list[Verdict]:
-    """The method's verdicts; what is decided more cheaply is decided alike."""
-    if method in QUICK:
-        return catalogue()[method]()(problem)
-    found = Cascade(default_stages())(problem)
-    left = [row for row, verdict in enumerate(found) if verdict.status is Status.UNKNOWN]
-    if left:
-        for row, verdict in zip(left, catalogue()[method]()(problem.select(left)), strict=True):
-            found[row] = verdict
-    return found
-
-
-def main(method: str, seconds: float = 10.0, *files: str) -> None:
-    """Print a line for each network, in per cent."""
-    name = COUNTED_AS.get(method, "MILP")
-    heads = ["network", "radius", f"published {name}", f"`{method}`", "in real arithmetic"]
-    heads += ["wrong or falsified", "left open", "seconds"]
-    print(f"| {' | '.join(heads)} |\n{'| --- ' * len(heads)}|")
+def cases(name: str, chosen: list[str]) -> Iterator[Case]:
+    """Those for which a figure of this method was published, in the order chosen."""
     with (PUBLISHED / "published.csv").open(encoding="utf-8") as table:
         lines = [line for line in csv.DictReader(table) if line["dataset"] == "mnist"]
-    for line in lines:
-        published = re.search(rf"certified: .*?\b{name} ([\d.]+)", line["by_method"])
-        if published is None or (files and line["file"] not in files):
-            continue
-        network, began = import_onnx(PUBLISHED / line["file"]), process_time()
-        counts = {True: Counter[Status](), False: Counter[Status]()}
-        for problem in problems(network, Fraction(line["radius"]), seconds):
-            for deployed in (True, False) if method in QUICK else (True,):
-                found = answers(method, replace(problem, deployed=deployed))
-                counts[deployed].update(verdict.status for verdict in found)
-        total = sum(counts[True].values()) / 100
-        here, real = (counts[kind][Status.CERTIFIED] / total for kind in (True, False))
-        wrong, left = (counts[True][kind] / total for kind in (Status.FALSIFIED, Status.UNKNOWN))
-        print(
-            f"| {line['file']} | {line['radius']} | {published[1]} | {here:.2f} |"
-            f" {f'{real:.2f}' if method in QUICK else ''} | {wrong:.2f} | {left:.2f} |"
-            f" {process_time() - began:.0f} |",
-            flush=True,
-        )
+    found = [Case(line["file"], line["radius"], line["by_method"]) for line in lines]
+    found = [case for case in found if case.published("certified", name)]
+    for which in chosen or [""]:
+        for case in found:
+            if which in ("", case.file, f"{case.file}@{case.radius}"):
+                yield case
+
+
+def main(what: str, chosen: list[str], seconds: list[float], folder: Path) -> None:
+    """Print a line for each network and radius, in per cent."""
+    count = COUNTS[what]
+    heads = ["network", "radius", f"{count.name}, published", "falsified, published"]
+    heads += ["certified here", "in real arithmetic", "falsified here", "left open", "seconds"]
+    print(f"| {' | '.join(heads)} |\n{'| --- ' * len(heads)}|")
+    for case in cases(count.name, chosen):
+        rows = Rows(PUBLISHED / case.file, Fraction(case.radius), folder)
+        rows.ask(count, seconds)
+        found, real = (list(rows.settled(count, real=kind).values()) for kind in (False, True))
+        total = len(rows) / 100
+        cells = [case.file, case.radius, case.published("certified", count.name)]
+        cells += [case.published("falsified", count.name)]
+        cells += [f"{some.count(Status.CERTIFIED) / total:.2f}" for some in (found, real)]
+        cells += [f"{found.count(Status.FALSIFIED) / total:.2f}"]
+        cells += [f"{(len(rows) - len(found)) / total:.2f}", f"{rows.seconds(count):.0f}"]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
-    method, seconds, *files = [*sys.argv[1:], "10"] if len(sys.argv) == 2 else sys.argv[1:]
-    main(method, float(seconds), *files)
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    words.add_argument("what", choices=COUNTS)
+    words.add_argument("files", nargs="*", metavar="FILE[@RADIUS]")
+    words.add_argument("--seconds", default="3,30", help="of an image, a sitting each")
+    words.add_argument("--rows", type=Path, default=Path("build/oracle"))
+    typed = words.parse_args()
+    limits = [float(limit) for limit in typed.seconds.split(",")]
+    main(typed.what, typed.files, limits, typed.rows)
