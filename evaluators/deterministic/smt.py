@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -20,8 +21,9 @@ from evaluators.question.verdict import Status, Verdict
 class SMT(Evaluator):
     """Satisfiability modulo theories (Ehlers 2017, arXiv 1705.01320; Katz et al., 1702.01135).
 
-    Z3 is asked for an input at which another class's margin is not positive: rows of exact
-    rationals, and a case distinction for each neuron that CROWN's bounds leave unstable.
+    For each margin that CROWN's lines do not prove, Z3 is asked for an input at which it is not
+    positive: rows of exact rationals, and a case distinction for each neuron that CROWN's bounds
+    leave unstable.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
@@ -29,14 +31,19 @@ class SMT(Evaluator):
     as much as the rounding of such a run. If a margin is that close to zero, or on balls of l2, for
     which only an enclosing polytope is used, it may end without an answer.
     Trusted: Z3's answer that there is no solution; IEEE float64 and the sums of products of
-    PyTorch for the bounds of neurons.
+    PyTorch for CROWN's bounds.
     Cost: exponential in the worst case in the number of unstable neurons; for tiny networks.
     Needs Z3, which `pip install certboard[smt]` installs.
+
+    Attributes:
+        ask_all: whether margins that CROWN's lines prove are asked about, too.
     """
+
+    ask_all: bool = False
 
     title = "SMT"
     node = "smt"
-    version = "1"
+    version = "2"
     complete = True
     largest: ClassVar[int] = 256
     """Unstable neurons up to which a network is tried."""
@@ -47,7 +54,9 @@ class SMT(Evaluator):
             note = "unsupported: Z3 is not installed (pip install certboard[smt])"
             return [Verdict(Status.UNKNOWN, None, note=note)] * len(problem)
         with torch.no_grad():
-            return one_by_one(problem, lambda part: decided(part, self.largest, by_z3))
+            return one_by_one(
+                problem, partial(decided, largest=self.largest, decide=by_z3, ask_all=self.ask_all)
+            )
 
 
 def by_z3(system: ExactSystem, goal: ExactRow, deadline: Deadline) -> Emptiness | list[float]:

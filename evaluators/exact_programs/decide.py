@@ -10,6 +10,7 @@ from torch import Tensor
 
 from evaluators.branching.attack import falsify
 from evaluators.exact_programs.system import LEAST, ExactRow, ExactSystem
+from evaluators.linear_programs.relaxed_rows import by_start
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.rounding import float_below
 from evaluators.question.problem import Problem
@@ -36,13 +37,14 @@ Decide = Callable[[ExactSystem, ExactRow, Deadline], Emptiness | list[float]]
 """Decides a system with a further row: the inputs of a solution, rounded, if there is one."""
 
 
-def decided(problem: Problem, largest: int, decide: Decide) -> Verdict:
+def decided(problem: Problem, largest: int, decide: Decide, ask_all: bool) -> Verdict:
     """Decide the only example's margins one after the other.
 
     Args:
         problem: the question.
         largest: number of unstable neurons up to which a network is tried.
         decide: the method.
+        ask_all: whether it is asked about margins that CROWN's lines prove, too.
     """
     deadline = problem.deadline()
     try:
@@ -58,7 +60,11 @@ def decided(problem: Problem, largest: int, decide: Decide) -> Verdict:
     system = ExactSystem.of(around)
     if system is None:
         return Verdict(Status.UNKNOWN, None, note="bound not finite")
-    for goal in system.goals:
+    margins = by_start(problem, around)[0].tolist()
+    # The least first, for counterexamples are where it is.
+    for margin, goal in sorted(zip(margins, system.goals, strict=True), key=lambda pair: pair[0]):
+        if margin > LEAST and not ask_all:
+            continue
         answer = decide(system, goal, deadline)
         if answer is Emptiness.EMPTY:
             continue

@@ -1,5 +1,6 @@
 """Methods that decide exact systems agree with enumeration, and cover float32 runs."""
 
+import sys
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
@@ -11,6 +12,7 @@ from scipy.optimize import linprog
 from evaluators.deterministic.extended_simplex import ExtendedSimplex
 from evaluators.deterministic.smt import SMT
 from evaluators.evaluator import Evaluator
+from evaluators.exact_programs.decide import Emptiness
 from evaluators.exact_programs.simplex import Simplex
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.norm import Norm
@@ -28,9 +30,12 @@ def ready(method: Evaluator) -> Evaluator:
     return method
 
 
-@pytest.mark.parametrize("method", [SMT(), ExtendedSimplex()], ids=lambda m: m.name())
-def test_it_decides_tiny_networks_as_enumeration_does(method: Evaluator) -> None:
-    answers = Counter[Status]()
+@pytest.mark.parametrize("ask_all", [False, True])
+@pytest.mark.parametrize("kind", [SMT, ExtendedSimplex], ids=lambda kind: kind.name())
+def test_it_decides_tiny_networks_as_enumeration_does(
+    kind: type[SMT | ExtendedSimplex], ask_all: bool
+) -> None:
+    method, answers = kind(ask_all), Counter[Status]()
     for seed in range(50):
         network = FAMILIES["relu 2-3-2"](seed)
         radius = Fraction(1 + seed % 4, 10)
@@ -71,6 +76,29 @@ def test_a_margin_that_float32_runs_lose_is_proved_of_real_arithmetic_alone(
     ]
     assert statuses[0] is Status.CERTIFIED
     assert statuses[1] is not Status.CERTIFIED
+
+
+@pytest.mark.parametrize("kind", [SMT, ExtendedSimplex], ids=lambda kind: kind.name())
+def test_a_margin_that_is_proved_already_is_not_asked_about(
+    kind: type[SMT | ExtendedSimplex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[bool]()
+
+    def decide(*_: object) -> Emptiness:
+        asked.append(True)
+        return Emptiness.EMPTY
+
+    method = kind()
+    ready(method)
+    for name in ("by_z3", "by_simplex"):
+        monkeypatch.setattr(sys.modules[kind.__module__], name, decide, raising=False)
+    network = FAMILIES["relu 2-3-2"](1)
+    near = Ball(Norm.LINF, Fraction(1, 10**4), -9.0, 9.0)
+    problem = ask(network, centers(network, 1, 2), near).select([1])
+    (verdict,) = method.solve(problem)
+    assert (verdict.status, asked) == (Status.CERTIFIED, [])
+    kind(ask_all=True).solve(problem)
+    assert asked == [True]
 
 
 def test_simplex_tells_feasible_rows_as_a_solver_does() -> None:
