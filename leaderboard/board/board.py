@@ -13,6 +13,7 @@ from leaderboard.board.twins import twins_of
 from leaderboard.datasets.catalogue import Dataset
 from leaderboard.field.literature import Reported
 from leaderboard.field.taxonomy import Taxonomy
+from leaderboard.results.cells import Cell
 from leaderboard.settings.setting import Setting
 from leaderboard.submissions.manifest import Submission
 
@@ -29,7 +30,8 @@ class Board:
     those of evaluators that were named instead of the settings' protocol, which are never ranked;
     `former` those of a submission's earlier model, which say nothing of the present one. `disputed`
     has the lines that maintainers took out of their setting's ranking. `checks` are what is kept of
-    networks to recognise them, `decisions` what maintainers said of flags and rows.
+    networks to recognise them, `decisions` what maintainers said of flags and rows, `cells` what
+    evaluators reached on networks that need not be submitted.
     """
 
     settings: Mapping[str, Setting]
@@ -45,6 +47,7 @@ class Board:
     checks: Mapping[str, Checks] = field(default_factory=dict)
     decisions: Sequence[Decision] = ()
     disputed: Mapping[str, Sequence[Standing]] = field(default_factory=dict)
+    cells: Sequence[Cell] = ()
 
     @cached_property
     def twins(self) -> Mapping[str, Sequence[Twin]]:
@@ -147,6 +150,7 @@ def assemble(
     named: Iterable["Results"] = (),
     checks: Mapping[str, Checks] | None = None,
     decisions: Sequence[Decision] = (),
+    cells: Sequence[Cell] = (),
 ) -> Board:
     """Group results and literature by setting and submission, each in one pass."""
     against = disputes(decisions)
@@ -190,6 +194,7 @@ def assemble(
         checks=_present(checks or {}, submissions),
         decisions=decisions,
         disputed=dict(disputed),
+        cells=cells,
     )
 
 

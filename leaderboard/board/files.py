@@ -21,6 +21,7 @@ from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import load_datasets
 from leaderboard.field.literature import load_literature
 from leaderboard.field.taxonomy import load_taxonomy
+from leaderboard.results.cells import Cell, read_cells
 from leaderboard.settings.setting import load_settings
 from leaderboard.submissions.catalogue import Catalogue, read_catalogue
 from leaderboard.submissions.manifest import Submission
@@ -43,6 +44,7 @@ class Sources:
     checks: dict[str, Checks]
     decisions: Decisions
     broken: tuple[str, ...]
+    cells: Sequence[Cell] = ()
 
     def board(self, without: Collection[str] = ()) -> Board:
         """Return the board, without some submissions and all that is about them."""
@@ -59,6 +61,7 @@ class Sources:
             named=self.named,
             checks=self.checks,
             decisions=self.decisions.decisions,
+            cells=self.cells,
         )
 
     def problems(self) -> list[str]:
@@ -80,6 +83,8 @@ def read_sources(project: Project, kept: "Kept | None" = None) -> Sources:
     broken: list[str] = []
     results = list(_each(stored_paths(project), partial(_read_result, kept=kept), broken))
     checks = _each(sorted(project.checks.glob("*.json")), _read_checks, broken)
+    tables = _each(sorted(project.comparison.glob("*.csv")), read_cells, broken)
+    cells = [cell for table in tables for cell in table]
     return Sources(
         project=project,
         catalogue=read_catalogue(project),
@@ -88,6 +93,7 @@ def read_sources(project: Project, kept: "Kept | None" = None) -> Sources:
         checks=dict(checks),
         decisions=read_decisions(project),
         broken=tuple(broken),
+        cells=cells,
     )
 
 

@@ -10,7 +10,7 @@ from leaderboard.common.memory import uncollected, within
 from leaderboard.common.progress import tell
 
 if TYPE_CHECKING:
-    from leaderboard.evaluation.comparison_table import Cell
+    from leaderboard.results.cells import Cell
 
 
 def command(

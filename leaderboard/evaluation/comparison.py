@@ -20,11 +20,12 @@ from leaderboard.common.project import find_project
 from leaderboard.common.text import MODEL_NAME
 from leaderboard.datasets.catalogue import load_split
 from leaderboard.evaluation.certify_options import CertifyOptions, ModelFiles, question_of
-from leaderboard.evaluation.comparison_table import Cell, count_cell, read_origins, write_table
+from leaderboard.evaluation.comparison_table import count_cell, read_origins, write_table
 from leaderboard.evaluation.evaluator import can_certify, evaluator_entries, evaluator_of
 from leaderboard.evaluation.execution import AT_ONCE, Job, begun, compute
 from leaderboard.evaluation.plan import ChosenExamples, Plan, plan_of
 from leaderboard.evaluation.radius_search import largest_radii
+from leaderboard.results.cells import Cell
 from leaderboard.results.store import Provenance, Results, read, write
 from leaderboard.settings.question import Question, new_salt
 from leaderboard.settings.setting import exact_text, setting_id

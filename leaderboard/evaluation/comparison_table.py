@@ -2,45 +2,18 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
 
 from leaderboard.common.errors import InputError
+from leaderboard.results.cells import Cell
 from leaderboard.results.metrics import proved_radii
 from leaderboard.results.store import Results
 from leaderboard.settings.question import Question
 from leaderboard.settings.setting import exact_text
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One line of the table: what an evaluator reached on a network at a radius, in what time.
-
-    `network` and `sha256` name the file, `source` says where it is from, as far as that is known.
-    Counts are of `examples`, seconds and `mean_radius` are of each; an example without a
-    certificate has radius 0.
-    """
-
-    network: str
-    sha256: str
-    dataset: str
-    norm: str
-    radius: str
-    evaluator: str
-    version: str
-    seconds: float
-    examples: int
-    certified: int
-    falsified: int
-    unknown: int
-    mean_seconds: float
-    median_seconds: float
-    mean_radius: float | None
-    source: str
-    commit: str
 
 
 def read_origins(path: Path | None) -> dict[str, str]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evaluators.question.verdict import Status
-from tests.benchmarks.staged import Count, Rows, Stage
+from tests.benchmarks.staged import Count, KeptAnswers, Stage
 from tests.benchmarks.table import SHARED
 
 PUBLISHED = SHARED / "models" / "published"
@@ -79,7 +79,7 @@ def main(what: str, chosen: list[str], seconds: list[float], folder: Path) -> No
     heads += ["certified here", "in real arithmetic", "falsified here", "left open", "seconds"]
     print(f"| {' | '.join(heads)} |\n{'| --- ' * len(heads)}|")
     for case in cases(count.name, chosen):
-        rows = Rows(PUBLISHED / case.file, Fraction(case.radius), folder)
+        rows = KeptAnswers(PUBLISHED / case.file, Fraction(case.radius), folder)
         rows.ask(count, seconds)
         found, real = (list(rows.settled(count, real=kind).values()) for kind in (False, True))
         total = len(rows) / 100

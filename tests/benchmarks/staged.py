@@ -58,7 +58,7 @@ class Count(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Answer:
+class KeptAnswer:
     """One line of the file."""
 
     image: int
@@ -72,7 +72,7 @@ class Answer:
     note: str
 
     @classmethod
-    def read(cls, line: Mapping[str, str]) -> "Answer":
+    def read(cls, line: Mapping[str, str]) -> "KeptAnswer":
         """From the words of a line."""
         margin = float(line["margin"]) if line["margin"] else None
         deployed, status = line["deployed"] == "True", Status(line["status"])
@@ -82,7 +82,7 @@ class Answer:
 
 
 @dataclass
-class Rows:
+class KeptAnswers:
     """What is known about all test images of MNIST around which a network is asked about a ball.
 
     Answers of other versions of a method are passed over, and asked for anew.
@@ -91,7 +91,7 @@ class Rows:
     model: Path
     radius: Fraction
     folder: Path
-    known: list[Answer] = field(init=False)
+    known: list[KeptAnswer] = field(init=False)
 
     def __post_init__(self) -> None:
         self.split, self.network = load_split("mnist"), import_onnx(self.model)
@@ -103,7 +103,7 @@ class Rows:
             self.file.write_text(",".join(HEAD) + "\n")
         with self.file.open(encoding="utf-8") as lines:
             answers = [
-                Answer.read(line) for line in csv.DictReader(lines) if line["note"] is not None
+                KeptAnswer.read(line) for line in csv.DictReader(lines) if line["note"] is not None
             ]
         self.known = [a for a in answers if a.version == catalogue()[a.method].version]
 
@@ -155,7 +155,7 @@ class Rows:
         near = {image for image, margin in margins.items() if margin > -NEAR}
         return sorted(near - asked - settled.keys())
 
-    def _of(self, stage: Stage) -> list[Answer]:
+    def _of(self, stage: Stage) -> list[KeptAnswer]:
         return [a for a in self.known if (a.method, a.deployed) == stage]
 
     def _asked(self, stage: Stage, limit: float, rows: Sequence[int]) -> None:
@@ -169,12 +169,12 @@ class Rows:
             found = evaluator()(replace(problem, deployed=stage.deployed))
             begins = [(row, stage.method, evaluator.version, limit, stage.deployed) for row in some]
             self.known += [
-                Answer(*begin, said.status, said.margin, said.seconds, said.note)
+                KeptAnswer(*begin, said.status, said.margin, said.seconds, said.note)
                 for begin, said in zip(begins, found, strict=True)
             ]
             self._write(self.known[-len(some) :])
 
-    def _write(self, answers: Sequence[Answer]) -> None:
+    def _write(self, answers: Sequence[KeptAnswer]) -> None:
         with self.file.open("a", encoding="utf-8", newline="") as file:
             lines = csv.writer(file, lineterminator="\n")
             lines.writerows([getattr(answer, name) for name in HEAD] for answer in answers)

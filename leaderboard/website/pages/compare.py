@@ -1,4 +1,4 @@
-"""The page that compares: submissions example by example, evaluators on one model.
+"""The page that compares: all evaluators on networks of others, submissions example by example.
 
 What is compared is chosen in the browser, which loads one small JSON file a setting, with a line an
 evaluation, and one an evaluation that was chosen, with its verdicts as one letter an example.
@@ -20,6 +20,7 @@ from leaderboard.results.paired import Paired, paired
 from leaderboard.results.store import evaluator_named
 from leaderboard.settings.setting import Setting
 from leaderboard.website.downloads import StoredDownload, download_of
+from leaderboard.website.matrix import matrix, matrix_file
 from leaderboard.website.plan import Files, PagePlan, View
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def plans(board: Board) -> list[PagePlan]:
         "settings": [board.settings[name] for name in board.settings if name in by_setting],
         "worked": sorted(filter(None, (worked(board, name) for name in board.settings)), key=_size),
         "models": models(board),
+        "matrix": matrix(board),
         "meaning": MEANING,
     }
     return [PagePlan("compare/index", "compare", view, beside=partial(_files, board, by_setting))]
@@ -132,6 +134,7 @@ def _timed(board: Board, result: "Results") -> Timed:
 
 
 def _files(board: Board, by_setting: "Mapping[str, Sequence[Results]]") -> Files:
+    yield "compare/matrix.csv", matrix_file(board)
     for setting, results in by_setting.items():
         lines = sorted((_line(board, result) for result in results), key=_by_rank)
         content = {"version": VERSION, "setting": setting, "lines": lines}

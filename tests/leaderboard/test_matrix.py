@@ -1,0 +1,101 @@
+"""The matrix of evaluators × networks on the comparison page, and the tables it is made from."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from leaderboard.board.board import Board
+from leaderboard.board.files import read_sources
+from leaderboard.common.errors import InputError
+from leaderboard.common.project import Project, find_project
+from leaderboard.results.cells import Cell, read_cells
+from leaderboard.results.store import read
+from leaderboard.settings.setting import setting_id
+from leaderboard.website.matrix import matrix, matrix_file
+
+CELL = Cell(
+    network="a.onnx",
+    sha256="0" * 64,
+    dataset="mnist",
+    norm="linf",
+    radius="0.1",
+    evaluator="crown",
+    version="1",
+    seconds=10.0,
+    examples=20,
+    certified=12,
+    falsified=1,
+    unknown=7,
+    mean_seconds=0.25,
+    median_seconds=0.5,
+    mean_radius=None,
+    source="",
+    commit="",
+)
+
+
+def board_with(example: Board, *cells: Cell) -> Board:
+    return replace(example, cells=cells)
+
+
+def test_an_evaluator_that_was_not_asked_has_no_cell_and_rows_follow_the_taxonomy(
+    example: Board,
+) -> None:
+    search = replace(CELL, evaluator="branch-and-bound", certified=15, falsified=5, unknown=0)
+    other = replace(CELL, sha256="1" * 64, network="b.onnx", evaluator="ibp")
+    found = matrix(board_with(example, other, CELL, search))
+    assert [column.network for column in found.columns] == ["a", "b"]
+    assert [row.evaluator for row in found.rows] == ["branch-and-bound", "ibp", "crown"]
+    assert [row.cells for row in found.rows] == [[search, None], [None, other], [CELL, None]]
+
+
+def test_the_bound_of_a_column_is_what_nobody_falsified(example: Board) -> None:
+    search = replace(CELL, evaluator="branch-and-bound", certified=15, falsified=5, unknown=0)
+    (column,) = matrix(board_with(example, CELL, search)).columns
+    assert column.bound == 15 / 20
+    assert column.question == "MNIST · ℓ∞ · 0.1"
+
+
+def test_the_file_of_all_cells_reads_as_the_same_cells(example: Board, tmp_path: Path) -> None:
+    cells = [CELL, replace(CELL, evaluator="lp", mean_radius=0.05, source="x, y")]
+    path = tmp_path / "matrix.csv"
+    path.write_bytes(matrix_file(board_with(example, *cells)))
+    assert read_cells(path) == cells
+
+
+@pytest.mark.parametrize(
+    ("was", "is_now"), [(",12,1,7,", ",13,1,7,"), (",20,", ",many,"), ("evaluator", "method")]
+)
+def test_a_table_that_is_damaged_is_named(
+    example: Board, tmp_path: Path, was: str, is_now: str
+) -> None:
+    path = tmp_path / "damaged.csv"
+    text = matrix_file(board_with(example, CELL)).decode()
+    assert was in text
+    path.write_text(text.replace(was, is_now))
+    with pytest.raises(InputError, match=r"damaged\.csv"):
+        read_cells(path)
+
+
+def test_a_damaged_table_costs_itself_alone(project: Project) -> None:
+    project.comparison.mkdir(parents=True, exist_ok=True)
+    (project.comparison / "damaged.csv").write_text("network\na\n")
+    found = read_sources(project)
+    assert any("damaged.csv" in problem for problem in found.problems())
+    assert set(found.catalogue.submissions) == {"plain", "noisy"}
+
+
+STORED = find_project(Path(__file__)).comparison
+
+
+@pytest.mark.parametrize("table", sorted(STORED.glob("*.csv")), ids=lambda path: path.stem)
+def test_the_stored_tables_count_the_stored_rows(table: Path) -> None:
+    for cell in read_cells(table):
+        folder = STORED / setting_id(cell.dataset, cell.norm, cell.radius)
+        (path,) = folder.glob(f"*-{cell.sha256[:8]}.{cell.evaluator}.parquet")
+        results = read(path)
+        assert results.provenance.model_sha256 == cell.sha256
+        assert results.provenance.evaluator_version == cell.version
+        counted = [results.tally.of_status(s) for s in ("certified", "falsified", "unknown")]
+        assert counted == [cell.certified, cell.falsified, cell.unknown], cell.evaluator
