@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from evaluators.onnx.heads import CONTROL_FLOW
 from evaluators.onnx.operators import OPERATORS
+from evaluators.onnx.operators.masks import is_weight
 from evaluators.onnx.rules import Broken, ModelRule, quoted
 from evaluators.onnx.schema import OPSETS, schema_problem
 
@@ -146,7 +147,7 @@ def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[Broken]:
         yield ModelRule.SHAPE, f"{title} does not hold what its shape says"
     elif not _fits(tensor):
         yield ModelRule.TYPES, f"{title} holds numbers that its type does not have"
-    elif tensor.data_type in _FLOATS and not np.isfinite(numpy_helper.to_array(tensor)).all():
+    elif tensor.data_type in _FLOATS and not is_weight(numpy_helper.to_array(tensor)):
         yield ModelRule.FINITE, f"{title} has weights that are not finite"
 
 

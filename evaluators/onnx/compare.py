@@ -39,6 +39,7 @@ from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.numerics.memory import fitting
 from evaluators.onnx.checks import title_of
 from evaluators.onnx.operators.builder import Builder, Traced
+from evaluators.onnx.operators.masks import BELOW
 from evaluators.onnx.rules import ModelRule, complaint, printable
 from evaluators.onnx.runtime import Runtime, Session, cost
 
@@ -254,6 +255,9 @@ def _drawn(
         }
         for position in known.truths.intersection(drawn):
             drawn[position] = drawn[position] > 0
+        for position in known.hidden.keys() & drawn.keys():
+            levels = known.hidden[position].numpy().astype(np.float32)
+            drawn[position] = np.where(levels < 0, levels, drawn[position])
         given.append(
             {
                 name: drawn[position].reshape(known.whole_shape(name))
@@ -303,6 +307,8 @@ def _check(imported: Imported, traced: Traced, place: int, runs: Sequence[_Run])
         ).reshape(len(runs), *nodes[position].shape)
         for name, position in traced.inputs.items()
     }
+    for position in imported.builder.hidden.keys() & values.keys():
+        values[position][:, imported.builder.hidden[position] < 0] = 0
     errors: dict[int, Tensor] = {}
     try:
         for position in range(traced.first, traced.last):
@@ -321,6 +327,11 @@ def _check(imported: Imported, traced: Traced, place: int, runs: Sequence[_Run])
                 )
         other = np.stack([run.results[name].reshape(-1) for run in runs]).astype(np.float64)
         ours = values[position].reshape(len(runs), -1)
+        if (levels := imported.builder.hidden.get(position)) is not None:
+            hidden = (levels < 0).reshape(-1).numpy()
+            if not (other[:, hidden] < BELOW).all():
+                raise _DifferenceError(f"{title} does not hide in onnxruntime what its mask says")
+            other[:, hidden] = ours.numpy()[:, hidden]
         exact = torch.zeros_like(values[position])
         error = errors.get(position, exact).reshape(len(runs), -1)
         _same_values(title, ours, torch.from_numpy(other), error, [run.where for run in runs])

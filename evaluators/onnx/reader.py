@@ -46,6 +46,7 @@ from evaluators.onnx.operators import OPERATORS, unbatched
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, Traced, require_size
 from evaluators.onnx.operators.conditions import READERS
 from evaluators.onnx.operators.declaration import Declaration
+from evaluators.onnx.operators.masks import KEEP_MASKS, is_weight, require_no_mask
 from evaluators.onnx.rules import Broken, ModelRule, complaint, first, printable, quoted
 from evaluators.onnx.runtime import Runtime, cost
 
@@ -180,6 +181,8 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Contract) -> tuple[Bu
     position = builder.values[value.name]
     if position in builder.truths:
         problems.append((ModelRule.OUTPUT, "its output is of truths, not of numbers"))
+    if position in builder.hidden:
+        problems.append((ModelRule.OUTPUT, "a mask hides entries of its output"))
     shape = builder.nodes[position].shape
     if wanted.free and len(shape) != 1:
         flat = Reshape(shape, (prod(shape),), None)
@@ -278,6 +281,7 @@ def _step(
     try:
         declared = OPERATORS[node.op_type]
         operator = _operator(node, opset)
+        require_no_mask(builder, operator)
         if all(name in builder.constants for name in names) and _needs_value(
             builder, operator, declared
         ):
@@ -291,8 +295,8 @@ def _step(
         elif declared.translate is None:
             raise OperatorError("it is only supported between constants")
         else:
-            bare = any(builder.is_bare(name) for name in names if name in builder.values)
-            if bare or (node.op_type in unbatched.RESHAPING and (free or _moves(operator))):
+            moves = free or _moves(operator)
+            if unbatched.is_needed(builder, operator, moves=moves):
                 made = unbatched.translate(builder, operator, declared)
             else:
                 made = declared.translate(builder, operator)
@@ -300,7 +304,8 @@ def _step(
                 builder.constants[operator.outputs[0]] = made
             else:
                 positions = [made] if isinstance(made, int) else made
-                builder.values.update(zip(operator.outputs, positions, strict=False))
+                made_values = zip(operator.outputs, positions, strict=False)
+                builder.values.update({name: at for name, at in made_values if name})
     except OperatorError as error:
         problems.append((error.rule, f"{title}: {error}"))
         return error.rule != ModelRule.SIZE
@@ -356,10 +361,12 @@ def _fold(builder: Builder, operator: Operator, declared: Declaration) -> None:
         size = sum(builder.constants[name].size for name in operator.inputs if name)
     builder.folded += size
     require_size(builder.folded, MAX_FOLDED + 2 * builder.weights)
-    result = declared.fold(builder, operator)
-    if result.dtype.kind == "f" and not np.isfinite(result).all():
-        raise OperatorError("its result is not finite", ModelRule.FINITE)
-    builder.constants[operator.outputs[0]] = result
+    results = declared.fold(builder, operator)
+    results = results if isinstance(results, list) else [results]
+    for name, result in zip(operator.outputs, results, strict=False):
+        if result.dtype.kind == "f" and not is_weight(result, masks=operator.kind in KEEP_MASKS):
+            raise OperatorError("its result is not finite", ModelRule.FINITE)
+        builder.constants[name] = result
 
 
 def _weights(network: Network) -> Iterator[tuple[str, torch.Tensor]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any, SupportsInt, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ NOT_READ = {
     ("Constant", "value_strings"),
     ("ConvTranspose", "output_shape"),
     ("Resize", "axes"),
+    *product(("GRU", "LSTM", "RNN"), ("activation_alpha", "activation_beta", "clip")),
     ("LogSoftmax", "axis"),
     ("Softmax", "axis"),
 }

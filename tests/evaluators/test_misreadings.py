@@ -101,7 +101,7 @@ GRAPHS: dict[str, Graph] = {
         {"w": numbers(2, 1, 2, 2)},
     ),
     "a double that becomes a half": Graph(
-        "'to' is 10; only 1, 6, 7 or 11",
+        "'to' is 10; only 1, 6, 7, 9 or 11",
         [node("Cast", "c", "h", to=10), node("Cast", "h", "f", to=1), node("Add", "q f", "z")],
         {"c": np.array([1 + 2**-11 + 2**-40])},
     ),
@@ -186,7 +186,7 @@ GRAPHS: dict[str, Graph] = {
         {"c": np.array([1e-300])},
     ),
     "two rows beside one": Graph(
-        "without a batch dimension",
+        "do not fit together",
         [node("Concat", "q c", "z", axis=1)],
         {"c": numbers(2, 2, 4, 4)},
     ),

@@ -229,5 +229,5 @@ def test_attention(
 
 def test_attention_to_nothing_is_refused(tmp_path: Path) -> None:
     mask = np.array([[True, False], [False, False]])
-    with pytest.raises(UnsupportedModelError, match="hides all keys of a query"):
+    with pytest.raises(UnsupportedModelError, match="hides all entries of a softmax"):
         check(tmp_path, (1, 2, 4), [node("Attention", "x x x m", "z")], {"m": mask}, opset=23)

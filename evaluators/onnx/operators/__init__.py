@@ -15,6 +15,8 @@ from evaluators.onnx.operators import (
     parts,
     pools,
     products,
+    recurrent,
+    scatter,
     views,
     windows,
 )
@@ -35,6 +37,8 @@ OPERATORS: dict[str, Declaration] = {
     **parts.OPERATORS,
     **pools.OPERATORS,
     **products.OPERATORS,
+    **recurrent.OPERATORS,
+    **scatter.OPERATORS,
     **views.OPERATORS,
     **windows.OPERATORS,
 }

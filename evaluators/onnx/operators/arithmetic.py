@@ -22,6 +22,7 @@ from evaluators.onnx.operators.builder import (
 from evaluators.onnx.operators.declaration import (
     ANY,
     ARITHMETIC,
+    INTEGERS,
     VALUE,
     VALUES,
     Attribute,
@@ -30,6 +31,7 @@ from evaluators.onnx.operators.declaration import (
     Translation,
     exactly,
 )
+from evaluators.onnx.operators.masks import parted
 from evaluators.onnx.rules import ModelRule
 
 
@@ -48,12 +50,14 @@ def add(builder: Builder, operator: Operator) -> int:
         for name, factor in signed
         if (part := builder.values.get(name)) is not None
     ]
-    position = builder.total(parts, operator.name)
+    position, levels = builder.total(parts, operator.name), None
     for name, factor in signed:
         if name in builder.constants:
             shift = row_constant(builder.constants[name], shape) * factor
+            if operator.kind == "Add" and len(signed) == 2:
+                shift, levels = parted(shift)
             position = builder.diagonal(position, operator.name, shift)
-    return position
+    return builder.hide(position, levels, operator.name)
 
 
 def negative(builder: Builder, source: int, operator: Operator) -> int:
@@ -140,7 +144,8 @@ def _worked_out(function: Callable[..., Any]) -> Callable[[Builder, Operator], A
                 return np.asarray(function(*arrays), dtype=kind)
         for array in arrays:
             _require_whole(array)
-        if operator.kind == "Div" and (np.any(arrays[0] < 0) or np.any(arrays[1] <= 0)):
+        divides = operator.kind in ("Div", "Mod")
+        if divides and (np.any(arrays[0] < 0) or np.any(arrays[1] <= 0)):
             said = "it divides whole numbers; only those from 0 by those from 1 are divided"
             raise OperatorError(said)
         wide = [array.astype(np.int64) for array in arrays]
@@ -191,20 +196,21 @@ def dropout(builder: Builder, operator: Operator) -> int:
     return identity(builder, operator)
 
 
-_CASTS = {1: np.float32, 6: np.int32, 7: np.int64, 11: np.float64}
+_CASTS: dict[int, Any] = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
 """Types that constants are cast to, by ONNX's numbers."""
 _EXACT = {1: 2**24, 6: 2**31 - 1, 7: 2**53 - 1, 11: 2**53 - 1}
 """Up to here each holds all whole numbers, and float64, in which they are compared, too."""
 
 
 def cast(builder: Builder, operator: Operator) -> int:
-    """A value of the network is float32, and stays so; a truth becomes one."""
-    if operator.attributes["to"] != 1:
-        raise OperatorError("it casts to a type other than float32")
+    """A value of the network is float32, and stays so; a truth stays one, or becomes such."""
     source, shape = builder.source(operator)
-    if source in builder.truths:
-        return builder.affine(Reshape(shape, shape, None), source, operator.name)
-    return source
+    to, truth = operator.attributes["to"], source in builder.truths
+    if to == 9 and truth:
+        return source
+    if to != 1:
+        raise OperatorError("it casts to a type other than float32")
+    return builder.affine(Reshape(shape, shape, None), source, operator.name) if truth else source
 
 
 def _fold_cast(builder: Builder, operator: Operator) -> Array:
@@ -218,6 +224,10 @@ def _fold_cast(builder: Builder, operator: Operator) -> Array:
     kind = np.dtype(_CASTS[to])
     if array.dtype == kind:
         return array
+    if kind == np.bool_:
+        if not np.isin(array, (0, 1)).all():
+            raise OperatorError("it casts other numbers than 0 and 1 to truths", ModelRule.TYPES)
+        return np.asarray(array != 0)
     if array.dtype.kind not in "iub" and kind.kind == "f":
         with np.errstate(all="ignore"):
             result = array.astype(kind)
@@ -236,6 +246,15 @@ def _fold_cast(builder: Builder, operator: Operator) -> Array:
 OPERATORS: dict[str, Declaration] = {
     "Add": binary(add, np.add),
     "Sub": binary(add, np.subtract),
+    # Of whole numbers, as exporters divide the sizes of heads.
+    "Mod": Declaration(
+        versions=(10, 13),
+        inputs=(VALUE, VALUE),
+        attributes={"fmod": Attribute(exactly(0), default=0)},
+        fold=_worked_out(np.remainder),
+        folds=INTEGERS,
+        size=broadcast_size,
+    ),
     "Sum": Declaration(versions=(6, 8, 13), inputs=(VALUES,), translate=add, bare=True),
     "Neg": Declaration(
         versions=(6, 13),

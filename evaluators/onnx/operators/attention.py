@@ -26,6 +26,7 @@ from evaluators.onnx.operators.declaration import (
     exactly,
     whole,
 )
+from evaluators.onnx.operators.masks import parted
 from evaluators.onnx.operators.products import softmax_of_last
 from evaluators.onnx.operators.unbatched import settle
 
@@ -98,14 +99,13 @@ def _mask(
         if mask.dtype == np.bool_:
             kept = torch.from_numpy(whole_mask)
         else:
-            shift = tensor(whole_mask)
+            shift, levels = parted(tensor(whole_mask))
+            kept = None if levels is None else levels == 0
     if operator.attributes["is_causal"]:
         if shape[2] != shape[3]:
             raise OperatorError(f"it is causal, of {shape[2]} queries and {shape[3]} keys")
         past = torch.ones(shape, dtype=torch.bool).tril()
         kept = past if kept is None else kept & past
-    if kept is not None and not bool(kept.any(-1).all()):
-        raise OperatorError("its mask hides all keys of a query")
     return kept, shift
 
 

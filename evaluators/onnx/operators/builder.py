@@ -89,6 +89,7 @@ class Builder:
         moved: positions of values whose batch dimension was put elsewhere, though that has size 1.
         settled: positions of which it was decided whether they have one.
         truths: positions of values that are truths in the file, 0 or 1 here.
+        hidden: of values with entries that a mask hides, what it has there, else 0 (`masks.py`).
         lifted: constants that are computed by nodes instead, since an operator needs a value.
         trace: what each operator of the file became, in its order.
         folded_names: the constants that were worked out.
@@ -107,6 +108,7 @@ class Builder:
     moved: set[int] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)
     truths: set[int] = field(default_factory=set)
+    hidden: dict[int, Tensor] = field(default_factory=dict)
     lifted: dict[str, Array] = field(default_factory=dict)
     trace: list[Traced] = field(default_factory=list)
     folded_names: set[str] = field(default_factory=set)
@@ -183,6 +185,15 @@ class Builder:
         """Append the sum of nodes of one shape, unless there is but one."""
         shape = self.nodes[parts[0]].shape
         return self.add(Sum(), parts, shape, name) if len(parts) > 1 else parts[0]
+
+    def hide(self, position: int, levels: Tensor | None, name: str) -> int:
+        """Return a node of its own for a value whose entries are hidden at these levels."""
+        if levels is None:
+            return position
+        shape = self.nodes[position].shape
+        position = self.affine(Reshape(shape, shape, None), position, name)
+        self.hidden[position] = levels.expand(shape)
+        return position
 
     def lift(self, name: str) -> None:
         """Make a constant a value, which nodes may compute with: none of it is of the input."""

@@ -24,6 +24,7 @@ from evaluators.onnx.operators.declaration import (
     Parameter,
     Translation,
 )
+from evaluators.onnx.operators.masks import is_weight, parted
 
 CONDITION = Parameter("condition", ("bool",), data=True, own=True)
 
@@ -81,7 +82,9 @@ def where(builder: Builder, operator: Operator) -> int:
     shape = common_shape(builder, operator)
     if operator.inputs[0] in builder.constants:
         return _masked(builder, operator, shape)
-    name = operator.name
+    name, known = operator.name, [builder.constants.get(given) for given in operator.inputs]
+    if not all(array is None or is_weight(array, masks=False) for array in known):
+        raise OperatorError("it masks where the network decides")
     truth = widened(builder, builder.values[operator.inputs[0]], shape, name)
     shift, parts = torch.zeros(shape, dtype=torch.float64), list[int]()
     for given, factor in zip(operator.inputs[1:], (1.0, -1.0), strict=True):
@@ -106,17 +109,20 @@ def _masked(builder: Builder, operator: Operator, shape: Shape) -> int:
     name = operator.name
     mask = row_constant(builder.constant(operator, 0, "condition"), shape).expand(shape) > 0
     parts, known = list[int](), torch.zeros(shape, dtype=torch.float64)
+    levels: torch.Tensor | None = None
     for place, side in ((1, mask), (2, ~mask)):
         given = operator.inputs[place]
         if given in builder.constants:
             known = torch.where(side, row_constant(builder.constants[given], shape), known)
+            known, levels = parted(known)
         else:
             source, own = builder.source(operator, place)
             positions = builder.positions(own).expand(shape)
             kept = torch.where(side, positions, -torch.ones_like(positions))
             parts.append(builder.affine(rearrange(own, kept), source, name))
     position = builder.total(parts, name)
-    return builder.diagonal(position, name, known) if bool(known.any()) else position
+    position = builder.diagonal(position, name, known) if bool(known.any()) else position
+    return builder.hide(position, levels, name)
 
 
 def _compared(

@@ -127,7 +127,8 @@ def _matrix(builder: Builder, value: Factor, constant: Factor, output: str, name
     return builder.affine(rearrange(behind, places), source, name)
 
 
-def _factor(builder: Builder, name: str, dimensions: str) -> Factor:
+def factor_of(builder: Builder, name: str, dimensions: str) -> Factor:
+    """Lay a value or a constant out in its dimensions."""
     if name in builder.constants:
         return Factor(tensor(builder.constants[name]), dimensions)
     return Factor(flat_positions(builder.whole_shape(name)), dimensions, builder.values[name])
@@ -142,7 +143,8 @@ def einsum(builder: Builder, operator: Operator) -> int:
     if len(dimensions) != len(operator.inputs) or not "".join((*dimensions, output)).isalpha():
         raise OperatorError(f"its equation {equation[:60]!r} is not read")
     factors = [
-        _factor(builder, name, part) for name, part in zip(operator.inputs, dimensions, strict=True)
+        factor_of(builder, name, part)
+        for name, part in zip(operator.inputs, dimensions, strict=True)
     ]
     sizes = _sizes(factors)
     result = contracted(builder, factors, output, operator.name)
@@ -153,7 +155,7 @@ def matrix_product(builder: Builder, operator: Operator) -> int:
     """Append a product of stacks of matrices, of which one may be constant."""
     factors, ranks = list[Factor](), list[int]()
     for name, ends in zip(operator.inputs, ("ik", "kj"), strict=True):
-        entries = _factor(builder, name, "").entries
+        entries = factor_of(builder, name, "").entries
         if entries.ndim < 2:
             raise OperatorError(f"its factor has shape {tuple(entries.shape)}, not of matrices")
         stack = "zyxwvuts"[: entries.ndim - 2][::-1]

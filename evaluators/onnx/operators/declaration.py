@@ -25,7 +25,7 @@ LARGEST = 2**31
 Translated = int | list[int] | Array
 """Positions of the nodes that compute an operator's first outputs; or its only one, a constant."""
 Translation = Callable[[Builder, Operator], Translated]
-Fold = Callable[[Builder, Operator], Array]
+Fold = Callable[[Builder, Operator], Array | list[Array]]
 
 
 @dataclass(frozen=True)

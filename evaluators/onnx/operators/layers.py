@@ -14,6 +14,7 @@ from evaluators.onnx.operators.builder import (
     require_size,
     tensor,
 )
+from evaluators.onnx.operators.contractions import contracted, factor_of, picked
 from evaluators.onnx.operators.declaration import (
     MODEST,
     NOT_NEGATIVE,
@@ -21,13 +22,17 @@ from evaluators.onnx.operators.declaration import (
     VALUE,
     Attribute,
     Declaration,
+    Parameter,
     exactly,
     weights,
 )
+from evaluators.onnx.operators.unbatched import settle
 from evaluators.onnx.rules import ModelRule
 
 
 def gemm(builder: Builder, operator: Operator) -> int:
+    if any(name in builder.values for name in operator.inputs[1:]):
+        return _gemm_of_values(builder, operator)
     source, shape = builder.source(operator)
     if len(shape) != 1 + builder.is_bare(operator.inputs[0]):
         raise OperatorError(f"its input has shape {shape}; flatten it first")
@@ -47,6 +52,31 @@ def gemm(builder: Builder, operator: Operator) -> int:
         shift = tensor(bias).reshape(-1) * float(operator.attributes["beta"])
     dense = Dense(shape, (*shape[:-1], outputs), shift, weight.contiguous())
     return builder.affine(dense, source, operator.name)
+
+
+def _gemm_of_values(builder: Builder, operator: Operator) -> int:
+    """A Gemm whose weight or bias is computed: of the input, or of constants not worked out."""
+    name, given = operator.name, operator.attributes
+    if given["alpha"] != 1.0 or given["beta"] != 1.0:
+        raise OperatorError("its weight is not a constant, and it scales")
+    factors = [
+        factor_of(builder, one, dimensions)
+        for one, dimensions in zip(
+            operator.inputs, ("bi", "oi" if given["transB"] else "io"), strict=False
+        )
+    ]
+    position = contracted(builder, factors, "bo", name)
+    shape = builder.nodes[position].shape
+    if len(operator.inputs) > 2 and operator.inputs[2]:
+        bias = operator.inputs[2]
+        if bias in builder.constants:
+            shift = tensor(builder.constants[bias]).expand(shape)
+            position = builder.diagonal(position, name, shift)
+        else:
+            places = flat_positions(builder.whole_shape(bias)).expand(shape)
+            wide = picked(builder, builder.values[bias], places, name)
+            position = builder.total([position, wide], name)
+    return settle(builder, operator, position, shape)
 
 
 def matmul(builder: Builder, operator: Operator) -> int:
@@ -105,7 +135,11 @@ def batch_normalization(builder: Builder, operator: Operator) -> int:
 OPERATORS: dict[str, Declaration] = {
     "Gemm": Declaration(
         versions=(7, 9, 11, 13),
-        inputs=(VALUE, weights("weight", 2), weights("bias", 0, 1, 2)),
+        inputs=(
+            VALUE,
+            Parameter("weight", ranks=(2,), data=True),
+            Parameter("bias", ranks=(0, 1, 2), data=True),
+        ),
         attributes={
             "alpha": Attribute(MODEST, default=1.0),
             "beta": Attribute(MODEST, default=1.0),

@@ -163,23 +163,36 @@ def _gathered_size(builder: Builder, operator: Operator) -> int:
 def split(builder: Builder, operator: Operator) -> list[int]:
     _, shape = builder.source(operator)
     (axis,) = row_axes([int(operator.attributes["axis"])], len(shape))
+    sizes = _sizes_of_split(builder, operator, shape[axis])
+    return [
+        builder.rearranged(operator, builder.positions(shape).narrow(axis, offset, size))
+        for offset, size in zip(np.cumsum([0, *sizes]).tolist(), sizes, strict=False)
+    ]
+
+
+def _sizes_of_split(builder: Builder, operator: Operator, whole_size: int) -> list[int]:
     sizes, count = builder.integers(operator, "split", 1), len(operator.outputs)
     number = operator.attributes.get("num_outputs")
     if operator.opset >= 18 and (sizes is None) == (number is None):
         raise OperatorError("it needs either its sizes or their number")
     if number not in (None, count):
         raise OperatorError(f"it has {count} outputs, not {number}")
-    if sizes is None and shape[axis] % count:
-        raise OperatorError(f"{shape[axis]} do not divide into {count} equal parts")
-    sizes = [shape[axis] // count] * count if sizes is None else sizes
-    if len(sizes) != count or sum(sizes) != shape[axis] or min(sizes) < 1:
-        raise OperatorError(f"it splits {shape[axis]} into {sizes}, for {count} outputs")
+    if sizes is None and whole_size % count:
+        raise OperatorError(f"{whole_size} do not divide into {count} equal parts")
+    sizes = [whole_size // count] * count if sizes is None else sizes
+    if len(sizes) != count or sum(sizes) != whole_size or min(sizes) < 1:
+        raise OperatorError(f"it splits {whole_size} into {sizes}, for {count} outputs")
     if not all(operator.outputs):
         raise OperatorError("it leaves out one of its outputs")
-    return [
-        builder.rearranged(operator, builder.positions(shape).narrow(axis, offset, size))
-        for offset, size in zip(np.cumsum([0, *sizes]).tolist(), sizes, strict=False)
-    ]
+    return sizes
+
+
+def _fold_split(builder: Builder, operator: Operator) -> list[Array]:
+    array = builder.constants[operator.inputs[0]]
+    (axis,) = axes_of([int(operator.attributes["axis"])], array.ndim)
+    sizes = _sizes_of_split(builder, operator, array.shape[axis])
+    ends = np.cumsum(sizes)[:-1]
+    return [np.array(part) for part in np.split(array, ends, axis=axis)]
 
 
 def concat(builder: Builder, operator: Operator) -> int:
@@ -372,6 +385,7 @@ OPERATORS: dict[str, Declaration] = {
             "num_outputs": Attribute(whole(1), since=18),
         },
         translate=split,
+        fold=_fold_split,
         outputs=2**31,
     ),
     "Concat": Declaration(

@@ -21,7 +21,8 @@ from evaluators.onnx.operators.maxima import largest
 from evaluators.onnx.operators.windows import (
     AUTO_PADS,
     Window,
-    convolution_map,
+    WindowLayer,
+    convolved,
     padded,
     window_attributes,
     window_of,
@@ -68,16 +69,16 @@ def average_pool(builder: Builder, operator: Operator) -> int:
     share = 1.0 / prod(window.kernel) if whole else 1.0
     require_size(shape[0] * prod(window.kernel))
     weight = torch.full((shape[0], 1, *window.kernel), share, dtype=torch.float64)
-    pool = replace(convolution_map(window, wide, weight, None, padding, shape[0]), rounded=True)
-    position = builder.affine(pool, source, operator.name)
+    layer = WindowLayer(window, wide, weight, padding, shape[0], rounded=True)
+    position = convolved(builder, source, operator, layer, None)
     if whole:
         return position
     inside = torch.ones(1, *shape, dtype=torch.float64)
     around = [(b, e - more) for b, e, more in zip(window.begin, ends, beyond, strict=True)]
     inside = _widened(inside, around, float(counted))
     inside = _widened(inside, [(0, more) for more in beyond], 0.0)
-    seen = replace(pool, input_shape=tuple(inside.shape[1:]), padding=(0,) * len(counts))
-    number = seen.linear(inside)[0]
+    none = (0,) * len(counts)
+    number = replace(layer, shape=tuple(inside.shape[1:]), padding=none).apply(inside)
     if float(number.min()) < 1:
         raise OperatorError("a window of it lies in the padding")
     return builder.diagonal(position, operator.name, scale=1.0 / number, roundings=1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from evaluators.network.affine import Reshape
-from evaluators.network.deployment import gamma32
+from evaluators.network.deployment import LARGEST, gamma32
 from evaluators.network.network import Product
 from evaluators.network.smooth import CancelledSquares, Smooth
 from evaluators.numerics.arrays import Array, Shape
@@ -112,13 +112,14 @@ def softmax(builder: Builder, operator: Operator) -> int:
         raise OperatorError(f"its axis {given} is negative, which opset 11 brought")
     (axis,) = row_axes([given], len(shape))
     name, log = operator.name, operator.kind == "LogSoftmax"
-    if operator.opset < 13:
-        places = flat_positions(shape).reshape(*shape[:axis], -1)
-        result = softmax_of_last(builder, source, places, name, log=log)
-        return picked(builder, result, flat_positions(shape), name)
-    places = flat_positions(shape).movedim(axis, -1)
-    result = softmax_of_last(builder, source, places, name, log=log)
-    back = flat_positions(tuple(places.shape)).movedim(-1, axis)
+    together = operator.opset < 13
+    places = flat_positions(shape)
+    places = places.reshape(*shape[:axis], -1) if together else places.movedim(axis, -1)
+    levels = builder.hidden.get(source)
+    kept = None if levels is None else (levels == 0).reshape(-1)[places]
+    result = softmax_of_last(builder, source, places, name, log=log, kept=kept)
+    back = flat_positions(tuple(places.shape))
+    back = back.reshape(shape) if together else back.movedim(-1, axis)
     return picked(builder, result, back, name)
 
 
@@ -133,13 +134,17 @@ def softmax_of_last(
 ) -> int:
     """Append the softmax over the last dimension of entries at these flat places.
 
-    Of those that are not `kept`, of the places' shape, it is zero, and others are as without them.
+    Of those that are not `kept`, of the places' shape, it is zero, and others are as without them;
+    but what a run could not add a mask to without leaving float32 leaves nothing bounded.
     """
     size = places.shape[-1]
     require_size(places.numel() * size)
+    if kept is not None and not bool(kept.any(-1).all()):
+        raise OperatorError("its mask hides all entries of a softmax")
     same = torch.eye(size, dtype=torch.bool)  # an entry less itself is zero, whatever it is
-    others = places[..., None, :].expand(*places.shape, size).masked_fill(same, -1)
-    own = places[..., :, None].expand(*places.shape, size).masked_fill(same, -1)
+    left_out = same if kept is None else same | ~(kept[..., None, :] & kept[..., :, None])
+    others = places[..., None, :].expand(*places.shape, size).masked_fill(left_out, -1)
+    own = places[..., :, None].expand(*places.shape, size).masked_fill(left_out, -1)
     minus = torch.tensor(-1.0, dtype=torch.float64)
     less = builder.diagonal(picked(builder, source, own, name), name, scale=minus)
     apart = builder.total([picked(builder, source, others, name), less], name)
@@ -147,6 +152,11 @@ def softmax_of_last(
     if kept is not None:
         terms = builder.diagonal(terms, name, scale=(kept[..., None, :] | same).double())
     total = sum_of_last(builder, terms, name)
+    if kept is not None or size == 1:  # scores of which nothing else may be asked
+        shape, every = builder.nodes[source].shape, places[..., None, :]
+        guard = builder.add(CancelledSquares(1 / LARGEST), [source], shape, name)
+        guard = picked(builder, guard, every.expand(*places.shape, size), name)
+        total = builder.total([total, sum_of_last(builder, guard, name)], name)
     if log:
         return builder.diagonal(_of(builder, "Log", total, name), name, scale=minus)
     result = _of(builder, "Reciprocal", total, name)

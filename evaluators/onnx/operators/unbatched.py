@@ -28,8 +28,39 @@ JOINING = frozenset(("Add", "Div", "MatMul", "Max", "Min", "Mul", "Sub", "Sum"))
 """Operators that repeat what has fewer dimensions, whichever of it has a batch dimension."""
 
 
+ON_WHOLES = frozenset(("GRU", "LSTM", "RNN", "ScatterElements", "ScatterND"))
+"""Operators that read whole values, whichever of their dimensions is the batch's."""
+
+
+def is_needed(builder: Builder, operator: Operator, *, moves: bool) -> bool:
+    """Tell whether an operator's values do not all have their batch dimension first.
+
+    `moves` says whether one that reshapes may put it elsewhere.
+    """
+    names = [name for name in operator.inputs if name in builder.values]
+    if any(map(builder.is_bare, names)) or (operator.kind in RESHAPING and moves):
+        return True
+    if operator.kind in ("Concat", "Gather"):
+        constants = [builder.constants[n] for n in operator.inputs if n in builder.constants]
+        beside = operator.kind == "Concat" and any(one.shape[:1] != (1,) for one in constants)
+        return beside or operator.attributes["axis"] in (0, -1 - len(builder.shape(names[0])))
+    return operator.kind in ("Add", "Div", "Mul", "Sub") and len(_ranks(builder, operator)) > 1
+
+
+def _ranks(builder: Builder, operator: Operator) -> set[int]:
+    """Ranks of whole values, and those of constants that are larger than all of them."""
+    values = {len(builder.whole_shape(n)) for n in operator.inputs if n in builder.values}
+    known = {builder.constants[n].ndim for n in operator.inputs if n in builder.constants}
+    return values | {rank for rank in known if rank > max(values)}
+
+
 def translate(builder: Builder, operator: Operator, declared: Declaration) -> Translated:
     """Translate an operator that reshapes, or that reads a bare value."""
+    weighed = operator.kind == "Gemm" and operator.inputs[1] in builder.values
+    if (weighed or operator.kind in ON_WHOLES) and declared.translate is not None:
+        return declared.translate(builder, operator)
+    if operator.kind in ("Concat", "Gather") and declared.translate is not None:
+        return _of_wholes(builder, operator, declared.translate)
     if operator.kind in RESHAPING:
         return _reshape(builder, operator)
     if operator.kind == "Shape":
@@ -38,6 +69,9 @@ def translate(builder: Builder, operator: Operator, declared: Declaration) -> Tr
     if declared.translate is None or not (declared.bare or behind):
         raise OperatorError("it is only supported behind a batch dimension of 1")
     if not all(builder.is_bare(name) for name in operator.inputs if name in builder.values):
+        return _joined(builder, operator, declared.translate)
+    sums = operator.kind in JOINING and operator.kind != "MatMul"
+    if sums and len(_ranks(builder, operator)) > 1:
         return _joined(builder, operator, declared.translate)
     if behind:
         return _behind(builder, operator, declared.translate)
@@ -51,7 +85,8 @@ def _joined(builder: Builder, operator: Operator, translation: Translation) -> i
     """
     before = {name: builder.values[name] for name in operator.inputs if name in builder.values}
     wholes = {name: builder.whole_shape(name) for name in before}
-    rank = max(map(len, wholes.values()))
+    ranks = set(map(len, wholes.values()))
+    rank = max(ranks if operator.kind == "MatMul" else _ranks(builder, operator))
     vectors = operator.kind == "MatMul" and min(map(len, wholes.values())) < 2
     if operator.kind not in JOINING or vectors:
         raise OperatorError("it joins values with and without a batch dimension")
@@ -60,9 +95,30 @@ def _joined(builder: Builder, operator: Operator, translation: Translation) -> i
         builder.values[name] = builder.affine(Reshape(row, whole, None), source, operator.name)
         builder.bare.add(builder.values[name])
     try:
-        return _keep(builder, operator, translation)
+        position = _keep(builder, operator, translation)
     finally:
         builder.values.update(before)
+    kept = (n for n in before if not builder.is_bare(n))
+    if any(len(wholes[name]) < rank for name in kept):  # a batch may meet another dimension
+        builder.moved.add(position)
+    return position
+
+
+def _of_wholes(builder: Builder, operator: Operator, translation: Translation) -> Translated:
+    """Concat of whole values and constants along any dimension, and Gather from any."""
+    names = dict.fromkeys(operator.inputs)
+    values = {name: builder.values[name] for name in names if name in builder.values}
+    constants = {name: builder.constants[name] for name in names if name in builder.constants}
+    constants = constants if operator.kind == "Concat" else {}
+    for name, source in values.items():
+        row, whole = builder.nodes[source].shape, builder.whole_shape(name)
+        builder.values[name] = builder.affine(Reshape(row, whole, None), source, operator.name)
+    builder.constants.update({name: array[None] for name, array in constants.items()})
+    try:
+        return _behind(builder, operator, translation)
+    finally:
+        builder.values.update(values)
+        builder.constants.update(constants)
 
 
 def _behind(builder: Builder, operator: Operator, translation: Translation) -> Translated:
@@ -137,6 +193,8 @@ def settle(builder: Builder, operator: Operator, source: int, whole: tuple[int, 
     builder.settled.add(position)
     if source in builder.truths:
         builder.truths.add(position)
+    if source in builder.hidden:
+        builder.hidden[position] = builder.hidden[source].reshape(row)
     if not batched:
         builder.bare.add(position)
     return position

@@ -26,8 +26,10 @@ def reshape(builder: Builder, operator: Operator) -> int:
         raise OperatorError(
             f"it turns shape {shape} into {list(target)}, losing the batch dimension"
         )
-    row = Reshape(shape, target[1:], None)
-    return builder.affine(row, source, operator.name)
+    position = builder.affine(Reshape(shape, target[1:], None), source, operator.name)
+    if source in builder.hidden:
+        builder.hidden[position] = builder.hidden[source].reshape(target[1:])
+    return position
 
 
 def resolve_shape(builder: Builder, operator: Operator, shape: Shape) -> Shape:
