@@ -74,9 +74,14 @@ class Imported:
     free: bool
 
     @cached_property
+    def steps(self) -> int:
+        """Count the steps of one run."""
+        return cost(self.network)
+
+    @property
     def dear(self) -> bool:
         """Tell whether one run takes long."""
-        return cost(self.network) >= DEAR
+        return self.steps >= DEAR
 
 
 class _DifferenceError(Exception):
@@ -140,7 +145,7 @@ def _logits(imported: Imported, inputs: NDArray[np.float32]) -> None:
     with _running():
         outputs = [runtime(x) for x in inputs]
     try:
-        parts = torch.split(torch.from_numpy(inputs), max(1, TOGETHER // cost(network)))
+        parts = torch.split(torch.from_numpy(inputs), max(1, TOGETHER // imported.steps))
         rows = [network(part.double()) for part in parts]
     except RuntimeError as error:
         raise _DifferenceError(f"its operators' shapes do not fit ({_words(error)})") from error
@@ -216,7 +221,7 @@ def _runs(
     # No name in the file can have been foreseen to be one of these.
     prefix = hashlib.sha256(salt.encode()).hexdigest()
     with _running():
-        session = Session(_cut_apart(imported, part, prefix).SerializeToString(), plain=True)
+        session = Session(_cut_apart(imported, part, prefix), plain=True)
     kinds = _KINDS[:2] if imported.dear else _KINDS
     for number, (draw, x) in enumerate(zip(kinds, cycle(inputs[::-1]), strict=False)):
         image = x.reshape(known.whole_shape(source))
@@ -273,14 +278,17 @@ def _same_constant(name: str, ours: Array, theirs: Array) -> None:
         raise _DifferenceError(f"the constant {name!r} has another value in onnxruntime")
 
 
-def _cut_apart(imported: Imported, part: Sequence[Traced], prefix: str) -> onnx.ModelProto:
-    """The file, and each of these operators once more with inputs and results of its own."""
-    model, known = onnx.ModelProto(), imported.builder
-    model.CopyFrom(imported.model)
-    graph = model.graph
-    del graph.output[:]
+def _cut_apart(imported: Imported, part: Sequence[Traced], prefix: str) -> bytes:
+    """The file, and each of these operators once more with inputs and results of its own.
+
+    Protocol buffers define that messages written one behind the other are read as one, lists joined
+    and parts merged: what is added stands behind the file's own bytes, and no weight is copied.
+    """
+    added, known = onnx.ModelProto(), imported.builder
+    graph = added.graph
     wanted = {name for traced in part for name in (*traced.inputs, *traced.outputs)}
-    wanted = (wanted | known.folded_names) - {known.nodes[0].name}
+    wanted |= known.folded_names
+    wanted -= {known.nodes[0].name, *(value.name for value in imported.model.graph.output)}
     outputs = sorted(wanted)
     for traced in part:
         copy = graph.node.add()
@@ -295,7 +303,7 @@ def _cut_apart(imported: Imported, part: Sequence[Traced], prefix: str) -> onnx.
             graph.input.append(helper.make_value_info(own + name, kind))
         outputs += [own + name for name in traced.outputs]
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-    return model
+    return imported.runtime.data + bytes(added.SerializeToString())
 
 
 def _check(imported: Imported, traced: Traced, place: int, runs: Sequence[_Run]) -> None:
@@ -391,16 +399,21 @@ def _even(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.
 
 def _few(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Large numbers in a few positions: a small weight is seen where a large one meets a zero."""
-    kept = generator.random(shape, dtype=np.float32) < 0.3
-    return np.where(kept, _even(generator, shape) * np.float32(2**20), np.float32(0))
+    drawn = generator.random(shape, dtype=np.float32)
+    large = (drawn * np.float32(4 / _SHARE) - np.float32(2)) * np.float32(2**20)
+    return np.where(drawn < _SHARE, large, np.float32(0))
 
 
 def _wide(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Numbers of very different sizes, all negative: none that zeros around it do not exceed."""
-    exponents = generator.integers(-80, 10, shape)
-    sizes = np.abs(np.ldexp(_even(generator, shape), exponents))
-    return np.asarray(-sizes, dtype=np.float32)
+    # As whole numbers, float32s of one sign are as even as their exponents and fractions are.
+    bits = np.asarray(generator.integers(_LEAST, _MOST, shape, dtype=np.uint32))
+    return np.asarray(-bits.view(np.float32))
 
 
+_SHARE = 0.3
+"""Of the positions that are not zero."""
+_LEAST, _MOST = np.array((2.0**-80, 2.0**10), dtype=np.float32).view(np.uint32).tolist()
+"""The ends of the numbers of different sizes, as the whole numbers that are kept for them."""
 _KINDS: tuple[Draw, ...] = (_even, _few, _wide)
 """Of random numbers; the first two where a run takes long."""
