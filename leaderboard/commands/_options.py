@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,23 @@ NoiseOption = Annotated[
     _names.name_option(
         _names.noises, help="Distribution of the noise: gaussian (default), laplace, …"
     ),
+]
+FirstExamples = Annotated[int | None, typer.Option(min=1, help="Only the first N test examples")]
+Indices = Annotated[str | None, typer.Option(help="Only these test examples: 3,14,20-29 or @file")]
+Seconds = Annotated[float, typer.Option(help="Time budget per example, on a CPU of processor time")]
+MaxRadius = Annotated[
+    bool,
+    typer.Option(
+        "--max-radius",
+        help="Find each example's largest radius up to --radius, in another --seconds",
+    ),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ignore stored rows and start from nothing")]
+ResultsFolder = Annotated[
+    Path | None, typer.Option(help="Store results here instead of in site/data/results")
+]
+Members = Annotated[
+    list[Path] | None, typer.Option(help="A further network of an ensemble; repeatable")
 ]
 ChannelsLast = Annotated[
     bool, typer.Option("--channels-last", help="The file's input has its channels last, as Keras")

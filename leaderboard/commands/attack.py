@@ -28,12 +28,8 @@ def shadow(
     setting: Annotated[
         str, _names.name_option(_names.settings, help="Whose ball and evaluator are asked about")
     ],
-    examples: Annotated[
-        int | None, typer.Option(min=1, help="Only the first N test examples")
-    ] = None,
-    indices: Annotated[
-        str | None, typer.Option(help="Only these test examples: 3,14,20-29 or @file")
-    ] = None,
+    examples: _options.FirstExamples = None,
+    indices: _options.Indices = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the attack")] = 200,
     seconds: Annotated[
         float | None, typer.Option(help="Time budget of the evaluator per example")
@@ -87,7 +83,7 @@ def _show(summary: dict[str, object], count: int) -> None:
     rows = summary["rows"]
     assert isinstance(rows, list)
     idle = {name for name in ("radius before", "radius after") if not any(r[name] for r in rows)}
-    show_table([{k: v for k, v in row.items() if k not in idle} for row in rows])
+    show_table(rows, idle)
     counts = summary["counts"]
     assert isinstance(counts, dict)
     print()

@@ -20,22 +20,10 @@ def command(
         typer.Option("--radius", "--eps", help="An exact decimal or fraction: 0.3, 8/255 or 1e-3"),
     ],
     evaluator: _options.EvaluatorOption = None,
-    examples: Annotated[
-        int | None, typer.Option(min=1, help="Only the first N test examples")
-    ] = None,
-    indices: Annotated[
-        str | None, typer.Option(help="Only these test examples: 3,14,20-29 or @file")
-    ] = None,
-    max_radius: Annotated[
-        bool,
-        typer.Option(
-            "--max-radius",
-            help="Find each example's largest radius up to --radius, in another --seconds",
-        ),
-    ] = False,
-    seconds: Annotated[
-        float, typer.Option(help="Time budget per example, on a CPU of processor time")
-    ] = 60.0,
+    examples: _options.FirstExamples = None,
+    indices: _options.Indices = None,
+    max_radius: _options.MaxRadius = False,
+    seconds: _options.Seconds = 60.0,
     sigma: Annotated[str | None, typer.Option(help="Smooth with noise of this scale")] = None,
     noise: _options.NoiseOption = None,
     procedure: Annotated[
@@ -48,9 +36,7 @@ def command(
         int | None,
         typer.Option(help="Bound the top class only (1, default) or the others, too (2)"),
     ] = None,
-    member: Annotated[
-        list[Path] | None, typer.Option(help="A further network of an ensemble; repeatable")
-    ] = None,
+    member: _options.Members = None,
     rule: Annotated[
         str | None,
         _names.name_option(_names.rules, help="How an ensemble votes; default: mean-logits"),
@@ -146,7 +132,7 @@ def _show(summary: dict[str, Any]) -> None:
     idle |= {"stage"} if {row["stage"] for row in rows} == {summary["evaluator"]} else set()
     from leaderboard.common.progress import show_table
 
-    show_table([{k: v for k, v in row.items() if k not in idle} for row in table])
+    show_table(table, idle)
     print()
     if len(rows) > _SHOWN:
         print(f"… and {len(rows) - _SHOWN} more: --json or --output FILE.parquet gives all")

@@ -32,22 +32,12 @@ def command(
         ),
     ] = None,
     examples: Annotated[int, typer.Option(min=1, help="The first N test examples")] = 100,
-    seconds: Annotated[
-        float, typer.Option(help="Time budget per example, on a CPU of processor time")
-    ] = 10.0,
-    max_radius: Annotated[
-        bool,
-        typer.Option(
-            "--max-radius",
-            help="Find each example's largest radius up to --radius, in another --seconds",
-        ),
-    ] = False,
+    seconds: _options.Seconds = 10.0,
+    max_radius: _options.MaxRadius = False,
     device: _options.Device = "cpu",
     workers: _options.Workers = "1",
     memory: _options.Memory = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Ignore stored rows and start from nothing")
-    ] = False,
+    fresh: _options.Fresh = False,
     results: Annotated[
         Path, typer.Option(help="Store the rows here, a file a network and evaluator")
     ] = Path("comparison"),

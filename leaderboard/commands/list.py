@@ -39,4 +39,4 @@ def command(
         return
     # Not in the table: the id says it already.
     hidden = ("dataset",) if catalogue is Topic.SETTINGS else ()
-    show_table([{k: v for k, v in entry.items() if k not in hidden} for entry in entries])
+    show_table(entries, hidden)

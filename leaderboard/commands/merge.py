@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from leaderboard.commands import _options
 from leaderboard.common.formatting import plural
 from leaderboard.common.memory import uncollected
 from leaderboard.common.project import find_project
@@ -18,9 +19,7 @@ def command(
             " project's own",
         ),
     ] = None,
-    results: Annotated[
-        Path | None, typer.Option(help="Store results here instead of in site/data/results")
-    ] = None,
+    results: _options.ResultsFolder = None,
 ) -> None:
     """Join the shares that `certboard run --shard` computed into result files.
 

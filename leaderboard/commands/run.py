@@ -30,9 +30,7 @@ def command(
     device: _options.Device = "cpu",
     workers: _options.Workers = "1",
     memory: _options.Memory = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Ignore stored rows and start from nothing")
-    ] = False,
+    fresh: _options.Fresh = False,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -46,13 +44,8 @@ def command(
     evidence: Annotated[
         bool, typer.Option("--evidence", help="Store the proofs beside the rows")
     ] = False,
-    results: Annotated[
-        Path | None, typer.Option(help="Store results here instead of in site/data/results")
-    ] = None,
-    sandbox: Annotated[
-        str,
-        typer.Option(help="off, best (confine models as far as this machine can) or required"),
-    ] = "off",
+    results: _options.ResultsFolder = None,
+    sandbox: _options.Sandbox = "off",
     shard: Annotated[
         str | None,
         typer.Option(

@@ -1,6 +1,6 @@
 """What a terminal shows: the progress of a run on standard error, tables on standard output."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -117,10 +117,13 @@ class RunProgress:
             self._progress.update(self._task, advance=len(rows), **fields)
 
 
-def show_table(entries: Sequence[Mapping[str, object]]) -> None:
-    """Print records as a table on standard output; only the last column is ever wrapped."""
-    names = list(entries[0]) if entries else ["nothing yet"]
-    cells = [[_cell(value) for value in entry.values()] for entry in entries]
+def show_table(entries: Sequence[Mapping[str, object]], hidden: Collection[str] = ()) -> None:
+    """Print records as a table on standard output, without the fields that are `hidden`.
+
+    Only the last column is ever wrapped.
+    """
+    names = [name for name in entries[0] if name not in hidden] if entries else ["nothing yet"]
+    cells = [[_cell(entry[name]) for name in names] for entry in entries]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for number, name in enumerate(names):
         table.add_column(name, no_wrap=number < len(names) - 1)

@@ -283,5 +283,4 @@ def _tell_rows(found: dict[str, Any], as_json: bool) -> None:
 
 
 def _show(rows: list[dict[str, Any]], hidden: Sequence[str]) -> None:
-    kept = [{k: v for k, v in row.items() if k not in hidden} for row in rows[:_SHOWN]]
-    show_table(kept)
+    show_table(rows[:_SHOWN], hidden)
