@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import model_validator
 
-from leaderboard.common.errors import InputError
+from leaderboard.common.errors import InputError, Problems
 from leaderboard.common.project import Project
 from leaderboard.common.strict_toml import Strict, parse, read_toml, shown
 from leaderboard.common.text import Date, OneLine, Paragraph
@@ -84,13 +84,11 @@ def read_decisions(project: Project) -> Decisions:
     if table or not isinstance(entries, list):
         raise InputError(f"{FILE}: has {shown(table)}, but only [[decision]] is allowed there.")
     found: list[Decision] = []
-    problems: list[str] = []
+    problems = Problems()
     for number, entry in enumerate(entries, start=1):
         where = f"{FILE}: decision #{number}"
-        try:
+        with problems.gathered():
             found.append(parse(Decision, entry if isinstance(entry, dict) else {}, where))
-        except InputError as error:
-            problems += error.problems
     return Decisions(tuple(found), tuple(problems))
 
 

@@ -16,7 +16,7 @@ from leaderboard.board.board import Board, assemble
 from leaderboard.board.decisions import Decisions, read_decisions
 from leaderboard.board.fingerprints import Checks, read_checks
 from leaderboard.board.flags import unfounded
-from leaderboard.common.errors import InputError
+from leaderboard.common.errors import InputError, Problems
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import load_datasets
 from leaderboard.field.literature import load_literature
@@ -131,10 +131,10 @@ def check_stored(project: Project) -> list[str]:
 
     Manifests, results, fingerprints, and the maintainers' decisions about flags and rows.
     """
-    try:
-        return read_sources(project).problems()
-    except InputError as error:
-        return list(error.problems)
+    problems = Problems()
+    with problems.gathered():
+        problems += read_sources(project).problems()
+    return problems
 
 
 def problems_of(project: Project, slug: str) -> list[str]:

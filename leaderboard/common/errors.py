@@ -3,7 +3,11 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class InputError(Exception):
@@ -18,6 +22,31 @@ class InputError(Exception):
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
+
+
+class Problems(list[str]):
+    """Sentences about what is wrong, gathered so that all of them are told at once."""
+
+    @contextmanager
+    def gathered(self, about: str = "") -> Iterator[None]:
+        """Gather the problems of an `InputError` in this context, each beginning with `about`."""
+        try:
+            yield
+        except InputError as error:
+            self += [f"{about}{problem}" for problem in error.problems]
+
+    def refuse(self) -> None:
+        """Raise an `InputError` with all of them, if there are any."""
+        if self:
+            raise InputError(*self)
+
+
+def problems_of(check: Callable[[T], object], subject: T) -> Problems:
+    """What a check finds wrong with its subject; nothing where it raises no `InputError`."""
+    problems = Problems()
+    with problems.gathered():
+        check(subject)
+    return problems
 
 
 class WithdrawnError(InputError):

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
 
-from leaderboard.common.errors import InputError, unknown_name
+from leaderboard.common.errors import InputError, Problems, problems_of, unknown_name
 from leaderboard.common.places import check_writable
 from leaderboard.common.strict_toml import shown
 from leaderboard.datasets.catalogue import find_dataset
@@ -151,24 +151,18 @@ def question_of(typed: CertifyOptions) -> Question:
     Raises:
         InputError: with every value that is not allowed.
     """
-    problems = list(_problems(typed))
+    problems = Problems(_problems(typed))
     radius, sigma, parts = Fraction(1), None, ModelParts(())
-    try:
+    with problems.gathered():
         radius = parse_radius(typed.radius, "--radius")
-    except InputError as error:
-        problems += error.problems
-    try:
+    with problems.gathered():
         scale = typed.sampling.sigma
         sigma = None if scale is None else parse_radius(scale, "--sigma")
-    except InputError as error:
-        problems += error.problems
-    try:
+    of_files = Problems()
+    with of_files.gathered():
         plain = typed.files if problems else typed.files.plain(typed.dataset)
         parts = plain.parts()
-    except InputError as error:
-        problems = [*error.problems, *problems]
-    if problems:
-        raise InputError(*problems)
+    Problems([*of_files, *problems]).refuse()
     return Question(
         dataset=typed.dataset,
         norm=typed.norm,
@@ -194,10 +188,7 @@ def _parts_folder(evidence: Path) -> Path:
 
 def _problems(typed: CertifyOptions) -> Iterator[str]:
     """What is wrong with each value by itself, apart from the exact numbers."""
-    try:
-        find_dataset(typed.dataset)
-    except InputError as error:
-        yield from error.problems
+    yield from problems_of(find_dataset, typed.dataset)
     if typed.norm not in get_args(NormName):
         yield f"--norm is '{typed.norm}'; it must be one of {', '.join(get_args(NormName))}."
     if not 0 < typed.seconds < math.inf:
@@ -207,25 +198,16 @@ def _problems(typed: CertifyOptions) -> Iterator[str]:
     chance = typed.sampling.failure_probability
     if chance is not None and not 0 < chance < 1:
         yield f"--failure-probability is {chance:g}; it must lie between 0 and 1."
-    try:
-        check_workers(typed.workers)
-    except InputError as error:
-        yield from error.problems
+    yield from problems_of(check_workers, typed.workers)
     if typed.evidence is not None:
-        try:
-            check_place(typed.evidence)
-        except InputError as error:
-            yield from error.problems
+        yield from problems_of(check_place, typed.evidence)
         if typed.sampling.sigma is not None:
             yield "--evidence is for plain networks; a smoothed model's is in its rows: --output."
     if typed.output is not None and not typed.output.parent.is_dir():
         yield f"--output: there is no folder {typed.output.parent}."
     for place in (typed.output, typed.evidence):
         if place is not None and place.parent.is_dir():
-            try:
-                check_writable(place)
-            except InputError as error:
-                yield from error.problems
+            yield from problems_of(check_writable, place)
     if typed.output is not None and typed.output.suffix != ".parquet":
         yield f"--output is {typed.output}; its name must end in .parquet."
     yield from _sampling_problems(typed)

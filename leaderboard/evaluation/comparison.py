@@ -8,12 +8,12 @@ with.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from leaderboard.common.devices import check_device
-from leaderboard.common.errors import BugError, InputError
+from leaderboard.common.errors import BugError, InputError, Problems, problems_of
 from leaderboard.common.places import check_writable
 from leaderboard.common.progress import RunProgress, tell
 from leaderboard.common.project import find_project
@@ -115,7 +115,7 @@ def compare_evaluators(typed: CompareOptions) -> list[Cell]:
     whole = len(examples) == len(split.examples)
     selection = ChosenExamples(examples, f"first {len(examples)} of the test set", whole)
     measured: list[tuple[Cell, Results]] = []
-    problems: list[str] = []
+    problems = Problems()
     for first in range(0, len(asked), AT_ONCE):
         some = asked[first : first + AT_ONCE]
         for one, found in _measured(typed, some, selection, problems):
@@ -124,8 +124,8 @@ def compare_evaluators(typed: CompareOptions) -> list[Cell]:
     cells = [cell for cell, _ in measured]
     if typed.table is not None and cells:
         write_table(typed.table, cells)
-    if problems and not cells:
-        raise InputError(*problems)
+    if not cells:
+        problems.refuse()
     for problem in problems:
         tell(problem)
     return cells
@@ -138,36 +138,28 @@ def cells_asked(typed: CompareOptions) -> tuple[list[_Asked], Mapping[str, str]]
         InputError: with every value that is not allowed.
     """
     check_device(typed.device)
-    problems: list[str] = []
+    problems = Problems()
     if typed.table is not None and typed.table.suffix not in (".parquet", ".csv"):
         problems.append(f"--table is {typed.table}; its name must end in .parquet or .csv.")
     if typed.table is not None and not typed.table.parent.is_dir():
         problems.append(f"--table: there is no folder {typed.table.parent}.")
     for place in (typed.table, typed.results / "rows.parquet"):
         if place is not None and (place is not typed.table or place.parent.is_dir()):
-            try:
-                check_writable(place)
-            except InputError as error:
-                problems += error.problems
+            problems += problems_of(check_writable, place)
     sources: Mapping[str, str] = {}
     asked: list[_Asked] = []
     salt = new_salt()  # one for all, so that a network is read once
-    try:
+    with problems.gathered():
         sources = read_origins(typed.sources)
-    except InputError as error:
-        problems += error.problems
     for network, options in _options(typed, problems):
-        try:
+        with problems.gathered():
             question = replace(question_of(options), salt=salt)
             evaluator_of(question)
             if typed.max_radius and not can_certify(question):
                 said = f"--max-radius needs a proof, but '{question.evaluator}' only refutes."
                 raise InputError(said)
             asked.append(_Asked(network, question))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(*dict.fromkeys(problems))
+    Problems(dict.fromkeys(problems)).refuse()
     # Twice the same question would be one file.
     return list({one.target(typed.results): one for one in asked}.values()), sources
 
@@ -216,24 +208,16 @@ def model_file(named: str) -> Path:
 
 
 def _measured(
-    typed: CompareOptions, asked: Sequence[_Asked], selection: ChosenExamples, problems: list[str]
+    typed: CompareOptions, asked: Sequence[_Asked], selection: ChosenExamples, problems: Problems
 ) -> list[tuple[_Asked, Results]]:
     """The rows of cells: those that are there if they answer exactly this, else new ones.
 
     New ones are made in one queue; `problems` takes a sentence for each that cannot be made.
     """
-
-    @contextmanager
-    def noted(one: _Asked) -> Iterator[None]:
-        try:
-            yield
-        except InputError as error:
-            problems.extend(f"{one.title}: {problem}" for problem in error.problems)
-
     with ExitStack() as stack:
         plans: dict[_Asked, Plan] = {}
         for one in asked:
-            with noted(one):
+            with problems.gathered(f"{one.title}: "):
                 plans[one] = _plan(typed, one, selection)
         title = asked[0].title if len(asked) == 1 else f"{len(asked)} evaluations"
         examples = len(selection.examples) * len(asked)
@@ -244,7 +228,7 @@ def _measured(
                 progress.advance(plan.stored.rows, True)
                 plan.clear()
                 continue
-            with noted(one):
+            with problems.gathered(f"{one.title}: "):
                 beginning = begun(plan, typed.workers, typed.fresh, progress.advance)
                 jobs[one] = stack.enter_context(beginning)
         compute([*jobs.values()], typed.workers)
@@ -252,7 +236,7 @@ def _measured(
         for one, plan in plans.items():
             if plan.stored is None and one not in jobs:
                 continue
-            with noted(one):
+            with problems.gathered(f"{one.title}: "):
                 results = plan.stored or jobs[one].answer()
                 if typed.max_radius:
                     results = _with_radii(typed, one, plan, results, progress)

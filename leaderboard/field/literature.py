@@ -29,7 +29,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from leaderboard.common.errors import InputError, nearest
+from leaderboard.common.errors import InputError, Problems, nearest
 from leaderboard.common.strict_toml import Strict, parse
 from leaderboard.common.text import Date, OneLine, Url
 from leaderboard.datasets.catalogue import load_datasets
@@ -163,18 +163,14 @@ def read_literature(path: Path) -> list[Reported]:
         InputError: a sentence for each thing wrong, with its line.
     """
     rows: dict[Reported, int] = {}
-    problems: list[str] = []
+    problems = Problems()
     for number, cells in csv_lines(path):
         filled = {name: cell for name, cell in cells.items() if cell not in ("", None)}
-        try:
+        with problems.gathered():
             row = parse(Reported, filled, f"{path.name}, line {number}")
-        except InputError as error:
-            problems.extend(error.problems)
-            continue
-        if (first := rows.setdefault(row, number)) != number:
-            problems.append(f"{path.name}, line {number}: repeats line {first}.")
-    if problems:
-        raise InputError(*problems)
+            if (first := rows.setdefault(row, number)) != number:
+                problems.append(f"{path.name}, line {number}: repeats line {first}.")
+    problems.refuse()
     return list(rows)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from leaderboard.board.files import check_stored, problems_of
 from leaderboard.board.flags import static_flags
 from leaderboard.board.own_files import check_board
-from leaderboard.common.errors import InputError
+from leaderboard.common.errors import Problems
 from leaderboard.common.formatting import plural
 from leaderboard.common.project import Project
 from leaderboard.evaluation.networks import check_model
@@ -39,10 +39,10 @@ def check(project: Project, slugs: Sequence[str], sandbox: str) -> Checked:
     chosen = slugs or all_slugs(project.submissions)
     counts = [plural(len(chosen), "submission")]
     loaded: dict[str, Submission] = {}
-    problems: list[str] = []
+    problems = Problems()
     unread: list[str] = []
     for slug in chosen:
-        try:
+        with problems.gathered():
             if sandbox == OFF:
                 loaded[slug] = load_submission(project, slug)
                 if not slugs and not is_at_hand(loaded[slug]):
@@ -51,8 +51,6 @@ def check(project: Project, slugs: Sequence[str], sandbox: str) -> Checked:
                 problems += _problems_of_models(project, loaded[slug])
             else:
                 _check_confined(project, slug, sandbox)
-        except InputError as error:
-            problems += error.problems
     problems += problems_between(project, loaded)
     if slugs:
         problems += [problem for slug in chosen for problem in problems_of(project, slug)]
@@ -61,8 +59,7 @@ def check(project: Project, slugs: Sequence[str], sandbox: str) -> Checked:
         counts += board.counts
         problems += board.problems + check_stored(project)
     tell_absent(unread)
-    if problems:
-        raise InputError(*dict.fromkeys(problems))
+    Problems(dict.fromkeys(problems)).refuse()
     flags = [
         f"{slug}: flag: {flag.sentence} (rule {flag.rule})"
         for slug, submission in loaded.items()

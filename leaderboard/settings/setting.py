@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from leaderboard.common.errors import InputError, nearest, unknown_name
+from leaderboard.common.errors import InputError, Problems, nearest, unknown_name
 from leaderboard.common.strict_toml import Strict, parse, read_toml, shown
 from leaderboard.datasets.catalogue import find_dataset, load_datasets
 
@@ -224,20 +224,17 @@ def read_settings(folder: Path) -> dict[str, Setting]:
         InputError: a file is not a setting, or two settings ask the same question.
     """
     settings: list[Setting] = []
-    problems: list[str] = []
+    problems = Problems()
     for path in sorted(folder.glob("*.toml")):
         where = f"{folder.name}/{path.name}"
-        try:
+        with problems.gathered():
             settings.append(parse(Setting, read_toml(path, where), where, id=path.stem))
-        except InputError as error:
-            problems.extend(error.problems)
     asked: dict[tuple[str, str, Fraction], Setting] = {}
     for setting in settings:
         question = (setting.dataset, setting.norm, setting.radius)
         if (other := asked.setdefault(question, setting)) is not setting:
             problems.append(f"The settings {other.id} and {setting.id} ask the same question.")
-    if problems:
-        raise InputError(*problems)
+    problems.refuse()
     norms = get_args(NormName)
     settings.sort(key=lambda one: (one.dataset, norms.index(one.norm), one.radius))
     return {setting.id: setting for setting in settings}

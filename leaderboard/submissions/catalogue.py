@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from leaderboard.common.errors import InputError, nearest
+from leaderboard.common.errors import InputError, Problems, nearest
 from leaderboard.common.formatting import plural
 from leaderboard.common.lookalikes import alike
 from leaderboard.common.progress import tell
@@ -62,13 +62,11 @@ class _Clash(NamedTuple):
 def read_catalogue(project: Project) -> Catalogue:
     """Read every submission that can be read, and say what is wrong with them and the others."""
     found: dict[str, Submission] = {}
-    problems: list[str] = []
+    problems = Problems()
     names = slugs(project.submissions)
     for slug in names:
-        try:
+        with problems.gathered():
             found[slug] = read_submission(project, slug)
-        except InputError as error:
-            problems += error.problems
     for slug, other in alike({name: name for name in names}):
         problems += confusable(slug, [other])
     facts = {slug: _Facts.of(one) for slug, one in found.items()}

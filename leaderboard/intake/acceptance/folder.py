@@ -3,7 +3,7 @@
 from itertools import islice
 from pathlib import Path
 
-from leaderboard.common.errors import InputError
+from leaderboard.common.errors import InputError, Problems
 from leaderboard.common.project import Project
 from leaderboard.intake.acceptance.accept import Arrival, accepted, keep
 from leaderboard.intake.sandbox import check_sandbox
@@ -34,27 +34,23 @@ def accept_folder(
     """
     check_sandbox(sandbox)
     submission = load_submission(project, slug)
-    problems: list[str] = []
+    problems = Problems()
     arrivals: list[Arrival] = []
     for path in files_of(folder):
         where = path.relative_to(folder)
         if where.as_posix() == f"checks/{slug}.json" and not path.is_symlink():
             continue  # worked out again here, from the model
-        try:
+        with problems.gathered():
             if len(where.parts) != 2 or where.name != f"{slug}.parquet":
                 raise InputError(
                     f"{where}: only <setting>/{slug}.parquet and checks/{slug}.json are accepted."
                 )
             setting = find_setting(where.parts[0])
             found = accepted(path, project, submission, setting)
-        except InputError as error:
-            problems += error.problems
-        else:
             arrivals.append(Arrival(found, setting, results_path(project, setting.id, slug)))
     if not arrivals and not problems:
         problems.append(f"{folder}: has no results.")
-    if problems:
-        raise InputError(*problems)
+    problems.refuse()
     keep(project, submission, arrivals, sandbox, again)
     present = {one.setting.id for one in arrivals}
     missing = [s.id for s in settings_for(submission, load_settings()) if s.id not in present]
