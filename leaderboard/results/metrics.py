@@ -92,14 +92,6 @@ def _share(part: int, tally: Tally) -> float | None:
     return part / tally.examples if tally.examples else None
 
 
-def _certified(tally: Tally, radius: Fraction) -> float | None:
-    return _share(tally.certified(radius), tally)
-
-
-def _clean(tally: Tally, _radius: Fraction) -> float | None:
-    return _share(tally.correct, tally)
-
-
 def _attack(tally: Tally, _radius: Fraction) -> float | None:
     return None if tally.smoothed else _share(tally.examples - tally.of_status("falsified"), tally)
 
@@ -107,14 +99,6 @@ def _attack(tally: Tally, _radius: Fraction) -> float | None:
 def _unknown(tally: Tally, radius: Fraction) -> float | None:
     decided = tally.certified(radius) + tally.of_status("falsified")
     return _share(tally.examples - decided, tally)
-
-
-def _median_seconds(tally: Tally, _radius: Fraction) -> float | None:
-    return tally.median_seconds
-
-
-def _total_seconds(tally: Tally, _radius: Fraction) -> float | None:
-    return tally.total_seconds
 
 
 METRICS: dict[str, Metric] = {
@@ -127,7 +111,7 @@ METRICS: dict[str, Metric] = {
             "a lower bound on the model's robust accuracy.",
             "higher",
             "share",
-            _certified,
+            lambda tally, radius: _share(tally.certified(radius), tally),
         ),
         Metric(
             "clean",
@@ -135,7 +119,7 @@ METRICS: dict[str, Metric] = {
             "Share of unperturbed examples classified correctly.",
             "higher",
             "share",
-            _clean,
+            lambda tally, _: _share(tally.correct, tally),
         ),
         Metric(
             "attack",
@@ -160,7 +144,7 @@ METRICS: dict[str, Metric] = {
             "Median time spent on one example, of the processor on a CPU.",
             "lower",
             "seconds",
-            _median_seconds,
+            lambda tally, _: tally.median_seconds,
         ),
         Metric(
             "total-seconds",
@@ -168,7 +152,7 @@ METRICS: dict[str, Metric] = {
             "Time spent on all examples together, of the processor on a CPU.",
             "lower",
             "seconds",
-            _total_seconds,
+            lambda tally, _: tally.total_seconds,
         ),
     )
 }

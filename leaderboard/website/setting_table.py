@@ -1,11 +1,12 @@
 """The rows of a setting's table: what each shows at once, and what it tells when it is asked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Literal
 
 from leaderboard.board.board import Board
-from leaderboard.board.ranking import Standing
+from leaderboard.board.ranking import Standing, leader
 from leaderboard.board.smoothed import sureness
 from leaderboard.common import formatting
 from leaderboard.field.sources import RELIABILITY
@@ -190,38 +191,20 @@ class Best:
     paper: Standing | None
 
 
-_DESCRIPTIONS: tuple[tuple[str, str, Callable[[Row], bool]], ...] = (
-    (
-        "deterministic, without extra data",
-        "kind=deterministic&extra=none",
-        lambda row: row.line.kind == "deterministic" and row.extra == "none",
-    ),
-    (
-        "deterministic",
-        "kind=deterministic",
-        lambda row: row.line.kind == "deterministic",
-    ),
-    (
-        "probabilistic, without extra data",
-        "kind=probabilistic&extra=none",
-        lambda row: row.line.kind == "probabilistic" and row.extra == "none",
-    ),
-    (
-        "probabilistic",
-        "kind=probabilistic",
-        lambda row: row.line.kind == "probabilistic",
-    ),
-)
-
-
 def leaders(ours: Sequence[Row], paper: Sequence[Row]) -> list[Best]:
     """Who leads, by kind of certificate and extra data; kinds that nobody has are left out."""
     found = []
-    for title, query, fits in _DESCRIPTIONS:
+    for kind, plain in product(("deterministic", "probabilistic"), (True, False)):
         best = [
-            next((row.line for row in tier if fits(row) and row.line.rank), None)
+            leader(
+                row.line
+                for row in tier
+                if row.line.kind == kind and (not plain or row.extra == "none")
+            )
             for tier in (ours, paper)
         ]
         if any(best):
+            title = f"{kind}, without extra data" if plain else kind
+            query = f"kind={kind}&extra=none" if plain else f"kind={kind}"
             found.append(Best(title, query, *best))
     return found

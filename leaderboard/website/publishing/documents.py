@@ -53,11 +53,8 @@ def settings(board: Board) -> models.Settings:
     return models.Settings(
         described=schema_from("settings"),
         settings=tuple(
-            models.SettingBrief(
-                id=one.id,
-                title=one.title,
-                dataset=one.dataset,
-                norm=one.norm,
+            models.SettingBrief.taken_from(
+                one,
                 radius=one.radius_text,
                 re_evaluated=len(board.re_evaluated(one.id)),
                 reported=len(board.reported(one.id)),
@@ -70,16 +67,11 @@ def settings(board: Board) -> models.Settings:
 def standings(board: Board, name: str, rows: AllRows | None) -> models.Standings:
     """The two tables of a setting; `rows` is the file of all its rows, if it has any."""
     one = board.settings[name]
-    return models.Standings(
+    return models.Standings.taken_from(
+        one,
         described=schema_from("settings/<setting>"),
-        id=one.id,
-        title=one.title,
-        dataset=one.dataset,
-        norm=one.norm,
         radius=one.radius_text,
         examples=one.examples.label,
-        seconds=one.seconds,
-        complete=one.complete,
         re_evaluated=tuple(_line(board, line) for line in board.re_evaluated(name)),
         reported=tuple(_reported(line) for line in board.reported(name)),
         disputed=tuple(_line(board, line) for line in board.disputed.get(name, ())),
@@ -94,22 +86,17 @@ def _line(board: Board, line: "Standing") -> models.Line:
     assert line.result is not None
     assert line.slug is not None
     origin = line.result.provenance
-    return models.Line(
-        rank=line.rank,
+    return models.Line.taken_from(
+        line,
         submission=line.slug,
-        title=line.title,
-        kind=line.kind,
         certified_by=line.how,
         metrics=dict(line.measured),
         certified_interval=_bounds(line.interval),
         examples=line.result.tally.examples,
         test_set=origin.total,
         training=board.submissions[line.slug].training.node,
-        extra_data=line.extra_data,
         measured=origin.created,
         result=_address(line.result),
-        disputed=line.disputed,
-        short=line.short,
     )
 
 
@@ -120,22 +107,12 @@ def _bounds(interval: ConfidenceInterval | None) -> models.Bounds | None:
 def _reported(line: "Standing") -> models.ReportedLine:
     row = line.reported
     assert row is not None
-    return models.ReportedLine(
-        rank=line.rank,
-        title=line.title,
+    return models.ReportedLine.taken_from(
+        line,
         approach=line.how,
-        kind=line.kind,
-        certified=line.certified,
-        clean=line.clean,
-        attack=line.attack,
-        date=line.date,
-        url=line.url,
-        extra_data=line.extra_data,
-        examples=line.examples,
         architecture=row.architecture,
         authors=row.authors,
         year=row.year,
-        short=line.short,
     )
 
 
@@ -165,13 +142,11 @@ def submission(board: Board, slug: str) -> models.SubmissionDetail:
     for result in board.results_of.get(slug, ()):
         setting, line = result.provenance.setting, board.line_of(result)
         places.append(
-            models.Place(
+            models.Place.taken_from(
+                line,
                 setting=setting,
-                rank=line.rank,
-                of=line.of,
                 metrics=dict(line.measured),
                 result=_address(result),
-                disputed=line.disputed,
             )
         )
     return models.SubmissionDetail(

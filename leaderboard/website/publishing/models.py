@@ -4,7 +4,7 @@ The JSON Schema files beside the documents are made from these classes. Version 
 field may be added, none is renamed, removed, or changes what it means.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,12 @@ class Record(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, from_attributes=True
     )
+
+    @classmethod
+    def taken_from(cls, source: object, **others: object) -> Self:
+        """The record whose fields are those of `source` by the same names, apart from `others`."""
+        same = {name: getattr(source, name) for name in cls.model_fields if name not in others}
+        return cls.model_validate({**same, **others})
 
 
 class Document(Record):

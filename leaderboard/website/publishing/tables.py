@@ -5,7 +5,7 @@ Lines that certboard measured and lines that papers reported stay apart, as on t
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -130,57 +130,31 @@ def spreadsheet(board: Board, setting: str) -> bytes:
     lines = (*board.re_evaluated(setting), *disputed, *board.reported(setting))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    writer.writerow(["setting", *_COLUMNS])
     for line in lines:
-        cells = _cells(setting, line)
+        cells = (setting, *(column(line) for column in _COLUMNS.values()))
         writer.writerow(inert(cell) if isinstance(cell, str) else cell for cell in cells)
     return text.getvalue().encode()
 
 
-_COLUMNS = (
-    "setting",
-    "tier",
-    "rank",
-    "submission",
-    "title",
-    "kind",
-    "certified_by",
-    "certified",
-    "certified_low",
-    "certified_high",
-    "clean",
-    "attack",
-    "unknown",
-    "extra_data",
-    "date",
-    "url",
-    "disputed",
-    "examples",
-    "not_ranked",
-)
-
-
-def _cells(setting: str, line: "Standing") -> tuple[object, ...]:
-    """The cells of `_COLUMNS`; what is None is written as nothing."""
-    interval = line.interval
-    return (
-        setting,
-        line.tier,
-        line.rank,
-        line.slug,
-        line.title,
-        line.kind,
-        line.how,
-        line.certified,
-        interval and interval.low,
-        interval and interval.high,
-        line.clean,
-        line.attack,
-        line.unknown,
-        line.extra_data,
-        line.date,
-        line.url,
-        line.disputed and line.disputed.told,
-        line.examples,
-        line.short,
-    )
+_COLUMNS: Mapping[str, Callable[["Standing"], object]] = {
+    "tier": lambda line: line.tier,
+    "rank": lambda line: line.rank,
+    "submission": lambda line: line.slug,
+    "title": lambda line: line.title,
+    "kind": lambda line: line.kind,
+    "certified_by": lambda line: line.how,
+    "certified": lambda line: line.certified,
+    "certified_low": lambda line: line.interval and line.interval.low,
+    "certified_high": lambda line: line.interval and line.interval.high,
+    "clean": lambda line: line.clean,
+    "attack": lambda line: line.attack,
+    "unknown": lambda line: line.unknown,
+    "extra_data": lambda line: line.extra_data,
+    "date": lambda line: line.date,
+    "url": lambda line: line.url,
+    "disputed": lambda line: line.disputed and line.disputed.told,
+    "examples": lambda line: line.examples,
+    "not_ranked": lambda line: line.short,
+}
+"""The columns of a spreadsheet after the setting; what is None is written as nothing."""
