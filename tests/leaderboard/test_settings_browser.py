@@ -118,6 +118,8 @@ def test_of_a_long_table_the_first_rows_are_shown_and_all_are_searched(
 ) -> None:
     with Visit(browser, long_table + REPORTED, viewport=WIDE) as visit:
         rows = visit.page.locator("#standings .cb-ours tr[data-kind]:visible")
+        assert rows.count() == 25
+        visit.page.get_by_role("button", name="Show 25 more of 45").click()
         assert rows.count() == 50
         more = visit.page.get_by_role("button", name="Show 20 more of 20")
         more.click()
