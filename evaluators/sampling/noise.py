@@ -54,16 +54,22 @@ class NoiseStream:
         threads = min(torch.get_num_threads(), len(grains))
 
         def fill(first: int) -> None:
+            generator = np.random.Generator(np.random.Philox(key=key))
+            # Of a generator that has drawn nothing; making one takes several times as long.
+            begun = generator.bit_generator.state
             for row in range(first, len(grains), threads):
                 # The top quarter of the 256-bit counter: 2^192 draws from one grain to the next.
-                counter = grains[row] << 192
-                generator = np.random.Generator(np.random.Philox(key=key, counter=counter))
+                begun["state"]["counter"][3] = grains[row]
+                generator.bit_generator.state = begun
                 self.distribution.fill(generator, noise[row].reshape(GRAIN, -1))
 
-        # NumPy lets go of the interpreter while it draws. A pool that outlives this call would be
-        # a trap for a worker process forked later.
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(fill, range(threads)))
+        if threads == 1:
+            fill(0)
+        else:
+            # NumPy lets go of the interpreter while it draws. A pool that outlives this call would
+            # be a trap for a worker process forked later.
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(fill, range(threads)))
         return noise.reshape(-1, *self.shape)[:samples]
 
     def _key(self) -> int:
