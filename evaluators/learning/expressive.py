@@ -3,18 +3,17 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from evaluators.learning.attack import Steps, attacked
 from evaluators.learning.bounds import WorstLogits, box_around, worst_logits
-from evaluators.learning.growing import GrowingRadius
-from evaluators.learning.learner import Learner
+from evaluators.learning.growing import GrowingBounds
 from evaluators.learning.recipe import Loss, TrainingBatch
+from evaluators.network.network import Network
 
 
 @dataclass(frozen=True)
-class Expressive(GrowingRadius):
+class Expressive(GrowingBounds):
     """Mixes the margins at an adversarial point with interval bounds of them.
 
     Attributes:
@@ -25,19 +24,12 @@ class Expressive(GrowingRadius):
     share: float = 0.1
     steps: int = 4
 
-    node = "training/relaxation-based"
     paper = "De Palma et al. 2024, arXiv 2305.13991"
-    for_intervals = True
 
-    def loss(self, learner: Learner, batch: TrainingBatch) -> Loss:
-        """Compute the mixture at this stage of the training; at first the plain cross-entropy."""
-        x, labels, progress, generator = batch
-        grown = self.grown(progress)
-        if not grown:
-            return F.cross_entropy(learner(x), labels)
-        if learner.normalised:
-            learner(x)
-        network, box = learner.network(), box_around(x, self.radius * grown)
+    def bounded(self, network: Network, batch: TrainingBatch, grown: float) -> Loss:
+        """Compute the mixture at this stage of the training."""
+        x, labels, _, generator = batch
+        box = box_around(x, self.radius * grown)
         point = attacked(network, box, labels, Steps(self.steps), generator)
         logits = network(point)
         margins = logits - logits.gather(1, labels[:, None])

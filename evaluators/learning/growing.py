@@ -1,8 +1,13 @@
 """Recipes for an ℓ∞ ball whose radius grows in the course of the training."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
-from evaluators.learning.recipe import Recipe
+import torch.nn.functional as F
+
+from evaluators.learning.learner import Learner
+from evaluators.learning.recipe import Loss, Recipe, TrainingBatch
+from evaluators.network.network import Network
 
 
 @dataclass(frozen=True)
@@ -24,3 +29,25 @@ class GrowingRadius(Recipe):
         if progress >= self.ramp:
             return 1.0
         return max((progress - self.warm_up) / (self.ramp - self.warm_up), 0.0)
+
+
+@dataclass(frozen=True)
+class GrowingBounds(GrowingRadius):
+    """A recipe whose loss, once the radius grows, is one of bounds of the network's logits."""
+
+    node = "training/relaxation-based"
+    for_intervals = True
+
+    def loss(self, learner: Learner, batch: TrainingBatch) -> Loss:
+        """Compute the loss of bounds at this stage of the training; at first the plain one."""
+        grown = self.grown(batch.progress)
+        if not self.radius * grown:
+            return F.cross_entropy(learner(batch.x), batch.labels)
+        # Where there is normalisation, this pass finds its statistics.
+        if learner.normalised:
+            learner(batch.x)
+        return self.bounded(learner.network(), batch, grown)
+
+    @abstractmethod
+    def bounded(self, network: Network, batch: TrainingBatch, grown: float) -> Loss:
+        """Compute the loss of bounds for the share `grown` of the radius."""

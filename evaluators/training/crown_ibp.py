@@ -6,9 +6,9 @@ from fractions import Fraction
 import torch.nn.functional as F
 
 from evaluators.learning.bounds import box_around, linear_worst, worst_of_last
-from evaluators.learning.growing import GrowingRadius
-from evaluators.learning.learner import Learner
+from evaluators.learning.growing import GrowingBounds
 from evaluators.learning.recipe import Loss, TrainingBatch
+from evaluators.network.network import Network
 from evaluators.propagation.intervals import interval_bounds
 from evaluators.propagation.relaxation import ADAPTIVE
 from evaluators.propagation.relaxed import Relaxed
@@ -17,7 +17,7 @@ from evaluators.question.region import Ball
 
 
 @dataclass(frozen=True)
-class CrownIBPTraining(GrowingRadius):
+class CrownIBPTraining(GrowingBounds):
     """Minimise CE(β·CROWN-IBP + (1 - β)·IBP) (Zhang et al. 2020, arXiv 1906.06316, section 3.2).
 
     Both bound the logits less the label's; β falls from 1 to 0 while the radius grows, so that the
@@ -31,19 +31,11 @@ class CrownIBPTraining(GrowingRadius):
 
     title = "CROWN-IBP"
     paper = "Zhang et al. 2020, arXiv 1906.06316"
-    node = "training/relaxation-based"
-    for_intervals = True
 
-    def loss(self, learner: Learner, batch: TrainingBatch) -> Loss:
-        """Compute the cross-entropy of the mixed bounds; at first the plain one."""
-        x, labels, progress, _ = batch
-        grown = self.grown(progress)
-        if not grown:
-            return F.cross_entropy(learner(x), labels)
-        if learner.normalised:
-            learner(x)
-        network, box = learner.network(), box_around(x, self.radius * grown)
-        bounds = interval_bounds(network, *box, rounding=False)
+    def bounded(self, network: Network, batch: TrainingBatch, grown: float) -> Loss:
+        """Compute the cross-entropy of the mixed bounds."""
+        x, labels, *_ = batch
+        bounds = interval_bounds(network, *box_around(x, self.radius * grown), rounding=False)
         worst, share = worst_of_last(network, bounds, labels), 1 - (1 - self.last_share) * grown
         if share:
             ball = Ball(Norm.LINF, Fraction(self.radius * grown))

@@ -6,13 +6,13 @@ import torch.nn.functional as F
 
 from evaluators.learning.attack import Steps, attacked
 from evaluators.learning.bounds import box_around, worst_logits
-from evaluators.learning.growing import GrowingRadius
-from evaluators.learning.learner import Learner
+from evaluators.learning.growing import GrowingBounds
 from evaluators.learning.recipe import Loss, TrainingBatch
+from evaluators.network.network import Network
 
 
 @dataclass(frozen=True)
-class SABRTraining(GrowingRadius):
+class SABRTraining(GrowingBounds):
     """Minimise the worst logits of a small box (Müller et al. 2023, arXiv 2210.04871, section 3).
 
     The box of radius λ·ε lies inside the ball of radius ε, its centre found by an attack in the
@@ -28,18 +28,12 @@ class SABRTraining(GrowingRadius):
 
     title = "SABR"
     paper = "Müller et al. 2023, arXiv 2210.04871"
-    node = "training/relaxation-based"
-    for_intervals = True
 
-    def loss(self, learner: Learner, batch: TrainingBatch) -> Loss:
-        """Compute the cross-entropy of the small box's worst logits; at first the plain one."""
-        x, labels, progress, generator = batch
-        radius = self.radius * self.grown(progress)
-        if not radius:
-            return F.cross_entropy(learner(x), labels)
-        if learner.normalised:
-            learner(x)
-        network, small = learner.network(), self.share * radius
+    def bounded(self, network: Network, batch: TrainingBatch, grown: float) -> Loss:
+        """Compute the cross-entropy of the small box's worst logits."""
+        x, labels, _, generator = batch
+        radius = self.radius * grown
+        small = self.share * radius
         room = box_around(x, radius - small)
         centre = attacked(network, room, labels, Steps(self.steps), generator)
         return F.cross_entropy(worst_logits(network, box_around(centre, small), labels), labels)
