@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from evaluators.cascade import Cascade, default_stages
 from evaluators.evaluator import Evaluator
 from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
-from evaluators.network.network import Network
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
@@ -30,9 +28,8 @@ class Stage(Evaluator):
     margin: float | None
     asked: Callable[[tuple[int, ...]], None]
 
-    title: ClassVar[str] = "A stage"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "A stage"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         self.asked(problem.examples)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
@@ -35,9 +34,8 @@ class Method(Evaluator):
 
     answer: Answer
 
-    title: ClassVar[str] = "A method made for a test"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "A method made for a test"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         return self.answer(problem)
@@ -45,7 +43,7 @@ class Method(Evaluator):
 
 @dataclass(frozen=True)
 class Attack(Method):
-    certifies: ClassVar[bool] = False
+    certifies = False
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,8 @@ class Batched(Evaluator):
     bad: tuple[int, ...] = ()
     batches: list[int] = field(default_factory=list)
 
-    title: ClassVar[str] = "A method that fails"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "A method that fails"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         self.batches.append(len(problem))
@@ -292,15 +289,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 GOOD = """
 from dataclasses import dataclass
-from typing import ClassVar
 from evaluators.evaluator import Evaluator
-from evaluators.network.network import Network
 
 @dataclass(frozen=True)
 class Trial(Evaluator):
-    title: ClassVar[str] = "Trial"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "Trial"
+    version = "1"
     def solve(self, problem):
         return []
 """

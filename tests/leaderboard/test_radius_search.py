@@ -2,14 +2,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 import pytest
 
 from evaluators.evaluator import Evaluator
 from evaluators.falsification.pgd import PGD
-from evaluators.network.network import Network
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
 from leaderboard.common.errors import BugError
@@ -50,10 +48,9 @@ def made(monkeypatch: pytest.MonkeyPatch, solve: Solve) -> None:
 
     @dataclass(frozen=True)
     class Made(Evaluator):
-        title: ClassVar[str] = "Made up"
-        version: ClassVar[str] = "1"
-        accepts: ClassVar[type[Network]] = Network
-        complete: ClassVar[bool] = True
+        title = "Made up"
+        version = "1"
+        complete = True
 
         def solve(self, problem: Problem) -> list[Verdict]:
             return solve(problem)

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluators.evaluator import Evaluator
-from evaluators.network.network import Network
 from evaluators.onnx.writer import export_onnx
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
@@ -44,9 +43,8 @@ def evaluator(monkeypatch: pytest.MonkeyPatch, question: Question) -> Callable[[
     def make(solve: Solve) -> Shard:
         @dataclass(frozen=True)
         class Made(Evaluator):
-            title: ClassVar[str] = "Made up"
-            version: ClassVar[str] = "1"
-            accepts: ClassVar[type[Network]] = Network
+            title = "Made up"
+            version = "1"
 
             def solve(self, problem: Problem) -> list[Verdict]:
                 return solve(problem)

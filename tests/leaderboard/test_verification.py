@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -204,9 +203,8 @@ def test_what_cannot_be_asked_is_told(
 class Liar(Evaluator):
     """Claims a witness at the box's upper end, whatever is there."""
 
-    title: ClassVar[str] = "Liar"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "Liar"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         ends = problem.region.hull(problem.x)[1].float()
@@ -264,9 +262,8 @@ def test_a_tie_that_rounding_hides_is_broken_by_a_margin() -> None:
 class Half(Evaluator):
     """Proves every second box and knows nothing about the others."""
 
-    title: ClassVar[str] = "Half"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "Half"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         good = Verdict(Status.CERTIFIED, 0, problem.region.radius, margin=1.0)
@@ -290,9 +287,8 @@ def test_of_a_box_in_pieces_all_have_to_be_proved() -> None:
     class Except(Evaluator):
         """Proves every box but those that hold the point whose entries are all `point`."""
 
-        title: ClassVar[str] = "Except"
-        version: ClassVar[str] = "1"
-        accepts: ClassVar[type[Network]] = Network
+        title = "Except"
+        version = "1"
         point: float = 9.0
 
         def solve(self, problem: Problem) -> list[Verdict]:
@@ -323,9 +319,8 @@ def test_of_a_box_in_pieces_all_have_to_be_proved() -> None:
 class Contradictory(Evaluator):
     """Certifies with a witness in its hand."""
 
-    title: ClassVar[str] = "Contradictory"
-    version: ClassVar[str] = "1"
-    accepts: ClassVar[type[Network]] = Network
+    title = "Contradictory"
+    version = "1"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         radius = problem.region.radius
