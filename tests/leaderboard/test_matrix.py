@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from evaluators.listing import catalogue
+from evaluators.network.network import Network
 from leaderboard.board.board import Board
 from leaderboard.board.files import read_sources
 from leaderboard.common.errors import InputError
@@ -99,3 +101,13 @@ def test_the_stored_tables_count_the_stored_rows(table: Path) -> None:
         assert results.provenance.evaluator_version == cell.version
         counted = [results.tally.of_status(s) for s in ("certified", "falsified", "unknown")]
         assert counted == [cell.certified, cell.falsified, cell.unknown], cell.evaluator
+
+
+def test_every_evaluator_of_plain_networks_stands_in_the_stored_matrix() -> None:
+    proving = {
+        name
+        for name, method in catalogue().items()
+        if method.accepts is Network and method.certifies
+    }
+    cells = [cell for table in STORED.glob("*.csv") for cell in read_cells(table)]
+    assert proving - {cell.evaluator for cell in cells} == set()
