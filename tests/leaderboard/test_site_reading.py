@@ -53,6 +53,9 @@ def test_paper_shows_the_tables_without_what_only_a_screen_can_do(
         for one in (".md-header", ".md-tabs", ".md-footer", ".cb-tools", ".cb-jump"):
             assert visit.page.locator(f"{one}:visible").count() == 0
         assert visit.page.locator("table.cb-table").first.is_visible()
+        # Names give way before a table is wider than its sheet.
+        for name in visit.page.locator("table.cb-table tbody .cb-name").all()[:3]:
+            assert name.evaluate("cell => getComputedStyle(cell).minWidth") in ("0px", "auto")
         style = "getComputedStyle(document.querySelector('.md-typeset')).color"
         assert visit.page.evaluate(style) == "rgb(0, 0, 0)"
         # A drawn chart is as wide as the screen, and would be cut: its still picture is printed.
