@@ -1,4 +1,4 @@
-"""The page that compares: all evaluators on networks of others, submissions example by example.
+"""The page that compares: all evaluators on the same networks, submissions example by example.
 
 What is compared is chosen in the browser, which loads one small JSON file a setting, with a line an
 evaluation, and one an evaluation that was chosen, with its verdicts as one letter an example.
