@@ -94,6 +94,23 @@ def leader(lines: Iterable[Standing]) -> Standing | None:
     return next((line for line in lines if line.rank is not None), None)
 
 
+class Neighbours:
+    """The first lines of a setting's table, to find whom one would compare another with."""
+
+    def __init__(self, lines: Sequence[Standing]) -> None:
+        self._first: dict[str, list[Standing]] = {}
+        for line in lines:
+            # Two, for one of them may be the line that asks.
+            if len(alike := self._first.setdefault(line.kind, [])) < 2:
+                alike.append(line)
+        self._any = list(lines[:2])
+
+    def rival(self, line: Standing) -> Standing | None:
+        """Return the first other line of its kind; where there is none of it, of any kind."""
+        alike = self._first.get(line.kind) or self._any
+        return next((other for other in alike if other.slug != line.slug), None)
+
+
 def asked(setting: Setting, kind: GuaranteeKind) -> int:
     """Return how many examples a setting asks for."""
     total = load_datasets()[setting.dataset].test_size

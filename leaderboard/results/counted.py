@@ -23,16 +23,18 @@ def counted(path: Path, kept: Kept) -> Results:
         InputError: as for `scan`.
     """
     try:
-        key = key_of("counted", [sha256_of(path)])
+        sha256 = sha256_of(path)
     except InputError:
         return scan(path)
+    key = key_of("counted", [sha256])
     known = kept.get(key)
-    if known is not None:
-        return _unpacked(path, known)
-    result = scan(path)
+    result = scan(path) if known is None else _unpacked(path, known)
     # Not what was counted of another file that came in between.
-    if key == key_of("counted", [sha256_of(path)]):
+    if known is None and sha256 == sha256_of(path):
         kept.put(key, _packed(result))
+        result.sha256 = sha256
+    elif known is not None:
+        result.sha256 = sha256
     return result
 
 

@@ -97,8 +97,11 @@ class Results:
     """One stored evaluation: where it lies, its rows, and where they come from.
 
     Without `rows` they are read from the file when they are asked for; `tally` has what most pages
-    need, and is much smaller.
+    need, and is much smaller. `sha256` is of the file that tally and highlights were counted of,
+    where that was asked for.
     """
+
+    sha256: str | None = None
 
     def __init__(self, path: Path, rows: "pd.DataFrame | None", provenance: Provenance) -> None:
         self.path = path

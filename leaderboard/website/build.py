@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
@@ -25,7 +25,8 @@ from leaderboard.board.files import Sources, read_sources
 from leaderboard.common import formatting
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
-from leaderboard.results.kept import shared
+from leaderboard.results.kept import digest_of, shared
+from leaderboard.website.kept_page import KeptPage
 from leaderboard.website.mkdocs import (
     place_files,
     run_mkdocs,
@@ -61,6 +62,8 @@ class BuildReport:
     seconds: float
     warnings: tuple[str, ...] = ()
 
+
+AnyPage = PagePlan | KeptPage
 
 SECTIONS = (
     home,
@@ -158,7 +161,7 @@ def _fails(project: Project, sources: Sources, kept: Collection[str]) -> bool:
         board = sources.board(sources.catalogue.submissions.keys() - set(kept))
         newest_result(board)
         for page in plan(board):
-            _render(environment, page)
+            _render(environment, page.plan if isinstance(page, KeptPage) else page)
             for _ in page.files():
                 pass
     except Exception:
@@ -186,17 +189,28 @@ def generate(project: Project, board: Board) -> int:
     return len(plans)
 
 
-def write_pages(project: Project, board: Board) -> list[PagePlan]:
+def write_pages(project: Project, board: Board) -> list[AnyPage]:
     """Write the Markdown of every page into `project.pages`."""
     start_pages(project)
-    environment = _environment(project.site / "templates")
+    templates = project.site / "templates"
+    environment, known = _environment(templates), _digest(templates)
     plans = plan(board)
     for page in plans:
-        write_page(project, page.path, _render(environment, page))
+        if isinstance(page, KeptPage):
+            text = page.text(partial(_render, environment), known)
+        else:
+            text = _render(environment, page)
+        write_page(project, page.path, text)
     return plans
 
 
-def write_files(plans: Iterable[PagePlan], folder: Path) -> None:
+def _digest(folder: Path) -> str:
+    """A hash of the names and contents of all files in a folder."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return digest_of(told for path in files for told in (path.name.encode(), path.read_bytes()))
+
+
+def write_files(plans: Iterable[AnyPage], folder: Path) -> None:
     """Write what lies beside the pages below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for page in plans:
@@ -204,7 +218,7 @@ def write_files(plans: Iterable[PagePlan], folder: Path) -> None:
             write_file(folder, path, content)
 
 
-def plan(board: Board) -> list[PagePlan]:
+def plan(board: Board) -> list[AnyPage]:
     """Every page that is generated, with what it shows."""
     return [page for section in SECTIONS for page in section.plans(board)]
 

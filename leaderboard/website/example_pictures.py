@@ -82,6 +82,13 @@ class Gallery:
             found.append(_picture(path, told, f"difference × {factor}", difference))
         return tuple(found)
 
+    def at_hand(self, dataset: str) -> str:
+        """The digest of the data that are on this machine; empty where none may be shown."""
+        if not self.datasets[dataset].may_be_shown:
+            return ""
+        opened = self._open(dataset)
+        return "" if opened is None else opened[1]
+
     def missing(self, dataset: str) -> str:
         """Why originals are not shown, for readers; empty where they are, or are not at hand."""
         subject = self.datasets[dataset]

@@ -68,8 +68,12 @@ def write_page(project: Project, path: str, text: str) -> None:
 def write_file(root: Path, path: str, content: bytes) -> None:
     """Write a file below a folder of generated ones."""
     target = root / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(content)
+    try:
+        target.write_bytes(content)
+    except FileNotFoundError:
+        # Of the tens of thousands, few are the first of their folder.
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
 
 
 def place_files(source: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ from leaderboard.board.files import read_sources
 from leaderboard.common.project import Project, find_project
 from leaderboard.results.store import results_path, write
 from leaderboard.website import build
-from leaderboard.website.plan import PagePlan
+from leaderboard.website.build import AnyPage
 from tests.fixtures.board import provenance, rows, smoothed_rows
 from tests.fixtures.project import L2, LINF, digest, linear, submit
 from tests.leaderboard.conftest import Certboard
@@ -283,7 +283,7 @@ def test_what_nobody_foresaw_is_found_by_leaving_out(
         enter(place, f"entry-{number}")
     real = build.plan
 
-    def stumbles(board: Board) -> list[PagePlan]:
+    def stumbles(board: Board) -> list[AnyPage]:
         if {"entry-0", "entry-2"} & set(board.submissions):
             raise ZeroDivisionError("somewhere deep")
         return real(board)
@@ -301,7 +301,7 @@ def test_what_nobody_foresaw_is_found_by_leaving_out(
 def test_a_mistake_of_our_own_still_ends_the_build(
     place: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_: object) -> list[PagePlan]:
+    def fails(_: object) -> list[AnyPage]:
         raise ZeroDivisionError("in every page")
 
     monkeypatch.setattr(build, "plan", fails)

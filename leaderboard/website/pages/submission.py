@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
 from leaderboard.board.flags import flags_of
-from leaderboard.board.ranking import Standing
+from leaderboard.board.ranking import Neighbours, Standing
 from leaderboard.common.formatting import DASH, rounded_down, seconds
 from leaderboard.results.claims import judge
 from leaderboard.results.highlights import MOST, Shown
@@ -53,9 +53,9 @@ class ExampleGroup:
 class SubmissionPages:
     """What the pages of all submissions share, worked out once."""
 
-    def __init__(self, board: Board) -> None:
-        self.board, self.gallery = board, Gallery(board.datasets)
-        self.lines = {setting: board.re_evaluated(setting) for setting in board.settings}
+    def __init__(self, board: Board, gallery: Gallery | None = None) -> None:
+        self.board, self.gallery = board, gallery or Gallery(board.datasets)
+        self.lines = {name: Neighbours(board.re_evaluated(name)) for name in board.settings}
 
     def plan(self, slug: str) -> PagePlan:
         """The page of one submission, with pictures and badges beside it."""
@@ -91,8 +91,6 @@ class SubmissionPages:
         board, origin = self.board, result.provenance
         place, line = board.settings[origin.setting], board.line_of(result)
         claim = next((claim for claim in subject.claims if claim.setting == place.id), None)
-        alike = [other for other in self.lines[place.id] if other.kind == line.kind]
-        others = (other for other in alike or self.lines[place.id] if other.slug != subject.slug)
         return {
             "setting": place,
             "line": line,
@@ -112,7 +110,7 @@ class SubmissionPages:
             ),
             "commit": _commit(origin),
             # Whom one would compare it with: the leader, or the second where it leads itself.
-            "rival": next(others, None),
+            "rival": self.lines[place.id].rival(line),
             "badge": {
                 "path": badge_path(result),
                 "text": badge_text(place, line, result, gone_word(subject, line)),

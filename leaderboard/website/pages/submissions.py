@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
 from leaderboard.submissions.manifest import Submission
+from leaderboard.website.example_pictures import Gallery
+from leaderboard.website.kept_page import BoardParts, KeptPage
 from leaderboard.website.pages.submission import SubmissionPages
 from leaderboard.website.plan import PagePlan, View
 
@@ -11,13 +13,20 @@ if TYPE_CHECKING:
     from leaderboard.results.store import Results
 
 
-def plans(board: Board) -> list[PagePlan]:
+def plans(board: Board) -> list[PagePlan | KeptPage]:
     """The index, and a page for each submission; the data are opened once for all of them."""
-    pages = SubmissionPages(board)
+    parts, gallery = BoardParts(board), Gallery(board.datasets)
     return [
         PagePlan("submissions/index", "submissions", submissions_index(board)),
-        *(pages.plan(slug) for slug in board.submissions),
+        *(_page(parts, gallery, slug) for slug in board.submissions),
     ]
+
+
+def _page(parts: BoardParts, gallery: Gallery, slug: str) -> KeptPage:
+    alone = parts.alone(slug)
+    places = {alone.settings[one.provenance.setting].dataset for one in alone.results_of[slug]}
+    key = parts.digest(alone, slug, {name: gallery.at_hand(name) for name in places})
+    return KeptPage(f"submissions/{slug}", key, lambda: SubmissionPages(alone, gallery).plan(slug))
 
 
 def submissions_index(board: Board) -> View:

@@ -36,7 +36,7 @@ class StoredFile:
     @cached_property
     def sha256(self) -> str:
         """Of the whole file; read once."""
-        return sha256_of(self.result.path)
+        return self.result.sha256 or sha256_of(self.result.path)
 
 
 @dataclass(frozen=True)
