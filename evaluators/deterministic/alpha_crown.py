@@ -12,6 +12,7 @@ from evaluators.branching.tuning import Tuning
 from evaluators.evaluator import Evaluator, one_by_one
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.linear_bounds import (
     interval_relaxation,
@@ -76,25 +77,43 @@ class AlphaCROWN(Evaluator):
             return one_by_one(problem, self._solve)
 
     def _solve(self, problem: Problem) -> Verdict:
-        deadline = problem.deadline()
-        cheaper, known = _cheaper(problem)
-        rates = replace(INTERMEDIATE, steps=self.intermediate_steps)
-        try:
-            around = UnrolledProblem.of(problem, rates, deadline, known=known)
-        except UnrollingError as error:
-            (verdict,) = verdicts(problem, cheaper)
-            if problem.evidence or verdict.status is not Status.CERTIFIED:
-                return Verdict(Status.UNKNOWN, None, note=str(error))
-            return verdict
         root = replace(MARGINS, steps=self.steps)
-        (state,) = start([Search(around, deadline, Tuning(root=root))])
-        found = state.lower_bounds()[None]
-        if not (problem.evidence and state.search.piecewise_linear):
-            found = torch.fmax(found, cheaper)
-        (verdict,) = verdicts(problem, found)
-        if verdict.status is Status.CERTIFIED:
-            return replace(verdict, certificate=around.certificate(state.proof()))
-        return replace(verdict, note="timeout") if deadline.passed else verdict
+        its = replace(INTERMEDIATE, steps=self.intermediate_steps)
+        return ascended(problem, problem.deadline(), root, its)[2]
+
+
+def ascended(
+    problem: Problem, deadline: Deadline, root: Rates = MARGINS, its: Rates = INTERMEDIATE
+) -> tuple[UnrolledProblem | None, Tensor, Verdict]:
+    """Bound the margins of the one example of a problem.
+
+    Args:
+        problem: the question.
+        deadline: when to stop.
+        root: of the ascent for the margins.
+        its: of the ascents for the bounds of neurons.
+
+    Returns:
+        The network unrolled around it, if that can be; the margins, `[others]`; and the verdict.
+    """
+    cheaper, known = _cheaper(problem)
+    try:
+        around = UnrolledProblem.of(problem, its, deadline, known=known)
+    except UnrollingError as error:
+        (verdict,) = verdicts(problem, cheaper)
+        if problem.evidence or verdict.status is not Status.CERTIFIED:
+            verdict = Verdict(Status.UNKNOWN, None, note=str(error))
+        return None, cheaper[0], verdict
+    (state,) = start([Search(around, deadline, Tuning(root=root))])
+    found = state.lower_bounds()[None]
+    if not (problem.evidence and state.search.piecewise_linear):
+        found = torch.fmax(found, cheaper)
+    (verdict,) = verdicts(problem, found)
+    if verdict.status is Status.CERTIFIED:
+        verdict = replace(verdict, certificate=around.certificate(state.proof()))
+    elif deadline.passed:
+        verdict = replace(verdict, note="timeout")
+    return around, found[0], verdict
 
 
 def _cheaper(problem: Problem) -> tuple[Tensor, dict[int, Interval]]:

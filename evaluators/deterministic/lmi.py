@@ -60,7 +60,7 @@ class LMI(SDP):
 
     title = "LMI"
     node = "sdp"
-    version = "1"
+    version = "2"
 
     def _search(self) -> BoundSearch:
         return coupled

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from evaluators.deterministic.alpha_crown import INTERMEDIATE, ascended
 from evaluators.evaluator import Evaluator
-from evaluators.linear_programs.relaxed_rows import by_start, by_triangles
+from evaluators.linear_programs.relaxed_rows import by_triangles
 from evaluators.propagation.verdicts import verdicts
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
@@ -19,7 +20,7 @@ class SDP(Evaluator):
 
     Each unstable ReLU is a few quadratic constraints on its input and output, and so is the region;
     the products of all inputs and neurons become entries of one matrix, of which only positive
-    semidefiniteness is required. A margin that the triangle relaxation (in a ball, CROWN) leaves
+    semidefiniteness is required. A margin that the triangle relaxation (in a ball, α-CROWN) leaves
     open is minimised over these matrices by an interior point method
     (`unrolled/interior_point.py`).
 
@@ -45,7 +46,7 @@ class SDP(Evaluator):
 
     title = "SDP"
     node = "sdp"
-    version = "1"
+    version = "2"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""
@@ -53,12 +54,16 @@ class SDP(Evaluator):
 
     def _solve(self, problem: Problem) -> Verdict:
         deadline = problem.deadline()
-        around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
-        kinks = relus_only(around)
         # Of a ball, linear programs would know the box alone.
-        if in_ball(around):
-            margins, verdict = by_start(problem, around)
+        if in_ball(problem):
+            its = replace(INTERMEDIATE, steps=self.intermediate_steps)
+            around, margins, verdict = ascended(problem, deadline, its=its)
+            if around is None:
+                return verdict
+            kinks = relus_only(around)
         else:
+            around = UnrolledProblem.of(problem, self.intermediate_steps, deadline)
+            kinks = relus_only(around)
             margins, verdict = by_triangles(problem, around, deadline)
         forms = Forms.of(kinks)
         if verdict.status is Status.CERTIFIED or forms is None:

@@ -42,6 +42,7 @@ from torch import Tensor
 
 from evaluators.numerics.rounding import UNDERFLOW, UNIT, float_above, gamma, up
 from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 
@@ -188,7 +189,7 @@ class Forms:
         return rates[: self.variables] + rates[self.variables :] @ self.weight
 
 
-def in_ball(around: UnrolledProblem) -> bool:
+def in_ball(around: Problem | UnrolledProblem) -> bool:
     """Tell whether the region lies in a ball of l2 that is smaller than its box's."""
     return isinstance(around.region, Ball) and around.region.norm is not Norm.LINF
 

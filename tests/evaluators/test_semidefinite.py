@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.lipsdp import LipSDP
 from evaluators.deterministic.lmi import LMI
 from evaluators.deterministic.lp import LP
@@ -137,6 +138,21 @@ def test_products_of_two_neurons_raise_what_the_matrix_proves() -> None:
         assert coupled.margin >= alone.margin
         raised += coupled.margin > alone.margin + 0.01
     assert raised
+
+
+@pytest.mark.parametrize("norm", [Norm.L2, Norm.L1])
+def test_in_balls_no_margin_is_below_that_of_lines(norm: Norm) -> None:
+    more = 0
+    for seed in range(6):
+        problem = asked(RELU[1], seed, norm, Fraction(3, 5))
+        (lines,) = AlphaCROWN()(problem)
+        for method in (SDP(), LMI()):
+            (matrix,) = method(problem)
+            assert lines.margin is not None
+            assert matrix.margin is not None
+            assert matrix.margin >= lines.margin
+            more += matrix.margin > lines.margin
+    assert more
 
 
 def test_a_leaky_network_has_the_bounds_of_its_twin_of_plain_relus() -> None:
