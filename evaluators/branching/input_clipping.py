@@ -6,18 +6,16 @@ half-space (Zhou et al. 2025, arXiv 2512.11087, section 4, for inputs). A margin
 of several rows has a plane for each of them, and counterexamples lie in all of these half-spaces.
 """
 
-from copy import copy
 from itertools import product
 
 import torch
 from torch import Tensor
 
-from evaluators.network.elementwise import LeakyReLU, Slopes
+from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.specification import PREFIX
 from evaluators.numerics.rounding import UNIT
 from evaluators.propagation.backward import Planes, planes_below
 from evaluators.propagation.linear_bounds import margin_rows
-from evaluators.propagation.relaxation import Lines
 from evaluators.propagation.relaxed import Relaxed
 
 KEPT = 1e-12
@@ -47,29 +45,12 @@ def margin_planes(relaxed: Relaxed, labels: Tensor) -> Planes:
     ]
     if 2 ** len(tail) > MOST_PLANES:
         tail = []
-    found = [
-        planes_below(_with_slopes(relaxed, dict(zip(tail, slopes, strict=True))), last, rows, every)
+    choices = (
+        relaxed.with_slopes_below(dict(zip(tail, slopes, strict=True)))
         for slopes in product((0.0, 1.0), repeat=len(tail))
-    ]
+    )
+    found = [planes_below(chosen, last, rows, every) for chosen in choices]
     return Planes(*(torch.stack(parts, 2) for parts in zip(*found, strict=True)))
-
-
-def _with_slopes(relaxed: Relaxed, slopes: dict[int, float]) -> Relaxed:
-    """The same bounds with other lines below some functions."""
-    if not slopes:
-        return relaxed
-    other = copy(relaxed)
-    other._lines, other._replacements = dict(relaxed._lines), dict(relaxed._replacements)
-    for place, slope in slopes.items():
-        node, lines = relaxed.network.nodes[place], relaxed.lines(place)
-        assert isinstance(node.operation, LeakyReLU)
-        assert isinstance(lines, Lines)
-        below = torch.full_like(lines.lower_slope, slope)
-        chosen = Slopes(below, lines.upper_slope)
-        floor, ceiling = node.operation.intercepts(chosen, *relaxed.bounds[node.parents[0]])
-        other._lines[place] = Lines(below, floor, lines.upper_slope, ceiling)
-        other._replacements.pop(place, None)
-    return other
 
 
 def clipped(lower: Tensor, upper: Tensor, planes: Planes, open_: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,13 @@
 """A network around a batch of examples whose non-linear nodes are bounded by lines and planes."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from evaluators.network.elementwise import Elementwise, LeakyReLU
+from evaluators.network.elementwise import Elementwise, LeakyReLU, Slopes
 from evaluators.network.network import MaxPool
 from evaluators.propagation.bounded import Bounded, Replacement, Side
 from evaluators.propagation.coupling import Coupling, NodeBall, least_together
@@ -44,6 +45,26 @@ class Relaxed(Bounded):
                 assert isinstance(node.operation, Elementwise)
                 self._lines[position] = self.relaxation.lines(node.operation, parent)
         return self._lines[position]
+
+    def with_slopes_below(self, slopes: Mapping[int, float]) -> "Relaxed":
+        """The same bounds with other lines below some (leaky) ReLUs, each of one slope.
+
+        The intercepts follow from the slope and the bounds, so that any slope is sound.
+
+        Args:
+            slopes: by the positions of the nodes.
+        """
+        other = copy(self)
+        other._lines, other._replacements = dict(self._lines), dict(self._replacements)
+        for position, slope in slopes.items():
+            node, lines = self.network.nodes[position], self.lines(position)
+            assert isinstance(node.operation, LeakyReLU)
+            assert isinstance(lines, Lines)
+            chosen = Slopes(torch.full_like(lines.lower_slope, slope), lines.upper_slope)
+            floor, ceiling = node.operation.intercepts(chosen, *self.bounds[node.parents[0]])
+            other._lines[position] = Lines(chosen.lower, floor, chosen.upper, ceiling)
+            other._replacements.pop(position, None)
+        return other
 
     def replace(self, position: int) -> Replacement:
         """The lines below and above."""
