@@ -169,6 +169,17 @@ GRAPHS: dict[str, Graph] = {
         [node("Conv", "q w", "z", auto_pad="SAME_UPPER", dilations=[2, 2])],
         {"w": numbers(4, 2, 3, 3)},
     ),
+    "auto_pad that begins behind the first entry": Graph(
+        "leaves entries out",
+        [node("Conv", "q w", "z", auto_pad="SAME_UPPER", strides=[4, 4])],
+        {"w": numbers(4, 2, 1, 1)},
+    ),
+    "one of a list left out": Graph("its input 1 is left out", [node("Sum", "q - q", "z")]),
+    "a variance that may be nothing": Graph(
+        "only a number above 0",
+        [node("InstanceNormalization", "q a a", "z", epsilon=0.0)],
+        {"a": np.ones(2, np.float32)},
+    ),
     "statistics of each entry": Graph(
         "'spatial' is 0; only 1",
         [node("BatchNormalization", "q a a a a", "z", spatial=0)],

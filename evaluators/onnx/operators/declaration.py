@@ -64,6 +64,7 @@ NUMBER = Allowed("a finite number", math.isfinite)
 # A runtime multiplies by it after a product that it must neither overflow nor lose.
 MODEST = Allowed("of a size from 2^-20 to 2^20", lambda value: 2**-20 <= abs(value) <= 2**20)
 NOT_NEGATIVE = Allowed("a number from 0", lambda value: 0 <= value < math.inf)
+ABOVE_ZERO = Allowed("a number above 0", lambda value: 0 < value < math.inf)
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,9 @@ class Declaration:
         for position, name in enumerate(operator.inputs):
             parameter = self.parameter(position, operator.opset)
             if not name:
+                # Nothing may be left out of a list: onnxruntime reads beyond its memory there.
+                if parameter is not None and parameter.many:
+                    raise OperatorError(f"its input {position} is left out")
                 continue
             if parameter is None:
                 opset = operator.opset

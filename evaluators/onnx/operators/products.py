@@ -30,8 +30,8 @@ from evaluators.onnx.operators.builder import (
 )
 from evaluators.onnx.operators.contractions import matrix_product, picked, sum_of_last
 from evaluators.onnx.operators.declaration import (
+    ABOVE_ZERO,
     ANY,
-    NOT_NEGATIVE,
     VALUE,
     Attribute,
     Declaration,
@@ -231,7 +231,7 @@ def group_normalization(builder: Builder, operator: Operator) -> int:
     return _affinely(builder, result, operator, scale.reshape(each), bias.reshape(each))
 
 
-_EPSILON = Attribute(NOT_NEGATIVE, default=9.999999747378752e-06)
+_EPSILON = Attribute(ABOVE_ZERO, default=9.999999747378752e-06)
 _STASH = Attribute(exactly(1), default=1)
 
 

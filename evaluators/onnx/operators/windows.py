@@ -74,9 +74,13 @@ def window_of(operator: Operator, shape: Shape, kernel: tuple[int, ...]) -> Wind
     if mode != "VALID" and (set(dilations) != {1} or operator.attributes.get("ceil_mode")):
         raise OperatorError(f"auto_pad {mode} does not go with dilations or ceil_mode")
     totals = [
-        0 if mode == "VALID" else max((-(-size // stride) - 1) * stride + width - size, 0)
+        0 if mode == "VALID" else (-(-size // stride) - 1) * stride + width - size
         for size, width, stride in zip(shape[1:], kernel, strides, strict=True)
     ]
+    # Some runtimes then begin behind the first entry, and some do not.
+    if min(totals) < -1:
+        raise OperatorError(f"auto_pad {mode} with strides {list(strides)} leaves entries out")
+    totals = [max(total, 0) for total in totals]
     small = tuple(total // 2 for total in totals)
     large = tuple(total - total // 2 for total in totals)
     sides = (large, small) if mode == "SAME_LOWER" else (small, large)
