@@ -134,7 +134,8 @@ def _timed(board: Board, result: "Results") -> Timed:
 
 
 def _files(board: Board, by_setting: "Mapping[str, Sequence[Results]]") -> Files:
-    yield "compare/matrix.csv", matrix_file(board)
+    if board.cells:
+        yield "compare/matrix.csv", matrix_file(board)
     for setting, results in by_setting.items():
         lines = sorted((_line(board, result) for result in results), key=_by_rank)
         content = {"version": VERSION, "setting": setting, "lines": lines}
