@@ -175,6 +175,11 @@ GRAPHS: dict[str, Graph] = {
         {"w": numbers(4, 2, 1, 1)},
     ),
     "one of a list left out": Graph("its input 1 is left out", [node("Sum", "q - q", "z")]),
+    "a bias that is named by nothing": Graph(
+        "its bias is left out",
+        [node("LayerNormalization", "q a -", "z")],
+        {"a": np.ones(4, np.float32)},
+    ),
     "a variance that may be nothing": Graph(
         "only a number above 0",
         [node("InstanceNormalization", "q a a", "z", epsilon=0.0)],

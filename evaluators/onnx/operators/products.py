@@ -210,6 +210,8 @@ def layer_normalization(builder: Builder, operator: Operator) -> int:
     # At least one dimension of rows, so that no statistic is without any.
     rows = (*(shape[:axis] or (1,)), prod(shape[axis:]))
     centred = operator.kind == "LayerNormalization"
+    if not operator.inputs[-1]:  # at which onnxruntime crashes
+        raise OperatorError("its bias is left out, and yet named by nothing")
     result = _normalized(builder, source, operator, rows, centred)
     scale, bias = builder.constant(operator, 1, "scale"), builder.optional(operator, 2)
     return _affinely(builder, result, operator, scale, bias)
