@@ -55,6 +55,11 @@ class Project:
         return self.root / "build" / "files"
 
     @property
+    def finished(self) -> Path:
+        """The pages as MkDocs has made them, until they are published."""
+        return self.root / "build" / "finished"
+
+    @property
     def public(self) -> Path:
         """The website."""
         return self.root / "public"

@@ -28,7 +28,6 @@ from leaderboard.common.project import Project
 from leaderboard.results.kept import digest_of, shared
 from leaderboard.website.kept_page import KeptPage
 from leaderboard.website.mkdocs import (
-    place_files,
     run_mkdocs,
     serve_mkdocs,
     start_pages,
@@ -48,6 +47,7 @@ from leaderboard.website.pages import (
     taxonomy,
 )
 from leaderboard.website.plan import PagePlan
+from leaderboard.website.publication import Publication
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,13 @@ def _built(project: Project) -> tuple[int, tuple[str, ...]]:
 def _build(project: Project, board: Board) -> int:
     """Build the website of a board; how many pages were generated."""
     plans = write_pages(project, board)
+    published = Publication(project.public)
     # MkDocs is another process, and the files beside the pages are none of its business.
     with ThreadPoolExecutor(1) as beside:
-        writing = beside.submit(write_files, plans, project.files)
-        run_mkdocs(project, newest_result(board))
+        writing = beside.submit(write_files, plans, project.files, published)
+        run_mkdocs(project, newest_result(board), project.finished)
         writing.result()
-    place_files(project.files, project.public)
+    published.replace(project.finished, project.files)
     return len(plans)
 
 
@@ -210,12 +211,15 @@ def _digest(folder: Path) -> str:
     return digest_of(told for path in files for told in (path.name.encode(), path.read_bytes()))
 
 
-def write_files(plans: Iterable[AnyPage], folder: Path) -> None:
-    """Write what lies beside the pages below `folder`."""
+def write_files(
+    plans: Iterable[AnyPage], folder: Path, published: Publication | None = None
+) -> None:
+    """Write what lies beside the pages below `folder`, but for what is published as it is."""
     folder.mkdir(parents=True, exist_ok=True)
     for page in plans:
         for path, content in page.files():
-            write_file(folder, path, content)
+            if published is None or not published.has(path, content):
+                write_file(folder, path, content)
 
 
 def plan(board: Board) -> list[AnyPage]:

@@ -76,19 +76,8 @@ def write_file(root: Path, path: str, content: bytes) -> None:
         target.write_bytes(content)
 
 
-def place_files(source: Path, target: Path) -> None:
-    """Move everything below one folder to the same place below another."""
-    for entry in sorted(source.iterdir()):
-        there = target / entry.name
-        if entry.is_dir() and there.is_dir():
-            place_files(entry, there)
-        else:
-            entry.replace(there)
-    source.rmdir()
-
-
-def run_mkdocs(project: Project, newest: int) -> None:
-    """Build the website into `project.public`.
+def run_mkdocs(project: Project, newest: int, folder: Path | None = None) -> None:
+    """Build the website into `folder`, by default `project.public`.
 
     `newest` is the time of the newest result (seconds since 1970): stamped on the pages instead
     of the hour of building, so that the same rows give the same files.
@@ -98,6 +87,7 @@ def run_mkdocs(project: Project, newest: int) -> None:
     """
     # Not --quiet: MkDocs would then not even count warnings, and strict would mean nothing.
     command = [sys.executable, "-P", "-m", "leaderboard.website.finished", "build", "--strict"]
+    command += ["--site-dir", str(folder or project.public)]
     done = subprocess.run(
         command,
         cwd=_with_configuration(project),

@@ -40,7 +40,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     # What MkDocs makes of the pages is another matter, and takes seconds.
-    monkeypatch.setattr(build, "run_mkdocs", lambda project, _: project.public.mkdir())
+    monkeypatch.setattr(build, "run_mkdocs", lambda _project, _newest, folder: folder.mkdir())
     for slug, sigma in ((HONEST, None), (NOISY, "0.25")):
         enter(project, slug, sigma)
     return project

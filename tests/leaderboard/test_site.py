@@ -10,7 +10,8 @@ import pytest
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project, find_project
 from leaderboard.website.build import generate, newest_result
-from leaderboard.website.mkdocs import place_files, run_mkdocs, write_file
+from leaderboard.website.mkdocs import run_mkdocs, write_file
+from leaderboard.website.publication import place_files
 from tests.fixtures.board import board
 from tests.fixtures.website import REPOSITORY, built
 
