@@ -15,6 +15,8 @@ pytestmark = [needs_browser, pytest.mark.slow]
 REPORTED = "settings/cifar10-linf-8_255/"
 MEASURED = "settings/mnist-linf-0.1/"
 SHOWN = "#standings tr[data-kind]:not([hidden])"
+LAID_OUT = """(row => row.querySelector(".cb-name a, .cb-name")
+    .checkVisibility({contentVisibilityAuto: true}))"""
 
 
 def test_who_leads_deterministically_without_extra_data_is_one_address(
@@ -152,3 +154,20 @@ def test_without_javascript_a_long_table_shows_every_row(long_table: str, browse
     options = {"viewport": WIDE, "java_script_enabled": False}
     with Visit(browser, long_table + REPORTED, **options) as visit:
         assert visit.page.locator("#standings .cb-ours tr[data-kind]:visible").count() == 70
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
+def test_on_a_phone_rows_far_below_wait_for_their_turn_and_print_has_all(
+    website: str, browser: Any, script: bool
+) -> None:
+    options = {"viewport": PHONE, "java_script_enabled": script}
+    with Visit(browser, website + REPORTED, **options) as visit:
+        rows = visit.page.locator(SHOWN)
+        laid_out = f"rows => rows.map(row => {LAID_OUT}(row))"
+        assert not all(rows.evaluate_all(laid_out))
+        rows.last.scroll_into_view_if_needed()
+        visit.page.wait_for_timeout(100)
+        assert rows.last.evaluate(LAID_OUT)
+        visit.page.emulate_media(media="print")
+        visit.page.wait_for_timeout(100)
+        assert all(rows.evaluate_all(laid_out))
