@@ -147,7 +147,8 @@ def _crossing(function: Callable[[mpf], mpf]) -> mpf:
     Regula falsi, with the end that stays halved in weight (the Illinois method).
     """
     low, high = mpf(0), mpf(1)
-    at_low, at_high = function(low), function(high)
+    # Where almost nothing is allowed, rounding may make it positive at 0.
+    at_low, at_high = min(function(low), mpf(0)), function(high)
     while at_high <= 0:
         low, high, at_low = high, 2 * high, at_high
         at_high = function(high)
