@@ -99,6 +99,9 @@ def home(board: Board) -> View:
         "papers": newest_papers(board)[:NEWEST],
         "facts": {
             "submissions": len(board.results_of),
+            "others": sum(
+                board.submissions[slug].published is not None for slug in board.results_of
+            ),
             "verdicts": sum(result.tally.examples for result in results),
             "certified": sum(_certified(r) for r in results if not board.line_of(r).disputed),
             "settings": len(board.settings),
