@@ -87,15 +87,16 @@ def test_every_certified_row_is_proved_and_every_witness_replayed(
 def test_without_evidence_the_same_rows_are_proved_and_it_can_be_kept(
     certboard: Certboard, stored: Path
 ) -> None:
-    before = Path(BESIDE).read_bytes()
+    before = Archive(Path(BESIDE)).lines
     with_evidence = rows_of(certboard, RESULTS)
     Path(BESIDE).unlink()
     without = rows_of(certboard, RESULTS, "--save")
-    assert [{**row, "seconds": 0} for row in without] == [
-        {**row, "seconds": 0} for row in with_evidence
-    ]
-    assert Archive(Path(BESIDE)).lines == Archive(stored.with_suffix(".evidence")).lines
-    assert Path(BESIDE).read_bytes() == before
+    # Another batch: some processors' libraries sum its products in another order.
+    for found, row in zip(without, with_evidence, strict=True):
+        same = {"seconds": found["seconds"], "margin": pytest.approx(row["margin"])}
+        assert found == {**row, **same}
+    assert Archive(Path(BESIDE)).lines == before
+    assert not refused(rows_of(certboard, RESULTS))
 
 
 def test_evidence_beside_rows_leaves_out_the_witnesses_that_they_hold(stored: Path) -> None:
@@ -309,7 +310,7 @@ def test_rows_that_are_measured_again_do_not_keep_the_proofs_of_others(
 def test_the_evidence_of_an_interrupted_evaluation_is_joined_when_it_goes_on(
     certboard: Certboard, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, kept = Path(BESIDE).read_bytes(), read(stored).rows
+    before, kept = Archive(Path(BESIDE)), read(stored).rows
     monkeypatch.setattr("leaderboard.settings.question.LARGEST_SHARD", 7)
 
     def broken(*_: Any, **__: Any) -> None:
@@ -330,7 +331,8 @@ def test_the_evidence_of_an_interrupted_evaluation_is_joined_when_it_goes_on(
     monkeypatch.setattr(execution, "run_shards", watch)
     assert certboard(*RUN, "--evidence").code == 0
     assert [shard.examples[0] for shard in asked] == [14]
-    assert Path(BESIDE).read_bytes() == before
+    joined = Archive(Path(BESIDE))
+    assert (joined.about, joined.lines) == (before.about, before.lines)
     assert read(stored).rows["status"].tolist() == kept["status"].tolist()
     assert not stored.with_suffix(".parts").exists()
 
