@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from leaderboard.common.errors import BugError, InputError, TimeUpError
+from leaderboard.common.interrupts import wait_for_imports
 from leaderboard.common.streams import prepare_streams, say, silence
 
 INPUT_PROBLEM, WRONG_USAGE, BUG, TIME_UP, INTERRUPTED = 1, 2, 3, 4, 130
@@ -24,6 +25,7 @@ _PATIENCE = ("OMP_WAIT_POLICY", "PASSIVE")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
+    wait_for_imports()
     os.environ.setdefault(*_PATIENCE)
     try:
         prepare_streams()
