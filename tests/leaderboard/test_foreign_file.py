@@ -4,6 +4,7 @@ import io
 import os
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from leaderboard.common.errors import InputError
 from leaderboard.intake.acceptance.foreign_file import read_foreign
-from leaderboard.intake.acceptance.parquet_pages import ParquetPage, pages
+from leaderboard.intake.acceptance.parquet_pages import ParquetPage, codecs, pages
 from leaderboard.results.store import COLUMNS, SCHEMA
 from tests.fixtures.forged import Made, forge, table_of
 
@@ -132,8 +133,8 @@ def test_a_text_of_moderate_length_in_every_row_is_not_unpacked(plain: Made) -> 
     ("options", "told"),
     [
         ({"row_group_size": 100}, "groups of rows"),
-        ({"compression": "gzip"}, "is stored as"),
-        ({"compression": "none"}, "is stored as"),
+        ({"compression": "gzip"}, "something else than Zstandard"),
+        ({"compression": {"note": "none"}}, "something else than Zstandard"),
     ],
 )
 def test_only_our_way_of_storing_is_read(plain: Made, options: Any, told: str) -> None:
@@ -182,6 +183,19 @@ def test_a_footer_that_lies_about_its_length_is_refused(plain: Made) -> None:
         path.write_bytes(content[:-8] + struct.pack("<I", length) + content[-4:])
         told = refused(plain, path)
         assert "its footer has" in told or "is damaged" in told
+
+
+def test_a_codec_that_nobody_knows_is_refused(plain: Made) -> None:
+    """Asked for its name, pyarrow would end this process."""
+    content = bytearray(plain.result.path.read_bytes())
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    # Of the first column: its name, which is a list of one text, and then its codec.
+    name = content.index(b"\x19\x18\x0asubmission\x15", footer)
+    assert content[name + 14] == 12, "Zstandard, in zigzag"
+    content[name + 14] = 99
+    path = plain.project.root / "forged.parquet"
+    path.write_bytes(content)
+    assert "something else than Zstandard" in refused(plain, path)
 
 
 def test_what_is_no_regular_file_is_refused(plain: Made) -> None:
@@ -256,9 +270,14 @@ def test_a_page_tells_how_large_it_unpacks() -> None:
 
 
 @given(st.binary(max_size=60))
-def test_bytes_that_are_no_pages_are_refused(data: bytes) -> None:
-    try:
+def test_bytes_that_are_no_pages_and_no_footer_are_refused(data: bytes) -> None:
+    with suppress(ValueError):
         for page in pages(data, 0, len(data)):
             assert page.unpacked >= 0
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        codecs(data, 0, len(data))
+
+
+def test_a_footer_of_lists_in_lists_is_refused() -> None:
+    with pytest.raises(ValueError, match="nested"):
+        codecs(b"\x49" + b"\x19" * 100_000, 0, 100_001)

@@ -1,15 +1,15 @@
-"""The headers of a Parquet file's pages, read without unpacking a page.
+"""The headers of a Parquet file's pages, read without unpacking a page; and its columns' codecs.
 
 A file's footer says how much its columns hold, but its author wrote that, too: a library that
 reads the file follows the headers of the pages. A page of some bytes may unpack to two gigabytes.
 So the headers are read first, by these few lines: Thrift's compact protocol, as far as a page's
-header uses it (parquet-format, `PageHeader`; its statistics are skipped).
+header and the footer use it (parquet-format, `PageHeader` and `FileMetaData`; texts are skipped).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _STRUCT = (1, 2, 3, 4, 5, 6, 7, 8, 12)
+_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _STRUCT = (*range(1, 10), 12)
 _DEEPEST, _MOST_FIELDS = 4, 32
 
 Fields = dict[int, object]
@@ -41,6 +41,25 @@ def pages(data: bytes, start: int, stop: int) -> Iterator[ParquetPage]:
         raise ValueError("its pages do not fill their place")
 
 
+def codecs(data: bytes, start: int, stop: int) -> list[object]:
+    """List the numbers of the codecs of all columns that a footer between two positions names.
+
+    pyarrow must not be asked: it ends the whole process where it does not know a codec.
+
+    Raises:
+        ValueError: this is no footer.
+    """
+    footer = _Reader(data, start, stop).struct(0)
+    columns = [column for group in _structs(footer.get(4)) for column in _structs(group.get(1))]
+    return [fact.get(4) for column in columns for fact in _structs([column.get(3)])]
+
+
+def _structs(found: object) -> list[Fields]:
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ValueError("a footer lacks a structure")
+    return found
+
+
 def _values(header: Fields) -> int:
     # Data, dictionary, data of version 2; any other page holds nothing that we write.
     found = [header[key] for key in (5, 7, 8) if key in header]
@@ -56,7 +75,7 @@ def _number(value: object) -> int:
 
 
 class _Reader:
-    """Reads one header from a place on, before `stop`; `place` is then behind it."""
+    """Reads one header or footer from a place on, before `stop`; `place` is then behind it."""
 
     def __init__(self, data: bytes, place: int, stop: int) -> None:
         self.data, self.place, self.stop = data, place, stop
@@ -64,7 +83,7 @@ class _Reader:
     def struct(self, depth: int) -> Fields:
         """Read the fields of a structure, by their numbers."""
         if depth > _DEEPEST:
-            raise ValueError("a page's header is nested too deep")
+            raise ValueError("a header is nested too deep")
         fields: Fields = {}
         number = 0
         while len(fields) <= _MOST_FIELDS:
@@ -73,7 +92,7 @@ class _Reader:
                 return fields
             number = number + (head >> 4) if head >> 4 else self._signed()
             fields[number] = self._value(head & 15, depth)
-        raise ValueError("a page's header has too many fields")
+        raise ValueError("a header has too many fields")
 
     def _value(self, kind: int, depth: int) -> object:
         if kind in (_TRUE, _FALSE):
@@ -82,15 +101,26 @@ class _Reader:
             return self._signed()
         if kind == _STRUCT:
             return self.struct(depth + 1)
+        if kind == _LIST:
+            return self._list(depth)
         if kind in (_BYTE, _DOUBLE, _BINARY):
             self._skip({_BYTE: 1, _DOUBLE: 8}.get(kind) or self._unsigned())
             return None
-        raise ValueError("a page's header has a field of an unknown kind")
+        raise ValueError("a header has a field of an unknown kind")
+
+    def _list(self, depth: int) -> list[object]:
+        head = self._byte()
+        count, kind = (head >> 4 if head >> 4 < 15 else self._unsigned()), head & 15
+        # Alone, a truth is a byte; in a structure it is in the kind of its field.
+        kind = _BYTE if kind in (_TRUE, _FALSE) else kind
+        if kind == _LIST or count > self.stop - self.place:
+            raise ValueError("a list is nested or cut off")
+        return [self._value(kind, depth) for _ in range(count)]
 
     def _skip(self, count: int) -> None:
         self.place += count
         if self.place > self.stop:
-            raise ValueError("a page's header is cut off")
+            raise ValueError("a header is cut off")
 
     def _byte(self) -> int:
         self._skip(1)
@@ -103,7 +133,7 @@ class _Reader:
             value |= (byte & 127) << shift
             if byte < 128:
                 return value
-        raise ValueError("a number of a page's header does not end")
+        raise ValueError("a number of a header does not end")
 
     def _signed(self) -> int:
         value = self._unsigned()
