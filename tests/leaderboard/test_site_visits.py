@@ -37,9 +37,17 @@ THIN = """() => {
 }"""
 
 
+# A menu is as wide as its longest name; the real board has longer ones than a made-up board.
+LONG_NAMES = """() => {
+  for (const option of document.querySelectorAll("select option"))
+    if (option.value && option.text.length < 60) option.textContent = option.text.padEnd(60, " n");
+}"""
+
+
 def fits(visit: Visit, viewport: dict[str, int]) -> bool:
     """Whether nothing of the page lies beyond the right edge of the screen."""
     visit.page.set_viewport_size(viewport)
+    visit.page.evaluate(LONG_NAMES)
     wide: int = visit.page.evaluate("document.documentElement.scrollWidth")
     return wide <= viewport["width"]
 
