@@ -122,11 +122,12 @@ def _bounded(problem: Problem, asked: list[Asked], bounds: Tensor) -> None:
 
 
 def _pre_activations(relaxed: Relaxed, row: int) -> dict[int, Interval]:
-    """One example's bounds of what feeds its elementwise functions."""
+    """One example's bounds of what feeds its elementwise functions and products."""
     nodes = relaxed.network.nodes
     if any(isinstance(node.operation, MaxPool) for node in nodes):
         return {}
-    places = {node.parents[0] for node in nodes if isinstance(node.operation, Elementwise)}
+    bent = (node for node in nodes if isinstance(node.operation, Elementwise | Product))
+    places = {parent for node in bent for parent in node.parents}
     return {
         place: Interval(*(end[row : row + 1].cpu() for end in relaxed.bounds[place]))
         for place in places

@@ -38,10 +38,12 @@ def influential(state: State) -> dict[int, Tensor]:
     worth[order[: int(few.sum()) + 1]] = True
     chosen, first = dict[int, Tensor](), 0
     for layer in search.around.unrolled.layers:
-        (place,) = network.nodes[layer.position].parents
+        place, *others = network.nodes[layer.position].parents
+        its, first = worth[first : first + len(layer)], first + len(layer)
+        if others:  # both factors of a product are tightened as a whole
+            continue
         none = torch.zeros(search.around.unrolled.bounds[place].lower.numel(), dtype=torch.bool)
-        chosen.setdefault(place, none)[layer.entries] |= worth[first : first + len(layer)]
-        first += len(layer)
+        chosen.setdefault(place, none)[layer.entries] |= its
     return chosen
 
 

@@ -43,7 +43,8 @@ class AlphaCROWN(Evaluator):
     example the network is unrolled to its unstable neurons (`unrolled/unrolled_network.py`), in
     which gradients have a closed form and all rows of a layer take the same few products. For
     sigmoid and tanh, both lines are chosen, among the tangents and the chord of the function's
-    convex hull between the neuron's bounds (`curves.py`); max-pooling is written with ReLUs.
+    convex hull between the neuron's bounds (`curves.py`), and of products of two branches the tilt
+    of either McCormick plane (`product_units.py`); max-pooling is written with ReLUs.
 
     The bounds of neurons start from CROWN's, and every margin is the best of this method's and of
     those of IBP, CROWN-IBP and CROWN: none of these is stronger. Where evidence is asked of a
@@ -69,7 +70,7 @@ class AlphaCROWN(Evaluator):
 
     title = "α-CROWN"
     node = "polyhedra"
-    version = "5"
+    version = "6"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""
@@ -79,11 +80,16 @@ class AlphaCROWN(Evaluator):
     def _solve(self, problem: Problem) -> Verdict:
         root = replace(MARGINS, steps=self.steps)
         its = replace(INTERMEDIATE, steps=self.intermediate_steps)
-        return ascended(problem, problem.deadline(), root, its)[2]
+        return ascended(problem, problem.deadline(), root, its, products=True)[2]
 
 
 def ascended(
-    problem: Problem, deadline: Deadline, root: Rates = MARGINS, its: Rates = INTERMEDIATE
+    problem: Problem,
+    deadline: Deadline,
+    root: Rates = MARGINS,
+    its: Rates = INTERMEDIATE,
+    *,
+    products: bool = False,
 ) -> tuple[UnrolledProblem | None, Tensor, Verdict]:
     """Bound the margins of the one example of a problem.
 
@@ -92,13 +98,14 @@ def ascended(
         deadline: when to stop.
         root: of the ascent for the margins.
         its: of the ascents for the bounds of neurons.
+        products: as of `UnrolledProblem.of`.
 
     Returns:
         The network unrolled around it, if that can be; the margins, `[others]`; and the verdict.
     """
     cheaper, known = _cheaper(problem)
     try:
-        around = UnrolledProblem.of(problem, its, deadline, known=known)
+        around = UnrolledProblem.of(problem, its, deadline, known=known, products=products)
     except UnrollingError as error:
         (verdict,) = verdicts(problem, cheaper)
         if problem.evidence or verdict.status is not Status.CERTIFIED:

@@ -71,7 +71,7 @@ class BranchAndBound(Evaluator):
 
     title = "Branch and bound"
     node = "branch-and-bound"
-    version = "4"
+    version = "5"
     cascade = 50
     complete = True
     split_inputs_up_to: ClassVar[int] = LOW_DIMENSION
@@ -152,7 +152,14 @@ class BranchAndBound(Evaluator):
         chosen: Mapping[int, Tensor] | None = None,
     ) -> Search:
         """What is left to search, with bounds of the chosen neurons by an ascent of many steps."""
-        near = UnrolledProblem.of(problem, steps, asked.deadline, known=asked.known, chosen=chosen)
+        near = UnrolledProblem.of(
+            problem,
+            steps,
+            asked.deadline,
+            known=asked.known,
+            chosen=chosen,
+            products=True,
+        )
         tuning = replace(
             self.tuning,
             root=Rates(self.root_steps),

@@ -254,17 +254,19 @@ class Walk(Generic[R]):
     def product(self, position: int, current: Waiting[R]) -> None:
         """Positive coefficients take the plane below, negative ones the plane above.
 
-        The planes hold up to the node's deviation (`product_planes.py`).
+        The planes hold up to the node's deviation (`product_planes.py`), or to what is kept.
         """
         carrier, bounded, norm = self.carrier, self.bounded, self.norm(current)
-        parents = bounded.network.nodes[position].parents
-        below, above, sizes, height = bounded.product_planes(position)
-        for part, plane in zip(carrier.parts(current.rows), (below, above), strict=True):
+        parents, units = bounded.network.nodes[position].parents, bounded.units(position)
+        if units is not None:
+            self.kept[position] = carrier.kept(current.rows, units)
+        sides, sizes, height = bounded.product_planes(position)
+        for part, plane in zip(carrier.parts(current.rows), sides, strict=True):
             self.add(carrier.dot(part, plane.constant, position))
         share = charge.products(carrier.terms(current.rows) + 8)
         self.slack += norm * carrier.each(height) * share
         for place, (parent, size) in enumerate(zip(parents, sizes, strict=True)):
-            slopes = [below[place], above[place]]
+            slopes = [plane[place] for plane in sides]
             rows = carrier.scaled(carrier.parts(current.rows), slopes, position)
             scaled = norm * carrier.each(size)
             # Of each coefficient, the plane's own operations and one more.

@@ -100,7 +100,7 @@ class Bounded(ABC):
         return self._planes[position]
 
     def units(self, position: int) -> Tensor | None:  # noqa: ARG002
-        """Flat entries of an elementwise node that a walk keeps as variables of their own."""
+        """Flat entries of a non-linear node that a walk keeps as variables of their own."""
         return None
 
     def together(

@@ -37,14 +37,14 @@ class ProductPlanes(NamedTuple):
     """Planes that a product is above and below, up to the product of its factors' radii.
 
     Attributes:
-        below, above: the planes, without that distance.
+        sides: the planes below and above, without that distance; or one that the product is equal
+            to, but for what a walk keeps as variables.
         coefficients: at least |m| + r, which b takes, and |n| + s, which a takes, `[batch]` each,
             in the order of a and b.
         height: at least |m|·|n| + s·|m| + r·|n|, `[batch]`.
     """
 
-    below: ProductPlane
-    above: ProductPlane
+    sides: tuple[ProductPlane, ...]
     coefficients: tuple[Tensor, Tensor]
     height: Tensor
 
@@ -54,18 +54,22 @@ def product_planes(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) 
     (m, r), (n, s) = first, second
 
     def plane(sign: float) -> ProductPlane:
-        tilt = _tilt(n / s, sign * m / r)
-        return ProductPlane(
-            n + tilt * s, m + sign * tilt * r, -(m * n) - tilt * (s * m + sign * (r * n))
-        )
+        t = tilt(n / s, sign * m / r)
+        return ProductPlane(n + t * s, m + sign * t * r, -(m * n) - t * (s * m + sign * (r * n)))
 
     height = m.abs() * n.abs() + s * m.abs() + r * n.abs()
     sizes = [(size.flatten(1).amax(1) + UNDERFLOW) for size in (n.abs() + s, m.abs() + r, height)]
-    return ProductPlanes(plane(1.0), plane(-1.0), (sizes[0], sizes[1]), sizes[2])
+    return ProductPlanes((plane(1.0), plane(-1.0)), (sizes[0], sizes[1]), sizes[2])
 
 
-def _tilt(p: Tensor, q: Tensor) -> Tensor:
+def middle_plane(m: Tensor, n: Tensor) -> ProductPlanes:
+    """The plane n·a + m·b - m·n, which is less than a product by that of its factors' changes."""
+    sizes = [part.abs().flatten(1).amax(1) + UNDERFLOW for part in (n, m, m.abs() * n.abs())]
+    return ProductPlanes((ProductPlane(n, m, -(m * n)),), (sizes[0], sizes[1]), sizes[2])
+
+
+def tilt(p: Tensor, q: Tensor) -> Tensor:
     """The least t in [-1, 1] with the least |p + t| + |q + t|; zero where these are no numbers."""
     size = torch.minimum(p.abs(), q.abs()).clamp(max=1)
-    tilt = torch.where(p.sign() == q.sign(), -p.sign() * size, 0.0)
-    return tilt.nan_to_num(0.0)
+    least = torch.where(p.sign() == q.sign(), -p.sign() * size, 0.0)
+    return least.nan_to_num(0.0)

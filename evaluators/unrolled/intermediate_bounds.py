@@ -15,7 +15,7 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from evaluators.network.affine import AffineMap
+from evaluators.network.affine import AffineMap, Gather
 from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import Network, Product
 from evaluators.numerics.deadline import Deadline
@@ -26,6 +26,7 @@ from evaluators.propagation.zonotopes import Zonotopes
 from evaluators.question.certificate import LayerBounds
 from evaluators.question.region import Region
 from evaluators.unrolled.ascent import Rates, ascend
+from evaluators.unrolled.product_units import product_layers, varying
 from evaluators.unrolled.proof import ROOM, prove, stored
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitLines
@@ -57,6 +58,9 @@ MOST_PRODUCTS = 2**26
 Optimizer = Callable[[Unrolled, UnitLines, Rows, Deadline], Tensor]
 """Chooses slopes `[rows, units]` for rows over an unrolled network instead of an ascent."""
 
+Unstable = Callable[[Tensor, Tensor], Tensor]
+"""Which entries tighter bounds help, from their bounds."""
+
 
 class UnrollingError(Exception):
     """The network cannot be unrolled within time and memory, or is none for a method.
@@ -81,6 +85,7 @@ class Unrolling:
         known: CROWN's bounds of pre-activations, by position, where there are some already;
             evidence has no place for them.
         chosen: entries that an ascent is worth its time for, by position; None for all.
+        products: whether the caller takes products' units only together (`product_units.py`).
     """
 
     network: Network
@@ -94,6 +99,7 @@ class Unrolling:
     optimize: Optimizer | None = None
     known: Mapping[int, Interval] = field(default_factory=dict)
     chosen: Mapping[int, Tensor] | None = None
+    products: bool = False
     result: Unrolled = field(init=False)
     _final: set[int] = field(default_factory=lambda: {0})
 
@@ -103,7 +109,8 @@ class Unrolling:
         Raises:
             UnrollingError: it is too large, too many neurons are unstable, or the time is up.
         """
-        if any(isinstance(node.operation, Product) for node in self.network.nodes):
+        products = any(isinstance(node.operation, Product) for node in self.network.nodes)
+        if products and not self.products:
             raise UnrollingError("unsupported: the method unrolls no products of two branches")
         if _products(self.network) > fitting(MOST_PRODUCTS, 16, 1 / 4):
             raise UnrollingError("network too large to be unrolled")
@@ -116,6 +123,8 @@ class Unrolling:
         for position, node in enumerate(self.network.nodes[1:], start=1):
             if isinstance(node.operation, Elementwise):
                 self._bound(node.parents[0], position, node.operation, zonotopes)
+            elif isinstance(node.operation, Product):
+                self._multiply(position, zonotopes)
             parents = [bounds[p] for p in node.parents]
             bounds.append(propagate(node.operation, parents, deployed=self.deployed))
             if zonotopes is not None:
@@ -130,12 +139,23 @@ class Unrolling:
         The input's bounds are exact, and those that an earlier function's layer was made with
         stay: the entries that its layer has are unstable for every function that reads the node.
         """
+        task = self._tightened(position, function.unstable, zonotopes)
+        if self.evidence is not None:
+            self.evidence[reader] = task.evidence()
+        entries = function.unstable(task.lower, task.upper).nonzero()[:, 0]
+        if len(entries):
+            rows = task.rows_of(entries)
+            lower, upper = task.lower[entries], task.upper[entries]
+            self.result.layers.append(Layer(reader, function, entries, rows, lower, upper))
+
+    def _tightened(self, position: int, unstable: Unstable, zonotopes: Zonotopes | None) -> "_Task":
+        """Tighten a node's bounds where a reader is unstable, if they are not final."""
         interval = self.result.bounds[position]
         cheap = zonotopes.interval(position) if zonotopes else None
         for other in (cheap, self.known.get(position)):
             if other is not None and position not in self._final:
                 interval = interval.meet(other)
-        task = _Task(self, position, function, *(bound.flatten() for bound in interval))
+        task = _Task(self, position, unstable, *(bound.flatten() for bound in interval))
         if position in self._final:
             task.keep()
         else:
@@ -145,22 +165,47 @@ class Unrolling:
         self.result.bounds[position] = Interval(
             task.lower.reshape(shape), task.upper.reshape(shape)
         )
-        if self.evidence is not None:
-            self.evidence[reader] = task.evidence()
-        entries = function.unstable(task.lower, task.upper).nonzero()[:, 0]
-        if len(entries):
-            rows = task.rows_of(entries)
-            lower, upper = task.lower[entries], task.upper[entries]
-            self.result.layers.append(Layer(reader, function, entries, rows, lower, upper))
+        return task
+
+    def _multiply(self, reader: int, zonotopes: Zonotopes | None) -> None:
+        """Tighten a product's factors, and make its layers."""
+        result, nodes = self.result, self.network.nodes
+        parents = nodes[reader].parents
+        for position in parents:
+            path = [position]
+            while isinstance(nodes[path[-1]].operation, Gather):  # entries are tightened once
+                path.append(nodes[path[-1]].parents[0])
+            source = path.pop()
+            if source not in self._final:
+                self._tightened(source, _varies, zonotopes)
+            for place in reversed(path):
+                (parent,) = nodes[place].parents
+                again = propagate(
+                    nodes[place].operation, [result.bounds[parent]], deployed=self.deployed
+                )
+                result.bounds[place] = result.bounds[place].meet(again)
+                if place in self.known:
+                    result.bounds[place] = result.bounds[place].meet(self.known[place])
+        centers = result.center(parents[0]), result.center(parents[1])
+        entries = varying(*centers).nonzero()[:, 0]
+        if not len(entries):
+            return
+        size = result.bounds[parents[0]].lower.numel()
+        if 2 * len(entries) * result.columns > fitting(MOST_COEFFICIENTS, 12, 1 / 4):
+            raise UnrollingError("too many unstable neurons")
+        units = (np.ones(len(entries)), (np.arange(len(entries)), entries.numpy()))
+        rows = csr_array(units, shape=(len(entries), size))
+        factors = result.express(parents[0], rows), result.express(parents[1], rows)
+        result.layers.extend(product_layers(reader, entries, factors, centers, result.magnitudes()))
 
 
 class _Task:
     """Bounds of the entries of one node."""
 
     def __init__(
-        self, work: Unrolling, position: int, function: Elementwise, lower: Tensor, upper: Tensor
+        self, work: Unrolling, position: int, unstable: Unstable, lower: Tensor, upper: Tensor
     ) -> None:
-        self.work, self.position, self.function = work, position, function
+        self.work, self.position, self.unstable = work, position, unstable
         self.lower, self.upper = lower, upper
         self.lines = UnitLines.of(work.result.layers)
         self.kept: list[tuple[Tensor, Rows]] = []
@@ -170,7 +215,7 @@ class _Task:
         """Bound all unstable entries, a part at a time."""
         self.lower = self.lower - (1 + self.lower.abs()) * ROOM
         self.upper = self.upper + (1 + self.upper.abs()) * ROOM
-        entries = self.function.unstable(self.lower, self.upper).nonzero()[:, 0]
+        entries = self.unstable(self.lower, self.upper).nonzero()[:, 0]
         self._require_modest(0)
         for part in torch.split(entries, ROWS_AT_ONCE):
             if self.work.deadline.passed:
@@ -187,7 +232,7 @@ class _Task:
 
     def keep(self) -> None:
         """Write out all unstable entries; their bounds stay."""
-        entries = self.function.unstable(self.lower, self.upper).nonzero()[:, 0]
+        entries = self.unstable(self.lower, self.upper).nonzero()[:, 0]
         for part in torch.split(entries, ROWS_AT_ONCE):
             if self.work.deadline.passed:
                 raise UnrollingError("timeout")
@@ -223,17 +268,17 @@ class _Task:
         if bool((self.lower > self.upper).any()):
             name = self.work.network.nodes[self.position].name
             raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
-        left = self.function.unstable(self.lower[entries], self.upper[entries])
+        left = self.unstable(self.lower[entries], self.upper[entries])
         return entries[left], rows.select(left)
 
     def _tighten_chosen(self, entries: Tensor, rows: Rows) -> tuple[Tensor, Rows]:
         """Improve the bounds of entries by ascents, where they are worth it."""
-        if self.work.chosen is None:
+        if self.work.chosen is None or self.position not in self.work.chosen:
             return self._tighten(entries, rows, self.work.rates)
         worth = self.work.chosen[self.position][entries]
         if bool(worth.any()):
             self._tighten(entries[worth], rows.select(worth), self.work.rates)
-        left = self.function.unstable(self.lower[entries], self.upper[entries])
+        left = self.unstable(self.lower[entries], self.upper[entries])
         return entries[left], rows.select(left)
 
     def _tighten_near(self, entries: Tensor, rows: Rows, rates: Rates | None) -> None:
@@ -296,7 +341,7 @@ class _Task:
         latest: dict[tuple[int, float], Tensor] = {}
         if not units:
             # Exact already, and rows all the same: clipping starts from them.
-            entries = self.function.unstable(self.lower, self.upper).nonzero()[:, 0]
+            entries = self.unstable(self.lower, self.upper).nonzero()[:, 0]
             none = torch.zeros(len(entries), 0).half()
             self.proofs += [(entries, sign, none) for sign in (1.0, -1.0)]
         for entries, sign, slopes in self.proofs:
@@ -310,6 +355,11 @@ class _Task:
             signs=np.array([sign for _, sign in latest], dtype=np.int8),
             slopes=rows.numpy(),
         )
+
+
+def _varies(lower: Tensor, upper: Tensor) -> Tensor:
+    """Which entries are no constants."""
+    return lower < upper
 
 
 def _products(network: Network) -> int:

@@ -21,10 +21,12 @@ import torch
 from torch import Tensor
 
 from evaluators.network.elementwise import Elementwise, LeakyReLU
+from evaluators.network.network import Product
 from evaluators.numerics.errors import ContradictionError
 from evaluators.propagation.backward import Walk
 from evaluators.propagation.bounded import Bounded, Replacement, Side
 from evaluators.propagation.intervals import Interval
+from evaluators.propagation.product_planes import ProductPlanes, middle_plane
 from evaluators.propagation.rounding_charge import padded
 from evaluators.unrolled.sparse_rows import Matrix, SparseRows, dense
 
@@ -66,7 +68,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Layer:
-    """The units of one elementwise node.
+    """The units of one elementwise node, or of one side of a product (`product_units.py`).
 
     Attributes:
         position: of the node in the network.
@@ -138,7 +140,7 @@ class Unrolled(Bounded):
         return torch.cat(parts)
 
     def units(self, position: int) -> Tensor | None:
-        """The entries of an elementwise node that are units; None where there are none."""
+        """The entries of a node that are units; None where there are none."""
         layers = [layer for layer in self.layers if layer.position == position]
         return layers[0].entries if layers else None
 
@@ -165,9 +167,17 @@ class Unrolled(Bounded):
         height = zero.new_zeros(1)
         return Replacement((Side(slope, zero, height),), height + 1 if leak else None)
 
+    def product_planes(self, position: int) -> ProductPlanes:
+        """What a product is equal to, but for its units."""
+        first, second = (self.center(p).middle for p in self.network.nodes[position].parents)
+        return middle_plane(first, second)
+
     def deviation(self, position: int) -> Tensor | None:
         """A float32 run's error, and how far entries that are constants may be from them."""
-        error, operation = super().deviation(position), self.network.nodes[position].operation
+        operation = self.network.nodes[position].operation
+        if isinstance(operation, Product):
+            return self.run_error(position)
+        error = super().deviation(position)
         if not isinstance(operation, Elementwise) or isinstance(operation, LeakyReLU):
             return error
         lower, upper = self.bounds[self.network.nodes[position].parents[0]]
@@ -211,7 +221,7 @@ class Unrolled(Bounded):
         walk = Walk(self, SparseRows(), torch.zeros(rows.shape[0], dtype=torch.float64))
         walk.go(position, rows)
         columns = torch.zeros(rows.shape[0], self.columns, dtype=torch.float64)
-        for layer in self.layers:
+        for layer in self.layers:  # a product has two, with the same coefficients
             if layer.position in walk.kept:
                 span = slice(layer.first, layer.first + len(layer))
                 columns[:, span] = walk.kept[layer.position]

@@ -58,6 +58,7 @@ class UnrolledProblem:
         optimize: Optimizer | None = None,
         known: Mapping[int, Interval] | None = None,
         chosen: Mapping[int, Tensor] | None = None,
+        products: bool = False,
     ) -> "UnrolledProblem":
         """Unroll; intermediate bounds by an ascent of at most so many steps, or as told.
 
@@ -68,6 +69,7 @@ class UnrolledProblem:
             optimize: chooses the slopes of intermediate bounds; None for the ascent.
             known: CROWN's bounds of pre-activations, by position; only where no evidence is wanted.
             chosen: entries that an ascent is worth its time for, by position; None for all.
+            products: whether the caller takes products' units only together.
 
         Raises:
             UnrollingError: it cannot be unrolled within time and memory.
@@ -89,6 +91,7 @@ class UnrolledProblem:
             optimize=optimize,
             known={} if known is None or problem.evidence else known,
             chosen=chosen,
+            products=products,
         )
         unrolled = unrolling()
         margins = margin_rows(problem.labels.cpu(), network.classes)[0]

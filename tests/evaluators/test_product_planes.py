@@ -54,8 +54,8 @@ def test_a_product_is_between_its_planes_and_they_are_within_its_interval(
     sizes = [Fraction(float(size)) for size in (*planes.coefficients, planes.height)]
     # What the walk is charged for: 3u of either coefficient, and 5 roundings of the constant.
     room = UNIT * (3 * (sizes[0] * sizes[1]) * 2 + 6 * sizes[2])
-    below = [at(planes.below, a, b) - spread for a, b in corners]
-    above = [at(planes.above, a, b) + spread for a, b in corners]
+    below = [at(planes.sides[0], a, b) - spread for a, b in corners]
+    above = [at(planes.sides[1], a, b) + spread for a, b in corners]
     values = [a * b for a, b in corners]
     for low, value, high in zip(below, values, above, strict=True):
         assert low - room <= value <= high + room
@@ -66,7 +66,7 @@ def test_a_product_is_between_its_planes_and_they_are_within_its_interval(
 def test_planes_by_hand() -> None:
     """Of [1, 3] and [1, 5]: a + b - 1 below, and halfway 3·a + 2·b - 4 above."""
     planes = product_planes((scalar(2), scalar(1)), (scalar(3), scalar(2)))
-    below, above = ([float(part) for part in plane] for plane in planes[:2])
+    below, above = ([float(part) for part in plane] for plane in planes.sides)
     assert below == [1.0, 1.0, 1.0]  # up to the radii's product, 2
     assert above == [3.0, 2.0, -6.0]
 
@@ -148,7 +148,7 @@ def test_a_small_vision_transformer_is_certified_at_small_radii_and_no_attack_go
         if radius > 1 / 100:
             continue
         with monkeypatch.context() as patch:
-            patch.setattr(planes_module, "_tilt", lambda p, _: torch.zeros_like(p))
+            patch.setattr(planes_module, "tilt", lambda p, _: torch.zeros_like(p))
             halfway = CROWN()(problem)
         gained += [
             (one.margin, other.margin)
