@@ -268,42 +268,50 @@ def test_the_other_evaluations_still_run_when_one_cannot(
     assert files(project) == [f"digits-l2-0.25/{PLAIN}.ibp.parquet", f"{LINF}/{PLAIN}.ibp.parquet"]
 
 
-@pytest.mark.parametrize("verb", ["--help", "verify --help", "certify --help", "run --help"])
-def test_help_waits_for_nothing_heavy(verb: str) -> None:
-    code = (
-        "import sys; from leaderboard.__main__ import run; run(sys.argv[1:]); heavy = ('torch',"
-        " 'pandas', 'numpy', 'pyarrow'); print([m for m in heavy if m in sys.modules])"
-    )
-    command = [sys.executable, "-c", code, *verb.split()]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+HELPS = ("--help", "verify --help", "certify --help", "run --help")
 
-
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "list settings",
-        "list datasets",
-        "list taxonomy",
-        "new --help",
-        "data imagenet",
-        "intake scope a b --author c",
-        "intake take a b",
-        "intake prepare a",
-        "verify none.onnx none.vnnlib",
-        "verify --instances none.csv",
-        "certify --help",
-    ],
+LIGHT = (
+    "list settings",
+    "list datasets",
+    "list taxonomy",
+    "new --help",
+    "data imagenet",
+    "intake scope a b --author c",
+    "intake take a b",
+    "intake prepare a",
+    "verify none.onnx none.vnnlib",
+    "verify --instances none.csv",
 )
-def test_these_verbs_import_no_pytorch(typed: str, project: Project) -> None:
-    """`verify` leaves it to the process that it starts; all others that are missing need it."""
-    code = (
-        "import sys; from leaderboard.__main__ import run; run(sys.argv[1:]);"
-        " print([m for m in ('torch', 'pandas', 'scipy') if m in sys.modules])"
+
+ONE_AFTER_THE_OTHER = """
+import sys
+from leaderboard.__main__ import run
+heavy, *commands = sys.argv[1:]
+for typed in commands:
+    run(typed.split())
+    print("imported:", typed, [name for name in heavy.split() if name in sys.modules])
+"""
+
+
+def imported(heavy: str, commands: tuple[str, ...]) -> list[str]:
+    """What commands that a fresh process runs one after the other have imported of it."""
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER, heavy, *commands],
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    command = [sys.executable, "-c", code, *typed.split()]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    return [line for line in done.stdout.splitlines() if line.startswith("imported: ")]
+
+
+def test_help_waits_for_nothing_heavy() -> None:
+    expected = [f"imported: {typed} []" for typed in HELPS]
+    assert imported("torch pandas numpy pyarrow", HELPS) == expected
+
+
+def test_these_verbs_import_no_pytorch(project: Project) -> None:
+    """`verify` leaves it to the process that it starts; all others that are missing need it."""
+    assert imported("torch pandas scipy", LIGHT) == [f"imported: {typed} []" for typed in LIGHT]
 
 
 def test_certify_imports_no_method_but_its_own() -> None:

@@ -133,7 +133,7 @@ def test_no_radius_is_asked_about_that_reaches_a_witness(
 def test_the_cheap_methods_are_asked_before_the_complete_one(
     question: Question, asked: list[tuple[int, Question]]
 ) -> None:
-    question = replace(question, evaluator=None, norm="l2", radius=Fraction(2), seconds=8.0)
+    question = replace(question, evaluator=None, norm="l2", radius=Fraction(2), seconds=2.0)
     cheap = search(replace(question, complete=False), (0, 1))
     asked.clear()
     found = search(question, (0, 1))
