@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
@@ -157,7 +157,7 @@ def _culprit(project: Project, sources: Sources, left_out: Collection[str]) -> s
 
 def _fails(project: Project, sources: Sources, kept: Collection[str]) -> bool:
     """Whether the pages and files of these submissions alone cannot be made."""
-    environment = _environment(project.site / "templates")
+    environment = _environment((project.site / "templates").resolve())
     try:
         board = sources.board(sources.catalogue.submissions.keys() - set(kept))
         newest_result(board)
@@ -193,7 +193,7 @@ def generate(project: Project, board: Board) -> int:
 def write_pages(project: Project, board: Board) -> list[AnyPage]:
     """Write the Markdown of every page into `project.pages`."""
     start_pages(project)
-    templates = project.site / "templates"
+    templates = (project.site / "templates").resolve()
     environment, known = _environment(templates), _digest(templates)
     plans = plan(board)
     for page in plans:
@@ -249,7 +249,9 @@ class _Once(CodeGenerator):
         self.write(")")
 
 
+@cache
 def _environment(templates: Path) -> Environment:
+    """What knows the templates of a folder, each of which is compiled once."""
     environment = Environment(
         loader=FileSystemLoader(templates),
         autoescape=True,

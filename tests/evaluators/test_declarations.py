@@ -61,75 +61,74 @@ def bare(kind: str, opset: int) -> Operator:
     return Operator("n", kind, (), ("z",), {}, opset)
 
 
-@pytest.mark.parametrize("kind", OPERATORS)
-def test_every_version_of_a_definition_was_read(kind: str) -> None:
+def test_every_version_of_a_definition_was_read() -> None:
     """A definition of another version may mean something else by the same attributes."""
-    versions = OPERATORS[kind].versions
-    found = {schema.since_version for _, schema in schemas(kind)}
-    assert found
-    assert versions is None or set(versions) == found
-    if versions is None:
-        assert not any(schema.attributes for _, schema in schemas(kind))
+    for kind in OPERATORS:
+        versions = OPERATORS[kind].versions
+        found = {schema.since_version for _, schema in schemas(kind)}
+        assert found
+        assert versions is None or set(versions) == found
+        if versions is None:
+            assert not any(schema.attributes for _, schema in schemas(kind))
 
 
-@pytest.mark.parametrize("kind", OPERATORS)
-def test_what_is_declared_is_what_onnx_has_with_its_defaults(kind: str) -> None:
-    for opset, schema in schemas(kind):
-        for name, attribute in OPERATORS[kind].known(opset).items():
-            known = schema.attributes[name]
-            theirs = known.default_value
-            default = helper.get_attribute_value(theirs) if theirs.type else None
-            default = default.decode() if isinstance(default, bytes) else default
-            assert attribute.default == default, (opset, name)
-        for position in range(len(OPERATORS[kind].inputs)):
-            if OPERATORS[kind].parameter(position, opset) is not None:
-                assert position < len(schema.inputs), (opset, position)
+def test_what_is_declared_is_what_onnx_has_with_its_defaults() -> None:
+    for kind in OPERATORS:
+        for opset, schema in schemas(kind):
+            for name, attribute in OPERATORS[kind].known(opset).items():
+                known = schema.attributes[name]
+                theirs = known.default_value
+                default = helper.get_attribute_value(theirs) if theirs.type else None
+                default = default.decode() if isinstance(default, bytes) else default
+                assert attribute.default == default, (opset, name)
+            for position in range(len(OPERATORS[kind].inputs)):
+                if OPERATORS[kind].parameter(position, opset) is not None:
+                    assert position < len(schema.inputs), (opset, position)
 
 
-@pytest.mark.parametrize("kind", OPERATORS)
-def test_an_attribute_of_onnx_is_declared_or_refused(kind: str) -> None:
-    declared = OPERATORS[kind]
-    for opset, schema in schemas(kind):
-        for name, known in schema.attributes.items():
-            if name in declared.known(opset):
-                continue
-            assert (kind, name) in NOT_READ
-            given = {name: VALUES.get(int(cast("SupportsInt", known.type)), object())}
-            error = refusal(replace(bare(kind, opset), attributes=given))
-            assert error.rule is ModelRule.ATTRIBUTES
-            assert name in str(error)
+def test_an_attribute_of_onnx_is_declared_or_refused() -> None:
+    for kind in OPERATORS:
+        declared = OPERATORS[kind]
+        for opset, schema in schemas(kind):
+            for name, known in schema.attributes.items():
+                if name in declared.known(opset):
+                    continue
+                assert (kind, name) in NOT_READ
+                given = {name: VALUES.get(int(cast("SupportsInt", known.type)), object())}
+                error = refusal(replace(bare(kind, opset), attributes=given))
+                assert error.rule is ModelRule.ATTRIBUTES
+                assert name in str(error)
 
 
-@pytest.mark.parametrize("kind", OPERATORS)
-def test_an_input_of_onnx_is_declared(kind: str) -> None:
-    for opset, schema in schemas(kind):
-        for position in range(len(schema.inputs)):
-            assert OPERATORS[kind].parameter(position, opset) is not None, (opset, position)
+def test_an_input_of_onnx_is_declared() -> None:
+    for kind in OPERATORS:
+        for opset, schema in schemas(kind):
+            for position in range(len(schema.inputs)):
+                assert OPERATORS[kind].parameter(position, opset) is not None, (opset, position)
 
 
-@pytest.mark.parametrize("folded", [False, True])
-@pytest.mark.parametrize("kind", OPERATORS)
-def test_what_is_not_declared_is_refused_wherever_the_node_stands(kind: str, folded: bool) -> None:
+def test_what_is_not_declared_is_refused_wherever_the_node_stands() -> None:
     """Of a node that is translated, and of one between constants."""
-    declared, name = OPERATORS[kind], "c" if folded else "x"
-    constants = {"c": np.ones(2, np.float32)} if folded else {}
-    opset = max(opset for opset, _ in schemas(kind))
-    node = replace(bare(kind, opset), inputs=(name,) if declared.inputs else ())
-    error = refusal(replace(node, attributes={"hidden_mode": 0}), **constants)
-    assert error.rule is ModelRule.ATTRIBUTES
-    assert "hidden_mode" in str(error)
-    if not declared.inputs or not declared.inputs[-1].many:
-        behind = ("",) * len(declared.inputs)
-        error = refusal(replace(node, inputs=(*behind, name)), **constants)
+    for kind, folded in product(OPERATORS, (False, True)):
+        declared, name = OPERATORS[kind], "c" if folded else "x"
+        constants = {"c": np.ones(2, np.float32)} if folded else {}
+        opset = max(opset for opset, _ in schemas(kind))
+        node = replace(bare(kind, opset), inputs=(name,) if declared.inputs else ())
+        error = refusal(replace(node, attributes={"hidden_mode": 0}), **constants)
         assert error.rule is ModelRule.ATTRIBUTES
-        assert f"input {len(declared.inputs)}" in str(error)
+        assert "hidden_mode" in str(error)
+        if not declared.inputs or not declared.inputs[-1].many:
+            behind = ("",) * len(declared.inputs)
+            error = refusal(replace(node, inputs=(*behind, name)), **constants)
+            assert error.rule is ModelRule.ATTRIBUTES
+            assert f"input {len(declared.inputs)}" in str(error)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in OPERATORS if OPERATORS[kind].outputs == 1])
-def test_a_second_output_is_refused(kind: str) -> None:
-    opset = max(opset for opset, _ in schemas(kind))
-    said = str(refusal(replace(bare(kind, opset), outputs=("z", "more"))))
-    assert "2 outputs" in said or OPERATORS[kind].more_outputs[0] in said
+def test_a_second_output_is_refused() -> None:
+    for kind in (kind for kind in OPERATORS if OPERATORS[kind].outputs == 1):
+        opset = max(opset for opset, _ in schemas(kind))
+        said = str(refusal(replace(bare(kind, opset), outputs=("z", "more"))))
+        assert "2 outputs" in said or OPERATORS[kind].more_outputs[0] in said
 
 
 def cases() -> Iterator[tuple[str, int, int]]:
@@ -140,21 +139,21 @@ def cases() -> Iterator[tuple[str, int, int]]:
                 yield kind, position, opset
 
 
-@pytest.mark.parametrize(("kind", "position", "opset"), list(cases()))
-def test_a_constant_input_has_its_types_and_ranks_and_is_a_constant(
-    kind: str, position: int, opset: int
-) -> None:
-    parameter = OPERATORS[kind].inputs[position]
-    node = replace(bare(kind, opset), inputs=(*("",) * position, "c"))
-    others = {"float32", "float64", "int32", "int64", "uint8", "bool"} - set(parameter.types)
-    for other in sorted(others):
-        error = refusal(node, c=np.ones((1,) * max(parameter.ranks or (1,)), other))
-        assert error.rule is ModelRule.TYPES
-        assert parameter.name in str(error)
-    if parameter.ranks is not None:
-        shape = (1,) * (max(parameter.ranks) + 1)
-        assert "dimensions are needed" in str(refusal(node, c=np.ones(shape, parameter.types[0])))
-    assert "is not a constant" in str(refusal(replace(node, inputs=(*("",) * position, "x"))))
+def test_a_constant_input_has_its_types_and_ranks_and_is_a_constant() -> None:
+    for kind, position, opset in cases():
+        parameter = OPERATORS[kind].inputs[position]
+        node = replace(bare(kind, opset), inputs=(*("",) * position, "c"))
+        others = {"float32", "float64", "int32", "int64", "uint8", "bool"} - set(parameter.types)
+        for other in sorted(others):
+            error = refusal(node, c=np.ones((1,) * max(parameter.ranks or (1,)), other))
+            assert error.rule is ModelRule.TYPES
+            assert parameter.name in str(error)
+        if parameter.ranks is not None:
+            shape = (1,) * (max(parameter.ranks) + 1)
+            assert "dimensions are needed" in str(
+                refusal(node, c=np.ones(shape, parameter.types[0]))
+            )
+        assert "is not a constant" in str(refusal(replace(node, inputs=(*("",) * position, "x"))))
 
 
 DISALLOWED: dict[tuple[str, str], Any] = {

@@ -222,7 +222,7 @@ def test_max_radius_is_the_true_one_of_a_linear_network(
     assert searched > 10
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
 def test_max_radius_does_not_depend_on_the_limit_given(
     project: Project, certboard: Certboard, norm: str
 ) -> None:
@@ -239,6 +239,7 @@ def test_max_radius_does_not_depend_on_the_limit_given(
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.slow
 def test_max_radius_lies_below_every_radius_that_an_attack_breaks(
     certboard: Certboard, model: str, norm: str
 ) -> None:
@@ -261,6 +262,7 @@ def test_max_radius_lies_below_every_radius_that_an_attack_breaks(
     assert broken > 10
 
 
+@pytest.mark.slow
 def test_max_radius_keeps_the_status_at_the_radius_asked_about(
     certboard: Certboard, model: str, tmp_path: Path
 ) -> None:

@@ -101,6 +101,7 @@ def test_what_did_not_change_is_not_made_again_and_no_byte_differs(site: Site) -
     assert sorted(site.made) == ["index.md", "many/linked.md", "second.md"]
 
 
+@pytest.mark.slow
 def test_a_page_is_made_again_when_anything_that_is_on_it_changes(site: Site) -> None:
     site.built()
     both = {"many/a.md", "many/a-b.md"}

@@ -83,6 +83,7 @@ def test_several_runs_make_what_one_would(
     assert again.provenance.fingerprint == whole.provenance.fingerprint
 
 
+@pytest.mark.slow
 def test_settings_that_are_done_stay_done(
     project: Project, certboard: Certboard, clock: Clock
 ) -> None:
@@ -103,6 +104,7 @@ def test_time_for_nothing_is_an_error_and_no_endless_story(
     )
 
 
+@pytest.mark.slow
 def test_finished_shards_are_used_however_the_rest_is_cut(
     project: Project, certboard: Certboard, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

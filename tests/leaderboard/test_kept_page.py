@@ -10,7 +10,7 @@ from leaderboard.board.board import Board
 from leaderboard.board.decisions import Decision
 from leaderboard.board.files import read_sources
 from leaderboard.board.fingerprints import Twin
-from leaderboard.common.project import Project, find_project
+from leaderboard.common.project import Project
 from leaderboard.results import kept
 from leaderboard.results.store import read, results_path, write
 from leaderboard.website import build
@@ -18,8 +18,7 @@ from leaderboard.website.kept_page import BoardParts, KeptPage
 from leaderboard.website.pages.submission import SubmissionPages
 from leaderboard.website.plan import PagePlan
 from tests.fixtures.thousand import thousand
-
-TEMPLATES = find_project(Path(__file__).parent).site / "templates"
+from tests.fixtures.website import text_of
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +50,7 @@ def board(project: Project) -> Board:
 
 def made(page: PagePlan) -> tuple[str, list[tuple[str, bytes]]]:
     """A page's text and what lies beside it."""
-    return build._render(build._environment(TEMPLATES), page), list(page.files())
+    return text_of(page), list(page.files())
 
 
 def test_a_page_of_a_part_of_the_board_is_that_of_the_whole_board(board: Board) -> None:
@@ -107,6 +106,7 @@ def replace_with_twins(board: Board, **changes: object) -> Board:
     return found
 
 
+@pytest.mark.slow
 def test_after_a_new_row_only_what_it_changes_is_made_again_and_no_byte_differs(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ def test_no_radius_is_asked_about_that_reaches_a_witness(
     assert reached > 3
 
 
+@pytest.mark.slow
 def test_the_cheap_methods_are_asked_before_the_complete_one(
     question: Question, asked: list[tuple[int, Question]]
 ) -> None:

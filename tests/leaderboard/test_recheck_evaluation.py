@@ -261,6 +261,7 @@ def test_evidence_of_another_question_is_refused(
     assert "it is about another radius: 0.01, not 0.1." in outcome.sentence
 
 
+@pytest.mark.slow
 def test_a_radius_that_was_sought_is_proved_too(certboard: Certboard, project: Project) -> None:
     """Rows of --max-radius: a falsified or unknown one claims a proof of a smaller ball."""
     words = ("certify", MODEL, "--dataset", "digits", "--norm", "linf", "--radius", "0.2")

@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 
 from leaderboard.board.board import Board, assemble
-from leaderboard.common.project import Project, find_project
+from leaderboard.common.project import Project
 from leaderboard.results.store import Results
 from leaderboard.submissions.catalogue import problems_between, read_catalogue
 from leaderboard.submissions.manifest import read_submission
-from leaderboard.website.build import generate
 from leaderboard.website.pages.home import newest_results
+from leaderboard.website.pages.submission import SubmissionPages
 from leaderboard.website.pages.submissions import submissions_index
 from leaderboard.website.publishing.feed import feed
 from tests.fixtures.board import board
 from tests.fixtures.project import PLAIN, linear, submit
+from tests.fixtures.website import text_of
 
 
 @pytest.fixture
@@ -97,11 +98,9 @@ def test_a_successor_is_read(project: Project) -> None:
     assert found["noisy"].withdrawn == "A bug in training."
 
 
-def test_the_page_of_a_retired_submission_says_so(example: Board, tmp_path: Path) -> None:
+def test_the_page_of_a_retired_submission_says_so(example: Board) -> None:
     slug, _ = first(example)
     other = next(name for name in example.submissions if name != slug)
-    source = find_project(Path(__file__).parent)
-    (tmp_path / "site").symlink_to(source.site)
     model = example.submissions[slug].model.model_copy(update={"sha256": "f" * 64})
     told_of: list[tuple[dict[str, object], str]] = [
         ({"withdrawn": "A <b>bug</b>."}, "Withdrawn by its authors"),
@@ -109,9 +108,7 @@ def test_the_page_of_a_retired_submission_says_so(example: Board, tmp_path: Path
         ({"model": model}, "do not count"),
     ]
     for changed, told in told_of:
-        generate(Project(tmp_path), again(example, **changed))
-        made = (tmp_path / "build").rglob(f"submissions/{slug}.*")
-        text = "".join(path.read_text() for path in made if path.suffix in (".md", ".html"))
+        text = text_of(SubmissionPages(again(example, **changed)).plan(slug))
         assert told in text
         assert "<b>bug" not in text
         assert "None of" not in text

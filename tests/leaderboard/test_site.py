@@ -85,6 +85,7 @@ def test_no_page_fetches_anything_from_another_host(public: Path) -> None:
         assert not re.search(r"['\"`](https?:)?//\w", path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_two_builds_of_the_same_rows_are_byte_identical(public: Path, tmp_path: Path) -> None:
     one, other = (
         {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
