@@ -20,6 +20,8 @@ from leaderboard.vnncomp.rewriting import MARKS, Rewriting
 
 MAX_ALTERNATIVES = 200_000
 MAX_DEPTH = 50
+CHUNK = 2**20
+"""Characters that are cut into words at once."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _VARIABLE = re.compile(r"([XY])_(0|[1-9]\d{0,8})")
@@ -34,6 +36,21 @@ def parse(text: str, title: str) -> Assertions:
         InputError: what is wrong, in which line, and what is allowed.
     """
     return _Parser(text, title).file()
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, equal ones as the same string.
+
+    A file of a hundred megabytes has twenty million words, and few different ones.
+    """
+    found, first = list[str](), 0
+    while first < len(text):
+        last = text.find(")", first + CHUNK) + 1 or len(text)
+        words = text[first:last].replace("(", " ( ").replace(")", " ) ").split()
+        same = dict[str, str]()
+        found.extend(map(same.setdefault, words, words))
+        first = last
+    return found
 
 
 @lru_cache(maxsize=2**17)
@@ -64,7 +81,7 @@ class _Parser:
         self.text = re.sub(r";[^\n]*", "", text) if ";" in text else text
         if "[" in self.text:
             self.text = re.sub(r"\[[^\[\]()]*\]", lambda m: "".join(m[0].split()), self.text)
-        self.words = self.text.replace("(", " ( ").replace(")", " ) ").split()
+        self.words = words_of(self.text)
         self.at = 0
         self.shape: tuple[int, ...] | None = None
         if not MARKS.isdisjoint(self.words):

@@ -6,6 +6,7 @@ the outputs. There is a counterexample where one case has an input in its box wh
 of its disjuncts. Everything is exact.
 """
 
+from functools import cache
 from pathlib import Path
 
 from evaluators.network.constraint import Disjunct, Relations
@@ -39,21 +40,18 @@ def parse_vnnlib(text: str, title: str) -> Specification:
             raise InputError(
                 f"{title}: no input X_{index} is at least {lower} and at most {upper}."
             )
-    found: dict[tuple[tuple[int, Bound], ...], list[tuple[Disjunct, Relations]]] = {}
-    for one in formula.alternatives:
-        key = tuple(sorted(one.bounds.items()))
-        disjunct = (*formula.common.rows, *one.rows)
-        related = (*formula.common.relations, *one.relations)
-        found.setdefault(key, []).append((disjunct, related))
     cases: dict[ExactBox, list[tuple[Disjunct, Relations]]] = {}
-    for key, disjuncts in found.items():
-        box = _box(formula, dict(key), title)
+    alternatives, whole = formula.alternatives[::-1], cache(lambda: _box(formula, {}, title))
+    formula.alternatives.clear()
+    while alternatives:  # each is let go once it is read: there may be many thousands
+        one = alternatives.pop()
+        box = _box(formula, one.bounds, title) if one.bounds else whole()
         if box is not None:
+            relations = (*formula.common.relations, *one.relations)
             # What a relation says of all inputs of the box together is weaker, and holds.
-            cases.setdefault(box, []).extend(
-                ((*rows, *(one.within(box.lower, box.upper) for one in relations)), relations)
-                for rows, relations in disjuncts
-            )
+            weaker = (each.within(box.lower, box.upper) for each in relations)
+            disjunct = (*formula.common.rows, *one.rows, *weaker)
+            cases.setdefault(box, []).append((disjunct, relations))
     if not cases:
         raise InputError(f"{title}: no input meets the conditions on inputs.")
     return Specification(

@@ -3,6 +3,7 @@
 import gzip
 import operator
 import re
+import tracemalloc
 from collections.abc import Callable
 from cProfile import Profile
 from fractions import Fraction
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from evaluators.network.constraint import Constraint
 from evaluators.network.specification import ExactBox, Specification
 from leaderboard.common.errors import InputError
+from leaderboard.vnncomp import syntax
 from leaderboard.vnncomp.vnnlib import parse_vnnlib, read_vnnlib
 
 DECLARED = """
@@ -399,3 +401,33 @@ def _calls_to_read(inputs: int) -> int:
         specification = read(text)
     assert specification.inputs == inputs
     return sum(entry.callcount for entry in profile.getstats())
+
+
+def test_alternatives_without_bounds_keep_to_the_common_box_whatever_stands_between_them() -> None:
+    declared = "(declare-const X_0 Real) (declare-const Y_0 Real)"
+    common = "(assert (>= X_0 0)) (assert (<= X_0 8))"
+    parts = "(>= Y_0 1) (and (<= X_0 4) (>= Y_0 2)) (>= Y_0 3)"
+    specification = read(f"{declared} {common} (assert (or {parts}))")
+    found = {case.box.upper[0]: len(case.disjuncts) for case in specification.cases}
+    assert found == {8: 2, 4: 1}
+
+
+@given(st.text("() \nab", max_size=60), st.integers(1, 9))
+def test_a_text_has_the_same_words_wherever_it_is_cut(text: str, chunk: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(syntax, "CHUNK", chunk)
+        assert syntax.words_of(text) == text.replace("(", " ( ").replace(")", " ) ").split()
+
+
+def test_a_file_of_many_boxes_takes_few_times_its_own_size_of_memory() -> None:
+    declared = " ".join(f"(declare-const {name} Real)" for name in ("X_0", "X_1", "Y_0"))
+    bounds = "(>= X_0 {0}) (<= X_0 {0}.5) (>= X_1 0) (<= X_1 1)"
+    boxes = [f"(and {bounds} (>= Y_0 {{0}}))".format(number) for number in range(3000)]
+    text = f"{declared} (assert (or {' '.join(boxes)}))"
+    tracemalloc.start()
+    try:
+        assert len(read(text).cases) == 3000
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 * len(text)
