@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from highspy import HighsModelStatus
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, diags_array, eye_array, hstack, lil_array, vstack
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from evaluators.unrolled.unit_lines import UnitLines
@@ -103,7 +103,7 @@ class TriangleProgram:
         )
         self.matrix = self._rows()
         self._solver = highs(self.matrix, self.row_bounds, self.column_bounds)
-        self._split = deepcopy((self.matrix, self.row_bounds, self.column_bounds))
+        self._split = self.matrix, self.row_bounds, self.column_bounds
 
     def gaps(self, solution: Solution) -> Float64Array:
         """How far each unit's output is from its function's value at a solution, `[units]`."""
@@ -115,17 +115,24 @@ class TriangleProgram:
     def _rows(self) -> csr_array:
         """All coefficients, `[4 · units, inputs + 2 · units]`."""
         n, units = self.inputs, self.units
-        before = lil_array((units, n + units))
+        unit, one = np.arange(units), np.ones(units)
+        parts = [(unit, n + units + unit, one)]
         for first, weight in self._layers:
-            before[first - n : first - n + len(weight), :first] = -weight
-        output = hstack([csr_array((units, n)), eye_array(units)])
-        slopes = [np.ones(units), self.leak, self._chord]
-        bands = [hstack([output, diags_array(-slope)]) for slope in slopes]
-        return csr_array(vstack([hstack([before, eye_array(units)]), *bands]))
+            row, column = weight.nonzero()
+            parts.append((first - n + row, column, -weight[row, column]))
+        for block, slope in enumerate((one, self.leak, self._chord), start=1):
+            rows = block * units + unit
+            parts += [(rows, n + unit, one), (rows, n + units + unit, -slope)]
+        rows, columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+        kept = values != 0
+        places = rows[kept], columns[kept]
+        return csr_array((values[kept], places), shape=(4 * units, n + 2 * units))
 
     def split(self, signs: NDArray[np.int8]) -> None:
         """Put units on the line of their side: 1 for z >= 0, -1 for z <= 0, 0 for neither."""
         first, solver = self.inputs + self.units, self._solver
+        if self._split[0] is self.matrix:
+            self._split = deepcopy(self._split)
         for unit in (signs != self._signs).nonzero()[0].tolist():
             sign, row, column = int(signs[unit]), 3 * self.units + unit, first + unit
             line = (self._chord[unit], 1.0, self.leak[unit])[sign]

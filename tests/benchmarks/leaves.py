@@ -23,13 +23,15 @@ from evaluators.deterministic.lp import LP
 from evaluators.deterministic.milp import MILP
 from evaluators.deterministic.sdp_crown import SdpCROWN
 from evaluators.network.affine import Dense
-from evaluators.onnx.reader import import_onnx
+from evaluators.network.network import Network
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
+from tests.benchmarks.table import SHARED, right_ones
 from tests.benchmarks.test_bounds_speed import forward_seconds, question, seconds
 from tests.fixtures.networks import Graph, two_convolutions
+from tests.fixtures.published import about
 
 ROOT = Path(__file__).parents[2]
 HIDDEN, EXAMPLES = (30, 30), 5
@@ -116,25 +118,35 @@ class Plain:
 
 
 def programs() -> Iterator[str]:
-    """LP-ALL and MILP of a perceptron."""
+    """LP-ALL and MILP of a small perceptron, and LP-ALL of one of MNIST that others trained."""
     graph = Graph((1, 8, 8))
     graph.flatten()
     for width in HIDDEN:
         graph.dense(width)
         graph.relu()
     graph.dense(10)
-    network = graph.network()
-    dense = [node.operation for node in network.nodes if isinstance(node.operation, Dense)]
-    layers = [(one.weight.double().numpy(), biases_of(one)) for one in dense]
+    small = question(graph.network(), EXAMPLES, Fraction(1, 100))
     for method in (LP(), MILP()):
-        problem = question(network, EXAMPLES, Fraction(1, 100))
-        alone = partial(said_alone, layers, problem, method.name() == "milp")
-        ours, theirs = in_turns(partial(method, problem), alone)
-        proved = [verdict.status is Status.CERTIFIED for verdict in method(problem)]
-        yield (
-            f"{method.name()}: {ours / EXAMPLES:.3f} s an image, HiGHS alone"
-            f" {theirs / EXAMPLES:.3f} s; certified {sum(proved)}, it says {sum(alone())}"
-        )
+        yield f"{method.name()}, 64-30-30-10: {beside_solver(method, small)}"
+    file = SHARED / "models" / "published" / "salman_lpd_mlp_b_0.2.onnx"
+    if file.exists():
+        of_mnist = about(file, "mnist", [0, 2, 3, 4, 5], Fraction(1, 5))
+        yield f"lp, 784-100-100-10 (MNIST): {beside_solver(LP(), of_mnist)}"
+
+
+def beside_solver(method: LP | MILP, problem: Problem) -> str:
+    """Seconds of a method and of the solver alone, and what both say."""
+    assert isinstance(problem.network, Network)
+    nodes = problem.network.nodes
+    dense = [node.operation for node in nodes if isinstance(node.operation, Dense)]
+    layers = [(one.weight.double().numpy(), biases_of(one)) for one in dense]
+    alone = partial(said_alone, layers, problem, method.name() == "milp")
+    ours, theirs = in_turns(partial(method, problem), alone)
+    proved = [verdict.status is Status.CERTIFIED for verdict in method(problem)]
+    return (
+        f"{ours / len(problem):.3f} s an image, HiGHS alone {theirs / len(problem):.3f} s;"
+        f" certified {sum(proved)}, it says {sum(alone())}"
+    )
 
 
 def said_alone(
@@ -152,14 +164,19 @@ def biases_of(dense: Dense) -> Values:
 
 
 def constants() -> Iterator[str]:
-    """Lipschitz margins, after one bound per network, beside forward passes."""
-    for name, norm in (("cifar10-sll", Norm.L2), ("mnist-linf-distance", Norm.LINF)):
-        network = import_onnx(ROOT / "submissions" / name / "model.onnx")
-        problem = within(question(network, 64, Fraction(1, 50)), norm)
+    """Lipschitz margins of test images, after the bounds of a network, beside forward passes."""
+    cases = (
+        ("cifar10-sll", "cifar10", Norm.L2, Fraction(36, 255)),
+        ("mnist-linf-distance", "mnist", Norm.LINF, Fraction(1, 10)),
+    )
+    for name, dataset, norm, radius in cases:
+        file = ROOT / "submissions" / name / "model.onnx"
+        problem = right_ones(within(about(file, dataset, list(range(160)), radius), norm), 64)
         LipschitzMargin()(problem.select([0]))
         (ours,) = in_turns(partial(LipschitzMargin(), problem))
         raw = forward_seconds(problem)
-        yield f"{name}: {ours / raw:.1f} forward passes ({ours / 64 * 1e3:.2f} ms an image)"
+        each = ours / len(problem) * 1e3
+        yield f"{name}: {ours / raw:.1f} forward passes ({each:.2f} ms an image)"
 
 
 def balls() -> Iterator[str]:
