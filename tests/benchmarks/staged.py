@@ -101,10 +101,10 @@ class KeptAnswers:
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.file.exists():
             self.file.write_text(",".join(HEAD) + "\n")
-        with self.file.open(encoding="utf-8") as lines:
-            answers = [
-                KeptAnswer.read(line) for line in csv.DictReader(lines) if line["note"] is not None
-            ]
+        # A line that was cut short would run into the next one.
+        whole = self.file.read_text(encoding="utf-8").rpartition("\n")[0] + "\n"
+        self.file.write_text(whole, encoding="utf-8")
+        answers = [KeptAnswer.read(line) for line in csv.DictReader(whole.splitlines())]
         self.known = [a for a in answers if a.version == catalogue()[a.method].version]
 
     def __len__(self) -> int:
