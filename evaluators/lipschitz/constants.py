@@ -58,18 +58,42 @@ class Reach:
         """Walk through the network once; with the constants of residual blocks or without."""
         assert isinstance(problem.network, Network)
         network = problem.network.to(torch.float64, problem.x.device)
-        norm, x = problem.region.norm, problem.x.double()
-        reach = cls(network, norm, [Interval(x, x)], [_radii(problem)], [x.new_zeros(len(x))])
-        reach.own = [x.new_zeros(len(x))]
-        blocks = known_blocks(network) if with_blocks and norm is Norm.L2 else {}
+        reach = cls(network, problem.region.norm)
+        reach.walk(problem, with_blocks=with_blocks)
+        return reach
+
+    def walk(self, problem: Problem, *, with_blocks: bool = True) -> None:
+        """Fill all lists, a node after the other."""
+        network = self.network
+        self.values, self.moved = [self.first(problem.x)], [_radii(problem)]
+        self.lost, self.own = ([torch.zeros_like(self.moved[0])] for _ in range(2))
+        blocks = known_blocks(network) if with_blocks and self.norm is Norm.L2 else {}
         passages = known_passages(network) if with_blocks else {}
         for position in range(1, len(network.nodes)):
-            reach._step(position, problem.deployed)
+            self._step(position, problem.deployed)
             if position in blocks:
-                reach._shorten(position, blocks[position])
+                self._shorten(position, blocks[position])
             if position in passages:
-                reach._pass(position, passages[position])
-        return reach
+                self._pass(position, passages[position])
+
+    def first(self, x: Tensor) -> Interval:
+        """The input's values."""
+        return Interval(x.double(), x.double())
+
+    def value(self, position: int) -> Interval:
+        """A node's values, from those before it."""
+        node = self.network.nodes[position]
+        return propagate(node.operation, [self.values[parent] for parent in node.parents])
+
+    def loss(self, position: int, deployed: bool) -> Tensor:
+        """What a run loses at the node itself, `[batch]`."""
+        node = self.network.nodes[position]
+        error = None
+        if deployed:
+            error = run_error(node.operation, [self.magnitude(p) for p in node.parents])
+        if error is None:
+            return torch.zeros_like(self.moved[0])
+        return length(error.expand(len(self.moved[0]), *node.shape), self.norm)
 
     def magnitude(self, position: int) -> Tensor:
         """Bound the entries of a node in all runs, `[batch, *shape]`."""
@@ -79,14 +103,8 @@ class Reach:
 
     def _step(self, position: int, deployed: bool) -> None:
         node = self.network.nodes[position]
-        parents = [self.values[parent] for parent in node.parents]
-        self.values.append(propagate(node.operation, parents))
-        own = torch.zeros_like(self.moved[0])
-        error = None
-        if deployed:
-            error = run_error(node.operation, [self.magnitude(p) for p in node.parents])
-        if error is not None:
-            own = length(error.expand(len(own), *node.shape), self.norm)
+        self.values.append(self.value(position))
+        own = self.loss(position, deployed)
         constant = 1.0
         if not isinstance(node.operation, Sum):
             constant = constant_of(node.operation, self.norm)

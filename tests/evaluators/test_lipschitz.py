@@ -15,13 +15,15 @@ from evaluators.deterministic.lipschitz_margin import LipschitzMargin
 from evaluators.deterministic.op_norm import OpNorm
 from evaluators.falsification.pgd import PGD
 from evaluators.lipschitz.blocks import blocks_of
-from evaluators.lipschitz.constants import Reach
+from evaluators.lipschitz.constants import Reach, margins
+from evaluators.lipschitz.one_run import OneRun
 from evaluators.lipschitz.operators import constant_of
 from evaluators.lipschitz.spectral import convolution_bound, matrix_bound
 from evaluators.network.affine import Adjoint, Convolution, Dense, Diagonal, Gather
 from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.network import MaxPool, Network
 from evaluators.question.norm import Norm
+from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from tests.fixtures.networks import Graph
@@ -245,3 +247,68 @@ def test_pairs_of_rows_and_blocks_prove_more_than_products() -> None:
 
 def test_leaky_slopes_are_no_steeper_than_one() -> None:
     assert constant_of(LeakyReLU(0.2), Norm.L2) == 1.0
+
+
+def one_run(problem: Problem) -> OneRun:
+    run = OneRun.within(problem)
+    assert run is not None
+    return run
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+def test_one_run_is_no_farther_from_real_arithmetic_than_is_said(norm: Norm) -> None:
+    """Also where a bias swallows what is added to it."""
+    graph = Graph((2,), 0)
+    graph.dense(2, torch.eye(2).double(), torch.full((2,), 2.0**24).double())
+    swallowed = graph.network()
+    networks = [swallowed, sandwich(0), sorted_pairs(1)]
+    networks += [FAMILIES[name](1) for name in ("relu 2-4-4-3", "residual", "pooled")]
+    for network in networks:
+        x = torch.rand(3, *network.input_shape, generator=drawn(0))
+        asked = ask(network, x, Ball(norm, Fraction(1, 5)))
+        real = one_run(replace(asked, deployed=False))
+        exact = Reach.of(replace(asked, deployed=False)).values[-1].lower
+        apart = real.values[-1].lower - exact
+        size = torch.linalg.vector_norm(apart, ORDERS[norm], dim=1)
+        assert bool((size <= real.lost[-1] + 1e-13).all())
+        theirs = one_run(replace(asked, deployed=True))
+        assert torch.equal(theirs.moved[-1], real.moved[-1])
+        assert bool((theirs.lost[-1] >= 2 * real.lost[-1]).all())
+
+
+@pytest.mark.parametrize("deployed", [True, False])
+def test_one_run_leaves_nothing_open_that_intervals_prove(deployed: bool) -> None:
+    """Radii next to the largest that intervals prove, where one run is not enough."""
+    network = sandwich(3)
+    x = torch.rand(12, *network.input_shape, generator=drawn(2))
+    asked = replace(ask(network, x, Ball(Norm.L2, Fraction(1, 50))), deployed=deployed)
+
+    def by_intervals(problem: Problem) -> list[bool]:
+        return (margins(Reach.of(problem), problem.labels) > 0).all(1).tolist()
+
+    more = 0
+    for row in range(len(asked)):
+        one, low, high = asked.select([row]), Fraction(0), Fraction(1)
+        for _ in range(40):
+            middle = (low + high) / 2
+            proved = by_intervals(replace(one, region=Ball(Norm.L2, middle)))[0]
+            low, high = (middle, high) if proved else (low, middle)
+        if low:
+            one = replace(one, region=Ball(Norm.L2, low))
+            run = one_run(one)
+            more += not bool((margins(run, one.labels) > 0).all())
+            assert LipschitzMargin().solve(one)[0].status is Status.CERTIFIED
+    assert more, "no radius was one that a run alone does not prove"
+
+
+def test_no_run_counts_where_float32_may_have_fewer_bits() -> None:
+    network = sandwich(0)
+    x = torch.rand(2, *network.input_shape, generator=drawn(0))
+    asked = ask(network, x, Ball(Norm.L2, Fraction(1, 50)))
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert OneRun.within(asked) is None
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert OneRun.within(replace(asked, x=asked.x.double())) is None

@@ -33,6 +33,9 @@ SLACK = 1e-12
 SECONDS = 5.0
 """For an example: a search that needs more ends with a counterexample, which proves nothing."""
 
+AROUND_A_RUN, FLOAT32 = ("lipschitz-margin",), 1e-5
+"""Methods whose margins begin with what one float32 run computes, and how far two runs differ."""
+
 Case = tuple[Problem, list[float]]
 
 
@@ -195,7 +198,8 @@ def test_answers_do_not_depend_on_the_batch(name: str) -> None:
             (alone,) = evaluator(problem.select([row]))
             assert alone.status is verdict.status
             if verdict.margin is not None:
-                assert alone.margin == pytest.approx(verdict.margin, rel=1e-9, abs=1e-12)
+                alike = FLOAT32 if name in AROUND_A_RUN else 1e-9
+                assert alone.margin == pytest.approx(verdict.margin, rel=alike, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", quick_first(DETERMINISTIC))

@@ -1,6 +1,7 @@
 """Counts by methods in stages, as the comparison with published figures makes them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from evaluators.evaluator import predict
+from evaluators.listing import catalogue
 from evaluators.onnx.reader import import_onnx
 from evaluators.question.verdict import Status
 from tests.benchmarks import staged
@@ -20,7 +22,7 @@ COUNT = Count("exact", (Stage("ibp"), Stage("pgd"), Stage("branch-and-bound")))
 SECONDS = (1.0, 5.0)
 
 
-class Split:
+class TwelveImages:
     """Twelve random images; the model is right about all but the first."""
 
     examples = range(100, 112)
@@ -42,7 +44,7 @@ class Split:
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeptAnswers:
     model = classifier(tmp_path / "model.onnx")
-    monkeypatch.setattr(staged, "load_split", lambda _: Split(model))
+    monkeypatch.setattr(staged, "load_split", lambda _: TwelveImages(model))
     answers = KeptAnswers(model, Fraction(1, 10), tmp_path / "rows")
     answers.ask(COUNT, SECONDS)
     return answers
@@ -81,7 +83,7 @@ def test_an_interrupted_count_goes_on_where_it_stopped(kept: KeptAnswers) -> Non
 
 def test_answers_of_another_version_are_asked_for_again(kept: KeptAnswers) -> None:
     whole = kept.settled(COUNT)
-    version = staged.catalogue()["ibp"].version
+    version = catalogue()["ibp"].version
     kept.file.write_text(kept.file.read_text().replace(f",ibp,{version},", ",ibp,0,"))
     later = again(kept)
     assert all(answer.method != "ibp" for answer in later.known)
@@ -91,7 +93,7 @@ def test_answers_of_another_version_are_asked_for_again(kept: KeptAnswers) -> No
 
 def test_a_count_stops_at_an_image_that_is_certified_and_falsified(kept: KeptAnswers) -> None:
     first = next(a for a in kept.known if a.status is Status.CERTIFIED)
-    kept.known.append(staged.replace(first, method="pgd", status=Status.FALSIFIED))
+    kept.known.append(replace(first, method="pgd", status=Status.FALSIFIED))
     with pytest.raises(AssertionError, match=f"{first.image}.*certified and falsified"):
         kept.settled(COUNT)
 
