@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.fixtures import shapes
+from tests.fixtures import effort, shapes
 
 # What is imported and collected stays: the garbage collector need not look at it again and again.
 gc.disable()
@@ -33,6 +33,10 @@ BEGUN_FIRST = (
     "test_workers.py",
 )
 """Files of tests that each take long: begun last, one would leave the other cores idle."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    effort.share = 4 if config.option.markexpr == "not slow" else 1
 
 
 @pytest.hookimpl(trylast=True)

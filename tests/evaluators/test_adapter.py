@@ -15,6 +15,7 @@ from evaluators.onnx.adapter import InputAdapter, adapt
 from evaluators.onnx.reader import Contract, import_bytes
 from evaluators.onnx.runtime import Runtime
 from evaluators.recheck.reader import read_model
+from tests.fixtures.effort import examples
 from tests.fixtures.onnx_models import classifier_model, model, node, numbers
 
 IMAGE = (3, 2, 4)
@@ -140,7 +141,7 @@ def test_an_adapter_that_does_nothing_is_refused() -> None:
         adapt(their_model(IMAGE, 1), InputAdapter(), IMAGE)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_no_bytes_bring_down_what_walks_them(data: st.DataObject) -> None:
     """A stranger's file is refused, or becomes bytes that the reader judges."""

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from evaluators.numerics.errors import CertificateError
 from evaluators.question import evidence_file as module
 from evaluators.question.certificate import BOX, Certificate
+from tests.fixtures.effort import examples
 from tests.fixtures.forgeries import THIRD, certificate
 
 Arrays = dict[str, Any]
@@ -188,7 +189,7 @@ def test_a_shape_that_its_member_does_not_fill_is_refused(
         Certificate.load(path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.booleans())
 def test_no_damage_makes_anything_but_a_refusal(
     place: float, value: int, cut: bool, tmp_path_factory: pytest.TempPathFactory

@@ -20,6 +20,7 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.unrolled.coupled import Chosen, Coupled
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
+from tests.fixtures.effort import examples
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of
 
@@ -34,7 +35,7 @@ def uniform(generator: torch.Generator, *shape: int) -> Tensor:
     return torch.rand(*shape, generator=generator, dtype=torch.float64) * 2 - 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.integers(1, 12),
     st.integers(0, 2**20),

@@ -33,6 +33,7 @@ from tests.evaluators.test_elementwise import (
     real,
     tensors,
 )
+from tests.fixtures.effort import examples, first_alone
 from tests.fixtures.tiny import FAMILIES, ask, centers, chain, least_margins, points_of
 from tests.fixtures.unrolled import WITH_SIGMOIDS, about, around
 
@@ -52,7 +53,7 @@ def layer(function: Elementwise, *ends: tuple[float, float]) -> Layer:
 
 @pytest.mark.slow
 @given(curved, intervals(), shares)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @example(Sigmoid(), (-745.0, 20.0), 0.0)
 @example(Tanh(), (-0.5, 400.0), 1.0)
 @example(Sigmoid(), (-1e-8, 1e-8), 0.5)
@@ -65,7 +66,7 @@ def test_every_line_of_a_family_is_on_its_side(
 
 
 @given(curved, intervals(), shares)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_what_a_proof_uses_is_on_its_side(
     function: Elementwise, interval: tuple[float, float], share: float
 ) -> None:
@@ -111,7 +112,7 @@ def test_a_family_holds_the_best_line_for_every_point(
 
 
 @given(curved, intervals())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_family_starts_with_crowns_lines(
     function: Elementwise, interval: tuple[float, float]
 ) -> None:
@@ -124,7 +125,7 @@ def test_a_family_starts_with_crowns_lines(
 
 
 @given(curved, st.floats(-8, 8), st.floats(0.01, 12), shares)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_search_has_the_same_lines_up_to_rounding(
     function: Elementwise, start_: float, width: float, share: float
 ) -> None:
@@ -175,7 +176,7 @@ def test_units_are_told_apart_by_function_and_selected() -> None:
     assert [len(lines.select(torch.tensor([3])).curves)] == [0]
 
 
-@pytest.mark.parametrize("name", ["sigmoid 2-3-3-2", "tanh 2-3-3-2"])
+@pytest.mark.parametrize("name", first_alone(["sigmoid 2-3-3-2", "tanh 2-3-3-2"]))
 def test_optimised_lines_prove_more_and_hold_on_a_grid(name: str) -> None:
     gained = proved = 0.0
     for seed in range(3):

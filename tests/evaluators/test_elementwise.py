@@ -18,6 +18,7 @@ from evaluators.network.elementwise import (
     Tanh,
     elementwise_functions,
 )
+from tests.fixtures.effort import examples
 
 FUNCTIONS: tuple[Elementwise, ...] = (
     LeakyReLU(),
@@ -68,7 +69,7 @@ def test_every_function_is_tested() -> None:
 
 
 @given(any_function, intervals())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @example(Sigmoid(), (-745.0, -700.0))
 @example(Tanh(), (19.0, 400.0))
 def test_bounds_contain_the_true_values(
@@ -93,7 +94,7 @@ def assert_lines_hold(function: Elementwise, interval: tuple[float, float], slop
 
 
 @given(any_function, intervals(), st.floats(-3, 3), st.floats(-3, 3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @example(Sigmoid(), (-3.0, 3.0), 0.25, 0.25)
 @example(Tanh(), (-3.0, 3.0), 1.0, math.nextafter(1.0, 0.0))
 @example(Sigmoid(), (-40.0, 40.0), 1e-18, 1e-300)
@@ -104,7 +105,7 @@ def test_lines_of_any_slope_are_on_their_side(
 
 
 @given(any_function, intervals())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_crowns_lines_are_on_their_side(
     function: Elementwise, interval: tuple[float, float]
 ) -> None:
@@ -186,7 +187,7 @@ def test_what_is_not_a_number_stays_so(function: Elementwise) -> None:
 
 @pytest.mark.parametrize("function", [Sigmoid(), Tanh()], ids=repr)
 @given(st.floats(0.1, 9), st.floats(0.1, 9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_crowns_lines_through_the_far_end_are_the_best_ones(
     function: Elementwise, left: float, right: float
 ) -> None:

@@ -19,6 +19,7 @@ from evaluators.evidence import archive as module
 from evaluators.evidence.archive import About, Archive, EvidenceLine, join_archives, write_archive
 from evaluators.numerics.errors import CertificateError
 from evaluators.question.certificate import Certificate
+from tests.fixtures.effort import examples
 from tests.fixtures.forgeries import THIRD, certificate
 
 ABOUT = About("a" * 64, "digits", "b" * 64, "linf", Fraction(3, 10))
@@ -218,7 +219,7 @@ def parts_of_bytes(content: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.booleans())
 def test_no_damage_makes_anything_but_a_refusal(
     place: float, value: int, cut: bool, tmp_path_factory: pytest.TempPathFactory

@@ -19,6 +19,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
+from tests.fixtures.effort import examples
 from tests.fixtures.exact import Vector, fractions, least_margin, margin
 from tests.fixtures.methods import LONG, quick_first
 from tests.fixtures.networks import Graph
@@ -91,7 +92,7 @@ def test_random_networks_against_exact_enumeration(radius: Fraction) -> None:
     st.sampled_from([Fraction(8, 255), Fraction(1, 10**7), Fraction(1, 2)]),
     st.sets(st.sampled_from(SLOW), min_size=2, max_size=2),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_any_float32_weights_against_exact_enumeration(
     weights: list[float], x: list[float], radius: Fraction, slow: set[str]
 ) -> None:
@@ -110,7 +111,7 @@ def test_any_float32_weights_against_exact_enumeration(
     st.sampled_from([1, 2, 3, 5]),
     st.sets(st.sampled_from(SLOW), min_size=2, max_size=2),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_big_weights_that_cancel_hide_no_counterexample(
     exponent: int, gap: int, hidden: int, slow: set[str]
 ) -> None:
@@ -270,7 +271,7 @@ def test_a_sigmoid_too_small_for_floats_is_not_zero(name: str) -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_margin_of_one_ulp_needs_a_real_proof(seed: int, width: int) -> None:
     """Second logit = first minus a margin of a few float64 ulps: proofs only where it is true."""
     generator = torch.Generator().manual_seed(seed)

@@ -19,6 +19,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
+from tests.fixtures.effort import first_alone
 from tests.fixtures.exact import fractions, least_margin
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, ask, centers
@@ -30,7 +31,7 @@ def ready(method: Evaluator) -> Evaluator:
     return method
 
 
-@pytest.mark.parametrize("ask_all", [False, True])
+@pytest.mark.parametrize("ask_all", first_alone([True, False]))
 @pytest.mark.parametrize("kind", [SMT, ExtendedSimplex], ids=lambda kind: kind.name())
 def test_it_decides_tiny_networks_as_enumeration_does(
     kind: type[SMT | ExtendedSimplex], ask_all: bool

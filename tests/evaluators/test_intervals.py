@@ -12,6 +12,7 @@ from evaluators.network.network import Network, apply
 from evaluators.propagation.intervals import Interval, interval_bounds
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball
+from tests.fixtures.effort import examples
 from tests.fixtures.networks import Graph, of_every_kind
 from tests.fixtures.tiny import FAMILIES, centers, points_of
 
@@ -65,7 +66,7 @@ finite = st.floats(-(2.0**100), 2.0**100, allow_subnormal=False)
     st.lists(st.tuples(finite, finite, finite), min_size=1, max_size=12),
     st.one_of(st.just(0.0), finite),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @example([(1.0, 2.0**60, 2.0**60), (1.0, 1.0, 1.5), (1.0, -(2.0**60), -(2.0**60))], 0.0)
 @example([(3.0, 0.1, 0.1)], 0.0)
 @example([(1.0, 0.1, 0.1)], 1e10)

@@ -19,6 +19,7 @@ from evaluators.question.region import Ball
 from evaluators.unrolled.jacobians import Chords, JacobianBounds, Range, Recursion
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 from tests.fixtures.certificates import ball, least_margin
+from tests.fixtures.effort import examples, first_alone
 from tests.fixtures.tiny import FAMILIES, ask, centers
 
 FINITE = st.floats(-1e6, 1e6, allow_subnormal=False)
@@ -43,7 +44,7 @@ def bounded(of: Recursion, row: Tensor, problem: Problem) -> JacobianBounds:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(FINITE, FINITE, FINITE, FINITE, st.floats(0, 1), st.floats(0, 1))
 def test_chords_are_on_their_side_of_every_product(
     a: float, b: float, c: float, d: float, at: float, of: float
@@ -112,7 +113,7 @@ def test_what_cancels_between_layers_is_not_counted_twice() -> None:
     assert float(known.inputs.upper) == pytest.approx(0, abs=1e-12)
 
 
-@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("norm", first_alone(Norm))
 def test_nothing_that_fastlip_proves_is_lost(norm: Norm) -> None:
     better = 0
     for family in DERIVABLE:

@@ -143,6 +143,7 @@ def test_with_the_same_bounds_of_neurons_the_method_proves_all_that_lp_proves() 
             assert before.margin is None or after.margin >= before.margin  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_neither_a_solver_that_lies_nor_rows_from_nowhere_prove_anything_false(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -28,6 +28,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
+from tests.fixtures.effort import first_alone
 from tests.fixtures.methods import LONG, quick_first
 from tests.fixtures.tiny import ask, centers, chain, least_margins, points_of
 
@@ -148,7 +149,7 @@ def mean_margin(method: Evaluator, function: Elementwise) -> float:
     return sum(margin for margin in found if margin is not None) / len(found)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", first_alone(FUNCTIONS))
 def test_lines_are_worth_it_for_a_new_function(function: str) -> None:
     ibp, crown, alpha = (
         mean_margin(method, FUNCTIONS[function]) for method in (IBP(), CROWN(), AlphaCROWN())

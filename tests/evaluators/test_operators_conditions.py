@@ -22,6 +22,7 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from tests.evaluators.test_operators import check
+from tests.fixtures.effort import examples
 from tests.fixtures.networks import Graph
 from tests.fixtures.onnx_models import Array, node, numbers
 from tests.fixtures.tiny import ask, centers, least_margins, points_of
@@ -115,7 +116,7 @@ def test_every_method_is_right_at_jumps_or_says_that_it_cannot(name: str, norm: 
 
 
 @given(st.floats(-2, 2), st.floats(0, 3), st.floats(-3, 3), st.floats(-3, 3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @example(0.0, 0.0, 0.0, 0.0)
 @example(-1.0, 1.0, 0.5, 2.0)
 @example(1e-300, 1.0, 0.0, 0.0)

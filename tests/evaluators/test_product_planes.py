@@ -24,6 +24,7 @@ from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from leaderboard.datasets.catalogue import find_dataset
 from tests.benchmarks.zoo_blocks import Attention, Residual
+from tests.fixtures.effort import examples
 
 UNIT = Fraction(1, 2**53)
 
@@ -41,7 +42,7 @@ def at(plane: ProductPlane, a: Fraction, b: Fraction) -> Fraction:
 
 
 @given(middles, radii, middles, radii)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_a_product_is_between_its_planes_and_they_are_within_its_interval(
     m: float, r: float, n: float, s: float
 ) -> None:

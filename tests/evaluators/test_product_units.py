@@ -28,6 +28,7 @@ from evaluators.unrolled.proof import prove, stored
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Rows
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
+from tests.fixtures.effort import examples
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import ask, centers, least_margins, points_of
 
@@ -72,7 +73,7 @@ def center(middle: float, radius: float) -> Center:
 
 
 @given(middles, radii, middles, radii, st.floats(0, 1), st.floats(0, 1))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_planes_of_any_tilt_are_on_their_side_of_the_product_in_exact_arithmetic(
     m: float, r: float, n: float, s: float, low: float, high: float
 ) -> None:

@@ -24,6 +24,7 @@ from evaluators.recheck.methods import METHODS, Balls, recheck_claims, select
 from tests.evaluators.test_recheck_rounding import wild, wild_network
 from tests.fixtures.certificates import least_margin, region_of
 from tests.fixtures.checked import HASH, checked
+from tests.fixtures.effort import examples
 from tests.fixtures.exact import run
 from tests.fixtures.forgeries import certificate
 from tests.fixtures.networks import Graph
@@ -175,7 +176,7 @@ def test_no_rounding_raises_a_floor_of_a_node_or_a_margin(
         assert_below(bounds, true)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(seed=st.integers(0, 10**9), silent=st.sampled_from(["nothing", "weights", "biases"]))
 def test_the_end_of_a_pass_charges_its_roundings(seed: int, silent: str) -> None:
     """Two affine nodes behind the input, whose products and biases cancel on the way back."""

@@ -16,6 +16,7 @@ from evaluators.recheck.checker import Checker
 from tests.evaluators.test_recheck_rounding import claim, wild, wild_network
 from tests.fixtures.checked import checked
 from tests.fixtures.cuts import cuts_of
+from tests.fixtures.effort import examples
 
 Array = NDArray[Any]
 FAR = 1e90
@@ -59,7 +60,7 @@ def narrowed(
     return found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 10**9), st.sampled_from(["linf", "l2", "l1"]))
 def test_bounds_of_cuts_are_never_above_the_exact_ones(seed: int, norm: str) -> None:
     rounded, exact = narrowed(np.random.default_rng(seed), norm, 0.0, 0.0, 8.0)

@@ -23,6 +23,7 @@ from evaluators.recheck.arithmetic import SIDES, Arithmetic, root_above
 from evaluators.recheck.checker import Checker
 from evaluators.recheck.claim import Region, Step
 from tests.fixtures.checked import checked, recheck
+from tests.fixtures.effort import examples
 from tests.fixtures.forgeries import leaves_of, no_cuts
 from tests.fixtures.networks import Graph
 
@@ -81,7 +82,7 @@ def claim(network: Network, random: Generator, norm: str) -> Certificate:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     seed=st.integers(0, 10**9),
     norm=st.sampled_from(["linf", "l2", "l1"]),

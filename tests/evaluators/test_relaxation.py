@@ -26,6 +26,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from tests.evaluators.test_backward import by_hand
+from tests.fixtures.effort import examples
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers
 
 NEAR = 1e-12
@@ -86,7 +87,7 @@ def test_deeppolys_lines_are_the_published_ones(
     st.floats(-20, 20),
     st.floats(0, 30),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_lines_hold_on_a_grid(
     relaxation: Relaxation, function: Elementwise, start: float, width: float
 ) -> None:
@@ -163,7 +164,7 @@ ends = st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e6))
 
 @pytest.mark.parametrize("make", [winner_planes, balanced_planes])
 @given(pairs=st.lists(ends, min_size=6, max_size=6), pool=st.sampled_from([POOL, PADDED]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_planes_hold_in_exact_arithmetic(
     make: Maker, pairs: list[tuple[float, float]], pool: MaxPool
 ) -> None:

@@ -17,6 +17,7 @@ from evaluators.network.elementwise import Slopes
 from evaluators.network.smooth import FUNCTIONS, Smooth
 from evaluators.network.waves import UNKNOWN, WAVES, Wave
 from evaluators.onnx.runtime import Session
+from tests.fixtures.effort import examples
 from tests.fixtures.onnx_models import node
 
 SELU = (1.6732631921768188, 1.0507010221481323)
@@ -124,7 +125,7 @@ def test_every_function_is_tested() -> None:
 
 
 @given(any_case, intervals(), st.floats(-3, 3), st.floats(-3, 3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @example("gelu", (-40.0, -38.0), 0.0, 0.0)
 @example("mish", (30.0, 31.0), 1.0, 1.0)
 @example("root", (0.0, 1.0), 0.0, 0.0)

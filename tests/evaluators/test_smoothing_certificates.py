@@ -16,6 +16,7 @@ from evaluators.noises.distribution import Probabilities
 from evaluators.question.norm import Norm
 from evaluators.smoothing.balls import RESOLUTION, inscribed, outer
 from evaluators.smoothing.confidence import clopper_pearson_lower
+from tests.fixtures.effort import examples
 from tests.fixtures.smoothing import CERTIFICATES, NAMES, one_sided, radius, supported
 
 STEP = Fraction(1, RESOLUTION)
@@ -161,7 +162,7 @@ def class_probabilities(
     return np.stack([parts[:, [c == one for c in classes]].sum(1) for one in range(3)], axis=1)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 @given(
     st.sampled_from(supported()),
     cuts,
@@ -247,7 +248,7 @@ def test_certificates_are_ordered_as_theory_says(noise: str, p: float, dimension
         assert found["lipschitz"] == best == found["pixeldp"]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(st.sampled_from(supported()), PROBABILITY, st.floats(0.05, 0.999), DIMENSION)
 def test_a_second_side_never_hurts(
     kind: tuple[str, str], p: float, part: float, dimension: int
@@ -259,7 +260,7 @@ def test_a_second_side_never_hurts(
         assert two > one
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(
     st.sampled_from(supported()),
     st.floats(0.3, 1 - 1e-6),
@@ -278,7 +279,7 @@ def test_radii_grow_with_the_first_bound_and_fall_with_the_second(
         assert radius(*kind, Probabilities(higher, q), dimension=dimension) >= first
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(
     st.sampled_from(supported()),
     PROBABILITY,

@@ -35,6 +35,7 @@ from evaluators.smoothing.gradient import (
 )
 from evaluators.smoothing.neyman_pearson import NeymanPearson
 from evaluators.smoothing.radius import RadiusTarget
+from tests.fixtures.effort import examples
 from tests.fixtures.networks import Graph, linear
 
 GAUSSIAN = distributions()["gaussian"]
@@ -142,7 +143,7 @@ def test_what_is_left_is_below_the_slab_of_forty_digits(p: float, part: float, t
         assert least_given_gradient(p, gradient, t) < true
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.floats(0.5001, 0.99999), st.floats(0, 2), st.floats(0.01, 1))
 def test_first_order_is_never_below_zeroth_and_falls_with_the_gradient(
     p: float, part: float, less: float

@@ -18,6 +18,7 @@ from evaluators.smoothing.balls import RESOLUTION
 from evaluators.smoothing.neyman_pearson import NeymanPearson, complement
 from evaluators.smoothing.radius import RadiusTarget
 from tests.fixtures.cases import cases
+from tests.fixtures.effort import examples
 from tests.fixtures.smoothing import CERTIFICATES, one_sided, radius, supported
 
 STEP = Fraction(1, RESOLUTION)
@@ -41,7 +42,7 @@ def test_radii_are_below_the_true_ones_of_fifty_digits(p: float, scale: Fraction
                 assert mpmath.mpf(found.numerator) / found.denominator < times * value
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(PROBABILITY, st.floats(0.01, 1))
 def test_least_divergences_are_below_those_of_fifty_digits(p: float, part: float) -> None:
     bounds = Probabilities(p, (1 - p) * part)
@@ -56,7 +57,7 @@ def test_least_divergences_are_below_those_of_fifty_digits(p: float, part: float
             assert true - mpmath.mpf("1e-6") * (1 + true) < value < true
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(
     st.floats(0.1, 0.9),
     st.floats(0.01, 0.99),

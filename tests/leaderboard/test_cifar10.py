@@ -208,6 +208,7 @@ def test_a_sheet_that_is_lossy_or_not_declared_is_refused(data: Path) -> None:
         train_split()
 
 
+@pytest.mark.slow
 def test_the_exact_training_images_have_the_published_means(shared_data: Path) -> None:
     split = train_split()
     assert len(split) == 49_923

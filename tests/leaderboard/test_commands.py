@@ -327,14 +327,6 @@ def test_certify_imports_no_method_but_its_own() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_website_is_built_without_pytorch() -> None:
-    code = "import sys, leaderboard.website.build; print('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "False\n"
-
-
 def test_nothing_slow_is_imported_before_the_first_bound(project: Project) -> None:
     slow = ("pandas", "scipy.optimize", "scipy.stats", "sklearn", "plotly", "pyarrow.dataset")
     code = (

@@ -19,6 +19,7 @@ from leaderboard.common.errors import InputError
 from leaderboard.intake.acceptance.foreign_file import read_foreign
 from leaderboard.intake.acceptance.parquet_pages import ParquetPage, codecs, pages
 from leaderboard.results.store import COLUMNS, SCHEMA
+from tests.fixtures.effort import examples
 from tests.fixtures.forged import Made, forge, table_of
 
 ROWS, PIXELS = 449, 64
@@ -214,7 +215,7 @@ def test_a_file_that_is_too_large_is_not_opened(plain: Made) -> None:
     assert "bytes are" in refused(plain, path) or "are accepted" in refused(plain, path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_refused_or_reads_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, measured_file: Path, data: st.DataObject

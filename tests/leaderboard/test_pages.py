@@ -52,6 +52,7 @@ def test_a_page_is_made_for_everything(example: Board, pages: Path) -> None:
             assert (pages / kind / f"{name}.md").is_file()
 
 
+@pytest.mark.slow
 def test_what_is_left_of_an_earlier_generation_disappears(example: Board, tmp_path: Path) -> None:
     stale = generated(example, tmp_path) / "submissions" / "withdrawn.md"
     stale.write_text("old")

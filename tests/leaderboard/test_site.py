@@ -122,6 +122,7 @@ def test_links_to_other_sites_have_a_web_scheme(public: Path) -> None:
     assert schemes <= {"", "https", "http"}
 
 
+@pytest.mark.slow
 def test_a_broken_link_fails_the_build_with_a_sentence(tmp_path: Path) -> None:
     source = find_project()
     (tmp_path / "site").symlink_to(source.site)

@@ -165,6 +165,7 @@ def test_a_table_goes_on_where_it_stopped(certboard: Certboard, files: Path) -> 
     ]
 
 
+@pytest.mark.slow
 def test_an_interrupted_table_keeps_what_was_finished(project: Project, files: Path) -> None:
     rows = "m.onnx,safe.vnnlib,600\n" * 500
     (files / "instances.csv").write_text(rows)
