@@ -129,6 +129,7 @@ def attacked(module: nn.Module, x: Tensor, labels: Tensor, radius: float) -> Ten
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.slow
 def test_a_small_vision_transformer_is_certified_at_small_radii_and_no_attack_goes_lower(
     vision: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
