@@ -17,11 +17,14 @@ class Learner(nn.Module):
 
     Attributes:
         input_shape: of one image.
+        begun: SHA-256 of the weights that it began with, where they were not random; a checkpoint
+            of a training that began otherwise is another training's.
     """
 
     def __init__(self, input_shape: Shape, layers: Sequence[LearnedLayer]) -> None:
         super().__init__()
         self.input_shape = input_shape
+        self.begun = ""
         self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
@@ -29,6 +32,10 @@ class Learner(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def extra_repr(self) -> str:
+        """Tell what it began with."""
+        return self.begun
 
     def network(self) -> Network:
         """Write the canonical graph of the present parameters, differentiable in them.

@@ -38,16 +38,25 @@ def orthogonal(weight: Tensor) -> Tensor:
     k by k taps that is one matrix of norm 1 stretches by k at most (as Serrurier et al.
     2021, arXiv 2006.06520, reshape kernels).
     """
-    matrix = weight.flatten(1)
-    tall = matrix.shape[0] > matrix.shape[1]
-    matrix = matrix.T if tall else matrix
-    # A norm of at most 1 to begin with: the geometric mean of the largest sums bounds it.
-    size = (matrix.abs().sum(0).max() * matrix.abs().sum(1).max()).sqrt()
-    matrix = matrix / (size + LEAST)
-    for _ in range(BJORCK):
-        matrix = 1.5 * matrix - 0.5 * (matrix @ matrix.T) @ matrix
     kernel = weight.shape[-1] if weight.dim() > 2 else 1
-    return (matrix.T if tall else matrix).reshape(weight.shape) / kernel
+    return orthonormal(weight.flatten(1)).reshape(weight.shape) / kernel
+
+
+def orthonormal(matrices: Tensor) -> Tensor:
+    """Make the rows or the columns of matrices `[..., rows, columns]` orthonormal, as above."""
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    matrix = matrices.mT if tall else matrices
+    # A norm of at most 1 to begin with: the geometric mean of the largest sums bounds it.
+    rows, columns = (matrix.abs().sum(side).amax(-1) for side in (-1, -2))
+    matrix = matrix / ((rows * columns).sqrt() + LEAST)[..., None, None]
+    for _ in range(BJORCK):
+        matrix = 1.5 * matrix - 0.5 * (matrix @ matrix.mT) @ matrix
+    return matrix.mT if tall else matrix
+
+
+def unit_rows(weight: Tensor) -> Tensor:
+    """Make the norm of every row of a last matrix 1 (Singla et al. 2022, arXiv 2108.04062)."""
+    return F.normalize(weight, dim=1)
 
 
 def gram_sums(weight: Tensor) -> Tensor:
@@ -62,8 +71,9 @@ def gram_sums(weight: Tensor) -> Tensor:
 RESCALINGS: dict[str, Rescaling] = {
     "almost-orthogonal": almost_orthogonal,
     "orthogonal": orthogonal,
+    "unit-rows": unit_rows,
 }
-"""Ways to make a map's norm at most 1, by name."""
+"""Ways to make a map's norm at most 1, or its rows', by name."""
 
 
 class SLL(LearnedLayer):

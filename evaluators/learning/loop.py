@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from evaluators.learning.augmentation import Augmentation
 from evaluators.learning.learner import Learner
@@ -22,7 +23,8 @@ class Schedule:
     """How long and how fast to learn, and from which variations of the examples.
 
     The learning rate is constant and, in the last 40 % of the training, falls linearly to zero.
-    With `bfloat16`, products are of that type, sums and weights stay float32.
+    With `bfloat16`, products are of that type, sums and weights stay float32. With `average` the
+    network that is learned is a mean of those of all steps: after each, that share of it stays.
     """
 
     epochs: int
@@ -31,6 +33,11 @@ class Schedule:
     largest_gradient: float = 10.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     bfloat16: bool = False
+    average: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.average < 1:
+            raise ValueError(f"The share kept by averages is in [0, 1), not {self.average}.")
 
     def rate(self, progress: float) -> float:
         """Compute the learning rate at a point of the training between 0 and 1."""
@@ -47,6 +54,7 @@ class _Training:
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
     seed: int
+    average: AveragedModel
     done: int = 0
     seconds: float = 0.0
 
@@ -62,6 +70,7 @@ class _Training:
             "done": self.done,
             "seconds": self.seconds,
             "learner": self.learner.state_dict(),
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
         }
@@ -74,6 +83,7 @@ class _Training:
         if state["question"] != self.question:
             raise ValueError(f"{path} is the checkpoint of another training.")
         self.learner.load_state_dict(state["learner"])
+        self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.done, self.seconds = state["done"], state["seconds"]
@@ -114,7 +124,9 @@ def fit(
     generator = torch.Generator(device).manual_seed(seed)
     weights = list(learner.parameters())
     optimizer = torch.optim.Adam(weights, lr=schedule.learning_rate)
-    training = _Training(learner, recipe, schedule, optimizer, generator, seed)
+    averaging = get_ema_multi_avg_fn(schedule.average)
+    average = AveragedModel(learner, multi_avg_fn=averaging, use_buffers=True)
+    training = _Training(learner, recipe, schedule, optimizer, generator, seed, average)
     if checkpoint is not None and checkpoint.exists():
         training.resume(checkpoint)
     learner.train()
@@ -129,6 +141,8 @@ def fit(
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(weights, schedule.largest_gradient)
             optimizer.step()
+            if schedule.average:
+                average.update_parameters(learner)
             total += loss.detach()
             batches += 1
         if not bool(total.isfinite()):
@@ -137,6 +151,8 @@ def fit(
         if checkpoint is not None:
             training.save(checkpoint)
         report(epoch + 1, float(total) / batches)
+    if schedule.average:
+        learner.load_state_dict(average.module.state_dict())
     learner.eval()
     return training.seconds
 

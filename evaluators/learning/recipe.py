@@ -39,7 +39,7 @@ class Recipe(ABC):
         noise: the distribution of `SmoothedNetwork` that its networks are smoothed with, in which
             case its field `sigma` is the scale; empty where they are not.
         architecture: the only one that it trains; empty where it trains any.
-        for_intervals, rescaling, residual: what it asks of an architecture (`Style`).
+        for_intervals, rescaling, residual, isometric: what it asks of an architecture (`Style`).
     """
 
     title: ClassVar[str]
@@ -50,6 +50,7 @@ class Recipe(ABC):
     for_intervals: ClassVar[bool] = False
     rescaling: ClassVar[str] = ""
     residual: ClassVar[int] = 0
+    isometric: ClassVar[bool] = False
 
     @classmethod
     def name(cls) -> str:
@@ -59,7 +60,8 @@ class Recipe(ABC):
     @classmethod
     def style(cls, *, normalised: bool = False, width: float = 1.0) -> Style:
         """Return the style of an architecture that it trains, with what is left to the user."""
-        return Style(cls.for_intervals, normalised, width, cls.rescaling, cls.residual)
+        asked = cls.rescaling, cls.residual, cls.isometric
+        return Style(cls.for_intervals, normalised, width, *asked)
 
     @abstractmethod
     def loss(self, learner: Learner, batch: TrainingBatch) -> Loss:

@@ -40,6 +40,16 @@ def command(
     option: Annotated[
         list[str] | None, typer.Option(help="NAME=NUMBER, another of the recipe's; repeatable")
     ] = None,
+    shift: Annotated[
+        int | None, typer.Option(min=0, help="The most pixels by which images are moved")
+    ] = None,
+    begin: Annotated[
+        str | None,
+        _names.name_option(_names.slugs, "--from", help="Begin with this one's weights"),
+    ] = None,
+    average: Annotated[
+        float, typer.Option(help="Learn a mean of weights; the share that each step keeps")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and the batches")] = 0,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Written after each epoch; the same command continues")
@@ -79,6 +89,9 @@ def command(
         _options(radius, sigma, option or []),
         device or ("cuda" if torch.cuda.is_available() else "cpu"),
         bfloat16,
+        shift,
+        average,
+        begin,
         checkpoint,
     )
     trained = train(request)

@@ -14,15 +14,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from evaluators.learning.architectures import ARCHITECTURES
 from evaluators.learning.augmentation import Augmentation
+from evaluators.learning.beginning import begin_with
+from evaluators.learning.learner import Learner
 from evaluators.learning.loop import EpochReport, Schedule, fit
 from evaluators.learning.recipe import Recipe
 from evaluators.listing import recipes
 from evaluators.network.network import Network
+from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.writer import export_onnx
 from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.common.progress import console, tell
+from leaderboard.common.project import find_project
 from leaderboard.datasets.catalogue import Dataset, find_dataset
 from leaderboard.datasets.split import Split
+from leaderboard.evaluation.networks import read_model
+from leaderboard.submissions.manifest import load_submission, model_path
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,9 @@ class TrainingRequest:
         options: of the recipe, as written.
         device: where to train.
         bfloat16: whether products are of that type.
+        shift: the most pixels by which an image is moved each time it is seen.
+        average: the share of an average of weights that each step keeps; 0 for no average.
+        begin: the submission whose network's weights are the first ones; None for random ones.
         checkpoint: a file that is written after each epoch, and continued from.
     """
 
@@ -87,6 +96,9 @@ class TrainingRequest:
     options: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     bfloat16: bool = False
+    shift: int | None = None
+    average: float = 0.0
+    begin: str | None = None
     checkpoint: Path | None = None
 
 
@@ -130,8 +142,9 @@ def train(request: TrainingRequest) -> Trained:
     training data are not the official ones, that is told, with their SHA-256.
 
     Raises:
-        InputError: no such recipe, option or architecture, no plan for the dataset, no or too few
-            training data, another training's checkpoint, or a loss that is not finite.
+        InputError: no such recipe, option, architecture or submission, no plan for the dataset, no
+            or too few training data, a submission of another architecture, another training's
+            checkpoint, or a loss that is not finite.
     """
     data = find_dataset(request.dataset)
     if request.dataset not in PLANS:
@@ -155,6 +168,8 @@ def train(request: TrainingRequest) -> Trained:
         tell(f"Trained on {split.note} (SHA-256 {split.sha256}). Say so wherever it is shown.")
     style = recipe.style(normalised=request.normalised, width=request.width)
     learner = ARCHITECTURES[name](data.shape, len(data.classes), request.seed, style)
+    if request.begin is not None:
+        _begin(learner, request.begin, data, name)
     images = torch.from_numpy(split.images(split.examples))
     labels = torch.from_numpy(split.labels)
     with _bar(f"{request.recipe} on {data.title}", schedule.epochs) as report:
@@ -172,6 +187,17 @@ def train(request: TrainingRequest) -> Trained:
         except (FloatingPointError, ValueError) as error:
             raise InputError(str(error)) from error
     return Trained(learner.learned(), recipe, schedule, name, data, split, seconds)
+
+
+def _begin(learner: Learner, slug: str, data: Dataset, architecture: str) -> None:
+    """Take the first weights from a submission."""
+    project = find_project()
+    submission = load_submission(project, slug)
+    try:
+        network = read_model(model_path(project, submission), data.shape, len(data.classes))
+        begin_with(learner, network)
+    except (UnsupportedModelError, ValueError) as error:
+        raise InputError(f"{architecture} cannot begin as {slug}: {error}.") from error
 
 
 def _recipe(request: TrainingRequest, plan: TrainingPlan) -> Recipe:
@@ -199,8 +225,13 @@ def _recipe(request: TrainingRequest, plan: TrainingPlan) -> Recipe:
 
 def _schedule(request: TrainingRequest, schedule: Schedule) -> Schedule:
     asked = {name: getattr(request, name) for name in ("epochs", "batch", "learning_rate")}
-    changed = {name: value for name, value in asked.items() if value is not None}
-    return replace(schedule, bfloat16=request.bfloat16, **changed)
+    changed: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    if request.shift is not None:
+        changed["augmentation"] = replace(schedule.augmentation, shift=request.shift)
+    try:
+        return replace(schedule, bfloat16=request.bfloat16, average=request.average, **changed)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 @contextmanager

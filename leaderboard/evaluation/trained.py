@@ -41,8 +41,8 @@ It was trained with
 {command}
 ```
 
-in {minutes:.0f} minutes of processor time: {epochs} epochs of Adam, batches of {batch}, learning rate {rate:g} falling to zero in the last 40 %{varied}, seed {seed}; {options}.
-{data}
+in {minutes:.0f} minutes of processor time: {epochs} epochs of Adam, batches of {batch}, learning rate {rate:g} falling to zero in the last 40 %{varied}{averaged}, seed {seed}; {options}.
+{begun}{data}
 The same machine with the same number of threads gives the same file; another gives a model as good.
 """  # noqa: E501
 
@@ -114,6 +114,9 @@ def _readme(trained: Trained, request: TrainingRequest, command: str) -> str:
     if augmentation.shift:
         varied += f" and shifted by up to {augmentation.shift} pixels along each axis"
     options = ", ".join(f"{name} {value:g}" for name, value in asdict(recipe).items())
+    kept = schedule.average
+    averaged = f", the average of the weights of all steps (decay {kept:g})" if kept else ""
+    begun = f"It began with the weights of `{request.begin}`.\n" if request.begin else ""
     return _README.format(
         title=_title(trained, request),
         parameters=trained.network.parameters,
@@ -126,6 +129,8 @@ def _readme(trained: Trained, request: TrainingRequest, command: str) -> str:
         batch=schedule.batch,
         rate=schedule.learning_rate,
         varied=varied,
+        averaged=averaged,
+        begun=begun,
         seed=request.seed,
         options=options or "no options",
         data=f"It learned {_learned_from(trained)}",

@@ -1,13 +1,23 @@
 """A network in training is the graph that it is written as, and its training can be continued."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from evaluators.learning.architectures import ARCHITECTURES, Style, small_cnn
+from evaluators.learning.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    Style,
+    cnn5,
+    small_cnn,
+)
+from evaluators.learning.beginning import begin_with
 from evaluators.learning.layers import Affine
 from evaluators.learning.loop import Schedule, fit
+from evaluators.network.elementwise import LeakyReLU
+from evaluators.network.network import Network
 from evaluators.onnx.reader import import_onnx
 from evaluators.onnx.writer import export_onnx
 from evaluators.training.gaussian import GaussianTraining
@@ -93,9 +103,89 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         fit(small_cnn(SHAPE, 4, 0), recipe, x, labels, schedule, 1, checkpoint=checkpoint)
 
 
+def test_a_training_that_began_otherwise_is_another(tmp_path: Path) -> None:
+    x, labels = examples()
+    checkpoint, schedule = tmp_path / "c", Schedule(1, batch=16)
+    fit(small_cnn(SHAPE, 4, 0), Standard(), x, labels, schedule, 0, checkpoint=checkpoint)
+    begun = small_cnn(SHAPE, 4, 0)
+    begin_with(begun, small_cnn(SHAPE, 4, 1).learned())
+    with pytest.raises(ValueError, match="another training"):
+        fit(begun, Standard(), x, labels, schedule, 0, checkpoint=checkpoint)
+
+
 def test_bfloat16_trains_float32_weights() -> None:
     learner = small_cnn(SHAPE, 4, 0, NORMALISED)
     x, labels = examples()
     fit(learner, Standard(), x, labels, Schedule(1, batch=16, bfloat16=True), 0)
     assert all(weight.dtype is torch.float32 for weight in learner.parameters())
     assert bool(learner.learned()(x).isfinite().all())
+
+
+def test_the_average_of_weights_lies_between_those_of_the_steps_and_ends_the_training() -> None:
+    x, labels = examples()
+    plain, kept, last = (small_cnn(SHAPE, 4, 0, NORMALISED) for _ in range(3))
+    first = plain.layers[0].weight.detach().clone()
+    fit(plain, Standard(), x, labels, Schedule(2, batch=16), 0)
+    fit(kept, Standard(), x, labels, Schedule(2, batch=16, average=0.999), 0)
+    fit(last, Standard(), x, labels, Schedule(2, batch=16, average=1e-9), 0)
+    ends = [one.layers[0].weight.detach() for one in (plain, kept, last)]
+    assert torch.allclose(ends[2], ends[0], atol=1e-6)
+    # 0.999 keeps nearly all of what the first of eight steps left.
+    assert 0 < float((ends[1] - first).norm()) < 0.5 * float((ends[0] - first).norm())
+    running = [one.layers[0].running_mean for one in (plain, kept)]
+    assert not torch.allclose(*running)
+
+
+def test_an_averaged_training_is_continued_with_its_average(tmp_path: Path) -> None:
+    x, labels = examples()
+    schedule, checkpoint = Schedule(2, batch=16, average=0.9), tmp_path / "c"
+    whole, parts, again = (small_cnn(SHAPE, 4, 0, NORMALISED) for _ in range(3))
+    fit(whole, Standard(), x, labels, schedule, 0)
+
+    def interrupt(_epoch: int, _loss: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(parts, Standard(), x, labels, schedule, 0, interrupt, checkpoint)
+    fit(again, Standard(), x, labels, schedule, 0, checkpoint=checkpoint)
+    assert torch.equal(whole.layers[0].weight, again.layers[0].weight)
+
+
+def test_an_average_that_keeps_all_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\[0, 1\), not 1"):
+        Schedule(1, average=1.0)
+
+
+def test_a_training_begins_as_the_network_that_it_begins_with() -> None:
+    x, labels = examples()
+    taught = small_cnn(SHAPE, 4, 0, NORMALISED)
+    fit(taught, Standard(), x, labels, Schedule(2, batch=16), 0)
+    begun = small_cnn(SHAPE, 4, 1)
+    begin_with(begun, taught.learned().to(torch.float64))
+    assert torch.allclose(begun(x), taught(x), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "style", "sentence"),
+    [
+        (small_cnn, NORMALISED, "without normalisation"),
+        (small_cnn, Style(rescaling="orthogonal"), "without 1-Lipschitz layers"),
+        (small_cnn, Style(width=0.5), "other sizes"),
+        (cnn5, Style(), "other sizes"),
+    ],
+)
+def test_another_network_to_begin_with_is_refused(
+    architecture: Architecture, style: Style, sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        begin_with(architecture(SHAPE, 4, 1, style), small_cnn(SHAPE, 4, 0).learned())
+
+
+def test_the_same_sizes_with_another_function_between_are_refused() -> None:
+    network = small_cnn(SHAPE, 4, 0).learned()
+    leaky = [
+        replace(node, operation=LeakyReLU(0.5)) if isinstance(node.operation, LeakyReLU) else node
+        for node in network.nodes
+    ]
+    with pytest.raises(ValueError, match="answers otherwise"):
+        begin_with(small_cnn(SHAPE, 4, 1), Network(tuple(leaky)))

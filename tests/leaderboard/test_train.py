@@ -98,6 +98,18 @@ def test_a_training_leaves_a_submission_that_passes_every_check(
         check_new(project, "of-mine")
 
 
+def test_a_training_that_begins_with_a_submission_says_so_and_that_it_averages(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ["train", "standard", "--dataset", "digits", "--epochs", "1", "--author", "Me"]
+    assert run([*first, "--submission", "of-mine"]) == 0
+    assert run([*first, "--submission", "again", "--from", "of-mine", "--average", "0.9"]) == 0
+    readme = (project.submissions / "again" / "README.md").read_text(encoding="utf-8")
+    assert "It began with the weights of `of-mine`.\n" in readme
+    assert "the average of the weights of all steps (decay 0.9)" in readme
+    assert run([*first, "--submission", "third", "--from", "again", "--width", "2"]) == 1
+
+
 def test_one_place_to_write_to_is_needed() -> None:
     with pytest.raises(InputError, match="either --output FILE or --submission NAME"):
         command("ibp", "digits")
