@@ -124,7 +124,7 @@ def fit(
     generator = torch.Generator(device).manual_seed(seed)
     weights = list(learner.parameters())
     optimizer = torch.optim.Adam(weights, lr=schedule.learning_rate)
-    averaging = get_ema_multi_avg_fn(schedule.average)
+    averaging = get_ema_multi_avg_fn(schedule.average)  # type: ignore[no-untyped-call]
     average = AveragedModel(learner, multi_avg_fn=averaging, use_buffers=True)
     training = _Training(learner, recipe, schedule, optimizer, generator, seed, average)
     if checkpoint is not None and checkpoint.exists():

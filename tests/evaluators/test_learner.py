@@ -15,6 +15,7 @@ from evaluators.learning.architectures import (
 )
 from evaluators.learning.beginning import begin_with
 from evaluators.learning.layers import Affine
+from evaluators.learning.learner import Learner
 from evaluators.learning.loop import Schedule, fit
 from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.network import Network
@@ -121,19 +122,24 @@ def test_bfloat16_trains_float32_weights() -> None:
     assert bool(learner.learned()(x).isfinite().all())
 
 
+def first_of(learner: Learner) -> Affine:
+    layer = learner.layers[0]
+    assert isinstance(layer, Affine)
+    return layer
+
+
 def test_the_average_of_weights_lies_between_those_of_the_steps_and_ends_the_training() -> None:
     x, labels = examples()
     plain, kept, last = (small_cnn(SHAPE, 4, 0, NORMALISED) for _ in range(3))
-    first = plain.layers[0].weight.detach().clone()
+    first = first_of(plain).weight.detach().clone()
     fit(plain, Standard(), x, labels, Schedule(2, batch=16), 0)
     fit(kept, Standard(), x, labels, Schedule(2, batch=16, average=0.999), 0)
     fit(last, Standard(), x, labels, Schedule(2, batch=16, average=1e-9), 0)
-    ends = [one.layers[0].weight.detach() for one in (plain, kept, last)]
+    ends = [first_of(one).weight.detach() for one in (plain, kept, last)]
     assert torch.allclose(ends[2], ends[0], atol=1e-6)
     # 0.999 keeps nearly all of what the first of eight steps left.
     assert 0 < float((ends[1] - first).norm()) < 0.5 * float((ends[0] - first).norm())
-    running = [one.layers[0].running_mean for one in (plain, kept)]
-    assert not torch.allclose(*running)
+    assert not torch.allclose(first_of(plain).running_mean, first_of(kept).running_mean)
 
 
 def test_an_averaged_training_is_continued_with_its_average(tmp_path: Path) -> None:
@@ -148,7 +154,7 @@ def test_an_averaged_training_is_continued_with_its_average(tmp_path: Path) -> N
     with pytest.raises(KeyboardInterrupt):
         fit(parts, Standard(), x, labels, schedule, 0, interrupt, checkpoint)
     fit(again, Standard(), x, labels, schedule, 0, checkpoint=checkpoint)
-    assert torch.equal(whole.layers[0].weight, again.layers[0].weight)
+    assert torch.equal(first_of(whole).weight, first_of(again).weight)
 
 
 def test_an_average_that_keeps_all_is_refused() -> None:
