@@ -24,8 +24,6 @@ _LETTER = 6.4
 _LEGEND = 20
 """Pixels a line of the legend takes."""
 
-Values = Sequence[Any]
-
 
 @dataclass(frozen=True)
 class Axis:
