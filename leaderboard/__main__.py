@@ -103,7 +103,9 @@ def _run(arguments: Sequence[str]) -> int:
             print(message, file=sys.stderr)
         else:
             command = getattr(getattr(error, "ctx", None), "command_path", "certboard")
-            sentence = " ".join(message.replace("Value error, ", "").split())
+            for said, meant in _PLAIN.items():
+                message = message.replace(said, meant)
+            sentence = " ".join(message.split())
             end = "" if sentence.endswith(("?", ".")) else "."
             _complain(f"{sentence}{end} Help: {command} --help")
         return WRONG_USAGE
@@ -111,6 +113,14 @@ def _run(arguments: Sequence[str]) -> int:
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
+
+
+_PLAIN = {
+    "Value error, ": "",
+    "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
+    "Input should be a valid number, unable to parse string as a number": "not a number",
+}
+"""What Typer says in its library's words, and the same in plain ones."""
 
 
 def _complain(problem: str) -> None:

@@ -35,6 +35,9 @@ def command(
     from leaderboard.vnncomp.answering import verify_one, verify_table
     from leaderboard.vnncomp.instance import Instance
 
+    first, second = (_kind(path) for path in (model, specification))
+    if first == ".vnnlib" or second == ".onnx":
+        raise typer.BadParameter("The model comes first, then the property")
     with within(memory):
         if instances is not None and model is None:
             verify_table(instances, seconds, evaluator, output or Path("results.csv"))
@@ -42,3 +45,8 @@ def command(
             verify_one(Instance(model, specification, evaluator), seconds, output)
         else:
             raise typer.BadParameter("Give either a model and a property, or --instances")
+
+
+def _kind(path: Path | None) -> str:
+    """A file's ending, whether it is packed or not."""
+    return "" if path is None else Path(path.name.removesuffix(".gz")).suffix

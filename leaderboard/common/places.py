@@ -1,19 +1,29 @@
 """What can be wrong with a place on the disk, found out before work is done for it."""
 
+import difflib
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from leaderboard.common.errors import InputError
 
+MOST_NAMES = 1000
+"""Of a folder's entries, that a name which is not there is compared with."""
+
 
 def no_file(path: Path) -> str:
-    """Say of a path that is no file what it is."""
+    """Say of a path that is no file what it is, and which file it may be meant for."""
     if path.is_dir():
         return f"{path}: is a folder; name the file in it."
+    with suppress(OSError):
+        names = [entry.name for entry in islice(os.scandir(path.parent), MOST_NAMES)]
+        close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.8)
+        if close:
+            return f"{path}: there is no such file. Did you mean '{close[0]}'?"
     return f"{path}: there is no such file."
 
 

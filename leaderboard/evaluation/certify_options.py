@@ -252,9 +252,11 @@ def chosen_examples(selection: ExampleSelection, split: Split) -> list[int]:
     text = selection.indices
     if text.startswith("@"):
         try:
-            text = Path(text[1:]).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--indices: {text[1:]} cannot be read as a text file.") from error
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"--indices: {text[1:]} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"--indices: {text[1:]} is not a text file of indices.") from error
     last = split.examples[-1] if len(split) else -1
     examples = list(_numbers_in(text, last))
     if not examples:

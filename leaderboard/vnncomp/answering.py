@@ -108,7 +108,8 @@ def _answer_row(verifier: Verifier, table: Path, row: InstanceRow, evaluator: st
 def _summarize(results: ResultsFile, rows: int, seconds: float) -> None:
     counts = Counter(results.words)
     listed = ", ".join(f"{counts[word]} {word}" for word in Word)
-    print(f"{rows} instances: {listed}, {seconds:.1f} s, in {results.path}")
+    many = "instance" if rows == 1 else "instances"
+    print(f"{rows} {many}: {listed}, {seconds:.1f} s, in {results.path}")
     if counts[Word.ERROR]:
         raise InputError(
             f"{counts[Word.ERROR]} of {rows} instances could not be answered; their lines above"

@@ -51,9 +51,12 @@ def read_instances(path: Path, seconds: float | None) -> list[InstanceRow]:
             lines = [
                 (number, line) for number, line in enumerate(csv.reader(file), start=1) if line
             ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path} cannot be read: {reason}.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise InputError(
+            f"{path} is not a text file; a table with rows {','.join(COLUMNS)} is needed."
+        ) from None
     places = {name: place for place, name in enumerate(COLUMNS)}
     if lines:
         header = [cell.strip().lower() for cell in lines[0][1]]

@@ -1,8 +1,11 @@
 """Whatever is wrong with what a user types: a sentence, the right exit code, nothing written."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from leaderboard.common.places import no_file
 from tests.fixtures.project import LINF, MODEL, NOISY, PLAIN, certify
 from tests.leaderboard.conftest import Certboard
 
@@ -69,7 +72,7 @@ pytestmark = pytest.mark.usefixtures("nothing_is_written")
         ({"examples": None, "indices": "٣"}, "--indices: '٣' is not an example; they are 0 to"),
         ({"examples": None, "indices": "9" * 5000}, "--indices: '999"),
         ({"examples": None, "indices": "3,1,3"}, "--indices names 3 2 times; once is enough."),
-        ({"examples": None, "indices": "@gone"}, "--indices: gone cannot be read as a text file."),
+        ({"examples": None, "indices": "@gone"}, "--indices: gone cannot be read: No such"),
         ({"examples": None, "indices": f"@{MODEL}"}, "--indices: "),
     ],
 )  # fmt: skip
@@ -88,6 +91,21 @@ def test_cuda_where_there_is_none(certboard: Certboard, device: str) -> None:
     assert (outcome.code, outcome.sentence) == (
         1, f"--device is {device}, but PyTorch finds no CUDA device here; use cpu.",
     )  # fmt: skip
+
+
+def test_a_number_that_is_none_is_told_in_plain_words(certboard: Certboard) -> None:
+    outcome = certboard(*certify(examples="1.5"))
+    assert (outcome.code, outcome.sentence) == (
+        2, "Invalid value for '--examples': not a whole number. Help: certboard certify --help",
+    )  # fmt: skip
+
+
+def test_a_missing_file_is_answered_with_one_of_nearly_the_same_name(tmp_path: Path) -> None:
+    (tmp_path / "mnist_6_100.onnx").touch()
+    meant = "there is no such file. Did you mean 'mnist_6_100.onnx'?"
+    assert no_file(tmp_path / "mnist_6_100.onx").endswith(meant)
+    assert no_file(tmp_path / "gone.onnx").endswith("gone.onnx: there is no such file.")
+    assert no_file(tmp_path / "gone" / "m.onnx").endswith("m.onnx: there is no such file.")
 
 
 def test_all_bad_values_are_told_in_one_go(certboard: Certboard) -> None:

@@ -64,6 +64,14 @@ def test_a_missing_table_is_told(tmp_path: Path) -> None:
         read_instances(tmp_path / "none.csv", None)
 
 
+def test_a_table_that_is_no_text_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"\xf6\x00")
+    with pytest.raises(
+        InputError, match=r"is not a text file; a table with rows onnx,vnnlib,timeout"
+    ):
+        read_instances(tmp_path / "m.onnx", None)
+
+
 def test_results_are_in_vnncomps_columns(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     ResultsFile(path, "acasxu").add(ROW, "unsat", 1.23456)

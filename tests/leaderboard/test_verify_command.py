@@ -103,6 +103,8 @@ def test_time_is_kept_over_everything(certboard: Certboard, files: Path) -> None
         (["m.onnx", "p.vnnlib", "--seconds", "0"], 1, "--seconds is 0; it must be positive and"),
         (["m.onnx", "p.vnnlib", "--seconds", "nan"], 1, "--seconds is nan; it must be positive"),
         (["--instances", "none.csv"], 1, "none.csv cannot be read: No such file"),
+        (["p.vnnlib.gz", "m.onnx"], 2, "The model comes first, then the property"),
+        (["m.onnx", "p.vnnlib", "--seconds", "5s"], 2, "'--seconds': not a number. Help: "),
     ],
 )
 def test_wrong_usage_is_told_in_a_sentence(
