@@ -179,7 +179,7 @@ def loss_of(node: Node, norm: Norm) -> RunLoss | None:
             return RunLoss()
         # Of weights that float32 keeps as subnormal numbers, if at all, it may lose a part.
         fan = max(operation.fan_in, operation.fan_out)
-        growth = constant_of(absolute_of(operation), norm) + fan * FLUSHED
+        growth = constant_of(absolute_of(operation), norm) + fan * FLUSHED / share
         before = float(length(one.expand(1, *operation.input_shape), norm))
         bias = operation.bias
         base = 0.0 if bias is None else float(length(bias.expand(1, *node.shape), norm))

@@ -8,7 +8,7 @@ subclass here (or a composition of these) and needs no change in any method.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,18 @@ class AffineMap(ABC):
     @abstractmethod
     def fan_out(self) -> int:
         """Most products summed into one entry of Wᵀy; 0 when it is exact."""
+
+    @cached_property
+    def least_weight(self) -> float:
+        """Least magnitude of a weight that is not zero; infinite where there is none."""
+        least = inf
+        for name in ("weight", "scale", "inner"):
+            value = getattr(self, name, None)
+            if isinstance(value, AffineMap):
+                least = min(least, value.least_weight)
+            elif value is not None and bool(value.any()):
+                least = min(least, float(value[value != 0].abs().min()))
+        return least
 
     @cached_property
     def matrix(self) -> csr_array:

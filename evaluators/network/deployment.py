@@ -19,8 +19,8 @@ operation in real arithmetic on those same values by at most
 - nothing for a ReLU and for max-pooling, u·leak·m for a leaky ReLU;
 - `Elementwise.run_deviation` for a sigmoid and other functions, which libraries approximate.
 
-Products and sums that are flushed to zero are covered. What could overflow is given an infinite
-error: nothing is proved about it.
+Products and sums that are flushed to zero are covered, and so are subnormal weights and values that
+are taken for it. What could overflow is given an infinite error: nothing is proved about it.
 
 Not covered: bfloat16, float16 and TensorFloat-32, on which accelerators fall back unless told not
 to; integer quantization; Winograd and Fourier convolutions, which are not sums of these products;
@@ -73,6 +73,11 @@ def flushed_error(operation: AffineMap) -> float:
     return (2 * operation.fan_in + 2 + FOLDED) * FLUSHED
 
 
+def small_weights(operation: AffineMap) -> float:
+    """Bound what weights that are taken for zero lose of one entry, of inputs of magnitude 1."""
+    return operation.fan_in * FLUSHED if operation.least_weight < FLUSHED else 0.0
+
+
 def run_error(
     operation: Operation,
     magnitudes: Sequence[Float[Tensor, "batch *_"]],
@@ -101,9 +106,9 @@ def run_error(
         error = UNIT32 * reached + FLUSHED * (1 + first + second)
         return _finite(error * ROOM, reached)
     if isinstance(operation, LeakyReLU):
-        return (
-            (UNIT32 * operation.leak) * magnitudes[0] * ROOM + FLUSHED if operation.leak else None
-        )
+        leak = operation.leak
+        share = UNIT32 * leak if leak >= FLUSHED else leak
+        return share * magnitudes[0] * ROOM + FLUSHED if leak else None
     if isinstance(operation, Elementwise):
         lower, upper = within or (-magnitudes[0], magnitudes[0])
         return operation.run_deviation(lower, upper)
@@ -119,7 +124,15 @@ def _affine(operation: AffineMap, magnitude: Tensor) -> Tensor | None:
     if operation.bias is not None:
         carried = carried + operation.bias.abs() * share
     error = (carried + flushed_error(operation)) * ROOM
-    return _finite(error, error / share)
+    reached = error / share
+    if small := small_weights(operation):
+        error = error + batched_most(magnitude, error.dim()) * (small * ROOM)
+    return _finite(error, reached)
+
+
+def batched_most(magnitude: Tensor, dimensions: int) -> Tensor:
+    """The largest entry of each example, `[batch, 1, ...]`."""
+    return magnitude.flatten(1).amax(1).reshape(-1, *[1] * (dimensions - 1))
 
 
 def _finite(error: Tensor, reached: Tensor) -> Tensor:

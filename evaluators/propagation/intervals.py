@@ -16,9 +16,11 @@ from evaluators.network.deployment import (
     FLUSHED,
     LARGEST,
     ROOM,
+    batched_most,
     flushed_error,
     products_error,
     run_error,
+    small_weights,
 )
 from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import Input, MaxPool, Network, Operation, Product, Sum
@@ -141,6 +143,8 @@ def _affine(operation: AffineMap, x: Interval, rounding: bool, deployed: bool) -
         least = (UNDERFLOW + flushed_error(operation)) * (1 + 8 * UNIT)
         if operation.bias is not None:
             least = least + operation.bias.abs() * (share * ROOM)
+        if small := small_weights(operation):
+            least = least + batched_most(x.magnitude, center.dim()) * (small * ROOM)
     spread.add_(least).add_(center.abs(), alpha=8 * UNIT)
     # `spread` is at least that share of all magnitudes that are summed up.
     if deployed and not bool((within := spread < share * LARGEST).all()):

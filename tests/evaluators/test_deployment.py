@@ -116,6 +116,36 @@ def test_a_constant_that_absorbs_the_margin_leaves_no_proof(name: str, norm: Nor
 
 
 @pytest.mark.parametrize("name", quick_first(PROVERS))
+@pytest.mark.parametrize("norm", list(Norm))
+def test_a_subnormal_weight_that_hardware_takes_for_zero_leaves_no_proof(
+    name: str, norm: Norm
+) -> None:
+    graph = Graph((1,))
+    for power in (40, 39, -127, 40, 8):  # in all, 1
+        graph.dense(1, torch.full((1, 1), 2.0**power).double(), torch.zeros(1).double())
+    graph.dense(2, torch.tensor([[1.0], [0.0]]).double(), torch.zeros(2).double())
+    network, x = graph.network(), torch.tensor([[0.5]])
+    before = torch.set_flush_denormal(True)
+    try:
+        if before:
+            run = network.to(torch.float32, x.device)(x)
+            assert bool((run == 0).all()), "the test is about a processor that does so"
+    finally:
+        torch.set_flush_denormal(False)
+    problem = Problem(network, x, torch.tensor([0]), Ball(norm, Fraction(1, 8)), seconds=5.0)
+    (real,) = PROVERS[name]().solve(replace(problem, deployed=False))
+    (float32,) = PROVERS[name]().solve(problem)
+    assert real.note or real.status is Status.CERTIFIED, "the test is about rounding alone"
+    assert float32.status is not Status.CERTIFIED
+
+
+def test_a_subnormal_leak_may_be_taken_for_zero() -> None:
+    error = run_error(LeakyReLU(2.0**-130), [torch.tensor([[2.0**80]]).double()])
+    assert error is not None
+    assert float(error) >= 2.0**-50
+
+
+@pytest.mark.parametrize("name", quick_first(PROVERS))
 @pytest.mark.parametrize("inputs", [1, 16])
 def test_a_constant_that_comes_and_goes_leaves_no_proof_either(name: str, inputs: int) -> None:
     """Added before a ReLU and taken off behind it: the logits are of modest size."""
