@@ -12,6 +12,7 @@ grows along the graph like `lost`, with the same constants; so it is charged twi
 """
 
 import math
+import os
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -137,8 +138,14 @@ class OneRun(Reach):
         return (self.norms[position] + self.moved[position] + self.lost[position]) * PAD
 
 
+FEWER_BITS = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")
+"""Variables by which oneDNN computes float32 products in another type, unless they say STRICT."""
+
+
 def _has_all_bits() -> bool:
     """Whether PyTorch's float32 products on the CPU are no products of fewer bits."""
+    if any(os.environ.get(name, "STRICT").upper() != "STRICT" for name in FEWER_BITS):
+        return False
     cpu = torch.backends.mkldnn
     parts = (torch.backends, cpu, getattr(cpu, "conv", None), getattr(cpu, "matmul", None))
     said = {getattr(part, "fp32_precision", "none") for part in parts}

@@ -302,7 +302,7 @@ def test_one_run_leaves_nothing_open_that_intervals_prove(deployed: bool) -> Non
     assert more, "no radius was one that a run alone does not prove"
 
 
-def test_no_run_counts_where_float32_may_have_fewer_bits() -> None:
+def test_no_run_counts_where_float32_may_have_fewer_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     network = sandwich(0)
     x = torch.rand(2, *network.input_shape, generator=drawn(0))
     asked = ask(network, x, Ball(Norm.L2, Fraction(1, 50)))
@@ -313,3 +313,6 @@ def test_no_run_counts_where_float32_may_have_fewer_bits() -> None:
     finally:
         torch.set_float32_matmul_precision(before)
     assert OneRun.within(replace(asked, x=asked.x.double())) is None
+    assert OneRun.within(asked) is not None
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
+    assert OneRun.within(asked) is None
