@@ -196,7 +196,8 @@ def loss_of(node: Node, norm: Norm) -> RunLoss | None:
         count = len(node.parents)
         return RunLoss(gamma32(count), 1.0, 0.0, count * FLUSHED * width)
     if isinstance(operation, LeakyReLU):
-        # The leak is rounded, and its product.
-        leak = 3 * UNIT32 * operation.leak
-        return RunLoss(leak, 1.0, 0.0, FLUSHED * width) if leak else RunLoss()
+        # The leak is rounded, and its product; a subnormal one may be taken for zero.
+        leak = operation.leak
+        share = 3 * UNIT32 * leak if leak >= FLUSHED else leak
+        return RunLoss(share, 1.0, 0.0, FLUSHED * width) if leak else RunLoss()
     return RunLoss() if isinstance(operation, MaxPool) else None
