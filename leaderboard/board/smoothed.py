@@ -1,6 +1,6 @@
 """What rows of smoothed models say together: curves, their envelope, and how sure a page is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
 from leaderboard.results.tally import Tally
-from leaderboard.settings.setting import LEAST_EXAMPLES
+from leaderboard.settings.setting import LEAST_EXAMPLES, Setting
 
 if TYPE_CHECKING:
     from leaderboard.results.store import Results
@@ -53,20 +53,30 @@ class RadiusCurve:
 
 def curves(board: Board, setting: str) -> list[RadiusCurve]:
     """List the smoothed models of a setting's dataset and norm once each, by scale and title."""
-    place = board.settings[setting]
     chosen: dict[str, Results] = {}
+    family = same_norm(board.settings, setting)
     disputed = {line.slug for line in board.disputed.get(setting, ())}
-    for result in filter(board.in_table, board.results):
+    for result in board.results:
         origin = result.provenance
         if origin.submission in disputed:
             continue  # nor does its curve from another radius of this norm stand here
-        other = board.settings[origin.setting]
-        same = (other.dataset, other.norm) == (place.dataset, place.norm)
-        known = chosen.get(origin.submission)
-        if same and result.tally.smoothed and (known is None or origin.setting == setting):
+        # What costs least is asked first: most results are of other settings.
+        if origin.setting not in family or not result.tally.smoothed or not board.in_table(result):
+            continue
+        if origin.submission not in chosen or origin.setting == setting:
             chosen[origin.submission] = result
     found = [_curve(board, setting, result) for result in chosen.values()]
     return sorted(found, key=lambda curve: (Fraction(curve.sigma), curve.title, curve.slug))
+
+
+def same_norm(settings: Mapping[str, Setting], name: str) -> set[str]:
+    """Return the names of the settings of the same dataset and norm, this one among them."""
+    place = settings[name]
+    return {
+        other.id
+        for other in settings.values()
+        if (other.dataset, other.norm) == (place.dataset, place.norm)
+    }
 
 
 def _curve(board: Board, setting: str, result: "Results") -> RadiusCurve:
@@ -119,12 +129,7 @@ def envelope(
 
 def columns(board: Board, setting: str, found: Sequence[RadiusCurve]) -> list[Fraction]:
     """Choose radii for a table: 0, round ones up to the largest proved, and the settings'."""
-    place = board.settings[setting]
-    asked = {
-        other.radius
-        for other in board.settings.values()
-        if (other.dataset, other.norm) == (place.dataset, place.norm)
-    }
+    asked = {board.settings[name].radius for name in same_norm(board.settings, setting)}
     reached = [radii[-1] for curve in found if (radii := curve.result.tally.reached)]
     largest = max(reached, default=Fraction(0))
     step = _round_step(largest)

@@ -7,7 +7,7 @@ whatever a title holds.
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -105,13 +105,23 @@ def bibtex(submission: Submission, results: Iterable["Results"] = ()) -> str:
     is that of the newest of its `results`, and the address its page on this site where that is
     known, else its code.
     """
+    measured = "" if submission.paper else _newest(results)
+    return _own_entry(submission, measured, site_url())
+
+
+def _newest(results: Iterable["Results"]) -> str:
+    return max((result.provenance.created[:10] for result in results), default="")
+
+
+# Every table and list that a submission is in asks for it.
+@lru_cache(maxsize=1 << 14)
+def _own_entry(submission: Submission, measured: str, home: str) -> str:
     paper = submission.paper
     title, venue = (paper.title, paper.venue) if paper else (submission.title, "")
-    page = f"{site_url()}submissions/{submission.slug}/" if site_url() else ""
+    page = f"{home}submissions/{submission.slug}/" if home else ""
     source = submission.published.source if submission.published else ""
     link = (paper.link if paper else "") or page or submission.code or source
     how = "Network published by its authors" if source else "Model submitted to certboard"
-    measured = max((result.provenance.created[:10] for result in results), default="")
     arxiv = (paper.arxiv if paper else "") or _arxiv_of(link)
     meant = f"Re-evaluated by certboard as {submission.slug}"
     return _entry(

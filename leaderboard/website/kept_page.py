@@ -1,16 +1,17 @@
-"""A submission's page, made from its part of the board, and kept under a hash of that part.
+"""Pages of submissions and settings, each made from its part of the board, and kept under its hash.
 
-What a page follows from is not listed but taken away: the page is planned from a board that has
-nothing but the submission, its results, its lines, and of other submissions those that it names.
-All of that part is hashed, with the code, the templates, the data at hand and the addresses of the
-site. Of a result the file's SHA-256 stands for all that was counted of it.
+What a page follows from is not listed but taken away. A submission's is planned from a board that
+has nothing but the submission, its results, its lines, and of other submissions those that it
+names; a setting's from one that has its table, the submissions in it, and smoothed models of its
+norm. All of that part is hashed, with the code, the templates, the data at hand and the addresses
+of the site. Of a result the file's SHA-256 stands for all that was counted of it.
 """
 
 import io
 import json
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
@@ -21,12 +22,15 @@ from pydantic import BaseModel
 
 from leaderboard.board.board import Board
 from leaderboard.board.ranking import Neighbours, Standing
+from leaderboard.board.smoothed import same_norm
+from leaderboard.field.literature import Reported
 from leaderboard.results.kept import digest_of, key_of, shared
-from leaderboard.results.store import Results
+from leaderboard.results.store import Provenance, Results
+from leaderboard.submissions.manifest import Submission
 from leaderboard.website.plan import Files, PagePlan
 from leaderboard.website.publishing import places
 
-_LIBRARIES = ("jinja2", "markupsafe", "pillow", "pydantic", "latex2mathml")
+_LIBRARIES = ("jinja2", "latex2mathml", "markupsafe", "mpmath", "numpy", "pillow", "pydantic")
 _COMMON = ("settings", "datasets", "taxonomy")
 _CODE = (".py", ".toml", ".csv", ".cff")
 
@@ -74,10 +78,12 @@ def _unpacked(packed: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 class BoardParts:
-    """The part of a board that each submission's page follows from."""
+    """The parts of a board that the pages of submissions and of settings follow from."""
 
     def __init__(self, board: Board) -> None:
         self.board = board
+        self._known: _Known = {}
+        self._known_days: dict[str, list[Results]] = {}
         self.neighbours = {name: Neighbours(board.re_evaluated(name)) for name in board.settings}
         described = [
             {name: value for name, value in vars(dataset).items() if name != "splits"}
@@ -85,7 +91,7 @@ class BoardParts:
         ]
         addresses = places.site_url(), places.repository_url()
         common = (board.settings, described, board.taxonomy, addresses, _code())
-        self.common = _written(common)
+        self.common = _written(common, self._known)
 
     def alone(self, slug: str) -> Board:
         """The board as far as the page of one submission may know it."""
@@ -113,14 +119,66 @@ class BoardParts:
         vars(part)["twins"] = {slug: twins}
         return part
 
-    def digest(self, part: Board, slug: str, data: dict[str, str]) -> str | None:
+    def around(self, name: str) -> Board:
+        """The part of the board that the page of one setting may know.
+
+        Of results in settings of another dataset or norm, it knows the day alone.
+        """
+        board, place = self.board, self.board.settings[name]
+        family = same_norm(board.settings, name)
+        table, disputed = board.standings[name], board.disputed.get(name, ())
+        listed = {str(line.slug) for line in (*table, *disputed) if line.slug}
+        chosen = sorted(
+            slug for slug in board.results_of if slug in listed or self._curve(slug, family)
+        )
+        part = replace(
+            board,
+            submissions={slug: board.submissions[slug] for slug in chosen},
+            literature=tuple(row for row in board.literature if row.dataset == place.dataset),
+            standings=dict.fromkeys(board.settings, ()) | {name: table},
+            results_of={
+                slug: tuple(
+                    one if one.provenance.setting in family else day
+                    for one, day in zip(board.results_of[slug], self._days(slug), strict=True)
+                )
+                for slug in chosen
+            },
+            former={},
+            named_of={},
+            _lines={
+                (other, slug): line
+                for slug in chosen
+                for other in family
+                if (line := board._lines.get((other, slug))) is not None
+            },
+            checks={},
+            decisions=(),
+            disputed={name: disputed},
+            cells=(),
+        )
+        vars(part)["twins"] = {}
+        return part
+
+    def _days(self, slug: str) -> list[Results]:
+        """A submission's results, of which nothing is known but the day."""
+        if slug not in self._known_days:
+            self._known_days[slug] = [*map(_day, self.board.results_of[slug])]
+        return self._known_days[slug]
+
+    def _curve(self, slug: str, family: Collection[str]) -> bool:
+        """Whether it is a smoothed model of that dataset and norm."""
+        results = self.board.results_of[slug]
+        return any(one.provenance.setting in family and one.tally.smoothed for one in results)
+
+    def digest(self, part: Board, page: str, data: Mapping[str, str] | None = None) -> str | None:
         """A hash of all that a page follows from; None where that of a result's file is not known.
 
         `data` has by name the digests of the data on this machine.
         """
         own = {name: value for name, value in vars(part).items() if name not in _COMMON}
+        told = (page, own, sorted((data or {}).items()))
         try:
-            return digest_of([self.common, _written((slug, own, sorted(data.items())))])
+            return digest_of([self.common, _written(told, self._known)])
         except _UnknownError:
             return None
 
@@ -134,11 +192,29 @@ class BoardParts:
         return self.board.submissions[str(line.slug)].retired
 
 
+def parts_of(board: Board) -> BoardParts:
+    """The parts of a board, the same ones each time."""
+    own = vars(board)
+    if "parts" not in own:
+        own["parts"] = BoardParts(board)
+    found: BoardParts = own["parts"]
+    return found
+
+
 def _named(line: Standing) -> Standing:
     """A line of which only the place and the name can be read."""
     nothing = dict.fromkeys(("certified", "interval", "clean", "attack", "unknown", "examples"))
     said = dict.fromkeys(("how", "date", "url", "extra_data", "short"), "")
     return replace(line, result=None, measured={}, of=0, **nothing, **said)  # type: ignore[arg-type]
+
+
+def _day(result: Results) -> Results:
+    """Of a result that is on another page, when it was made, as entries of bibliographies tell."""
+    origin = result.provenance
+    kept = {name: getattr(origin, name) for name in ("setting", "submission", "created")}
+    one = Results(result.path, None, Provenance.model_construct(None, **kept))
+    one.sha256 = origin.created
+    return one
 
 
 @cache
@@ -153,9 +229,15 @@ def _code() -> str:
     return digest_of([*told, *(path.read_bytes() for path in files), *libraries, python])
 
 
-def _written(thing: object) -> bytes:
+_Known = dict[int, tuple[object, str]]
+"""By identity, what was written already, which lives as long as its hash is known here."""
+
+_ON_MANY_PAGES = (Standing, Submission, Reported)
+
+
+def _written(thing: object, known: _Known) -> bytes:
     file = io.BytesIO()
-    _Pickler(file).dump(thing)
+    _Pickler(file, known).dump(thing)
     return file.getvalue()
 
 
@@ -166,12 +248,15 @@ class _UnknownError(Exception):
 class _Pickler(pickle.Pickler):
     """Writes what is equal alike: only for hashing, nothing is ever read back."""
 
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: io.BytesIO, known: _Known, own: object = None) -> None:
         super().__init__(file, protocol=5)
+        self._known, self._own = known, own
         # Nothing is written as "the same object as before": equal texts need not be one object.
         self.fast = True
 
     def reducer_override(self, thing: object) -> Any:
+        if isinstance(thing, _ON_MANY_PAGES) and thing is not self._own:
+            return str, (self._hash(thing),)
         if isinstance(thing, Results):
             if thing.sha256 is None:
                 raise _UnknownError
@@ -186,3 +271,11 @@ class _Pickler(pickle.Pickler):
             own = {field.name: getattr(thing, field.name) for field in fields(thing)}
             return str, (type(thing).__qualname__, own)
         return NotImplemented
+
+    def _hash(self, thing: object) -> str:
+        """What stands for a thing that many pages follow from, so that it is written once."""
+        if id(thing) not in self._known:
+            file = io.BytesIO()
+            _Pickler(file, self._known, thing).dump(thing)
+            self._known[id(thing)] = thing, digest_of([file.getvalue()])
+        return self._known[id(thing)][1]

@@ -1,6 +1,7 @@
-"""A submission's page is made of its part of the board alone, and again when that part changes."""
+"""A page is made of its part of the board alone, and again when that part changes."""
 
 import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from leaderboard.board.board import Board
 from leaderboard.board.decisions import Decision
 from leaderboard.board.files import read_sources
 from leaderboard.board.fingerprints import Twin
+from leaderboard.board.smoothed import same_norm
 from leaderboard.common.project import Project
 from leaderboard.results import kept
-from leaderboard.results.store import read, results_path, write
+from leaderboard.results.store import read, results_path, stored_paths, write
 from leaderboard.website import build
 from leaderboard.website.kept_page import BoardParts, KeptPage
+from leaderboard.website.pages import settings, submissions
 from leaderboard.website.pages.submission import SubmissionPages
 from leaderboard.website.plan import PagePlan
 from tests.fixtures.thousand import thousand
@@ -38,11 +41,17 @@ def board(project: Project) -> Board:
     against = Decision.model_validate({"slug": slugs[1], "setting": place, **told})
     own = board._lines[place, slugs[1]]
     retired = board.submissions[slugs[0]].model_copy(update={"superseded_by": slugs[2]})
+    line = replace(own, rank=None, disputed=against)
     found = replace(
         board,
         submissions={**board.submissions, slugs[0]: retired},
+        standings={
+            **board.standings,
+            place: [other for other in board.standings[place] if other is not own],
+        },
         decisions=(against,),
-        _lines={**board._lines, (place, slugs[1]): replace(own, rank=None, disputed=against)},
+        disputed={place: (line,)},
+        _lines={**board._lines, (place, slugs[1]): line},
     )
     vars(found)["twins"] = {slugs[3]: [Twin(slugs[4], 0.0, 1.0)]}
     return found
@@ -62,6 +71,41 @@ def test_a_page_of_a_part_of_the_board_is_that_of_the_whole_board(board: Board) 
         told += page[0]
     wanted = ("Superseded", "Disputed", "with another", "Its answers")
     assert [words for words in wanted if words not in told] == []
+
+
+def test_a_page_of_what_is_around_a_setting_is_that_of_the_whole_board(board: Board) -> None:
+    parts, told = BoardParts(board), ""
+    for name in board.settings:
+        page = made(settings.page(board, name))
+        assert made(settings.page(parts.around(name), name)) == page
+        told += page[0]
+    wanted = ("Disputed", "measured in another setting", "count, rechecked")
+    assert [words for words in wanted if words not in told] == []
+
+
+def test_the_hash_of_a_setting_follows_its_own_results_and_of_others_the_day(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hashes() -> dict[str, str | None]:
+        parts = BoardParts(board)
+        return {name: parts.digest(parts.around(name), name) for name in board.settings}
+
+    before = hashes()
+    assert hashes() == before
+    result = next(one for one in board.results if one.provenance.setting.startswith("mnist-linf"))
+    family = same_norm(board.settings, result.provenance.setting)
+    with monkeypatch.context() as patch:
+        patch.setattr(result, "sha256", "0" * 64)
+        after = hashes()
+    assert {name for name in before if after[name] != before[name]} <= family
+    assert after[result.provenance.setting] != before[result.provenance.setting]
+    later = result.provenance.model_copy(update={"created": "2030-01-01T00:00:00+00:00"})
+    slug = result.provenance.submission
+    monkeypatch.setattr(result, "provenance", later)
+    elsewhere = {one.provenance.setting for one in board.results_of[slug]} - family
+    after = hashes()
+    # Its own file is as before, as far as its hash tells.
+    assert {name for name in before if after[name] != before[name]} == elsewhere != set()
 
 
 def digests(board: Board, data: str = "") -> dict[str, str | None]:
@@ -104,6 +148,65 @@ def replace_with_twins(board: Board, **changes: object) -> Board:
     found = replace(board, **changes)  # type: ignore[arg-type]
     vars(found)["twins"] = board.twins
     return found
+
+
+def _row(project: Project) -> None:
+    path = next(iter(stored_paths(project)))
+    rows = read(path).rows
+    write(path, rows.assign(seconds=rows["seconds"] + 1), read(path).provenance)
+
+
+def _submission(project: Project) -> None:
+    made = thousand(project.root / "more", 7, examples=20).project
+    (new,) = {path.name for path in made.submissions.iterdir()} - {
+        path.name for path in project.submissions.iterdir()
+    }
+    (made.submissions / new).rename(project.submissions / new)
+    for path in stored_paths(made):
+        if path.stem == new:
+            path.rename(results_path(project, path.parent.name, new))
+
+
+def _removal(project: Project) -> None:
+    shutil.rmtree(min(project.submissions.iterdir()))
+
+
+def _template(project: Project) -> None:
+    templates = project.site / "templates"
+    source = templates.resolve()
+    templates.unlink()
+    shutil.copytree(source, templates)
+    page = templates / "setting.md.j2"
+    page.write_text(page.read_text().replace("Download</h2>", "Take home</h2>"))
+
+
+@pytest.mark.slow
+def test_built_again_after_a_change_the_website_is_that_of_a_build_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "SECTIONS", (settings, submissions))  # no others have kept pages
+    project = thousand(tmp_path / "few", 6, examples=20).project
+    cache = str(tmp_path / "cache")
+    monkeypatch.setenv(kept.VARIABLE, cache)
+    before = contents(project)
+    for change in (_row, _submission, _removal, _template):
+        change(project)
+        after = contents(project)
+        monkeypatch.setenv(kept.VARIABLE, "")
+        assert contents(project) == after != before
+        monkeypatch.setenv(kept.VARIABLE, cache)
+        before = after
+
+
+def contents(project: Project) -> dict[str, bytes]:
+    """All that is generated now."""
+    build.generate(project, read_sources(project, kept.shared()).board())
+    return {
+        f"{path.relative_to(project.root)}": path.read_bytes()
+        for folder in (project.pages, project.theme)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.mark.slow

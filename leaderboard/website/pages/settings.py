@@ -10,6 +10,7 @@ from leaderboard.board.board import Board
 from leaderboard.board.ranking import Standing, asked, leader
 from leaderboard.results.metrics import METRICS
 from leaderboard.settings.setting import LEAST_EXAMPLES, NORM_SIGNS, Setting
+from leaderboard.website.kept_page import BoardParts, KeptPage, parts_of
 from leaderboard.website.pages import smoothing
 from leaderboard.website.plan import PagePlan, View, drawn
 from leaderboard.website.publishing import places
@@ -25,17 +26,25 @@ MOST_NAMED = 3
 _MISSING = re.compile(r", without [\d, ]+$")
 
 
-def plans(board: Board) -> list[PagePlan]:
+def plans(board: Board) -> list[PagePlan | KeptPage]:
     """The index, and a page for each setting."""
+    parts = parts_of(board)
     return [
         PagePlan("settings/index", "settings", settings_index(board)),
-        *(
-            PagePlan(
-                f"settings/{name}", "setting", setting(board, name), drawn(board, "setting", name)
-            )
-            for name in board.settings
-        ),
+        *(_page(parts, name) for name in board.settings),
     ]
+
+
+def _page(parts: BoardParts, name: str) -> KeptPage:
+    part = parts.around(name)
+    key = parts.digest(part, f"settings/{name}")
+    return KeptPage(f"settings/{name}", key, lambda: page(part, name))
+
+
+def page(board: Board, name: str) -> PagePlan:
+    """The page of one setting."""
+    charts = drawn(board, "setting", name)
+    return PagePlan(f"settings/{name}", "setting", setting(board, name), charts)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from leaderboard.board.board import Board
 from leaderboard.submissions.manifest import Submission
 from leaderboard.website.example_pictures import Gallery
-from leaderboard.website.kept_page import BoardParts, KeptPage
+from leaderboard.website.kept_page import BoardParts, KeptPage, parts_of
 from leaderboard.website.pages.submission import SubmissionPages
 from leaderboard.website.plan import PagePlan, View
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def plans(board: Board) -> list[PagePlan | KeptPage]:
     """The index, and a page for each submission; the data are opened once for all of them."""
-    parts, gallery = BoardParts(board), Gallery(board.datasets)
+    parts, gallery = parts_of(board), Gallery(board.datasets)
     return [
         PagePlan("submissions/index", "submissions", submissions_index(board)),
         *(_page(parts, gallery, slug) for slug in board.submissions),
