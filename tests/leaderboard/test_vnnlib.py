@@ -241,7 +241,7 @@ SECOND = """(vnnlib-version <2.0>)
         ),
         (SECOND + "(assert true", "a ')' is missing"),
         (SECOND + "(assert true))", "a ')' has no '('"),
-        (
+        pytest.param(
             SECOND
             + "(assert "
             + "".join(f"(let ((a{i + 1} (and a{i} a{i}))) " for i in range(40)).replace(
@@ -250,6 +250,7 @@ SECOND = """(vnnlib-version <2.0>)
             + "a40"
             + ")" * 41,
             "more than 1,000,000 formulas.",
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -342,9 +343,10 @@ def test_other_commands_and_layouts_are_passed_over() -> None:
         (BOUNDED + "(assert " + "(and " * 99 + "(<= Y_0 1)" + ")" * 100, "nested deeper than 50."),
         (BOUNDED + "(assert " + "(or " * 99 + "(<= Y_0 1)" + ")" * 100, "nested deeper than 50."),
         (BOUNDED + "(assert (<= " + "(- " * 99 + "Y_0" + ")" * 99 + " 1))", "'-' is not read"),
-        (
+        pytest.param(
             BOUNDED + "(assert (or (<= Y_0 1) (>= Y_0 2)))" * 20,
             "more than 200000 combinations of alternatives.",
+            marks=pytest.mark.slow,
         ),
     ],
 )
