@@ -122,6 +122,10 @@ class Dense(AffineMap):
         """Compute y W."""
         return y @ self.weight
 
+    def absolute(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
+        """Compute x |Wᵀ|."""
+        return F.linear(x, self.weight.abs())
+
     @cached_property
     def matrix(self) -> csr_array:
         """Repeat the weight for each position that it is applied at."""

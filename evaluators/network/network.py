@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluators.network.affine import AffineMap
+from evaluators.network.affine import AffineMap, Dense, Reshape
 from evaluators.network.elementwise import Elementwise
 from evaluators.numerics.arrays import Shape
 
@@ -144,6 +144,19 @@ class Network:
             for parent in node.parents:
                 last[parent] = position
         return tuple(last)
+
+    @cached_property
+    def first_matrix(self) -> int:
+        """The matrix that the input alone, perhaps reshaped, goes into and nothing else; else 0."""
+        position = 0
+        while True:
+            readers = [at for at, node in enumerate(self.nodes) if position in node.parents]
+            operation = self.nodes[readers[0]].operation if len(readers) == 1 else None
+            if not isinstance(operation, Dense | Reshape):
+                return 0
+            (position,) = readers
+            if isinstance(operation, Dense):
+                return position
 
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Network":
         """Copy the network, once, with weights of another type or on another device."""

@@ -75,6 +75,7 @@ class Bounded(ABC):
     _sizes: dict[int, Tensor] = field(default_factory=dict, init=False)
     _errors: dict[int, Tensor | None] = field(default_factory=dict, init=False)
     _centers: dict[int, Center] = field(default_factory=dict, init=False)
+    _images: dict[int, Tensor] = field(default_factory=dict, init=False)
     _planes: dict[int, ProductPlanes] = field(default_factory=dict, init=False)
     _replacements: dict[int, Replacement] = field(default_factory=dict, init=False)
 
@@ -126,6 +127,14 @@ class Bounded(ABC):
         if position not in self._centers:
             self._centers[position] = Center.of(self.bounds[position])
         return self._centers[position]
+
+    def image(self, position: int) -> Tensor:
+        """`[batch, *shape]`: an affine node at the middle of its input's interval, rounded."""
+        if position not in self._images:
+            node = self.network.nodes[position]
+            assert isinstance(node.operation, AffineMap)
+            self._images[position] = node.operation(self.center(node.parents[0]).middle)
+        return self._images[position]
 
     def run_error(self, position: int) -> Tensor | None:
         """`[batch, *shape]`: what a float32 run may do to a node's entries by itself.

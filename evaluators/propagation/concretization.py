@@ -4,10 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from evaluators.network.affine import Dense
 from evaluators.numerics.rounding import float_above
-from evaluators.propagation.bounded import Center
+from evaluators.propagation import rounding_charge as charge
+from evaluators.propagation.bounded import Bounded, Center
 from evaluators.propagation.carrier import TensorRows
-from evaluators.propagation.rounding_charge import products
+from evaluators.propagation.dense_rows import DenseRows
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball, Region
 
@@ -25,8 +27,36 @@ def least_over_box(
     """
     absolute = carrier.absolute(rows)
     value = carrier.dot(rows, box.middle, position) - carrier.dot(absolute, box.radius, position)
-    share = products(carrier.terms(rows))
+    share = charge.products(carrier.terms(rows))
     return value, carrier.total(absolute) * carrier.each(box.size) * share
+
+
+def least_through_matrix(
+    carrier: DenseRows, rows: Tensor, bounded: Bounded, position: int
+) -> tuple[Tensor, Tensor]:
+    """`(value, slack)`: value - slack bounds rows of a matrix's outputs over the box of its inputs.
+
+    With the box's middle c and radius r, A·(Wz + b) >= A·(Wc + b) - ‖A W diag(r)‖₁ for all its z.
+
+    Args:
+        carrier: the rows' algebra.
+        rows: A, functions of the entries of a `Dense` node.
+        bounded: the network, whose bounds of the node and its input are final.
+        position: the node.
+    """
+    node = bounded.network.nodes[position]
+    operation, (parent,) = node.operation, node.parents
+    assert isinstance(operation, Dense)
+    absolute = carrier.absolute(rows)
+    norm = carrier.total(absolute)
+    value = carrier.dot(rows, bounded.image(position), position)
+    value = value - carrier.spread(rows, absolute, operation.weight, bounded.center(parent).radius)
+    size = carrier.each(bounded.size(position))
+    slack = charge.matrix_over_box(norm, size, operation.fan_in, carrier.terms(rows))
+    error = bounded.deviation(position)
+    if error is not None:
+        slack = slack + carrier.dot(absolute, error, position)
+    return value, slack
 
 
 def least_over_region(
@@ -55,7 +85,7 @@ def least_over_region(
     ball = carrier.dot(rows, x, 0) - radius * norm
     size = carrier.each(x.flatten(1).abs().amax(1)) + radius
     # The norm is a sum of as many terms, and takes a root, two quotients and a product.
-    ball_slack = carrier.norm(rows) * size * products(carrier.terms(rows) + 4)
+    ball_slack = carrier.norm(rows) * size * charge.products(carrier.terms(rows) + 4)
     better = ball - ball_slack > value - slack
     return torch.where(better, ball, value), torch.where(better, ball_slack, slack)
 

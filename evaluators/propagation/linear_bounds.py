@@ -10,7 +10,7 @@ from evaluators.network.affine import AffineMap, Diagonal
 from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import MaxPool, Network, Product, Sum
 from evaluators.numerics.errors import ContradictionError
-from evaluators.propagation.backward import lower_bounds, unit_rows
+from evaluators.propagation.backward import front_of, lower_bounds, unit_rows
 from evaluators.propagation.coupling import NodeBall
 from evaluators.propagation.intervals import Interval, propagate
 from evaluators.propagation.receptive_fields import ReceptiveField, receptive_fields
@@ -83,7 +83,7 @@ def least_of_logits(relaxed: Relaxed, rows: Tensor, to_input: bool) -> Tensor:
     """
     network, last = relaxed.network, len(relaxed.network.nodes) - 1
     bounds = torch.empty(rows.shape[:2], dtype=rows.dtype, device=rows.device)
-    group = max(1, _row_capacity(network, last) // rows.shape[1])
+    group = max(1, _row_capacity(relaxed, last) // rows.shape[1])
 
     def nearest(position: int) -> bool:
         return not isinstance(network.nodes[position].operation, AffineMap | Sum)
@@ -240,7 +240,7 @@ def _refine_by_planes(
     relaxed: Relaxed, position: int, unstable: Tensor, bound: Tensor, sign: float
 ) -> None:
     """Tighten `bound` in place where `unstable`, both `[batch, entries]`."""
-    for examples, index, real in _groups(unstable, _row_capacity(relaxed.network, position)):
+    for examples, index, real in _groups(unstable, _row_capacity(relaxed, position)):
         start, rows, constant = unit_rows(relaxed.network, position, index)
         found = lower_bounds(relaxed, start, sign * rows, examples, constant=sign * constant)
         error = relaxed.run_error(position)
@@ -277,7 +277,8 @@ def _groups(unstable: Tensor, capacity: int) -> Iterator[tuple[Tensor, Tensor, T
         yield examples, ranks[:, :most], real
 
 
-def _row_capacity(network: Network, position: int) -> int:
-    """How many rows fit into a chunk on their way from a node to the input."""
-    largest = max(prod(node.shape) for node in network.nodes[: position + 1])
+def _row_capacity(relaxed: Relaxed, position: int) -> int:
+    """How many rows fit into a chunk on their way from a node to where a walk ends."""
+    nodes = relaxed.network.nodes[front_of(relaxed) : position + 1]
+    largest = max(prod(node.shape) for node in nodes)
     return max(2, CHUNK_BYTES // (8 * largest))

@@ -16,6 +16,11 @@ products in any order differs from the true one by γ(k) times the sum of absolu
   ‖A‖₁ times the largest |W||z| + |b|. So `affine_step` covers the coefficients and the constant's
   product. A map whose `fan_out` is 0 moves coefficients without arithmetic, and loses nothing but
   in the constant. Coefficients that underflow multiply values that may be huge: `underflow`.
+- Over a box of middle c and radius r, A·(Wz + b) is at least A·(Wc + b) - ‖A W diag(r)‖₁. For W of
+  n columns, Wc + b is off by γ(n + 1)(|W||c| + |b|), and its product with A by γ(m) more, of m
+  terms; an entry of A W diag(r) is off by γ(m + 1)|A||W|r, and the sum of all by γ(n) more. So all
+  but the roundings of the difference is at most (γ(n + 1) + γ(m + 1))‖A‖₁ times the largest
+  |W|(|c| + r) + |b|: `matrix_over_box`, that of `affine_step` and what may underflow.
 - Scaling each coefficient by a slope rounds it once: `scaling`, with the norm after it.
 - A sum of two rows rounds each coefficient once: `meeting`, with the norm of the sum.
 - An addition to the constant rounds it once: `addition`.
@@ -59,6 +64,18 @@ def affine_step(norm: Tensor, size: Tensor, fan_out: int, terms: int) -> Tensor:
         terms: number of a row's coefficients before the step.
     """
     return norm * size * (2 * (gamma(fan_out + 4) + gamma(terms + 4)))
+
+
+def matrix_over_box(norm: Tensor, size: Tensor, inputs: int, terms: int) -> Tensor:
+    """What the least value of rows A of Wz + b, for z within r of c, may lose in all.
+
+    Args:
+        norm: of the rows.
+        size: the largest |W|(|c| + r) + |b|, or more.
+        inputs: columns of W.
+        terms: number of a row's coefficients.
+    """
+    return affine_step(norm, size, inputs, terms) + UNDERFLOW * (norm + 1)
 
 
 def underflow(largest: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from operator import mul
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from evaluators.network.elementwise import LeakyReLU, Sigmoid
 from evaluators.network.network import Network
 from evaluators.propagation.backward import Waiting, Walk, lower_bounds
 from evaluators.propagation.bounded import Bounded, Replacement, Side
-from evaluators.propagation.dense_rows import DenseRows
+from evaluators.propagation.dense_rows import FEW, DenseRows
 from evaluators.propagation.intervals import Interval
 from evaluators.propagation.linear_bounds import interval_relaxation
 from evaluators.propagation.relaxation import PoolPlanes
@@ -177,6 +178,32 @@ def test_the_least_value_over_a_region_is_lowered_by_what_its_sums_lose(norm: No
         assert Fraction(bound) <= middle - region.radius * shift
         checked += 1
     assert checked == 200
+
+
+@pytest.mark.parametrize("count", [FEW - 1, 2 * FEW])
+def test_the_least_value_through_a_matrix_is_lowered_by_what_its_sums_lose(count: int) -> None:
+    """At the example everything cancels but what rounding leaves; a third of a row is zero."""
+    weight, x = random(12, 20) * 1e6, (random(1, 20) * 64).round() / 64
+    graph = Graph((20,))
+    graph.add(Dense((20,), (12,), -(weight @ x[0]), weight), (12,))
+    region = Ball(Norm.LINF, Fraction(1, 2**10), -9.0, 9.0)
+    problem = Problem(graph.network(), x.float(), torch.tensor([0]), region, deployed=False)
+    relaxed = interval_relaxation(problem)
+    relaxed.bounds[0] = Interval(relaxed.x - 2.0**-10, relaxed.x + 2.0**-10)  # exact
+    rows = torch.randn(1, count, 12, generator=torch.Generator().manual_seed(2)).double()
+    rows[..., ::3] = 0
+    found = lower_bounds(relaxed, 1, rows, torch.tensor([0]))
+    columns = [fractions(column) for column in weight.T]
+    node = relaxed.network.nodes[1].operation
+    assert isinstance(node, Dense)
+    assert node.bias is not None
+    bias, center = fractions(node.bias), fractions(relaxed.x)
+    for row, bound in zip(rows[0], found[0].tolist(), strict=True):
+        parts = fractions(row)
+        slopes = [sum(map(mul, parts, column), Fraction(0)) for column in columns]
+        least = sum(map(mul, parts, bias), Fraction(0)) + sum(map(mul, slopes, center), Fraction(0))
+        least -= region.radius * sum(map(abs, slopes), Fraction(0))
+        assert least - Fraction(1, 10**5) < Fraction(bound) <= least
 
 
 class Vague(Sigmoid):
