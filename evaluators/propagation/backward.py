@@ -31,8 +31,6 @@ from evaluators.propagation.concretization import (
 )
 from evaluators.propagation.dense_rows import DenseRows
 from evaluators.propagation.relaxed import Relaxed
-from evaluators.question.norm import Norm
-from evaluators.question.region import Ball
 
 Coefficients = Float[Tensor, "groups rows *shape"]
 LowerBounds = Float[Tensor, "groups rows"]
@@ -62,25 +60,13 @@ def lower_bounds(
     carrier = DenseRows(relaxed.network, examples)
     constant = rows.new_zeros(rows.shape[:2]) if constant is None else constant
     walk = Walk(relaxed, carrier, constant)
-    front = front_of(relaxed)
+    front = relaxed.front
     walk.go(start, rows, lambda at: at == front or (stop(at) and at != start))
     if front and front in walk.waiting:
         value, slack = least_through_matrix(carrier, walk.waiting.pop(front).rows, relaxed, front)
         walk.add(value)
         walk.slack += slack
     return settled(walk, relaxed, carrier)
-
-
-def front_of(relaxed: Relaxed) -> int:
-    """The matrix that alone reads an input which moves in a box; 0 where there is none.
-
-    There a walk may end: entries of the input, which are many as a rule, need no coefficients.
-    """
-    region, network = relaxed.region, relaxed.network
-    if isinstance(region, Ball) and region.norm is not Norm.LINF:
-        return 0
-    position = network.first_matrix
-    return position if len(network.nodes[position].shape) == 1 else 0
 
 
 def settled(walk: "Walk[Tensor]", relaxed: Relaxed, carrier: TensorRows) -> Tensor:

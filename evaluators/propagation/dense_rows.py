@@ -83,7 +83,8 @@ class DenseRows(TensorRows):
         widths = radius.flatten(1)[self.examples]
         if rows.shape[1] < FEW:
             moved = (rows @ weight).mul_(widths[:, None])
-            return torch.linalg.vector_norm(moved, 1, dim=2)
+            total: Tensor = torch.linalg.vector_norm(moved, 1, dim=2)
+            return total
         result = rows.new_empty(rows.shape[:2])
         moved = rows.new_empty(rows.shape[1], weight.shape[1])
         groups = zip(rows, absolute.sum(1), widths, result, strict=True)

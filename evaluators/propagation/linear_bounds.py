@@ -10,7 +10,7 @@ from evaluators.network.affine import AffineMap, Diagonal
 from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import MaxPool, Network, Product, Sum
 from evaluators.numerics.errors import ContradictionError
-from evaluators.propagation.backward import front_of, lower_bounds, unit_rows
+from evaluators.propagation.backward import lower_bounds, unit_rows
 from evaluators.propagation.coupling import NodeBall
 from evaluators.propagation.intervals import Interval, propagate
 from evaluators.propagation.receptive_fields import ReceptiveField, receptive_fields
@@ -279,6 +279,6 @@ def _groups(unstable: Tensor, capacity: int) -> Iterator[tuple[Tensor, Tensor, T
 
 def _row_capacity(relaxed: Relaxed, position: int) -> int:
     """How many rows fit into a chunk on their way from a node to where a walk ends."""
-    nodes = relaxed.network.nodes[front_of(relaxed) : position + 1]
+    nodes = relaxed.network.nodes[relaxed.front : position + 1]
     largest = max(prod(node.shape) for node in nodes)
     return max(2, CHUNK_BYTES // (8 * largest))

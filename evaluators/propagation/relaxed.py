@@ -13,7 +13,8 @@ from evaluators.propagation.bounded import Bounded, Replacement, Side
 from evaluators.propagation.coupling import Coupling, NodeBall, least_together
 from evaluators.propagation.dense_rows import DenseRows
 from evaluators.propagation.relaxation import Lines, PoolPlanes, Relaxation
-from evaluators.question.region import Region
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball, Region
 
 
 @dataclass
@@ -33,6 +34,17 @@ class Relaxed(Bounded):
     balls: Mapping[int, NodeBall] = field(default_factory=dict, kw_only=True)
     _couplings: dict[int, Coupling] = field(default_factory=dict, init=False)
     _lines: dict[int, Lines | PoolPlanes] = field(default_factory=dict, init=False)
+
+    @property
+    def front(self) -> int:
+        """The matrix that alone reads an input which moves in a box; 0 where there is none.
+
+        There a walk may end: entries of the input, which are many as a rule, need no coefficients.
+        """
+        if isinstance(self.region, Ball) and self.region.norm is not Norm.LINF:
+            return 0
+        position = self.network.first_matrix
+        return position if len(self.network.nodes[position].shape) == 1 else 0
 
     def lines(self, position: int) -> Lines | PoolPlanes:
         """The linear bounds of a non-linear node, made once its input's bounds are final."""
