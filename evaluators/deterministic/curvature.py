@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from evaluators.evaluator import Evaluator
-from evaluators.lipschitz.constants import SMALLEST, Reach, apart
+from evaluators.lipschitz.constants import Reach, apart
 from evaluators.lipschitz.curvature import PAD, curvatures, smooth
 from evaluators.lipschitz.gradients import Enclosure, gradients
+from evaluators.lipschitz.lengths import SMALLEST
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.numerics.rounding import down, float_above, gamma
@@ -82,7 +83,7 @@ class Curvature(Evaluator):
 
     title = "Curvature"
     node = "curvature"
-    version = "2"
+    version = "3"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

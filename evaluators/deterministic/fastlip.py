@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from evaluators.evaluator import Evaluator
-from evaluators.lipschitz.constants import PAD, Reach, apart, here, spread
+from evaluators.lipschitz.constants import Reach, apart, here, spread
 from evaluators.lipschitz.gradients import gradients
+from evaluators.lipschitz.lengths import PAD
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
 from evaluators.numerics.rounding import down
@@ -38,7 +39,7 @@ class FastLip(Evaluator):
 
     title = "Fast-Lip"
     node = "general-lipschitz"
-    version = "2"
+    version = "3"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of a batch at once."""

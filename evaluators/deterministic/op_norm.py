@@ -30,7 +30,7 @@ class OpNorm(Evaluator):
 
     title = "Operator norms"
     node = "general-lipschitz"
-    version = "1"
+    version = "2"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of a batch at once."""

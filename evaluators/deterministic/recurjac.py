@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from evaluators.evaluator import Evaluator
-from evaluators.lipschitz.constants import PAD, here, spread
+from evaluators.lipschitz.constants import here, spread
+from evaluators.lipschitz.lengths import PAD
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.rounding import down, gamma
 from evaluators.propagation.intervals import interval_bounds

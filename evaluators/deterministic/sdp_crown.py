@@ -7,7 +7,8 @@ from torch import Tensor
 
 from evaluators.deterministic.alpha_crown import INTERMEDIATE
 from evaluators.evaluator import Evaluator
-from evaluators.lipschitz.constants import PAD, Reach, length
+from evaluators.lipschitz.constants import Reach
+from evaluators.lipschitz.lengths import PAD, length
 from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
@@ -60,7 +61,7 @@ class SdpCROWN(Evaluator):
 
     title = "SDP-CROWN"
     node = "sdp"
-    version = "2"
+    version = "3"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once, then those that are left one by one."""

@@ -8,6 +8,7 @@ block that `blocks.py` knows, and a passage that `passages.py` knows, has a cons
 smaller than its branches'.
 """
 
+import math
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -15,9 +16,11 @@ import torch
 from torch import Tensor
 
 from evaluators.lipschitz.blocks import Block, blocks_of
+from evaluators.lipschitz.lengths import PAD, SMALLEST, length
 from evaluators.lipschitz.operators import constant_of
 from evaluators.lipschitz.passages import Passage, passages_of
-from evaluators.network.affine import Dense
+from evaluators.lipschitz.run_losses import known_losses
+from evaluators.network.affine import AffineMap, Dense
 from evaluators.network.deployment import run_error
 from evaluators.network.network import Network, Sum
 from evaluators.numerics.rounding import down, float_above, gamma, up
@@ -25,12 +28,6 @@ from evaluators.propagation.intervals import Interval, propagate
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
-
-PAD = 1 + 1e-12
-"""Covers the roundings of sums and products of a few non-negative numbers."""
-
-SMALLEST = 1e-150
-"""Covers squares that underflow."""
 
 
 @dataclass
@@ -88,12 +85,21 @@ class Reach:
     def loss(self, position: int, deployed: bool) -> Tensor:
         """What a run loses at the node itself, `[batch]`."""
         node = self.network.nodes[position]
-        error = None
-        if deployed:
-            error = run_error(node.operation, [self.magnitude(p) for p in node.parents])
+        none = torch.zeros_like(self.moved[0])
+        if not deployed:
+            return none
+        known = known_losses(self.network, self.norm)[position]
+        apart = self.norm is not Norm.LINF and isinstance(node.operation, AffineMap)
+        if apart and known is not None and math.isfinite(known.growth):
+            (parent,) = node.parents
+            error = run_error(node.operation, [self.values[parent].magnitude])
+            # How far a run's values are from these is known in norm, and so is what comes of it.
+            more = known.of_more((self.moved[parent] + self.lost[parent]) * PAD)
+        else:
+            error, more = run_error(node.operation, [self.magnitude(p) for p in node.parents]), none
         if error is None:
-            return torch.zeros_like(self.moved[0])
-        return length(error.expand(len(self.moved[0]), *node.shape), self.norm)
+            return none
+        return length(error.expand(len(none), *node.shape), self.norm) + more
 
     def magnitude(self, position: int) -> Tensor:
         """Bound the entries of a node in all runs, `[batch, *shape]`."""
@@ -145,13 +151,6 @@ class Reach:
         lost = (lost + within[position]) * PAD
         self.moved[position] = torch.fmin(self.moved[position], moved)
         self.lost[position] = torch.fmin(self.lost[position], lost)
-
-
-def length(value: Tensor, norm: Norm) -> Tensor:
-    """Norms of `[batch, *shape]`, `[batch]`, rounded up."""
-    order = {Norm.LINF: torch.inf, Norm.L2: 2.0, Norm.L1: 1.0}[norm]
-    sizes: Tensor = torch.linalg.vector_norm(value.flatten(1), order, dim=1)
-    return sizes * (1 + 2 * gamma(value[0].numel() + 8)) + SMALLEST
 
 
 def _radii(problem: Problem) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evaluators.lipschitz.constants import PAD, length
+from evaluators.lipschitz.lengths import PAD, length
 from evaluators.lipschitz.spectral import matrix_bound
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.rounding import float_above, gamma

@@ -20,6 +20,7 @@ from evaluators.lipschitz.one_run import OneRun
 from evaluators.lipschitz.operators import constant_of
 from evaluators.lipschitz.spectral import convolution_bound, matrix_bound
 from evaluators.network.affine import Adjoint, Convolution, Dense, Diagonal, Gather
+from evaluators.network.deployment import run_error
 from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.network import MaxPool, Network
 from evaluators.question.norm import Norm
@@ -205,6 +206,29 @@ def test_no_node_moves_farther_than_is_said(norm: Norm) -> None:
             value = network(problem.x.double())
             size = torch.linalg.vector_norm(logits - value, ORDERS[norm], dim=1)
             assert bool((size <= reach.moved[-1] + reach.lost[-1])[inside].all())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 9999), st.sampled_from([Norm.L2, Norm.L1]), st.floats(-3, 3))
+def test_no_run_within_reach_loses_more_at_a_node_than_is_said(
+    seed: int, norm: Norm, power: float
+) -> None:
+    graph = Graph((5,), seed)
+    graph.dense(7, 10.0**power * graph.random(7, 5), graph.random(7))
+    graph.dense(4, graph.random(4, 7), graph.random(4))
+    network = graph.network()
+    problem = ask(network, centers(network, seed, 2), Ball(norm, Fraction(1, 3)))
+    reach = Reach.of(replace(problem, deployed=True))
+    for position in (1, 2):
+        (parent,), operation = network.nodes[position].parents, network.nodes[position].operation
+        far = torch.randn(2, *network.nodes[parent].shape, generator=drawn(seed)).double()
+        far = far.softmax(1) if seed % 2 else far  # along all weights that are large
+        far = far / torch.linalg.vector_norm(far, ORDERS[norm], dim=1, keepdim=True)
+        steps = (reach.moved[parent] + reach.lost[parent])[:, None] * far.abs()
+        error = run_error(operation, [reach.values[parent].magnitude + steps])
+        assert error is not None
+        size = torch.linalg.vector_norm(error, ORDERS[norm], dim=1)
+        assert bool((size <= reach.own[position] * (1 + 1e-12)).all())
 
 
 @pytest.mark.parametrize("norm", list(Norm))
