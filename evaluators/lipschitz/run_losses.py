@@ -24,6 +24,7 @@ from evaluators.network.deployment import (
     flushed_error,
     gamma32,
     products_error,
+    small_weights,
 )
 from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.network import MaxPool, Network, Node, Sum
@@ -38,23 +39,25 @@ class RunLoss(NamedTuple):
         growth: by how much absolute weights make the parents' values larger.
         base: the size of its bias.
         floor: what numbers that are flushed to zero may take besides.
+        most: from where on a sum may overflow.
     """
 
     share: float = 0.0
     growth: float = 0.0
     base: float = 0.0
     floor: float = 0.0
+    most: float = LARGEST
 
     def of(self, size: Tensor) -> Tensor:
         """Bound the loss for parents' values of these norms; infinite where a sum may overflow."""
         reached = (self.growth * size + self.base) * PAD
         lost = (self.share * reached + self.floor) * ROOM
-        return torch.where(reached < LARGEST, lost, torch.inf)
+        return torch.where(reached < self.most, lost, torch.inf)
 
     def of_more(self, size: Tensor) -> Tensor:
         """Bound what is lost besides for values that are off by these norms."""
         reached = self.growth * size * PAD
-        return torch.where(reached < LARGEST / 2, self.share * reached * ROOM, torch.inf)
+        return torch.where(reached < self.most / 2, self.share * reached * ROOM, torch.inf)
 
 
 _LOSSES: WeakKeyDictionary[Network, dict[Norm, list[RunLoss | None]]] = WeakKeyDictionary()
@@ -78,12 +81,13 @@ def loss_of(node: Node, norm: Norm) -> RunLoss | None:
             return RunLoss()
         # Of weights that float32 keeps as subnormal numbers, if at all, it may lose a part.
         fan = max(operation.fan_in, operation.fan_out)
-        growth = constant_of(absolute_of(operation), norm) + fan * FLUSHED / share
+        small = max(fan * FLUSHED, small_weights(operation) * fan / max(1, operation.fan_in))
+        growth = constant_of(absolute_of(operation), norm) + small / share
         before = float(length(one.expand(1, *operation.input_shape), norm))
         bias = operation.bias
         base = 0.0 if bias is None else float(length(bias.expand(1, *node.shape), norm))
         floor = (growth * before * FLUSHED + flushed_error(operation) * width) * PAD
-        return RunLoss(share, growth, base, floor)
+        return RunLoss(share, growth, base, floor, LARGEST * operation.neighbours.low)
     if isinstance(operation, Sum):
         count = len(node.parents)
         return RunLoss(gamma32(count), 1.0, 0.0, count * FLUSHED * width)

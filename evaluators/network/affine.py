@@ -6,10 +6,10 @@ subclass here (or a composition of these) and needs no change in any method.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
 from math import inf, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,23 @@ PROBES = 256
 """Unit vectors that a matrix is read off with at once."""
 
 
+class Neighbours(NamedTuple):
+    """Sizes of constants that a runtime may multiply an operation's own by (`regrouping.py`).
+
+    Attributes:
+        after: least product of those behind it, where its weights times that are no normal numbers.
+        low, high: least and largest product of the numbers that its inputs were just multiplied by.
+    """
+
+    after: float = 1.0
+    low: float = 1.0
+    high: float = 1.0
+
+
+ALONE = Neighbours()
+"""There are none."""
+
+
 @dataclass(frozen=True, eq=False)
 class AffineMap(ABC):
     """A map x -> Wx + bias on tensors `[rows, *shape]`, W independent of the row.
@@ -33,11 +50,14 @@ class AffineMap(ABC):
         input_shape: shape of x without the row dimension.
         output_shape: shape of Wx without the row dimension.
         bias: tensor broadcastable to `output_shape`, or None for zero.
+        neighbours: constants beside it.
     """
 
     input_shape: Shape
     output_shape: Shape
     bias: Float[Tensor, "..."] | None
+    _: KW_ONLY
+    neighbours: Neighbours = ALONE
 
     def __call__(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """Compute Wx + bias."""

@@ -20,7 +20,8 @@ operation in real arithmetic on those same values by at most
 - `Elementwise.run_deviation` for a sigmoid and other functions, which libraries approximate.
 
 Products and sums that are flushed to zero are covered, and so are subnormal weights and values that
-are taken for it. What could overflow is given an infinite error: nothing is proved about it.
+are taken for it, and constants that are multiplied first (`regrouping.py`). What could overflow is
+given an infinite error: nothing is proved about it.
 
 Not covered: bfloat16, float16 and TensorFloat-32, on which accelerators fall back unless told not
 to; integer quantization; Winograd and Fourier convolutions, which are not sums of these products;
@@ -70,12 +71,17 @@ def products_error(operation: AffineMap) -> float:
 
 def flushed_error(operation: AffineMap) -> float:
     """Bound what flushed products and sums may take from one entry of an affine map."""
-    return (2 * operation.fan_in + 2 + FOLDED) * FLUSHED
+    return (2 * operation.fan_in + 2 + FOLDED) * FLUSHED * operation.neighbours.high
 
 
 def small_weights(operation: AffineMap) -> float:
-    """Bound what weights that are taken for zero lose of one entry, of inputs of magnitude 1."""
-    return operation.fan_in * FLUSHED if operation.least_weight < FLUSHED else 0.0
+    """Bound what weights that are taken for zero lose of one entry, of inputs of magnitude 1.
+
+    Also those that are subnormal only times the scales behind them, by which the loss is divided.
+    """
+    after = operation.neighbours.after
+    small = operation.least_weight < FLUSHED or after < 1
+    return operation.fan_in * (4 * FLUSHED if after < 1 else FLUSHED) / after if small else 0.0
 
 
 def run_error(
@@ -103,8 +109,8 @@ def run_error(
         first, second = magnitudes
         reached = first * second
         # A subnormal factor may be taken for zero.
-        error = UNIT32 * reached + FLUSHED * (1 + first + second)
-        return _finite(error * ROOM, reached)
+        error = UNIT32 * reached + FLUSHED * (operation.neighbours.high + first + second)
+        return _finite(error * ROOM, reached / operation.neighbours.low)
     if isinstance(operation, LeakyReLU):
         leak = operation.leak
         share = UNIT32 * leak if leak >= FLUSHED else leak
@@ -127,7 +133,7 @@ def _affine(operation: AffineMap, magnitude: Tensor) -> Tensor | None:
     reached = error / share
     if small := small_weights(operation):
         error = error + batched_most(magnitude, error.dim()) * (small * ROOM)
-    return _finite(error, reached)
+    return _finite(error, reached / operation.neighbours.low)
 
 
 def batched_most(magnitude: Tensor, dimensions: int) -> Tensor:

@@ -21,6 +21,7 @@ from onnx import helper, numpy_helper
 from evaluators.network.affine import AffineMap, Reshape
 from evaluators.network.deployment import MAX_WEIGHT
 from evaluators.network.network import Network
+from evaluators.network.regrouping import with_neighbours
 from evaluators.numerics.arrays import Shape
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.checks import (
@@ -190,7 +191,7 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Contract) -> tuple[Bu
     elif not wanted.free:
         problems += _output_problems(value, shape, wanted)
     if not problems:
-        network = Network(tuple(builder.nodes[: position + 1]))
+        network = Network(with_neighbours(builder.nodes[: position + 1]))
         problems = [*_finite_problems(network), *_cost_problems(network)]
     if problems:
         raise _refusal(path, problems)

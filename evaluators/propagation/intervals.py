@@ -147,6 +147,6 @@ def _affine(operation: AffineMap, x: Interval, rounding: bool, deployed: bool) -
             least = least + batched_most(x.magnitude, center.dim()) * (small * ROOM)
     spread.add_(least).add_(center.abs(), alpha=8 * UNIT)
     # `spread` is at least that share of all magnitudes that are summed up.
-    if deployed and not bool((within := spread < share * LARGEST).all()):
+    if deployed and not bool((within := spread < share * LARGEST * operation.neighbours.low).all()):
         spread = torch.where(within, spread, torch.inf)
     return Interval(center - spread, spread.add_(center))

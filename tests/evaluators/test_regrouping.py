@@ -1,0 +1,124 @@
+"""What is proved holds in a runtime that multiplies a file's constants in another order."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from evaluators.ask import certify
+from evaluators.network.affine import ALONE, AffineMap
+from evaluators.network.network import Product
+from evaluators.onnx.reader import import_onnx
+from evaluators.onnx.runtime import Session
+from evaluators.propagation.intervals import interval_bounds
+from evaluators.question.verdict import Status
+from tests.fixtures.onnx_models import model, node, save
+
+STAR = np.tile(np.float32([0, 1]), 8)
+"""The example at which a unit is active that random numbers leave at zero, as an attacker hides it
+from a comparison with onnxruntime."""
+
+
+def hidden(steps: list[tuple[str, object]], width: int = 2) -> onnx.ModelProto:
+    """1.5 at the example, taken through operators with a constant each, by their names."""
+    nodes = [
+        node("MatMul", "x first", "t0"),
+        node("Add", "t0 shift", "t1"),
+        node("Relu", "t1", "v"),
+    ]
+    constants = {
+        "first": np.tile((2 * STAR - 1)[:, None], (1, width)),
+        "shift": np.full(width, -6.5, np.float32),
+    }
+    for place, (kind, value) in enumerate(steps):
+        before, name = nodes[-1].output[0], f"v{place}"
+        names = before
+        if value is not None:
+            array = np.asarray(value)
+            constants[f"c{place}"] = array if array.dtype.kind == "i" else np.float32(array)
+            names = f"{before} c{place}"
+        nodes.append(node(kind, names, name if place < len(steps) - 1 else "y"))
+    return model(nodes, ("batch", 16), constants, output=("batch", 2))
+
+
+def numbers(*exponents: int) -> list[tuple[str, object]]:
+    """Products with powers of two, which a ReLU keeps apart."""
+    return [step for e in exponents for step in (("Mul", np.float32(2.0**e)), ("Relu", None))]
+
+
+BACK = [*numbers(40, 40), ("Mul", np.float32([2.0**27, 2.0**21]))]
+
+MATRIX_FIRST = hidden(
+    [
+        *numbers(-40, -40, -21),
+        ("Mul", np.float32(2.0**40)),
+        ("MatMul", np.float32([[1.53 * 2.0**-46, 0], [0, 1.53 * 0.99 * 2.0**-40]])),
+        *BACK,
+    ]
+)
+"""A number before a matrix, by which onnxruntime multiplies behind it."""
+
+SCALE_FIRST = hidden(
+    [
+        ("Mul", np.float32([2.0**40, 1])),
+        ("Reshape", np.array([-1, 2, 1, 1])),
+        ("Conv", np.float32([[1.47 * 2.0**-100, 0], [0, 1]]).reshape(2, 2, 1, 1)),
+        ("Mul", np.float32([2.0**-47, 1]).reshape(1, 2, 1, 1)),
+        ("Reshape", np.array([-1, 2])),
+        ("Mul", np.float32([2.0**40, 1])),
+        ("Mul", np.float32([2.0**40, 1])),
+        ("Mul", np.float32([2.0**27, 1.48])),
+    ]
+)
+"""A scale behind a convolution, by which onnxruntime multiplies its weights."""
+
+OVERFLOW = hidden(
+    [
+        *numbers(40, 40, 2),
+        ("Mul", np.float32(2.0**-40)),
+        ("Mul", np.float32(2.0**-20)),
+        ("MatMul", np.float32([[2.0**40, 2.0**39]] * 64)),
+        *numbers(-30, -38),
+    ],
+    width=64,
+)
+"""Numbers before a matrix, without which its sums are too large for float32."""
+
+FILES = {"matrix": MATRIX_FIRST, "scale": SCALE_FIRST, "overflow": OVERFLOW}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_bounds_hold_where_onnxruntime_multiplies_constants_first(
+    name: str, tmp_path: Path
+) -> None:
+    data, x = FILES[name].SerializeToString(), STAR[None]
+    (plain,), (deployed,) = (Session(data, plain=p)({"x": x}).values() for p in (True, False))
+    assert np.abs(plain - deployed).max() > 0.01  # or this is no test
+    network = import_onnx(save(FILES[name], tmp_path / "model.onnx"), shape=(16,))
+    point = torch.from_numpy(x).double()
+    bounds = interval_bounds(network, point, point, deployed=True)[-1]
+    for logits in map(torch.from_numpy, (plain, deployed)):
+        # Of what may overflow the ends may be no numbers, which prove nothing.
+        assert not bool(((logits < bounds.lower) | (logits > bounds.upper)).any())
+
+
+@pytest.mark.parametrize("method", ["ibp", "crown", "alpha-crown", "lipschitz-margin"])
+def test_no_class_is_certified_that_onnxruntime_does_not_give(method: str, tmp_path: Path) -> None:
+    for name, proto in FILES.items():
+        network = import_onnx(save(proto, tmp_path / f"{name}.onnx"), shape=(16,))
+        x = torch.from_numpy(STAR)[None]
+        for label in (0, 1):
+            (verdict,) = certify(network, x, [label], Fraction(1, 10**6), "linf", method)
+            assert verdict.status is not Status.CERTIFIED, name
+
+
+def test_usual_constants_beside_each_other_change_nothing(tmp_path: Path) -> None:
+    steps = [("Mul", np.float32(2.0)), ("Mul", np.float32([0.5, 1e-9])), ("MatMul", np.eye(2))]
+    network = import_onnx(save(hidden(steps), tmp_path / "usual.onnx"), shape=(16,))
+    for step in network.nodes[1:]:
+        assert not isinstance(step.operation, AffineMap | Product) or step.operation.neighbours == (
+            ALONE
+        )
