@@ -27,15 +27,15 @@ def _told(node: Node, before: list[Neighbours], after: float) -> Node:
     operation = node.operation
     if not isinstance(operation, AffineMap | Product):
         return node
-    found = ALONE
+    found = operation.neighbours
     if not (isinstance(operation, Diagonal) or _is_exact(operation)):
         for parent in node.parents:
             its = before[parent]
-            found = Neighbours(low=found.low * its.low, high=found.high * its.high)
+            found = found._replace(low=found.low * its.low, high=found.high * its.high)
     if isinstance(operation, AffineMap) and after < 1 and operation.least_weight < inf:
         small = operation.least_weight * after < SMALLEST
         found = found._replace(after=after if small else 1.0)
-    if found == ALONE:
+    if found == operation.neighbours:
         return node
     return replace(node, operation=replace(operation, neighbours=found))
 
