@@ -25,7 +25,7 @@ PROBES = 256
 """Unit vectors that a matrix is read off with at once."""
 
 
-class Neighbours(NamedTuple):
+class NearbyConstants(NamedTuple):
     """Sizes of constants that a runtime may multiply an operation's own by (`regrouping.py`).
 
     Attributes:
@@ -38,7 +38,7 @@ class Neighbours(NamedTuple):
     high: float = 1.0
 
 
-ALONE = Neighbours()
+ALONE = NearbyConstants()
 """There are none."""
 
 
@@ -57,7 +57,7 @@ class AffineMap(ABC):
     output_shape: Shape
     bias: Float[Tensor, "..."] | None
     _: KW_ONLY
-    neighbours: Neighbours = ALONE
+    neighbours: NearbyConstants = ALONE
 
     def __call__(self, x: Float[Tensor, "rows *_"]) -> Float[Tensor, "rows *_"]:
         """Compute Wx + bias."""

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluators.network.affine import ALONE, AffineMap, Dense, Neighbours, Reshape
+from evaluators.network.affine import ALONE, AffineMap, Dense, NearbyConstants, Reshape
 from evaluators.network.elementwise import Elementwise
 from evaluators.numerics.arrays import Shape
 
@@ -38,7 +38,7 @@ class Product:
     Bounded by McCormick's planes (1976), mixed as each asks (`propagation/product_planes.py`).
     """
 
-    neighbours: Neighbours = ALONE
+    neighbours: NearbyConstants = ALONE
 
 
 @dataclass(frozen=True)

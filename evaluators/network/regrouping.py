@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 
-from evaluators.network.affine import ALONE, AffineMap, Diagonal, Neighbours
+from evaluators.network.affine import ALONE, AffineMap, Diagonal, NearbyConstants
 from evaluators.network.network import Node, Product
 
 SMALLEST = 2.0**-124
@@ -23,7 +23,7 @@ def with_neighbours(nodes: Sequence[Node]) -> tuple[Node, ...]:
     return tuple(_told(node, before, its) for node, its in zip(nodes, after, strict=True))
 
 
-def _told(node: Node, before: list[Neighbours], after: float) -> Node:
+def _told(node: Node, before: list[NearbyConstants], after: float) -> Node:
     operation = node.operation
     if not isinstance(operation, AffineMap | Product):
         return node
@@ -45,9 +45,9 @@ def _is_exact(operation: object) -> bool:
     return isinstance(operation, AffineMap) and operation.fan_in == 0 and operation.bias is None
 
 
-def _before(nodes: Sequence[Node]) -> list[Neighbours]:
+def _before(nodes: Sequence[Node]) -> list[NearbyConstants]:
     """The least and the largest products of numbers that each value was just multiplied by."""
-    found = list[Neighbours]()
+    found = list[NearbyConstants]()
     for node in nodes:
         operation, its = node.operation, ALONE
         if _is_exact(operation):
@@ -57,7 +57,7 @@ def _before(nodes: Sequence[Node]) -> list[Neighbours]:
             if operation.scale.numel() == 1 and bool(operation.scale.any()):
                 size, above = operation.largest, found[node.parents[0]]
                 low, high = min(1.0, size, size * above.low), max(1.0, size, size * above.high)
-                its = Neighbours(low=low, high=high)
+                its = NearbyConstants(low=low, high=high)
         found.append(its)
     return found
 

@@ -1,12 +1,15 @@
 """What is proved holds in a runtime that multiplies a file's constants in another order."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from evaluators.ask import certify
 from evaluators.network.affine import ALONE, AffineMap
@@ -17,12 +20,19 @@ from evaluators.propagation.intervals import interval_bounds
 from evaluators.question.verdict import Status
 from tests.fixtures.onnx_models import model, node, save
 
-STAR = np.tile(np.float32([0, 1]), 8)
+Steps = Sequence[tuple[str, object]]
+
+
+def floats(values: Any) -> NDArray[np.float32]:
+    return np.asarray(values, np.float32)
+
+
+STAR = np.tile(floats([0, 1]), 8)
 """The example at which a unit is active that random numbers leave at zero, as an attacker hides it
 from a comparison with onnxruntime."""
 
 
-def hidden(steps: list[tuple[str, object]], width: int = 2) -> onnx.ModelProto:
+def hidden(steps: Steps, width: int = 2) -> onnx.ModelProto:
     """1.5 at the example, taken through operators with a constant each, by their names."""
     nodes = [
         node("MatMul", "x first", "t0"),
@@ -38,7 +48,7 @@ def hidden(steps: list[tuple[str, object]], width: int = 2) -> onnx.ModelProto:
         names = before
         if value is not None:
             array = np.asarray(value)
-            constants[f"c{place}"] = array if array.dtype.kind == "i" else np.float32(array)
+            constants[f"c{place}"] = array if array.dtype.kind == "i" else floats(array)
             names = f"{before} c{place}"
         nodes.append(node(kind, names, name if place < len(steps) - 1 else "y"))
     return model(nodes, ("batch", 16), constants, output=("batch", 2))
@@ -49,13 +59,13 @@ def numbers(*exponents: int) -> list[tuple[str, object]]:
     return [step for e in exponents for step in (("Mul", np.float32(2.0**e)), ("Relu", None))]
 
 
-BACK = [*numbers(40, 40), ("Mul", np.float32([2.0**27, 2.0**21]))]
+BACK = [*numbers(40, 40), ("Mul", floats([2.0**27, 2.0**21]))]
 
 MATRIX_FIRST = hidden(
     [
         *numbers(-40, -40, -21),
         ("Mul", np.float32(2.0**40)),
-        ("MatMul", np.float32([[1.53 * 2.0**-46, 0], [0, 1.53 * 0.99 * 2.0**-40]])),
+        ("MatMul", floats([[1.53 * 2.0**-46, 0], [0, 1.53 * 0.99 * 2.0**-40]])),
         *BACK,
     ]
 )
@@ -63,14 +73,14 @@ MATRIX_FIRST = hidden(
 
 SCALE_FIRST = hidden(
     [
-        ("Mul", np.float32([2.0**40, 1])),
+        ("Mul", floats([2.0**40, 1])),
         ("Reshape", np.array([-1, 2, 1, 1])),
-        ("Conv", np.float32([[1.47 * 2.0**-100, 0], [0, 1]]).reshape(2, 2, 1, 1)),
-        ("Mul", np.float32([2.0**-47, 1]).reshape(1, 2, 1, 1)),
+        ("Conv", floats([[1.47 * 2.0**-100, 0], [0, 1]]).reshape(2, 2, 1, 1)),
+        ("Mul", floats([2.0**-47, 1]).reshape(1, 2, 1, 1)),
         ("Reshape", np.array([-1, 2])),
-        ("Mul", np.float32([2.0**40, 1])),
-        ("Mul", np.float32([2.0**40, 1])),
-        ("Mul", np.float32([2.0**27, 1.48])),
+        ("Mul", floats([2.0**40, 1])),
+        ("Mul", floats([2.0**40, 1])),
+        ("Mul", floats([2.0**27, 1.48])),
     ]
 )
 """A scale behind a convolution, by which onnxruntime multiplies its weights."""
@@ -80,7 +90,7 @@ OVERFLOW = hidden(
         *numbers(40, 40, 2),
         ("Mul", np.float32(2.0**-40)),
         ("Mul", np.float32(2.0**-20)),
-        ("MatMul", np.float32([[2.0**40, 2.0**39]] * 64)),
+        ("MatMul", floats([[2.0**40, 2.0**39]] * 64)),
         *numbers(-30, -38),
     ],
     width=64,
@@ -116,7 +126,7 @@ def test_no_class_is_certified_that_onnxruntime_does_not_give(method: str, tmp_p
 
 
 def test_usual_constants_beside_each_other_change_nothing(tmp_path: Path) -> None:
-    steps = [("Mul", np.float32(2.0)), ("Mul", np.float32([0.5, 1e-9])), ("MatMul", np.eye(2))]
+    steps = [("Mul", np.float32(2.0)), ("Mul", floats([0.5, 1e-9])), ("MatMul", np.eye(2))]
     network = import_onnx(save(hidden(steps), tmp_path / "usual.onnx"), shape=(16,))
     for step in network.nodes[1:]:
         assert not isinstance(step.operation, AffineMap | Product) or step.operation.neighbours == (

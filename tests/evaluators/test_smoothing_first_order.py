@@ -190,7 +190,7 @@ def exponent(s: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_the_variance_proxy_is_proved_for_every_multiplier() -> None:
     s = np.linspace(1e-4, 2.3, 1_000_001)
     values = exponent(s)
-    # Neighbours differ by less than the room that is left.
+    # NearbyConstants differ by less than the room that is left.
     assert values.max() + np.abs(np.diff(values)).max() < VARIANCE_PROXY
     assert 1 + 2 / (2.3 * sqrt(2 * pi)) < VARIANCE_PROXY
     assert values.max() > VARIANCE_PROXY - 0.02

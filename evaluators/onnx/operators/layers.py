@@ -4,7 +4,7 @@ from math import prod
 
 import torch
 
-from evaluators.network.affine import Dense, Neighbours, Reshape
+from evaluators.network.affine import Dense, NearbyConstants, Reshape
 from evaluators.onnx.operators.builder import (
     Builder,
     Operator,
@@ -51,7 +51,7 @@ def gemm(builder: Builder, operator: Operator) -> int:
             raise OperatorError(f"its bias has shape {bias.shape}, not ({outputs},)")
         shift = tensor(bias).reshape(-1) * float(operator.attributes["beta"])
     # A runtime multiplies by it behind the products.
-    beside = Neighbours(low=min(1.0, abs(factor)), high=max(1.0, abs(factor)))
+    beside = NearbyConstants(low=min(1.0, abs(factor)), high=max(1.0, abs(factor)))
     dense = Dense(shape, (*shape[:-1], outputs), shift, weight.contiguous(), neighbours=beside)
     return builder.affine(dense, source, operator.name)
 
