@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from evaluators.recheck.clamps import clip, hard_sigmoid, relu
+from evaluators.recheck.copies import blocks, expand, pad, resize, tile, where
 from evaluators.recheck.graph import (
     FLOAT,
     WHOLE,
@@ -270,28 +271,6 @@ def concat(graph: Graph, node: Node) -> Result:
     return graph.shifted(value, bias) if bias.any() else value
 
 
-def pad(graph: Graph, node: Node) -> Value:
-    value, pads = node.value(), node.numbers("pads", 1, 11) or []
-    rank, filler = len(value.shape), 0.0
-    axes = list(range(rank))
-    if node.opset < 11:
-        filler = node.attribute("value", "FLOAT", 0.0)
-    elif node.take(2) is not None:
-        found = node.constant(2)
-        need(found.size == 1, "constant_value of several entries")
-        filler = float(found.reshape(-1)[0])
-    if node.opset >= 18 and (given := node.numbers("axes", 3, 18)) is not None:
-        axes = axes_of(given, rank)
-    mode = node.attribute("mode", "STRING", "constant")
-    need(mode == "constant" and filler == 0, "a padding that is not of zeros")
-    need(len(pads) == 2 * len(axes) and min(pads) >= 0, f"pads {pads[:8]}")
-    around = [(0, 0)] * rank
-    for at, axis in enumerate(axes):
-        around[axis] = (pads[at], pads[at + len(axes)])
-    graph.spend(prod(size + a + b for size, (a, b) in zip(value.shape, around, strict=True)))
-    return Value(value.step, np.pad(value.places, around, constant_values=-1))
-
-
 def identity_of(_graph: Graph, node: Node) -> Result:
     """Identity, and Dropout where it is not trained."""
     if node.kind == "Dropout":
@@ -361,7 +340,8 @@ OPERATORS: dict[str, Reading] = {
     **{"AveragePool": average_pool, "BatchNormalization": batch_normalization, "Cast": cast},
     **{"Concat": concat, "Constant": constant, "ConstantOfShape": constant_of_shape},
     **{"Conv": conv, "ConvTranspose": conv_transpose, "Flatten": flatten, "Gather": gather},
-    "GlobalMaxPool": global_max_pool,
+    **{"DepthToSpace": blocks, "SpaceToDepth": blocks, "GlobalMaxPool": global_max_pool},
+    **{"Expand": expand, "Resize": resize, "Tile": tile, "Where": where},
     **{"Gemm": gemm, "MatMul": matmul, "MaxPool": max_pool, "Pad": pad, "Reshape": reshape},
     **{"Shape": shape_of, "Slice": strided_slice, "Split": split, "Squeeze": squeeze},
     **{"Transpose": transpose, "Unsqueeze": unsqueeze},
