@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from math import ceil, floor, prod
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def where(graph: Graph, node: Node) -> Result:
     graph.spend(4 * prod(shape))
     if not any(isinstance(found, Value) for found in inputs):
         need(inputs[0].dtype == inputs[1].dtype, "constants of several types")
-        return np.where(mask, *inputs)
+        return np.asarray(np.where(mask, inputs[0], inputs[1]))
     parts, bias = list[Value](), np.zeros(shape)
     for place, (found, chosen) in enumerate(zip(inputs, (mask, ~mask), strict=True)):
         if isinstance(found, Value):
@@ -97,7 +98,8 @@ def _continued(node: Node, places: Array, mode: str, around: list[tuple[int, int
     most = {"reflect": -1, "wrap": 0}.get(mode)
     for size, pair in zip(places.shape, around, strict=True):
         need(most is None or max(pair) <= size + most, f"pads {pair} of {size} by {mode}")
-    return np.asarray(np.pad(places, around, mode=mode))  # type: ignore[call-overload]
+    wide: Any = np.pad
+    return np.asarray(wide(places, around, mode=mode))
 
 
 def resize(graph: Graph, node: Node) -> Value:

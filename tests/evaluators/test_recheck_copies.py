@@ -30,7 +30,7 @@ def classifier(kind: str) -> onnx.ModelProto:
     size = read_model(proto.SerializeToString()).classes
     proto.graph.node[-1].output[0] = proto.graph.node[-1].name = "flat"
     proto.graph.node.extend(
-        [node("Gemm", "flat w1", "h"), node("Relu", "h", "r"), node("Gemm", "r w2", "y")]
+        [node("Gemm", "flat w1", "h"), node("Relu", "h", "bent"), node("Gemm", "bent w2", "y")]
     )
     weights = {"w1": numbers(size, 4, seed=8), "w2": numbers(4, 3, seed=9)}
     proto.graph.initializer.extend(numpy_helper.from_array(w, name) for name, w in weights.items())
