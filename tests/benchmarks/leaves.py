@@ -166,7 +166,7 @@ def biases_of(dense: Dense) -> Values:
 def constants() -> Iterator[str]:
     """Lipschitz margins of test images, after the bounds of a network, beside forward passes."""
     cases = (
-        ("cifar10-sll", "cifar10", Norm.L2, Fraction(36, 255)),
+        ("cifar10-bcop", "cifar10", Norm.L2, Fraction(36, 255)),
         ("mnist-linf-distance", "mnist", Norm.LINF, Fraction(1, 10)),
     )
     for name, dataset, norm, radius in cases:
