@@ -36,7 +36,7 @@ def command(
     from leaderboard.vnncomp.instance import Instance
 
     first, second = (_kind(path) for path in (model, specification))
-    if first == ".vnnlib" or second == ".onnx":
+    if first == ".vnnlib" and second == ".onnx":
         raise typer.BadParameter("The model comes first, then the property")
     with within(memory):
         if instances is not None and model is None:

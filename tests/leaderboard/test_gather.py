@@ -55,7 +55,8 @@ def test_a_damaged_column_that_is_not_counted_is_found(tmp_path: Path) -> None:
             if (group := pq.read_metadata(path).row_group(0).column(at)).path_in_schema == name
         )
         content = bytearray(path.read_bytes())
-        content[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+        start = column.dictionary_page_offset or column.data_page_offset
+        content[start + column.total_compressed_size // 2] ^= 1
         path.write_bytes(content)
         with pytest.raises(InputError, match="damaged"):
             scan(path)
