@@ -57,6 +57,7 @@ class RunLoss(NamedTuple):
     def of_more(self, size: Tensor) -> Tensor:
         """Bound what is lost besides for values that are off by these norms."""
         reached = self.growth * size * PAD
+        # With what the values themselves reach, half as much again is still far from overflow.
         return torch.where(reached < self.most / 2, self.share * reached * ROOM, torch.inf)
 
 
