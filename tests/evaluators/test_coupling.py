@@ -92,7 +92,7 @@ def around(family: str, seed: int) -> tuple[Problem, Coupled]:
     return problem, Coupled(asked, balls_of(written))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.sampled_from(RELU), st.integers(0, 40), st.integers(0, 99), st.integers(-3, 6))
 def test_any_slopes_and_multipliers_prove_what_holds(
     family: str, seed: int, other: int, power: int
@@ -112,7 +112,7 @@ def test_any_slopes_and_multipliers_prove_what_holds(
         assert float(bounds.min()) <= least + 1e-9 * max(1.0, abs(least))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.sampled_from(RELU), st.integers(0, 40))
 def test_units_stay_in_their_local_balls(family: str, seed: int) -> None:
     problem, coupled = around(family, seed)

@@ -200,6 +200,7 @@ def test_optimised_lines_prove_more_and_hold_on_a_grid(name: str) -> None:
     assert proved
 
 
+@pytest.mark.slow
 def test_wider_networks_gain_at_their_margins() -> None:
     """Of CROWN's gap to an upper bound by sampling, a good part is closed."""
     closed = total = 0.0

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from evaluators.noises.distribution import Shift
 from evaluators.question.norm import Norm
+from tests.fixtures.effort import examples
 from tests.fixtures.smoothing import NAMES, Array, draw, of, size
 
 # Growth rates by the slopes of samples, in any dimension
@@ -146,7 +147,7 @@ def place_of(q: Any, d: int) -> Any:
     return place if q > 0.5 else -place
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     st.floats(-4.5, 4.5) | st.floats(-1e-6, 1e-6),
     st.floats(1e-9, 6) | st.floats(1e-9, 1e-6),
@@ -173,7 +174,7 @@ def test_what_exponential_balls_leave_is_rounded_down(start: float, t: float, d:
         assert variation < of("exponential-l2").total_variation(shift) < variation + 3e-9
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.floats(1e-6, 1.99), st.sampled_from([1, 2, 3, 10, 784, 3072, 150_528]))
 def test_parts_missed_and_growth_of_balls_are_rounded_up(t: float, d: int) -> None:
     with mpmath.workdps(20):
@@ -190,7 +191,7 @@ def test_parts_missed_and_growth_of_balls_are_rounded_up(t: float, d: int) -> No
         assert true <= missed <= true * (1 + mpmath.mpf("1e-8"))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.floats(1e-15, 0.5))
 def test_gaussian_growth_is_rounded_up(q: float) -> None:
     with mpmath.workdps(50):
@@ -199,7 +200,7 @@ def test_gaussian_growth_is_rounded_up(q: float) -> None:
         assert true < mine < true * (1 + mpmath.mpf("1e-8"))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.floats(1e-3, 0.9999), st.sampled_from([2, 3, 10, 784, 3072, 150_528]))
 def test_growth_of_exponential_balls_is_rounded_up(a: float, d: int) -> None:
     a = a / sqrt(d) * 3 if d > 9 else a

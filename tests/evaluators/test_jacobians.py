@@ -74,7 +74,7 @@ def drawn(of: Recursion, row: Tensor, seed: int, *, extreme: bool) -> tuple[Tens
     return row[: of.inputs] + of.weight[:, : of.inputs].T @ h, h
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.sampled_from(list(FAMILIES)), st.integers(0, 10**4), NORMS, st.booleans())
 def test_no_choice_of_slopes_leaves_the_bounds(
     family: str, seed: int, norm: Norm, extreme: bool
@@ -128,7 +128,7 @@ def test_nothing_that_fastlip_proves_is_lost(norm: Norm) -> None:
     assert better > 10
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.integers(0, 10**4), st.sampled_from(["relu 2-4-4-3", "leaky 2-4-3-3", "residual"]))
 def test_no_margin_is_above_the_enumeration_of_all_linear_regions(seed: int, family: str) -> None:
     network = FAMILIES[family](seed)

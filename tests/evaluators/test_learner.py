@@ -23,6 +23,7 @@ from evaluators.onnx.reader import import_onnx
 from evaluators.onnx.writer import export_onnx
 from evaluators.training.gaussian import GaussianTraining
 from evaluators.training.standard import Standard
+from tests.fixtures.effort import first_alone
 
 SHAPE = (1, 8, 8)
 NORMALISED = Style(normalised=True)
@@ -34,7 +35,7 @@ def examples(count: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
     return x, (x.flatten(1).sum(1) > 32).long()
 
 
-@pytest.mark.parametrize("normalised", [False, True])
+@pytest.mark.parametrize("normalised", first_alone([True, False]))
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_file_answers_as_the_module(
     architecture: str, normalised: bool, tmp_path: Path

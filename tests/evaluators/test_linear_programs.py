@@ -104,6 +104,7 @@ def test_linear_programs_are_no_looser_than_crown() -> None:
     assert tighter > 3
 
 
+@pytest.mark.slow
 def test_a_tree_decides_and_its_proof_can_be_checked() -> None:
     answers = dict.fromkeys(Status, 0)
     with cases() as case:

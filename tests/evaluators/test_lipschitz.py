@@ -27,7 +27,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
-from tests.fixtures.effort import first_alone
+from tests.fixtures.effort import examples, first_alone
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, ask, centers
 
@@ -38,7 +38,7 @@ def drawn(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.integers(1, 9),
     st.integers(1, 9),
@@ -78,7 +78,7 @@ def convolution_of(seed: int) -> Convolution:
     return Convolution(shape, after, None, weight, *layout)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 10_000))
 def test_no_convolution_is_larger_than_its_bound(seed: int) -> None:
     convolution = convolution_of(seed)
@@ -168,7 +168,7 @@ def test_blocks_of_1_lipschitz_training_have_a_constant_of_one(build: object) ->
             assert 1 <= block.constant <= 1 + 1e-4
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.integers(0, 500), st.floats(0.1, 3.0))
 def test_no_block_moves_by_more_than_its_constant(seed: int, scale: float) -> None:
     """Whatever the weights are: those of training with another scale are no 1-Lipschitz block."""
@@ -208,7 +208,7 @@ def test_no_node_moves_farther_than_is_said(norm: Norm) -> None:
             assert bool((size <= reach.moved[-1] + reach.lost[-1])[inside].all())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.integers(0, 9999), st.sampled_from([Norm.L2, Norm.L1]), st.floats(-3, 3))
 def test_no_run_within_reach_loses_more_at_a_node_than_is_said(
     seed: int, norm: Norm, power: float
@@ -301,7 +301,7 @@ def test_one_run_is_no_farther_from_real_arithmetic_than_is_said(norm: Norm) -> 
         assert bool((theirs.lost[-1] >= 2 * real.lost[-1]).all())
 
 
-@pytest.mark.parametrize("deployed", [True, False])
+@pytest.mark.parametrize("deployed", first_alone([True, False]))
 def test_one_run_leaves_nothing_open_that_intervals_prove(deployed: bool) -> None:
     """Radii next to the largest that intervals prove, where one run is not enough."""
     network = sandwich(3)

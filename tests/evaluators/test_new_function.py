@@ -122,7 +122,7 @@ def least_of(function: str, radius: Fraction) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("name", quick_first(METHODS))
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", first_alone(FUNCTIONS))
 def test_every_method_that_can_take_a_new_function_bounds_it_rightly(
     function: str, name: str
 ) -> None:

@@ -103,6 +103,7 @@ def test_starts_belong_to_examples_not_to_batches() -> None:
             assert torch.allclose(one.witness, alone.witness, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_restarts_help() -> None:
     found = {1: 0, 6: 0}
     for restarts in found:

@@ -17,6 +17,7 @@ from evaluators.unrolled.proof import prove, prove_at_once, stored
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Layer, Rows, Unrolled
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
+from tests.fixtures.effort import examples
 from tests.fixtures.exact import Vector, fractions
 from tests.fixtures.networks import Graph
 from tests.fixtures.unrolled import (
@@ -162,7 +163,7 @@ def by_hand(layers: list[Layer], ends: Tensor, network: Network) -> UnrolledProb
 
 
 @given(st.integers(0, 10**6), st.sampled_from([1.0, 1e8]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_every_rounding_of_a_pass_is_paid_for(seed: int, width: float) -> None:
     """Rows of a system that cancel at the input: only the sums on the way can err.
 

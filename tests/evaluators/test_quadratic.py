@@ -22,6 +22,7 @@ from evaluators.unrolled.quadratic import Forms, Goal, ProductMultipliers, least
 from evaluators.unrolled.relus import as_relus
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 from tests.fixtures.certificates import ball, least_margin
+from tests.fixtures.effort import examples
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of
 
@@ -55,7 +56,7 @@ def drawn(forms: Forms, seed: int, power: int) -> ProductMultipliers:
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.sampled_from(RELU), st.integers(0, 60), NORMS, st.integers(0, 99), st.integers(-3, 6))
 def test_forged_multipliers_prove_nothing_that_is_wrong(
     family: str, seed: int, norm: Norm, other: int, power: int
@@ -87,7 +88,7 @@ def test_multipliers_that_are_no_numbers_prove_nothing_that_is_wrong(number: flo
         assert least(forms, goal, ProductMultipliers(*parts)) <= true
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.sampled_from(RELU), st.integers(0, 60), NORMS)
 def test_no_point_of_the_ball_is_below_what_is_proved(family: str, seed: int, norm: Norm) -> None:
     problem, around = asked(family, seed, norm)
@@ -97,7 +98,7 @@ def test_no_point_of_the_ball_is_below_what_is_proved(family: str, seed: int, no
     assert float(found.min()) <= true + 1e-9 * max(1.0, abs(true))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(0, 400))
 def test_in_l1_nothing_beats_the_enumeration_of_all_linear_regions(seed: int) -> None:
     problem, around = asked("relu 2-4-4-3", seed, Norm.L1)

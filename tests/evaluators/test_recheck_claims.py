@@ -108,7 +108,7 @@ def test_the_methods_prove_more_the_more_they_cost(norm: str) -> None:
     assert strictly == [True, True]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     seed=st.integers(0, 10**9), norm=st.sampled_from(NORMS), leak=st.sampled_from([0.0, 0.1, 0.7])
 )
@@ -128,7 +128,7 @@ def test_no_bound_of_a_batch_is_above_its_exact_one(seed: int, norm: str, leak: 
             assert Fraction(bound) <= logits[label] - best
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(seed=st.integers(0, 10**9), norm=st.sampled_from(NORMS), leak=st.sampled_from([0.0, 0.1]))
 def test_no_derived_proof_holds_where_a_point_refutes_it(seed: int, norm: str, leak: float) -> None:
     random = np.random.default_rng(seed)
@@ -144,7 +144,7 @@ def test_no_derived_proof_holds_where_a_point_refutes_it(seed: int, norm: str, l
                 assert Fraction(found.margin) <= logits[label] - best
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(seed=st.integers(0, 10**9), norm=st.sampled_from(NORMS), leak=st.sampled_from([0.0, 0.1]))
 def test_no_rounding_raises_a_floor_of_a_node_or_a_margin(
     seed: int, norm: str, leak: float

@@ -312,6 +312,7 @@ def published(shared: Path) -> list[Path]:
     )
 
 
+@pytest.mark.slow
 def test_published_networks_mean_what_onnxruntime_computes(shared: Path) -> None:
     files = published(shared)
     assert len(files) > 90

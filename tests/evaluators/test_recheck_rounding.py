@@ -156,7 +156,7 @@ def line_at(z: Fraction, leak: Fraction, a: float, before: float) -> Fraction:
     return Fraction(a) * (z if z >= 0 else leak * z) - Fraction(before) * z
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 10**9))
 def test_what_a_relu_adds_is_below_what_it_gains_anywhere(seed: int) -> None:
     """Piecewise linear in z: least at the ends of its interval, or at the kink."""
@@ -202,7 +202,7 @@ def test_a_relu_is_charged_for_each_of_its_roundings() -> None:
     assert sharp, "rounding was never to be seen"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 10**9), st.sampled_from(["linf", "l2", "l1"]))
 def test_the_least_value_over_a_region_is_below_the_exact_one(seed: int, norm: str) -> None:
     random = np.random.default_rng(seed)

@@ -115,6 +115,7 @@ def test_passes_over_joined_rows_are_those_over_each_examples_own(
         close(point, alone.x)
 
 
+@pytest.mark.slow
 def test_joining_is_tried_with_splits_cuts_and_layers_of_different_sizes() -> None:
     """What the test before rests on."""
     found = [part for name in NAMES for part in batches(questions(name, Norm.LINF), 2)]
@@ -192,6 +193,7 @@ def test_every_search_is_given_back_once_large_or_small() -> None:
         assert all(state.over for state in done)
 
 
+@pytest.mark.slow
 def test_no_more_searches_are_made_than_take_turns() -> None:
     """Each holds its matrices."""
     made, done = 0, 0
@@ -208,6 +210,7 @@ def test_no_more_searches_are_made_than_take_turns() -> None:
     assert done == 8
 
 
+@pytest.mark.slow
 def test_the_domains_of_one_search_are_gone_before_the_next_goes_on_alone() -> None:
     """Otherwise as many hard examples as take turns hold a full memory of domains each."""
     given = searches_of(questions("relu 2-4-4-3", Norm.LINF, 8), replace(TUNING, turns_domains=0))

@@ -28,6 +28,7 @@ from evaluators.sampling.forward import fast_forward, memory_format, plain_float
 from evaluators.sampling.noise import GRAIN, NoiseStream
 from evaluators.sampling.replica import Moments
 from evaluators.sampling.votes import NoisyVotes
+from tests.fixtures.effort import first_alone
 from tests.fixtures.networks import linear, of_every_kind, perceptron, two_convolutions
 
 SHAPE = (3, 8, 8)
@@ -221,7 +222,7 @@ def evidence(verdicts: list[Verdict]) -> list[tuple[object, ...]]:
     return [(v.status, v.prediction, v.radius, v.note, v.sampling) for v in verdicts]
 
 
-@pytest.mark.parametrize("noise", ["shared", "own"])
+@pytest.mark.parametrize("noise", first_alone(["shared", "own"]))
 @pytest.mark.parametrize("procedure", ["fixed", "curtailed", "sequential", "input-specific"])
 def test_batches_order_and_resuming_change_nothing(procedure: str, noise: str) -> None:
     evaluator = SmoothingGaussian(n0=50, n=2000, procedure=procedure, noise=noise)

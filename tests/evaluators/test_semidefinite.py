@@ -26,6 +26,7 @@ from evaluators.unrolled.quadratic import Forms, Goal, ProductMultipliers, least
 from evaluators.unrolled.relus import as_relus
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 from tests.fixtures.certificates import ball, least_margin
+from tests.fixtures.effort import examples, first_alone
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of
 
@@ -38,7 +39,7 @@ def asked(family: str, seed: int, norm: Norm, radius: Fraction) -> Problem:
     return ask(network, centers(network, seed, 3), Ball(norm, radius)).select([seed % 3])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 10**4), st.sampled_from(METHODS), st.sampled_from([Norm.LINF, Norm.L1]))
 def test_no_margin_is_above_the_enumeration_of_all_linear_regions(
     seed: int, method: Evaluator, norm: Norm
@@ -52,7 +53,7 @@ def test_no_margin_is_above_the_enumeration_of_all_linear_regions(
     assert verdict.margin is None or Fraction(verdict.margin) <= exact
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.sampled_from(RELU),
     st.integers(0, 99),
@@ -140,7 +141,7 @@ def test_products_of_two_neurons_raise_what_the_matrix_proves() -> None:
     assert raised
 
 
-@pytest.mark.parametrize("norm", [Norm.L2, Norm.L1])
+@pytest.mark.parametrize("norm", first_alone([Norm.L2, Norm.L1]))
 def test_in_balls_no_margin_is_below_that_of_lines(norm: Norm) -> None:
     more = 0
     for seed in range(6):

@@ -224,7 +224,7 @@ DIMENSION = st.sampled_from([1, 2, 10, 784])
 ROOM = 2 * STEP
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=examples(80))
 @given(st.sampled_from(NAMES), PROBABILITY, DIMENSION)
 def test_certificates_are_ordered_as_theory_says(noise: str, p: float, dimension: int) -> None:
     found = {

@@ -25,7 +25,7 @@ STEP = Fraction(1, RESOLUTION)
 PROBABILITY = st.floats(0.501, 1 - 1e-6)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(st.floats(0.5, 1, exclude_min=True, exclude_max=True), st.fractions("0.01", 4))
 def test_radii_are_below_the_true_ones_of_fifty_digits(p: float, scale: Fraction) -> None:
     with mpmath.workdps(50):
@@ -133,7 +133,7 @@ def test_complements_are_rounded_down(p: float) -> None:
 # What is needed
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=examples(80))
 @given(
     st.sampled_from(supported()),
     st.fractions("0.001", 1),

@@ -28,6 +28,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
+from tests.fixtures.effort import first_alone
 from tests.fixtures.networks import Graph, linear, two_convolutions
 
 SPLITS = 12
@@ -78,7 +79,7 @@ def exact_votes(network: SmoothedNetwork, point: list[Fraction], splits: int) ->
     return [counted[c] for c in range(network.classes)]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", first_alone(range(6)))
 def test_no_grid_point_within_the_steps_changes_the_class(seed: int) -> None:
     network = smoothed(steep(seed))
     checked = 0
@@ -110,7 +111,7 @@ def test_the_steps_cannot_be_more() -> None:
 
 
 @pytest.mark.parametrize("norm", list(Norm))
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", first_alone(range(3)))
 def test_no_real_point_of_the_ball_changes_the_class(seed: int, norm: Norm) -> None:
     network, generator = smoothed(steep(seed)), random.Random(seed)
     checked = 0

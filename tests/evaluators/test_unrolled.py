@@ -21,6 +21,7 @@ from evaluators.unrolled.proof import prove
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Rows, Unrolled
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
+from tests.fixtures.effort import examples
 from tests.fixtures.exact import Vector, fractions
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES
@@ -158,7 +159,7 @@ def test_many_small_shifts_before_a_big_one_are_paid_for() -> None:
     st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=9, max_size=9),
     st.floats(0, 1, width=32),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_rows_hold_of_any_float32_weights(weights: list[float], leak: float) -> None:
     w = torch.tensor(weights, dtype=torch.float64)
     graph = Graph((1,))

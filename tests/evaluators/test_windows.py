@@ -18,6 +18,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from tests.evaluators.test_intervals import values
+from tests.fixtures.effort import examples
 from tests.fixtures.networks import Graph
 
 
@@ -75,7 +76,7 @@ def relaxed_without_windows(problem: Problem, monkeypatch: pytest.MonkeyPatch) -
 
 
 @given(recipes(), st.booleans(), st.integers(0, 99), st.sampled_from(list(Norm)), st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_windows_and_planes_agree(
     layers: list[tuple[int, ...]], residual: bool, seed: int, norm: Norm, deployed: bool
 ) -> None:
@@ -103,7 +104,7 @@ def test_windows_are_used_where_they_pay() -> None:
 
 
 @given(st.integers(0, 999), st.sampled_from(list(Norm)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_values_stay_within_bounds_from_windows(seed: int, norm: Norm) -> None:
     """Corners of the box that the coefficients point to, where violations would show first."""
     network = network_of([(2, 3, 2, 1, 1, 1), (2, 2, 1, 0, 1, 1)], bool(seed % 2), seed)

@@ -10,12 +10,13 @@ from evaluators.deterministic.wong_kolter import WongKolter, objective
 from evaluators.propagation.backward import lower_bounds
 from evaluators.propagation.linear_bounds import linear_relaxation, margin_rows
 from evaluators.question.verdict import Status
+from tests.fixtures.effort import first_alone
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers
 
 
 @pytest.mark.parametrize("family", ["relu 2-4-4-3", "leaky 2-4-3-3", "convolutional"])
 @pytest.mark.parametrize("region", REGIONS)
-@pytest.mark.parametrize("deployed", [False, True])
+@pytest.mark.parametrize("deployed", first_alone([True, False]))
 def test_the_dual_objective_is_what_fast_lin_walks_back_to(
     family: str, region: str, deployed: bool
 ) -> None:

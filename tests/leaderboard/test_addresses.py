@@ -85,6 +85,7 @@ def head(path: Path) -> Head:
     return found
 
 
+@pytest.mark.slow
 def test_every_address_stays(public: Path) -> None:
     files = {
         place: public / place / "index.html" if place.endswith("/") or not place else public / place

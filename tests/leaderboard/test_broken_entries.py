@@ -234,6 +234,7 @@ ODD: dict[str, Break] = {
 """Values that no evaluation writes: shown or left out, but never in the way of others."""
 
 
+@pytest.mark.slow
 def test_every_broken_entry_is_left_out_and_told_and_the_others_are_built(
     place: Project, certboard: Certboard
 ) -> None:

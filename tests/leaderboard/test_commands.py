@@ -314,6 +314,7 @@ def test_these_verbs_import_no_pytorch(project: Project) -> None:
     assert imported("torch pandas scipy", LIGHT) == [f"imported: {typed} []" for typed in LIGHT]
 
 
+@pytest.mark.slow
 def test_certify_imports_no_method_but_its_own() -> None:
     code = (
         "import sys; from leaderboard.__main__ import run; run(sys.argv[1:]);"
@@ -327,6 +328,7 @@ def test_certify_imports_no_method_but_its_own() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_nothing_slow_is_imported_before_the_first_bound(project: Project) -> None:
     slow = ("pandas", "scipy.optimize", "scipy.stats", "sklearn", "plotly", "pyarrow.dataset")
     code = (

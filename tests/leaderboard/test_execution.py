@@ -76,6 +76,7 @@ def assert_same(rows: pd.DataFrame, whole: pd.DataFrame) -> None:
     pd.testing.assert_series_equal(rows["margin"], whole["margin"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_halves_give_the_rows_of_the_whole_cascade(
     project: Project, computed: list[Shard], whole: tuple[pd.DataFrame, list[str]]
 ) -> None:

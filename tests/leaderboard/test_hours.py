@@ -60,6 +60,7 @@ def parts(project: Project) -> list[Path]:
     return sorted((project.results / LINF).glob(f"{PLAIN}.parts/*/*.parquet"))
 
 
+@pytest.mark.slow
 def test_several_runs_make_what_one_would(
     project: Project, certboard: Certboard, clock: Clock
 ) -> None:
