@@ -205,7 +205,7 @@ def test_every_command_of_a_script_exists(capsys: pytest.CaptureFixture[str]) ->
 def test_ci_runs_the_script_of_the_project() -> None:
     assert any("bash .ci/run" in step.get("run", "") for name, _, step in steps() if name == "ci")
     script = (CHECKOUT / ".ci" / "run").read_text()
-    assert re.search(r"^make( --jobs=2)? check test-all$", script, re.MULTILINE)
+    assert re.search(r"^make( --jobs=2)? check build test-all$", script, re.MULTILINE)
 
 
 def test_every_test_runs_every_night_and_what_make_test_leaves_out_is_marked_slow() -> None:
