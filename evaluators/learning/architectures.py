@@ -93,6 +93,21 @@ def residual_cnn(shape: Shape, classes: int, seed: int, style: Style = PLAIN) ->
     return chain.classifier(128, classes)
 
 
+def residual_cnn8(shape: Shape, classes: int, seed: int, style: Style = PLAIN) -> Learner:
+    """Chain convolutions of 32, 64 and 128 channels, and means over the image of `classes` more.
+
+    The first is 3 by 3, the others 4 by 4 with stride 2; after each of these comes a residual block
+    of two convolutions, 3 by 3; the last is of one tap. For images of 32 by 32 pixels in three
+    channels: 55 million products and 542,260 weights, of them 6,400 in the means.
+    """
+    chain = _Chain(shape, seed, style)
+    chain.convolution(32, 3, 1)
+    for channels in (64, 128):
+        chain.convolution(channels)
+        chain.residual_block()
+    return chain.mean_logits(classes)
+
+
 def unshuffled_cnn(shape: Shape, classes: int, seed: int, style: Style = PLAIN) -> Learner:
     """Chain three convolutions (32 channels, 3 by 3) and layers (256, `classes`).
 
@@ -142,6 +157,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "cnn5": cnn5,
     "cnn7": cnn7,
     "residual-cnn": residual_cnn,
+    "residual-cnn8": residual_cnn8,
     "unshuffled-cnn": unshuffled_cnn,
     "orthogonal-cnn": orthogonal_cnn,
     "linf-distance": linf_distance,
@@ -202,6 +218,22 @@ class _Chain:
         self.layers.append(Flatten())
         self.shape = (prod(self.shape),)
         return self._ended(classes)
+
+    def mean_logits(self, classes: int) -> Learner:
+        """End with the means over the image of a convolution of one tap to the logits."""
+        self.layers += [self._logit_maps(classes), Flatten(), self._means()]
+        return Learner(self.input_shape, self.layers)
+
+    def _logit_maps(self, classes: int) -> Affine:
+        (before, *sides), old = self.shape, self.shape
+        self.shape = (classes, *sides)
+        return Affine((old, self.shape), self.weight(classes, before, 1, 1))
+
+    def _means(self) -> Affine:
+        """The mean of each channel of a flattened image, fixed."""
+        channels, pixels = self.shape[0], prod(self.shape[1:])
+        weight = torch.eye(channels).repeat_interleave(pixels, 1) / pixels
+        return Affine(((channels * pixels,), (channels,)), weight).requires_grad_(False)
 
     def _ended(self, classes: int) -> Learner:
         weight = self.weight(classes, *self.shape)

@@ -1,4 +1,4 @@
-"""The loop that all recipes share: shuffled batches, Adam, one learning rate schedule."""
+"""The loop that all recipes share: shuffled batches, one learning rate schedule."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from evaluators.learning.augmentation import Augmentation
 from evaluators.learning.learner import Learner
+from evaluators.learning.optimizers import OPTIMIZERS, TITLES, WeightOptimizer
 from evaluators.learning.recipe import Recipe, TrainingBatch
 
 EpochReport = Callable[[int, float], None]
@@ -25,6 +26,9 @@ class Schedule:
     The learning rate is constant and, in the last 40 % of the training, falls linearly to zero.
     With `bfloat16`, products are of that type, sums and weights stay float32. With `average` the
     network that is learned is a mean of those of all steps: after each, that share of it stays.
+
+    Attributes:
+        optimizer: a name in `OPTIMIZERS`.
     """
 
     epochs: int
@@ -34,14 +38,20 @@ class Schedule:
     augmentation: Augmentation = field(default_factory=Augmentation)
     bfloat16: bool = False
     average: float = 0.0
+    optimizer: str = "adam"
 
     def __post_init__(self) -> None:
         if not 0 <= self.average < 1:
             raise ValueError(f"The share kept by averages is in [0, 1), not {self.average}.")
 
-    def rate(self, progress: float) -> float:
-        """Compute the learning rate at a point of the training between 0 and 1."""
-        return self.learning_rate * min(1.0, (1 - progress) / 0.4)
+    @property
+    def optimizer_title(self) -> str:
+        """How the optimizer is told."""
+        return TITLES[self.optimizer]
+
+    def share(self, progress: float) -> float:
+        """Compute the share of the first learning rate at a point of the training, from 0 to 1."""
+        return min(1.0, (1 - progress) / 0.4)
 
 
 @dataclass
@@ -51,7 +61,7 @@ class _Training:
     learner: Learner
     recipe: Recipe
     schedule: Schedule
-    optimizer: torch.optim.Optimizer
+    optimizer: WeightOptimizer
     generator: torch.Generator
     seed: int
     average: AveragedModel
@@ -123,7 +133,7 @@ def fit(
     learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(device).manual_seed(seed)
     weights = list(learner.parameters())
-    optimizer = torch.optim.Adam(weights, lr=schedule.learning_rate)
+    optimizer = OPTIMIZERS[schedule.optimizer](weights, schedule.learning_rate)
     averaging = get_ema_multi_avg_fn(schedule.average)  # type: ignore[no-untyped-call]
     average = AveragedModel(learner, multi_avg_fn=averaging, use_buffers=True)
     training = _Training(learner, recipe, schedule, optimizer, generator, seed, average)
@@ -134,13 +144,12 @@ def fit(
     for epoch in range(training.done, schedule.epochs):
         total, batches = torch.zeros((), device=device), 0
         for batch in _batches(training, x, labels, device):
-            optimizer.param_groups[0]["lr"] = schedule.rate(batch.progress)
             with torch.autocast(device.type, torch.bfloat16, enabled=schedule.bfloat16):
                 loss = recipe.loss(learner, batch)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(weights, schedule.largest_gradient)
-            optimizer.step()
+            optimizer.step(schedule.share(batch.progress))
             if schedule.average:
                 average.update_parameters(learner)
             total += loss.detach()

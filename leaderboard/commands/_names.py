@@ -112,6 +112,13 @@ def evaluators() -> Iterable[str]:
     return ("cascade", *_files_of(falsification, deterministic, probabilistic))
 
 
+def optimizers() -> Iterable[str]:
+    """Names of optimizers."""
+    from evaluators.learning.optimizers import OPTIMIZERS
+
+    return OPTIMIZERS
+
+
 def recipes() -> Iterable[str]:
     """Names of training recipes, read off their folder."""
     from evaluators import training

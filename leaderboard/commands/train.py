@@ -50,6 +50,9 @@ def command(
     average: Annotated[
         float, typer.Option(help="Learn a mean of weights; the share that each step keeps")
     ] = 0.0,
+    optimizer: Annotated[
+        str | None, _names.name_option(_names.optimizers, help="adam or muon; default: adam")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and the batches")] = 0,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Written after each epoch; the same command continues")
@@ -91,6 +94,7 @@ def command(
         bfloat16,
         shift,
         average,
+        optimizer or "adam",
         begin,
         checkpoint,
     )

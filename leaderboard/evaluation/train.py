@@ -17,6 +17,7 @@ from evaluators.learning.augmentation import Augmentation
 from evaluators.learning.beginning import begin_with
 from evaluators.learning.learner import Learner
 from evaluators.learning.loop import EpochReport, Schedule, fit
+from evaluators.learning.optimizers import OPTIMIZERS
 from evaluators.learning.recipe import Recipe
 from evaluators.listing import recipes
 from evaluators.network.network import Network
@@ -80,6 +81,7 @@ class TrainingRequest:
         bfloat16: whether products are of that type.
         shift: the most pixels by which an image is moved each time it is seen.
         average: the share of an average of weights that each step keeps; 0 for no average.
+        optimizer: a name.
         begin: the submission whose network's weights are the first ones; None for random ones.
         checkpoint: a file that is written after each epoch, and continued from.
     """
@@ -98,6 +100,7 @@ class TrainingRequest:
     bfloat16: bool = False
     shift: int | None = None
     average: float = 0.0
+    optimizer: str = "adam"
     begin: str | None = None
     checkpoint: Path | None = None
 
@@ -224,12 +227,15 @@ def _recipe(request: TrainingRequest, plan: TrainingPlan) -> Recipe:
 
 
 def _schedule(request: TrainingRequest, schedule: Schedule) -> Schedule:
+    if request.optimizer not in OPTIMIZERS:
+        raise unknown_name("optimizer", request.optimizer, OPTIMIZERS)
     asked = {name: getattr(request, name) for name in ("epochs", "batch", "learning_rate")}
     changed: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if request.shift is not None:
         changed["augmentation"] = replace(schedule.augmentation, shift=request.shift)
     try:
-        return replace(schedule, bfloat16=request.bfloat16, average=request.average, **changed)
+        kept = {name: getattr(request, name) for name in ("bfloat16", "average", "optimizer")}
+        return replace(schedule, **kept, **changed)
     except ValueError as error:
         raise InputError(str(error)) from error
 

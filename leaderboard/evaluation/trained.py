@@ -41,7 +41,7 @@ It was trained with
 {command}
 ```
 
-in {minutes:.0f} minutes of processor time: {epochs} epochs of Adam, batches of {batch}, learning rate {rate:g} falling to zero in the last 40 %{varied}{averaged}, seed {seed}; {options}.
+in {minutes:.0f} minutes of processor time: {epochs} epochs of {optimizer}, batches of {batch}, learning rate {rate:g} falling to zero in the last 40 %{varied}{averaged}, seed {seed}; {options}.
 {begun}{data}
 The same machine with the same number of threads gives the same file; another gives a model as good.
 """  # noqa: E501
@@ -128,6 +128,7 @@ def _readme(trained: Trained, request: TrainingRequest, command: str) -> str:
         epochs=schedule.epochs,
         batch=schedule.batch,
         rate=schedule.learning_rate,
+        optimizer=schedule.optimizer_title,
         varied=varied,
         averaged=averaged,
         begun=begun,

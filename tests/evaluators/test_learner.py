@@ -123,6 +123,25 @@ def test_bfloat16_trains_float32_weights() -> None:
     assert bool(learner.learned()(x).isfinite().all())
 
 
+@pytest.mark.parametrize("dims", [(), (6, 5)])
+def test_normalising_in_bfloat16_is_normalising_rounded(dims: tuple[int, ...]) -> None:
+    shapes, x = ((3, *dims), (4, *dims)), torch.randn(200, 3, *dims) * 3 + 1
+    weight, layout = torch.randn(4, 3, *(1,) * len(dims)), (1, 0)
+    exact, rounded = (Affine(shapes, weight.clone(), layout, normalised=True) for _ in range(2))
+    y = exact.train()(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        z = rounded.train()(x)
+        graph = rounded.batch_statistics()
+    assert z.dtype is torch.bfloat16
+    assert torch.allclose(z.float(), y, atol=0.05)
+    pairs = zip(
+        (exact.running_mean, exact.running_variance, *exact.batch_statistics()),
+        (rounded.running_mean, rounded.running_variance, *graph),
+        strict=True,
+    )
+    assert all(torch.allclose(one, other, rtol=0.03, atol=0.03) for one, other in pairs)
+
+
 def first_of(learner: Learner) -> Affine:
     layer = learner.layers[0]
     assert isinstance(layer, Affine)
