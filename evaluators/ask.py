@@ -3,12 +3,10 @@
 They take what is at hand (a path, a PyTorch module, a name) and make of it what evaluators work on.
 """
 
-import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from fractions import Fraction
 from numbers import Rational
-from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -23,6 +21,7 @@ from evaluators.learning.loss_bounds import LossBounds, loss_bounds
 from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
+from evaluators.onnx.file import OnnxFile
 from evaluators.onnx.module import import_module
 from evaluators.onnx.reader import import_onnx
 from evaluators.propagation.bounds import NetworkBounds, bounds
@@ -31,8 +30,8 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball, Box, Region
 from evaluators.question.verdict import Verdict
 
-ModelLike = Network | SmoothedNetwork | nn.Module | str | os.PathLike[str]
-"""A network that was read, a PyTorch module, or the path of an ONNX file."""
+ModelLike = Network | SmoothedNetwork | nn.Module | OnnxFile
+"""A network that was read, a PyTorch module, or an ONNX file: its path, bytes or parsed model."""
 
 Examples = Float[Tensor, "batch *shape"] | NDArray[np.float32]
 Radius = Fraction | int | str | float | Region
@@ -147,9 +146,9 @@ def _network(model: ModelLike, x: Tensor) -> Network | SmoothedNetwork:
     shape = tuple(x.shape[1:])
     if isinstance(model, nn.Module):
         return import_module(model, shape)
-    if isinstance(model, str | os.PathLike):
-        return import_onnx(Path(model), shape=shape)
-    return model
+    if isinstance(model, Network | SmoothedNetwork):
+        return model
+    return import_onnx(model, shape=shape)
 
 
 def _examples(x: Examples) -> Tensor:

@@ -1,5 +1,6 @@
 """An ONNX file's bytes, model, tensors and shapes, as far as they go without its operators."""
 
+import os
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -15,6 +16,38 @@ from evaluators.onnx.wire import too_much
 
 MAX_BYTES = 500 * 2**20
 
+OnnxFile = str | os.PathLike[str] | bytes | onnx.ModelProto
+"""An ONNX file: its path, its bytes, or what was parsed of them."""
+
+
+def bytes_of(model: OnnxFile) -> tuple[bytes, Path]:
+    """Return a file's bytes, and its path, by which messages call it.
+
+    Raises:
+        UnsupportedModelError: the file cannot be read, or has too many bytes.
+        TypeError: it is none.
+    """
+    if isinstance(model, str | os.PathLike):
+        return read_bytes(path := Path(model)), path
+    path = Path("the model")
+    if isinstance(model, onnx.ModelProto):
+        if model.ByteSize() > MAX_BYTES:
+            raise _too_large(model.ByteSize(), path)
+        return bytes(model.SerializeToString()), path
+    if isinstance(model, bytes):
+        if len(model) > MAX_BYTES:
+            raise _too_large(len(model), path)
+        return model, path
+    raise TypeError(
+        "A model is read from the path or the bytes of an ONNX file, or from an onnx.ModelProto,"
+        f" not from a {type(model).__name__}; PyTorch modules are read by `import_module`."
+    )
+
+
+def _too_large(size: int, path: Path) -> UnsupportedModelError:
+    most = f"at most {MAX_BYTES // 2**20} MB are read"
+    return _refusal(ModelRule.FILE, path, f"has {size / 2**20:.0f} MB; {most}")
+
 
 def read_bytes(path: Path) -> bytes:
     """Read the file's bytes, if there are not too many.
@@ -29,8 +62,7 @@ def read_bytes(path: Path) -> bytes:
         reason = error.strerror or str(error)
         raise _refusal(ModelRule.FILE, path, f"cannot be read ({reason})") from error
     if size > MAX_BYTES:
-        most = f"at most {MAX_BYTES // 2**20} MB are read"
-        raise _refusal(ModelRule.FILE, path, f"has {size / 2**20:.0f} MB; {most}")
+        raise _too_large(size, path)
     return data
 
 

@@ -35,10 +35,11 @@ from evaluators.onnx.checks import (
 )
 from evaluators.onnx.compare import Imported, compare
 from evaluators.onnx.file import (
+    OnnxFile,
     array_of,
+    bytes_of,
     output_problems,
     parse,
-    read_bytes,
     row_shape,
     whole_shape,
 )
@@ -60,7 +61,7 @@ MAX_COST = 2**34
 
 
 def import_onnx(
-    path: Path,
+    model: OnnxFile,
     samples: NDArray[np.float32] | None = None,
     *,
     shape: Shape | None = None,
@@ -70,7 +71,8 @@ def import_onnx(
     """Read a classifier.
 
     Args:
-        path: an ONNX file with one input `[batch, *shape]` and one output `[batch, classes]`.
+        model: the path or the bytes of an ONNX file, or what `onnx.load` makes of it, with one
+            input `[batch, *shape]` and one output `[batch, classes]`.
         samples: real inputs `[n, *shape]` on which to compare with onnxruntime, besides random
             ones in [0, 1].
         shape, classes: of the inputs and the logits, if only these will do.
@@ -78,8 +80,10 @@ def import_onnx(
 
     Raises:
         UnsupportedModelError: with every problem found, one sentence each.
+        TypeError: the model is something else.
     """
-    return import_bytes(read_bytes(path), path, samples, Contract(shape, classes), salt)
+    data, path = bytes_of(model)
+    return import_bytes(data, path, samples, Contract(shape, classes), salt)
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,33 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
 
 import evaluators
-from evaluators import Ball, Box, Norm, Problem, Status, bound, catalogue, certify, import_module
+from evaluators import (
+    Ball,
+    Box,
+    Norm,
+    Problem,
+    Status,
+    bound,
+    catalogue,
+    certify,
+    import_module,
+    import_onnx,
+)
 from evaluators import extend as door
 from evaluators.ask import ModelLike
 from evaluators.network.affine import Dense
 from evaluators.network.network import apply
 from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.file import bytes_of
 from evaluators.onnx.module import export_module
 from tests.fixtures.guides import blocks
+from tests.fixtures.onnx_models import classifier
 
 
 def imports(tree: ast.AST) -> dict[str, str]:
@@ -111,6 +125,25 @@ def test_a_path_a_module_and_a_network_get_the_same_answers(tmp_path: Path) -> N
     problem = Problem(import_module(module, (1, 4, 4)), x, labels, Ball(Norm.L2, Fraction(1, 9)))
     (first, second) = certify(path, x.numpy(), labels.tolist(), Fraction(1, 9), "l2", "crown")
     assert [first.margin, second.margin] == [v.margin for v in catalogue()["crown"]()(problem)]
+
+
+def test_a_files_bytes_and_its_parsed_model_are_read_as_its_path(tmp_path: Path) -> None:
+    path = classifier(tmp_path / "model.onnx")
+    data, x = path.read_bytes(), torch.full((1, 3, 2, 2), 0.5)
+    wanted = bound(str(path), x, "1/8").logits
+    for given in (data, onnx.load_model_from_string(data)):
+        assert import_onnx(given).input_shape == (3, 2, 2)
+        found = bound(given, x, "1/8").logits
+        assert torch.equal(found.lower, wanted.lower)
+        assert torch.equal(found.upper, wanted.upper)
+
+
+def test_what_is_no_onnx_file_is_told_in_one_sentence() -> None:
+    for wrong in (nn.Linear(2, 2), None, 3):
+        with pytest.raises(TypeError, match=r"path or the bytes of an ONNX file.*import_module"):
+            inspect.unwrap(bytes_of)(wrong)
+    with pytest.raises(UnsupportedModelError, match="the file is empty"):
+        import_onnx(b"")
 
 
 def test_a_radius_that_is_no_exact_number_is_refused() -> None:
@@ -287,9 +320,10 @@ class Branching(nn.Module):
         return x.flatten(1) * (2 if len(x) > 1 else 1)
 
 
-class Rounding(nn.Module):
+class Determinant(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.round(x.flatten(1))
+        logits: torch.Tensor = torch.linalg.det(x)
+        return logits
 
 
 class Scalar(nn.Module):
@@ -302,7 +336,7 @@ class Scalar(nn.Module):
     [
         (nn.Sequential(nn.Flatten(), nn.Linear(4, 2).double()), "'1.weight' is torch.float64"),
         (nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), r"fails on images of shape \(16, 1, 2, 2\)"),
-        (Rounding(), "Round"),
+        (Determinant(), "Det"),
         (Drawing(), "random|differ"),
         (Branching(), "logits differ from the module's"),
         (Scalar(), "one row of logits for each image"),
