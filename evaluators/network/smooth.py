@@ -19,6 +19,7 @@ from functools import cached_property, lru_cache, reduce
 import torch
 from torch import Tensor
 
+from evaluators.network.deployment import FLUSHED
 from evaluators.network.elementwise import Activation, Elementwise, Ends, Points, Slopes
 from evaluators.numerics.rounding import UNIT, down, up
 
@@ -187,6 +188,10 @@ class Smooth(Elementwise):
         error = absolute + relative * reached
         if gated:
             error = error + RUN * torch.maximum(lower.abs(), upper.abs()).clamp(max=GATED)
+        if self.kind == "Pow" and 0 < (exponent := float(self.numbers[0])) < 1:
+            # A subnormal number may be taken for zero, whose root is far from its own.
+            root = (2 * FLUSHED) ** exponent
+            error = error + torch.where(lower < 2 * FLUSHED, root, 0.0)
         sure = reached < LARGEST
         for pole in _POLES.get(self.kind, _none)(*self.numbers):
             # Subnormal numbers may be taken for zero.
@@ -385,41 +390,3 @@ error of its own; of all others (RUN, RUN, False)."""
 @lru_cache(maxsize=256)
 def _pieces(kind: str, numbers: tuple[float | str, ...]) -> Pieces:
     return FUNCTIONS[kind](*numbers)
-
-
-@dataclass(frozen=True)
-class CancelledSquares(Elementwise):
-    """Zero; but a run that takes x² to work out a variance by subtraction is off by share·x².
-
-    onnxruntime's LayerNormalization computes E[x²] - E[x]², which loses what both have in common.
-    """
-
-    share: float
-    roundings = 0
-    name = "CancelledSquares"
-
-    def __call__(self, x: Activation) -> Activation:
-        """Compute nothing, of what is finite."""
-        return x * 0
-
-    def valleys(self, slope: Activation) -> Points:  # noqa: ARG002
-        """List none: it is a line."""
-        return ()
-
-    def peaks(self, slope: Activation) -> Points:  # noqa: ARG002
-        """List none: it is a line."""
-        return ()
-
-    def slopes(self, lower: Activation, upper: Activation) -> Slopes:
-        """Take the line that it is."""
-        return Slopes(lower * 0, upper * 0)
-
-    def unstable(self, lower: Activation, upper: Activation) -> Tensor:  # noqa: ARG002
-        """Mark none."""
-        return torch.zeros_like(lower, dtype=torch.bool)
-
-    def run_deviation(self, lower: Activation, upper: Activation) -> Activation:
-        """Bound what the subtraction may be off by."""
-        reached = torch.maximum(lower.abs(), upper.abs())
-        error = self.share * reached * reached * (1 + 1e-9) + 2.0**-120
-        return torch.where(error < LARGEST, error, math.inf)

@@ -175,6 +175,22 @@ def _fits(tensor: onnx.TensorProto) -> bool:
     return all(value in allowed for value in kept)
 
 
+_UNROUNDED = "Export the network before it is quantised: integer runs are not those of float32"
+REMEDIES = {
+    "ArgMax": "Export the network without it: the logits that it reads are needed, not the label",
+    "GridSample": "Write it as a Resize, or as a matrix, if its grid is a constant",
+    "DFT": "Write it as two products with the matrices of its cosines and sines",
+    **dict.fromkeys(
+        (
+            *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger"),
+            *("MatMulInteger", "QLinearConv", "QLinearMatMul"),
+        ),
+        _UNROUNDED,
+    ),
+}
+"""What to do about operators that many files have and that are not read."""
+
+
 def _node_problems(node: onnx.NodeProto) -> Iterable[Broken]:
     title = title_of(node)
     graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
@@ -186,8 +202,9 @@ def _node_problems(node: onnx.NodeProto) -> Iterable[Broken]:
     elif node.op_type in RANDOM:
         yield ModelRule.RANDOM, f"{title} draws random numbers"
     elif node.op_type not in OPERATORS:
-        hint = ". Export the network without it: the logits that it reads are needed, not the label"
-        yield ModelRule.OPERATOR, f"{title} is not supported{hint * (node.op_type == 'ArgMax')}"
+        remedy = REMEDIES.get(node.op_type)
+        told = f"{title} is not supported"
+        yield ModelRule.OPERATOR, told if remedy is None else f"{told}. {remedy}"
     repeated = Counter(attribute.name for attribute in node.attribute)
     for attribute in node.attribute:
         if repeated[attribute.name] > 1:

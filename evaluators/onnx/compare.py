@@ -260,6 +260,8 @@ def _drawn(
         }
         for position in known.truths.intersection(drawn):
             drawn[position] = drawn[position] > 0
+        for position in known.lowered.keys() & drawn.keys():
+            drawn[position] += known.lowered[position].numpy().astype(np.float32)
         for position in known.hidden.keys() & drawn.keys():
             levels = known.hidden[position].numpy().astype(np.float32)
             drawn[position] = np.where(levels < 0, levels, drawn[position])

@@ -142,7 +142,7 @@ def _moves_batch(builder: Builder) -> bool:
     """Whether a value that is computed has its batch dimension elsewhere, or has none."""
     # A row without dimensions is the batch alone, and stays so unless dimensions are named.
     bare = {position for position in builder.bare if builder.nodes[position].shape != (1,)}
-    return any(map(builder.depends, builder.moved | bare))
+    return any(map(builder.depends, builder.moved | bare | builder.scalars))
 
 
 def _is_alone(graph: onnx.GraphProto) -> bool:
@@ -225,6 +225,7 @@ def _begin(graph: onnx.GraphProto, path: Path, wanted: Contract) -> Builder:
     batched = len(shape) > 1 and shape[0] == 1
     builder = Builder.begin(source.name, shape[1:] if batched else shape)
     builder.bare = set() if batched else {0}
+    builder.alone = wanted.free or _is_alone(graph)
     builder.constants.update(constants)
     builder.needed = {name for node in graph.node for name in node.input}
     builder.needed |= {value.name for value in graph.output}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from evaluators.recheck.graph import (
+    FLOAT,
     Array,
     Graph,
     Node,
@@ -113,7 +114,7 @@ def resize(graph: Graph, node: Node) -> Value:
     for name in ("cubic_coeff_a", "extrapolation_value"):
         node.attribute(name, "FLOAT")  # of other modes alone
     if node.take(1) is not None:
-        node.constant(1)  # a region, of another mode alone
+        node.constant(1, (*FLOAT, "float64"))  # a region, of another mode alone
     need(not node.flag("exclude_outside"), "exclude_outside")
     if node.opset >= 18:
         need(not node.flag("antialias"), "antialias")
@@ -142,6 +143,8 @@ def resize(graph: Graph, node: Node) -> Value:
 def _scales(node: Node, shape: Shape) -> tuple[list[int], list[Fraction]]:
     """Of each dimension its new size, and how much larger it is."""
     given, sizes = node.take(2), node.numbers("sizes", 3, 11)
+    # Opset 11 leaves them out by naming nothing of their size.
+    given, sizes = given if getattr(given, "size", 1) else None, sizes or None
     need((given is None) != (sizes is None), "scales and sizes, or neither")
     if sizes is None:
         factors = node.constant(2)

@@ -234,7 +234,7 @@ GRAPHS: dict[str, Graph] = {
         [node("Slice", "q o o a", "z")],
         {"o": integers(1, 2), "a": integers(2, 2)},
     ),
-    "a mean over the batch": Graph("names no axes", [node("ReduceMean", "q", "z")]),
+    "a mean over a batch of one": Graph("", [node("ReduceMean", "q", "z")]),
     "a mask of what is dropped": Graph(
         "its mask is used",
         [node("Dropout", "q", "d m"), node("Cast", "m", "f", to=1), node("Add", "d f", "z")],

@@ -16,7 +16,7 @@ from evaluators.listing import catalogue
 from evaluators.network.deployment import FLUSHED
 from evaluators.network.elementwise import LeakyReLU, Slopes
 from evaluators.network.network import Network, Product
-from evaluators.network.steps import Step
+from evaluators.network.steps import Rounding, Step
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
@@ -51,6 +51,12 @@ CHOICES: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
         ],
         {},
     ),
+    "IsNaN": ([node("IsNaN", "x", "t"), node("Where", "t c x", "z")], {}),
+    "IsInf": ([node("IsInf", "x", "t"), node("Where", "t d x", "z")], {}),
+    **{
+        kind: ([node("Mul", "x w", "s"), node(kind, "s", "z")], {"w": 3 * numbers(3, 4, seed=5)})
+        for kind in ("Floor", "Ceil", "Round")
+    },
     "of a wider value": (
         [node("Greater", "x c", "t"), node("Where", "t x w", "z")], {"w": numbers(3, 4, seed=5)},
     ),
@@ -81,7 +87,7 @@ def test_it_is_read_as_it_is_run_and_bounded(name: str, opset: int, tmp_path: Pa
 
 
 def stepped(seed: int, chooses: bool) -> Network:
-    """A layer, a comparison with zero, and a choice by it or the truths alone."""
+    """A layer, a comparison with zero, and a choice by it or by whole numbers."""
     graph = Graph((2,), seed)
 
     def layer() -> None:
@@ -92,7 +98,7 @@ def stepped(seed: int, chooses: bool) -> Network:
     layer()
     other = graph.add(LeakyReLU(), (4,))
     layer()
-    truth = graph.add(Step(), (4,))
+    truth = graph.add(Step() if chooses else Rounding("Round"), (4,))
     if chooses:
         graph.add(Product(), (4,), (other, truth))
     weight = (3 * graph.random(2, 4)).float().double()
@@ -141,3 +147,38 @@ def test_lines_and_bounds_hold_on_both_sides_of_the_step(
     assert bool((least <= step(x)).all())
     assert bool((step(x) <= most).all())
     assert float(most - least) == float(bool(ends[0] <= FLUSHED) and bool(ends[1] >= -FLUSHED))
+
+
+@given(
+    st.sampled_from(["Floor", "Ceil", "Round"]),
+    st.floats(-6, 6), st.floats(0, 5), st.floats(-3, 3), st.floats(-3, 3),
+)  # fmt: skip
+@settings(max_examples=examples(200), deadline=None)
+@example("Floor", 0.0, 0.0, 0.0, 0.0)
+@example("Floor", -1e-40, 0.0, 1.0, 1.0)
+@example("Ceil", 1e-40, 0.5, 0.5, 2.0)
+@example("Round", 0.5, 1.0, 1.0, 1.0)
+@example("Round", -2.5, 5.0, 0.0, 0.0)
+@example("Ceil", -3.0, 3.0, 0.9, 1.1)
+def test_lines_and_bounds_hold_for_whole_numbers(
+    kind: str, start: float, width: float, low: float, high: float
+) -> None:
+    ends = [torch.tensor([end], dtype=torch.float64) for end in (start, start + width)]
+    halves = torch.arange(-16, 30).double() / 2
+    x = torch.cat((torch.linspace(start, start + width, 101).double(), halves, *ends))
+    x = x.clamp(float(ends[0]), float(ends[1]))
+    function = Rounding(kind)
+    flushed = function(torch.where(x.abs() <= FLUSHED, 0.0, x))
+    for slopes in (Slopes(*torch.tensor([[low], [high]]).double()), function.slopes(*ends)):
+        below, above = function.intercepts(slopes, *ends)
+        gaps, _ = function.supports(slopes, *ends)
+        assert bool((below <= gaps.lower).all())
+        assert bool((above >= gaps.upper).all())
+        for value in (function(x), flushed):
+            assert bool((slopes.lower * x + below <= value).all())
+            assert bool((slopes.upper * x + above >= value).all())
+    least, most = function.bounds(*ends)
+    for value in (function(x), flushed):
+        assert bool((least <= value).all())
+        assert bool((value <= most).all())
+    assert float(most - least) <= width + 1

@@ -68,6 +68,18 @@ def cases() -> dict[str, tuple[NodeProto, dict[str, Array]]]:
             for bend in (-0.75, -0.5)
         },
         "smaller": resized((1, 1, 0.5, 0.5), mode="linear"),
+        "linear at thirds": resized((1, 1, 3, 3), mode="linear"),
+        "linear at what a rounded scale finds": resized(
+            (1, 1, 1, 1 / 3), mode="linear", coordinate_transformation_mode="asymmetric"
+        ),
+        "linear between corners": (
+            node(
+                "Resize", "x - - n", "z", mode="linear",
+                coordinate_transformation_mode="align_corners",
+            ),
+            {"n": integers(1, 4, 7, 11)},
+        ),
+        "cubic at thirds": resized((1, 1, 3, 3), mode="cubic"),
         "to a size": (node("Resize", "x - - n", "z"), {"n": integers(1, 4, 5, 7)}),
         **{
             f"nearest by {mode}": resized(mode="nearest", nearest_mode=mode)
@@ -118,12 +130,6 @@ def test_a_batch_that_is_repeated_is_refused(tmp_path: Path, kind: str) -> None:
 
 
 ROUNDED = {
-    "linear at thirds": (*resized(mode="linear"), "not exact in float32"),
-    "linear at what a rounded scale finds": (
-        *resized((1, 1, 1, 1 / 3), mode="linear", coordinate_transformation_mode="asymmetric"),
-        "not exact in float32",
-    ),
-    "cubic at thirds": (*resized(mode="cubic"), "not exact in float32"),
     "cubic with a bend of many digits": (
         *resized((1, 1, 1, 2), mode="cubic", cubic_coeff_a=-0.7),
         "not exact in float32",

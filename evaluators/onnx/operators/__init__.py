@@ -17,7 +17,9 @@ from evaluators.onnx.operators import (
     products,
     recurrent,
     scatter,
+    softmax,
     views,
+    weighed,
     windows,
 )
 from evaluators.onnx.operators.declaration import Declaration
@@ -39,6 +41,8 @@ OPERATORS: dict[str, Declaration] = {
     **products.OPERATORS,
     **recurrent.OPERATORS,
     **scatter.OPERATORS,
+    **softmax.OPERATORS,
     **views.OPERATORS,
+    **weighed.OPERATORS,
     **windows.OPERATORS,
 }

@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 
 from evaluators.network.smooth import FUNCTIONS, Smooth
+from evaluators.network.steps import Rounding
 from evaluators.network.waves import WAVES, Wave
 from evaluators.numerics.arrays import Array
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorError
@@ -41,12 +42,24 @@ def power(builder: Builder, operator: Operator) -> int:
     if given.size != 1 or given.ndim > len(shape) + 1:
         raise OperatorError(f"its exponent has shape {given.shape}; one number is needed")
     exponent = float(given.reshape(-1)[0])
-    # Of smaller roots a subnormal number is far from that of zero.
-    if not (0.5 <= exponent <= 16 or -16 <= exponent < 0):
-        raise OperatorError(f"its exponent is {exponent:g}; 0.5 to 16 and -16 to below 0 are read")
+    if not (2**-10 <= exponent <= 16 or -16 <= exponent < 0):
+        raise OperatorError(
+            f"its exponent is {exponent:g}; 2^-10 to 16 and -16 to below 0 are read"
+        )
     if exponent == 1:
         return source
     return builder.add(Smooth("Pow", (exponent,)), [source], shape, operator.name)
+
+
+def rounding(builder: Builder, operator: Operator) -> int:
+    source, shape = builder.source(operator)
+    return builder.add(Rounding(operator.kind), [source], shape, operator.name)
+
+
+def _fold_rounding(builder: Builder, operator: Operator) -> Array:
+    functions = {"Floor": np.floor, "Ceil": np.ceil, "Round": np.rint}
+    array = builder.constants[operator.inputs[0]]
+    return np.asarray(functions[operator.kind](array), array.dtype)
 
 
 def _fold(builder: Builder, operator: Operator) -> Array:
@@ -78,6 +91,15 @@ OPERATORS: dict[str, Declaration] = {
         kind: Declaration(versions=versions, attributes=numbers, translate=smooth, bare=True)
         for kind, (versions, numbers) in _NUMBERS.items()
     },
+    **dict.fromkeys(
+        ("Floor", "Ceil"),
+        Declaration(
+            versions=(6, 13), translate=rounding, bare=True, fold=_fold_rounding, folds=FLOATS
+        ),
+    ),
+    "Round": Declaration(
+        versions=(11, 22), translate=rounding, bare=True, fold=_fold_rounding, folds=FLOATS
+    ),
     "Pow": Declaration(
         versions=(7, 12, 13, 15),
         inputs=(VALUE, Parameter("exponent", ("float32", "int32", "int64"))),

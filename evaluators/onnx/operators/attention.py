@@ -27,7 +27,7 @@ from evaluators.onnx.operators.declaration import (
     whole,
 )
 from evaluators.onnx.operators.masks import parted
-from evaluators.onnx.operators.products import softmax_of_last
+from evaluators.onnx.operators.softmax import softmax_of_last
 from evaluators.onnx.operators.unbatched import settle
 
 

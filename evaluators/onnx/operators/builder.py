@@ -86,10 +86,13 @@ class Builder:
         kept: bytes of all affine maps so far.
         folded, folds: entries of all constants worked out so far, and how many they are.
         bare: positions of values that have no batch dimension (`unbatched.py`).
+        scalars: those of them that have no dimension at all, and one entry.
+        alone: whether the file is run on one input at a time, so that a batch has size 1.
         moved: positions of values whose batch dimension was put elsewhere, though that has size 1.
         settled: positions of which it was decided whether they have one.
         truths: positions of values that are truths in the file, 0 or 1 here.
         hidden: of values with entries that a mask hides, what it has there, else 0 (`masks.py`).
+        lowered: of values that a softmax reads, the constants that a mask added.
         lifted: constants that are computed by nodes instead, since an operator needs a value.
         trace: what each operator of the file became, in its order.
         folded_names: the constants that were worked out.
@@ -105,10 +108,13 @@ class Builder:
     folded: int = 0
     folds: int = 0
     bare: set[int] = field(default_factory=set)
+    scalars: set[int] = field(default_factory=set)
+    alone: bool = False
     moved: set[int] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)
     truths: set[int] = field(default_factory=set)
     hidden: dict[int, Tensor] = field(default_factory=dict)
+    lowered: dict[int, Tensor] = field(default_factory=dict)
     lifted: dict[str, Array] = field(default_factory=dict)
     trace: list[Traced] = field(default_factory=list)
     folded_names: set[str] = field(default_factory=set)
@@ -129,6 +135,8 @@ class Builder:
 
     def whole_shape(self, name: str) -> Shape:
         """Return a value's shape in the file, at batch size 1."""
+        if self.values[name] in self.scalars:
+            return ()
         return self.shape(name) if self.is_bare(name) else (1, *self.shape(name))
 
     def spend(self, entries: int) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from evaluators.network.deployment import LARGEST
+from evaluators.network.guards import Within
 from evaluators.network.network import Product
 from evaluators.network.steps import Step
 from evaluators.numerics.arrays import Array, Shape
@@ -19,10 +21,13 @@ from evaluators.onnx.operators.arithmetic import add, common_shape, negative, ro
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, rearrange
 from evaluators.onnx.operators.declaration import (
     ARITHMETIC,
+    FLOATS,
     VALUE,
+    Attribute,
     Declaration,
     Parameter,
     Translation,
+    exactly,
 )
 from evaluators.onnx.operators.masks import is_weight, parted
 
@@ -44,6 +49,12 @@ def sign(builder: Builder, operator: Operator) -> int:
     above = _step(builder, source, name)
     below = _step(builder, negative(builder, source, operator), name)
     return builder.total([above, negative(builder, below, operator)], name)
+
+
+def not_finite(builder: Builder, operator: Operator) -> int:
+    """IsNaN and IsInf: never, of what is bounded; of all else nothing is proved."""
+    (source, shape), never = builder.source(operator), Within(-LARGEST, LARGEST, real=True)
+    return _truth(builder, builder.add(never, [source], shape, operator.name))
 
 
 def _step(builder: Builder, source: int, name: str) -> int:
@@ -156,7 +167,20 @@ def _combined(versions: tuple[int, ...], function: Any, count: int) -> Declarati
     )
 
 
+def _tested(versions: tuple[int, ...], function: Any, *attributes: str) -> Declaration:
+    return Declaration(
+        versions,
+        attributes={name: Attribute(exactly(1), default=1) for name in attributes},
+        translate=not_finite,
+        fold=lambda builder, operator: np.asarray(function(builder.constants[operator.inputs[0]])),
+        folds=FLOATS,
+        bare=True,
+    )
+
+
 OPERATORS: dict[str, Declaration] = {
+    "IsNaN": _tested((9, 13, 20), np.isnan),
+    "IsInf": _tested((10, 20), np.isinf, "detect_negative", "detect_positive"),
     # Of values two that are equal need not be equal in a run.
     "Equal": _compared((7, 11, 13, 19), np.equal, None),
     "Greater": _compared((7, 9, 13), np.greater),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from evaluators.network.affine import Dense
+from evaluators.network.guards import Unsure
 from evaluators.numerics.arrays import Array
 from evaluators.onnx.operators.builder import (
     Builder,
@@ -157,18 +158,49 @@ def resize(builder: Builder, operator: Operator) -> int:
             continue
         moved = builder.positions(own).movedim(axis, -1)
         source = builder.affine(rearrange(own, moved), source, name)
-        wide = (*moved.shape[:-1], count)
-        if not all(_exact(x, given) or not -AWAY < x < size - 1 + AWAY for x in at):
-            raise OperatorError("the places that it interpolates at are not exact in float32")
-        if mode == "cubic":
-            share = _cubic(at, size, Fraction(operator.attributes.get("cubic_coeff_a", -0.75)))
-        else:
-            share = _between(at, size)
-        dense = Dense(tuple(moved.shape), wide, None, share)
-        source = builder.affine(dense, source, name)
+        source = _interpolated(builder, operator, source, at, given)
+        wide = builder.nodes[source].shape
         back = torch.arange(prod(wide)).reshape(wide).movedim(-1, axis)
         source = builder.affine(rearrange(wide, back), source, name)
     return source
+
+
+def _interpolated(
+    builder: Builder, operator: Operator, source: int, at: list[Fraction], given: bool
+) -> int:
+    """Interpolate the last dimension at these places.
+
+    A runtime that misses a place by a little gives its neighbours other shares, by as much as it
+    missed times the slope of the kernel; it is charged for that where float32 is not exact.
+    """
+    own, name = builder.nodes[source].shape, operator.name
+    size, wide, cubic = own[-1], (*own[:-1], len(at)), operator.attributes["mode"] == "cubic"
+    bend = Fraction(operator.attributes.get("cubic_coeff_a", -0.75))
+    # Beyond the ends the shares of a line are those at an end, wherever the place is.
+    ended = [not cubic and not -AWAY < x < size - 1 + AWAY for x in at]
+    exact = [end or _exact(x, given) for end, x in zip(ended, at, strict=True)]
+    share = _cubic(at, size, bend) if cubic else _between(at, size)
+    if cubic and (32 * bend).denominator > 1:  # rounded also along dimensions that are kept
+        raise OperatorError("its cubic kernel is not exact in float32")
+    result = builder.affine(Dense(own, wide, None, share), source, name)
+    if all(exact):
+        return result
+    if size > MOST:
+        raise OperatorError(f"it interpolates between {size} places, in float32 not exactly")
+    missed = MISSED * (size + 1) * (1 + float(abs(bend)) if cubic else 1.0)
+    noise = builder.add(Unsure(missed), [source], own, name)
+    near = _neighbours(at, size, 3 if cubic else 2)
+    near = near * (~torch.tensor(exact))[:, None]
+    return builder.total([result, builder.affine(Dense(own, wide, None, near), noise, name)], name)
+
+
+def _neighbours(at: list[Fraction], size: int, reach: int) -> Tensor:
+    """Ones at all entries that a place lies near, `[places, size]`."""
+    near = torch.zeros(len(at), size, dtype=torch.float64)
+    for row, x in enumerate(at):
+        middle = min(max(floor(x), 0), size - 1)
+        near[row, max(middle - reach + 1, 0) : middle + reach + 1] = 1
+    return near
 
 
 def _scales(
@@ -253,9 +285,6 @@ def _cubic(at: list[Fraction], size: int, bend: Fraction) -> Tensor:
 
     Keys' kernel (1981, "Cubic convolution interpolation for digital image processing", eq. 15)
     with the slope `bend` at distance 1.
-
-    Raises:
-        OperatorError: shares that a runtime would round in float32, where they cancel.
     """
     share = torch.zeros(len(at), size, dtype=torch.float64)
     for row, x in enumerate(at):
@@ -265,8 +294,6 @@ def _cubic(at: list[Fraction], size: int, bend: Fraction) -> Tensor:
                 weight = (bend + 2) * far**3 - (bend + 3) * far**2 + 1
             else:
                 weight = bend * (far**3 - 5 * far**2 + 8 * far - 4)
-            if (2**20 * weight).denominator > 1:
-                raise OperatorError("its cubic interpolation is not exact in float32")
             share[row, min(max(place, 0), size - 1)] += float(weight)
     return share
 
@@ -274,6 +301,11 @@ def _cubic(at: list[Fraction], size: int, bend: Fraction) -> Tensor:
 AWAY = Fraction(1, 2**8)
 """More than what a runtime may miss a place by, for a share of 0 may then be another. Places are
 at most some thousands, and computed in a few steps of float32."""
+MOST = 2**12
+"""Entries of a dimension up to which that holds of places that are not exact."""
+MISSED = 2.0**-18
+"""By what share of a dimension's size shares may be wrong: of 64 roundings, where a place takes
+six, its kernel's slope is at most 3, and a share is worked out in a dozen of numbers below 8."""
 
 _CORNERS = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
 _ROUNDED = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")

@@ -2,21 +2,23 @@
 
 An entry of such a value is `hidden`: the canonical graph holds the score before it was masked, or
 zero, and a softmax over it leaves it out of its sums. That is exact: what a run has there is below
--2^95, as scores of 2^83 leave nothing bounded (`LARGEST`); so its distance to an entry that is not
-hidden is beyond what an exponential in float32 tells from minus infinity.
+`BELOW`, as scores beyond `SCORES` leave nothing bounded; so its distance to an entry that is not
+hidden is beyond what an exponential in float32 tells from minus infinity. Other masks are numbers
+as any weights (`softmax.py`).
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from evaluators.network.deployment import MAX_WEIGHT
 from evaluators.numerics.arrays import Array
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorError
 from evaluators.onnx.rules import ModelRule
 
-LOWEST = -(2.0**96)
-"""From here down a constant hides what it is added to, or put in place of."""
-BELOW = -(2.0**95)
+SCORES = MAX_WEIGHT / 4
+"""Scores beyond it, of which some are hidden, leave nothing bounded."""
+BELOW = -MAX_WEIGHT / 2
 """What a run has at a hidden entry is below this."""
 
 MASKING = frozenset(("Add", "Attention", "Where"))
@@ -67,8 +69,11 @@ def require_no_mask(builder: Builder, operator: Operator) -> None:
 
 
 def parted(levels: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Part a constant into what is added, zero where it hides, and what hides, zero elsewhere."""
-    hides = levels <= LOWEST
+    """Part a constant into what is added, zero where it hides, and what hides, zero elsewhere.
+
+    What hides is larger than any weight may be.
+    """
+    hides = levels < -MAX_WEIGHT
     if not bool(hides.any()):
         return levels, None
     zero = torch.zeros_like(levels)

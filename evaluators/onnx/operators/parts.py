@@ -271,7 +271,7 @@ def named_axes(builder: Builder, operator: Operator) -> list[int]:
     """Read the dimensions of a row that a reduction is over."""
     axes = builder.integers(operator, "axes", 1)
     if not axes:
-        raise OperatorError("it names no axes, and so works on the batch dimension")
+        raise OperatorError("it names no axes, and is told to do nothing then")
     return row_axes(axes, len(builder.source(operator)[1]))
 
 

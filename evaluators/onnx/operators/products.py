@@ -1,21 +1,20 @@
 """Products of two branches, and what is made of them: gates, attention, normalisation.
 
-Softmax is y_i = 1 / Σ exp(x_j - x_i), whose terms never cancel; a normalisation by a row's own
-statistics is its centred entries times the power -1/2 of their mean square. What onnxruntime
-computes instead, with the largest entry subtracted, or a variance by subtraction, is within what
-is charged for these nodes.
+A normalisation by a row's own statistics is its centred entries times the power -1/2 of their mean
+square. What onnxruntime computes instead, a variance by subtraction, is within what is charged for
+these nodes.
 """
 
 from math import prod
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from evaluators.network.affine import Reshape
-from evaluators.network.deployment import LARGEST, gamma32
+from evaluators.network.deployment import gamma32
+from evaluators.network.guards import CancelledSquares
 from evaluators.network.network import Product
-from evaluators.network.smooth import CancelledSquares, Smooth
+from evaluators.network.smooth import Smooth
 from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators import arithmetic, layers
 from evaluators.onnx.operators.arithmetic import row_constant
@@ -101,68 +100,6 @@ def matmul(builder: Builder, operator: Operator) -> int:
     return sum_of_last(builder, builder.add(Product(), sides, shape, name), name)
 
 
-def softmax(builder: Builder, operator: Operator) -> int:
-    """Softmax and LogSoftmax over one dimension, which is brought to the end and back.
-
-    Before opset 13 all dimensions from the axis on are one.
-    """
-    source, shape = builder.source(operator)
-    given = int(operator.attributes["axis"])
-    if operator.opset < 11 and given < 0:
-        raise OperatorError(f"its axis {given} is negative, which opset 11 brought")
-    (axis,) = row_axes([given], len(shape))
-    name, log = operator.name, operator.kind == "LogSoftmax"
-    together = operator.opset < 13
-    places = flat_positions(shape)
-    places = places.reshape(*shape[:axis], -1) if together else places.movedim(axis, -1)
-    levels = builder.hidden.get(source)
-    kept = None if levels is None else (levels == 0).reshape(-1)[places]
-    result = softmax_of_last(builder, source, places, name, log=log, kept=kept)
-    back = flat_positions(tuple(places.shape))
-    back = back.reshape(shape) if together else back.movedim(-1, axis)
-    return picked(builder, result, back, name)
-
-
-def softmax_of_last(
-    builder: Builder,
-    source: int,
-    places: Tensor,
-    name: str,
-    *,
-    log: bool = False,
-    kept: Tensor | None = None,
-) -> int:
-    """Append the softmax over the last dimension of entries at these flat places.
-
-    Of those that are not `kept`, of the places' shape, it is zero, and others are as without them;
-    but what a run could not add a mask to without leaving float32 leaves nothing bounded.
-    """
-    size = places.shape[-1]
-    require_size(places.numel() * size)
-    if kept is not None and not bool(kept.any(-1).all()):
-        raise OperatorError("its mask hides all entries of a softmax")
-    same = torch.eye(size, dtype=torch.bool)  # an entry less itself is zero, whatever it is
-    left_out = same if kept is None else same | ~(kept[..., None, :] & kept[..., :, None])
-    others = places[..., None, :].expand(*places.shape, size).masked_fill(left_out, -1)
-    own = places[..., :, None].expand(*places.shape, size).masked_fill(left_out, -1)
-    minus = torch.tensor(-1.0, dtype=torch.float64)
-    less = builder.diagonal(picked(builder, source, own, name), name, scale=minus)
-    apart = builder.total([picked(builder, source, others, name), less], name)
-    terms = _of(builder, "Exp", apart, name)
-    if kept is not None:
-        terms = builder.diagonal(terms, name, scale=(kept[..., None, :] | same).double())
-    total = sum_of_last(builder, terms, name)
-    if kept is not None or size == 1:  # scores of which nothing else may be asked
-        shape, every = builder.nodes[source].shape, places[..., None, :]
-        guard = builder.add(CancelledSquares(1 / LARGEST), [source], shape, name)
-        guard = picked(builder, guard, every.expand(*places.shape, size), name)
-        total = builder.total([total, sum_of_last(builder, guard, name)], name)
-    if log:
-        return builder.diagonal(_of(builder, "Log", total, name), name, scale=minus)
-    result = _of(builder, "Reciprocal", total, name)
-    return result if kept is None else builder.diagonal(result, name, scale=kept.double())
-
-
 def _normalized(
     builder: Builder, source: int, operator: Operator, rows: Shape, centred: bool = True
 ) -> int:
@@ -241,18 +178,6 @@ OPERATORS: dict[str, Declaration] = {
     "Mul": arithmetic.binary(multiply, np.multiply),
     "Div": arithmetic.binary(multiply, np.divide),
     "MatMul": Declaration(versions=(1, 9, 13), inputs=(VALUE, VALUE), translate=matmul, bare=True),
-    **dict.fromkeys(
-        ("Softmax", "LogSoftmax"),
-        Declaration(
-            versions=(1, 11, 13),
-            attributes={
-                "axis": Attribute(
-                    ANY, default=-1, since=13, older=Attribute(ANY, default=1, until=12)
-                )
-            },
-            translate=softmax,
-        ),
-    ),
     "LayerNormalization": Declaration(
         versions=(17,),
         inputs=(VALUE, weights("scale", 1, 2, 3, 4), weights("bias", 1, 2, 3, 4)),

@@ -6,6 +6,7 @@ becomes the batch dimension. What the file computes is the same: only one input 
 """
 
 from dataclasses import replace
+from math import prod
 
 from evaluators.network.affine import Dense, Reshape
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, rearrange, tensor
@@ -28,8 +29,15 @@ JOINING = frozenset(("Add", "Div", "MatMul", "Max", "Min", "Mul", "Sub", "Sum"))
 """Operators that repeat what has fewer dimensions, whichever of it has a batch dimension."""
 
 
+REDUCING = frozenset(kind for kind in BEHIND if kind.startswith("Reduce"))
+"""Operators that work on all dimensions where none is named."""
+
 ON_WHOLES = frozenset(("GRU", "LSTM", "RNN", "ScatterElements", "ScatterND"))
 """Operators that read whole values, whichever of their dimensions is the batch's."""
+
+
+WEIGHED = frozenset(("Conv", "Gemm"))
+"""Operators whose weight or bias may be a value, which has no batch dimension."""
 
 
 def is_needed(builder: Builder, operator: Operator, *, moves: bool) -> bool:
@@ -40,11 +48,19 @@ def is_needed(builder: Builder, operator: Operator, *, moves: bool) -> bool:
     names = [name for name in operator.inputs if name in builder.values]
     if any(map(builder.is_bare, names)) or (operator.kind in RESHAPING and moves):
         return True
+    if _over_all(builder, operator):
+        return True
     if operator.kind in ("Concat", "Gather"):
         constants = [builder.constants[n] for n in operator.inputs if n in builder.constants]
         beside = operator.kind == "Concat" and any(one.shape[:1] != (1,) for one in constants)
         return beside or operator.attributes["axis"] in (0, -1 - len(builder.shape(names[0])))
     return operator.kind in ("Add", "Div", "Mul", "Sub") and len(_ranks(builder, operator)) > 1
+
+
+def _over_all(builder: Builder, operator: Operator) -> bool:
+    """Whether it is a reduction that names no dimension, and so works on all of them."""
+    reduces = operator.kind in REDUCING and not operator.attributes.get("noop_with_empty_axes")
+    return reduces and not builder.integers(operator, "axes", BEHIND[operator.kind])
 
 
 def _ranks(builder: Builder, operator: Operator) -> set[int]:
@@ -56,7 +72,7 @@ def _ranks(builder: Builder, operator: Operator) -> set[int]:
 
 def translate(builder: Builder, operator: Operator, declared: Declaration) -> Translated:
     """Translate an operator that reshapes, or that reads a bare value."""
-    weighed = operator.kind == "Gemm" and operator.inputs[1] in builder.values
+    weighed = operator.kind in WEIGHED and any(n in builder.values for n in operator.inputs[1:])
     if (weighed or operator.kind in ON_WHOLES) and declared.translate is not None:
         return declared.translate(builder, operator)
     if operator.kind in ("Concat", "Gather") and declared.translate is not None:
@@ -65,7 +81,11 @@ def translate(builder: Builder, operator: Operator, declared: Declaration) -> Tr
         return _reshape(builder, operator)
     if operator.kind == "Shape":
         return shape_of(builder, operator)
+    if _over_all(builder, operator) and declared.translate is not None:
+        return _reduced(builder, operator, declared.translate)
     behind = operator.kind in BEHIND
+    if behind and any(builder.values.get(name) in builder.scalars for name in operator.inputs):
+        raise OperatorError("it reads one number without dimensions")
     if declared.translate is None or not (declared.bare or behind):
         raise OperatorError("it is only supported behind a batch dimension of 1")
     if not all(builder.is_bare(name) for name in operator.inputs if name in builder.values):
@@ -102,6 +122,27 @@ def _joined(builder: Builder, operator: Operator, translation: Translation) -> i
     if any(len(wholes[name]) < rank for name in kept):  # a batch may meet another dimension
         builder.moved.add(position)
     return position
+
+
+def _reduced(builder: Builder, operator: Operator, translation: Translation) -> int:
+    """A reduction of all entries, the batch's among them: right where that is one input's."""
+    name, (source, shape) = operator.inputs[0], builder.source(operator)
+    if not (builder.alone or builder.is_bare(name)):
+        raise OperatorError(
+            "it names no axes, and so mixes the inputs of a batch: name all but the first, or"
+            " export the model with a fixed batch of 1"
+        )
+    whole = builder.whole_shape(name)
+    row = builder.affine(Reshape(shape, (prod(shape),), None), source, operator.name)
+    given = {**operator.attributes, "axes": [1], "keepdims": 0}
+    builder.values[name] = row
+    try:
+        made = translation(builder, replace(operator, attributes=given))
+    finally:
+        builder.values[name] = source
+    assert isinstance(made, int)
+    kept = operator.attributes["keepdims"]
+    return settle(builder, operator, made, (1,) * len(whole) if kept else ())
 
 
 def _of_wholes(builder: Builder, operator: Operator, translation: Translation) -> Translated:
@@ -166,6 +207,9 @@ def _keep(builder: Builder, operator: Operator, translation: Translation) -> int
     if position in builder.settled:
         return position
     shape = builder.nodes[position].shape
+    given = [builder.values[n] for n in operator.inputs if n in builder.values]
+    if builder.scalars.issuperset(given) and not any(builder.constants[n].ndim for n in names):
+        return settle(builder, operator, position, ())
     # A constant of a higher rank gives the result its leading 1.
     grown = operator.kind != "MatMul" and any(builder.constants[n].ndim > rank for n in names)
     if grown or (len(shape) > 1 and shape[0] == 1):
@@ -184,12 +228,17 @@ def _matrix_times_vector(builder: Builder, operator: Operator) -> int:
 
 
 def settle(builder: Builder, operator: Operator, source: int, whole: tuple[int, ...]) -> int:
-    """Give a result its whole ONNX shape: behind a batch dimension if that begins with 1."""
+    """Give a result its whole ONNX shape: behind a batch dimension if that begins with 1.
+
+    One number without dimensions is kept as a bare row of one entry, and told from it.
+    """
     batched = len(whole) > 1 and whole[0] == 1
     row = whole[1:] if batched else whole
     shape = builder.nodes[source].shape
     # A node of its own: whether a position is bare must not depend on who reads it.
     position = builder.affine(Reshape(shape, row, None), source, operator.name)
+    if not whole:
+        builder.scalars.add(position)
     builder.settled.add(position)
     if source in builder.truths:
         builder.truths.add(position)

@@ -22,7 +22,7 @@ def reshape(builder: Builder, operator: Operator) -> int:
     """Reshape, Flatten, Squeeze and Unsqueeze of a value with a batch dimension."""
     source, shape = builder.source(operator)
     target = resolve_shape(builder, operator, (1, *shape))
-    if target[0] != 1:
+    if target[:1] != (1,):
         raise OperatorError(
             f"it turns shape {shape} into {list(target)}, losing the batch dimension"
         )
@@ -35,7 +35,7 @@ def reshape(builder: Builder, operator: Operator) -> int:
 def resolve_shape(builder: Builder, operator: Operator, shape: Shape) -> Shape:
     """Work out a whole shape after Reshape, Flatten, Squeeze or Unsqueeze, at batch size 1."""
     full = _RESOLVE[operator.kind](builder, operator, list(shape))
-    if not full or min(full) < 1 or prod(full) != prod(shape):
+    if min(full, default=1) < 1 or prod(full) != prod(shape):
         raise OperatorError(f"it turns shape {shape} into {full}, losing dimensions")
     return tuple(full)
 

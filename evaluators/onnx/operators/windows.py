@@ -237,9 +237,6 @@ def convolution_map(
     return Convolution(shape, out, shift, weight, window.strides, padding, window.dilations, groups)
 
 
-_CONVOLUTION = {"dilations": Attribute(wholes(1)), "group": Attribute(whole(1), default=1)}
-
-
 def conv_transpose(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator)
     weight = tensor(builder.constant(operator, 1, "weight"))
@@ -299,18 +296,13 @@ def _of_planes(shift: Tensor, planes: int) -> Tensor:
 
 
 OPERATORS: dict[str, Declaration] = {
-    "Conv": Declaration(
-        versions=(1, 11, 22),
-        inputs=(VALUE, weights("weight", 3, 4, 5), weights("bias", 1)),
-        attributes={**window_attributes(*AUTO_PADS), **_CONVOLUTION},
-        translate=conv,
-    ),
     "ConvTranspose": Declaration(
         versions=(1, 11, 22),
         inputs=(VALUE, weights("weight", 3, 4, 5), weights("bias", 1)),
         attributes={
             **window_attributes("NOTSET"),
-            **_CONVOLUTION,
+            "dilations": Attribute(wholes(1)),
+            "group": Attribute(whole(1), default=1),
             "output_padding": Attribute(wholes(0)),
         },
         translate=conv_transpose,
