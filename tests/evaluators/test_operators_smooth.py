@@ -60,7 +60,7 @@ def test_it_is_read_with_its_numbers(kind: str, default: bool, tmp_path: Path) -
     np.testing.assert_allclose(network(torch.from_numpy(x).double()).numpy(), theirs, atol=1e-4)
 
 
-@pytest.mark.parametrize("exponent", [0.0, 0.25, 17.0, -17.0])
+@pytest.mark.parametrize("exponent", [0.0, 2.0**-11, 17.0, -17.0])
 def test_other_exponents_are_refused(exponent: float, tmp_path: Path) -> None:
     path = saved(tmp_path, "Pow", {"e": np.array(exponent, np.float32)})
     with pytest.raises(UnsupportedModelError, match="its exponent is"):

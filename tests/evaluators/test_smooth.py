@@ -40,6 +40,8 @@ CASES: dict[str, tuple[Smooth, dict[str, Any], int]] = {
     "square": (Smooth("Pow", (2.0,)), {"exponent": 2.0}, 17),
     "cube": (Smooth("Pow", (3.0,)), {"exponent": 3.0}, 17),
     "power": (Smooth("Pow", (1.5,)), {"exponent": 1.5}, 17),
+    "cube root": (Smooth("Pow", (0.375,)), {"exponent": 0.375}, 17),
+    "last root": (Smooth("Pow", (2.0**-10,)), {"exponent": 2.0**-10}, 17),
     "inverse square": (Smooth("Pow", (-2.0,)), {"exponent": -2.0}, 17),
     "inverse root": (Smooth("Pow", (-0.5,)), {"exponent": -0.5}, 17),
     "reciprocal": (Smooth("Reciprocal"), {}, 17),
@@ -117,7 +119,9 @@ def defined(function: Smooth, lower: float, upper: float) -> bool:
         return lower > 0 or (upper < 0 and whole)
     if function.kind == "Log":
         return lower > 0
-    return lower >= 0 or (function.kind, function.numbers) not in (("Sqrt", ()), ("Pow", (1.5,)))
+    roots = (1.5, 0.375, 2.0**-10)
+    rooted = function.kind == "Pow" and function.numbers[0] in roots
+    return lower >= 0 or not (rooted or function.kind == "Sqrt")
 
 
 def test_every_function_is_tested() -> None:
@@ -175,6 +179,13 @@ def test_derivatives_are_right_and_defined_for_attacks(case: str) -> None:
     function(x).sum().backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
     assert torch.allclose(x.grad, function.derivative(x.detach()), rtol=1e-9, atol=1e-12)
+
+
+def test_a_root_of_a_subnormal_number_may_be_that_of_zero() -> None:
+    for exponent in (0.375, 2.0**-10):
+        function, tiny = Smooth("Pow", (exponent,)), torch.tensor([2.0**-127], dtype=torch.float64)
+        assert float(function.run_deviation(tiny, tiny + 1)) >= float(function(tiny))
+        assert float(function.run_deviation(tiny + 1, tiny + 2)) < 1e-4
 
 
 @pytest.mark.parametrize("case", CASES)
