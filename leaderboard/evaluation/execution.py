@@ -11,6 +11,8 @@ from leaderboard.common.formatting import plural
 from leaderboard.common.places import alone, check_writable
 from leaderboard.common.progress import tell
 from leaderboard.evaluation.evidence import beside, join
+from leaderboard.evaluation.executors.shared import Queue
+from leaderboard.evaluation.forecast import cut_open
 from leaderboard.evaluation.networks import network_of
 from leaderboard.evaluation.plan import FinishedShard, Plan
 from leaderboard.evaluation.provenance import describe
@@ -65,15 +67,17 @@ class Job:
         for kept in self.plan.finished(lambda problem: tell(f"{problem}, and will be made again")):
             self._keep(kept, True)
 
-    def take(self, shard: Shard, rows: pd.DataFrame) -> None:
-        """Store the rows of a shard.
+    def take(self, shard: Shard, rows: pd.DataFrame) -> list[Shard]:
+        """Store the rows of a shard; list those in which what it leaves open is asked about.
 
         Raises:
             InputError: they cannot be written.
         """
         rows = rows.assign(submission=self.plan.submission, setting=self.plan.setting)
         write(self.plan.part(shard), rows, self._provenance)
-        self._keep(FinishedShard.of(shard.name, rows), False)
+        kept = FinishedShard.of(shard.name, rows)
+        self._keep(kept, False)
+        return cut_open(self.plan.question, kept.opened)
 
     def _keep(self, kept: FinishedShard, resumed: bool) -> None:
         self._names.append(kept.name)
@@ -175,7 +179,8 @@ def compute(
     """Carry out evaluations by the same workers, as far as the time goes.
 
     Cheap methods come first, in all of them, and are all where `cheap`; then complete ones, the
-    hardest examples first, for they may take longest. Where there may not be time for all, those
+    hardest examples first, for they may take longest: a worker that finds no more of the cheap ones
+    begins with what is known to be open. Where there may not be time for all, those
     evaluations come first that have the least left, for verdicts come out where all are there, and
     of each the hardest examples last. One that fails does not stop the others. `finished` is called
     with each that becomes complete.
@@ -188,16 +193,20 @@ def compute(
         for shard in job.missing()
         if not (cheap and shard.stages == "complete")
     }:
-        shards = _in_order(owners, until < inf)
+        queue = Queue(_in_order(owners, until < inf))
         failed = False
         try:
-            with closing(run_shards(shards, workers, until)) as computed:
+            with closing(run_shards(queue, workers, until)) as computed:
                 for shard, rows in computed:
                     job = owners.pop(shard)
-                    _take(job, shard, rows)
+                    opened = _taken(job, shard, rows)
                     _finish(job, finished)
                     if failed := job.failure is not None:
                         break  # and go on without its other shards
+                    # Where there may not be time for all, it is known first what each has left.
+                    if not cheap and until == inf:
+                        owners |= dict.fromkeys(opened, job)
+                        queue.put(opened, _rank)
         except (BugError, InputError, WithdrawnError) as error:
             which = shard_of(error)
             alike = [job for shard, job in owners.items() if which and _asked(which, shard)]
@@ -227,7 +236,11 @@ def _in_order(owners: Mapping[Shard, Job], limited: bool) -> list[Shard]:
         return sorted(
             owners, key=lambda one: (one.stages == "complete", left[owners[one]], -_least(one))
         )
-    return sorted(owners, key=lambda one: (one.stages == "complete", _least(one)))
+    return sorted(owners, key=_rank)
+
+
+def _rank(shard: Shard) -> tuple[bool, float]:
+    return shard.stages == "complete", _least(shard)
 
 
 def _least(shard: Shard) -> float:
@@ -236,11 +249,12 @@ def _least(shard: Shard) -> float:
     return min(margins, default=-inf) if shard.opened else 0.0
 
 
-def _take(job: Job, shard: Shard, rows: pd.DataFrame) -> None:
+def _taken(job: Job, shard: Shard, rows: pd.DataFrame) -> list[Shard]:
     try:
-        job.take(shard, rows)
+        return job.take(shard, rows)
     except InputError as error:
         job.fail(error)
+        return []
 
 
 def _finish(job: Job, finished: Callable[[Job], None] | None) -> None:

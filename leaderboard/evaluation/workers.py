@@ -7,7 +7,7 @@ from leaderboard.common.errors import InputError
 from leaderboard.evaluation.executors.batch import SLURM, on_slurm
 from leaderboard.evaluation.executors.cluster import RAY, on_ray
 from leaderboard.evaluation.executors.processes import on_processes
-from leaderboard.evaluation.executors.shared import Run, TimeLeft, engine
+from leaderboard.evaluation.executors.shared import Queue, Run, TimeLeft, engine
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.settings.question import Shard
 
@@ -35,7 +35,8 @@ def run_shards(shards: Sequence[Shard], workers: str, until: float = math.inf) -
     tried again, and named when all others are done.
 
     Args:
-        shards: what to compute.
+        shards: what to compute. While it is a `Queue`, more may be put there until the last rows
+            of it are taken.
         workers: a number of processes, or "ray" for the Ray cluster that `RAY_ADDRESS` names
             (or one started on this machine), or "slurm".
         until: on the monotonic clock; shards that would probably be done later are left out. Only
@@ -48,17 +49,16 @@ def run_shards(shards: Sequence[Shard], workers: str, until: float = math.inf) -
     if not shards:
         return
     clock = TimeLeft(until)
+    left = shards if isinstance(shards, Queue) else Queue(shards)
     if workers == RAY:
-        yield from on_ray(shards, evaluate)
+        yield from on_ray(left, evaluate)
     elif workers == SLURM:
-        yield from on_slurm(shards, evaluate)
+        yield from on_slurm(left, evaluate)
     elif int(workers) == 1:
-        for shard in shards:
-            if not clock.has_time():
-                return
-            began = clock.now()
+        while left and clock.has_time():
+            shard, began = left.popleft(), clock.now()
             rows = evaluate(shard)
             clock.finished(began)
             yield shard, rows
     else:
-        yield from on_processes(shards, min(int(workers), len(shards)), clock, evaluate)
+        yield from on_processes(left, min(int(workers), left.most), clock, evaluate)

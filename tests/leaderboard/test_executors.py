@@ -3,18 +3,22 @@
 import multiprocessing
 import os
 import signal
-from concurrent.futures import ProcessPoolExecutor
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leaderboard.common.errors import InputError, WithdrawnError
 from leaderboard.evaluation import workers
 from leaderboard.evaluation.executors import processes
 from leaderboard.evaluation.executors.processes import visible_devices
-from leaderboard.evaluation.executors.shared import Failures, Run, located
+from leaderboard.evaluation.executors.shared import Failures, Queue, Run, located
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.settings.question import Question, Shard
 
@@ -64,6 +68,62 @@ def test_a_shard_that_kills_its_process_is_named_and_the_others_are_done(
         "example 3 of net/model.onnx: not measured in 2 tries: its worker process was killed."
     )
     assert last.startswith("What was finished is kept.")
+
+
+def test_what_is_put_into_the_queue_meanwhile_is_begun_by_a_free_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first shard ends only when one has ended that the second one leaves open."""
+    followed, pools = threading.Event(), list[int]()
+
+    def waiting(shard: Shard) -> pd.DataFrame:
+        if shard.examples == (0,):
+            assert followed.wait(20)
+        return pd.DataFrame()
+
+    def pool(count: int, _: str) -> ThreadPoolExecutor:
+        pools.append(count)
+        return ThreadPoolExecutor(count)
+
+    monkeypatch.setattr(workers, "evaluate", waiting)
+    monkeypatch.setattr(processes, "_pool", pool)
+    shards = asked(tmp_path, 3)
+    queue, done = Queue(replace(one, stages="cheap") for one in shards[:2]), list[Shard]()
+    for shard, _ in run_shards(queue, "2"):
+        done.append(shard)
+        if shard.examples == (1,):
+            queue.put(shards[2:], lambda one: one.stages)
+        elif shard == shards[2]:
+            followed.set()
+    assert [shard.examples for shard in done] == [(1,), (2,), (0,)]
+    assert pools == [2]
+
+
+def test_a_process_is_at_work_again_while_its_rows_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Semaphore(0)
+
+    def counted(_: Shard) -> pd.DataFrame:
+        begun.release()
+        return pd.DataFrame()
+
+    monkeypatch.setattr(workers, "evaluate", counted)
+    monkeypatch.setattr(processes, "_pool", lambda count, _: ThreadPoolExecutor(count))
+    finished = run_shards(asked(tmp_path, 4), "2")
+    next(finished)
+    assert [begun.acquire(timeout=20) for _ in range(3)] == [True] * 3
+    finished.close()
+
+
+@given(st.lists(st.integers(0, 9)), st.lists(st.integers(0, 9)))
+def test_a_queue_stays_in_order(first: list[int], more: list[int]) -> None:
+    def shard(number: int) -> Shard:
+        return Shard(None, (number,))  # type: ignore[arg-type]
+
+    queue = Queue(map(shard, sorted(first)))
+    queue.put(map(shard, more), lambda one: one.examples)
+    assert [*queue] == [*map(shard, sorted(first + more))]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from leaderboard.common.project import Project
 from leaderboard.evaluation.executors import batch
 from leaderboard.evaluation.executors.batch import on_slurm
 from leaderboard.evaluation.executors.node import Reply
+from leaderboard.evaluation.executors.shared import Queue
 from leaderboard.evaluation.workers import run_shards
 from tests.fixtures.shards import counted, shards_about
 
@@ -32,7 +33,7 @@ def test_jobs_are_found_again_and_what_kills_its_job_is_named(
     monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 0)
     began = project.submissions / "plain" / "began"
     shards = shards_about(project, 2)
-    first = on_slurm(shards, counted, "local")
+    first = on_slurm(Queue(shards), counted, "local")
     shard, _ = next(first)
     first.close()  # as if this process had been killed before it kept the rows
     assert shard.examples == (0,)
@@ -40,7 +41,7 @@ def test_jobs_are_found_again_and_what_kills_its_job_is_named(
         time.sleep(0.1)
     done = list[object]()
     with pytest.raises(InputError, match=r"example 1 of plain/model\.onnx: not measured in 2"):
-        done.extend(on_slurm(shards, counted, "local"))
+        done.extend(on_slurm(Queue(shards), counted, "local"))
     counts = Counter(began.read_text().split())
     assert counts["0"] == 1
     assert counts["1"] >= 2

@@ -21,6 +21,7 @@ from leaderboard.evaluation.executors.shared import (
     AT_ONCE,
     TRIES,
     Failures,
+    Queue,
     Run,
     Work,
     engine,
@@ -37,7 +38,7 @@ _SPARE = 3.0
 """How many times longer than a shard should take its job may last."""
 
 
-def on_slurm(shards: Sequence[Shard], work: Work, cluster: str = SLURM) -> Run:
+def on_slurm(left: Queue, work: Work, cluster: str = SLURM) -> Run:
     """Compute shards as an array of jobs.
 
     `cluster` is what submitit calls it: slurm, or local for processes of this machine.
@@ -50,8 +51,10 @@ def on_slurm(shards: Sequence[Shard], work: Work, cluster: str = SLURM) -> Run:
     if cluster == SLURM and shutil.which("sbatch") is None:
         raise InputError("--workers slurm: there is no SLURM here (no command 'sbatch').")
     failures = Failures(TRIES, "Their jobs' own words are in build/slurm.")
-    jobs = {shard: _known(submitit, shard, cluster) for shard in shards}
-    while jobs:
+    jobs = dict[Shard, Any]()
+    while left or jobs:
+        jobs |= {shard: _known(submitit, shard, cluster) for shard in left}
+        left.clear()
         if new := [shard for shard, job in jobs.items() if job is None]:
             jobs.update(_submitted(submitit, new, work, cluster))
         ended = [shard for shard, job in jobs.items() if job.done()]

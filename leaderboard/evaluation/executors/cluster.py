@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +23,7 @@ from leaderboard.evaluation.executors.shared import (
     AT_ONCE,
     TRIES,
     Failures,
+    Queue,
     Run,
     Work,
     at,
@@ -34,11 +34,13 @@ from leaderboard.evaluation.executors.shared import (
 from leaderboard.settings.question import Shard
 
 RAY = "ray"
-PATIENCE = 20.0
-"""Seconds in which a cluster must answer."""
+PATIENCE = 60.0
+"""Seconds in which a cluster must answer; its head may be busy."""
+_KNOCK = 5.0
+"""Seconds in which a connection to it must stand."""
 
 
-def on_ray(shards: Sequence[Shard], work: Work) -> Run:
+def on_ray(left: Queue, work: Work) -> Run:
     """Compute shards on the cluster that `RAY_ADDRESS` names, else on one of this machine.
 
     Raises:
@@ -47,14 +49,14 @@ def on_ray(shards: Sequence[Shard], work: Work) -> Run:
     """
     ray = engine(RAY, "ray")
     with _connected(ray):
-        _tell_missing(ray, shards)
+        _tell_missing(ray, left)
         failures = Failures(TRIES, "Perhaps memory ran out on the nodes: see Ray's dashboard.")
-        yield from _computed(ray, shards, work, failures)
+        yield from _computed(ray, left, work, failures)
         failures.check()
 
 
-def _computed(ray: Any, shards: Sequence[Shard], work: Work, failures: Failures) -> Run:
-    left, devices = deque(shards), set[str]()
+def _computed(ray: Any, left: Queue, work: Work, failures: Failures) -> Run:
+    devices = set[str]()
     waiting: dict[Any, Shard] = {}
     remote, models = ray.remote(_shipped()), dict[tuple[Path, ...], Any]()
     try:
@@ -199,7 +201,7 @@ def _reach(address: str) -> None:
     if not port.isdecimal():
         return  # `auto` and `local`, which Ray finds by itself
     try:
-        socket.create_connection((host, int(port)), timeout=PATIENCE / 4).close()
+        socket.create_connection((host, int(port)), timeout=_KNOCK).close()
     except OSError as error:
         raise _unreachable(address, error.strerror or str(error)) from None
     if address.startswith("ray://"):

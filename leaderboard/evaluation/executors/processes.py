@@ -3,8 +3,7 @@
 import multiprocessing
 import os
 import threading
-from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -15,7 +14,7 @@ import torch
 from leaderboard.common.devices import devices_of
 from leaderboard.common.memory import Budget, divided, keep_freed_memory, use
 from leaderboard.common.processes import end_with_parent, interrupts_held_back
-from leaderboard.evaluation.executors.shared import Failures, Finished, Run, TimeLeft, Work
+from leaderboard.evaluation.executors.shared import Failures, Finished, Queue, Run, TimeLeft, Work
 from leaderboard.settings.question import Shard
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ _has_its_own = False
 """Whether this is a worker process that was dealt its own CUDA devices."""
 
 
-def on_processes(shards: Sequence[Shard], count: int, clock: TimeLeft, work: Work) -> Run:
+def on_processes(left: Queue, count: int, clock: TimeLeft, work: Work) -> Run:
     """Compute shards in so many processes.
 
     A process that is killed takes the others of its pool with it. Each shard that they had begun is
@@ -39,27 +38,27 @@ def on_processes(shards: Sequence[Shard], count: int, clock: TimeLeft, work: Wor
         InputError: shards ended their process alone, too; all others are done.
     """
     failures = Failures(TRIES, "Perhaps memory ran out: use fewer --workers, or give more.")
-    left = deque(shards)
     while left:
         lost = yield from _pooled(left, count, clock, work)
         if not lost:
             break
         for shard in lost:
             while failures.again(shard, "its worker process was killed") and (
-                yield from _pooled(deque([shard]), 1, clock, work)
+                yield from _pooled(Queue([shard]), 1, clock, work)
             ):
                 pass
     failures.check()
 
 
 def _pooled(
-    left: deque[Shard], count: int, clock: TimeLeft, work: Work
+    left: Queue, count: int, clock: TimeLeft, work: Work
 ) -> Generator[Finished, None, list[Shard]]:
     """Compute shards as long as no process is killed; those that were begun then are returned."""
     others = set(multiprocessing.active_children())
-    pool = _pool(min(count, len(left)), left[0].question.device)
+    pool = _pool(min(count, left.most), left[0].question.device)
     waiting: dict[Future["pd.DataFrame"], tuple[Shard, float]] = {}
     lost: list[Shard] = []
+    ready: list[Finished] = []
     try:
         while True:
             # No more than are computed at once: what is not begun can still be left out.
@@ -70,18 +69,20 @@ def _pooled(
                         waiting[pool.submit(_at_work, work, shard)] = shard, clock.now()
                     except BrokenProcessPool:
                         lost.append(shard)
+            # Its process is at work again while rows are written.
+            if ready:
+                yield ready.pop()
+                continue
             if not waiting:
                 return lost
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                shard, began = waiting.pop(future)
-                try:
-                    rows = future.result()
-                except BrokenProcessPool:
-                    lost.append(shard)
-                    continue
+            shard, began = waiting.pop(future := done.pop())
+            try:
+                ready.append((shard, future.result()))
+            except BrokenProcessPool:
+                lost.append(shard)
+            else:
                 clock.finished(began)
-                yield shard, rows
     except BaseException:
         # A shard may take hours: nobody waits for it.
         for child in set(multiprocessing.active_children()) - others:

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Generator
+from bisect import insort
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,24 @@ def engine(workers: str, module: str) -> Any:
         raise InputError(
             f"--workers {workers} needs the extra '{workers}': pip install 'certboard[{workers}]'."
         ) from error
+
+
+class Queue(deque[Shard]):
+    """Shards that wait to be computed, the first of them next.
+
+    More may be put among them while some are computed: what those leave open needs no new workers,
+    and waits for no others.
+    """
+
+    def put(self, shards: Iterable[Shard], rank: Callable[[Shard], Any]) -> None:
+        """Put shards where `rank`, by which those that are here are sorted, places them."""
+        for shard in shards:
+            insort(self, shard, key=rank)
+
+    @property
+    def most(self) -> int:
+        """How many shards there may be: cheap methods may leave each of their examples open."""
+        return sum(len(one.examples) if one.stages == "cheap" else 1 for one in self)
 
 
 @dataclass
