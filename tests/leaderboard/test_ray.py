@@ -5,17 +5,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
+from leaderboard.datasets import catalogue
+from leaderboard.datasets.catalogue import lend, load_split
+from leaderboard.datasets.files import VARIABLE
+from leaderboard.datasets.split import ArraySplit
 from leaderboard.evaluation import workers
-from leaderboard.evaluation.executors import cluster
+from leaderboard.evaluation.executors import cluster, node
 from leaderboard.evaluation.executors.cluster import gpus_of
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.results.store import read
 from tests.fixtures.project import L2, LINF, NOISY, PLAIN
-from tests.fixtures.shards import deadly, shards_about
+from tests.fixtures.shards import deadly, labelled, shards_about
 from tests.leaderboard.conftest import Certboard
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
@@ -71,15 +76,28 @@ class TestCluster:
         first, _ = told.value.problems
         assert first.startswith("example 3 of plain/model.onnx: not measured in 3 tries: its Ray")
 
-    def test_a_node_without_the_data_is_named(
+    def test_data_travel_to_a_node_without_them(
         self, nodes: Any, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(workers, "evaluate", deadly)
-        (shard,) = shards_about(project, 1)
-        shard = replace(shard, question=replace(shard.question, dataset="imagenet"))
-        with pytest.raises(InputError, match=r"The node [0-9.]+: There is no .*imagenet") as told:
-            list(run_shards([shard], "ray"))
-        assert told.value.problems[-1] == "That was at example 0 of plain/model.onnx."
+        """As large as MNIST is, and on no machine but in this process."""
+        monkeypatch.setattr(workers, "evaluate", labelled)
+        made = ArraySplit(np.zeros((10_000, 1, 28, 28), np.uint8), np.arange(10_000) % 7)
+        monkeypatch.setattr(catalogue, "_lent", {})
+        monkeypatch.setenv(VARIABLE, "nowhere")
+        lend("mnist", made)
+        node._digest.cache_clear()
+        try:
+            shards = [
+                replace(shard, question=replace(shard.question, dataset="mnist"))
+                for shard in shards_about(project, 8)
+            ]
+            found = {shard.examples: rows for shard, rows in run_shards(shards, "ray")}
+            assert {first: rows["label"][0] for (first,), rows in found.items()} == {
+                number: number % 7 for number in range(8)
+            }
+        finally:
+            load_split.cache_clear()
+            node._digest.cache_clear()
 
 
 @needs_ray
@@ -99,7 +117,7 @@ class Asked:
     """What stands for Ray, and for what is run there: it keeps what it is asked for."""
 
     cloudpickle = type("", (), {"dumps": staticmethod(lambda task: task)})
-    put = staticmethod(lambda models: models)
+    put = staticmethod(lambda content: content)
 
     def __init__(self) -> None:
         self.said: list[Any] = []
@@ -108,27 +126,28 @@ class Asked:
         self.said.append(options)
         return self
 
-    def remote(self, task: Any, models: Any) -> None:
-        self.said += [task, models]
+    def remote(self, *given: Any) -> None:
+        self.said += given
 
 
 def test_what_a_shard_asks_ray_for(project: Project) -> None:
     """The devices of a task are numbered by Ray, from 0."""
     asked = Asked()
     (shard,) = shards_about(project, 1, "cuda:1,cuda:3")
-    cluster._begin(Asked, asked, shard, deadly, {})
-    options, task, _ = asked.said
+    cluster._begin(Asked, asked, shard, deadly, cluster._Stored())
+    options, task, _, data = asked.said
+    assert data == [load_split("digits")]
     assert options == {"num_cpus": 1, "num_gpus": 2, "max_retries": 0}
     assert task.shard.question.device == "cuda"
 
 
 def test_the_same_model_in_two_submissions_travels_to_the_place_of_each(project: Project) -> None:
-    asked, models = Asked(), dict[Any, Any]()
+    asked, stored = Asked(), cluster._Stored()
     (one,) = shards_about(project, 1)
     copy = project.submissions / "copy.onnx"
     copy.write_bytes(one.question.model.read_bytes())
     other = replace(one, question=replace(one.question, model=copy))
     for shard in (one, other, one):
-        cluster._begin(Asked, asked, shard, deadly, models)
-        assert asked.said[-1] == {shard.question.model: copy.read_bytes()}
-    assert len(models) == 2
+        cluster._begin(Asked, asked, shard, deadly, stored)
+        assert asked.said[-2] == {shard.question.model: copy.read_bytes()}
+    assert (len(stored.models), len(stored.data)) == (2, 1)

@@ -1,7 +1,8 @@
 """A Ray cluster that exists, or one started on this machine.
 
-Code and models travel with the work; data do not, and a node that lacks them is named. Ray places
-the work, spills and scales; a shard that ends its worker is begun again here, and counted.
+Code and models travel with the work, and data that are held in memory to nodes without them; images
+in files of their own do not, and a node that lacks them is named. Ray places the work, spills and
+scales; a shard that ends its worker is begun again here, and counted.
 """
 
 import os
@@ -10,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from typing import Any
 from leaderboard.common.errors import BugError, InputError
 from leaderboard.common.memory import chosen
 from leaderboard.common.progress import tell
+from leaderboard.datasets.catalogue import load_split
+from leaderboard.datasets.split import ArraySplit
 from leaderboard.evaluation.executors.node import Reply, files_of, keep_evidence, task_of
 from leaderboard.evaluation.executors.shared import (
     AT_ONCE,
@@ -31,7 +34,7 @@ from leaderboard.evaluation.executors.shared import (
     located,
     name_of,
 )
-from leaderboard.settings.question import Shard
+from leaderboard.settings.question import Question, Shard
 
 RAY = "ray"
 PATIENCE = 60.0
@@ -58,12 +61,12 @@ def on_ray(left: Queue, work: Work) -> Run:
 def _computed(ray: Any, left: Queue, work: Work, failures: Failures) -> Run:
     devices = set[str]()
     waiting: dict[Any, Shard] = {}
-    remote, models = ray.remote(_shipped()), dict[tuple[Path, ...], Any]()
+    remote, stored = ray.remote(_shipped()), _Stored()
     try:
         while left or waiting:
             while left and len(waiting) < AT_ONCE:
                 shard = left.popleft()
-                waiting[_begin(ray, remote, shard, work, models)] = shard
+                waiting[_begin(ray, remote, shard, work, stored)] = shard
             (done,), _ = ray.wait(list(waiting), num_returns=1)
             shard = waiting.pop(done)
             try:
@@ -90,22 +93,44 @@ class _EndedError(Exception):
     """A worker or its node ended before the shard was done."""
 
 
-def _begin(
-    ray: Any, remote: Any, shard: Shard, work: Work, models: dict[tuple[Path, ...], Any]
-) -> Any:
-    """Hand a shard to Ray, with the files of its model, which are stored there once.
+@dataclass(frozen=True)
+class _Stored:
+    """What Ray holds for the nodes: the files of models, and test splits, each once."""
 
-    Nodes look them up by their places, of which two submissions of the same model have two.
-    """
-    key = tuple(files_of(shard.question))
-    if key not in models:
-        models[key] = ray.put({path: path.read_bytes() for path in key})
+    models: dict[tuple[Path, ...], Any] = field(default_factory=dict)
+    data: dict[str, list[Any]] = field(default_factory=dict)
+
+    def models_of(self, ray: Any, question: Question) -> Any:
+        """The files of a model.
+
+        Nodes look them up by their places, of which two submissions of the same model have two.
+        """
+        key = tuple(files_of(question))
+        if key not in self.models:
+            self.models[key] = ray.put({path: path.read_bytes() for path in key})
+        return self.models[key]
+
+    def data_of(self, ray: Any, question: Question) -> list[Any]:
+        """The test split; nothing where that is images in files, which only their folder has.
+
+        In a list, for Ray brings to a node what is no argument itself only when it is asked for.
+        """
+        name = question.dataset
+        if name not in self.data:
+            split = load_split(name)
+            self.data[name] = [ray.put(split)] if isinstance(split, ArraySplit) else []
+        return self.data[name]
+
+
+def _begin(ray: Any, remote: Any, shard: Shard, work: Work, stored: _Stored) -> Any:
+    """Hand a shard to Ray, with what nodes need for it."""
+    models, data = stored.models_of(ray, shard.question), stored.data_of(ray, shard.question)
     needed = gpus_of(shard.question.device)
     if needed:  # Ray shows a task its own devices only.
         shard = replace(shard, question=replace(shard.question, device="cuda"))
     options = {"num_cpus": 1, "num_gpus": needed, "max_retries": 0}
     task = ray.cloudpickle.dumps(task_of(work, shard, chosen()))
-    return remote.options(**options).remote(task, models[key])
+    return remote.options(**options).remote(task, models, data)
 
 
 def gpus_of(device: str) -> int:
@@ -116,14 +141,15 @@ def gpus_of(device: str) -> int:
 def _shipped() -> Any:
     """The function that nodes run; inside another, so that Ray sends it and does not import it."""
 
-    def answer(task: bytes, models: Any) -> Any:
+    def answer(task: bytes, models: Any, data: Any) -> Any:
         import ray
 
         node = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
         try:
             from leaderboard.evaluation.executors.node import compute
 
-            return compute(ray.cloudpickle.loads(task), models, node)
+            sent = (lambda: ray.get(data[0])) if data else None
+            return compute(ray.cloudpickle.loads(task), models, node, sent)
         except ImportError as error:
             return f"The node {node} lacks what certboard needs ({error}): install certboard there."
 

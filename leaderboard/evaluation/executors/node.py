@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,8 +13,9 @@ import torch
 from leaderboard.common.devices import devices_of
 from leaderboard.common.errors import InputError
 from leaderboard.common.memory import keep_freed_memory, memory
-from leaderboard.datasets.catalogue import load_split
+from leaderboard.datasets.catalogue import lend, load_split
 from leaderboard.datasets.files import sha256_of
+from leaderboard.datasets.split import ArraySplit
 from leaderboard.evaluation.evidence import part_of
 from leaderboard.evaluation.executors.shared import Work
 from leaderboard.evaluation.sources import code_digest
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 Models = Mapping[Path, bytes]
 """The files of a question's model, by their places on the machine that asks."""
 
+Sent = Callable[[], ArraySplit]
+"""Brings the test split of a question's dataset from the machine that asks."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -35,12 +39,14 @@ class Task:
         work: what computes it.
         memory: bytes that the asking machine was told to stay within; None for what there is.
         code: the digest of all that decides rows on the asking machine.
+        data: the digest of the dataset's test split there.
     """
 
     work: Work
     shard: Shard
     memory: int | None
     code: str
+    data: str
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Reply:
 
 def task_of(work: Work, shard: Shard, total: int | None) -> Task:
     """Make the task of a shard, with what this machine computes with."""
-    return Task(work, shard, total, code_digest(shard.question))
+    return Task(work, shard, total, code_digest(shard.question), _digest(shard.question.dataset))
 
 
 def files_of(question: Question) -> list[Path]:
@@ -63,11 +69,14 @@ def files_of(question: Question) -> list[Path]:
     return [part.path for part in question.parts] or [question.model]
 
 
-def compute(task: Task, models: Models, node: str) -> Reply:
-    """Compute a shard here, on a machine called `node`; every exception becomes an answer."""
+def compute(task: Task, models: Models, node: str, sent: Sent | None = None) -> Reply:
+    """Compute a shard here, on a machine called `node`; every exception becomes an answer.
+
+    Data are those of this machine; where it has none, or others, what is `sent`.
+    """
     keep_freed_memory()
     try:
-        _check(task, node)
+        _check(task, node, sent)
         question = _with_models(task.shard.question, models)
         wanted = question.evidence is not None
         shard = replace(
@@ -97,18 +106,37 @@ def keep_evidence(shard: Shard, answer: Reply) -> None:
         raise InputError(f"{place}: cannot be written ({error.strerror or error}).") from error
 
 
-def _check(task: Task, node: str) -> None:
+def _check(task: Task, node: str, sent: Sent | None) -> None:
     if code_digest(task.shard.question) != task.code:
         raise InputError(
             f"The node {node} has other code of certboard, or another version of PyTorch, NumPy,"
             " SciPy or onnxruntime, than this machine: their rows are not mixed. Install the same."
         )
-    try:
-        load_split(task.shard.question.dataset)
-    except InputError as error:
-        raise InputError(*(f"The node {node}: {problem}" for problem in error.problems)) from None
+    _check_data(task, node, sent)
     if task.shard.question.device != "cpu" and not devices_of("cuda"):
         raise InputError(f"The node {node} was to compute on a GPU, but PyTorch finds none there.")
+
+
+def _check_data(task: Task, node: str, sent: Sent | None) -> None:
+    """Refuse data that are not those of the asking machine; what was sent takes their place."""
+    name = task.shard.question.dataset
+    try:
+        if _digest(name) == task.data:
+            return
+        problems: tuple[str, ...] = (f"it has other test data of {name} than this machine.",)
+    except InputError as error:
+        problems = error.problems
+    if sent is None:
+        raise InputError(*(f"The node {node}: {problem}" for problem in problems))
+    lend(name, sent())
+    _digest.cache_clear()
+    if _digest(name) != task.data:
+        raise InputError(f"The node {node}: the test data of {name} were damaged on their way.")
+
+
+@cache
+def _digest(dataset: str) -> str:
+    return load_split(dataset).sha256
 
 
 def _with_models(question: Question, models: Models) -> Question:
