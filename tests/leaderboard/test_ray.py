@@ -32,9 +32,13 @@ def nodes() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-    lost = made.add_node(num_cpus=1)
+    with pytest.MonkeyPatch.context() as patch:
+        # Workers would else wait for everything that runs beside them.
+        patch.setenv("RAY_worker_niceness", "0")
+        one = {"num_cpus": 1, "include_dashboard": False}
+        made = Cluster(initialize_head=True, head_node_args=one)
+        ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+        lost = made.add_node(num_cpus=1)
     yield made, lost
     ray.shutdown()
     made.shutdown()  # type: ignore[no-untyped-call]
