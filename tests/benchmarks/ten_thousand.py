@@ -112,8 +112,8 @@ def main() -> None:
     kinds = measured(stored_paths(find_project(Path(__file__).parent)))
     fixed = [kind for kind in kinds if kind.shares.min() == 1]
     early = [kind for kind in kinds if kind.shares.min() < 1]
-    for title, some in (("a fixed number of samples", fixed), ("as soon as it is decided", early)):
-        print(f"\n{title}: {', '.join(kind.name for kind in some)}")
+    for title, some in ((f"always {ASKED:,} samples", fixed), ("until decided", early)):
+        print(f"\nEach image {title}, as in the rows of {', '.join(kind.name for kind in some)}:")
         random = np.random.default_rng(asked.seed)
         cost = simulate(some, asked.submissions, asked.examples, random)
         told = report(cost, asked.submissions, asked.examples, asked.seconds, asked.price)
