@@ -328,8 +328,7 @@ def _needs_value(builder: Builder, operator: Operator, declared: Declaration) ->
         return False
     array = builder.constants[operator.inputs[0]]
     foldable = declared.fold is not None and array.dtype.name in declared.folds
-    data = declared.inputs[0].data and array.dtype == np.float32 and array.ndim > 0
-    return data and not foldable
+    return declared.inputs[0].data and array.dtype == np.float32 and not foldable
 
 
 def _moves(operator: Operator) -> bool:

@@ -88,3 +88,14 @@ def test_constants_that_are_reduced_are_values(tmp_path: Path) -> None:
         node("ReduceMean", "c", "m"), node("Sub", "c m", "d"), node("Mul", "d x", "z"),
     ]  # fmt: skip
     bounded(check(tmp_path, (3, 4), nodes, {"c": numbers(3, 4)}))
+
+
+@pytest.mark.parametrize("kind", ["Exp", "Sigmoid", "Reciprocal", "Sqrt", "Log", "Softplus"])
+@pytest.mark.parametrize("dims", [(), (1,), (1, 1)])
+def test_a_function_of_a_constant_number_is_a_factor(
+    tmp_path: Path, kind: str, dims: tuple[int, ...]
+) -> None:
+    """As the temperature of a classifier by cosines, which is kept as its logarithm."""
+    nodes = [node(kind, "t", "k"), node("Mul", "x k", "m"), node("Add", "k m", "z")]
+    for batch in (1, "batch"):
+        bounded(check(tmp_path, (3, 4), nodes, {"t": np.full(dims, 0.7, "f4")}, batch=batch))

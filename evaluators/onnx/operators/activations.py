@@ -66,6 +66,8 @@ def _fold(builder: Builder, operator: Operator) -> Array:
     """A root, or a power that every runtime computes alike: compared bit for bit, as all are."""
     base, *exponent = (builder.constants[name] for name in operator.inputs)
     with np.errstate(all="ignore"):  # what is not finite is refused
+        if operator.kind == "Reciprocal":
+            return np.asarray(1 / base, base.dtype)
         return np.asarray(np.power(base, exponent[0]) if exponent else np.sqrt(base), base.dtype)
 
 
@@ -86,7 +88,10 @@ _NUMBERS: dict[str, tuple[tuple[int, ...], dict[str, Attribute]]] = {
 OPERATORS: dict[str, Declaration] = {
     **dict.fromkeys(FUNCTIONS, Declaration(versions=None, translate=smooth, bare=True)),
     **dict.fromkeys(WAVES, Declaration(versions=None, translate=wave, bare=True)),
-    "Sqrt": Declaration(versions=None, translate=smooth, bare=True, fold=_fold, folds=FLOATS),
+    **dict.fromkeys(
+        ("Reciprocal", "Sqrt"),
+        Declaration(versions=None, translate=smooth, bare=True, fold=_fold, folds=FLOATS),
+    ),
     **{
         kind: Declaration(versions=versions, attributes=numbers, translate=smooth, bare=True)
         for kind, (versions, numbers) in _NUMBERS.items()

@@ -213,6 +213,8 @@ class Builder:
         none = torch.full((array.size,), -1)
         nothing = Gather(self.nodes[0].shape, row, tensor(array).reshape(row), none)
         self.values[name] = self.affine(nothing, 0, f"constant {len(self.lifted)}")
+        if not array.ndim:
+            self.scalars.add(self.values[name])
         if not batched:
             self.bare.add(self.values[name])
 
