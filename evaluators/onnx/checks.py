@@ -197,8 +197,8 @@ def _node_problems(node: onnx.NodeProto) -> Iterable[Broken]:
     if node.domain not in ("", "ai.onnx"):
         yield ModelRule.DOMAIN, f"{title} is of the custom domain {quoted(node.domain)}"
     elif graphs or node.op_type in CONTROL_FLOW:
-        remedy = "export the network without control flow, or simplify the file (onnxsim)"
-        yield ModelRule.SUBGRAPH, f"{title} contains a subgraph; {remedy}"
+        told = "export the network without control flow, or simplify the file (onnxsim)"
+        yield ModelRule.SUBGRAPH, f"{title} contains a subgraph; {told}"
         return
     elif node.op_type in RANDOM:
         yield ModelRule.RANDOM, f"{title} draws random numbers"
