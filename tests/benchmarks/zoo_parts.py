@@ -124,6 +124,9 @@ FUNCTIONS: dict[str, Part] = {
     "layer norm": lambda: nn.LayerNorm(8),
     "rms norm": lambda: nn.RMSNorm(8),
     "dropout": nn.Dropout,
+    "rounded": lambda: lambda x: torch.round(4 * x) / 4,
+    "whole numbers below": lambda: lambda x: torch.floor(2 * x),
+    "cube root of softplus": lambda: lambda x: F.softplus(x) ** (1 / 3),
 }
 
 IMAGE_PARTS: dict[str, Part] = {
@@ -181,6 +184,8 @@ IMAGE_PARTS: dict[str, Part] = {
     "standard deviation": lambda: lambda x: (x.flatten(2).var(2) + 0.1).sqrt(),
     "depth dropout": nn.Dropout2d,
     "masked": lambda: lambda x: x.masked_fill(torch.eye(8).bool(), 0.0),
+    "bilinear to a size": lambda: nn.Upsample(size=(7, 11), mode="bilinear"),
+    "bicubic to a size": lambda: nn.Upsample(size=(6, 12), mode="bicubic"),
     "interpolate to size": lambda: lambda x: F.interpolate(x, size=(5, 7)),
 }
 
@@ -201,6 +206,18 @@ TOKEN_PARTS: dict[str, Part] = {
     "scaled dot products": lambda: lambda x: F.scaled_dot_product_attention(x, x, x),
     "causal dot products": lambda: (
         lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True)
+    ),
+    "dot products with a mask of truths": lambda: (
+        lambda x: F.scaled_dot_product_attention(x, x, x, attn_mask=torch.ones(5, 5).tril().bool())
+    ),
+    "dot products masked by -1e9": lambda: (
+        lambda x: (
+            (x @ x.transpose(1, 2)).masked_fill(torch.ones(5, 5).triu(1).bool(), -1e9).softmax(-1)
+            @ x
+        )
+    ),
+    "dot products masked by -100": lambda: (
+        lambda x: (x @ x.transpose(1, 2) - 100 * torch.ones(5, 5).triu(1)).softmax(-1) @ x
     ),
     "linear attention": lambda: (
         lambda x: F.elu(x) + (F.elu(x) + 1) @ ((F.elu(x) + 1).transpose(1, 2) @ x) / 5
