@@ -98,7 +98,7 @@ def residual_cnn8(shape: Shape, classes: int, seed: int, style: Style = PLAIN) -
 
     The first is 3 by 3, the others 4 by 4 with stride 2; after each of these comes a residual block
     of two convolutions, 3 by 3; the last is of one tap. For images of 32 by 32 pixels in three
-    channels: 55 million products and 542,260 weights, of them 6,400 in the means.
+    channels: 55 million products and 541,652 weights as written, of them 6,400 in the means.
     """
     chain = _Chain(shape, seed, style)
     chain.convolution(32, 3, 1)

@@ -28,7 +28,7 @@ def best(function: Callable[[], object]) -> float:
     return min(times)
 
 
-@pytest.mark.parametrize("slug", ["digits-ibp", "mnist-ibp", "cifar10-gaussian"])
+@pytest.mark.parametrize("slug", ["digits-ibp", "mnist-ibp", "cifar10-consistency-15"])
 def test_reading_a_file(benchmark: BenchmarkFixture, slug: str) -> None:
     path = SUBMISSIONS / slug / "model.onnx"
     shape = import_onnx(path).input_shape
