@@ -11,7 +11,7 @@ from evaluators.propagation.relaxation import PoolPlanes
 FEW = 16
 """Rows of a group below which a product of its own does not pay."""
 
-LARGE = 2**13
+LARGE = 2**15
 """Entries of a matrix below which leaving out zeros costs more than it saves."""
 
 
@@ -82,9 +82,7 @@ class DenseRows(TensorRows):
         """
         widths = radius.flatten(1)[self.examples]
         if rows.shape[1] < FEW:
-            moved = (rows @ weight).mul_(widths[:, None])
-            total: Tensor = torch.linalg.vector_norm(moved, 1, dim=2)
-            return total
+            return (rows @ weight).mul_(widths[:, None]).abs_().sum(2)
         result = rows.new_empty(rows.shape[:2])
         moved = rows.new_empty(rows.shape[1], weight.shape[1])
         groups = zip(rows, absolute.sum(1), widths, result, strict=True)
@@ -92,7 +90,8 @@ class DenseRows(TensorRows):
             places = some.nonzero()[:, 0]
             scaled = weight.index_select(0, places).mul_(width)
             torch.mm(own.index_select(1, places), scaled, out=moved)
-            torch.linalg.vector_norm(moved, 1, dim=1, out=out)
+            # PyTorch's one-norm takes five times as long.
+            torch.sum(moved.abs_(), 1, out=out)
         return result
 
     def pooled(self, parts: tuple[Tensor, ...], planes: PoolPlanes, parent: int) -> Tensor:

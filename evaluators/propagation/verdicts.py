@@ -1,6 +1,6 @@
 """From margins to verdicts, in batches: the last steps that all bounding methods share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import ceil, prod
 
 import torch
@@ -56,13 +56,7 @@ def in_batches(
     whole problem no longer allows to begin are unknown.
     """
     deadline, result = problem.deadline(len(problem)), list[Verdict]()
-    assert isinstance(problem.network, Network)
-    entries = sum(prod(node.shape) for node in problem.network.nodes)
-    size = fitting(size, EXAMPLE_BYTES * entries, 1 / 4)
-    # Of equal size: what a batch costs beside its arithmetic is not paid for two examples.
-    size = max(1, ceil(len(problem) / max(1, ceil(len(problem) / size))))
-    for first in range(0, len(problem), size):
-        part = problem.select(range(first, min(first + size, len(problem))))
+    for part in parts_of(problem, size):
         if deadline.passed:
             result += [Verdict(Status.UNKNOWN, None, note="timeout")] * len(part)
             continue
@@ -70,6 +64,17 @@ def in_batches(
         with torch.inference_mode():
             result += charged_in_all(bound(part), work.spent)
     return result
+
+
+def parts_of(problem: Problem, size: int) -> Iterator[Problem]:
+    """Yield a problem in parts of at most so many examples, fewer where memory is short."""
+    assert isinstance(problem.network, Network)
+    entries = sum(prod(node.shape) for node in problem.network.nodes)
+    size = fitting(size, EXAMPLE_BYTES * entries, 1 / 4)
+    # Of equal size: what a batch costs beside its arithmetic is not paid for two examples.
+    size = max(1, ceil(len(problem) / max(1, ceil(len(problem) / size))))
+    for first in range(0, len(problem), size):
+        yield problem.select(range(first, min(first + size, len(problem))))
 
 
 def near_caches(problem: Problem) -> int:

@@ -194,8 +194,11 @@ class Unrolled(Bounded):
             used[: layer.first] |= layer.support[used[span]].any(0)
         columns = used.nonzero()[:, 0]
         inputs = columns[columns < self.inputs]
+        units = columns[columns >= self.inputs] - self.inputs
         lower, upper = (bound.flatten()[None, inputs] for bound in self.bounds[0])
         part = Unrolled(self.network, [Interval(lower, upper)])
+        if len(columns) == self.columns:  # as in dense networks: nothing has to be copied
+            return Neighbourhood(replace(part, layers=[*self.layers]), inputs, units, rows)
         for layer in self.layers:
             here = used[layer.first : layer.first + len(layer)].nonzero()[:, 0]
             if not len(here):
@@ -213,7 +216,6 @@ class Unrolled(Bounded):
                     upper=layer.upper[here],
                 )
             )
-        units = columns[columns >= self.inputs] - self.inputs
         return Neighbourhood(part, inputs, units, replace(rows, weight=rows.weight[:, columns]))
 
     def express(self, position: int, rows: Matrix) -> Rows:

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from evaluators.branching.state import Search
+from evaluators.deterministic import alpha_crown
 from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.deterministic.crown import CROWN
 from evaluators.falsification.pgd import PGD
 from evaluators.network.maxima import without_max_pools
 from evaluators.network.network import Network
+from evaluators.propagation.linear_bounds import linear_relaxation
+from evaluators.propagation.relaxed import Relaxed
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball, Box
@@ -146,3 +149,19 @@ def test_answers_do_not_depend_on_other_examples() -> None:
     for row, verdict in enumerate(together):
         (alone,) = AlphaCROWN()(problem.select([row]))
         assert (alone.status, alone.margin) == (verdict.status, verdict.margin)
+
+
+def test_cheaper_methods_are_asked_about_many_examples_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = list[int]()
+
+    def counted(problem: Problem) -> Relaxed:
+        asked.append(len(problem))
+        return linear_relaxation(problem)
+
+    monkeypatch.setattr(alpha_crown, "linear_relaxation", counted)
+    network = FAMILIES["residual"](0)
+    problem = ask(network, centers(network, 0, 3), Ball(Norm.LINF, Fraction(1, 10)))
+    assert len(AlphaCROWN()(problem)) == len(problem)
+    assert sum(asked) == max(asked) > 1
