@@ -32,6 +32,10 @@ SMALLEST_DISTANCE = 1e-9
 """Least target of clipping, and least distance to a proof: a zero would never grow again."""
 
 
+TIMEOUT = "timeout"
+"""The note of a search whose time is up."""
+
+
 @dataclass(frozen=True, eq=False)
 class Search:
     """What is to be proved: that a specification's rows are positive around an example.
@@ -203,7 +207,7 @@ class State:
         if self.over:
             return self
         if self.search.deadline.passed:
-            return replace(self, note="timeout")
+            return replace(self, note=TIMEOUT)
         return self.settled()._modest()
 
     def settled(self) -> "State":

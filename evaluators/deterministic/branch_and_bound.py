@@ -1,6 +1,6 @@
 """Branch and bound with linear bounds: complete for networks of (leaky) ReLUs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,8 +11,9 @@ from evaluators.branching.attack import falsify
 from evaluators.branching.cheap import Asked, CheapBounds
 from evaluators.branching.influence import influential
 from evaluators.branching.input_splitting import LOW_DIMENSION, InputSearch
+from evaluators.branching.neuron_bounds import NeuronSearch
 from evaluators.branching.search import start, take_turns
-from evaluators.branching.state import Search, State
+from evaluators.branching.state import TIMEOUT, Search, State
 from evaluators.branching.tuning import Tuning
 from evaluators.evaluator import Evaluator
 from evaluators.falsification.pgd import PGD
@@ -23,8 +24,17 @@ from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.interior_point import raised
-from evaluators.unrolled.intermediate_bounds import UnrollingError
+from evaluators.unrolled.intermediate_bounds import Refiner, UnrollingError
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
+
+Opening = Callable[[Problem, Asked], Search | Verdict]
+"""Makes a search of what is asked about the only example, or answers it."""
+
+DEEP = 4
+"""Layers with unstable neurons from which on a perceptron's neurons are searched, too."""
+
+FIRST, NEURONS = 1 / 10, 1 / 3
+"""Shares of the time: of a search before that, and of the searches of neurons."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +48,12 @@ class BranchAndBound(Evaluator):
     al. 2021, arXiv 2104.06718), all open domains of all margins of an example in common batches,
     and those of several examples, too, while they are few. Domains near a proof are clipped: the
     half-space in which their counterexamples lie narrows the bounds of the units that matter
-    (Clip-and-Verify, Zhou et al. 2025, arXiv 2512.11087), for them and their parts. A domain
-    without unstable ReLUs is decided by a linear program. In balls of l2 and l1, margins that
-    linear bounds leave open are tried with quadratic constraints on all inputs and neurons together
-    before anything is split (the semidefinite relaxation of Raghunathan et al. 2018, arXiv
+    (Clip-and-Verify, Zhou et al. 2025, arXiv 2512.11087), for them and their parts. Of a deep
+    perceptron that is still open after a tenth of the time, the bounds of neurons are searched
+    first (`branching/neuron_bounds.py`), unless evidence is asked for, which could not hold them.
+    A domain without unstable ReLUs is decided by a linear program. In balls of l2 and l1, margins
+    that linear bounds leave open are tried with quadratic constraints on all inputs and neurons
+    together before anything is split (the semidefinite relaxation of Raghunathan et al. 2018, arXiv
     1811.01057, by an interior point method, `unrolled/quadratic.py`), if the network has no
     functions but ReLUs and no evidence is asked for, which could not hold them. Boxes of few inputs
     are first split along the inputs. Minimisers of the relaxed domains are starting points of
@@ -71,7 +83,7 @@ class BranchAndBound(Evaluator):
 
     title = "Branch and bound"
     node = "branch-and-bound"
-    version = "5"
+    version = "6"
     cascade = 50
     complete = True
     split_inputs_up_to: ClassVar[int] = LOW_DIMENSION
@@ -85,15 +97,15 @@ class BranchAndBound(Evaluator):
 
     def _decided(self, problem: Problem) -> Iterator[tuple[int, Verdict]]:
         """Yield each example's row and verdict, in the order in which they are found."""
-        at_once = list[tuple[int, Verdict]]()
+        at_once, paused = list[tuple[int, Verdict]](), list[tuple[int, Asked]]()
         places = dict[Search, tuple[int, Asked]]()
 
-        def searches() -> Iterator[Search]:
-            for row, asked in self._asked(problem):
+        def searches(found: Iterable[tuple[int, Asked]], open_: Opening) -> Iterator[Search]:
+            for row, asked in found:
                 opened: Search | Verdict | None = asked.verdict
                 if opened is None:
                     with asked.deadline.running():
-                        opened = self._opened(problem.select([row]), asked)
+                        opened = open_(problem.select([row]), asked)
                 if isinstance(opened, Search):
                     places[opened] = row, asked
                     yield opened
@@ -103,12 +115,16 @@ class BranchAndBound(Evaluator):
         def attack(asked: Sequence[Search], points: Sequence[Tensor]) -> list[Tensor | None]:
             return falsify(problem.select([places[search][0] for search in asked]), points)
 
-        for state in take_turns(searches(), attack):
-            row, asked = places.pop(state.search)
-            with asked.deadline.running():
-                verdict = _verdict(state, asked)
-            del state  # its domains, before the next search goes on
-            yield row, asked.answered(verdict)
+        for part in (searches(self._asked(problem), self._opened), searches(paused, self._again)):
+            for state in take_turns(part, attack):
+                row, asked = places.pop(state.search)
+                if _is_pause(state, asked):
+                    paused.append((row, asked))
+                    continue
+                with asked.deadline.running():
+                    verdict = _verdict(state, asked)
+                del state  # its domains, before the next search goes on
+                yield row, asked.answered(verdict)
         yield from at_once
 
     def _asked(self, problem: Problem) -> Iterator[tuple[int, Asked]]:
@@ -144,12 +160,21 @@ class BranchAndBound(Evaluator):
             return _verdict(replace(state, note=note), asked)
         return replace(verdicts(problem, asked.margins[None])[0], note=note)
 
+    def _again(self, problem: Problem, asked: Asked) -> Search | Verdict:
+        """What to split after a pause, with bounds of neurons by searches of their own."""
+        refine = NeuronSearch(asked.deadline.part(NEURONS), self.tuning.neuron_rounds)
+        try:
+            return self._search(problem, self.intermediate_steps, asked, refine=refine)
+        except UnrollingError as error:
+            return replace(verdicts(problem, asked.margins[None])[0], note=str(error))
+
     def _search(
         self,
         problem: Problem,
         steps: int,
         asked: Asked,
         chosen: Mapping[int, Tensor] | None = None,
+        refine: Refiner | None = None,
     ) -> Search:
         """What is left to search, with bounds of the chosen neurons by an ascent of many steps."""
         near = UnrolledProblem.of(
@@ -159,13 +184,19 @@ class BranchAndBound(Evaluator):
             known=asked.known,
             chosen=chosen,
             products=True,
+            refine=refine,
         )
         tuning = replace(
             self.tuning,
             root=Rates(self.root_steps),
             child=replace(self.tuning.child, steps=self.steps),
         )
-        return Search(near, asked.deadline, tuning, asked.margins)
+        search = Search(near, asked.deadline, tuning, asked.margins)
+        if steps and refine is None and _is_deep(search):
+            first = asked.deadline.part(FIRST)
+            first.halt()
+            search = replace(search, deadline=first)
+        return search
 
     def _split_inputs(self, problem: Problem, deadline: Deadline) -> Verdict:
         # Half of the time, for what it cannot decide may have few units.
@@ -175,6 +206,27 @@ class BranchAndBound(Evaluator):
         if witness is not None:
             return Verdict(Status.FALSIFIED, None, witness=witness)
         return verdicts(problem, search.lower_bounds[None])[0]
+
+
+def _is_deep(search: Search) -> bool:
+    """Whether searches of neurons' bounds are worth their time."""
+    around = search.around
+    matrix = around.unrolled.network.first_matrix
+    deep = len(around.unrolled.layers) >= DEEP
+    return deep and bool(matrix) and search.small and not around.problem.evidence
+
+
+def _is_pause(state: State, asked: Asked) -> bool:
+    """Whether a search shall go on with other bounds of neurons; what it proved is kept."""
+    first = state.search.deadline
+    if first is asked.deadline:
+        return False
+    asked.deadline.charge(first.spent)
+    if state.note != TIMEOUT or asked.deadline.passed:
+        return False
+    with asked.deadline.running():
+        asked.margins = torch.fmax(asked.margins, state.lower_bounds())
+    return True
 
 
 def _verdict(state: State, asked: Asked) -> Verdict:

@@ -30,7 +30,7 @@ from evaluators.unrolled.product_units import product_layers, varying
 from evaluators.unrolled.proof import ROOM, prove, stored
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitLines
-from evaluators.unrolled.unrolled_network import Layer, Rows, Unrolled
+from evaluators.unrolled.unrolled_network import Layer, Neighbourhood, Rows, Unrolled
 
 ROWS_AT_ONCE = 512
 """Rows whose bounds are computed together: on the MNIST CNN-A-Adv 128 take half as long again, and
@@ -57,6 +57,10 @@ MOST_PRODUCTS = 2**26
 
 Optimizer = Callable[[Unrolled, UnitLines, Rows, Deadline], Tensor]
 """Chooses slopes `[rows, units]` for rows over an unrolled network instead of an ascent."""
+
+Refiner = Callable[[Unrolled, UnitLines, Rows, Tensor, Region, Tensor], Tensor]
+"""Proves lower bounds `[rows]` over an unrolled network, around an example `[1, *shape]` in its
+region, starting from the slopes `[rows, units]` that an ascent chose."""
 
 Unstable = Callable[[Tensor, Tensor], Tensor]
 """Which entries tighter bounds help, from their bounds."""
@@ -86,6 +90,7 @@ class Unrolling:
             evidence has no place for them.
         chosen: entries that an ascent is worth its time for, by position; None for all.
         products: whether the caller takes products' units only together (`product_units.py`).
+        refine: bounds what an ascent leaves unstable once more; evidence has no place for it.
     """
 
     network: Network
@@ -100,6 +105,7 @@ class Unrolling:
     known: Mapping[int, Interval] = field(default_factory=dict)
     chosen: Mapping[int, Tensor] | None = None
     products: bool = False
+    refine: Refiner | None = None
     result: Unrolled = field(init=False)
     _final: set[int] = field(default_factory=lambda: {0})
 
@@ -305,6 +311,24 @@ class _Task:
                 every = every.clone()
                 every[:, part.units] = own[better]
                 self.proofs.append((places, sign, every))
+        if rates is not None and self.work.refine is not None:
+            self._refine(self.work.refine, entries, part, signed, slopes)
+
+    def _refine(
+        self, refine: Refiner, entries: Tensor, near: Neighbourhood, signed: Rows, slopes: Tensor
+    ) -> None:
+        """Improve the bounds of entries that an ascent left unstable; `signed` are both signs'."""
+        left = self.unstable(self.lower[entries], self.upper[entries])
+        both = left.repeat(2)
+        if not bool(left.any()):
+            return
+        x = self.work.x.flatten()[None, near.inputs]
+        rows, lines = signed.select(both), self.lines.select(near.units)
+        found = refine(near.unrolled, lines, rows, x, self.work.region, slopes[both])
+        lower, upper = (found - (1 + found.abs()) * ROOM).chunk(2)
+        places = entries[left]
+        self.lower[places] = torch.fmax(self.lower[places], lower)
+        self.upper[places] = torch.fmin(self.upper[places], -upper)
 
     def _slopes(
         self, unrolled: Unrolled, lines: UnitLines, rows: Rows, x: Tensor, rates: Rates | None

@@ -20,7 +20,12 @@ from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Leaf
 from evaluators.unrolled.evidence import tables
-from evaluators.unrolled.intermediate_bounds import Optimizer, Unrolling, UnrollingError
+from evaluators.unrolled.intermediate_bounds import (
+    Optimizer,
+    Refiner,
+    Unrolling,
+    UnrollingError,
+)
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Rows, Unrolled
 
@@ -59,6 +64,7 @@ class UnrolledProblem:
         known: Mapping[int, Interval] | None = None,
         chosen: Mapping[int, Tensor] | None = None,
         products: bool = False,
+        refine: Refiner | None = None,
     ) -> "UnrolledProblem":
         """Unroll; intermediate bounds by an ascent of at most so many steps, or as told.
 
@@ -70,6 +76,7 @@ class UnrolledProblem:
             known: CROWN's bounds of pre-activations, by position; only where no evidence is wanted.
             chosen: entries that an ascent is worth its time for, by position; None for all.
             products: whether the caller takes products' units only together.
+            refine: as of `Unrolling`; only where no evidence is wanted.
 
         Raises:
             UnrollingError: it cannot be unrolled within time and memory.
@@ -92,6 +99,7 @@ class UnrolledProblem:
             known={} if known is None or problem.evidence else known,
             chosen=chosen,
             products=products,
+            refine=None if problem.evidence else refine,
         )
         unrolled = unrolling()
         margins = margin_rows(problem.labels.cpu(), network.classes)[0]
