@@ -9,6 +9,8 @@ from torch import Tensor
 from evaluators.branching import neuron_bounds
 from evaluators.branching.neuron_bounds import NeuronSearch
 from evaluators.deterministic import branch_and_bound
+from evaluators.network.affine import AffineMap
+from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.norm import Norm
@@ -47,10 +49,11 @@ def unrolled(problem: Problem, rounds: int) -> Unrolled:
 
 
 def values(network: Network, x: Tensor) -> list[Tensor]:
-    """What every node computes."""
+    """What every node of a chain computes."""
     found = [x]
     for node in network.nodes[1:]:
-        found.append(node.operation(*(found[parent] for parent in node.parents)))
+        assert isinstance(node.operation, AffineMap | Elementwise)
+        found.append(node.operation(found[-1]))
     return found
 
 
