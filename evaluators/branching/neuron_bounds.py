@@ -153,20 +153,14 @@ class _Trees:
 
     def proved(self, unrolled: Unrolled, rows: Rows, x: Tensor, region: Region) -> Tensor:
         """The least proved bound of each row's leaves, float64 `[rows]`."""
-        leaf, row = self.made.nonzero(as_tuple=True)
-        at = leaf, row
-        found = prove(
-            unrolled,
-            self.lines,
-            rows.select(row),
-            x,
-            region,
-            self.slopes[at],
-            self.signs[at],
-            self.betas[at],
-        )
-        least = found.new_full((len(rows),), torch.inf)
-        return least.scatter_reduce(0, row, found.nan_to_num(-torch.inf, torch.inf), "amin")
+        least = rows.bias.new_full((len(rows),), torch.inf)
+        for leaf in range(self.count):
+            row = self.made[leaf].nonzero()[:, 0]
+            at = leaf, row
+            slopes, signs, betas = self.slopes[at], self.signs[at], self.betas[at]
+            found = prove(unrolled, self.lines, rows.select(row), x, region, slopes, signs, betas)
+            least[row] = torch.minimum(least[row], found.nan_to_num(-torch.inf, torch.inf))
+        return least
 
 
 def _chosen(batch: Batch, minimum: Minimum) -> Tensor:
