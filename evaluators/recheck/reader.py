@@ -152,13 +152,15 @@ def _name(values: dict[str, Value | Array], name: str, value: Value | Array) -> 
 
 
 def _tensor(tensor: TensorProto) -> Array:
-    """The numbers of a tensor, which lie in exactly one field."""
+    """The numbers of a tensor, which lie in exactly one field; a list of none is in none."""
     title = f"a tensor {ascii(tensor.name)[:60]}"
     need(tensor.data_type in _KINDS, f"{title} of type {tensor.data_type}")
     raw, field, kind = _KINDS[tensor.data_type]
     fields = {found.name for found, _ in tensor.ListFields()} - _ABOUT - {"dims", "data_type"}
-    need(len(fields) == 1 and fields <= {"raw_data", field}, f"{title} with {sorted(fields)}")
     count = prod(tensor.dims)
+    if list(tensor.dims) == [0] and fields <= {"raw_data"} and not tensor.raw_data:
+        return np.zeros(0, kind)
+    need(len(fields) == 1 and fields <= {"raw_data", field}, f"{title} with {sorted(fields)}")
     need(min(tensor.dims, default=1) > 0 and count <= MAX_ENTRIES, f"{title} of no size")
     if fields == {"raw_data"}:
         fits = len(tensor.raw_data) == count * np.dtype(raw).itemsize
@@ -193,6 +195,9 @@ def _read(graph: Graph, values: dict[str, Value | Array], node: Any, opset: int)
     need(all(name in values for name in node.input if name), f"{title} before its inputs")
     need(node.output and all(node.output), f"{title} without outputs")
     inputs = [values[name] if name else None for name in node.input]
+    # Resize leaves inputs out by naming nothing of their size; elsewhere that means something else.
+    some = all(one is None or isinstance(one, Value) or one.size for one in inputs)
+    need(some or node.op_type == "Resize", f"{title} with an input of no size")
     try:
         attributes = dict(map(_attribute, node.attribute))
         need(len(attributes) == len(node.attribute), "an attribute twice")
