@@ -30,7 +30,7 @@ SETTING = """dataset = "digits"
 norm = "linf"
 radius = "0.065"
 examples = "all"
-seconds = 30
+seconds = 10
 """
 FORMS = {"one": ("1",), "two": ("2",), "apart": ("1", "1")}
 """Of commands at the same time, the workers of each."""
