@@ -1,4 +1,4 @@
-"""How much faster two processes branch and bound: `python -m tests.benchmarks.two_cores 150 1`.
+"""How much faster two processes branch and bound: `python -m tests.benchmarks.two_cores 400 1`.
 
 The numbers are of examples and of rounds. The model of `digits-gaussian`, without its noise, is
 evaluated by the whole cascade at an ℓ∞ radius at which branch and bound decides half of the images,
