@@ -141,9 +141,8 @@ def resize(graph: Graph, node: Node) -> Value:
 
 
 def _scales(node: Node, shape: Shape) -> tuple[list[int], list[Fraction]]:
-    """Of each dimension its new size, and how much larger it is."""
+    """Of each dimension its new size, and how much larger it is; opset 11 lists none of one."""
     given, sizes = node.take(2), node.numbers("sizes", 3, 11)
-    # Opset 11 leaves them out by naming nothing of their size.
     given, sizes = given if getattr(given, "size", 1) else None, sizes or None
     need((given is None) != (sizes is None), "scales and sizes, or neither")
     if sizes is None:

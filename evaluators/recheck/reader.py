@@ -162,14 +162,11 @@ def _tensor(tensor: TensorProto) -> Array:
         return np.zeros(0, kind)
     need(len(fields) == 1 and fields <= {"raw_data", field}, f"{title} with {sorted(fields)}")
     need(min(tensor.dims, default=1) > 0 and count <= MAX_ENTRIES, f"{title} of no size")
-    if fields == {"raw_data"}:
-        fits = len(tensor.raw_data) == count * np.dtype(raw).itemsize
-        need(fits, f"{title} that does not hold what its shape says")
-        numbers = np.frombuffer(tensor.raw_data, raw)
-    else:
-        held = getattr(tensor, field)
-        need(len(held) == count, f"{title} that does not hold what its shape says")
-        numbers = np.array(held)
+    is_raw = fields == {"raw_data"}
+    held = tensor.raw_data if is_raw else getattr(tensor, field)
+    fits = len(held) == count * (np.dtype(raw).itemsize if is_raw else 1)
+    need(fits, f"{title} that does not hold what its shape says")
+    numbers = np.frombuffer(held, raw) if is_raw else np.array(held)
     array = numbers.astype(kind, copy=False)
     same = np.isfinite(array).all() and (kind != np.bool_ or set(numbers.tolist()) <= {0, 1})
     need(same, f"{title} with numbers that are not finite")
@@ -195,8 +192,7 @@ def _read(graph: Graph, values: dict[str, Value | Array], node: Any, opset: int)
     need(all(name in values for name in node.input if name), f"{title} before its inputs")
     need(node.output and all(node.output), f"{title} without outputs")
     inputs = [values[name] if name else None for name in node.input]
-    # Resize leaves inputs out by naming nothing of their size; elsewhere that means something else.
-    some = all(one is None or isinstance(one, Value) or one.size for one in inputs)
+    some = all(getattr(one, "size", 1) for one in inputs)  # but for what a Resize leaves out
     need(some or node.op_type == "Resize", f"{title} with an input of no size")
     try:
         attributes = dict(map(_attribute, node.attribute))
