@@ -19,10 +19,12 @@ class Expressive(GrowingBounds):
     Attributes:
         share: α, of the bounds, from 0 (adversarial training) to 1 (IBP).
         steps: of the attack.
+        length: of each step, as a share of the ball's radius.
     """
 
     share: float = 0.1
     steps: int = 4
+    length: float = 0.25
 
     paper = "De Palma et al. 2024, arXiv 2305.13991"
 
@@ -30,7 +32,7 @@ class Expressive(GrowingBounds):
         """Compute the mixture at this stage of the training."""
         x, labels, _, generator = batch
         box = box_around(x, self.radius * grown)
-        point = attacked(network, box, labels, Steps(self.steps), generator)
+        point = attacked(network, box, labels, Steps(self.steps, self.length), generator)
         logits = network(point)
         margins = logits - logits.gather(1, labels[:, None])
         return self.mixed(margins, worst_logits(network, box, labels), labels)

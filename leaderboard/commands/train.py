@@ -31,7 +31,7 @@ def command(
     batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Adam's, at first")] = None,
     architecture: Annotated[
-        str | None, typer.Option(help="small-cnn, cnn5, cnn7, residual-cnn, unshuffled-cnn, …")
+        str | None, typer.Option(help="small-cnn, cnn4, cnn5, cnn7, residual-cnn, …")
     ] = None,
     width: Annotated[float, typer.Option(help="Multiplies the architecture's channels")] = 1.0,
     batch_norm: Annotated[
