@@ -6,7 +6,8 @@ may mean one thing here and another there. So, besides the logits,
 - every constant that was worked out is equal to onnxruntime's, bit for bit;
 - every operator is run *alone*: each of its inputs that the network computes is cut off and
   replaced by random numbers of several kinds and scales, so that nothing before it can hide it;
-- every operator is run on the values that onnxruntime computes for its inputs on images.
+- every operator is run on the values that onnxruntime computes for its inputs on images;
+- what onnxruntime makes of several operators (`sections.py`) is run alone and on images likewise.
 
 An operator's result may differ by what rounding in float32 can do to it (`deployment.run_error`),
 which no honest one exceeds and which no constant elsewhere makes larger. The random numbers come of
@@ -14,7 +15,7 @@ a salt that is drawn when a file is read, after it was written.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +28,6 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 from torch import Tensor
 
 from evaluators.network.affine import AffineMap
@@ -37,15 +37,13 @@ from evaluators.network.network import MaxPool, Network, Node, Product, apply
 from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.numerics.memory import fitting
-from evaluators.onnx.checks import title_of
-from evaluators.onnx.operators.builder import Builder, Traced
+from evaluators.onnx.file import opset_of
+from evaluators.onnx.operators.builder import Builder
 from evaluators.onnx.operators.masks import BELOW
+from evaluators.onnx.probes import KINDS, Draw, NamedArrays, drawn
 from evaluators.onnx.rules import ModelRule, complaint, printable
-from evaluators.onnx.runtime import Runtime, Session, cost
-
-NamedArrays = dict[str, Array]
-"""Of the file, by their names, in their own shapes."""
-Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float32]]
+from evaluators.onnx.runtime import Runtime, Session, cost, rewritten
+from evaluators.onnx.sections import FileSection, cut_apart, sections_of_file, sections_rewritten
 
 AT_ONCE = 2**25
 """Entries of all values that are looked at in one run."""
@@ -103,6 +101,7 @@ def compare(imported: Imported, samples: NDArray[np.float32] | None, salt: str) 
     try:
         _logits(imported, inputs)
         _operators(imported, inputs, salt)
+        _rewritten(imported, inputs, salt)
     except _DifferenceError as error:
         said = f"{imported.path.name}: {error} (salt {salt})"
         raise UnsupportedModelError(complaint(ModelRule.RUNTIME, said)) from error
@@ -179,14 +178,51 @@ def _allowed(logits: NDArray[np.float64], *, free: bool) -> float:
 
 def _operators(imported: Imported, inputs: NDArray[np.float32], salt: str) -> None:
     """Every operator alone, and on what the runtime computes before it."""
-    for number, part in enumerate(_parts(imported)):
-        runs = list(_runs(imported, part, inputs, f"{salt} {number}"))
-        for position, traced in enumerate(part):
-            _check(imported, traced, position, runs)
+    graph = imported.model.graph
+    kinds = KINDS[:2] if imported.dear else KINDS
+    trial = _Trial(imported.runtime.data, imported.builder.folded_names, kinds)
+    _sections(imported, sections_of_file(imported.builder, graph), trial, inputs, salt)
+
+
+def _rewritten(imported: Imported, inputs: NDArray[np.float32], salt: str) -> None:
+    """Likewise what the runtime makes of several operators."""
+    with _running():
+        data = rewritten(imported.runtime.data)
+    made, opset = onnx.load_from_string(data), opset_of(imported.model)
+    sections = sections_rewritten(imported.builder, imported.model.graph, made.graph, opset)
+    trial = _Trial(data, set(), KINDS[:1] if imported.dear else KINDS)
+    _sections(imported, list(sections), trial, inputs, f"{salt} rewritten")
+
+
+class _Trial(NamedTuple):
+    """How sections are tried.
+
+    Attributes:
+        data: the file with their operators.
+        constants: names of what is worked out in it.
+        kinds: of random numbers.
+    """
+
+    data: bytes
+    constants: set[str]
+    kinds: Sequence[Draw]
+
+
+def _sections(
+    imported: Imported,
+    sections: Sequence[FileSection],
+    trial: _Trial,
+    inputs: NDArray[np.float32],
+    salt: str,
+) -> None:
+    for number, part in enumerate(_parts(imported, sections)):
+        runs = list(_runs(imported, part, trial, inputs, f"{salt} {number}"))
+        for place, section in enumerate(part):
+            _check(imported, section, place, runs)
 
 
 class _Run(NamedTuple):
-    """What operators were given and what they gave, each by the names of the file's values.
+    """What sections were given and what they gave, each by the names of the file's values.
 
     Attributes:
         given: to each of them.
@@ -199,79 +235,61 @@ class _Run(NamedTuple):
     where: str
 
 
-def _parts(imported: Imported) -> Iterator[list[Traced]]:
-    """The operators in groups whose values fit into memory together."""
-    part, entries, most = list[Traced](), 0, fitting(AT_ONCE, 16, 1 / 8)
-    for traced in imported.builder.trace:
-        positions = (*traced.inputs.values(), *traced.outputs.values())
+def _parts(imported: Imported, sections: Sequence[FileSection]) -> Iterator[list[FileSection]]:
+    """The sections in groups whose values fit into memory together."""
+    part, entries, most = list[FileSection](), 0, fitting(AT_ONCE, 16, 1 / 8)
+    for section in sections:
+        positions = (*section.inputs.values(), *section.outputs.values())
         size = sum(prod(imported.builder.nodes[position].shape) for position in positions)
         if part and entries + size > most:
             yield part
             part, entries = [], 0
-        part.append(traced)
+        part.append(section)
         entries += size
-    yield part
+    if part:
+        yield part
 
 
 def _runs(
-    imported: Imported, part: Sequence[Traced], inputs: NDArray[np.float32], salt: str
+    imported: Imported,
+    part: Sequence[FileSection],
+    trial: _Trial,
+    inputs: NDArray[np.float32],
+    salt: str,
 ) -> Iterator[_Run]:
-    """The operators on images, with all constants, and on random numbers, in one session."""
+    """The sections on images, with all constants, and on random numbers, in one session."""
     known, source = imported.builder, imported.builder.nodes[0].name
     # No name in the file can have been foreseen to be one of these.
     prefix = hashlib.sha256(salt.encode()).hexdigest()
+    shown = {name for section in part for name in (*section.inputs, *section.outputs)}
+    shown |= trial.constants
+    shown -= {source, *(value.name for value in imported.model.graph.output)}
     with _running():
-        session = Session(_cut_apart(imported, part, prefix), plain=True)
-    kinds = _KINDS[:2] if imported.dear else _KINDS
-    for number, (draw, x) in enumerate(zip(kinds, cycle(inputs[::-1]), strict=False)):
+        cut = cut_apart(trial.data, known, part, prefix, sorted(shown))
+        session = Session(cut, plain=True)
+    for number, (draw, x) in enumerate(zip(trial.kinds, cycle(inputs[::-1]), strict=False)):
         image = x.reshape(known.whole_shape(source))
-        given = _drawn(imported, part, draw, _generator(salt, f"probe {number}"))
+        generator = _generator(salt, f"probe {number}")
+        given = [drawn(known, section.inputs, draw, generator) for section in part]
         feeds = {
-            f"{prefix}/{traced.node}/{name}": value
-            for traced, own in zip(part, given, strict=True)
+            f"{prefix}/{place}/{name}": value
+            for place, own in enumerate(given)
             for name, value in own.items()
         }
         with _running():
             results = session({source: image, **feeds})
-        for name in sorted(known.folded_names):
+        for name in sorted(trial.constants):
             ours = known.constants[name] if name in known.constants else known.lifted[name]
             _same_constant(name, ours, results[name])
         if number < IMAGES:
             values = {source: image, **results}
             yield _Run([values] * len(part), values, "on an image")
         alone = {
-            name: results[f"{prefix}/{traced.node}/{name}"]
-            for traced in part
-            for name in traced.outputs
+            name: results[f"{prefix}/{place}/{name}"]
+            for place, section in enumerate(part)
+            for name in section.outputs
         }
         yield _Run(given, alone, "alone, on random numbers")
-
-
-def _drawn(
-    imported: Imported, part: Sequence[Traced], draw: Draw, generator: np.random.Generator
-) -> list[NamedArrays]:
-    """Random numbers for all that the network computes of each operator's inputs."""
-    known, given = imported.builder, list[NamedArrays]()
-    for traced in part:
-        # Two names of one value are one value.
-        positions = sorted(set(traced.inputs.values()))
-        drawn: dict[int, Array] = {
-            position: draw(generator, known.nodes[position].shape) for position in positions
-        }
-        for position in known.truths.intersection(drawn):
-            drawn[position] = drawn[position] > 0
-        for position in known.lowered.keys() & drawn.keys():
-            drawn[position] += known.lowered[position].numpy().astype(np.float32)
-        for position in known.hidden.keys() & drawn.keys():
-            levels = known.hidden[position].numpy().astype(np.float32)
-            drawn[position] = np.where(levels < 0, levels, drawn[position])
-        given.append(
-            {
-                name: drawn[position].reshape(known.whole_shape(name))
-                for name, position in traced.inputs.items()
-            }
-        )
-    return given
 
 
 def _same_constant(name: str, ours: Array, theirs: Array) -> None:
@@ -280,52 +298,26 @@ def _same_constant(name: str, ours: Array, theirs: Array) -> None:
         raise _DifferenceError(f"the constant {name!r} has another value in onnxruntime")
 
 
-def _cut_apart(imported: Imported, part: Sequence[Traced], prefix: str) -> bytes:
-    """The file, and each of these operators once more with inputs and results of its own.
-
-    Protocol buffers define that messages written one behind the other are read as one, lists joined
-    and parts merged: what is added stands behind the file's own bytes, and no weight is copied.
-    """
-    added, known = onnx.ModelProto(), imported.builder
-    graph = added.graph
-    wanted = {name for traced in part for name in (*traced.inputs, *traced.outputs)}
-    wanted |= known.folded_names
-    wanted -= {known.nodes[0].name, *(value.name for value in imported.model.graph.output)}
-    outputs = sorted(wanted)
-    for traced in part:
-        copy = graph.node.add()
-        copy.CopyFrom(imported.model.graph.node[traced.node])
-        own = f"{prefix}/{traced.node}/"
-        copy.name = own
-        copy.input[:] = [own + name if name in traced.inputs else name for name in copy.input]
-        copy.output[:] = [own + name if name else name for name in copy.output]
-        for name, position in traced.inputs.items():
-            number = TensorProto.BOOL if position in known.truths else TensorProto.FLOAT
-            kind = helper.make_tensor_type_proto(number, known.whole_shape(name))
-            graph.input.append(helper.make_value_info(own + name, kind))
-        outputs += [own + name for name in traced.outputs]
-    graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-    return imported.runtime.data + bytes(added.SerializeToString())
-
-
-def _check(imported: Imported, traced: Traced, place: int, runs: Sequence[_Run]) -> None:
-    """That results of the operator at this place of a part are those of its nodes, in all runs."""
-    nodes, title = imported.builder.nodes, title_of(imported.model.graph.node[traced.node])
+def _check(imported: Imported, section: FileSection, place: int, runs: Sequence[_Run]) -> None:
+    """That results of the section at this place of a part are those of its nodes, in all runs."""
+    nodes, title = imported.builder.nodes, section.title
     values = {
         position: torch.from_numpy(
             np.stack([np.asarray(run.given[place][name], dtype=np.float64) for run in runs])
         ).reshape(len(runs), *nodes[position].shape)
-        for name, position in traced.inputs.items()
+        for name, position in section.inputs.items()
     }
     for position in imported.builder.hidden.keys() & values.keys():
         values[position][:, imported.builder.hidden[position] < 0] = 0
     errors: dict[int, Tensor] = {}
     try:
-        for position in range(traced.first, traced.last):
+        # What is made of constants takes nothing of the input.
+        values.setdefault(0, torch.zeros(len(runs), *nodes[0].shape, dtype=torch.float64))
+        for position in section.positions:
             _append(nodes[position], position, values, errors)
     except RuntimeError as problem:
         raise _DifferenceError(f"{title}: its shapes do not fit ({_words(problem)})") from problem
-    for name, position in traced.outputs.items():
+    for name, position in section.outputs.items():
         shape = imported.builder.whole_shape(name)
         kind = np.dtype(np.bool_ if position in imported.builder.truths else np.float32)
         for run in runs:
@@ -393,29 +385,3 @@ def _carried(node: Node, values: list[Tensor], errors: list[Tensor]) -> Tensor:
         first, second = (value.abs() + error for value, error in zip(values, errors, strict=True))
         return first * errors[1] + second * errors[0]
     return sum(errors[1:], errors[0])
-
-
-def _even(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.asarray(generator.random(shape, dtype=np.float32) * np.float32(4) - np.float32(2))
-
-
-def _few(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Large numbers in a few positions: a small weight is seen where a large one meets a zero."""
-    drawn = generator.random(shape, dtype=np.float32)
-    large = (drawn * np.float32(4 / _SHARE) - np.float32(2)) * np.float32(2**20)
-    return np.where(drawn < _SHARE, large, np.float32(0))
-
-
-def _wide(generator: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Numbers of very different sizes, all negative: none that zeros around it do not exceed."""
-    # As whole numbers, float32s of one sign are as even as their exponents and fractions are.
-    bits = np.asarray(generator.integers(_LEAST, _MOST, shape, dtype=np.uint32))
-    return np.asarray(-bits.view(np.float32))
-
-
-_SHARE = 0.3
-"""Of the positions that are not zero."""
-_LEAST, _MOST = np.array((2.0**-80, 2.0**10), dtype=np.float32).view(np.uint32).tolist()
-"""The ends of the numbers of different sizes, as the whole numbers that are kept for them."""
-_KINDS: tuple[Draw, ...] = (_even, _few, _wide)
-"""Of random numbers; the first two where a run takes long."""

@@ -99,6 +99,12 @@ def parse(data: bytes, path: Path) -> onnx.ModelProto:
     return model
 
 
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operators that a model uses."""
+    versions = (e.version for e in model.opset_import if e.domain in ("", "ai.onnx"))
+    return int(next(versions))
+
+
 def _refusal(rule: ModelRule, path: Path | str, sentence: str) -> UnsupportedModelError:
     return UnsupportedModelError(complaint(rule, f"{path}: {sentence}"))
 

@@ -38,6 +38,7 @@ from evaluators.onnx.file import (
     OnnxFile,
     array_of,
     bytes_of,
+    opset_of,
     output_problems,
     parse,
     row_shape,
@@ -121,7 +122,7 @@ def import_bytes(
         whole = model
         model, notes = without_heads(whole, free=wanted.free)
         data = data if model is whole else model.SerializeToString()
-    if problems := static_problems(model) or usage_problems(model, _opset(model)):
+    if problems := static_problems(model) or usage_problems(model, opset_of(model)):
         raise _refusal(path, problems)
     builder, network = _translate(model, path, wanted)
     if not wanted.free and not _is_alone(model.graph) and _moves_batch(builder):
@@ -157,15 +158,10 @@ def _refusal(path: Path, problems: list[Broken]) -> UnsupportedModelError:
     return UnsupportedModelError(*(f"{path.name}: {sentence}" for sentence in sentences))
 
 
-def _opset(model: onnx.ModelProto) -> int:
-    versions = (e.version for e in model.opset_import if e.domain in ("", "ai.onnx"))
-    return int(next(versions))
-
-
 def _translate(model: onnx.ModelProto, path: Path, wanted: Contract) -> tuple[Builder, Network]:
     builder = _begin(model.graph, path, wanted)
     problems = _input_problems(builder.nodes[0].shape, wanted)
-    opset = _opset(model)
+    opset = opset_of(model)
     for number, node in enumerate(model.graph.node):
         first_made = len(builder.nodes)
         goes_on = _step(builder, node, opset, problems, free=wanted.free)

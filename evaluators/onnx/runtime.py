@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 # Read when the library is loaded. Since 1.29 its Linux builds, too, send facts about the models
@@ -47,6 +49,22 @@ class Session:
         """Compute all outputs by name."""
         results = map(np.asarray, self._session.run(self._outputs, dict(feeds)))
         return dict(zip(self._outputs, results, strict=True))
+
+
+def rewritten(data: bytes) -> bytes:
+    """The file that onnxruntime makes of another before it runs it, but for the order of data.
+
+    It replaces operators that stand together by others that it has.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rewritten.onnx"
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return path.read_bytes()
 
 
 class Runtime:
