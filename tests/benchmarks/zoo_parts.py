@@ -28,6 +28,13 @@ def _squash(x: Tensor) -> Tensor:
     return size / (1 + size) * x.reshape(-1, 2, 4) / torch.sqrt(size + 1e-2)
 
 
+def _turned() -> Function:
+    """Images turned by a sixth of a right angle, at places that were worked out before."""
+    turn = torch.tensor([[[0.966, 0.259, 0.0], [-0.259, 0.966, 0.0]]])
+    grid = F.affine_grid(turn, [1, 1, 8, 8], align_corners=False)
+    return lambda x: F.grid_sample(x, grid.expand(x.shape[0], -1, -1, -1), align_corners=False)
+
+
 FUNCTIONS: dict[str, Part] = {
     "relu": nn.ReLU,
     "relu 6": nn.ReLU6,
@@ -186,6 +193,7 @@ IMAGE_PARTS: dict[str, Part] = {
     "masked": lambda: lambda x: x.masked_fill(torch.eye(8).bool(), 0.0),
     "bilinear to a size": lambda: nn.Upsample(size=(7, 11), mode="bilinear"),
     "bicubic to a size": lambda: nn.Upsample(size=(6, 12), mode="bicubic"),
+    "turned a little": _turned,
     "interpolate to size": lambda: lambda x: F.interpolate(x, size=(5, 7)),
 }
 

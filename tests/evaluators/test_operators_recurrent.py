@@ -108,6 +108,20 @@ PUT: dict[str, tuple[list[NodeProto], dict[str, Array], int]] = {
         {"i": integers(0, 1, 2)[None, None], "u": numbers(1, 1)},
         17,
     ),
+    "GatherElements": (
+        [node("GatherElements", "x i", "z", axis=1)],
+        {"i": np.array([[[2, 0, -3, 1], [1, 1, 0, -1]]])},
+        17,
+    ),
+    "GatherElements of a moved batch": (
+        [
+            node("Transpose", "x", "t", perm=[1, 0, 2]),
+            node("GatherElements", "t i", "g", axis=0),
+            node("Transpose", "g", "z", perm=[1, 0, 2]),
+        ],
+        {"i": np.array([[[2, 0, 1]], [[0, 0, -1]]])},
+        17,
+    ),
     "Col2Im": (
         [node("Col2Im", "x image block", "z")],
         {"image": integers(1, 5), "block": integers(1, 2)},
@@ -121,6 +135,12 @@ def test_entries_are_put_in_place(tmp_path: Path, name: str) -> None:
     nodes, constants, opset = PUT[name]
     shape = (2, 4) if name == "Col2Im" else (3, 4)
     check(tmp_path, shape, nodes, constants, opset, batch=1)
+
+
+def test_entries_that_are_not_there_are_not_taken(tmp_path: Path) -> None:
+    nodes = [node("GatherElements", "x i", "z", axis=1)]
+    with pytest.raises(UnsupportedModelError, match="leaves a value of"):
+        check(tmp_path, (3, 4), nodes, {"i": np.array([[[3]]])}, batch=1)
 
 
 def test_two_entries_in_one_place_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Entries put into a value, or added to it, at places that a constant names."""
+"""Entries put into a value, added to it, or taken from it, at places that a constant names."""
 
 from math import prod
 
@@ -14,6 +14,7 @@ from evaluators.onnx.operators.builder import (
     OperatorError,
     axes_of,
     flat_positions,
+    rearrange,
     require_size,
     tensor,
 )
@@ -95,6 +96,19 @@ def _slices(_: Operator, index: Array, whole: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(flat_positions(whole).numpy()[at].copy())
 
 
+def gather_elements(builder: Builder, operator: Operator) -> int:
+    """GatherElements: an entry for each of its index, from the same place but for one dimension."""
+    source, _ = builder.source(operator)
+    index = builder.constant(operator, 1, "index")
+    places = _elements(operator, index, builder.whole_shape(operator.inputs[0]))
+    require_size(places.numel())
+    taken = rearrange(builder.nodes[source].shape, places.reshape(-1))
+    position = builder.affine(taken, source, operator.name)
+    position = settle(builder, operator, position, tuple(places.shape))
+    builder.moved.add(position)  # of a larger batch it takes as many inputs as its index is for
+    return position
+
+
 def column_to_image(builder: Builder, operator: Operator) -> int:
     """Col2Im: columns added up where blocks of an image lay."""
     source, shape = builder.source(operator)
@@ -122,6 +136,13 @@ def column_to_image(builder: Builder, operator: Operator) -> int:
 _REDUCTION = Attribute(exactly("none", "add"), default="none", since=16)
 
 OPERATORS: dict[str, Declaration] = {
+    "GatherElements": Declaration(
+        versions=(11, 13),
+        inputs=(VALUE, Parameter("index", INTEGERS)),
+        attributes={"axis": Attribute(ANY, default=0)},
+        translate=gather_elements,
+        bare=True,
+    ),
     "ScatterElements": Declaration(
         versions=(11, 13, 16, 18),
         inputs=(VALUE, Parameter("index", INTEGERS), VALUE),

@@ -32,7 +32,7 @@ JOINING = frozenset(("Add", "Div", "MatMul", "Max", "Min", "Mul", "Sub", "Sum"))
 REDUCING = frozenset(kind for kind in BEHIND if kind.startswith("Reduce"))
 """Operators that work on all dimensions where none is named."""
 
-ON_WHOLES = frozenset(("GRU", "LSTM", "RNN", "ScatterElements", "ScatterND"))
+ON_WHOLES = frozenset(("GRU", "GatherElements", "LSTM", "RNN", "ScatterElements", "ScatterND"))
 """Operators that read whole values, whichever of their dimensions is the batch's."""
 
 
