@@ -31,7 +31,8 @@ RUN = 2.0**-19
 LARGEST = 2.0**83
 """Results from which a float32 run may overflow."""
 GATED = 16.0
-"""From this size on a float32 gate, such as Φ(x) in x·Φ(x), is 0 below and 1 above."""
+"""From this size on a float32 gate, such as Φ(x) in x·Φ(x), is 0 below and 1 above: of what it is
+of, which a Swish multiplies x by."""
 STEPS = 18
 """Of the search for a tangent of a given slope."""
 SAMPLES = (0.0, 0.3, 0.6, 0.85)
@@ -185,9 +186,12 @@ class Smooth(Elementwise):
         """Bound what a float32 run may be off by, of inputs in [lower, upper]."""
         reached = reduce(torch.maximum, map(torch.abs, self.bounds(lower, upper)))
         absolute, relative, gated = _RUNS.get(self.kind, (RUN, RUN, False))
+        if self.kind == "Selu":  # a run multiplies exp(x) - 1 by both, of which 8 are charged
+            absolute *= max(1.0, math.prod(map(abs, map(float, self.numbers))) / 8)
         error = absolute + relative * reached
         if gated:
-            error = error + RUN * torch.maximum(lower.abs(), upper.abs()).clamp(max=GATED)
+            far = GATED / min(1.0, abs(float(self.numbers[0]))) if self.kind == "Swish" else GATED
+            error = error + RUN * torch.maximum(lower.abs(), upper.abs()).clamp(max=far)
         if self.kind == "Pow" and 0 < (exponent := float(self.numbers[0])) < 1:
             # A subnormal number may be taken for zero, whose root is far from its own.
             root = (2 * FLUSHED) ** exponent

@@ -47,11 +47,13 @@ CASES: dict[str, tuple[Smooth, dict[str, Any], int]] = {
     "reciprocal": (Smooth("Reciprocal"), {}, 17),
     "root": (Smooth("Sqrt"), {}, 17),
     "selu": (Smooth("Selu", SELU), {}, 17),
+    "steepest selu": (Smooth("Selu", (8.0, 8.0)), {"alpha": 8.0, "gamma": 8.0}, 17),
     "sine": (Wave("Sin"), {}, 17),
     "hyperbolic sine": (Smooth("Sinh"), {}, 17),
     "softplus": (Smooth("Softplus"), {}, 17),
     "softsign": (Smooth("Softsign"), {}, 17),
     "swish": (Smooth("Swish", (1.0,)), {}, 24),
+    "slowest swish": (Smooth("Swish", (2.0**-20,)), {"alpha": 2.0**-20}, 24),
     "falling swish": (Smooth("Swish", (-1.7,)), {"alpha": -1.7}, 24),
 }
 any_case = st.sampled_from(sorted(CASES))
