@@ -15,7 +15,7 @@ a salt that is drawn when a file is read, after it was written.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,13 +62,18 @@ FLAT = 1e-6
 
 @dataclass(frozen=True)
 class Imported:
-    """A file, and the network that it was read as; whether it is `free` as in `Contract`."""
+    """A file, and the network that it was read as; whether it is `free` as in `Contract`.
+
+    Attributes:
+        whole: the file's bytes, with what is left out behind the logits.
+    """
 
     network: Network
     runtime: Runtime
     builder: Builder
     model: onnx.ModelProto
     path: Path
+    whole: bytes
     free: bool
 
     @cached_property
@@ -180,18 +185,26 @@ def _operators(imported: Imported, inputs: NDArray[np.float32], salt: str) -> No
     """Every operator alone, and on what the runtime computes before it."""
     graph = imported.model.graph
     kinds = KINDS[:2] if imported.dear else KINDS
-    trial = _Trial(imported.runtime.data, imported.builder.folded_names, kinds)
+    outputs = [value.name for value in graph.output]
+    trial = _Trial(imported.runtime.data, outputs, imported.builder.folded_names, kinds)
     _sections(imported, sections_of_file(imported.builder, graph), trial, inputs, salt)
 
 
 def _rewritten(imported: Imported, inputs: NDArray[np.float32], salt: str) -> None:
-    """Likewise what the runtime makes of several operators."""
-    with _running():
-        data = rewritten(imported.runtime.data)
-    made, opset = onnx.load_from_string(data), opset_of(imported.model)
-    sections = sections_rewritten(imported.builder, imported.model.graph, made.graph, opset)
-    trial = _Trial(data, set(), KINDS[:1] if imported.dear else KINDS)
-    _sections(imported, list(sections), trial, inputs, f"{salt} rewritten")
+    """Likewise what the runtime makes of several operators, with and without what is left out."""
+    known, graph, opset = imported.builder, imported.model.graph, opset_of(imported.model)
+    for number, whole in enumerate(dict.fromkeys((imported.runtime.data, imported.whole))):
+        try:
+            data = rewritten(whole)
+        except Exception as error:
+            if number:  # what is left out need not run
+                continue
+            raise _DifferenceError(f"onnxruntime cannot run it ({_words(error)})") from error
+        made = onnx.load_from_string(data)
+        sections = list(sections_rewritten(known, graph, made.graph, opset))
+        outputs = [value.name for value in made.graph.output]
+        trial = _Trial(data, outputs, set(), KINDS[:1] if imported.dear else KINDS)
+        _sections(imported, sections, trial, inputs, f"{salt} rewritten {number}")
 
 
 class _Trial(NamedTuple):
@@ -199,11 +212,13 @@ class _Trial(NamedTuple):
 
     Attributes:
         data: the file with their operators.
+        outputs: names of the file's.
         constants: names of what is worked out in it.
         kinds: of random numbers.
     """
 
     data: bytes
+    outputs: Collection[str]
     constants: set[str]
     kinds: Sequence[Draw]
 
@@ -263,7 +278,7 @@ def _runs(
     prefix = hashlib.sha256(salt.encode()).hexdigest()
     shown = {name for section in part for name in (*section.inputs, *section.outputs)}
     shown |= trial.constants
-    shown -= {source, *(value.name for value in imported.model.graph.output)}
+    shown -= {source, *trial.outputs}
     with _running():
         cut = cut_apart(trial.data, known, part, prefix, sorted(shown))
         session = Session(cut, plain=True)

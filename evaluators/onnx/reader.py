@@ -117,7 +117,7 @@ def import_bytes(
     Raises:
         UnsupportedModelError: with every problem found, one sentence each.
     """
-    model, notes = parse(data, path), list[str]()
+    model, notes, given = parse(data, path), list[str](), data
     if not list(size_problems(model)) and not made_twice(model.graph):
         whole = model
         model, notes = without_heads(whole, free=wanted.free)
@@ -132,7 +132,7 @@ def import_bytes(
         )
     runtime, network.notes = Runtime(data), tuple(notes)
     network.runtime = runtime
-    imported = Imported(network, runtime, builder, model, path, wanted.free)
+    imported = Imported(network, runtime, builder, model, path, given, wanted.free)
     compare(imported, samples, salt or secrets.token_hex(16))
     if problems := list(_large_problems(network)):
         raise _refusal(path, problems)

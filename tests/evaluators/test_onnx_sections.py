@@ -145,3 +145,30 @@ def test_values_that_are_computed_twice_are_followed_back_to_what_both_are_compu
         one=1.0,
     )
     import_onnx(data)
+
+
+def test_what_onnxruntime_makes_of_a_file_with_its_probabilities_counts_too() -> None:
+    # It makes a GELU of these where another operator reads them, not where they are the output.
+    data = fast_gelu(one=1.000009)
+    with pytest.raises(UnsupportedModelError, match="what onnxruntime makes of 'logits'"):
+        import_onnx(data)
+    import_onnx(fast_gelu())
+
+
+def fast_gelu(one: float = 1) -> bytes:
+    """Probabilities of a GELU by tanh, written out."""
+    steps = [
+        node("Pow", "x three", "p"),
+        node("Mul", "p cubic", "c"),
+        node("Add", "x c", "a"),
+        node("Mul", "a steep", "s"),
+        node("Tanh", "s", "t"),
+        node("Add", "t one", "f"),
+        node("Mul", "x half", "h"),
+        node("Mul", "h f", "logits"),
+        node("Softmax", "logits", "y", axis=-1),
+    ]
+    numbers = {"three": 3, "cubic": 0.044715, "steep": 0.7978845834732056, "one": one, "half": 0.5}
+    constants = {name: np.array(value, np.float32) for name, value in numbers.items()}
+    proto = model(steps, ("batch", 4), constants, output=("batch", 4), opset=13)
+    return bytes(proto.SerializeToString())
