@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scipy.stats import binomtest
+from scipy.special import bdtr
 
 from leaderboard.results.highlights import CERTIFIED, Highlights
 
@@ -52,6 +52,9 @@ def certified(found: Highlights) -> Mapping[int, bool]:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The two-sided p-value of McNemar's exact test (McNemar, Psychometrika 12, 1947)."""
-    differing = only_first + only_second
-    return float(binomtest(only_first, differing).pvalue) if differing else 1.0
+    """The two-sided p-value of McNemar's exact test (McNemar, Psychometrika 12, 1947).
+
+    Twice the smaller tail, since the binomial distribution of a fair coin is symmetric.
+    """
+    tail = float(bdtr(min(only_first, only_second), only_first + only_second, 0.5))
+    return min(1.0, 2 * tail)
