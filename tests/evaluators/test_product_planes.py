@@ -137,7 +137,7 @@ def test_a_small_vision_transformer_is_certified_at_small_radii_and_no_attack_go
     x = torch.from_numpy(split.images(split.examples[:3]))
     path = tmp_path / "vision.onnx"
     axes = {"dynamic_axes": {"x": {0: "batch"}}, "input_names": ["x"]}
-    torch.onnx.export(vision, (x,), path, dynamo=False, opset_version=17, **axes)  # type: ignore[arg-type]
+    torch.onnx.export(vision, (x,), path, dynamo=False, opset_version=17, **axes)
     network = import_onnx(path)
     labels, certified, gained = vision(x).argmax(1), [], []
     for radius in (Fraction(1, 500), Fraction(1, 150), Fraction(1, 5)):

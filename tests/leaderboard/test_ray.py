@@ -41,7 +41,7 @@ def nodes() -> Iterator[Any]:
         lost = made.add_node(num_cpus=1)
     yield made, lost
     ray.shutdown()
-    made.shutdown()  # type: ignore[no-untyped-call]
+    made.shutdown()
 
 
 @needs_ray

@@ -144,7 +144,7 @@ def _shipped() -> Any:
     def answer(task: bytes, models: Any, data: Any) -> Any:
         import ray
 
-        node = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        node = str(ray.util.get_node_ip_address())
         try:
             from leaderboard.evaluation.executors.node import compute
 
