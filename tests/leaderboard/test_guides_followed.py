@@ -48,7 +48,7 @@ OF_EVALUATOR = (
 def copy(tmp_path: Path) -> Path:
     """What the tests of the catalogues read."""
     root = tmp_path / "checkout"
-    ignored = shutil.ignore_patterns("__pycache__", "*.onnx")
+    ignored = shutil.ignore_patterns("*.onnx")  # What Python has compiled is copied with the rest.
     for folder in COPIED:
         shutil.copytree(CHECKOUT / folder, root / folder, ignore=ignored)
     for name in ("assets", "data", "theme"):
