@@ -14,7 +14,9 @@ gc.disable()
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
-# Tests run tiny tensors: a second thread only waits for the first, and xdist fills the cores.
+# Tests run tiny tensors: a second thread only waits for the first, and xdist fills the cores. So
+# it is in the processes that they start.
+os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 
