@@ -129,7 +129,7 @@ def test_bounds_of_cuts_hold_wherever_the_margin_is_small(name: str, region: str
         search = state.search
         if state.clipping is None:
             continue
-        values = truth(search, seed % 2, grid(search, 4 if name == "convolutional" else 14))
+        values = truth(search, seed % 2, grid(search, 3 if name == "convolutional" else 14))
         domains = random_domains(search, 6, generator)
         for _ in range(3):
             scores = torch.rand(domains.signs.shape, generator=generator)

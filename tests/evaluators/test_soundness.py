@@ -18,6 +18,7 @@ from evaluators.network.network import Network
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
+from tests.fixtures import effort
 from tests.fixtures.cases import cases
 from tests.fixtures.methods import LONG, quick_first
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers, least_margins, points_of
@@ -77,10 +78,11 @@ def grid_margins(problem: Problem) -> list[Tensor]:
 def verdicts(name: str, family: str, region: str) -> list[list[Verdict]]:
     evaluator = DETERMINISTIC[name]()
     # The regions beyond the first three have fewer, and so have attacks, which can prove nothing,
-    # and methods that take long: thousands more are asked about by enumeration (test_exact.py).
+    # and methods that take long: thousands more are asked about by enumeration (test_exact.py),
+    # and more here every night.
     count = len(SEEDS) // (1 if region in ("linf", "l2", "l1") else 2)
     if name in LONG or not evaluator.certifies:
-        count //= 2
+        count = max(1, count // (2 if effort.share == 1 else 4))
     return [evaluator(problem) for problem, _ in problems(family, region)[:count]]
 
 
