@@ -7,7 +7,7 @@ may mean one thing here and another there. So, besides the logits,
 - every operator is run *alone*: each of its inputs that the network computes is cut off and
   replaced by random numbers of several kinds and scales, so that nothing before it can hide it;
 - every operator is run on the values that onnxruntime computes for its inputs on images;
-- what onnxruntime makes of several operators (`sections.py`) is run alone and on images likewise.
+- what onnxruntime makes of several operators (`rewriting.py`) is run alone and on images likewise.
 
 An operator's result may differ by what rounding in float32 can do to it (`deployment.run_error`),
 which no honest one exceeds and which no constant elsewhere makes larger. The random numbers come of
@@ -41,9 +41,10 @@ from evaluators.onnx.file import opset_of
 from evaluators.onnx.operators.builder import Builder
 from evaluators.onnx.operators.masks import BELOW
 from evaluators.onnx.probes import KINDS, Draw, NamedArrays, drawn
+from evaluators.onnx.rewriting import sections_rewritten
 from evaluators.onnx.rules import ModelRule, complaint, printable
 from evaluators.onnx.runtime import Runtime, Session, cost, rewritten
-from evaluators.onnx.sections import FileSection, cut_apart, sections_of_file, sections_rewritten
+from evaluators.onnx.sections import FileSection, cut_apart, sections_of_file
 
 AT_ONCE = 2**25
 """Entries of all values that are looked at in one run."""
@@ -201,7 +202,10 @@ def _rewritten(imported: Imported, inputs: NDArray[np.float32], salt: str) -> No
                 continue
             raise _DifferenceError(f"onnxruntime cannot run it ({_words(error)})") from error
         made = onnx.load_from_string(data)
-        sections = list(sections_rewritten(known, graph, made.graph, opset))
+        try:
+            sections = sections_rewritten(known, graph, made.graph, opset)
+        except ValueError as error:
+            raise _DifferenceError(str(error)) from error
         outputs = [value.name for value in made.graph.output]
         trial = _Trial(data, outputs, set(), KINDS[:1] if imported.dear else KINDS)
         _sections(imported, sections, trial, inputs, f"{salt} rewritten {number}")
@@ -324,6 +328,7 @@ def _check(imported: Imported, section: FileSection, place: int, runs: Sequence[
     }
     for position in imported.builder.hidden.keys() & values.keys():
         values[position][:, imported.builder.hidden[position] < 0] = 0
+    values |= {copy: values[position] for copy, position in section.copies.items()}
     errors: dict[int, Tensor] = {}
     try:
         # What is made of constants takes nothing of the input.

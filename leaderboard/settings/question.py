@@ -102,7 +102,7 @@ class Question:
 
     @property
     def seed(self) -> int:
-        """Of the random streams: from the model and the setting, so that nobody can choose it."""
+        """Of the random streams: from model and setting, so that who evaluates has no choice."""
         return seed_of(self.model_sha256, self.dataset, self.norm, self.radius)
 
 

@@ -18,6 +18,7 @@ DOORS = {
         "evaluators/onnx/heads.py",
         "evaluators/onnx/one_file.py",
         "evaluators/onnx/reader.py",
+        "evaluators/onnx/rewriting.py",
         "evaluators/onnx/schema.py",
         "evaluators/onnx/sections.py",
         "evaluators/onnx/wire.py",

@@ -1,14 +1,12 @@
 """What onnxruntime makes of several operators together is what they are, or the file is refused."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
 import torch
 
 from evaluators.numerics.errors import UnsupportedModelError
-from evaluators.onnx import compare
+from evaluators.onnx import compare, rewriting
 from evaluators.onnx.reader import import_onnx
 from evaluators.onnx.runtime import Session
 from tests.fixtures.onnx_models import Array, model, node
@@ -130,11 +128,9 @@ def test_what_onnxruntime_makes_of_usual_operators_is_what_they_are(name: str) -
     assert np.allclose(network.runtime(STAR)[0], ours, rtol=1e-5, atol=1e-5)
 
 
-def test_values_that_are_computed_twice_are_followed_back_to_what_both_are_computed_of(
-    tmp_path: Path,
-) -> None:
-    # onnxruntime computes the mean and what is less it once, by the names of the second.
-    data = hidden(
+def twice() -> bytes:
+    """A value that reads another and the same again, of which onnxruntime computes one alone."""
+    return hidden(
         node("ReduceMean", "h", "m", axes=[-1]),
         node("Sub", "h m", "c"),
         node("ReduceMean", "h", "m2", axes=[-1]),
@@ -144,7 +140,21 @@ def test_values_that_are_computed_twice_are_followed_back_to_what_both_are_compu
         node("Div", "c r", "out"),
         one=1.0,
     )
-    import_onnx(data)
+
+
+def test_of_values_that_are_computed_alike_one_stands_for_the_other() -> None:
+    import_onnx(twice())
+
+
+def test_where_it_is_not_seen_what_is_alike_both_are_followed_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rewriting.GraphRewriting, "_alike", range(1000))
+    import_onnx(twice())
+    # But not for ever: a file may have thousands of these.
+    monkeypatch.setattr(rewriting, "MOST_FOLLOWED", (0, 0))
+    with pytest.raises(UnsupportedModelError, match="computes many values alike"):
+        import_onnx(twice())
 
 
 def test_what_onnxruntime_makes_of_a_file_with_its_probabilities_counts_too() -> None:
