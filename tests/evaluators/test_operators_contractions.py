@@ -38,6 +38,12 @@ def test_einsum(tmp_path: Path, equation: str) -> None:
     check(tmp_path, shape, nodes, constants)
 
 
+def test_einsum_with_weights_that_are_computed(tmp_path: Path) -> None:
+    """Monotone networks take the exponentials of their weights."""
+    nodes = [node("Exp", "w", "e"), node("Einsum", "e x", "z", equation="ghd,bd->bgh")]
+    check(tmp_path, (4,), nodes, {"w": numbers(2, 3, 4) / 4})
+
+
 @pytest.mark.parametrize("equation", ["b...->b", "bii->bi", "bij,bjk->bil", "bij->bii", "bij"])
 def test_an_equation_that_is_not_read_is_refused(tmp_path: Path, equation: str) -> None:
     names = "x x" if "," in equation or equation == "bij" else "x"
@@ -139,6 +145,34 @@ def test_constants_that_nodes_compute_with(tmp_path: Path) -> None:
     check(tmp_path, (4,), nodes, {**known, "v": numbers(4, 3)})
     nodes = [node("ReduceL2", "w axes", "n"), node("Mul", "x n", "z")]
     check(tmp_path, (2, 3), nodes, {"w": numbers(1, 2, 3), "axes": integers(-1)}, opset=18)
+
+
+def test_shares_of_branches_that_are_worked_out_in_the_file(tmp_path: Path) -> None:
+    """Each share is one number without dimensions, as `w[0]` of a vector of weights is."""
+    nodes = [
+        node("Relu", "w", "r"),
+        *(node("Gather", f"r {at}", f"share {at}".replace(" ", "_")) for at in ("first", "last")),
+        node("Mul", "share_first x", "p"),
+        node("Neg", "x", "n"),
+        node("Mul", "n share_last", "q"),
+        node("Add", "p q", "z"),
+    ]
+    known: dict[str, Array] = {"w": numbers(2) ** 2, "first": np.array(0), "last": np.array(-1)}
+    check(tmp_path, (2, 3), nodes, known)
+
+
+def test_a_repeated_constant_is_one(tmp_path: Path) -> None:
+    """`h0.repeat(1, x.shape[0], 1)`, with as many as there are inputs."""
+    nodes = [
+        node("Shape", "x", "sizes"),
+        node("Gather", "sizes first", "batch"),
+        node("Concat", "one batch", "repeats", axis=0),
+        node("Tile", "c repeats", "t"),
+        node("Gather", "t zero", "row"),
+        node("Add", "x row", "z"),
+    ]
+    known: dict[str, Array] = {"first": integers(0), "one": integers(1), "zero": np.array(0)}
+    check(tmp_path, (3,), nodes, {**known, "c": numbers(1, 3)})
 
 
 def test_a_classifier_of_constants_alone_is_refused(tmp_path: Path) -> None:

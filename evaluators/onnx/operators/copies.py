@@ -81,6 +81,23 @@ def tile(builder: Builder, operator: Operator) -> int:
     return _repeated(builder, operator, source, builder.positions(whole).repeat(repeats))
 
 
+def _repeats(builder: Builder, operator: Operator) -> list[int]:
+    """How often a Tile repeats each dimension of a constant."""
+    rank = builder.constants[operator.inputs[0]].ndim
+    repeats = [int(count) for count in builder.constant(operator, 1, "repeats")]
+    if len(repeats) != rank or min(repeats, default=1) < 1:
+        raise OperatorError(f"its repeats are {repeats}, for {rank} dimensions")
+    return repeats
+
+
+def _fold_tile(builder: Builder, operator: Operator) -> Array:
+    return np.tile(builder.constants[operator.inputs[0]], _repeats(builder, operator))
+
+
+def _tiled(builder: Builder, operator: Operator) -> int:
+    return builder.constants[operator.inputs[0]].size * prod(_repeats(builder, operator))
+
+
 def gather_nd(builder: Builder, operator: Operator) -> int:
     """The entries, or what lies behind them, at places that a constant names."""
     source, _ = builder.source(operator)
@@ -320,7 +337,12 @@ OPERATORS: dict[str, Declaration] = {
         size=_expanded,
     ),
     "Tile": Declaration(
-        versions=(6, 13), inputs=(VALUE, integers("repeats")), translate=tile, bare=True
+        versions=(6, 13),
+        inputs=(VALUE, integers("repeats")),
+        translate=tile,
+        bare=True,
+        fold=_fold_tile,
+        size=_tiled,
     ),
     "GatherND": Declaration(
         versions=(11, 12, 13),

@@ -32,7 +32,9 @@ JOINING = frozenset(("Add", "Div", "MatMul", "Max", "Min", "Mul", "Sub", "Sum"))
 REDUCING = frozenset(kind for kind in BEHIND if kind.startswith("Reduce"))
 """Operators that work on all dimensions where none is named."""
 
-ON_WHOLES = frozenset(("GRU", "GatherElements", "LSTM", "RNN", "ScatterElements", "ScatterND"))
+ON_WHOLES = frozenset(
+    ("Einsum", "GRU", "GatherElements", "LSTM", "RNN", "ScatterElements", "ScatterND")
+)
 """Operators that read whole values, whichever of their dimensions is the batch's."""
 
 
@@ -175,8 +177,15 @@ def _behind(builder: Builder, operator: Operator, translation: Translation) -> T
     made = translation(builder, replace(operator, attributes=attributes))
     builder.moved.update([made] if isinstance(made, int) else made)
     if isinstance(made, int):
-        return settle(builder, operator, made, builder.nodes[made].shape)
+        number = operator.kind == "Gather" and _takes_one(builder, operator)
+        return settle(builder, operator, made, () if number else builder.nodes[made].shape)
     return [settle(builder, operator, part, builder.nodes[part].shape) for part in made]
+
+
+def _takes_one(builder: Builder, operator: Operator) -> bool:
+    """Whether a Gather takes an entry of a vector, without dimensions."""
+    value, index = operator.inputs
+    return len(builder.shape(value)) == 1 and not builder.constants[index].ndim
 
 
 def _reshape(builder: Builder, operator: Operator) -> int:
