@@ -97,7 +97,7 @@ class Unsure(Zero):
 
 @dataclass(frozen=True)
 class CancelledSquares(Zero):
-    """Zero; but a run that takes x² to work out a variance by subtraction is off by share·x².
+    """Zero; but a run that takes x² off, of a mean x, for a variance is off by share·x².
 
     onnxruntime's LayerNormalization computes E[x²] - E[x]², which loses what both have in common.
     """

@@ -5,6 +5,7 @@ square. What onnxruntime computes instead, a variance by subtraction, is within 
 these nodes.
 """
 
+import math
 from math import prod
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from evaluators.network.affine import Reshape
 from evaluators.network.deployment import gamma32
 from evaluators.network.guards import CancelledSquares
+from evaluators.network.known_range import KnownRange
 from evaluators.network.network import Product
 from evaluators.network.smooth import Smooth
 from evaluators.numerics.arrays import Array, Shape
@@ -38,6 +40,10 @@ from evaluators.onnx.operators.declaration import (
     weights,
     whole,
 )
+
+CANCELLED = 2
+"""How many times over what a variance by subtraction may lose is charged: it is then bounded only
+where that is a small part of it."""
 
 
 def _branches(builder: Builder, operator: Operator) -> list[tuple[int, Shape]]:
@@ -115,19 +121,42 @@ def _normalized(
         wide = flat_positions(rows[:-1])[..., None].expand(rows)
         return picked(builder, of, wide, name)
 
-    parts = []
+    parts, runs = list[int](), gamma32(4 * size + 32)
     if centred:
         minus = torch.tensor(-1.0, dtype=torch.float64)
-        noise = CancelledSquares(gamma32(4 * size + 32))
-        parts = [mean(builder.add(noise, [source], rows, name))]
-        middle = builder.diagonal(repeated(mean(source)), name, scale=minus)
-        source = builder.total([source, middle], name)
-    parts.append(mean(_of(builder, "Pow", source, name, 2.0)))
+        middle = mean(source)
+        noise = CancelledSquares(CANCELLED * gamma32(3 * size + 17))
+        parts = [builder.add(noise, [middle], rows[:-1], name)]
+        less = builder.diagonal(repeated(middle), name, scale=minus)
+        source = builder.total([source, less], name)
+    squares = mean(_of(builder, "Pow", source, name, 2.0))
+    parts.append(builder.add(KnownRange(0.0, math.inf), [squares], rows[:-1], name))
     epsilon = tensor(np.asarray(operator.attributes["epsilon"]))
     variance = builder.diagonal(builder.total(parts, name), name, epsilon)
-    factor = repeated(_of(builder, "Pow", variance, name, -0.5))
-    result = builder.add(Product(), [source, factor], rows, name)
+    factor = _of(builder, "Pow", variance, name, -0.5)
+    factor = builder.diagonal(
+        factor, name, scale=torch.ones((), dtype=torch.float64), roundings=4 * size + 32
+    )
+    result = builder.add(Product(), [source, repeated(factor)], rows, name)
+    most = _largest_normalized(size, runs, centred)
+    if math.isfinite(most):
+        result = builder.add(KnownRange(-most, most), [result], rows, name)
     return builder.affine(Reshape(rows, own, None), result, name)
+
+
+def _largest_normalized(size: int, runs: float, centred: bool) -> float:
+    """What no entry of a normalised row is beyond, in real arithmetic and in runs, where bounded.
+
+    Of n entries with the mean m and the variance V, the square of a centred one is at most
+    (n - 1)·V. A run that subtracts is off by at most a·V + N, with N = gamma(3n + 17)·m² and
+    a = gamma(2n + 12); CANCELLED·N was taken from V + epsilon, and something was left. So it
+    divides by the root of no less than (V + epsilon)·(1 - 1 / CANCELLED - a). Its own centred entry
+    is off by gamma(n + 4)·(|m| + √V), of that root less than 0.02 and than √n·gamma(4n + 32).
+    """
+    if runs > 2.0**-4:
+        return math.inf
+    entries = (size - 1) * CANCELLED / (CANCELLED - 1) if centred else size
+    return math.sqrt(entries) * (1 + runs) + 0.02
 
 
 def _affinely(
