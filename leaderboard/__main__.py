@@ -26,6 +26,9 @@ _PATIENCE = ("OMP_WAIT_POLICY", "PASSIVE")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
     wait_for_imports()
+    # Imports make a million objects that stay: to look for garbage among them after every 700 is a
+    # tenth of what a start takes.
+    gc.set_threshold(5_000)
     os.environ.setdefault(*_PATIENCE)
     try:
         prepare_streams()
