@@ -56,7 +56,7 @@ def test_ctrl_c_while_it_starts_is_one_sentence_too(project: Project, delay: flo
 
 LIMITED = """
 import resource
-resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (7000, 7000))
 from leaderboard.__main__ import main
 main()
 """
