@@ -187,7 +187,7 @@ def _operators(imported: Imported, inputs: NDArray[np.float32], salt: str) -> No
     graph = imported.model.graph
     kinds = KINDS[:2] if imported.dear else KINDS
     outputs = [value.name for value in graph.output]
-    trial = _Trial(imported.runtime.data, outputs, imported.builder.folded_names, kinds)
+    trial = _Trial(imported.runtime.data, outputs, imported.builder.folded_names, kinds, False)
     _sections(imported, sections_of_file(imported.builder, graph), trial, inputs, salt)
 
 
@@ -207,7 +207,7 @@ def _rewritten(imported: Imported, inputs: NDArray[np.float32], salt: str) -> No
         except ValueError as error:
             raise _DifferenceError(str(error)) from error
         outputs = [value.name for value in made.graph.output]
-        trial = _Trial(data, outputs, set(), KINDS[:1] if imported.dear else KINDS)
+        trial = _Trial(data, outputs, set(), KINDS[:1] if imported.dear else KINDS, True)
         _sections(imported, sections, trial, inputs, f"{salt} rewritten {number}")
 
 
@@ -219,12 +219,14 @@ class _Trial(NamedTuple):
         outputs: names of the file's.
         constants: names of what is worked out in it.
         kinds: of random numbers.
+        reached: whether it is enough that they are alike on what ReLUs let through.
     """
 
     data: bytes
     outputs: Collection[str]
     constants: set[str]
     kinds: Sequence[Draw]
+    reached: bool
 
 
 def _sections(
@@ -289,7 +291,9 @@ def _runs(
     for number, (draw, x) in enumerate(zip(trial.kinds, cycle(inputs[::-1]), strict=False)):
         image = x.reshape(known.whole_shape(source))
         generator = _generator(salt, f"probe {number}")
-        given = [drawn(known, section.inputs, draw, generator) for section in part]
+        given = [
+            drawn(known, section.inputs, draw, generator, reached=trial.reached) for section in part
+        ]
         feeds = {
             f"{prefix}/{place}/{name}": value
             for place, own in enumerate(given)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluators.network.elementwise import LeakyReLU
 from evaluators.numerics.arrays import Array
 from evaluators.onnx.operators.builder import Builder
 
@@ -14,14 +15,26 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float32]]
 
 
 def drawn(
-    known: Builder, inputs: Mapping[str, int], draw: Draw, generator: np.random.Generator
+    known: Builder,
+    inputs: Mapping[str, int],
+    draw: Draw,
+    generator: np.random.Generator,
+    *,
+    reached: bool,
 ) -> NamedArrays:
-    """Random numbers for values of the network, which are at these positions."""
+    """Random numbers for values of the network, which are at these positions.
+
+    Where only those are asked for that can be `reached`, ReLUs give none below zero.
+    """
     # Two names of one value are one value.
     found: dict[int, Array] = {
         position: draw(generator, known.nodes[position].shape)
         for position in sorted(set(inputs.values()))
     }
+    for position in found:
+        operation = known.nodes[position].operation
+        if reached and isinstance(operation, LeakyReLU) and not operation.leak:
+            found[position] = np.abs(found[position])
     for position in known.truths.intersection(found):
         found[position] = found[position] > 0
     for position in known.lowered.keys() & found.keys():

@@ -128,6 +128,25 @@ def test_what_onnxruntime_makes_of_usual_operators_is_what_they_are(name: str) -
     assert np.allclose(network.runtime(STAR)[0], ours, rtol=1e-5, atol=1e-5)
 
 
+def padded(*before: str) -> bytes:
+    """Maxima beside zeros, which onnxruntime leaves out as if they were padding."""
+    steps = [
+        *(node(kind, "x", "p") for kind in before),
+        node("Pad", "p pads" if before else "x pads", "wide"),
+        node("MaxPool", "wide", "most", kernel_shape=[2, 2]),
+        node("Flatten", "most", "y"),
+    ]
+    constants = {"pads": np.array([0, 0, 1, 1, 0, 0, 1, 1])}
+    proto = model(steps, ("batch", 1, 2, 2), constants, output=("batch", 9), opset=13)
+    return bytes(proto.SerializeToString())
+
+
+def test_maxima_beside_zeros_are_read_of_what_is_not_negative_alone() -> None:
+    import_onnx(padded("Relu"))
+    with pytest.raises(UnsupportedModelError, match="what onnxruntime makes of 'most'"):
+        import_onnx(padded())
+
+
 def twice() -> bytes:
     """A value that reads another and the same again, of which onnxruntime computes one alone."""
     return hidden(
