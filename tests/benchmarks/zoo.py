@@ -260,6 +260,18 @@ NETWORKS: dict[str, Entry] = {
         VECTOR,
         lambda: WithMatrices(lambda x, w: (x @ w).reshape(-1, 4, 3).amax(2), (6, 12)),
     ),
+    "monotone": (
+        VECTOR,
+        lambda: WithMatrices(
+            lambda x, w: torch.einsum("ghd,bd->bgh", w.exp() / 5, x).amax(-1), (5, 3, 6)
+        ),
+    ),
+    "shares of two branches": (
+        VECTOR,
+        lambda: WithMatrices(
+            lambda x, w, v: v.softmax(0)[0] * (x @ w).relu() + v.softmax(0)[1] * x, (6, 6), (2,)
+        ),
+    ),
     "matrix on the left": (TOKENS, lambda: WithMatrices(lambda x, w: w @ x, (3, 5))),
     "matrices on the left": (TOKENS, lambda: WithMatrices(lambda x, w: w @ x[:, None], (3, 3, 5))),
     "matrices on the right": (TOKENS, lambda: WithMatrices(lambda x, w: x[:, None] @ w, (3, 4, 2))),
