@@ -38,12 +38,14 @@ class Asked:
         verdict: where there is one already.
         margins: proved lower bounds, float64 `[others]`.
         known: bounds of pre-activations, by position; none where pooling has to be rewritten.
+        passes: how often the bounds of its neurons were searched.
     """
 
     deadline: Deadline
     margins: Tensor
     verdict: Verdict | None = None
     known: Mapping[int, Interval] = field(default_factory=dict)
+    passes: int = 0
 
     def answered(self, verdict: Verdict) -> Verdict:
         """The verdict with the seconds that it took."""

@@ -43,7 +43,7 @@ class Tuning:
             matrices, up to which they share a batch with other examples': eight domains of each of
             eight digits take 12 ms together and 27 ms apart, of 6x100, with larger matrices, 48 and
             36 ms.
-        neuron_rounds: most splits for each bound of a neuron of a deep perceptron.
+        neuron_rounds: most splits for each bound of a neuron of a deep perceptron, in every pass.
         turns_coefficients: coefficients of the matrices of an example up to which it takes turns:
             16 MB in float32, which every example that takes turns holds.
         turns_domains: open domains from which an example goes on alone: its batches gain nothing
@@ -68,6 +68,6 @@ class Tuning:
     proved_late: int = 4096
     joined_domains: int = 8
     joined_coefficients: int = 2**17
-    neuron_rounds: int = 64
+    neuron_rounds: tuple[int, ...] = (16, 64)
     turns_coefficients: int = 2**22
     turns_domains: int = 256

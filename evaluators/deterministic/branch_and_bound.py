@@ -33,8 +33,8 @@ Opening = Callable[[Problem, Asked], Search | Verdict]
 DEEP = 4
 """Layers with unstable neurons from which on a perceptron's neurons are searched, too."""
 
-FIRST, NEURONS = 1 / 10, 1 / 3
-"""Shares of the time: of a search before that, and of the searches of neurons."""
+PAUSE, NEURONS = 1 / 10, 1 / 3
+"""Shares of the time that is left: of a search before that, at most, and of searches of neurons."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class BranchAndBound(Evaluator):
     and those of several examples, too, while they are few. Domains near a proof are clipped: the
     half-space in which their counterexamples lie narrows the bounds of the units that matter
     (Clip-and-Verify, Zhou et al. 2025, arXiv 2512.11087), for them and their parts. Of a deep
-    perceptron that is still open after a tenth of the time, the bounds of neurons are searched
-    first (`branching/neuron_bounds.py`), unless evidence is asked for, which could not hold them.
-    A domain without unstable ReLUs is decided by a linear program. In balls of l2 and l1, margins
-    that linear bounds leave open are tried with quadratic constraints on all inputs and neurons
-    together before anything is split (the semidefinite relaxation of Raghunathan et al. 2018, arXiv
-    1811.01057, by an interior point method, `unrolled/quadratic.py`), if the network has no
-    functions but ReLUs and no evidence is asked for, which could not hold them. Boxes of few inputs
-    are first split along the inputs. Minimisers of the relaxed domains are starting points of
-    further attacks.
+    perceptron that is still open after as long again as all before took, the bounds of neurons are
+    searched (`branching/neuron_bounds.py`), with few splits each, later with more; not where
+    evidence is asked for, which could not hold them. A domain without unstable ReLUs is decided by
+    a linear program. In balls of l2 and l1, margins that linear bounds leave open are tried with
+    quadratic constraints on all inputs and neurons together before anything is split (the
+    semidefinite relaxation of Raghunathan et al. 2018, arXiv 1811.01057, by an interior point
+    method, `unrolled/quadratic.py`), if the network has no functions but ReLUs and no evidence is
+    asked for, which could not hold them. Boxes of few inputs are first split along the inputs.
+    Minimisers of the relaxed domains are starting points of further attacks.
 
     Guarantee: a certified example's label has the strictly largest logit for every input of the
     region, in real arithmetic on the given weights and, unless the problem asks for that alone, in
@@ -83,7 +83,7 @@ class BranchAndBound(Evaluator):
 
     title = "Branch and bound"
     node = "branch-and-bound"
-    version = "6"
+    version = "7"
     cascade = 50
     complete = True
     split_inputs_up_to: ClassVar[int] = LOW_DIMENSION
@@ -115,7 +115,8 @@ class BranchAndBound(Evaluator):
         def attack(asked: Sequence[Search], points: Sequence[Tensor]) -> list[Tensor | None]:
             return falsify(problem.select([places[search][0] for search in asked]), points)
 
-        for part in (searches(self._asked(problem), self._opened), searches(paused, self._again)):
+        part = searches(self._asked(problem), self._opened)
+        for _ in range(1 + len(self.tuning.neuron_rounds)):
             for state in take_turns(part, attack):
                 row, asked = places.pop(state.search)
                 if _is_pause(state, asked):
@@ -125,6 +126,7 @@ class BranchAndBound(Evaluator):
                     verdict = _verdict(state, asked)
                 del state  # its domains, before the next search goes on
                 yield row, asked.answered(verdict)
+            part, paused = searches(paused, self._again), []
         yield from at_once
 
     def _asked(self, problem: Problem) -> Iterator[tuple[int, Asked]]:
@@ -162,7 +164,9 @@ class BranchAndBound(Evaluator):
 
     def _again(self, problem: Problem, asked: Asked) -> Search | Verdict:
         """What to split after a pause, with bounds of neurons by searches of their own."""
-        refine = NeuronSearch(asked.deadline.part(NEURONS), self.tuning.neuron_rounds)
+        rounds = self.tuning.neuron_rounds[asked.passes]
+        refine = NeuronSearch(asked.deadline.part(NEURONS), rounds)
+        asked.passes += 1
         try:
             return self._search(problem, self.intermediate_steps, asked, refine=refine)
         except UnrollingError as error:
@@ -192,10 +196,8 @@ class BranchAndBound(Evaluator):
             child=replace(self.tuning.child, steps=self.steps),
         )
         search = Search(near, asked.deadline, tuning, asked.margins)
-        if steps and refine is None and _is_deep(search):
-            first = asked.deadline.part(FIRST)
-            first.halt()
-            search = replace(search, deadline=first)
+        if steps and asked.passes < len(self.tuning.neuron_rounds) and _is_deep(search):
+            search = replace(search, deadline=_until_pause(asked.deadline))
         return search
 
     def _split_inputs(self, problem: Problem, deadline: Deadline) -> Verdict:
@@ -216,6 +218,14 @@ def _is_deep(search: Search) -> bool:
     return deep and bool(matrix) and search.small and not around.problem.evidence
 
 
+def _until_pause(deadline: Deadline) -> Deadline:
+    """As long again as everything so far took, but no more than a share of what is left."""
+    seconds = min(PAUSE * deadline.left, deadline.spent)
+    first = Deadline(seconds, deadline.clock, deadline.until)
+    first.halt()
+    return first
+
+
 def _is_pause(state: State, asked: Asked) -> bool:
     """Whether a search shall go on with other bounds of neurons; what it proved is kept."""
     first = state.search.deadline
@@ -226,6 +236,9 @@ def _is_pause(state: State, asked: Asked) -> bool:
         return False
     with asked.deadline.running():
         asked.margins = torch.fmax(asked.margins, state.lower_bounds())
+    if asked.known:
+        unrolled = state.search.around.unrolled
+        asked.known = {place: unrolled.bounds[place] for place in asked.known}
     return True
 
 

@@ -6,7 +6,7 @@ CROWN's, then those of optimised slopes (α-CROWN, Xu et al. 2021, arXiv 2011.13
 all. What is still unstable becomes units.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -30,7 +30,7 @@ from evaluators.unrolled.product_units import product_layers, varying
 from evaluators.unrolled.proof import ROOM, prove, stored
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitLines
-from evaluators.unrolled.unrolled_network import Layer, Neighbourhood, Rows, Unrolled
+from evaluators.unrolled.unrolled_network import Layer, Rows, Unrolled
 
 ROWS_AT_ONCE = 512
 """Rows whose bounds are computed together: on the MNIST CNN-A-Adv 128 take half as long again, and
@@ -86,8 +86,8 @@ class Unrolling:
         complete: whether the evidence has to prove every bound; else zonotopes may decide entries.
         deployed: whether bounds hold for the values of float32 runs, too.
         optimize: chooses the slopes of intermediate bounds; None for the ascent.
-        known: CROWN's bounds of pre-activations, by position, where there are some already;
-            evidence has no place for them.
+        known: proved bounds of pre-activations, by position, where there are some already, no
+            looser than CROWN's; evidence has no place for them.
         chosen: entries that an ascent is worth its time for, by position; None for all.
         products: whether the caller takes products' units only together (`product_units.py`).
         refine: bounds what an ascent leaves unstable once more; evidence has no place for it.
@@ -269,8 +269,13 @@ class _Task:
         """Improve the bounds of entries; what is still unstable goes on."""
         local = bool((rows.weight != 0).double().mean() < LOCAL)
         size = NEAR if local else ROWS_AT_ONCE
-        for near in torch.split(_by_place(rows, self.work.result.inputs), size):
+        order = _by_place(rows, self.work.result.inputs)
+        chosen = [
             self._tighten_near(entries[near], rows.select(near), rates)
+            for near in torch.split(order, size)
+        ]
+        if rates is not None and self.work.refine is not None:
+            self._refine(self.work.refine, entries[order], rows.select(order), chosen)
         if bool((self.lower > self.upper).any()):
             name = self.work.network.nodes[self.position].name
             raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
@@ -287,8 +292,15 @@ class _Task:
         left = self.unstable(self.lower[entries], self.upper[entries])
         return entries[left], rows.select(left)
 
-    def _tighten_near(self, entries: Tensor, rows: Rows, rates: Rates | None) -> None:
-        """Improve the bounds of entries that depend on much the same."""
+    def _tighten_near(
+        self, entries: Tensor, rows: Rows, rates: Rates | None
+    ) -> tuple[Tensor, Tensor]:
+        """Improve the bounds of entries that depend on much the same.
+
+        Returns:
+            the units that they depend on, and the slopes of those that were chosen, for the lower
+            bounds of all rows, then for the upper ones.
+        """
         part = self.work.result.around(rows)
         x = self.work.x.flatten()[None, part.inputs]
         lines = self.lines.select(part.units)
@@ -297,7 +309,8 @@ class _Task:
         slopes = self._slopes(part.unrolled, lines, signed, x, rates)
         proved = prove(part.unrolled, lines, signed, x, self.work.region, slopes)
         proved = proved - (1 + proved.abs()) * ROOM
-        pairs = zip(proved.chunk(2), slopes.expand(len(proved), -1).chunk(2), strict=True)
+        slopes = slopes.expand(len(proved), -1)
+        pairs = zip(proved.chunk(2), slopes.chunk(2), strict=True)
         for sign, (found, own) in zip((1.0, -1.0), pairs, strict=True):
             bound = self.lower if sign > 0 else -self.upper
             better = found > bound[entries]
@@ -311,20 +324,35 @@ class _Task:
                 every = every.clone()
                 every[:, part.units] = own[better]
                 self.proofs.append((places, sign, every))
-        if rates is not None and self.work.refine is not None:
-            self._refine(self.work.refine, entries, part, signed, slopes)
+        return part.units, slopes
 
     def _refine(
-        self, refine: Refiner, entries: Tensor, near: Neighbourhood, signed: Rows, slopes: Tensor
+        self,
+        refine: Refiner,
+        entries: Tensor,
+        rows: Rows,
+        chosen: Sequence[tuple[Tensor, Tensor]],
     ) -> None:
-        """Improve the bounds of entries that an ascent left unstable; `signed` are both signs'."""
+        """Improve the bounds of entries that an ascent left unstable, all of them together.
+
+        Args:
+            chosen: units and their slopes, as `_tighten_near` returns them, of some rows each.
+        """
         left = self.unstable(self.lower[entries], self.upper[entries])
-        both = left.repeat(2)
         if not bool(left.any()):
             return
-        x = self.work.x.flatten()[None, near.inputs]
-        rows, lines = signed.select(both), self.lines.select(near.units)
-        found = refine(near.unrolled, lines, rows, x, self.work.region, slopes[both])
+        part = self.work.result.around(rows.select(left))
+        x = self.work.x.flatten()[None, part.inputs]
+        signed = part.rows.join(part.rows.times(-1.0))
+        slopes = stored(self.lines.start, self.lines).expand(2, len(rows), -1).clone()
+        first = 0
+        for units, both in chosen:
+            its = both.unflatten(0, (2, -1))
+            slopes[:, first : first + its.shape[1], units] = its
+            first += its.shape[1]
+        own = slopes[:, left][..., part.units].flatten(0, 1)
+        lines = self.lines.select(part.units)
+        found = refine(part.unrolled, lines, signed, x, self.work.region, own)
         lower, upper = (found - (1 + found.abs()) * ROOM).chunk(2)
         places = entries[left]
         self.lower[places] = torch.fmax(self.lower[places], lower)

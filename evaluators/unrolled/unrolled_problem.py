@@ -73,7 +73,8 @@ class UnrolledProblem:
             steps: of the ascents, or all of their rates; none for CROWN's bounds alone.
             deadline: past it, the unrolling fails.
             optimize: chooses the slopes of intermediate bounds; None for the ascent.
-            known: CROWN's bounds of pre-activations, by position; only where no evidence is wanted.
+            known: proved bounds of pre-activations, by position, no looser than CROWN's; only where
+                no evidence is wanted.
             chosen: entries that an ascent is worth its time for, by position; None for all.
             products: whether the caller takes products' units only together.
             refine: as of `Unrolling`; only where no evidence is wanted.
