@@ -347,7 +347,7 @@ class _Task:
         slopes = stored(self.lines.start, self.lines).expand(2, len(rows), -1).clone()
         first = 0
         for units, both in chosen:
-            its = both.unflatten(0, (2, -1))
+            its = torch.stack(both.chunk(2))
             slopes[:, first : first + its.shape[1], units] = its
             first += its.shape[1]
         own = slopes[:, left][..., part.units].flatten(0, 1)
