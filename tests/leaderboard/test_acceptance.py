@@ -12,11 +12,14 @@ import pytest
 
 from leaderboard.common.errors import InputError
 from leaderboard.evaluation.shard import fingerprint
+from leaderboard.intake.acceptance import accept
 from leaderboard.intake.acceptance import known as knowing
 from leaderboard.intake.acceptance import origin as checking_origin
+from leaderboard.intake.sandbox import Limits
 from leaderboard.results.columns import DESCRIBED, PLAIN
 from leaderboard.results.columns import plain as plain_text
 from leaderboard.results.store import Provenance
+from leaderboard.submissions.folder import LARGEST_MODEL
 from tests.fixtures.forged import Made, Make, changed, forge, table_of
 from tests.fixtures.project import L2, LINF, NOISY
 from tests.fixtures.project import PLAIN as SLUG
@@ -399,3 +402,8 @@ def test_every_column_has_a_range_or_a_form() -> None:
         assert column.longest <= 2000, column.name
         for text in ("<", "`", "|", "&", "\x1b", "\u202e", "[x](y)"):
             assert not pd.Series([text]).str.fullmatch(column.form).any(), column.name
+
+
+def test_a_process_with_a_model_may_write_a_file_as_large() -> None:
+    for limits in (Limits(), accept._REPLAY):
+        assert limits.file_megabytes * 2**20 > 2 * LARGEST_MODEL
