@@ -28,6 +28,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
+from tests.fixtures import effort
 from tests.fixtures.effort import first_alone
 from tests.fixtures.methods import LONG, quick_first
 from tests.fixtures.tiny import ask, centers, chain, least_margins, points_of
@@ -128,7 +129,7 @@ def test_every_method_that_can_take_a_new_function_bounds_it_rightly(
 ) -> None:
     bounded = certified = 0
     notes = set[str]()
-    networks = 2 if name in LONG else 4
+    networks = (2 if effort.share == 1 else 1) if name in LONG else 4
     for radius in (Fraction(1, 500), Fraction(1, 50), Fraction(1, 5)):
         asked = problems(FUNCTIONS[function], radius)[:networks]
         for problem, grids in zip(asked, least_of(function, radius), strict=False):
