@@ -97,8 +97,13 @@ class AffineMap(ABC):
             value = getattr(self, name, None)
             if isinstance(value, AffineMap):
                 least = min(least, value.least_weight)
-            elif value is not None and bool(value.any()):
-                least = min(least, float(value[value != 0].abs().min()))
+            elif value is not None:
+                sizes = value.abs()
+                smallest = float(sizes.min())
+                # Few weights are zero, and leaving those out takes longer than all else.
+                if not smallest > 0:
+                    smallest = float(sizes.where(sizes != 0, inf).min())
+                least = min(least, smallest)
         return least
 
     @cached_property

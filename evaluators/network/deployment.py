@@ -126,14 +126,14 @@ def _affine(operation: AffineMap, magnitude: Tensor) -> Tensor | None:
     if not share:
         return None
     # What a ReLU or a product before it flushed to zero arrives times the weights.
-    carried = operation.absolute(magnitude * share + FLUSHED)
+    error = operation.absolute((magnitude * share).add_(FLUSHED))
     if operation.bias is not None:
-        carried = carried + operation.bias.abs() * share
-    error = (carried + flushed_error(operation)) * ROOM
-    reached = error / share
+        error = error.add_(operation.bias.abs() * share)
+    error = error.add_(flushed_error(operation)).mul_(ROOM)
+    reached = (error / share).div_(operation.neighbours.low)
     if small := small_weights(operation):
         error = error + batched_most(magnitude, error.dim()) * (small * ROOM)
-    return _finite(error, reached / operation.neighbours.low)
+    return _finite(error, reached)
 
 
 def batched_most(magnitude: Tensor, dimensions: int) -> Tensor:

@@ -1,10 +1,10 @@
 """What is refused in a parsed ONNX model before any of its operators is looked at by itself."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import prod
 
-import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -36,10 +36,8 @@ _FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data
 
 
 def static_problems(model: onnx.ModelProto) -> list[Broken]:
-    """List all that can be refused without looking at shapes."""
-    sizes = list(size_problems(model))
-    # What is too much is not looked at one by one, and names that are no text cannot be shown.
-    return sizes or [*_model_problems(model), *_graph_problems(model.graph)]
+    """List all that can be refused without looking at shapes, of what is not too much."""
+    return [*_model_problems(model), *_graph_problems(model.graph)]
 
 
 def size_problems(model: onnx.ModelProto) -> Iterable[Broken]:
@@ -61,7 +59,7 @@ def size_problems(model: onnx.ModelProto) -> Iterable[Broken]:
         said = f"its descriptions and metadata have {text:,} characters (at most {MAX_TEXT:,})"
         yield ModelRule.TEXT, said
     names = list(_names(graph))
-    if not all(isinstance(name, str) for name in names):
+    if {*map(type, names)} != {str}:
         # protobuf hands over as bytes what is not UTF-8
         yield ModelRule.TEXT, "some names are not text; the file is damaged"
     elif (longest := max(map(len, names), default=0)) > MAX_NAME:
@@ -139,9 +137,10 @@ def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[Broken]:
         return
     entries = prod(tensor.dims)
     kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    lists = [getattr(tensor, name) for name in _FIELDS if getattr(tensor, name)]
-    held = len(tensor.raw_data) // kind.itemsize if tensor.raw_data else sum(map(len, lists))
-    whole = len(tensor.raw_data) % kind.itemsize == 0 and len(lists) + bool(tensor.raw_data) <= 1
+    lists = [held for name in _FIELDS if (held := getattr(tensor, name))]
+    raw = len(tensor.raw_data)  # of a copy
+    held = raw // kind.itemsize if raw else sum(map(len, lists))
+    whole = raw % kind.itemsize == 0 and len(lists) + bool(raw) <= 1
     narrow = all(0 <= size < 2**31 for size in tensor.dims)
     if entries != held or not whole or not narrow or tensor.HasField("segment"):
         yield ModelRule.SHAPE, f"{title} does not hold what its shape says"
@@ -215,7 +214,7 @@ def _node_problems(node: onnx.NodeProto) -> Iterable[Broken]:
             yield from tensor_problems(tensor, title)
         if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
             yield ModelRule.SPARSE, f"{title} has a sparse tensor"
-        if not np.isfinite([attribute.f, *attribute.floats]).all():
+        if not all(map(math.isfinite, (attribute.f, *attribute.floats))):
             yield ModelRule.FINITE, f"{title} has an attribute that is not finite"
 
 

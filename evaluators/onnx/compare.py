@@ -9,9 +9,8 @@ may mean one thing here and another there. So, besides the logits,
 - every operator is run on the values that onnxruntime computes for its inputs on images;
 - what onnxruntime makes of several operators (`rewriting.py`) is run alone and on images likewise.
 
-An operator's result may differ by what rounding in float32 can do to it (`deployment.run_error`),
-which no honest one exceeds and which no constant elsewhere makes larger. The random numbers come of
-a salt that is drawn when a file is read, after it was written.
+How far results may differ is said in `agreement.py`. The random numbers come of a salt that is
+drawn when a file is read, after it was written.
 """
 
 import hashlib
@@ -28,21 +27,17 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from evaluators.network.affine import AffineMap
-from evaluators.network.deployment import run_error
-from evaluators.network.elementwise import Elementwise
-from evaluators.network.network import MaxPool, Network, Node, Product, apply
+from evaluators.network.network import Network
 from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.numerics.memory import fitting
+from evaluators.onnx.agreement import DifferenceError, SectionRun, require_agreement, words
 from evaluators.onnx.file import opset_of
 from evaluators.onnx.operators.builder import Builder
-from evaluators.onnx.operators.masks import BELOW
 from evaluators.onnx.probes import KINDS, Draw, NamedArrays, drawn
 from evaluators.onnx.rewriting import sections_rewritten
-from evaluators.onnx.rules import ModelRule, complaint, printable
+from evaluators.onnx.rules import ModelRule, complaint
 from evaluators.onnx.runtime import Runtime, Session, cost, rewritten
 from evaluators.onnx.sections import FileSection, cut_apart, sections_of_file
 
@@ -88,10 +83,6 @@ class Imported:
         return self.steps >= DEAR
 
 
-class _DifferenceError(Exception):
-    """onnxruntime computes something else; the message says what."""
-
-
 def compare(imported: Imported, samples: NDArray[np.float32] | None, salt: str) -> None:
     """Refuse a network that is not what onnxruntime computes.
 
@@ -108,7 +99,7 @@ def compare(imported: Imported, samples: NDArray[np.float32] | None, salt: str) 
         _logits(imported, inputs)
         _operators(imported, inputs, salt)
         _rewritten(imported, inputs, salt)
-    except _DifferenceError as error:
+    except DifferenceError as error:
         said = f"{imported.path.name}: {error} (salt {salt})"
         raise UnsupportedModelError(complaint(ModelRule.RUNTIME, said)) from error
 
@@ -137,11 +128,7 @@ def _running() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise _DifferenceError(f"onnxruntime cannot run it ({_words(error)})") from error
-
-
-def _words(error: Exception) -> str:
-    return printable(" ".join(str(error).split())[:160])
+        raise DifferenceError(f"onnxruntime cannot run it ({words(error)})") from error
 
 
 def _logits(imported: Imported, inputs: NDArray[np.float32]) -> None:
@@ -153,7 +140,7 @@ def _logits(imported: Imported, inputs: NDArray[np.float32]) -> None:
         parts = torch.split(torch.from_numpy(inputs), max(1, TOGETHER // imported.steps))
         rows = [network(part.double()) for part in parts]
     except RuntimeError as error:
-        raise _DifferenceError(f"its operators' shapes do not fit ({_words(error)})") from error
+        raise DifferenceError(f"its operators' shapes do not fit ({words(error)})") from error
     where = "on inputs of the region" if imported.free else "on inputs in [0, 1]"
     logits = torch.cat(rows).numpy()
     allowed = _allowed(logits, free=imported.free)
@@ -161,14 +148,14 @@ def _logits(imported: Imported, inputs: NDArray[np.float32]) -> None:
         other = theirs.astype(np.float64).reshape(-1)
         fits = other.shape == ours.shape if imported.free else theirs.shape == (1, len(ours))
         if not fits:
-            raise _DifferenceError(
+            raise DifferenceError(
                 f"onnxruntime gives logits of shape {theirs.shape}, not {(1, len(ours))}"
             )
         if not np.isfinite(other).all() or not np.isfinite(ours).all():
-            raise _DifferenceError(f"its logits are not finite {where}")
+            raise DifferenceError(f"its logits are not finite {where}")
         worst = float(np.abs(other - ours).max())
         if not worst <= allowed:
-            raise _DifferenceError(
+            raise DifferenceError(
                 f"the imported network's logits differ from onnxruntime's by {worst:.2g}"
                 f" (allowed {allowed:.2g})"
             )
@@ -200,12 +187,12 @@ def _rewritten(imported: Imported, inputs: NDArray[np.float32], salt: str) -> No
         except Exception as error:
             if number:  # what is left out need not run
                 continue
-            raise _DifferenceError(f"onnxruntime cannot run it ({_words(error)})") from error
+            raise DifferenceError(f"onnxruntime cannot run it ({words(error)})") from error
         made = onnx.load_from_string(data)
         try:
             sections = sections_rewritten(known, graph, made.graph, opset)
         except ValueError as error:
-            raise _DifferenceError(str(error)) from error
+            raise DifferenceError(str(error)) from error
         outputs = [value.name for value in made.graph.output]
         trial = _Trial(data, outputs, set(), KINDS[:1] if imported.dear else KINDS, True)
         _sections(imported, sections, trial, inputs, f"{salt} rewritten {number}")
@@ -239,7 +226,8 @@ def _sections(
     for number, part in enumerate(_parts(imported, sections)):
         runs = list(_runs(imported, part, trial, inputs, f"{salt} {number}"))
         for place, section in enumerate(part):
-            _check(imported, section, place, runs)
+            own = [SectionRun(run.given[place], run.results, run.where) for run in runs]
+            require_agreement(imported.builder, section, own)
 
 
 class _Run(NamedTuple):
@@ -318,94 +306,4 @@ def _runs(
 def _same_constant(name: str, ours: Array, theirs: Array) -> None:
     same = ours.dtype == theirs.dtype and ours.shape == theirs.shape
     if not same or ours.tobytes() != theirs.tobytes():
-        raise _DifferenceError(f"the constant {name!r} has another value in onnxruntime")
-
-
-def _check(imported: Imported, section: FileSection, place: int, runs: Sequence[_Run]) -> None:
-    """That results of the section at this place of a part are those of its nodes, in all runs."""
-    nodes, title = imported.builder.nodes, section.title
-    values = {
-        position: torch.from_numpy(
-            np.stack([np.asarray(run.given[place][name], dtype=np.float64) for run in runs])
-        ).reshape(len(runs), *nodes[position].shape)
-        for name, position in section.inputs.items()
-    }
-    for position in imported.builder.hidden.keys() & values.keys():
-        values[position][:, imported.builder.hidden[position] < 0] = 0
-    values |= {copy: values[position] for copy, position in section.copies.items()}
-    errors: dict[int, Tensor] = {}
-    try:
-        # What is made of constants takes nothing of the input.
-        values.setdefault(0, torch.zeros(len(runs), *nodes[0].shape, dtype=torch.float64))
-        for position in section.positions:
-            _append(nodes[position], position, values, errors)
-    except RuntimeError as problem:
-        raise _DifferenceError(f"{title}: its shapes do not fit ({_words(problem)})") from problem
-    for name, position in section.outputs.items():
-        shape = imported.builder.whole_shape(name)
-        kind = np.dtype(np.bool_ if position in imported.builder.truths else np.float32)
-        for run in runs:
-            theirs = run.results[name]
-            if theirs.dtype != kind or theirs.shape != shape:
-                raise _DifferenceError(
-                    f"{title} gives {theirs.dtype} of shape {list(theirs.shape)} in onnxruntime,"
-                    f" not {kind} of shape {list(shape)}"
-                )
-        other = np.stack([run.results[name].reshape(-1) for run in runs]).astype(np.float64)
-        ours = values[position].reshape(len(runs), -1)
-        if (levels := imported.builder.hidden.get(position)) is not None:
-            hidden = (levels < 0).reshape(-1).numpy()
-            if not (other[:, hidden] < BELOW).all():
-                raise _DifferenceError(f"{title} does not hide in onnxruntime what its mask says")
-            other[:, hidden] = ours.numpy()[:, hidden]
-        exact = torch.zeros_like(values[position])
-        error = errors.get(position, exact).reshape(len(runs), -1)
-        _same_values(title, ours, torch.from_numpy(other), error, [run.where for run in runs])
-
-
-def _same_values(title: str, ours: Tensor, theirs: Tensor, error: Tensor, where: list[str]) -> None:
-    """Refuse a result that differs by more than its error, or says nothing in any run."""
-    sure = error.isfinite()
-    wrong = sure & ~((ours - theirs).abs() <= error)
-    if wrong.any():
-        run, at = wrong.nonzero()[0].tolist()
-        raise _DifferenceError(
-            f"{title}, run {where[run]}: entry {at} of its result is {theirs[run, at]:.9g} in"
-            f" onnxruntime and {ours[run, at]:.9g} as imported (allowed {error[run, at]:.2g})"
-        )
-    if not sure.any(0).all():
-        raise _DifferenceError(f"{title} overflows whatever it is given")
-
-
-def _append(
-    node: Node, position: int, values: dict[int, Tensor], errors: dict[int, Tensor]
-) -> None:
-    """The value of a node, and how far a float32 run's may be from it, where it may be."""
-    own = [values[parent] for parent in node.parents]
-    values[position] = apply(node.operation, own)
-    if any(parent in errors for parent in node.parents):
-        before = [errors.get(p, torch.zeros_like(values[p])) for p in node.parents]
-        errors[position] = _carried(node, own, before)
-    else:
-        before = [torch.zeros_like(value) for value in own]
-    reached = [value.abs() + error for value, error in zip(own, before, strict=True)]
-    rounded = run_error(node.operation, reached, (own[0] - before[0], own[0] + before[0]))
-    if rounded is not None:
-        errors[position] = errors[position] + rounded if position in errors else rounded
-
-
-def _carried(node: Node, values: list[Tensor], errors: list[Tensor]) -> Tensor:
-    """What errors of a node's inputs become in its result."""
-    operation = node.operation
-    if isinstance(operation, AffineMap):
-        return operation.absolute(errors[0])
-    if isinstance(operation, MaxPool):
-        return operation(errors[0])
-    if isinstance(operation, Elementwise):
-        value = operation(values[0])
-        lower, upper = operation.bounds(values[0] - errors[0], values[0] + errors[0])
-        return torch.maximum(upper - value, value - lower)
-    if isinstance(operation, Product):
-        first, second = (value.abs() + error for value, error in zip(values, errors, strict=True))
-        return first * errors[1] + second * errors[0]
-    return sum(errors[1:], errors[0])
+        raise DifferenceError(f"the constant {name!r} has another value in onnxruntime")

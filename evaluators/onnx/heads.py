@@ -61,12 +61,12 @@ def _kept(
     graph: onnx.GraphProto, makers: dict[str, onnx.NodeProto], name: str
 ) -> Iterator[onnx.NodeProto]:
     """What a value depends on, and what no output does as far as it is read."""
-    needed = _ancestors(makers, name)
+    needed, read = _ancestors(makers, name), OPERATORS.keys() | CONTROL_FLOW
     beside = _ancestors(makers, *(value.name for value in graph.output)) - needed
     for node in graph.node:
         made = set(node.output)
         plain = node.domain in ("", "ai.onnx") and not any(a.HasField("g") for a in node.attribute)
-        unread = plain and node.op_type not in OPERATORS.keys() | CONTROL_FLOW
+        unread = plain and node.op_type not in read
         if made & needed or not (made & beside or unread or beside & set(node.input)):
             yield node
         else:

@@ -6,11 +6,11 @@ Trusted: the onnx and protobuf parsers; onnxruntime, against which the result is
 
 import math
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -103,6 +103,14 @@ class Contract:
     free: bool = False
 
 
+class _Ends(NamedTuple):
+    """The least and the largest entry of a tensor of the node of this name; both NaN if any is."""
+
+    name: str
+    least: float
+    largest: float
+
+
 def import_bytes(
     data: bytes,
     path: Path,
@@ -118,13 +126,16 @@ def import_bytes(
         UnsupportedModelError: with every problem found, one sentence each.
     """
     model, notes, given = parse(data, path), list[str](), data
-    if not list(size_problems(model)) and not made_twice(model.graph):
+    # What is too much is not looked at one by one, and names that are no text cannot be shown.
+    if problems := list(size_problems(model)):
+        raise _refusal(path, problems)
+    if not made_twice(model.graph):
         whole = model
         model, notes = without_heads(whole, free=wanted.free)
         data = data if model is whole else model.SerializeToString()
     if problems := static_problems(model) or usage_problems(model, opset_of(model)):
         raise _refusal(path, problems)
-    builder, network = _translate(model, path, wanted)
+    builder, network, weights = _translate(model, path, wanted)
     if not wanted.free and not _is_alone(model.graph) and _moves_batch(builder):
         notes.append(
             "What is said is said of one input at a time: those of one batch could meet, as its"
@@ -134,7 +145,7 @@ def import_bytes(
     network.runtime = runtime
     imported = Imported(network, runtime, builder, model, path, given, wanted.free)
     compare(imported, samples, salt or secrets.token_hex(16))
-    if problems := list(_large_problems(network)):
+    if problems := list(_large_problems(weights)):
         raise _refusal(path, problems)
     return network
 
@@ -143,7 +154,8 @@ def _moves_batch(builder: Builder) -> bool:
     """Whether a value that is computed has its batch dimension elsewhere, or has none."""
     # A row without dimensions is the batch alone, and stays so unless dimensions are named.
     bare = {position for position in builder.bare if builder.nodes[position].shape != (1,)}
-    return any(map(builder.depends, builder.moved | bare | builder.scalars))
+    elsewhere = builder.moved | bare | builder.scalars
+    return bool(elsewhere) and not elsewhere.isdisjoint(builder.dependent())
 
 
 def _is_alone(graph: onnx.GraphProto) -> bool:
@@ -158,7 +170,9 @@ def _refusal(path: Path, problems: list[Broken]) -> UnsupportedModelError:
     return UnsupportedModelError(*(f"{path.name}: {sentence}" for sentence in sentences))
 
 
-def _translate(model: onnx.ModelProto, path: Path, wanted: Contract) -> tuple[Builder, Network]:
+def _translate(
+    model: onnx.ModelProto, path: Path, wanted: Contract
+) -> tuple[Builder, Network, list[_Ends]]:
     builder = _begin(model.graph, path, wanted)
     problems = _input_problems(builder.nodes[0].shape, wanted)
     opset = opset_of(model)
@@ -172,7 +186,7 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Contract) -> tuple[Bu
     value = model.graph.output[0]
     # A classifier is never the identity; a file to be verified may be.
     known = value.name in builder.values and (
-        wanted.free or ((p := builder.values[value.name]) > 0 and builder.depends(p))
+        wanted.free or ((p := builder.values[value.name]) > 0 and p in builder.dependent())
     )
     if not problems and not known:
         said = f"its output {quoted(value.name)} does not depend on its input"
@@ -192,10 +206,11 @@ def _translate(model: onnx.ModelProto, path: Path, wanted: Contract) -> tuple[Bu
         problems += _output_problems(value, shape, wanted)
     if not problems:
         network = Network(with_neighbours(builder.nodes[: position + 1]))
-        problems = [*_finite_problems(network), *_cost_problems(network)]
+        weights = list(_weight_ends(network))
+        problems = [*_finite_problems(weights), *_cost_problems(network)]
     if problems:
         raise _refusal(path, problems)
-    return builder, network
+    return builder, network, weights
 
 
 def _known(builder: Builder) -> dict[str, tuple[int, Shape]]:
@@ -370,28 +385,27 @@ def _fold(builder: Builder, operator: Operator, declared: Declaration) -> None:
         builder.constants[name] = result
 
 
-def _weights(network: Network) -> Iterator[tuple[str, torch.Tensor]]:
-    """All tensors of affine maps, each with its node's name."""
+def _weight_ends(network: Network) -> Iterator[_Ends]:
+    """Of all tensors of affine maps."""
     for node in network.nodes:
         operation: object = node.operation
         while isinstance(operation, AffineMap):
             for value in vars(operation).values():
                 if isinstance(value, torch.Tensor):
-                    yield node.name, value
+                    yield _Ends(node.name, *map(float, torch.aminmax(value)))
             operation = getattr(operation, "inner", None)
 
 
-def _finite_problems(network: Network) -> Iterator[Broken]:
-    for name, weight in _weights(network):
-        # NaN is the least and the largest of all.
-        if not all(map(math.isfinite, map(float, torch.aminmax(weight)))):
+def _finite_problems(weights: Iterable[_Ends]) -> Iterator[Broken]:
+    for name, *ends in weights:
+        if not all(map(math.isfinite, ends)):
             yield ModelRule.FINITE, f"node {quoted(name)} has weights that are not finite"
 
 
-def _large_problems(network: Network) -> Iterator[Broken]:
+def _large_problems(weights: Iterable[_Ends]) -> Iterator[Broken]:
     """What leaves no room for a runtime that multiplies before it adds; of finite weights."""
-    for name, weight in _weights(network):
-        if max(map(abs, map(float, torch.aminmax(weight)))) > MAX_WEIGHT:
+    for name, *ends in weights:
+        if max(map(abs, ends)) > MAX_WEIGHT:
             yield ModelRule.FINITE, f"node {quoted(name)} has weights larger than {MAX_WEIGHT:.2g}"
 
 

@@ -32,10 +32,12 @@ def schema_problem(
     for attribute in node.attribute:
         if not {part.name for part, _ in attribute.ListFields()} <= _fields(attribute.type):
             return f"has the attribute {quoted(attribute.name)} with more values than one"
-    # ONNX's own domain has two names, of which its checker knows one.
-    plain = onnx.NodeProto()
-    plain.CopyFrom(node)
-    plain.domain = ""
+    plain = node
+    if node.domain:
+        # ONNX's own domain has two names, of which its checker knows one.
+        plain = onnx.NodeProto()
+        plain.CopyFrom(node)
+        plain.domain = ""
     context = CheckerContext()
     context.ir_version, context.opset_imports = onnx.IR_VERSION, {"": opset}
     try:

@@ -215,7 +215,7 @@ def start(_folder: Path) -> Iterator[Row]:
 
 def reading(_folder: Path) -> Iterator[Row]:
     """An import with all its comparisons, beside onnxruntime's loading and one run."""
-    for slug in ("mnist-ibp", "cifar10-consistency-15"):
+    for slug in ("digits-ibp", "mnist-ibp", "cifar10-ibp-cnn5", "cifar10-consistency-15"):
         path = ROOT / "submissions" / slug / "model.onnx"
         zeros = np.zeros(import_onnx(path).input_shape, dtype=np.float32)
 

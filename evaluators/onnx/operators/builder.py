@@ -218,13 +218,13 @@ class Builder:
         if not batched:
             self.bare.add(self.values[name])
 
-    def depends(self, position: int) -> bool:
-        """Tell whether a node is reached from the input."""
+    def dependent(self) -> set[int]:
+        """Return the nodes that are reached from the input, and the input."""
         constant, reached = {self.values[name] for name in self.lifted}, {0}
         for place, node in enumerate(self.nodes):
             if place not in constant and reached.intersection(node.parents):
                 reached.add(place)
-        return position in reached
+        return reached
 
     def constant(self, operator: Operator, index: int, what: str) -> Array:
         """Read an input that must be a constant."""

@@ -46,7 +46,7 @@ SEE_HIDDEN = frozenset(
 def is_weight(array: Array, *, masks: bool = True) -> bool:
     """Tell whether all numbers are finite, or minus infinity where they may be a mask's."""
     finite = np.isfinite(array)
-    return bool((finite | np.isneginf(array)).all() if masks else finite.all())
+    return bool(finite.all() or (masks and (finite | np.isneginf(array)).all()))
 
 
 def require_no_mask(builder: Builder, operator: Operator) -> None:
