@@ -83,38 +83,48 @@ def require_agreement(builder: Builder, section: FileSection, runs: Sequence[Sec
 def _surely_agrees(
     builder: Builder, section: FileSection, given: Mapping[int, Tensor], runs: Sequence[SectionRun]
 ) -> bool:
-    """Whether a section of one node, one value and one result surely agrees."""
-    if (len(section.positions), len(given), len(section.outputs)) != (1, 1, 1):
+    """Whether a section of one value, one node, perhaps a ReLU, and one result surely agrees."""
+    if len(section.positions) not in (1, 2) or (len(given), len(section.outputs)) != (1, 1):
         return False
-    (place,), (position,), ((name, made),) = section.positions, given, section.outputs.items()
-    node = builder.nodes[place]
+    (position, x), ((name, made),) = *given.items(), section.outputs.items()
+    nodes, before = [builder.nodes[place] for place in section.positions], position
+    for place, node in zip(section.positions, nodes, strict=True):
+        if node.parents != (before,):
+            return False
+        before = place
+    clamped = len(nodes) == 2
     special = {position, made} & (builder.hidden.keys() | builder.truths)
-    if special or made != place or node.parents != (position,):
+    if special or made != before or (clamped and not _is_relu(nodes[1].operation)):
         return False
     shape, results = builder.whole_shape(name), [run.results[name] for run in runs]
     if any(result.dtype != np.float32 or result.shape != shape for result in results):
         return False
-    theirs = torch.from_numpy(np.stack(results)).reshape(len(runs), *node.shape)
-    x = given[position]
+    theirs = torch.from_numpy(np.stack(results)).reshape(len(runs), *nodes[-1].shape)
+    operation = nodes[0].operation
     if x.dtype is not torch.float32:
         return False
-    if _is_exact(node.operation):
-        ours = apply(node.operation, [x])
+    if _is_exact(operation):
+        ours = apply(operation, [x])
+        ours = ours.clamp(min=0) if clamped else ours
         return torch.equal(ours, theirs) and bool(ours.isfinite().all())
-    return isinstance(node.operation, AffineMap) and _sums_agree(node.operation, x, theirs)
+    return isinstance(operation, AffineMap) and _sums_agree(operation, x, theirs, clamped=clamped)
 
 
 def _is_exact(operation: Operation) -> bool:
     """Whether a run computes it without an error, and float32 here, too: as `run_error` has it."""
     if isinstance(operation, AffineMap):
         return not products_error(operation)
-    return isinstance(operation, MaxPool) or (
-        isinstance(operation, LeakyReLU) and not operation.leak
-    )
+    return isinstance(operation, MaxPool) or _is_relu(operation)
 
 
-def _sums_agree(operation: AffineMap, x: Tensor, theirs: Tensor) -> bool:
+def _is_relu(operation: Operation) -> bool:
+    return isinstance(operation, LeakyReLU) and not operation.leak
+
+
+def _sums_agree(operation: AffineMap, x: Tensor, theirs: Tensor, *, clamped: bool) -> bool:
     """Whether sums of products are within less than what `run_error` allows, and none overflows.
+
+    If `clamped`, a ReLU is behind them, and of what is allowed is left what is above zero.
 
     What it allows is at least a share of the sums of magnitudes. These may be taken in float32: all
     terms are positive, so that they are right but for a small share, and what subnormal products
@@ -134,8 +144,11 @@ def _sums_agree(operation: AffineMap, x: Tensor, theirs: Tensor) -> bool:
     reached = float(sums.max()) / SURE**2 + flushed_error(operation) / share
     if not reached < LARGEST * operation.neighbours.low:
         return False
-    difference = operation(wide).sub_(theirs).abs_()
-    return bool((difference <= sums.mul_(share * SURE)).all())
+    ours, allowed = operation(wide), sums.mul_(share * SURE)
+    if clamped:
+        allowed = (ours.clamp(max=0) + allowed).clamp_(min=0)
+        ours = ours.clamp_(min=0)
+    return bool((ours.sub_(theirs).abs_() <= allowed).all())
 
 
 def _is_faster_in_float32(operation: AffineMap, entries: int) -> bool:

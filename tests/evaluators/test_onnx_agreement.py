@@ -54,19 +54,25 @@ def convolution(weight: torch.Tensor, bias: torch.Tensor) -> Convolution:
     return Convolution(SHAPE, (3, 4, 4), bias, weight, *flat(1))
 
 
-def alone(operation: Operation) -> tuple[Builder, FileSection]:
-    """A graph of this operation alone."""
+def alone(operation: Operation, *, clamped: bool = False) -> tuple[Builder, FileSection]:
+    """A graph of this operation alone, perhaps with a ReLU behind it."""
     shape: Any = SHAPE if isinstance(operation, LeakyReLU) else operation.output_shape  # type: ignore[union-attr]
     builder = Builder.begin("x", SHAPE)
     builder.nodes.append(Node("y", operation, (0,), shape))
-    builder.values["y"] = 1
-    return builder, FileSection("it", (), (1,), {"x": 0}, {"y": 1})
+    if clamped:
+        builder.nodes.append(Node("y", LeakyReLU(), (1,), shape))
+    last = len(builder.nodes) - 1
+    builder.values["y"] = last
+    return builder, FileSection("it", (), range(1, last + 1), {"x": 0}, {"y": last})
 
 
-def runs_of(operation: Operation, x: torch.Tensor, off: float, at: int) -> list[SectionRun]:
+def runs_of(
+    operation: Operation, x: torch.Tensor, off: float, at: int, *, clamped: bool = False
+) -> list[SectionRun]:
     """What a runtime might give: the right result, one entry off by a part of what is allowed."""
     wide = x.double()
     theirs = operation(wide)  # type: ignore[operator]
+    theirs = theirs.clamp(min=0) if clamped else theirs
     error = run_error(operation, [wide.abs()], (wide, wide))
     if error is None:
         error = theirs.abs() * 2.0**-23
@@ -85,16 +91,17 @@ def runs_of(operation: Operation, x: torch.Tensor, off: float, at: int) -> list[
     inputs=st.sampled_from(SIZES),
     off=st.sampled_from((0.0, 0.5, 0.9, 0.94, 0.97, 0.999, 1.001, 1.1, 3.0, -0.97, -1.1)),
     many=st.sampled_from((0, 2**24)),
+    clamped=st.booleans(),
     seed=st.integers(0, 99),
 )
 @settings(max_examples=60, deadline=None)
 def test_the_cheaper_test_says_yes_only_where_the_whole_one_does(
-    kind: str, weights: float, inputs: float, off: float, many: int, seed: int
+    kind: str, weights: float, inputs: float, off: float, many: int, clamped: bool, seed: int
 ) -> None:
     operation = operation_of(kind, weights, seed)
-    builder, one = alone(operation)
+    builder, one = alone(operation, clamped=clamped)
     x = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(seed + 1)) * inputs
-    runs = runs_of(operation, x, off, seed)
+    runs = runs_of(operation, x, off, seed, clamped=clamped)
     stacked = {0: x}
     with patch.multiple(agreement, MANY=many, LARGE=many):
         surely = agreement._surely_agrees(builder, one, stacked, runs)
@@ -104,18 +111,18 @@ def test_the_cheaper_test_says_yes_only_where_the_whole_one_does(
         assert not surely
 
 
-@pytest.mark.parametrize("many", [0, 2**24])
+@pytest.mark.parametrize(("many", "clamped"), [(0, False), (2**24, False), (0, True)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_usual_results_are_settled_by_the_cheaper_test(
-    kind: str, many: int, monkeypatch: pytest.MonkeyPatch
+    kind: str, many: int, clamped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agreement, "MANY", many)
     monkeypatch.setattr(agreement, "LARGE", many)
     monkeypatch.setattr(agreement, "_require_agreement", None)
     operation = operation_of(kind, 1.0, 0)
-    builder, one = alone(operation)
+    builder, one = alone(operation, clamped=clamped)
     x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1))
-    require_agreement(builder, one, runs_of(operation, x, 0.0, 0))
+    require_agreement(builder, one, runs_of(operation, x, 0.0, 0, clamped=clamped))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,6 +134,16 @@ def test_one_wrong_entry_is_refused(kind: str, wrong: float) -> None:
     runs[1].results["y"].reshape(-1)[3] = wrong
     with pytest.raises(DifferenceError, match="it, run here: entry 3"):
         require_agreement(builder, one, runs)
+
+
+@pytest.mark.parametrize("kind", ["convolution", "dense", "diagonal", "shift", "adjoint"])
+def test_less_is_allowed_where_a_relu_is_zero(kind: str) -> None:
+    operation = operation_of(kind, 1.0, 0)
+    builder, one = alone(operation, clamped=True)
+    x = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(1))
+    at = int(operation(x.double()).reshape(-1).argmin())  # type: ignore[operator]
+    with pytest.raises(DifferenceError, match=f"it, run here: entry {at}"):
+        require_agreement(builder, one, runs_of(operation, x, 0.5, at, clamped=True))
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
