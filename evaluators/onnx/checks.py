@@ -59,7 +59,7 @@ def size_problems(model: onnx.ModelProto) -> Iterable[Broken]:
         said = f"its descriptions and metadata have {text:,} characters (at most {MAX_TEXT:,})"
         yield ModelRule.TEXT, said
     names = list(_names(graph))
-    if {*map(type, names)} != {str}:
+    if {*map(type, names)} - {str}:
         # protobuf hands over as bytes what is not UTF-8
         yield ModelRule.TEXT, "some names are not text; the file is damaged"
     elif (longest := max(map(len, names), default=0)) > MAX_NAME:
