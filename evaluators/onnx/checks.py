@@ -195,7 +195,9 @@ def _node_problems(node: onnx.NodeProto) -> Iterable[Broken]:
     if node.domain not in ("", "ai.onnx"):
         yield ModelRule.DOMAIN, f"{title} is of the custom domain {quoted(node.domain)}"
     elif graphs or node.op_type in CONTROL_FLOW:
-        told = "export the network without control flow, or simplify the file (onnxsim)"
+        told = "export the network without control flow"
+        if node.op_type == "If":
+            told += "; where its condition is constant, `certboard export` puts the branch in"
         yield ModelRule.SUBGRAPH, f"{title} contains a subgraph; {told}"
         return
     elif node.op_type in RANDOM:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from evaluators.network.network import Network
 from evaluators.numerics.arrays import Shape
 from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.one_file import merged
 from evaluators.onnx.reader import Contract, import_bytes
 from evaluators.onnx.writer import OPSET
 
@@ -51,7 +52,7 @@ def import_module(module: nn.Module, input_shape: Shape) -> Network:
         raise UnsupportedModelError(said) from error
     images = torch.rand((_SAMPLES, *input_shape), generator=torch.Generator().manual_seed(0))
     expected = run_module(plain, images, name).numpy()
-    data = export_module(plain, images[:1])
+    data = merged(export_module(plain, images[:1]), Path(name))
     network = import_bytes(data, Path(name), images.numpy(), Contract(tuple(input_shape)))
     with torch.no_grad():
         answers = network.to(torch.float32)(images).numpy()

@@ -1,4 +1,4 @@
-"""One ordinary file of what its owner saved otherwise: data beside it, float64, free sizes.
+"""One ordinary file of what its owner saved otherwise: data beside it, free sizes, float64, If.
 
 What comes out is a file of its own, with its own hash, read and checked as any other: what is
 proved is proved of that file. Where float64 weights were rounded, `Settled.notes` says so.
@@ -20,10 +20,12 @@ from onnx import TensorProto, numpy_helper
 
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.adapter import InputAdapter, adapt
+from evaluators.onnx.branches import take_branches
 from evaluators.onnx.checks import tensor_problems
 from evaluators.onnx.file import MAX_BYTES, parse
 from evaluators.onnx.rules import ModelRule, complaint, quoted
 
+_TAKEN = "{} of its If have a constant condition: the branch that is taken is in it alone"
 _KEYS = frozenset(("location", "offset", "length", "checksum"))
 
 
@@ -57,16 +59,18 @@ def settle(
     model, notes = parse(data, path), list[str]()
     if count := _merge(model, path):
         notes.append(f"the data of {count} tensors that lay beside it are in it")
-    if count := _dequantize(model, path):
-        notes.append(f"{count} quantized weights are in it as what they stand for, in float32")
-    if rounded := _narrow(model):
-        notes.append(rounded)
     inside = pixels
     if layout is not None:
         last = (*pixels[1:], pixels[0])
         inside = layout.shape or (last if layout.channels_last else pixels)
     if _fix_sizes(model, inside):
         notes.append(f"its input has the shape {['batch', *inside]}")
+    if count := take_branches(model):
+        notes.append(_TAKEN.format(count))
+    if count := _dequantize(model, path):
+        notes.append(f"{count} quantized weights are in it as what they stand for, in float32")
+    if rounded := _narrow(model):
+        notes.append(rounded)
     data = bytes(model.SerializeToString(deterministic=True)) if notes else data
     if layout is None or layout == InputAdapter():
         _require_pixels(model, path, pixels)
@@ -92,15 +96,19 @@ def _require_pixels(model: onnx.ModelProto, path: Path, pixels: tuple[int, ...])
 
 
 def merged(data: bytes, path: Path) -> bytes:
-    """Return a model's bytes with the data that lie beside it; the bytes themselves if none do.
+    """Return a model's bytes with the data that lie beside it, and the branches that it takes.
+
+    The bytes themselves if there is neither.
 
     Raises:
         UnsupportedModelError: it is no model, or the data cannot be had.
     """
-    if b"location" not in data:  # the key of an entry that says where they are
+    # The key of an entry that says where they are; the name of an attribute of every If.
+    if b"location" not in data and b"then_branch" not in data:
         return data
     model = parse(data, path)
-    return bytes(model.SerializeToString(deterministic=True)) if _merge(model, path) else data
+    changed = _merge(model, path) + take_branches(model)
+    return bytes(model.SerializeToString(deterministic=True)) if changed else data
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:

@@ -11,6 +11,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 DOORS = {
     "onnx": {
         "evaluators/onnx/adapter.py",
+        "evaluators/onnx/branches.py",
         "evaluators/onnx/checks.py",
         "evaluators/onnx/compare.py",
         "evaluators/onnx/writer.py",
