@@ -24,7 +24,7 @@ from evaluators.numerics.rounding import UNDERFLOW, UNIT, down
 from evaluators.question.certificate import LayerBounds
 from evaluators.question.norm import Norm
 from evaluators.unrolled.domains import Cut, Domains, Leaf
-from evaluators.unrolled.proof import ROOM, InputPlanes, betas_of, least, planes
+from evaluators.unrolled.proof import ROOM, InputPlanes, allowed, betas_of, least, planes
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitBounds, UnitLines
 from evaluators.unrolled.unrolled_network import Layer, Unrolled
@@ -92,7 +92,7 @@ class UnitPlanes:
                 slopes[place] = proved
                 these = known[side, first:last].nonzero()[:, 0]
                 rows = layer.rows.select(these).times(sign)
-                below = planes(unrolled, rows, lines.choice(slopes[these]))
+                below = planes(unrolled, rows, lines.choice(allowed(slopes[these], lines)))
                 weight[side, first + these], bias[side, first + these] = below
             first = last
         flat = InputPlanes(weight.flatten(0, 1), bias.flatten())
@@ -138,7 +138,7 @@ class Clipping:
         lines, unrolled = self.around.lines, self.around.unrolled
         within = domains.within(lines)
         betas = betas_of(domains.betas, slice(None))
-        choice = lines.choice(domains.slopes.double(), domains.signs, betas, within)
+        choice = lines.choice(allowed(domains.slopes, lines), domains.signs, betas, within)
         margin = planes(unrolled, self.around.goals.select(domains.rows), choice)
         targets = self.targets[domains.rows]
         below = InputPlanes(margin.weight, down(margin.bias - targets))

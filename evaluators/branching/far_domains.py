@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from evaluators.unrolled.domains import Cut, Domains, bytes_of, bytes_of_cuts
+from evaluators.unrolled.proof import stored
+from evaluators.unrolled.unit_lines import UnitLines
 
 ROW_BYTES = 8
 """Memory of an entry of a list."""
@@ -62,9 +64,9 @@ class Packed:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def unpacked(self, start: Tensor) -> Domains:
-        """The domains; those that lost their slopes begin again with `start`, `[units]`."""
-        count, size = len(self), len(start)
+    def unpacked(self, lines: UnitLines) -> Domains:
+        """The domains; those that lost their slopes begin again with CROWN's `lines`."""
+        count, size = len(self), len(lines.leak)
         owner, units = torch.arange(count).repeat_interleave(self.counts), self.units.long()
         signs = torch.zeros(count, size, dtype=torch.int8)
         signs[owner, units] = self.signs
@@ -73,7 +75,8 @@ class Packed:
             betas[owner, units] = self.betas
         slopes = self.slopes
         if slopes is None:
-            slopes = start.half().expand(count, -1).clone()
+            # To the safe side: these may be proved as they are.
+            slopes = stored(lines.start, lines).expand(count, -1).clone()
         pairs = list(zip(units.tolist(), self.signs.tolist(), strict=True))
         ends = pairwise(accumulate(self.counts.tolist(), initial=0))
         paths = [tuple(pairs[first:last]) for first, last in ends]
@@ -121,9 +124,9 @@ class FarDomains:
         """Put away domains that are nearer to a proof than all that are here."""
         return FarDomains((*self.blocks, Packed.of(domains)))
 
-    def pop(self, start: Tensor) -> tuple[Domains, "FarDomains"]:
-        """Take back the block nearest to a proof; `start` as of `Packed.unpacked`."""
-        return self.blocks[-1].unpacked(start), FarDomains(self.blocks[:-1])
+    def pop(self, lines: UnitLines) -> tuple[Domains, "FarDomains"]:
+        """Take back the block nearest to a proof; `lines` as of `Packed.unpacked`."""
+        return self.blocks[-1].unpacked(lines), FarDomains(self.blocks[:-1])
 
     def lighter(self, size: int) -> "FarDomains":
         """Leave out what can be made again, of the farthest first, down to so many bytes."""

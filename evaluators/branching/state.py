@@ -217,7 +217,7 @@ class State:
             few, others = few.best(near)
             far = far.push(others)
         while len(few) < self.batch and len(far):
-            block, far = far.pop(self.search.lines.start)
+            block, far = far.pop(self.search.lines)
             few = few.join(block)
         return replace(self, open=few, far=far)
 
@@ -241,7 +241,7 @@ class State:
         """Yield the domains left in parts."""
         yield self.open
         for block in self.far.blocks:
-            yield block.unpacked(self.search.lines.start)
+            yield block.unpacked(self.search.lines)
 
     def proof(self) -> list[Leaf]:
         """The leaves, once `lower_bounds` are positive: of domains still open, too."""

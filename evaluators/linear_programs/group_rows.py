@@ -26,7 +26,7 @@ from evaluators.linear_programs.triangle import Float64Array, Solution, Triangle
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.rounding import UNDERFLOW, gamma
 from evaluators.unrolled.ascent import Rates, ascend
-from evaluators.unrolled.proof import least, planes, prove, stored
+from evaluators.unrolled.proof import allowed, least, planes, prove, stored
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unrolled_network import Layer, Rows
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
@@ -114,7 +114,7 @@ class GroupRows:
         weight = whole.weight[0].numpy()
         chosen = self.program.multipliers(weight, solution.through, pulls[0].numpy())
         lines = self.around.lines
-        slopes = torch.maximum(chosen.slopes.nan_to_num(1.0).clamp(max=1), lines.leak)[None]
+        slopes = allowed(chosen.slopes.nan_to_num(1.0)[None], lines)
         choice = lines.choice(slopes)._replace(pulls=pulls)
         around = self.around
         found = planes(around.unrolled, whole, choice)

@@ -33,11 +33,19 @@ def stored(slopes: Tensor, lines: UnitLines) -> Tensor:
 
     A proof uses these, so that its certificate is about the same numbers.
     """
-    # In float64: the float32 next to a leak may lie below it, and the line then crosses the kink.
-    leak = lines.leak.nan_to_num(0.0).to(slopes.device)
-    short = torch.maximum(slopes.double().clamp(max=1), leak).half()
+    short = allowed(slopes, lines).half()
     raised = torch.nextafter(short, torch.ones_like(short))
-    return torch.where(short.double() < leak, raised, short)
+    return torch.where(allowed(short, lines) != short.double(), raised, short)
+
+
+def allowed(slopes: Tensor, lines: UnitLines) -> Tensor:
+    """Slopes in float64, each moved to the nearest for which its line is below the unit.
+
+    Of units with a kink they lie between the leak and 1, else the line through the kink is above
+    the unit; of curves the parameters lie between 0 and 1.
+    """
+    # In float64: the float32 next to a leak may lie below it.
+    return torch.maximum(slopes.double().clamp(max=1), lines.leak.nan_to_num(0.0).to(slopes.device))
 
 
 def prove(
@@ -68,7 +76,7 @@ def prove(
         split = None if signs is None else signs[part]
         inside = None if within is None else UnitBounds(*(bound[part] for bound in within))
         its = slopes if len(slopes) == 1 else slopes[part]
-        choice = lines.choice(its.double(), split, betas_of(betas, part), inside)
+        choice = lines.choice(allowed(its, lines), split, betas_of(betas, part), inside)
         found = planes(unrolled, rows.select(part), choice)
         result.append(least(unrolled, found, x, region))
     return torch.cat(result) if result else rows.bias

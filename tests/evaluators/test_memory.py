@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from evaluators.branching.far_domains import FarDomains, Packed
 from evaluators.branching.search import finish
-from evaluators.branching.state import State
+from evaluators.branching.state import Search, State
 from evaluators.numerics import memory as numerics
+from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.memory import (
     available,
     budget,
@@ -24,10 +25,14 @@ from evaluators.numerics.memory import (
     memory,
     resident,
 )
+from evaluators.question.norm import Norm
+from evaluators.question.region import Ball
 from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Domains
 from tests.evaluators.test_search import TUNING, searching, started, true_margin
+from tests.fixtures.networks import Graph
 from tests.fixtures.searching import no_witness
+from tests.fixtures.unrolled import about, around
 
 SIZES = st.integers(10**8, 10**12)
 
@@ -136,6 +141,10 @@ def along_paths(state: State, count: int) -> Domains:
     return replace(domains, bounds=bounds, slopes=slopes, betas=betas, signs=signs, paths=paths)
 
 
+def none_of(domains: Domains) -> Domains:
+    return domains.select(torch.zeros(0, dtype=torch.long))
+
+
 def same(one: Domains, other: Domains, warm: bool = True) -> bool:
     names = ("rows", "bounds", "signs") + (("slopes", "betas") if warm else ())
     return one.paths == other.paths and all(
@@ -145,14 +154,34 @@ def same(one: Domains, other: Domains, warm: bool = True) -> bool:
 
 def test_packing_loses_nothing_and_a_bare_block_only_what_is_made_again() -> None:
     state = started()
-    domains, start = along_paths(state, 50), state.search.lines.start
+    domains, lines = along_paths(state, 50), state.search.lines
     packed = Packed.of(domains)
-    assert same(packed.unpacked(start), domains)
-    bare = packed.bare().unpacked(start)
+    assert same(packed.unpacked(lines), domains)
+    bare = packed.bare().unpacked(lines)
     assert same(bare, domains, warm=False)
-    assert torch.equal(bare.slopes, start.half().expand(50, -1))
+    assert torch.equal(bare.slopes, lines.start.half().expand(50, -1))
     assert not bool(bare.betas.any())
     assert packed.bare().bytes < packed.bytes
+
+
+def leaning(leak: float) -> Search:
+    """Margin 1024·f(x) + 1024·leak - 1/100, f a leaky ReLU: -1/100 at -1, the end of [-1, 1/2]."""
+    graph = Graph((1,))
+    graph.dense(1, torch.ones(1, 1).double(), torch.zeros(1).double())
+    graph.relu(leak)
+    shift = torch.tensor([1024 * leak - 0.01, 0.0]).double()
+    graph.dense(2, torch.tensor([[1024.0], [0.0]]).double(), shift)
+    region = Ball(Norm.LINF, Fraction(3, 4), -9.0, 9.0)
+    problem = about(graph.network(), region, torch.tensor([-0.25]))
+    return Search(around(problem), Deadline(20.0), TUNING)
+
+
+@pytest.mark.parametrize("leak", [0.1, 0.2, 1 / 3])
+def test_domains_that_begin_again_are_proved_with_lines_below_a_leaky_unit(leak: float) -> None:
+    """The float16 next to a leak may lie below it: with its line the margin would be positive."""
+    state = State.of(leaning(leak))
+    bare = replace(state, open=none_of(state.open), far=FarDomains().push(state.open).lighter(0))
+    assert float(bare.lower_bounds()) < 0
 
 
 def test_far_domains_are_all_there_and_no_nearer_than_near_ones() -> None:
@@ -165,8 +194,7 @@ def test_far_domains_are_all_there_and_no_nearer_than_near_ones() -> None:
     assert sorted(everything) == sorted(domains.paths)
     assert float(settled.open.bounds.min()) >= float(settled.far.blocks[-1].bounds.max())
     # Once the near ones are fewer than a round takes, the others come back.
-    none = domains.select(torch.zeros(0, dtype=torch.long))
-    back = replace(settled, open=none).settled()
+    back = replace(settled, open=none_of(domains)).settled()
     assert back.left == len(back.open) == 184
 
 

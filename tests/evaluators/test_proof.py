@@ -105,6 +105,18 @@ def check(found: UnrolledProblem, seed: int, close: float = 1e-9) -> None:
         assert float(value - lost - bound) <= close * (1 + abs(float(value)))
 
 
+def test_slopes_whose_lines_are_above_a_unit_are_not_taken() -> None:
+    region, x = Ball(Norm.LINF, Fraction(1), -9.0, 9.0), torch.tensor([0.5, 0.25])
+    for name in ("leaky 2-4-3-3", "read twice"):
+        found = around(about(PIECEWISE[name](0), region, x))
+        leak, rows = found.lines.leak, found.goals
+        one = torch.ones_like(leak)
+        for wrong, nearest in ((leak - 0.01, leak), (one + 0.01, one)):
+            both = (slopes.expand(len(rows), -1) for slopes in (wrong, nearest))
+            where = (found.unrolled, found.lines, rows, found.x, found.region)
+            assert torch.equal(*(prove(*where, slopes) for slopes in both))
+
+
 @pytest.mark.parametrize("name", PIECEWISE | WITH_SIGMOIDS)
 def test_the_bound_is_that_of_real_arithmetic_lowered(name: str) -> None:
     for seed in range(3):
