@@ -6,14 +6,12 @@ import torch
 
 from evaluators.evaluator import Evaluator
 from evaluators.linear_programs.relaxed_rows import optimal_slopes, proved_margins
-from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.linear_bounds import margin_rows
 from evaluators.propagation.verdicts import verdicts
 from evaluators.propagation.zonotopes import Zonotopes
 from evaluators.question.problem import Problem
-from evaluators.question.verdict import Status, Verdict
-from evaluators.unrolled.intermediate_bounds import UnrollingError
-from evaluators.unrolled.unrolled_problem import UnrolledProblem
+from evaluators.question.verdict import Verdict
+from evaluators.unrolled.unrolled_problem import UnrolledProblem, one_by_one_unrolled
 
 
 @dataclass(frozen=True)
@@ -44,15 +42,11 @@ class RefineZono(Evaluator):
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""
-        with torch.no_grad():
-            return [self._solve(problem.select([row])) for row in range(len(problem))]
+        return one_by_one_unrolled(problem, self._solve)
 
     def _solve(self, problem: Problem) -> Verdict:
-        deadline = Deadline(problem.seconds)
-        try:
-            around = UnrolledProblem.of(problem, 0, deadline, optimal_slopes)
-        except UnrollingError as error:
-            return Verdict(Status.UNKNOWN, None, note=str(error))
+        deadline = problem.deadline()
+        around = UnrolledProblem.of(problem, 0, deadline, optimal_slopes)
         unrolled, rows = around.unrolled, margin_rows(problem.labels.cpu(), problem.classes)[0]
         deployed = problem.deployed
         forms = Zonotopes.around(unrolled.network, around.x, around.region, deployed=deployed)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from evaluators.unrolled.intermediate_bounds import UnrollingError
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Unrolled
 
@@ -160,6 +161,8 @@ class TriangleProgram:
         solver, count = self._solver, self.inputs + self.units
         cost = np.zeros(count)
         cost[: len(weight)] = weight
+        if not np.isfinite(cost).all():
+            return None
         solver.changeColsCost(count, np.arange(count, dtype=np.int32), cost)
         solver.setOptionValue("time_limit", solver.getRunTime() + max(seconds, 0.0))
         solver.run()
@@ -232,7 +235,14 @@ def highs(
     rows: tuple[Float64Array, Float64Array],
     columns: tuple[Float64Array, Float64Array],
 ) -> highspy.Highs:
-    """HiGHS with a model, without its output, in this thread."""
+    """HiGHS with a model, without its output, in this thread.
+
+    Raises:
+        UnrollingError: a coefficient is not finite, or a bound no number, on which HiGHS crashes.
+    """
+    bounds = np.concatenate((*rows, *columns))
+    if not np.isfinite(matrix.data).all() or np.isnan(bounds).any():
+        raise UnrollingError("bound not finite")
     program = highspy.HighsLp()
     program.num_row_, program.num_col_ = matrix.shape
     program.row_lower_, program.row_upper_ = rows

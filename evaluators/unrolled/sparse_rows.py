@@ -43,8 +43,9 @@ class SparseRows(Carrier[Matrix]):
         return self.dot_shared(rows, values, position)
 
     def dot_shared(self, rows: Matrix, values: Tensor, position: int) -> Tensor:  # noqa: ARG002
-        """Each row times values."""
-        return torch.from_numpy(rows @ values.reshape(-1).numpy())
+        """Each row times values; no number where these are not finite, which proves nothing."""
+        with np.errstate(all="ignore"):
+            return torch.from_numpy(rows @ values.reshape(-1).numpy())
 
     def plus(self, rows: Matrix, others: Matrix) -> Matrix:
         """The sum; dense unless both are sparse."""

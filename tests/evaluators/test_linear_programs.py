@@ -11,6 +11,9 @@ from scipy.optimize import linprog
 from evaluators.deterministic.crown import CROWN
 from evaluators.deterministic.lp import LP
 from evaluators.deterministic.milp import MILP
+from evaluators.deterministic.multi_neuron import MultiNeuron
+from evaluators.deterministic.refine_zono import RefineZono
+from evaluators.deterministic.sdp import SDP
 from evaluators.evaluator import Evaluator
 from evaluators.linear_programs.triangle import Float64Array, Solution, TriangleProgram
 from evaluators.network.maxima import without_max_pools
@@ -24,6 +27,7 @@ from evaluators.unrolled.unrolled_problem import UnrolledProblem
 from tests.evaluators.test_branch_and_bound import truth
 from tests.fixtures.cases import cases
 from tests.fixtures.checked import recheck
+from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, ask, centers
 from tests.fixtures.unrolled import PIECEWISE, about
 
@@ -36,6 +40,22 @@ def opened(name: str, seed: int, radius: Fraction = Fraction(1, 2)) -> UnrolledP
     problem = ask(network, centers(network, seed, 3), region).select([2])
     problem = replace(problem, deployed=False)
     return UnrolledProblem.of(problem, 0, Deadline())
+
+
+@pytest.mark.parametrize("method", [LP, MILP, MultiNeuron, RefineZono, SDP])
+def test_bounds_beyond_float32_are_no_program(method: type[Evaluator]) -> None:
+    """Of a slope that is no number HiGHS ends the process."""
+    graph = Graph((2,))
+    for _ in range(3):
+        weight = torch.tensor([[2.0, -1.0], [-(2.0**27), 2.0**28]], dtype=torch.float64)
+        graph.dense(2, weight, torch.ones(2, dtype=torch.float64))
+        graph.relu(1 - 2.0**-24)
+    graph.dense(2)
+    region = Ball(Norm.LINF, Fraction(1, 2), -9.0, 9.0)
+    network, x = graph.network(), torch.ones(1, 2)
+    label = network(x.double()).argmax(1)
+    (verdict,) = method().solve(Problem(network, x, label, region, seconds=5.0))
+    assert (verdict.status, verdict.note) == (Status.UNKNOWN, "bound not finite")
 
 
 def by_scipy(around: UnrolledProblem, row: int) -> float:
