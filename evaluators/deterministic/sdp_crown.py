@@ -61,7 +61,7 @@ class SdpCROWN(Evaluator):
 
     title = "SDP-CROWN"
     node = "sdp"
-    version = "3"
+    version = "4"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once, then those that are left one by one."""
@@ -104,9 +104,7 @@ def _of_one(relaxed: Relaxed, balls: Balls, row: int) -> tuple[dict[int, Interva
         position: Interval(bounds.lower[own].cpu(), bounds.upper[own].cpu())
         for position, bounds in enumerate(relaxed.bounds)
     }
-    return known, {
-        at: NodeBall(ball.middle[own].cpu(), ball.radius[own].cpu()) for at, ball in balls.items()
-    }
+    return known, {at: NodeBall(*(part[own].cpu() for part in ball)) for at, ball in balls.items()}
 
 
 def balls_of(problem: Problem) -> Balls:
@@ -122,5 +120,6 @@ def balls_of(problem: Problem) -> Balls:
             lower, upper = reach.values[parent]
             middle = lower / 2 + upper / 2
             apart = (reach.moved[parent] + reach.lost[parent]) * PAD
-            balls[parent] = NodeBall(middle, (apart + length(upper - lower, Norm.L2)) * PAD)
+            off = length(upper - lower, Norm.L2)
+            balls[parent] = NodeBall(middle, (apart + off) * PAD, off)
     return balls

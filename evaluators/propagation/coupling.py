@@ -44,10 +44,12 @@ class NodeBall(NamedTuple):
     Attributes:
         middle: `[batch, *shape]`.
         radius: `[batch]`; infinite where nothing is known.
+        off: how far the middle may be from the value at the example, `[batch]`.
     """
 
     middle: Tensor
     radius: Tensor
+    off: Tensor
 
 
 class Coupling(NamedTuple):

@@ -71,9 +71,9 @@ def local_balls(around: UnrolledProblem, wide: list[NodeBall]) -> list[NodeBall]
         rounded += float(length(move.flatten()[None], Norm.L2)) * 2 * gamma(len(moves) + 8)
         reach = (matrix_bound(move, GRAM) + rounded) * float_above(region.radius)
         flat = ball.middle.flatten()[layer.entries][None]
-        radius = torch.minimum(ball.radius, ball.radius.new_tensor([(reach + apart) * PAD]))
-        found.append(NodeBall(flat, radius))
-        moves.append((layer, move, float(radius), apart, rounded))
+        radius = torch.minimum(ball.radius, (reach + apart + ball.off) * PAD)
+        found.append(NodeBall(flat, radius, ball.off))
+        moves.append((layer, move, float(radius + ball.off) * PAD, apart, rounded))
     return found
 
 

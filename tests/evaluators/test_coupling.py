@@ -1,5 +1,6 @@
 """Neurons that share a ball: no point in it beats what all lines are lowered by together."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -14,17 +15,18 @@ from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.network import Network, apply
 from evaluators.propagation.coupling import Coupling, NodeBall, least_together
 from evaluators.propagation.dense_rows import DenseRows
-from evaluators.propagation.intervals import Interval
+from evaluators.propagation.intervals import Interval, interval_bounds
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
-from evaluators.unrolled.coupled import Chosen, Coupled
+from evaluators.unrolled.coupled import Chosen, Coupled, local_balls
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
 from tests.fixtures.effort import examples
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of
 
 RELU = ("relu 2-3-2", "relu 2-4-4-3", "leaky 2-4-3-3", "residual", "pooled", "convolutional")
+TINY = Fraction(1, 2**40)
 
 
 def drawn(seed: int) -> torch.Generator:
@@ -51,7 +53,7 @@ def test_no_point_of_ball_and_box_is_below_the_bound(
     middle = uniform(generator, 1, n) * scale
     radius = torch.rand(1, generator=generator, dtype=torch.float64) * 2 * scale
     lower, upper = (middle + sign * (uniform(generator, 1, n) + 1) * scale for sign in (-1, 1))
-    coupling = Coupling.of(NodeBall(middle, radius), Interval(lower, upper))
+    coupling = Coupling.of(NodeBall(middle, radius, 0 * radius), Interval(lower, upper))
     carrier = DenseRows(Graph((n,), 0).network(), torch.zeros(1, dtype=torch.long))
     own = None if weight is None else torch.full((1, 3), weight, dtype=torch.float64) / scale
     value, slack = least_together(carrier, rows, slopes, leak, coupling, 0, own)
@@ -73,7 +75,8 @@ def test_no_point_of_ball_and_box_is_below_the_bound(
 def test_a_ball_is_worth_the_root_of_the_number_of_neurons() -> None:
     """The paper's example: -Σ relu(z_i) in a ball around 0, with chords as lines."""
     n = 64
-    ball = NodeBall(torch.zeros(1, n).double(), torch.ones(1).double())
+    zero = torch.zeros(1).double()
+    ball = NodeBall(torch.zeros(1, n).double(), zero + 1, zero)
     coupling = Coupling.of(ball, Interval(-torch.ones(1, n).double(), torch.ones(1, n).double()))
     carrier = DenseRows(Graph((n,), 0).network(), torch.zeros(1, dtype=torch.long))
     rows, slopes = -torch.ones(1, 1, n).double(), torch.full((1, 1, n), 0.5).double()
@@ -127,6 +130,22 @@ def test_units_stay_in_their_local_balls(family: str, seed: int) -> None:
         distance = torch.linalg.vector_norm(values - coupling.ball.middle, dim=1).max()
         assert float(distance) <= float(coupling.ball.radius)
         assert bool((coupling.ball.radius < 1e3).all())
+
+
+@pytest.mark.parametrize("family", RELU)
+def test_a_local_ball_is_wider_by_what_its_middle_is_off(family: str) -> None:
+    problem, coupled = around(family, 1)
+    network, x = coupled.unrolled.network, problem.x.double()
+    asked = replace(coupled.around, problem=replace(problem, region=Ball(Norm.L2, TINY)))
+    values = interval_bounds(network, x, x)
+    wide = []
+    for layer in coupled.layers:
+        here = values[network.nodes[layer.position].parents[0]].lower
+        far = torch.full((1,), 1e3, dtype=torch.float64)
+        wide.append(NodeBall(here + 1, far, torch.full_like(far, here.numel() ** 0.5)))
+    for layer, its, ball in zip(coupled.layers, wide, local_balls(asked, wide), strict=True):
+        true = its.middle.flatten()[layer.entries] - 1
+        assert float((true - ball.middle).norm()) <= float(ball.radius) < 1e3
 
 
 def test_it_proves_more_than_alpha_crown_in_l2() -> None:
