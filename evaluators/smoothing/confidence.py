@@ -11,6 +11,10 @@ from scipy.special import betainc, betaincc, betaincinv, betaln
 _MARGIN = 1e-6
 """Relative room left to the incomplete beta function, whose error stays below 1e-10."""
 
+LEAST_FAILURE = 1e-200
+"""Of a statement: from 1e-250 down the incomplete beta function loses its digits, and is 0 too
+soon, so that a bound would be claimed that does not hold."""
+
 
 def upper_tail(count: int, trials: int, probability: float) -> float:
     """Compute P[Binomial(trials, probability) >= count] by the incomplete beta function."""
@@ -27,7 +31,7 @@ def clopper_pearson_lower(count: int, trials: int, failure_probability: float) -
     more successes would be that unlikely, here stepped down until that surely holds.
 
     Raises:
-        ValueError: a count that is no count of `trials`, or a probability outside (0, 1).
+        ValueError: a count that is no count of `trials`, or a probability that is not supported.
     """
     check_trials(count, trials, failure_probability)
     if count == 0:
@@ -49,7 +53,7 @@ def clopper_pearson_upper(count: int, trials: int, failure_probability: float) -
     `failure_probability`: one minus the lower bound of a failure, rounded up.
 
     Raises:
-        ValueError: a count that is no count of `trials`, or a probability outside (0, 1).
+        ValueError: a count that is no count of `trials`, or a probability that is not supported.
     """
     check_trials(count, trials, failure_probability)
     lower = clopper_pearson_lower(trials - count, trials, failure_probability)
@@ -84,7 +88,7 @@ def anytime_lower(count: int, trials: int, failure_probability: float, above: fl
     Moved down for the error of the special functions.
 
     Raises:
-        ValueError: a count that is no count of `trials`, or a probability outside (0, 1).
+        ValueError: a count that is no count of `trials`, or a probability that is not supported.
     """
     check_trials(count, trials, failure_probability)
     if not 0 <= above < 1:
@@ -122,5 +126,6 @@ def check_trials(count: int, trials: int, failure_probability: float) -> None:
     """Raise a ValueError for what is no count or no probability."""
     if trials < 1 or not 0 <= count <= trials:
         raise ValueError(f"{count} is not a number of successes in {trials} trials.")
-    if not 0 < failure_probability < 1:
-        raise ValueError(f"A failure probability lies in (0, 1), not {failure_probability}.")
+    if not LEAST_FAILURE <= failure_probability < 1:
+        said = f"A failure probability lies between {LEAST_FAILURE} and 1"
+        raise ValueError(f"{said}, not {failure_probability}.")

@@ -24,6 +24,8 @@ from leaderboard.submissions.identity import ModelParts
 from leaderboard.submissions.noises import RULES
 
 MOST_SAMPLES = 10**9
+LEAST_CHANCE = 1e-100
+"""Far below what means anything; of much less special functions lose their digits."""
 DEFAULT_NOISE = "gaussian"
 
 
@@ -196,8 +198,8 @@ def _problems(typed: CertifyOptions) -> Iterator[str]:
     if typed.sampling.samples is not None and not 0 < typed.sampling.samples <= MOST_SAMPLES:
         yield f"--samples is {typed.sampling.samples}; it must be from 1 to {MOST_SAMPLES:,}."
     chance = typed.sampling.failure_probability
-    if chance is not None and not 0 < chance < 1:
-        yield f"--failure-probability is {chance:g}; it must lie between 0 and 1."
+    if chance is not None and not LEAST_CHANCE <= chance < 1:
+        yield f"--failure-probability is {chance:g}; it must lie between {LEAST_CHANCE:g} and 1."
     yield from problems_of(check_workers, typed.workers)
     if typed.evidence is not None:
         yield from problems_of(check_place, typed.evidence)

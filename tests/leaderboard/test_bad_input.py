@@ -35,6 +35,7 @@ pytestmark = pytest.mark.usefixtures("nothing_is_written")
         ({"sigma": "1", "samples": "0"}, "--samples is 0; it must be from 1 to 1,000,000,000."),
         ({"sigma": "1", "failure_probability": "1"}, "--failure-probability is 1; it must lie"),
         ({"sigma": "1", "failure_probability": "nan"}, "--failure-probability is nan; it must"),
+        ({"sigma": "1", "failure_probability": "1e-300"}, "--failure-probability is 1e-300; it"),
         ({"samples": "100"}, "--samples is for a smoothed model: give --sigma, too."),
         ({"noise": "laplace", "sides": "2"}, "--noise and --sides are for a smoothed model: give"),
         ({"member": MODEL}, "--member is for a smoothed model: give --sigma, too."),
