@@ -176,7 +176,6 @@ def _fits(tensor: onnx.TensorProto) -> bool:
 
 _UNROUNDED = "Export the network before it is quantised: integer runs are not those of float32"
 REMEDIES = {
-    "ArgMax": "Export the network without it: the logits that it reads are needed, not the label",
     "DFT": "Write it as two products with the matrices of its cosines and sines",
     **dict.fromkeys(
         (

@@ -45,10 +45,10 @@ from evaluators.onnx.file import (
     whole_shape,
 )
 from evaluators.onnx.heads import without_heads
-from evaluators.onnx.operators import OPERATORS, unbatched
+from evaluators.onnx.operators import OPERATORS, chosen, unbatched
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, Traced, require_size
 from evaluators.onnx.operators.conditions import READERS
-from evaluators.onnx.operators.declaration import Declaration
+from evaluators.onnx.operators.declaration import Declaration, Translated
 from evaluators.onnx.operators.masks import KEEP_MASKS, is_weight, require_no_mask
 from evaluators.onnx.rules import Broken, ModelRule, complaint, first, printable, quoted
 from evaluators.onnx.runtime import Runtime, cost
@@ -177,7 +177,7 @@ def _translate(
     problems = _input_problems(builder.nodes[0].shape, wanted)
     opset = opset_of(model)
     for number, node in enumerate(model.graph.node):
-        first_made = len(builder.nodes)
+        first_made, builder.number = len(builder.nodes), number
         goes_on = _step(builder, node, opset, problems, free=wanted.free)
         _trace(builder, number, node, first_made)
         if not goes_on:
@@ -188,6 +188,8 @@ def _translate(
     known = value.name in builder.values and (
         wanted.free or ((p := builder.values[value.name]) > 0 and p in builder.dependent())
     )
+    if value.name in builder.deferred:
+        problems.append((ModelRule.OUTPUT, LABEL))
     if not problems and not known:
         said = f"its output {quoted(value.name)} does not depend on its input"
         problems.append((ModelRule.OUTPUT, said))
@@ -213,6 +215,11 @@ def _translate(
     return builder, network, weights
 
 
+LABEL = (
+    "its output is the label. Export the network without it: the logits that it reads are needed"
+)
+
+
 def _known(builder: Builder) -> dict[str, tuple[int, Shape]]:
     """ONNX's number of each value's type, and its shape at batch size 1.
 
@@ -222,6 +229,9 @@ def _known(builder: Builder) -> dict[str, tuple[int, Shape]]:
         name: (int(helper.np_dtype_to_tensor_dtype(array.dtype)), array.shape)
         for name, array in builder.constants.items()
     }
+    for name, deferred in builder.deferred.items():
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(deferred.type))
+        known[name] = (int(kind), deferred.shape)
     for name, position in builder.values.items():
         kind = onnx.TensorProto.BOOL if position in builder.truths else onnx.TensorProto.FLOAT
         known[name] = (int(kind), builder.whole_shape(name))
@@ -272,11 +282,16 @@ def _trace(builder: Builder, number: int, node: onnx.NodeProto, first_made: int)
         {name: builder.values[name] for name in names if name in builder.values}
         for names in (node.input, node.output)
     )
+    deferred = [builder.deferred[name] for name in node.input if name in builder.deferred]
+    for name in {name for one in deferred for name in one.given}:
+        inputs[name] = builder.values[name]
+    before = {place for one in deferred for place in one.operators}
     if outputs:
         last = len(builder.nodes)
         # What was lifted is given to the operator, not made by it.
         first_made += sum(builder.values[name] >= first_made for name in builder.lifted)
-        builder.trace.append(Traced(number, first_made, last, inputs, outputs))
+        traced = Traced(number, first_made, last, inputs, outputs, tuple(sorted(before)))
+        builder.trace.append(traced)
     builder.folded_names |= {name for name in node.output if name in builder.constants}
 
 
@@ -288,7 +303,8 @@ def _step(
     Returns whether to go on: what is too large is not made larger to find further problems.
     """
     names = [name for name in node.input if name]
-    missing = [n for n in names if n not in builder.values and n not in builder.constants]
+    made_before = (builder.values, builder.constants, builder.deferred)
+    missing = [n for n in names if not any(n in known for known in made_before)]
     title = title_of(node)
     if missing:
         if not problems:
@@ -309,6 +325,8 @@ def _step(
             raise OperatorError("it reads what a comparison makes")
         if all(name in builder.constants for name in names):
             _fold(builder, operator, declared)
+        elif chosen.are_read(builder, operator):
+            _name_made(builder, operator, chosen.read(builder, operator))
         elif declared.translate is None:
             raise OperatorError("it is only supported between constants")
         else:
@@ -317,12 +335,7 @@ def _step(
                 made = unbatched.translate(builder, operator, declared)
             else:
                 made = declared.translate(builder, operator)
-            if isinstance(made, np.ndarray):
-                builder.constants[operator.outputs[0]] = made
-            else:
-                positions = [made] if isinstance(made, int) else made
-                made_values = zip(operator.outputs, positions, strict=False)
-                builder.values.update({name: at for name, at in made_values if name})
+            _name_made(builder, operator, made)
     except OperatorError as error:
         problems.append((error.rule, f"{title}: {error}"))
         return error.rule != ModelRule.SIZE
@@ -331,6 +344,16 @@ def _step(
         said = f"{title}: its shapes or attributes do not fit ({reason})"
         problems.append((ModelRule.USE, said))
     return True
+
+
+def _name_made(builder: Builder, operator: Operator, made: Translated) -> None:
+    """Remember what computes an operator's outputs."""
+    if isinstance(made, np.ndarray):
+        builder.constants[operator.outputs[0]] = made
+        return
+    positions = [made] if isinstance(made, int) else made
+    made_values = zip(operator.outputs, positions, strict=False)
+    builder.values.update({name: at for name, at in made_values if name})
 
 
 def _needs_value(builder: Builder, operator: Operator, declared: Declaration) -> bool:

@@ -87,9 +87,14 @@ class GraphRewriting:
         }
         for node in made.node:
             names = [name for name in node.output if name in known.values]
-            other = written.get(tuple(node.output))
-            of_file = all(given.get(name, True) for name in node.input)
-            if not names or (other is not None and of_file and self._is_written(node, other)):
+            before = self._deferred_before(node)
+            as_in_file = all(
+                (other := written.get(tuple(one.output))) is not None
+                and all(given.get(name, True) for name in one.input)
+                and self._is_written(one, other)
+                for one in (node, *before)
+            )
+            if not names or as_in_file:
                 continue
             for name in names:
                 found = self._follow(name)
@@ -101,6 +106,16 @@ class GraphRewriting:
                     {name: known.values[name]},
                     found.copies,
                 )
+
+    def _deferred_before(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """The operators of whole numbers that one reads which are compared with it alone."""
+        found, left = dict[int, onnx.NodeProto](), list(node.input)
+        while left:
+            name = left.pop()
+            if name in self._known.deferred and (place := self._makers.get(name)) is not None:
+                left += () if place in found else self._made.node[place].input
+                found[place] = self._made.node[place]
+        return list(found.values())
 
     def _is_written(self, node: onnx.NodeProto, other: onnx.NodeProto) -> bool:
         """Whether an operator is that one of the file, which is compared as such."""

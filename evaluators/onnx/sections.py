@@ -32,11 +32,11 @@ class FileSection:
 
 
 def sections_of_file(known: Builder, graph: onnx.GraphProto) -> list[FileSection]:
-    """Take each operator that computes something of the input."""
+    """Take each operator that computes something of the input, with those it stands for."""
     return [
         FileSection(
             title_of(graph.node[traced.node]),
-            [graph.node[traced.node]],
+            [graph.node[place] for place in (*traced.before, traced.node)],
             range(traced.first, traced.last),
             traced.inputs,
             traced.outputs,

@@ -64,6 +64,7 @@ class Traced:
         first, last: positions of the nodes that it made, the last one excluded.
         inputs, outputs: positions of the nodes that compute its values, by their names in the file;
             constants are not among them.
+        before: positions of operators that became nothing but with it.
     """
 
     node: int
@@ -71,6 +72,29 @@ class Traced:
     last: int
     inputs: dict[str, int]
     outputs: dict[str, int]
+    before: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deferred:
+    """Whole numbers that the network computes, which become nodes where an operator reads them.
+
+    Attributes:
+        of: which of those that are computed each of them is, in the whole shape at batch size 1.
+        operators: positions in the file's graph of those that compute them.
+        given: names of the values that these begin with.
+        type: NumPy's name of theirs.
+    """
+
+    of: Tensor
+    operators: tuple[int, ...]
+    given: tuple[str, ...]
+    type: str = "int64"
+
+    @property
+    def shape(self) -> Shape:
+        """The whole shape."""
+        return tuple(self.of.shape)
 
 
 @dataclass
@@ -93,6 +117,8 @@ class Builder:
         truths: positions of values that are truths in the file, 0 or 1 here.
         hidden: of values with entries that a mask hides, what it has there, else 0 (`masks.py`).
         lowered: of values that a softmax reads, the constants that a mask added.
+        deferred: whole numbers that no node computes yet, by name (`choices.py`).
+        number: of the operator that is being read, in the file's graph.
         lifted: constants that are computed by nodes instead, since an operator needs a value.
         trace: what each operator of the file became, in its order.
         folded_names: the constants that were worked out.
@@ -115,6 +141,8 @@ class Builder:
     truths: set[int] = field(default_factory=set)
     hidden: dict[int, Tensor] = field(default_factory=dict)
     lowered: dict[int, Tensor] = field(default_factory=dict)
+    deferred: dict[str, Deferred] = field(default_factory=dict)
+    number: int = 0
     lifted: dict[str, Array] = field(default_factory=dict)
     trace: list[Traced] = field(default_factory=list)
     folded_names: set[str] = field(default_factory=set)

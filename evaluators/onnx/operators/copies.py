@@ -1,14 +1,12 @@
-"""Entries repeated, regrouped, picked, added up, and interpolated between neighbours."""
+"""Entries repeated, regrouped, picked and added up."""
 
-from fractions import Fraction
-from math import ceil, floor, prod
+from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from evaluators.network.affine import Dense
-from evaluators.network.guards import Unsure
 from evaluators.numerics.arrays import Array
 from evaluators.onnx.operators.builder import (
     Builder,
@@ -19,16 +17,13 @@ from evaluators.onnx.operators.builder import (
     row_axes,
 )
 from evaluators.onnx.operators.declaration import (
-    ANY,
     INTEGERS,
-    NUMBER,
     VALUE,
     Attribute,
     Declaration,
     Parameter,
     exactly,
     integers,
-    weights,
     whole,
 )
 from evaluators.onnx.operators.unbatched import settle
@@ -151,182 +146,6 @@ def blocks(builder: Builder, operator: Operator) -> int:
     return builder.rearranged(operator, places.reshape(-1, rows * size, columns * size))
 
 
-def resize(builder: Builder, operator: Operator) -> int:
-    """Nearest, linear and cubic interpolation of rows and columns, of a constant size.
-
-    Upsample is what Resize was in opset 10.
-    """
-    source, shape = builder.source(operator)
-    scales = _scales(builder, operator, (1, *shape))
-    mode, name = operator.attributes["mode"], operator.name
-    if mode == "cubic" and operator.opset < 11:
-        raise OperatorError("it is cubic, which is defined from opset 11 on")
-    for axis, (size, (count, scale)) in enumerate(zip(shape, scales[1:], strict=True)):
-        require_size(prod(shape) // size * count)
-        if count == size and scale == 1:
-            continue
-        own = builder.nodes[source].shape
-        at = [_origin(operator, place, count, size, scale) for place in range(count)]
-        given = _told_exactly(operator, scale)
-        if mode == "nearest":
-            picked = torch.tensor([_nearest(operator, x, size, given) for x in at])
-            positions = builder.positions(own).index_select(axis, picked)
-            source = builder.affine(rearrange(own, positions), source, name)
-            continue
-        moved = builder.positions(own).movedim(axis, -1)
-        source = builder.affine(rearrange(own, moved), source, name)
-        source = _interpolated(builder, operator, source, at, given)
-        wide = builder.nodes[source].shape
-        back = torch.arange(prod(wide)).reshape(wide).movedim(-1, axis)
-        source = builder.affine(rearrange(wide, back), source, name)
-    return source
-
-
-def _interpolated(
-    builder: Builder, operator: Operator, source: int, at: list[Fraction], given: bool
-) -> int:
-    """Interpolate the last dimension at these places.
-
-    A runtime that misses a place by a little gives its neighbours other shares, by as much as it
-    missed times the slope of the kernel; it is charged for that where float32 is not exact.
-    """
-    own, name = builder.nodes[source].shape, operator.name
-    size, wide, cubic = own[-1], (*own[:-1], len(at)), operator.attributes["mode"] == "cubic"
-    bend = Fraction(operator.attributes.get("cubic_coeff_a", -0.75))
-    # Beyond the ends the shares of a line are those at an end, wherever the place is.
-    ended = [not cubic and not -AWAY < x < size - 1 + AWAY for x in at]
-    exact = [end or _exact(x, given) for end, x in zip(ended, at, strict=True)]
-    share = _cubic(at, size, bend) if cubic else _between(at, size)
-    if cubic and (32 * bend).denominator > 1:  # rounded also along dimensions that are kept
-        raise OperatorError("its cubic kernel is not exact in float32")
-    result = builder.affine(Dense(own, wide, None, share), source, name)
-    if all(exact):
-        return result
-    if size > MOST:
-        raise OperatorError(f"it interpolates between {size} places, in float32 not exactly")
-    missed = MISSED * (size + 1) * (1 + float(abs(bend)) if cubic else 1.0)
-    noise = builder.add(Unsure(missed), [source], own, name)
-    near = _neighbours(at, size, 3 if cubic else 2)
-    near = near * (~torch.tensor(exact))[:, None]
-    return builder.total([result, builder.affine(Dense(own, wide, None, near), noise, name)], name)
-
-
-def _neighbours(at: list[Fraction], size: int, reach: int) -> Tensor:
-    """Ones at all entries that a place lies near, `[places, size]`."""
-    near = torch.zeros(len(at), size, dtype=torch.float64)
-    for row, x in enumerate(at):
-        middle = min(max(floor(x), 0), size - 1)
-        near[row, max(middle - reach + 1, 0) : middle + reach + 1] = 1
-    return near
-
-
-def _scales(
-    builder: Builder, operator: Operator, full: tuple[int, ...]
-) -> list[tuple[int, Fraction]]:
-    """Of each dimension of a whole value: the new size, and how much larger it is."""
-    given = builder.optional(operator, 1 if operator.opset < 11 else 2)
-    if (attribute := operator.attributes.get("scales")) is not None:  # Upsample, before opset 9
-        given = np.array(attribute)
-    sizes = builder.optional(operator, 3)
-    one = (given is not None and given.size > 0) + (sizes is not None and sizes.size > 0)
-    if one != 1:
-        raise OperatorError("it needs either scales or sizes")
-    if sizes is not None and sizes.size:
-        counts = [int(size) for size in sizes]
-        found = [(new, Fraction(new, old)) for new, old in zip(counts, full, strict=True)]
-    else:
-        assert given is not None
-        factors = [Fraction(float(scale)) for scale in given]
-        found = [(floor(old * by), by) for old, by in zip(full, factors, strict=True)]
-    if found[0] != (1, Fraction(1)) or min(count for count, _ in found) < 1:
-        raise OperatorError(f"it changes the batch, or leaves nothing of a value of {full[1:]}")
-    return found
-
-
-def _origin(operator: Operator, place: int, count: int, size: int, scale: Fraction) -> Fraction:
-    """Where an entry of the result lies among those of the input."""
-    mode = operator.attributes.get("coordinate_transformation_mode", "asymmetric")
-    if mode == "align_corners":
-        return Fraction(place * (size - 1), count - 1) if count > 1 else Fraction(0)
-    if mode == "asymmetric":
-        return place / scale
-    if mode == "pytorch_half_pixel" and count == 1:
-        return Fraction(0)
-    return (place + Fraction(1, 2)) / scale - Fraction(1, 2)
-
-
-def _told_exactly(operator: Operator, scale: Fraction) -> bool:
-    """Whether what places are computed from is exact in float32: the scale, or whole sizes."""
-    aligned = operator.attributes.get("coordinate_transformation_mode") == "align_corners"
-    return aligned or Fraction(float(np.float32(float(scale)))) == scale
-
-
-def _exact(x: Fraction, given: bool) -> bool:
-    """Whether a runtime finds the place itself, whose steps are then all exact in float32."""
-    return given and (2**5 * x).denominator == 1
-
-
-def _nearest(operator: Operator, x: Fraction, size: int, given: bool) -> int:
-    """The entry that is copied.
-
-    Raises:
-        OperatorError: a runtime that rounds the place may copy its neighbour.
-    """
-    mode = operator.attributes.get("nearest_mode", "floor")
-    half = Fraction(1, 2)
-    steps = x if mode in ("floor", "ceil") else x + half
-    if not _exact(x, given) and abs(steps - round(steps)) < AWAY:
-        raise OperatorError("a rounded place of it lies between two entries")
-    at = {
-        "floor": floor(x),
-        "ceil": ceil(x),
-        "round_prefer_floor": ceil(x - half),
-        "round_prefer_ceil": floor(x + half),
-    }[mode]
-    return min(max(at, 0), size - 1)
-
-
-def _between(at: list[Fraction], size: int) -> Tensor:
-    """Shares of the two neighbours of each place, `[places, size]`."""
-    share = torch.zeros(len(at), size, dtype=torch.float64)
-    for row, x in enumerate(at):
-        inside = min(max(x, Fraction(0)), Fraction(size - 1))
-        first = floor(inside)
-        share[row, first] += float(1 - (inside - first))
-        share[row, min(first + 1, size - 1)] += float(inside - first)
-    return share
-
-
-def _cubic(at: list[Fraction], size: int, bend: Fraction) -> Tensor:
-    """Shares of the four neighbours of each place, `[places, size]`; ends go on for ever.
-
-    Keys' kernel (1981, "Cubic convolution interpolation for digital image processing", eq. 15)
-    with the slope `bend` at distance 1.
-    """
-    share = torch.zeros(len(at), size, dtype=torch.float64)
-    for row, x in enumerate(at):
-        for place in range(floor(x) - 1, floor(x) + 3):
-            far = abs(x - place)
-            if far <= 1:
-                weight = (bend + 2) * far**3 - (bend + 3) * far**2 + 1
-            else:
-                weight = bend * (far**3 - 5 * far**2 + 8 * far - 4)
-            share[row, min(max(place, 0), size - 1)] += float(weight)
-    return share
-
-
-AWAY = Fraction(1, 2**8)
-"""More than what a runtime may miss a place by, for a share of 0 may then be another. Places are
-at most some thousands, and computed in a few steps of float32."""
-MOST = 2**12
-"""Entries of a dimension up to which that holds of places that are not exact."""
-MISSED = 2.0**-18
-"""By what share of a dimension's size shares may be wrong: of 64 roundings, where a place takes
-six, its kernel's slope is at most 3, and a share is worked out in a dozen of numbers below 8."""
-
-_CORNERS = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
-_ROUNDED = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
-
 OPERATORS: dict[str, Declaration] = {
     "Expand": Declaration(
         versions=(8, 13),
@@ -370,37 +189,5 @@ OPERATORS: dict[str, Declaration] = {
     ),
     "SpaceToDepth": Declaration(
         versions=(1, 13), attributes={"blocksize": Attribute(whole(1))}, translate=blocks
-    ),
-    "Resize": Declaration(
-        versions=(10, 11, 13, 18, 19),
-        inputs=(
-            VALUE,
-            Parameter("second input", ("float32", "float64")),
-            weights("scales", 1, since=11),
-            integers("sizes", since=11),
-        ),
-        attributes={
-            "mode": Attribute(exactly("nearest", "linear", "cubic"), default="nearest"),
-            "coordinate_transformation_mode": Attribute(
-                exactly(*_CORNERS), default="half_pixel", since=11
-            ),
-            "nearest_mode": Attribute(exactly(*_ROUNDED), default="round_prefer_floor", since=11),
-            "cubic_coeff_a": Attribute(NUMBER, default=-0.75, since=11),
-            # Of another mode alone.
-            "extrapolation_value": Attribute(ANY, default=0.0, since=11),
-            "exclude_outside": Attribute(exactly(0), default=0, since=11),
-            "antialias": Attribute(exactly(0), default=0, since=18),
-            "keep_aspect_ratio_policy": Attribute(exactly("stretch"), default="stretch", since=18),
-        },
-        translate=resize,
-    ),
-    "Upsample": Declaration(
-        versions=(7, 9, 10),
-        inputs=(VALUE, weights("scales", 1, since=9)),
-        attributes={
-            "mode": Attribute(exactly("nearest", "linear"), default="nearest"),
-            "scales": Attribute(ANY, until=8),
-        },
-        translate=resize,
     ),
 }

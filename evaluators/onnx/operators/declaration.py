@@ -220,7 +220,7 @@ class Declaration:
 
     def _require_inputs(self, operator: Operator, builder: Builder) -> None:
         given = [name for name in operator.inputs if name]
-        folded = all(name in builder.constants for name in given)
+        folded = all(name in builder.constants or name in builder.deferred for name in given)
         kinds: set[str] = set()
         for position, name in enumerate(operator.inputs):
             parameter = self.parameter(position, operator.opset)
@@ -241,7 +241,7 @@ class Declaration:
                 types = self.folds if one_of_all and folded else parameter.types
                 _require_constant(builder.constants[name], parameter, types)
                 kinds |= {builder.constants[name].dtype.name} if one_of_all else set()
-            elif not parameter.data:
+            elif not parameter.data and name not in builder.deferred:
                 raise OperatorError(f"its {parameter.name} is not a constant")
         if len(kinds) > 1:
             raise OperatorError(f"its inputs are of the types {sorted(kinds)}", ModelRule.TYPES)

@@ -2,10 +2,11 @@
 
 A grid's entry n in [-1, 1] means the place ((n + 1)·size - 1) / 2, or (n + 1)·(size - 1) / 2 where
 corners are aligned. A runtime works it out in float32: it misses the place by a little, and gives
-the four pixels around it other shares, by as much as it missed; it is charged for that where
-float32 is not exact.
+the pixels around it other shares, by as much as it missed times the slope of their kernel; it is
+charged for that where float32 is not exact.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -78,7 +79,7 @@ class GridAxis:
 
 
 def grid_sample(builder: Builder, operator: Operator) -> int:
-    """GridSample of an image at constant places, linearly or the nearest pixel."""
+    """GridSample of an image at constant places: linear, cubic, or the nearest pixel."""
     source, shape = builder.source(operator)
     grid = builder.constant(operator, 1, "grid")
     if len(shape) != 3 or builder.is_bare(operator.inputs[0]) or grid.shape[::3] != (1, 2):
@@ -92,7 +93,9 @@ def grid_sample(builder: Builder, operator: Operator) -> int:
     if operator.attributes["mode"] == "nearest":
         found = _flat(_nearest(rows, operator), _nearest(columns, operator), shape)
         return picked(builder, source, found.reshape(made), operator.name)
-    return _linear(builder, operator, source, rows, columns, made)
+    if operator.attributes["mode"] in ("cubic", "bicubic"):
+        return _interpolated(builder, operator, source, rows, columns, made, CUBIC)
+    return _interpolated(builder, operator, source, rows, columns, made, LINEAR)
 
 
 def _nearest(axis: GridAxis, operator: Operator) -> Array:
@@ -110,43 +113,83 @@ def _nearest(axis: GridAxis, operator: Operator) -> Array:
     return found
 
 
-def _linear(
+def _interpolated(
     builder: Builder,
     operator: Operator,
     source: int,
     rows: GridAxis,
     columns: GridAxis,
     made: tuple[int, ...],
+    kernel: "Kernel",
 ) -> int:
-    """Shares of the four pixels around each place, and what they may be off by."""
+    """Shares of the pixels around each place, and what they may be off by."""
     shape, name = builder.nodes[source].shape, operator.name
-    pixels, shares = _around(rows, columns, operator.attributes["padding_mode"], (0, 1))
-    result = _weighed(builder, source, _flat(*pixels, shape), made, shares, name)
+    padding, first, last = operator.attributes["padding_mode"], 1 - kernel.reach, kernel.reach
+    tall, rows_shares = kernel.around(rows, padding, range(first, last + 1))
+    wide, columns_shares = kernel.around(columns, padding, range(first, last + 1))
+    shares = (rows_shares[:, :, None] * columns_shares[:, None, :]).flatten(1)
+    flat = _flat(*_crossed(tall, wide), shape)
+    result = _weighed(builder, source, flat, made, shares, name)
     exact = rows.exact & columns.exact
     if exact.all():
         return result
-    missed = 2 * (rows.missed + columns.missed)  # of both shares, and of their own roundings
+    # Of both shares, which are at most 1, and of their own roundings.
+    missed = 2 * (rows.missed + columns.missed) + kernel.rounded
     noise = builder.add(Unsure(missed), [source], shape, name)
-    near, _ = _around(rows, columns, operator.attributes["padding_mode"], (-1, 0, 1, 2))
-    flat = torch.where(torch.from_numpy(exact)[:, None], -1, _flat(*near, shape))
-    return builder.total([result, _weighed(builder, noise, flat, made, None, name)], name)
+    tall, wide = (
+        kernel.around(axis, padding, range(first - 1, last + 2))[0] for axis in (rows, columns)
+    )
+    near = _flat(*_crossed(tall, wide), shape)
+    near = torch.where(torch.from_numpy(exact)[:, None], -1, near)
+    return builder.total([result, _weighed(builder, noise, near, made, None, name)], name)
 
 
-def _around(
-    rows: GridAxis, columns: GridAxis, mode: str, steps: tuple[int, ...]
-) -> tuple[tuple[Array, Array], Tensor]:
-    """Rows and columns of the pixels around each place, `[points, pixels]`, and their shares."""
-    found, shares = [], []
-    for axis in (rows, columns):
-        at = axis.inside(mode)
-        first = np.floor(at)
-        whole = np.stack([first + step for step in steps], -1)
-        found.append(axis.pixels(whole.astype(np.int64), mode))
-        shares.append(torch.from_numpy(np.maximum(1 - np.abs(at[:, None] - whole), 0.0)))
-    count = len(steps)
-    tall = np.repeat(found[0], count, -1)
-    wide = np.tile(found[1], (1, count))
-    return (tall, wide), (shares[0][:, :, None] * shares[1][:, None, :]).flatten(1)
+@dataclass(frozen=True)
+class Kernel:
+    """What share a pixel has of a place, by how far it lies from it along one dimension.
+
+    Attributes:
+        reach: pixels on either side that have one.
+        share: of distances; at most 1, and its slope at most 3/2.
+        rounded: what a run's shares may be off by beyond missing the place.
+    """
+
+    reach: int
+    share: Callable[[Array], Array]
+    rounded: float
+
+    def around(self, axis: GridAxis, padding: str, steps: range) -> tuple[Array, Tensor]:
+        """Pixels at these steps from the one before each place, `[points, steps]`, and shares."""
+        at = axis.inside(padding)
+        whole = np.stack([np.floor(at) + step for step in steps], -1)
+        pixels = axis.pixels(whole.astype(np.int64), padding)
+        return pixels, torch.from_numpy(self.share(np.abs(at[:, None] - whole)))
+
+
+def _linear_share(far: Array) -> Array:
+    return np.asarray(np.maximum(1 - far, 0.0))
+
+
+BEND = -0.75
+"""The slope at distance 1 of the cubic kernel, as runtimes and ONNX have it."""
+
+
+def _cubic_share(far: Array) -> Array:
+    """Keys' kernel, as of a cubic Resize (`resizing.py`)."""
+    near = ((BEND + 2) * far - (BEND + 3)) * far * far + 1
+    aside = BEND * (((far - 5) * far + 8) * far - 4)
+    return np.where(far <= 1, near, np.where(far < 2, aside, 0.0))
+
+
+LINEAR = Kernel(1, _linear_share, 0.0)
+CUBIC = Kernel(2, _cubic_share, 2.0**-16)
+"""A cubic share is worked out in a dozen of numbers below 16."""
+
+
+def _crossed(rows: Array, columns: Array) -> tuple[Array, Array]:
+    """All pairs of a place's rows and columns, each `[points, pairs]`."""
+    tall = np.repeat(rows, columns.shape[1], -1)
+    return tall, np.tile(columns, (1, rows.shape[1]))
 
 
 def _flat(rows: Array, columns: Array, shape: tuple[int, ...]) -> Tensor:
@@ -176,7 +219,7 @@ def _weighed(
     return sum_of_last(builder, taken, name)
 
 
-_MODES = exactly("bilinear", "nearest")
+_MODES = exactly("bilinear", "nearest", "bicubic")
 
 OPERATORS: dict[str, Declaration] = {
     "GridSample": Declaration(
@@ -185,7 +228,7 @@ OPERATORS: dict[str, Declaration] = {
         attributes={
             "align_corners": Attribute(exactly(0, 1), default=0),
             "mode": Attribute(
-                exactly("linear", "nearest"),
+                exactly("linear", "nearest", "cubic"),
                 default="linear",
                 since=20,
                 older=Attribute(_MODES, default="bilinear", until=19),

@@ -24,6 +24,7 @@ from evaluators.onnx.operators.builder import (
     require_size,
     row_axes,
 )
+from evaluators.onnx.operators.choices import ranked
 from evaluators.onnx.operators.clamps import at_least, at_most
 from evaluators.onnx.operators.declaration import (
     ANY,
@@ -138,6 +139,8 @@ def top_k(builder: Builder, operator: Operator) -> int:
     size = shape[axis]
     if not 1 <= count <= size <= MAX_SORTED:
         raise OperatorError(f"it sorts {count} of {size}; at most {MAX_SORTED} are sorted")
+    if len(operator.outputs) > 1 and operator.outputs[1]:
+        ranked(builder, operator, axis + (not builder.is_bare(operator.inputs[0])), count)
     moved = builder.positions(shape).movedim(axis, 0)
     order = tuple(moved.shape)
     source = builder.affine(rearrange(shape, moved), source, operator.name)
@@ -186,6 +189,6 @@ OPERATORS: dict[str, Declaration] = {
             "sorted": Attribute(exactly(1), default=1, since=11),
         },
         translate=top_k,
-        idle=1,
+        outputs=2,
     ),
 }

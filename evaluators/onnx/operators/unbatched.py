@@ -33,8 +33,8 @@ REDUCING = frozenset(kind for kind in BEHIND if kind.startswith("Reduce"))
 """Operators that work on all dimensions where none is named."""
 
 ON_WHOLES = frozenset(
-    ("Einsum", "GRU", "GatherElements", "LSTM", "RNN", "ScatterElements", "ScatterND")
-)
+    ("ArgMax", "ArgMin", "Einsum", "GRU", "GatherElements", "LSTM", "RNN", "ScatterElements")
+) | {"ScatterND"}
 """Operators that read whole values, whichever of their dimensions is the batch's."""
 
 
