@@ -8,7 +8,7 @@ machine: so its hash stands for the file and for what was put in front of it.
 The bytes may be a stranger's: they are walked, not parsed, within the limits of `too_much`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,12 @@ class InputAdapter:
     deviation: tuple[float, ...] = ()
     channels_last: bool = False
     shape: tuple[int, ...] | None = None
+
+
+def layout_option(shape: Sequence[int], pixels: Sequence[int]) -> str:
+    """The option of the command line for a file whose input holds an image in another layout."""
+    last = tuple(shape) == (*pixels[1:], pixels[0])
+    return "--channels-last" if last else f"--input-shape {','.join(map(str, shape))}"
 
 
 def adapt(data: bytes, adapter: InputAdapter, pixels: tuple[int, int, int]) -> bytes:

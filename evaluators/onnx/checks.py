@@ -97,8 +97,13 @@ def _graph_problems(graph: onnx.GraphProto) -> Iterable[Broken]:
         yield ModelRule.SPARSE, "sparse initializers are not supported"
     if graph.quantization_annotation:
         yield ModelRule.QUANTIZATION, "annotations of quantization are not supported"
+    external = [tensor for tensor in graph.initializer if _is_external(tensor)]
+    if len(external) > 1:
+        said = f"{len(external):,} initializers, such as {quoted(external[0].name)}, keep their"
+        yield ModelRule.EXTERNAL_DATA, f"{said} data in another file; {_MERGE}"
     for tensor in graph.initializer:
-        yield from tensor_problems(tensor, f"initializer {quoted(tensor.name)}")
+        if len(external) <= 1 or not _is_external(tensor):
+            yield from tensor_problems(tensor, f"initializer {quoted(tensor.name)}")
     for node in graph.node:
         yield from _node_problems(node)
     names = {tensor.name for tensor in graph.initializer}
@@ -120,12 +125,17 @@ def made_twice(graph: onnx.GraphProto) -> list[str]:
     return [name for name, count in Counter(made).items() if count > 1]
 
 
+_MERGE = "export it with external_data=False, or merge both with `certboard export`"
+
+
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_location == TensorProto.EXTERNAL or bool(tensor.external_data)
+
+
 def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[Broken]:
     """Say why a tensor cannot be read, before memory is spent on it."""
-    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        remedy = "export it with external_data=False, or merge both with `certboard export`"
-        said = f"{title} keeps its data in another file; {remedy}"
-        yield ModelRule.EXTERNAL_DATA, said
+    if _is_external(tensor):
+        yield ModelRule.EXTERNAL_DATA, f"{title} keeps its data in another file; {_MERGE}"
         return
     if tensor.data_type == TensorProto.STRING:
         yield ModelRule.TYPES, f"{title} holds strings"

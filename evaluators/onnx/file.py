@@ -80,22 +80,24 @@ def parse(data: bytes, path: Path) -> onnx.ModelProto:
         b"version https://git-lfs": "a Git LFS pointer, not an ONNX model; fetch the file itself",
     }
     if not data:
-        raise _refusal(ModelRule.FILE, path, "the file is empty")
+        raise _refusal(ModelRule.FILE, path.name, "the file is empty")
     for start, kind in kinds.items():
         if data[:100].lstrip().startswith(start) or data.startswith(start):
-            raise _refusal(ModelRule.FILE, path, f"this is {kind}")
+            raise _refusal(ModelRule.FILE, path.name, f"this is {kind}")
     try:
         if (problem := too_much(data)) is not None:
-            raise _refusal(ModelRule.FIELDS, path, f"it has {problem}, which no classifier needs")
+            raise _refusal(
+                ModelRule.FIELDS, path.name, f"it has {problem}, which no classifier needs"
+            )
         model = onnx.load_model_from_string(data)
     except UnsupportedModelError:
         raise
     except Exception as error:
         damaged = "not a readable ONNX model; the file is damaged or truncated"
-        raise _refusal(ModelRule.FILE, path, damaged) from error
+        raise _refusal(ModelRule.FILE, path.name, damaged) from error
     if not model.graph.node or not model.graph.output:
         damaged = "not an ONNX model with a graph; the file is damaged or of another kind"
-        raise _refusal(ModelRule.FILE, path, damaged)
+        raise _refusal(ModelRule.FILE, path.name, damaged)
     return model
 
 

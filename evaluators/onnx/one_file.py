@@ -19,11 +19,11 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from evaluators.numerics.errors import UnsupportedModelError
-from evaluators.onnx.adapter import InputAdapter, adapt
+from evaluators.onnx.adapter import InputAdapter, adapt, layout_option
 from evaluators.onnx.branches import take_branches
 from evaluators.onnx.checks import tensor_problems
 from evaluators.onnx.file import MAX_BYTES, parse
-from evaluators.onnx.rules import ModelRule, complaint, quoted
+from evaluators.onnx.rules import ModelRule, complaint, quoted, row_text
 
 _TAKEN = "{} of its If have a constant condition: the branch that is taken is in it alone"
 _KEYS = frozenset(("location", "offset", "length", "checksum"))
@@ -58,7 +58,7 @@ def settle(
     """
     model, notes = parse(data, path), list[str]()
     if count := _merge(model, path):
-        notes.append(f"the data of {count} tensors that lay beside it are in it")
+        notes.append(f"the data of {count} tensors, which were in other files, are merged into it")
     inside = pixels
     if layout is not None:
         last = (*pixels[1:], pixels[0])
@@ -89,10 +89,9 @@ def _require_pixels(model: onnx.ModelProto, path: Path, pixels: tuple[int, ...])
         sizes = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)[1:]
         if value.name in names or sizes == pixels or prod(sizes) != prod(pixels):
             continue
-        last = sizes == (*pixels[1:], pixels[0])
-        option = "--channels-last" if last else f"--input-shape {','.join(map(str, sizes))}"
-        said = f"its input has shape {['batch', *sizes]}, an image {list(pixels)}; give {option}"
-        raise _refusal(ModelRule.INPUT, path, said)
+        said = f"its input has shape {row_text(sizes)}, and an image {row_text(pixels)}"
+        option = layout_option(sizes, pixels)
+        raise _refusal(ModelRule.INPUT, path, f"{said}; add {option} to the command")
 
 
 def merged(data: bytes, path: Path) -> bytes:
@@ -241,7 +240,7 @@ def _narrow(model: onnx.ModelProto) -> str:
             if typed and attribute.i == double:
                 attribute.i = single
     return (
-        "it computes in float64; what is said is said of the same network in float32, whose"
+        "it computes in float64; every result is about the same network in float32, whose"
         f" weights differ by at most {furthest:.2g}"
     )
 

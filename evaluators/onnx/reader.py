@@ -24,6 +24,7 @@ from evaluators.network.network import Network
 from evaluators.network.regrouping import with_neighbours
 from evaluators.numerics.arrays import Shape
 from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.adapter import layout_option
 from evaluators.onnx.checks import (
     contradictions,
     made_twice,
@@ -50,7 +51,7 @@ from evaluators.onnx.operators.builder import Builder, Operator, OperatorError, 
 from evaluators.onnx.operators.conditions import READERS
 from evaluators.onnx.operators.declaration import Declaration, Translated
 from evaluators.onnx.operators.masks import KEEP_MASKS, is_weight, require_no_mask
-from evaluators.onnx.rules import Broken, ModelRule, complaint, first, printable, quoted
+from evaluators.onnx.rules import Broken, ModelRule, complaint, first, printable, quoted, row_text
 from evaluators.onnx.runtime import Runtime, cost
 
 MAX_FOLDED = 2**22
@@ -258,7 +259,10 @@ def _input_problems(shape: Shape, wanted: Contract) -> list[Broken]:
     if wanted.shape is None or shape == tuple(wanted.shape):
         return []
     needed = f"{row_text(wanted.shape)} is needed"
-    return [(ModelRule.INPUT, f"its input has shape {row_text(shape)}; {needed}")]
+    said = f"its input has shape {row_text(shape)}; {needed}"
+    if prod(shape) == prod(wanted.shape):
+        said += f" (`certboard export` with {layout_option(shape, wanted.shape)} changes that)"
+    return [(ModelRule.INPUT, said)]
 
 
 def _output_problems(value: onnx.ValueInfoProto, shape: Shape, wanted: Contract) -> list[Broken]:
@@ -270,11 +274,6 @@ def _output_problems(value: onnx.ValueInfoProto, shape: Shape, wanted: Contract)
         said = f"it has {shape[0]} classes; {wanted.classes} are needed"
         problems.append((ModelRule.OUTPUT, said))
     return [*problems, *output_problems(value, shape[0])]
-
-
-def row_text(shape: Shape) -> str:
-    """Write a value's shape in a message."""
-    return "[" + ", ".join(["batch", *map(str, shape)]) + "]"
 
 
 def _trace(builder: Builder, number: int, node: onnx.NodeProto, first_made: int) -> None:

@@ -1,5 +1,6 @@
 """Why a model's file is refused: the catalogue of rules, which every sentence names at its end."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 _LONGEST = 500
@@ -58,6 +59,11 @@ def complaint(rule: ModelRule, sentence: str) -> str:
 def printable(text: str) -> str:
     """Escape every character of a text that is not seen, or that moves the cursor."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def row_text(shape: Sequence[int]) -> str:
+    """Write a value's shape in a message."""
+    return "[" + ", ".join(["batch", *map(str, shape)]) + "]"
 
 
 def quoted(name: object) -> str:

@@ -104,8 +104,14 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
+_LISTED = 60
+"""Names of a catalogue in one sentence; a board of thousands would fill the screen."""
+
+
 def unknown_name(kind: str, word: str, allowed: Iterable[str]) -> InputError:
     """The error for a name that is not in a catalogue."""
     names = sorted(allowed)
-    listed = ", ".join(names) if names else "none exist yet"
+    listed = ", ".join(names[:_LISTED]) if names else "none exist yet"
+    if len(names) > _LISTED:
+        listed += f" and {len(names) - _LISTED:,} more"
     return InputError(f"There is no {kind} '{word}'.{nearest(word, names)} Known: {listed}.")

@@ -6,6 +6,7 @@ since Markdown is what the generated pages are written in.
 
 import math
 import re
+from decimal import Decimal
 from urllib.parse import quote, urlsplit
 
 DASH = "–"
@@ -109,5 +110,11 @@ def plural(number: int, noun: str) -> str:
 
 
 def rounded_down(margin: float | None) -> str | None:
-    """A proved lower bound in short, still a lower bound."""
-    return None if margin is None else f"{math.floor(margin * 1e4) / 1e4:.4f}"
+    """A proved lower bound in short, still a lower bound; a small positive one stays positive."""
+    if margin is None:
+        return None
+    if 0 < margin < 1e-3:
+        exact = Decimal(margin)
+        tenths = math.floor(exact.scaleb(1 - exact.adjusted()))
+        return f"{tenths // 10}.{tenths % 10}e{exact.adjusted()}"
+    return f"{math.floor(margin * 1e4) / 1e4:.4f}"

@@ -144,8 +144,8 @@ def _in_stages(question: Question, examples: Sequence[int], shared: int) -> str:
     if not left:
         return told
     return (
-        f"{told}; they left {cost.opened} of {_PROBED} open, and complete ones would take up to"
-        f" {seconds_text(left)} for as many of all"
+        f"{told}; these left {cost.opened} of {_PROBED} undecided, and if they leave the same share"
+        f" of all, complete methods take up to {seconds_text(left)} more"
     )
 
 

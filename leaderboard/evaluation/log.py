@@ -70,12 +70,12 @@ class RunLog:
         total = sum(seconds for _, (_, seconds) in spent)
         if total > LONG:
             shares = (
-                f"{name} {seconds / total:.0%} ({plural(int(count), 'example')})"
+                f"{seconds / total:.0%} {name} ({plural(int(count), 'example')})"
                 for name, (count, seconds) in spent
             )
             tell(
-                f"where the time went: {seconds_text(total)} of evaluators in"
-                f" {seconds_text(passed)}: {', '.join(shares)}"
+                f"where the time went: {seconds_text(passed)} by the clock; of the evaluators'"
+                f" {seconds_text(total)}, {', '.join(shares)}"
             )
 
 

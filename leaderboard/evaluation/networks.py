@@ -17,8 +17,8 @@ from evaluators.network.ensemble import Ensemble, SmoothedNetwork, chain
 from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.file import count_parameters, read_bytes
-from evaluators.onnx.reader import Contract, import_bytes, import_onnx, row_text
-from evaluators.onnx.rules import ModelRule, complaint
+from evaluators.onnx.reader import Contract, import_bytes, import_onnx
+from evaluators.onnx.rules import ModelRule, complaint, row_text
 from evaluators.recheck import reader
 from evaluators.recheck.agreement import disagreement
 from leaderboard.common.errors import InputError

@@ -57,5 +57,5 @@ def own_file(path: Path, dataset: str, layout: InputAdapter) -> Path:
     files.write(place, made.data)
     for note in made.notes:
         tell(f"{path.name}: {note}.")
-    tell(f"{path.name}: what is said is said of {place}.")
+    tell(f"{path.name}: every result is about this changed copy: {place}.")
     return place

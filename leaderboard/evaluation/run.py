@@ -257,11 +257,17 @@ def first_look(
             "certified": tally.certified(setting.radius),
         }
         table.append(row | {name: tally.of_status(name) for name in ("falsified", "unknown")})
-        total = find_dataset(setting.dataset).test_size
+        data = find_dataset(setting.dataset)
+        if tally.correct * len(data.classes) < 2 * tally.examples:
+            sentences.append(
+                f"{submission.slug} · {setting.id}: {tally.correct} of {tally.examples} are right,"
+                " hardly more than by guessing. Pixels come in [0, 1]: is normalisation inside the"
+                " graph, once?"
+            )
         sentences += [
             f"{submission.slug} · {setting.id} · {judged.sentence}"
             for claim in submission.claims
             if claim.setting == setting.id
-            for judged in judge(claim, tally, setting.radius, total)
+            for judged in judge(claim, tally, setting.radius, data.test_size)
         ]
     return table, sentences

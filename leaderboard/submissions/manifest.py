@@ -29,6 +29,7 @@ from leaderboard.submissions.folder import (
     spare_files,
 )
 from leaderboard.submissions.identity import ModelParts
+from leaderboard.submissions.licences import Licence
 from leaderboard.submissions.models import (
     MOST_MEMBERS,
     EnsembleTable,
@@ -149,7 +150,7 @@ class Submission(Strict):
     title: OneLine
     authors: Entries[OneLine] = Field(min_length=1, max_length=100)
     owners: Entries[Account] = Field(default=(), max_length=20)
-    licence: OneLine
+    licence: Licence
     code: Url | None = None
     paper: Paper | None = None
     model: Model

@@ -14,6 +14,7 @@ EXAMPLES = {
     "second author": "Second Author",
     "owner": "your-github-account",
     "licence": "The licence's SPDX identifier, such as Apache-2.0",
+    "node": "training/how-it-was-trained",
     "description": "How the network was trained, in a sentence or two.",
     "code": "https://github.com/your-account/your-code",
     "paper": "The paper's title",

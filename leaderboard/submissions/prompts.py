@@ -13,6 +13,7 @@ from leaderboard.datasets.catalogue import load_datasets
 from leaderboard.field.taxonomy import load_taxonomy
 from leaderboard.settings.setting import exact_fraction
 from leaderboard.submissions.folder import check_slug
+from leaderboard.submissions.licences import check_licence
 from leaderboard.submissions.scaffold import Answers
 
 
@@ -31,7 +32,7 @@ def ask(project: Project, slug: str, given: Answers) -> Answers:
         told = _ask("Authors, separated by commas", check_line)
         given = replace(given, authors=tuple(one.strip() for one in told.split(",") if one.strip()))
     if given.licence is None:
-        given = replace(given, licence=_ask("Licence of the model", check_line, "Apache-2.0"))
+        given = replace(given, licence=_ask("Licence of the model", check_licence, "Apache-2.0"))
     if given.dataset is None:
         given = replace(given, dataset=_choose("Dataset", load_datasets(), "mnist"))
     if given.node is None:

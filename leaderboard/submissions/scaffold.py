@@ -15,7 +15,7 @@ from leaderboard.submissions.folder import LARGEST_MODEL, MANIFEST, check_slug
 from leaderboard.submissions.placeholders import EXAMPLES
 
 _MANIFEST = """\
-# A submission to certboard. Every key is explained; a line beginning with # is optional.
+# A submission to certboard. Comments explain the keys; a key behind a # is optional.
 
 title = {title}
 authors = [{authors}]
@@ -36,38 +36,38 @@ licence = {licence}
 dataset = {dataset}            # `certboard list datasets`
 
 [training]
-node = {node}   # `certboard list taxonomy`
+node = {node}   # one of `certboard list taxonomy`, such as training/adversarial
 description = {description}
-extra_data = "none"          # data beside the training set
+extra_data = "none"          # which data beyond the training set were used
 
 # Only for a randomly smoothed model:
 {smoothing}
 
-# Only for a smoothed ensemble: a further network, as often as needed, and how they are combined.
+# Only for a smoothed ensemble: each further network, and how their outputs are combined.
 # [[member]]
 # file = "second.onnx"
 # sha256 = ""
 # [ensemble]
 # rule = "mean-logits"
 
-# Only for a smoothed model with a denoiser before the classifier: images in, images out.
+# Only for a smoothed model with a denoiser in front of the classifier: images in, images out.
 # [denoiser]
 # file = "denoiser.onnx"
 # sha256 = ""
 
-# Only for a network of others, whose file is named by its url above:
+# Only for a network that others published; [model] above then has its url:
 # [published]
 # architecture = {architecture}
-# source = {source}      # where one reads how it was made, and what it is fed
-# And if its input is not the board's, what is done to pixels first:
+# source = {source}      # describes its training and its input
+# Only if its input is not as above: how pixels are prepared, in this order:
 # [adapter]
-# mean = [0.1307]            # of each channel
+# mean = [0.1307]            # for each channel
 # deviation = [0.3081]
 # channels_last = true
-# shape = [784, 1]           # of its input, behind the batch
-# sha256 = ""                # of the file with that in front; `certboard check` tells it
+# shape = [784, 1]           # of its input, without the batch dimension
+# sha256 = ""                # of the file with this in front; `certboard check` prints it
 
-# What was published, if anything, in percent; `certboard list settings`.
+# The accuracies that you claim, in percent; `certboard list settings`.
 {claims}
 """
 
@@ -156,7 +156,7 @@ def _manifest(slug: str, answers: Answers) -> str:
         "authors": ", ".join(map(_text, authors)),
         "licence": _text(answers.licence or EXAMPLES["licence"]),
         "dataset": _text(answers.dataset or "mnist"),
-        "node": _text(answers.node or "training/relaxation-based"),
+        "node": _text(answers.node or EXAMPLES["node"]),
         "file": _file(answers),
         "smoothing": _smoothing(answers),
         "claims": _claims(answers.claims),
@@ -186,7 +186,7 @@ def _smoothing(answers: Answers) -> str:
     return (
         f"{mark}[smoothing]\n"
         f"{mark}distribution = {_text(answers.noise or 'gaussian')}"
-        "  # laplace, uniform, …; `certboard check` names all\n"
+        "  # or laplace, uniform, …; `certboard check` lists all\n"
         f"{mark}sigma = {_text(answers.sigma or '0.25')}"
         "  # scale of the noise, exact: a decimal or a fraction"
     )

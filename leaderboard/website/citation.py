@@ -123,7 +123,7 @@ def _own_entry(submission: Submission, measured: str, home: str) -> str:
     link = (paper.link if paper else "") or page or submission.code or source
     how = "Network published by its authors" if source else "Model submitted to certboard"
     arxiv = (paper.arxiv if paper else "") or _arxiv_of(link)
-    meant = f"Re-evaluated by certboard as {submission.slug}"
+    meant = f"{'Re-evaluated by' if measured else 'Submitted to'} certboard as {submission.slug}"
     return _entry(
         submission.slug,
         {

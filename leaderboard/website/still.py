@@ -279,6 +279,13 @@ def _mark(marker: Mapping[str, Any], place: int, x: float, y: float) -> str:
         return f'<path d="M{x} {y - half}v{2 * half}" {_stroke(stroke)}/>'
     if symbol.startswith("circle"):
         return f'<circle cx="{x}" cy="{y}" r="{half:g}" {paint}/>'
+    if symbol.startswith("square"):
+        return f'<path d="M{x - half} {y - half}h{2 * half}v{2 * half}h-{2 * half}z" {paint}/>'
+    if symbol.startswith("triangle"):
+        tip = -half if "up" in symbol else half
+        return f'<path d="M{x} {y + tip}l{half} {-2 * tip}h-{2 * half}z" {paint}/>'
+    if not symbol.startswith("diamond"):
+        raise ValueError(f"A still picture cannot draw the mark '{symbol}'.")
     return f'<path d="M{x} {y - half}l{half} {half}l-{half} {half}l-{half} -{half}z" {paint}/>'
 
 

@@ -13,8 +13,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.adapter import InputAdapter
 from evaluators.onnx.one_file import merged, settle
-from evaluators.onnx.reader import Contract, import_bytes
-from tests.fixtures.onnx_models import numbers
+from evaluators.onnx.reader import Contract, import_bytes, import_onnx
+from tests.fixtures.onnx_models import classifier, classifier_model, numbers, save
 
 PIXELS = (2, 3, 4)
 WEIGHT = numbers(24, 5)
@@ -180,3 +180,27 @@ def test_a_free_batch_may_be_written_as_minus_one() -> None:
     model = saved((-1, *PIXELS))
     model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = -1
     assert read(model) == model.SerializeToString()
+
+
+def test_data_in_another_file_are_told_once_however_many_tensors_they_are(tmp_path: Path) -> None:
+    proto = classifier_model()
+    for tensor in proto.graph.initializer:
+        tensor.external_data.add(key="location", value="weights.data")
+    with pytest.raises(UnsupportedModelError) as caught:
+        import_onnx(save(proto, tmp_path / "m.onnx"))
+    message = str(caught.value)
+    count = len(proto.graph.initializer)
+    assert f"{count} initializers, such as '{proto.graph.initializer[0].name}', keep" in message
+    assert message.count("certboard export") == 1
+
+
+@pytest.mark.parametrize(
+    ("pixels", "option"), [((2, 3, 2), "--channels-last"), ((12, 1, 1), "--input-shape 3,2,2")]
+)
+def test_an_input_in_another_layout_is_told_with_the_option_that_changes_it(
+    tmp_path: Path, pixels: tuple[int, ...], option: str
+) -> None:
+    path = classifier(tmp_path / "m.onnx")
+    with pytest.raises(UnsupportedModelError) as caught:
+        import_onnx(path, shape=pixels)
+    assert f"(`certboard export` with {option} changes that)" in str(caught.value)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from leaderboard.common.errors import unknown_name
 from leaderboard.common.places import no_file
 from tests.fixtures.project import LINF, MODEL, NOISY, PLAIN, certify
 from tests.leaderboard.conftest import Certboard
@@ -168,3 +169,10 @@ def test_a_name_that_does_not_exist(
     outcome = certboard(*arguments)
     assert outcome.code == 1
     assert outcome.sentence.startswith(sentence)
+
+
+def test_a_catalogue_of_thousands_is_not_printed_for_one_wrong_name() -> None:
+    names = [f"model-{number:04}" for number in range(1000)]
+    said = str(unknown_name("submission", "modle-0500", names))
+    assert "Did you mean 'model-0500'?" in said
+    assert said.endswith("model-0059 and 940 more.")

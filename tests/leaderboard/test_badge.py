@@ -9,6 +9,7 @@ from leaderboard.website import badge as badges
 from leaderboard.website.badge import badge, badge_text
 from leaderboard.website.pages.submission import SubmissionPages, history
 from tests.fixtures.board import HOSTILE, board
+from tests.fixtures.website import text_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -92,3 +93,23 @@ def test_the_rows_of_an_earlier_model_are_in_the_history_alone(example: Board) -
     assert notes == ["of an earlier model, not counted"] * 2
     view = SubmissionPages(changed).plan("mnist-ibp").view
     assert view["entries"] == []
+
+
+def test_a_submission_with_rows_of_one_evaluator_alone_is_said_to_be_unranked_not_unevaluated(
+    example: Board,
+) -> None:
+    rest = (example.literature, example.taxonomy)
+    named = list(example.results_of["mnist-ibp"])
+    others = [result for result in example.results if result not in named]
+    parts = (example.settings, example.datasets, example.submissions, others, *rest)
+    page = SubmissionPages(assemble(*parts, named=named)).plan("mnist-ibp")
+    assert page.view["alone"]
+    assert page.view["entries"] == []
+    text = text_of(page)
+    assert "Not ranked yet." in text
+    assert "Not evaluated yet." not in text
+    assert "Re-evaluated by certboard" not in text
+    assert "Submitted to certboard" in text
+    for line, result in zip(history(example, "mnist-ibp"), named, strict=True):
+        radius = example.settings[result.provenance.setting].radius
+        assert line["certified"] == result.tally.certified(radius) / result.tally.examples

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from leaderboard.common.errors import BugError
 from leaderboard.common.progress import tell
 from leaderboard.common.project import Project
-from leaderboard.evaluation import forecast, log, workers
+from leaderboard.evaluation import forecast, log, run, workers
 from leaderboard.evaluation.plan import Plan, Request, make_plan
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.results.store import read
@@ -104,7 +105,7 @@ def planned(project: Project, complete: bool) -> Plan:
     [
         (False, None, r"about \S+ \S+ for cheap methods on 200 examples$"),
         (False, "ibp", r"about \S+ \S+ for cheap methods on 200 examples$"),
-        (True, None, r"they left \d+ of 16 open, and complete ones would take up to \S+ \S+ for"),
+        (True, None, r"these left \d+ of 16 undecided, and .* take up to \S+ \S+ more$"),
         (True, "branch-and-bound", r"at most 10 s for each of 200 examples: up to 17 min$"),
     ],
 )
@@ -125,3 +126,18 @@ def test_a_short_run_is_not_announced(project: Project, monkeypatch: pytest.Monk
     plan = planned(project, complete=False)
     monkeypatch.setattr(forecast, "tell", pytest.fail)
     forecast.announce("this", plan.question, plan.examples, "1")
+
+
+@pytest.mark.parametrize(("correct", "told"), [(3, True), (4, False)])
+def test_a_first_look_asks_for_normalisation_where_a_model_only_guesses(
+    project: Project, monkeypatch: pytest.MonkeyPatch, correct: int, told: bool
+) -> None:
+    tally = SimpleNamespace(
+        examples=20, correct=correct, certified=lambda _: 0, of_status=lambda _: 0
+    )
+    monkeypatch.setattr(run, "read", lambda _: SimpleNamespace(tally=tally))
+    pairs = [(load_submission(project, PLAIN), find_setting(LINF))]
+    _, sentences = run.first_look(project, pairs, None)
+    said = f"{PLAIN} · {LINF}: {correct} of 20 are right, hardly more than by guessing."
+    assert [one for one in sentences if "guessing" in one and said in one] == sentences * told
+    assert any("is normalisation inside the graph" in one for one in sentences) == told

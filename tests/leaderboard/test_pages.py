@@ -7,7 +7,14 @@ import pytest
 from jinja2 import Environment
 
 from leaderboard.board.board import Board
-from leaderboard.common.formatting import percent, safe, safe_url, seconds, whole_percent
+from leaderboard.common.formatting import (
+    percent,
+    rounded_down,
+    safe,
+    safe_url,
+    seconds,
+    whole_percent,
+)
 from leaderboard.common.project import Project
 from leaderboard.results.export import csv as csv_of
 from leaderboard.results.store import Results, load, write
@@ -201,7 +208,7 @@ def test_a_part_is_never_shown_as_nothing_or_as_everything() -> None:
 
 def test_of_training_images_that_are_missing_a_few_are_named_and_many_are_not() -> None:
     many = "Trained without 1, 3, 5 to 9, 11, 13, 15, 17 and 1,208 others (SHA-256 ab12); no more."
-    assert in_short(many) == "Trained without some that its manifest lists; no more."
+    assert in_short(many) == "Trained without those that its submission.toml lists; no more."
     few = "Trained without 1, 3 and 5, for 20 epochs."
     assert in_short(few) == few
 
@@ -225,3 +232,22 @@ def test_a_submission_without_a_place_is_not_called_disputed_for_nothing(example
         "digits-noise-2": "too few examples to rank",
         "hostile": "not evaluated yet",
     }
+
+
+@pytest.mark.parametrize(
+    ("margin", "text"),
+    [
+        (2.70519, "2.7051"),
+        (0.001, "0.0010"),
+        (0.00099999, "9.9e-4"),
+        (2**-30, "9.3e-10"),
+        (0.0, "0.0000"),
+        (-0.00001, "-0.0001"),
+        (None, None),
+    ],
+)
+def test_a_margin_in_short_is_still_a_lower_bound_and_positive_where_it_proves(
+    margin: float | None, text: str | None
+) -> None:
+    assert rounded_down(margin) == text
+    assert margin is None or (float(str(text)) <= margin and (margin <= 0 or float(str(text)) > 0))

@@ -148,9 +148,10 @@ def test_what_many_rows_lack_is_said_once(tmp_path: Path) -> None:
         Results(one.path, one.rows, one.provenance.model_copy(update=origin))
         for one in found.results
     ]
-    (note,) = (note for note in incomplete(found, short) if "the data were" in note)
-    assert note == f"{len(short)} rows: the data were incomplete (2 of the 5 images)."
-    (note,) = (note for note in incomplete(found, short[:1]) if "the data were" in note)
+    (note,) = (note for note in incomplete(found, short) if "were available" in note)
+    there = "only 2 of the 5 images were available; the others are left out of every share."
+    assert note == f"{len(short)} rows: {there}"
+    (note,) = (note for note in incomplete(found, short[:1]) if "were available" in note)
     assert found.submissions[short[0].provenance.submission].title in note
 
 

@@ -115,3 +115,25 @@ def test_on_a_phone_s_picture_no_two_labels_of_an_axis_and_no_entry_of_the_legen
         line = text.attrib["y"], text.attrib["text-anchor"]
         assert low >= ends.get(line, -8), text.text
         ends[line] = high
+
+
+@pytest.mark.parametrize(
+    ("symbol", "corners"),
+    [("triangle-up-open", 3), ("triangle-down", 3), ("square-open", 4), ("diamond", 4)],
+)
+def test_kinds_that_a_chart_tells_by_their_marks_differ_in_its_picture(
+    symbol: str, corners: int
+) -> None:
+    drawn = figure({"xaxis": {"title": {"text": "x"}}})
+    drawn.add_trace(plot.scatter(x=[1], y=[2], mode="markers", marker={"symbol": symbol}))
+    paths = [one.attrib["d"] for one in ElementTree.fromstring(svg(drawn, "T")).iter(f"{SVG}path")]
+    shape = next(path for path in paths if path.endswith("z"))
+    assert len(re.findall("[lhvz]", shape)) == corners
+    assert ("h" in shape) == (symbol != "diamond")
+
+
+def test_a_mark_that_a_picture_cannot_draw_is_noticed() -> None:
+    drawn = figure({})
+    drawn.add_trace(plot.scatter(x=[1], y=[2], mode="markers", marker={"symbol": "star"}))
+    with pytest.raises(ValueError, match="cannot draw the mark 'star'"):
+        svg(drawn, "T")

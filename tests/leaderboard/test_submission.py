@@ -149,6 +149,30 @@ def test_wrong_parts_are_told_in_one_sentence(project: Project, tables: str, tol
     assert told in problem_of(project)
 
 
+@pytest.mark.parametrize(
+    "licence", ["MIT", "none stated", "CC-BY-NC-4.0", "MIT OR Apache-2.0", "LicenseRef-Ours"]
+)
+def test_a_licence_that_spdx_knows_or_that_nobody_stated_is_allowed(
+    project: Project, licence: str
+) -> None:
+    submit(project, GOOD.replace("Apache-2.0", licence))
+    assert load_submission(project, "my-net").licence == licence
+
+
+@pytest.mark.parametrize(
+    ("licence", "meant"),
+    [("Apache 2", "Apache-2.0"), ("mit", "MIT"), ("cc-by-nc-4.0", "CC-BY-NC-4.0"), ("Ours", "")],
+)
+def test_another_licence_is_told_with_what_is_allowed_and_what_was_meant(
+    project: Project, licence: str, meant: str
+) -> None:
+    submit(project, GOOD.replace("Apache-2.0", licence))
+    said = problem_of(project)
+    assert f"'licence' is '{licence}', but must be an SPDX expression such as Apache-2.0" in said
+    assert ("Did you mean" in said) == bool(meant)
+    assert meant in said
+
+
 def test_a_part_with_another_hash_is_told(project: Project) -> None:
     folder = submit(project, HEAD + MODEL + TRAINING + NOISE + DENOISER)
     (folder / "second.onnx").write_bytes(NETWORK)
@@ -327,6 +351,7 @@ def test_a_model_with_an_address_is_fetched_with_its_hash_and_size(
 def filled_in(text: str) -> str:
     """A scaffold's manifest with something of one's own in the place of each example."""
     own = {"arxiv": "1810.12715", "code": "https://a.org/code", "url": "https://a.org/paper"}
+    own |= {"licence": "MIT", "node": "training/standard"}
     for name, example in EXAMPLES.items():
         text = text.replace(example, own.get(name, f"ours-{name.replace(' ', '-')}"))
     return text.replace('sha256 = ""', f'sha256 = "{SHA256}"')
@@ -345,7 +370,7 @@ def test_a_new_submission_lacks_the_model_and_its_own_texts(project: Project) ->
         scaffold(project, "my-net")
 
 
-USED = ["first author", "second author", "owner", "licence", "description"]
+USED = ["first author", "second author", "owner", "licence", "node", "description"]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -372,7 +397,7 @@ def test_every_text_that_the_scaffold_writes_is_an_example_or_a_known_word(
     text = (folder / "submission.toml").read_text("utf-8")
     assert tomllib.loads(text)["owners"] == [EXAMPLES["owner"]]
     said = {json.loads(found) for found in re.findall(r'"[^"\n]*"', text)}
-    known = {"", "my net", "mnist", "training/relaxation-based", "none", "gaussian", "0.25"}
+    known = {"", "my net", "mnist", "none", "gaussian", "0.25"}
     known |= {"model.onnx", "second.onnx", "denoiser.onnx", "mean-logits", "mnist-linf-0.3"}
     known |= {"2019-06", "https://..."}  # a date's form, and an address that is no address
     assert said - known <= set(EXAMPLES.values())

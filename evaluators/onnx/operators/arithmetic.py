@@ -192,7 +192,9 @@ def identity(builder: Builder, operator: Operator) -> int:
 def dropout(builder: Builder, operator: Operator) -> int:
     training = builder.optional(operator, 2)
     if training is not None and training.any():
-        raise OperatorError("it is in training mode", ModelRule.TRAINING)
+        raise OperatorError(
+            "it is in training mode; export the network after eval()", ModelRule.TRAINING
+        )
     return identity(builder, operator)
 
 

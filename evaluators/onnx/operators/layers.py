@@ -162,6 +162,9 @@ OPERATORS: dict[str, Declaration] = {
             "training_mode": Attribute(exactly(0), default=0, since=14, rule=ModelRule.TRAINING),
         },
         translate=batch_normalization,
-        more_outputs=("it is in training mode", ModelRule.TRAINING),
+        more_outputs=(
+            "it is in training mode; export the network after eval()",
+            ModelRule.TRAINING,
+        ),
     ),
 }

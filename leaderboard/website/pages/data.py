@@ -59,6 +59,7 @@ def index(board: Board, stored: Stored, others: Stored) -> View:
         "shelves": sorted(shelves, key=lambda shelf: not shelf.rows),
         "files": len(files),
         "rows": sum(file.download.rows for file in files),
+        "unranked": sum(file.download.rows for listed in others.values() for file in listed),
         "size": size(sum(file.size for file in files)),
         "columns": DESCRIBED,
         "snippets": [

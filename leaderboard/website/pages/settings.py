@@ -244,7 +244,10 @@ def incomplete(board: Board, results: "list[Results]") -> list[str]:
         if not origin.data_complete:
             # Which ones are missing stands in the provenance of each result.
             note = _MISSING.sub("", origin.data_note)
-            about[f"the data were incomplete ({note.rstrip('.')})."].append(subject)
+            told = (
+                f"only {note.rstrip('.')} were available; the others are left out of every share."
+            )
+            about[told].append(subject)
         if origin.model_note:
             about[origin.model_note].append(subject)
         if origin.unchecked:

@@ -77,6 +77,7 @@ class SubmissionPages:
             "site": places.site_url(),
             "repository": places.repository_url(),
             "history": history(board, slug),
+            "alone": slug in board.named_of,
             "successor": board.submissions.get(subject.superseded_by or ""),
             "most": MOST,
         }
@@ -142,7 +143,7 @@ class SubmissionPages:
 
 def in_short(description: str) -> str:
     """A description of the training data without a list of numbers that nobody reads."""
-    return _MANY.sub("without some that its manifest lists", description)
+    return _MANY.sub("without those that its submission.toml lists", description)
 
 
 def _about(shown: Shown, classes: Sequence[str]) -> tuple[str, ...]:
@@ -192,10 +193,14 @@ def _commit(origin: "Provenance") -> str:
     return commit if len(commit) >= 7 and all(sign in "0123456789abcdef" for sign in commit) else ""
 
 
+ALONE = "alone, not ranked"
+"""What is said of rows of one evaluator that was named instead of the settings' cascade."""
+
+
 def history(board: Board, slug: str) -> list[View]:
     """Every stored evaluation of a submission, newest first; those not ranked among them."""
     found = [(result, "") for result in board.results_of.get(slug, ())]
-    found += [(result, "by name, not ranked") for result in board.named_of.get(slug, ())]
+    found += [(result, ALONE) for result in board.named_of.get(slug, ())]
     found += [(result, "of an earlier model, not counted") for result in board.former.get(slug, ())]
     lines = [
         {
@@ -207,6 +212,8 @@ def history(board: Board, slug: str) -> list[View]:
             "model": result.provenance.model_sha256[:12],
             "code": f"{result.provenance.code_version} at {result.provenance.commit[:12]}",
             "examples": result.tally.examples,
+            "certified": result.tally.certified(board.settings[result.provenance.setting].radius)
+            / result.tally.examples,
         }
         for result, note in found
     ]
