@@ -12,10 +12,10 @@ from math import inf, prod
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy  # scipy.sparse itself is imported when it is first used
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
-from scipy.sparse import csr_array, diags_array, eye_array, kron, vstack
 from torch import Tensor
 
 from evaluators.network.transposed import transposed_convolution
@@ -107,7 +107,7 @@ class AffineMap(ABC):
         return least
 
     @cached_property
-    def matrix(self) -> csr_array:
+    def matrix(self) -> "scipy.sparse.csr_array":
         """Return W as a sparse float64 matrix `[outputs, inputs]` of flat entries, exact.
 
         Read off by applying the map to unit vectors, unless a subclass knows better.
@@ -117,8 +117,8 @@ class AffineMap(ABC):
         for first in range(0, size, PROBES):
             units = torch.eye(size, dtype=torch.float64)[first : first + PROBES]
             images = weights.linear(units.reshape(-1, *self.input_shape))
-            columns.append(csr_array(images.flatten(1).numpy()))
-        return csr_array(vstack(columns).T)
+            columns.append(scipy.sparse.csr_array(images.flatten(1).numpy()))
+        return scipy.sparse.csr_array(scipy.sparse.vstack(columns).T)
 
     def to(self, dtype: torch.dtype, device: torch.device) -> "AffineMap":
         """Copy the map with floating-point tensors of this type, on this device."""
@@ -152,10 +152,12 @@ class Dense(AffineMap):
         return F.linear(x, self.weight.abs())
 
     @cached_property
-    def matrix(self) -> csr_array:
+    def matrix(self) -> "scipy.sparse.csr_array":
         """Repeat the weight for each position that it is applied at."""
-        weight = csr_array(self.weight.double().cpu().numpy())
-        return csr_array(kron(eye_array(prod(self.input_shape[:-1])), weight))
+        weight = scipy.sparse.csr_array(self.weight.double().cpu().numpy())
+        return scipy.sparse.csr_array(
+            scipy.sparse.kron(scipy.sparse.eye_array(prod(self.input_shape[:-1])), weight)
+        )
 
     @property
     def fan_in(self) -> int:
@@ -200,7 +202,7 @@ class Convolution(AffineMap):
         return transposed_convolution(y, self.weight, size, layout, self.groups)
 
     @cached_property
-    def matrix(self) -> csr_array:
+    def matrix(self) -> "scipy.sparse.csr_array":
         """Put each tap of each window at the input entry that it meets."""
         outputs, inputs, *kernel = self.weight.shape
         taps = self._taps()
@@ -210,7 +212,9 @@ class Convolution(AffineMap):
         columns = (first[:, None] + channel) * prod(self.input_shape[1:]) + taps[place, tap]
         rows = np.arange(outputs)[:, None] * len(taps) + place
         entries = (weight[:, channel, tap].ravel(), (rows.ravel(), columns.ravel()))
-        return csr_array(entries, shape=(prod(self.output_shape), prod(self.input_shape)))
+        return scipy.sparse.csr_array(
+            entries, shape=(prod(self.output_shape), prod(self.input_shape))
+        )
 
     def _taps(self) -> np.ndarray:
         """`[places of a plane, taps]`: flat place of the input that each tap meets, or -1."""
@@ -259,11 +263,11 @@ class Diagonal(AffineMap):
         return self.linear(y)
 
     @cached_property
-    def matrix(self) -> csr_array:
+    def matrix(self) -> "scipy.sparse.csr_array":
         """Put the scale on the diagonal."""
         scale = torch.ones(()) if self.scale is None else self.scale
         entries = scale.double().cpu().expand(self.input_shape).reshape(-1)
-        return csr_array(diags_array(entries.numpy()))
+        return scipy.sparse.csr_array(scipy.sparse.diags_array(entries.numpy()))
 
     @property
     def fan_in(self) -> int:
@@ -291,9 +295,9 @@ class Reshape(AffineMap):
         return y.reshape(y.shape[0], *self.input_shape)
 
     @cached_property
-    def matrix(self) -> csr_array:
+    def matrix(self) -> "scipy.sparse.csr_array":
         """Return the identity."""
-        return csr_array(eye_array(prod(self.input_shape)))
+        return scipy.sparse.csr_array(scipy.sparse.eye_array(prod(self.input_shape)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,12 +325,12 @@ class Gather(AffineMap):
         return total.reshape(rows, *self.input_shape)
 
     @cached_property
-    def matrix(self) -> csr_array:
+    def matrix(self) -> "scipy.sparse.csr_array":
         """Put a one where an entry is picked."""
         index = self.index.cpu().numpy()
         rows = np.flatnonzero(index >= 0)
         shape = (len(index), prod(self.input_shape))
-        return csr_array((np.ones(len(rows)), (rows, index[rows])), shape=shape)
+        return scipy.sparse.csr_array((np.ones(len(rows)), (rows, index[rows])), shape=shape)
 
     @property
     def fan_out(self) -> int:
@@ -351,9 +355,9 @@ class Adjoint(AffineMap):
         return self.inner.linear(y)
 
     @cached_property
-    def matrix(self) -> csr_array:
+    def matrix(self) -> "scipy.sparse.csr_array":
         """Transpose the inner map's matrix."""
-        return csr_array(self.inner.matrix.T)
+        return scipy.sparse.csr_array(self.inner.matrix.T)
 
     @property
     def fan_in(self) -> int:

@@ -130,7 +130,7 @@ def fetch(name: str) -> Path:
     dataset = find_dataset(name)
     if not dataset.downloads:
         raise InputError(f"{dataset.title} cannot be downloaded by certboard: {dataset.obtain}.")
-    folder = files.folders(name)[0]
+    folder = next(files.folders(name))
     for source in dataset.downloads:
         if not all(files.present(folder, file) for file in source.files):
             files.download(source, folder)

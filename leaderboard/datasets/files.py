@@ -11,12 +11,10 @@ import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-import pooch
 
 from leaderboard.common.errors import InputError
 
@@ -47,13 +45,16 @@ class Download:
 
 def cache_folder() -> Path:
     """Where downloads are kept when `CERTBOARD_DATA` is not set."""
+    import pooch
+
     return Path(pooch.os_cache("certboard"))
 
 
-def folders(name: str) -> list[Path]:
+def folders(name: str) -> Iterator[Path]:
     """Where the files of `name` may lie: under `CERTBOARD_DATA`, then in the cache."""
-    chosen = os.environ.get(VARIABLE)
-    return [Path(root) / name for root in (chosen, cache_folder()) if root]
+    if chosen := os.environ.get(VARIABLE):
+        yield Path(chosen) / name
+    yield cache_folder() / name
 
 
 def find(name: str, candidates: Sequence[str]) -> Path | None:
@@ -170,6 +171,8 @@ def download(source: Download, folder: Path) -> None:
 
 
 def _get(url: str) -> bytes:
+    import pooch
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "download"
         try:

@@ -19,11 +19,9 @@ from leaderboard.evaluation.evaluator import can_certify, check_samples, evaluat
 from leaderboard.evaluation.evidence import join, told
 from leaderboard.evaluation.forecast import announce, cut
 from leaderboard.evaluation.networks import network_of, notes_of
-from leaderboard.evaluation.provenance import describe
 from leaderboard.evaluation.radius_search import FAILED_RADIUS, largest_radii
 from leaderboard.evaluation.shard import fingerprint
 from leaderboard.evaluation.workers import run_shards
-from leaderboard.results.store import write
 from leaderboard.settings.question import Question, Shard
 from leaderboard.settings.setting import exact_text, setting_id
 
@@ -130,6 +128,9 @@ def _store(typed: CertifyOptions, question: Question, rows: "pd.DataFrame") -> N
     """Write the rows to a Parquet file of the result store's format, if one is wanted."""
     if typed.output is None:
         return
+    from leaderboard.evaluation.provenance import describe
+    from leaderboard.results.store import write
+
     examples = rows["example"].tolist()
     setting = setting_id(question.dataset, question.norm, exact_text(question.radius))
     provenance = describe(

@@ -45,7 +45,6 @@ from leaderboard.evaluation.networks import network_of
 from leaderboard.evaluation.radius_bracket import RadiusScale
 from leaderboard.evaluation.sources import code_digest
 from leaderboard.results.columns import plain
-from leaderboard.results.store import frame
 from leaderboard.settings.question import Question, Shard
 from leaderboard.settings.setting import exact_text
 
@@ -218,6 +217,9 @@ def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) 
                 "witness": None if witness is None else witness_bytes(witness),
             }
         )
+    # Here, for it imports pyarrow and pandas: bounds need not wait for them.
+    from leaderboard.results.store import frame
+
     return frame(records)
 
 

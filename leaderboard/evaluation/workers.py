@@ -4,10 +4,7 @@ import math
 from collections.abc import Sequence
 
 from leaderboard.common.errors import InputError
-from leaderboard.evaluation.executors.batch import SLURM, on_slurm
-from leaderboard.evaluation.executors.cluster import RAY, on_ray
-from leaderboard.evaluation.executors.processes import on_processes
-from leaderboard.evaluation.executors.shared import Queue, Run, TimeLeft, engine
+from leaderboard.evaluation.executors.shared import RAY, SLURM, Queue, Run, TimeLeft, engine
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.settings.question import Shard
 
@@ -51,8 +48,12 @@ def run_shards(shards: Sequence[Shard], workers: str, until: float = math.inf) -
     clock = TimeLeft(until)
     left = shards if isinstance(shards, Queue) else Queue(shards)
     if workers == RAY:
+        from leaderboard.evaluation.executors.cluster import on_ray
+
         yield from on_ray(left, evaluate)
     elif workers == SLURM:
+        from leaderboard.evaluation.executors.batch import on_slurm
+
         yield from on_slurm(left, evaluate)
     elif int(workers) == 1:
         while left and clock.has_time():
@@ -61,4 +62,6 @@ def run_shards(shards: Sequence[Shard], workers: str, until: float = math.inf) -
             clock.finished(began)
             yield shard, rows
     else:
+        from leaderboard.evaluation.executors.processes import on_processes
+
         yield from on_processes(left, min(int(workers), left.most), clock, evaluate)

@@ -85,6 +85,16 @@ def test_who_needs_a_part_does_not_wait_for_pytorch() -> None:
     subprocess.run([sys.executable, "-c", text], check=True, timeout=120)
 
 
+@pytest.mark.slow
+def test_who_asks_for_bounds_does_not_wait_for_sparse_matrices() -> None:
+    text = (
+        "import sys, evaluators\n"
+        "evaluators.bound, evaluators.import_onnx\n"
+        "assert not {'scipy.sparse', 'scipy.special', 'pandas'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", text], check=True, timeout=120)
+
+
 def test_what_is_shown_imports_the_face_alone() -> None:
     """But for rooms of the leaderboard, where a page says how it is extended."""
     modules = {

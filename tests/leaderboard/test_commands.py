@@ -330,7 +330,10 @@ def test_certify_imports_no_method_but_its_own() -> None:
 
 @pytest.mark.slow
 def test_nothing_slow_is_imported_before_the_first_bound(project: Project) -> None:
-    slow = ("pandas", "scipy.optimize", "scipy.stats", "sklearn", "plotly", "pyarrow.dataset")
+    slow = (
+        *("pandas", "pyarrow", "pooch", "scipy.optimize", "scipy.stats", "sklearn", "plotly"),
+        *("concurrent.futures.process", "leaderboard.evaluation.executors.cluster"),
+    )
     code = (
         "import sys; from leaderboard.__main__ import run; from evaluators.evaluator import"
         " Evaluator as E; call = E.__call__\n"

@@ -12,6 +12,7 @@ import pytest
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.evaluation import workers
+from leaderboard.evaluation.executors import processes
 from leaderboard.evaluation.workers import check_workers
 from leaderboard.results.store import read
 from tests.fixtures.project import L2, LINF, PLAIN, finish, start, until
@@ -117,5 +118,5 @@ def test_a_bad_file_is_told_in_all_its_sentences_by_a_worker() -> None:
 
 
 def test_no_shards_need_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "on_processes", lambda *_: pytest.fail("started processes"))
+    monkeypatch.setattr(processes, "on_processes", lambda *_: pytest.fail("started processes"))
     assert list(workers.run_shards([], "4")) == []

@@ -19,6 +19,7 @@ from leaderboard.evaluation.executors.cluster import gpus_of
 from leaderboard.evaluation.executors.node import Reply, Task, compute, keep_evidence, task_of
 from leaderboard.evaluation.executors.shared import (
     AT_ONCE,
+    SLURM,
     TRIES,
     Failures,
     Queue,
@@ -31,7 +32,6 @@ from leaderboard.evaluation.executors.shared import (
 from leaderboard.evaluation.sources import code_digest
 from leaderboard.settings.question import LONGEST_SHARD, Shard
 
-SLURM = "slurm"
 _FOLDER = Path("build") / "slurm"
 _POLL = 1.0
 _SPARE = 3.0

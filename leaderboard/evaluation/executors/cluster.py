@@ -24,6 +24,7 @@ from leaderboard.datasets.split import ArraySplit
 from leaderboard.evaluation.executors.node import Reply, files_of, keep_evidence, task_of
 from leaderboard.evaluation.executors.shared import (
     AT_ONCE,
+    RAY,
     TRIES,
     Failures,
     Queue,
@@ -36,7 +37,6 @@ from leaderboard.evaluation.executors.shared import (
 )
 from leaderboard.settings.question import Question, Shard
 
-RAY = "ray"
 PATIENCE = 60.0
 """Seconds in which a cluster must answer; its head may be busy."""
 _KNOCK = 5.0

@@ -20,6 +20,8 @@ Finished = tuple[Shard, "pd.DataFrame"]
 Run = Generator[Finished, None, None]
 Work = Callable[[Shard], "pd.DataFrame"]
 
+RAY, SLURM = "ray", "slurm"
+"""What `--workers` names that is no number of processes."""
 TRIES = 4
 """How often a cluster begins a shard: a lost node is nobody's fault."""
 AT_ONCE = 1000
