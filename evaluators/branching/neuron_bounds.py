@@ -1,6 +1,6 @@
 """Bounds of neurons by searches of their own, before the margins are searched.
 
-In a deep perceptron the bounds of the last layers are loose because those before them are, and no
+In a deep network the bounds of the last layers are loose because those before them are, and no
 split of a margin's domain narrows any of them. So α,β-CROWN refines the bounds of neurons layer by
 layer with mixed-integer programs before it branches (Wang et al. 2021, arXiv 2103.06624). Here each
 neuron's bound is searched like a margin: the worst part of the region is split at an unstable
@@ -70,6 +70,8 @@ class NeuronSearch:
             x, region: the example `[1, *shape]` and its region.
             slopes: to start from, `[rows, units]`.
         """
+        if not slopes.shape[1]:  # of neighbourhoods without unstable neurons
+            return rows.bias.new_full((len(rows),), -torch.inf)
         functions = sum(isinstance(n.operation, Elementwise) for n in unrolled.network.nodes)
         own = self.deadline.part(1 / max(1, functions - len(unrolled.layers)))
         most = fitting(self.rounds, LEAF_BYTES * slopes.numel(), 1 / 8)
