@@ -37,6 +37,10 @@ DEEP = 4
 PAUSE, NEURONS = 1 / 10, 1 / 3
 """Shares of the time that is left: of a search before that, at most, and of searches of neurons."""
 
+EARLY = 1 / 10
+"""The share of the time that is left which all before may have taken where neurons of a network
+that is no perceptron are searched: that takes three times as long, and must leave time for more."""
+
 
 @dataclass(frozen=True)
 class BranchAndBound(Evaluator):
@@ -216,8 +220,13 @@ class BranchAndBound(Evaluator):
 
 def _is_deep(search: Search) -> bool:
     """Whether searches of neurons' bounds are worth their time."""
-    deep = len(search.around.unrolled.layers) >= DEEP
-    return deep and search.piecewise_linear and not search.around.problem.evidence
+    around = search.around
+    deep = len(around.unrolled.layers) >= DEEP
+    timely = (
+        around.unrolled.network.first_matrix
+        or search.deadline.spent <= EARLY * search.deadline.left
+    )
+    return deep and bool(timely) and search.small and not around.problem.evidence
 
 
 def _until_pause(deadline: Deadline) -> Deadline:

@@ -10,6 +10,7 @@ from torch import Tensor
 from evaluators.branching import neuron_bounds
 from evaluators.branching.neuron_bounds import NeuronSearch
 from evaluators.deterministic import branch_and_bound
+from evaluators.deterministic.branch_and_bound import BranchAndBound
 from evaluators.network.network import Network, apply
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.norm import Norm
@@ -152,3 +153,16 @@ def test_a_paused_search_ends_with_the_right_answer(
         assert verdict.status is status
         assert (truth(problem) > 0) is (status is CERTIFIED)
     assert paused == pauses
+
+
+def test_neurons_of_convolutions_are_searched_only_while_most_of_the_time_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(branch_and_bound, "PAUSE", 0.0)
+    monkeypatch.setattr(branch_and_bound, "EARLY", 0.0)
+    monkeypatch.setattr(BranchAndBound, "_again", lambda *_: pytest.fail("searched neurons"))
+    network, answers, _ = RESIDUAL
+    label = int(network(torch.zeros(1, *network.input_shape).double()).argmax())
+    for radius, status in answers.items():
+        (verdict,) = ByNeurons(restarts=0)(question(network, Fraction(radius), label))
+        assert verdict.status is status
