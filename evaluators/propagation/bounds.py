@@ -70,8 +70,13 @@ def bounds(
         raise ValueError(f"No method is called '{method}', only {', '.join(_METHODS)}.")
     labels = torch.zeros(len(x), dtype=torch.long, device=x.device)
     problem = Problem(network, x, labels, region, deployed=deployed)
-    if not len(x) or not bool(region.holds_centers(x).all()):
-        raise ValueError("There must be examples, each finite and within its region's limits.")
+    if not len(x):
+        raise ValueError("There is no example: x has length 0.")
+    if outside := int((~region.holds_centers(x)).sum()):
+        raise ValueError(
+            f"{outside} of {len(x)} examples are not finite or lie outside the region's limits,"
+            " which for a ball are [0, 1] unless it names others."
+        )
     with torch.no_grad():
         parts = [
             _bounds(problem.select(range(first, min(first + BATCH, len(x)))), method)

@@ -32,12 +32,12 @@ NoiseOption = Annotated[
 ]
 FirstExamples = Annotated[int | None, typer.Option(min=1, help="Only the first N test examples")]
 Indices = Annotated[str | None, typer.Option(help="Only these test examples: 3,14,20-29 or @file")]
-Seconds = Annotated[float, typer.Option(help="Time budget per example, on a CPU of processor time")]
+Seconds = Annotated[float, typer.Option(help="Time budget per example: processor time on a CPU")]
 MaxRadius = Annotated[
     bool,
     typer.Option(
         "--max-radius",
-        help="Find each example's largest radius up to --radius, in another --seconds",
+        help="Find each example's largest radius up to --radius, within --seconds more",
     ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ignore stored rows and start from nothing")]
@@ -48,19 +48,20 @@ Members = Annotated[
     list[Path] | None, typer.Option(help="A further network of an ensemble; repeatable")
 ]
 ChannelsLast = Annotated[
-    bool, typer.Option("--channels-last", help="The file's input has its channels last, as Keras")
+    bool,
+    typer.Option("--channels-last", help="The file's input has its channels last, as in Keras"),
 ]
 InputShape = Annotated[
     str | None,
-    typer.Option(help="The file's input behind its batch dimension, if no image: 784 or 28,28"),
+    typer.Option(help="Shape of the file's input without the batch dimension: 784 or 28,28"),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda (all GPUs of one kind) or cuda:0,cuda:1")]
 Workers = Annotated[str, typer.Option(help="Number of processes, 'ray' or 'slurm'")]
 Memory = Annotated[
     str | None,
     typer.Option(
-        help="Most memory, such as 2GB, which the workers divide, and most on a GPU;"
-        " default: what is available, up to 8 GiB a process"
+        help="Limit of memory, such as 2GB, shared by all workers; also that of a GPU;"
+        " default: what is available, up to 8 GiB per process"
     ),
 ]
 Sandbox = Annotated[

@@ -11,7 +11,7 @@ from leaderboard.common.memory import uncollected, within
 from leaderboard.common.project import find_project
 
 command = typer.Typer(
-    help="Attack what certificates leave out.\n\n\b\nExample:\n"
+    help="Attack models outside the certified ball.\n\n\b\nExample:\n"
     "  certboard attack shadow digits-ibp --setting digits-linf-0.1",
     no_args_is_help=True,
 )
@@ -26,7 +26,8 @@ def _attacks() -> None:
 def shadow(
     slug: _options.Slug,
     setting: Annotated[
-        str, _names.name_option(_names.settings, help="Whose ball and evaluator are asked about")
+        str,
+        _names.name_option(_names.settings, help="The setting whose ball and evaluator certify"),
     ],
     examples: _options.FirstExamples = None,
     indices: _options.Indices = None,

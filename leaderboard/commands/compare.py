@@ -39,7 +39,7 @@ def command(
     memory: _options.Memory = None,
     fresh: _options.Fresh = False,
     results: Annotated[
-        Path, typer.Option(help="Store the rows here, a file a network and evaluator")
+        Path, typer.Option(help="Store the rows here, one file per network and evaluator")
     ] = Path("comparison"),
     publish: Annotated[
         bool, typer.Option("--publish", help="Store them in site/data/comparison instead")

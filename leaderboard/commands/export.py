@@ -27,7 +27,7 @@ def command(
     channels_last: _options.ChannelsLast = False,
     input_shape: _options.InputShape = None,
 ) -> None:
-    """Export your own PyTorch module to ONNX, or make one file of an ONNX model; check the file.
+    """Export your own PyTorch module to ONNX, or merge an ONNX model into one file; check it.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ def command(
     ] = None,
     examples: Annotated[int | None, typer.Option(min=1, help="Only the first N examples")] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="Time budget per example, on a CPU of processor time")
+        float | None, typer.Option(help="Time budget per example: processor time on a CPU")
     ] = None,
     device: _options.Device = "cpu",
     workers: _options.Workers = "1",
@@ -34,12 +34,12 @@ def command(
     samples: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Most samples per example of a smoothed model; default: the setting's"
+            min=1, help="Samples per example of a smoothed model, at most; default: the setting's"
         ),
     ] = None,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="A first look at few examples; decides nothing"),
+        typer.Option("--quick", help="Take a first look at few examples; nothing depends on it"),
     ] = False,
     evidence: Annotated[
         bool, typer.Option("--evidence", help="Store the proofs beside the rows")
@@ -58,7 +58,7 @@ def command(
     ] = None,
     log: Annotated[
         Path | None,
-        typer.Option(help="Append what happens to this file, a JSON object a line"),
+        typer.Option(help="Append events to this file, one JSON object per line"),
     ] = None,
 ) -> None:
     """Evaluate submissions and store every verdict; continue an interrupted run.
@@ -101,13 +101,13 @@ def command(
         _show_quick(ran.table, ran.sentences)
         return
     if shard is not None:
-        print(f"Share {shard} is done; all of them are joined by: certboard merge")
+        print(f"Share {shard} is done. When all shares are, join them by: certboard merge")
         return
     print(f"{plural(ran.verdicts, 'verdict')} in {ran.project.results}")
     for sentence in ran.sentences:
         tell(sentence)
     if results is None:
-        print("The website is made of them by: certboard build")
+        print("To show them on the website: certboard build")
 
 
 def _show_quick(table: list[dict[str, object]], sentences: list[str]) -> None:
@@ -117,4 +117,4 @@ def _show_quick(table: list[dict[str, object]], sentences: list[str]) -> None:
     print()
     for sentence in sentences:
         print(sentence)
-    print("A first look at few examples with small budgets: it decides nothing.")
+    print("This was a first look at few examples with small budgets; nothing depends on it.")

@@ -17,7 +17,7 @@ def command(
     ] = None,
     as_json: _options.Json = False,
 ) -> None:
-    """Say how far evaluations are, also those of a run in another shell or of one that was killed.
+    """Report the progress of evaluations, also of a run in another shell or one that was killed.
 
     Complete ones are counted, and listed where submissions are named or with --json.
 

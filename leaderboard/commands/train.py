@@ -23,9 +23,9 @@ def command(
     dataset: Annotated[str, _names.name_option(_names.datasets, help="digits, mnist or cifar10")],
     output: Annotated[Path | None, typer.Option(help="The ONNX file to write")] = None,
     submission: Annotated[
-        str | None, typer.Option(help="Or the new folder in submissions/, with all that it needs")
+        str | None, typer.Option(help="Make this new, complete folder in submissions/ instead")
     ] = None,
-    radius: Annotated[str | None, typer.Option(help="To train for, such as 8/255")] = None,
+    radius: Annotated[str | None, typer.Option(help="Radius to train for, such as 8/255")] = None,
     sigma: Annotated[str | None, typer.Option(help="Scale of the noise to train for")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: the dataset's plan")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Images in a batch")] = None,

@@ -17,7 +17,7 @@ from leaderboard.common.text import check_account
 from leaderboard.submissions.branches import changed_submission, has_rows, manifests
 from leaderboard.submissions.folder import MANIFEST
 
-_ALLOW = "A maintainer who knows better can allow it."
+_ALLOW = "A maintainer can allow it."
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def _of_owners(slug: str, before: Entry | None, after: Entry, author: str) -> It
     changed = sorted((now ^ then) - {me})
     if changed:
         yield (
-            f"submissions/{slug}/{MANIFEST}: {author} can put in, or take out, no other owner:"
-            f" not {', '.join(changed)}. {_ALLOW}"
+            f"submissions/{slug}/{MANIFEST}: {author} may not add or remove another owner"
+            f" ({', '.join(changed)}). {_ALLOW}"
         )
 
 

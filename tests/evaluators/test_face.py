@@ -182,6 +182,15 @@ def test_whole_numbers_of_numpy_are_exact_and_its_floats_are_not() -> None:
         ask(module, x, np.float32(0.1))
 
 
+def test_pixels_up_to_255_are_refused_with_the_limits_of_a_ball() -> None:
+    x = torch.full((2, 1, 4, 4), 0.5)
+    x[1] *= 255
+    with pytest.raises(ValueError, match=r"^1 of 2 examples .* for a ball are \[0, 1\]"):
+        bound(net(), x, "1/10")
+    with pytest.raises(ValueError, match="no example"):
+        bound(net(), x[:0], "1/10")
+
+
 def test_a_verdict_is_one_short_line() -> None:
     module, x = net(), torch.zeros(1, 1, 4, 4)
     wrong = int(module(x).argmin())
