@@ -151,7 +151,10 @@ def test_a_new_submission_is_its_authors(scope: Scope) -> None:
     [
         (new(OWNER), "must have the account that opens the request, mallory"),
         (new(STRANGER, edit(NEW, owners(STRANGER), "")), "but names nobody"),
-        (new(STRANGER, edit(NEW, owners(STRANGER), owners(STRANGER, OWNER))), "another owner (octocat)"),
+        (
+            new(STRANGER, edit(NEW, owners(STRANGER), owners(STRANGER, OWNER))),
+            "another owner (octocat)",
+        ),
         (new(STRANGER, edit(NEW, owners(STRANGER), 'owners = "mallory"')), "must be a list"),
         (new(STRANGER, line(NEW, f'superseded_by = "{PLAIN}"')), f"names '{PLAIN}'"),
         (new(STRANGER, edit(NEW, f'"{NEW}"', f'"{PLAIN}"')), f"mistaken for that of '{PLAIN}'"),
@@ -211,7 +214,10 @@ def test_the_main_branch_decides_as_it_is_now(repo: Repository, certboard: Certb
     assert certboard("intake", "scope", begun, head, "--author", OWNER).code == 0
     assert certboard("intake", "scope", main, head, "--author", OWNER).code == 1
     # It would bring back the manifest of then, with its owner.
-    assert "another owner (octocat)" in certboard("intake", "scope", main, head, "--author", "hubot").sentence
+    assert (
+        "another owner (octocat)"
+        in certboard("intake", "scope", main, head, "--author", "hubot").sentence
+    )
     repo.branch("asked", main)
     readme(repo.root / "submissions")
     assert certboard("intake", "scope", main, repo.commit(), "--author", "hubot").code == 0
