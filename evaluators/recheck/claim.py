@@ -11,6 +11,9 @@ from evaluators.numerics.errors import CertificateError
 from evaluators.question.certificate import BOX, Certificate
 from evaluators.recheck.arithmetic import LARGEST, SIDES, Arithmetic, Array
 
+LONGEST_CHAIN = 10_000
+"""Cuts that rest on each other: a search makes one for a split, and each waits for the one before.
+"""
 Path = list[tuple[int, int]]  # the splits from the root: units and signs
 
 
@@ -85,6 +88,10 @@ def check_leaves(made: Certificate) -> None:
             same = cut < 0 or table.goal[row] == cuts.goal[cut]
             part = cut < 0 or paths[-1][row][: len(paths[0][cut])] == paths[0][cut]
             require(same and part, f"leaf or cut {row} rests on a cut of another domain.")
+    chain = list[int]()
+    for cut in cuts.cut.tolist():
+        chain.append(1 + chain[cut] if cut >= 0 else 1)
+    require(max(chain, default=0) <= LONGEST_CHAIN, "too many of its cuts rest on each other.")
     known("bounds of the cuts", cuts.clip_unit, cuts.clip_sign, units)
     require(cuts.clip_gamma >= 0, "a multiplier gamma is negative.")
     require((cuts.target > 0) & (cuts.target < LARGEST), "the target of cut # is not positive.")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from evaluators.recheck.checker import Checker
+from evaluators.recheck.claim import LONGEST_CHAIN
 from tests.fixtures.checked import recheck
 from tests.fixtures.cuts import (
     CUT_FORGERIES,
@@ -110,6 +111,14 @@ def test_a_cut_starts_from_the_bounds_of_the_one_that_it_rests_on() -> None:
         assert recheck(CUTTING, made, exact=True).accepted == accepted, (leaf, cuts.cut)
     later = resting(chain([1, 0], cut=[1, -1]))
     assert "row 0 rests on a cut that does not precede it" in recheck(CUTTING, later).reason
+
+
+def test_a_chain_of_cuts_that_would_take_hours_is_refused() -> None:
+    """Each waits for the one before, and starts from what all of them say."""
+    count = LONGEST_CHAIN + 1
+    cuts = cuts_of([(1, [], 0.0)] * count, [0.125] * count, [[]] * count)
+    made = resting(replace(cuts, cut=np.arange(-1, count - 1)))
+    assert "too many of its cuts rest on each other" in recheck(CUTTING, made).reason
 
 
 def test_a_second_bound_that_is_worse_changes_nothing() -> None:
