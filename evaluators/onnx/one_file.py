@@ -8,7 +8,7 @@ read from the model's own folder or below it, through no link.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -183,6 +183,7 @@ def _dequantize(model: onnx.ModelProto, path: Path) -> int:
     """
     graph, count = model.graph, 0
     known = {tensor.name: tensor for tensor in graph.initializer}
+    _require_room(graph, known, path)
     for node in list(graph.node):
         if node.op_type != "DequantizeLinear" or not {*node.input} - {""} <= known.keys():
             continue
@@ -190,6 +191,9 @@ def _dequantize(model: onnx.ModelProto, path: Path) -> int:
         for tensor in given:
             if problems := list(tensor_problems(tensor, f"tensor {quoted(tensor.name)}")):
                 raise UnsupportedModelError(*(complaint(*problem) for problem in problems))
+        if not _is_scaled(node, given):
+            said = f"the quantized constant {quoted(node.output[0])} has scales of another shape"
+            raise _refusal(ModelRule.QUANTIZATION, path, said)
         feeds = {tensor.name: numpy_helper.to_array(tensor) for tensor in given}
         # It reads a schema for every operator that there is: only where a file needs it.
         from onnx.reference import ReferenceEvaluator
@@ -207,6 +211,34 @@ def _dequantize(model: onnx.ModelProto, path: Path) -> int:
         known[made.name] = made
         count += 1
     return count
+
+
+def _require_room(graph: onnx.GraphProto, known: Mapping[str, TensorProto], path: Path) -> None:
+    """Refuse quantized constants that are too many.
+
+    One of a megabyte may be named thousands of times, and each time it becomes four times as large.
+    """
+    entries, total = {name: prod(tensor.dims) for name, tensor in known.items()}, 0
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input and node.input[0] in entries:
+            total += (size := entries[node.input[0]])
+            entries |= dict.fromkeys(node.output, size)
+    if 4 * total > MAX_BYTES:
+        said = f"its quantized weights have more than {MAX_BYTES // 2**20} MB in float32"
+        raise _refusal(ModelRule.QUANTIZATION, path, said)
+
+
+def _is_scaled(node: onnx.NodeProto, given: Sequence[TensorProto]) -> bool:
+    """Whether what comes out is as large as the whole numbers: no scale repeats them."""
+    if len(given) < 2 or any(list(one.dims) != list(given[1].dims) for one in given[2:]):
+        return False
+    sizes, scale = list(given[0].dims), list(given[1].dims)
+    axis = next((one.i for one in node.attribute if one.name == "axis"), 1)
+    if prod(scale) == 1 and len(scale) <= 1:
+        return True
+    if len(scale) == 1:
+        return -len(sizes) <= axis < len(sizes) and sizes[axis] == scale[0]
+    return len(scale) == len(sizes) and all(a <= b for a, b in zip(scale, sizes, strict=True))
 
 
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:

@@ -116,6 +116,24 @@ def test_quantized_weights_become_what_they_stand_for(scale: float | list[float]
     np.testing.assert_allclose(logits(read(model), x), wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "scale", "count"),
+    [((2**20,), (), 130), ((1, 2**20), (2**20,), 1), ((2**20, 1), (3,), 1)],
+)
+def test_quantized_weights_that_would_fill_the_memory_are_refused(
+    sizes: tuple[int, ...], scale: tuple[int, ...], count: int
+) -> None:
+    """A file of a megabyte, of which gigabytes would become."""
+    model = saved()
+    for name, array in (("q", np.ones(sizes, np.int8)), ("s", np.ones(scale, np.float32))):
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    for place in range(count):
+        node = helper.make_node("DequantizeLinear", ["q", "s"], [f"v{place}"], axis=0)
+        model.graph.node.insert(0, node)
+    with pytest.raises(UnsupportedModelError, match=r"more than 500 MB|scales of another shape"):
+        settle(model.SerializeToString(), Path("m.onnx"), PIXELS)
+
+
 def beside(folder: Path, location: str = "m.data", **more: str) -> Path:
     """Write a model whose weight lies in another file."""
     model = saved()
