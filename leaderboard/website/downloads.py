@@ -1,13 +1,15 @@
 """Results as files that readers take home: the Parquet as stored, and a CSV for spreadsheets."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from leaderboard.results.store import Results
 
-# A spreadsheet runs a cell that starts with one of these as a formula.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = re.compile(r"(^|[;\t\r\n]\s*)(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet begins to run a cell as a formula: at its start, or behind what parts cells
+where a comma is the decimal point. Some read the wide forms of these signs, too."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,5 @@ def download_of(result: "Results", title: str) -> StoredDownload:
 
 
 def inert(text: str) -> str:
-    """A text with an apostrophe before it if a spreadsheet would run it as a formula."""
-    one_line = text.replace("\r", " ")
-    return f"'{one_line}" if text.startswith(_FORMULA_STARTS) else one_line
+    """A text with an apostrophe before whatever a spreadsheet would run as a formula."""
+    return _FORMULA.sub(r"\1'", text).replace("\r", " ")

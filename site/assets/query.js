@@ -102,11 +102,12 @@ const read = async (address, sha256, meanings) => {
 
 // ---- CSV ----
 
-const FORMULA = /^[=+\-@\t\r\n]/;
+// As in downloads.py: at its start, or behind what parts cells where a comma is the decimal point.
+const FORMULA = /(^|[;\t\r\n]\s*)(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])/g;
 const cell = (value) => {
   if (value === null) return "";
   if (typeof value === "number") return String(value);
-  const inert = FORMULA.test(value) ? `'${value}` : value;
+  const inert = value.replace(FORMULA, "$1'");
   return /[",\r\n]/.test(inert) ? `"${inert.replaceAll('"', '""')}"` : inert;
 };
 const csv = (rows, names, table) =>
