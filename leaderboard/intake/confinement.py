@@ -4,6 +4,7 @@ The confined process sees the checkout, and may write to a folder of its own. It
 read as a stranger's (`acceptance.py`) and stored in its place.
 """
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
@@ -77,6 +78,9 @@ def run_all_confined(
             problems += [f"{slug}: {problem}" for problem in error.problems]
         except BugError as error:
             bugs.append(f"{slug}: {error}")
+        except OSError as error:
+            # What it left in the way, such as a folder in the place of a file.
+            problems.append(f"{slug}: its files cannot be handled ({error.strerror}).")
         else:
             # A share has no result file yet.
             tables |= dict(zip(asked, rows, strict=request.share is None))
@@ -100,13 +104,26 @@ def check_confined(project: Project, slug: str, sandbox: str) -> None:
     require_walls(sandbox)
     # What the submission only gives an address of is fetched here, while there is a network.
     load_submission(project, slug).parts(project)
-    staging = project.root / "build" / "sandbox" / slug
-    staging.mkdir(parents=True, exist_ok=True)
+    staging = _writable(project, slug)
     outcome = run_confined(["check", slug], CHECKING, staging)
     if outcome.problem:
         raise InputError(f"{slug}: the check was stopped: {outcome.problem}.")
     if outcome.code:
         raise InputError(f"{slug}: refused; the reasons are above.")
+
+
+def _writable(project: Project, slug: str) -> Path:
+    """Return the folder that a confined process may write to, with no link in it.
+
+    One that an earlier process left there would lead what is written now to any place.
+    """
+    staging = project.root / "build" / "sandbox" / slug
+    staging.mkdir(parents=True, exist_ok=True)
+    for folder, inner, names in os.walk(staging):
+        for path in (Path(folder, name) for name in (*inner, *names)):
+            if path.is_symlink() or not (path.is_dir() or path.is_file()):
+                path.unlink()
+    return staging
 
 
 def _lack(missing: tuple[str, ...]) -> str:
@@ -128,7 +145,7 @@ def _run(
     submission = pairs[0][0]
     # Here, while there is a network.
     submission.parts(project)
-    staging = project.root / "build" / "sandbox" / submission.slug
+    staging = _writable(project, submission.slug)
     moves: list[_Move] = []
     for _, setting in pairs:
         target = results_path(project, setting.id, submission.slug, request.evaluator)
