@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prepare_streams()
         code = run(sys.argv[1:] if arguments is None else arguments)
     except InputError as error:
-        _complain(str(error))
+        for problem in error.problems:
+            _complain(problem)
         code = INPUT_PROBLEM
     # The end of a process need not look for garbage among all that was imported.
     gc.freeze()

@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
-from leaderboard.results.tally import Tally
+from leaderboard.results.tally import Tally, stored_fraction
 from leaderboard.settings.setting import LEAST_EXAMPLES, Setting
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def curves(board: Board, setting: str) -> list[RadiusCurve]:
         if origin.submission not in chosen or origin.setting == setting:
             chosen[origin.submission] = result
     found = [_curve(board, setting, result) for result in chosen.values()]
-    return sorted(found, key=lambda curve: (Fraction(curve.sigma), curve.title, curve.slug))
+    return sorted(found, key=lambda curve: (stored_fraction(curve.sigma), curve.title, curve.slug))
 
 
 def same_norm(settings: Mapping[str, Setting], name: str) -> set[str]:

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from leaderboard.common.streams import visible
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -29,8 +31,8 @@ _listening: list[Callable[[str], None]] = []
 
 
 def tell(line: str) -> None:
-    """Print a line about what is going on, exactly as it is."""
-    console.print(Text(line), soft_wrap=True)
+    """Print a line about what is going on, as it is but for what is not printed."""
+    console.print(Text(visible(line)), soft_wrap=True)
     for listener in _listening:
         listener(line)
 
@@ -142,4 +144,4 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "" if value is None else str(value)
+    return "" if value is None else visible(str(value))

@@ -75,13 +75,24 @@ class _Checked(io.TextIOWrapper):
             raise StreamError(f"{self._title} cannot be written: {reason}.") from error
 
 
+def visible(text: str) -> str:
+    """Return a text on one line in which a terminal finds nothing to obey.
+
+    Sentences quote what strangers wrote. What is not printed is written as Python escapes it: a
+    control sequence, an end of a line that would begin one of its own, an override of directions.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def say(sentence: str) -> None:
     """Print a sentence on standard error; on standard output, where that cannot be written."""
     for stream in (sys.stderr, sys.stdout):
         if stream is None:
             continue
         try:
-            print(sentence, file=stream, flush=True)
+            print(visible(sentence), file=stream, flush=True)
         except (StreamError, OSError):
             silence(stream)
         else:

@@ -11,6 +11,7 @@ from mpmath import mpf
 from leaderboard.recheck import bounds as recheck_bounds
 from leaderboard.recheck import families, gradient
 from leaderboard.recheck.noises import NOISES, inner
+from leaderboard.results.tally import stored_fraction
 from leaderboard.settings.setting import exact_text
 
 SLACK = mpf(10) ** -5
@@ -142,7 +143,7 @@ class Claims:
 
     def radius(self, row: dict[str, Any], lower: mpf, upper: mpf) -> mpf:
         """The radius that the bounds give; the stored one is neither larger nor far smaller."""
-        stored = Fraction(row["radius"])
+        stored = stored_fraction(row["radius"])
         if row["status"] == "certified":
             require(stored >= self.wanted, "it is certified, but its radius is too small.")
         found = self._zeroth(lower, upper)

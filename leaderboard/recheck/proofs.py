@@ -42,6 +42,7 @@ from evaluators.recheck.checker import Recheck, recheck
 from evaluators.recheck.methods import recheck_claims, select
 from evaluators.recheck.replay import recheck_refutation
 from leaderboard.common.errors import InputError
+from leaderboard.common.strict_toml import shown
 from leaderboard.datasets.catalogue import find_dataset, load_split
 from leaderboard.datasets.files import sha256_of
 from leaderboard.evaluation.evidence import about, checked_model, guarded_runtime
@@ -117,8 +118,9 @@ def claims_of(rows: pd.DataFrame, radius: Fraction) -> Iterator[RowClaim]:
     seen = set[int]()
     table = rows[list(_KEPT)].astype(object)
     for row in table.where(table.notna(), None).to_dict("records"):
-        proved = None if row["radius"] is None else exact_fraction(row["radius"])
-        wrong = "it is stored twice." if row["example"] in seen else _wrong(row, proved, radius)
+        proved, unread = _radius_of(row["radius"])
+        wrong = "it is stored twice." if row["example"] in seen else unread
+        wrong = wrong or _wrong(row, proved, radius)
         seen.add(row["example"])
         claim = RowClaim(
             int(row["example"]), row["status"], int(row["label"]), proved, row["stage"], wrong=wrong
@@ -131,10 +133,18 @@ def claims_of(rows: pd.DataFrame, radius: Fraction) -> Iterator[RowClaim]:
             yield claim
 
 
+def _radius_of(text: str | None) -> tuple[Fraction | None, str]:
+    """Return the radius that a row says, and why it says none that can be read."""
+    try:
+        return (None if text is None else exact_fraction(text)), ""
+    except ValueError as error:
+        return None, f"its radius is {shown(text)}, but {error}."
+
+
 def _wrong(row: dict[Any, Any], proved: Fraction | None, radius: Fraction) -> str:
     """What a row contradicts itself in, as a sentence; empty if nothing."""
     if row["status"] not in (CERTIFIED, FALSIFIED, "unknown"):
-        return f"its status is '{row['status']}'."
+        return f"its status is {shown(row['status'])}."
     if row["status"] == CERTIFIED and (proved is None or proved < radius):
         return "it is certified, but the radius proved is smaller than the one asked about."
     if proved is not None and row["prediction"] != row["label"]:

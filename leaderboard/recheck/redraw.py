@@ -9,7 +9,6 @@ import json
 import math
 import random
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from typing import Any
 
 import pandas as pd
@@ -18,6 +17,7 @@ from leaderboard.common.errors import InputError
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.recheck.rows import asked_by, noise_of
 from leaderboard.results.store import Provenance, Results
+from leaderboard.results.tally import stored_fraction
 from leaderboard.settings.question import Question, Shard
 from leaderboard.submissions.identity import ModelParts
 
@@ -68,7 +68,7 @@ def question_again(
         evaluator=origin.evaluator,
         options=tuple(sorted(options.items())),
         distribution=noise_of(origin),
-        sigma=Fraction(str(result.rows["sigma"].dropna().iloc[0])),
+        sigma=stored_fraction(str(result.rows["sigma"].dropna().iloc[0])),
         model=parts.main,
         model_sha256=parts.sha256,
         device=device,

@@ -18,6 +18,7 @@ import pandas as pd
 from mpmath import mpf
 
 from leaderboard.common.errors import InputError
+from leaderboard.common.strict_toml import shown
 from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.recheck import bounds, splitting
 from leaderboard.recheck.claims import (
@@ -32,8 +33,12 @@ from leaderboard.recheck.claims import (
 from leaderboard.recheck.splitting import check_splitting
 from leaderboard.results.metrics import is_smoothed
 from leaderboard.results.store import Provenance, Results, read
+from leaderboard.results.tally import stored_fraction
 from leaderboard.settings.question import seed_of
 from leaderboard.settings.setting import exact_fraction
+
+_MOST_SAMPLES = 10**9
+"""A bound takes as many steps as the root of them, several times."""
 
 
 class Asked(NamedTuple):
@@ -141,7 +146,7 @@ class _Checker:
             self.asked.norm,
             self.asked.radius,
             self.asked.dimension,
-            Fraction(self.sigma),
+            stored_fraction(self.sigma),
             mpf(str(told)),
             int(self.options.get("sides", 1)),
             self.options.get("n"),
@@ -180,6 +185,7 @@ class _Checker:
         self.seen.add(row["example"])
         require(row["evaluator"] == self.evaluator, "its evaluator is not that of the file.")
         require(row["status"] != "falsified", "a smoothed model cannot be falsified.")
+        require(row["status"] in ("certified", "unknown"), f"its status is {shown(row['status'])}.")
         require(row["sigma"] == self.sigma, f"its sigma is not {self.sigma}, as of other rows.")
         require(row["seed"] == self.seed, "its seed is not that of the model and the setting.")
         if row["status"] == "certified":
@@ -190,6 +196,8 @@ class _Checker:
         n, count, other = row["n"], row["count"], row["runner_up"]
         most = self.options.get("n", n)
         require(0 < n <= most, f"n is {n:,}, but at most {most:,} samples were asked for.")
+        if n > _MOST_SAMPLES:
+            raise UnknownError(f"n is {n:,}; at most {_MOST_SAMPLES:,} are counted again.")
         procedure = row["procedure"] or "fixed"
         require(
             procedure == self.options.get("procedure", "fixed"),

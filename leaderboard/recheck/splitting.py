@@ -13,6 +13,7 @@ import mpmath
 from mpmath import mpf
 
 from leaderboard.recheck.claims import UnknownError, require
+from leaderboard.results.tally import stored_fraction
 from leaderboard.settings.setting import exact_text
 
 NOISE, EVALUATOR = "splitting", "splitting-noise"
@@ -40,10 +41,10 @@ def check_splitting(row: dict[str, Any], norm: str, wanted: Fraction, dimension:
     found = STEPS.search(row["note"])
     require(found is not None, "its note does not tell its steps.")
     assert found is not None
-    steps, splits = int(found[1]), 2 * _LEVELS * Fraction(row["sigma"])
+    steps, splits = int(found[1]), 2 * _LEVELS * stored_fraction(row["sigma"])
     require(splits.denominator == 1, "its scale makes no whole number of splits.")
     require(2 * steps < splits, f"its steps are {steps}, too many for {splits} splits.")
-    stored, limit = Fraction(row["radius"]), _limit(steps, norm, dimension)
+    stored, limit = stored_fraction(row["radius"]), _limit(steps, norm, dimension)
     told = mpf(stored.numerator) / stored.denominator
     gives = f"{steps} steps give less than {mpmath.nstr(limit, 8)}."
     require(told < limit, f"its radius is {exact_text(stored)}, but {gives}")

@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from leaderboard.results.tally import CountedColumns, Texts, stored_radius
+from leaderboard.results.tally import CountedColumns, Texts, stored_fraction
 
 CERTIFIED, FALSIFIED, WRONG, UNKNOWN = "c", "f", "w", "u"
 MEANING = {
@@ -116,7 +116,7 @@ def letters(columns: CountedColumns, radius: Fraction) -> Letters:
     falsified = _is(columns.texts["status"], "falsified")
     if _smoothed(columns):
         proved = columns.texts["radius"]
-        reaching = np.array([stored_radius(text) >= radius for text in proved.values], dtype=bool)
+        reaching = np.array([stored_fraction(text) >= radius for text in proved.values], dtype=bool)
         certified = _picked(proved, reaching) & (predicted == label) & ~falsified
     else:
         certified = _is(columns.texts["status"], "certified")
@@ -230,7 +230,7 @@ def _radii(columns: CountedColumns) -> Floats:
     """Proved radii, 0 where nothing was proved: only for ordering."""
     proved = columns.texts["radius"]
     # Of a fraction such as 36/255, or of a decimal, which is much quicker to read as a float.
-    read = (float(stored_radius(text)) if "/" in text else float(text) for text in proved.values)
+    read = (float(stored_fraction(text)) if "/" in text else float(text) for text in proved.values)
     radii = np.array([*read, 0.0])
     found: Floats = radii[proved.codes]
     return found

@@ -13,7 +13,7 @@ from typing import Literal
 import pandas as pd
 from scipy.special import betaincinv
 
-from leaderboard.results.tally import Tally
+from leaderboard.results.tally import Tally, stored_fraction
 
 CONFIDENCE_LEVEL = 0.95
 
@@ -55,7 +55,7 @@ def correct(rows: pd.DataFrame) -> "pd.Series[bool]":
 
 def proved_radii(rows: pd.DataFrame) -> list[Fraction | None]:
     """Per example: the exact largest radius proved, or None where nothing was proved."""
-    known = {text: Fraction(text) for text in rows["radius"].dropna().unique()}
+    known = {text: stored_fraction(text) for text in rows["radius"].dropna().unique()}
     return [known.get(text) for text in rows["radius"]]
 
 

@@ -237,8 +237,10 @@ def _read(path: Path) -> tuple[pa.Table, Provenance]:
     """Read the columns of a file in the types of `SCHEMA`."""
     with _with_rows(path) as (file, provenance):
         # One thread: for files this small, starting more takes longer than reading.
-        table = file.read(COLUMNS, use_threads=False)
-        return table.select(COLUMNS).cast(SCHEMA), provenance
+        table = file.read(COLUMNS, use_threads=False).select(COLUMNS).cast(SCHEMA)
+        # A text that is no UTF-8 would be found out by whoever asks for it.
+        table.validate(full=True)
+        return table, provenance
 
 
 @lru_cache(maxsize=32)
@@ -281,10 +283,12 @@ def _with_rows(path: Path) -> Iterator[tuple[pq.ParquetFile, Provenance]]:
     """The open file, which has every column, and its provenance."""
     with _opened(path) as file:
         provenance = _provenance(path, file)
-        there = set(file.schema_arrow.names)
+        there = file.schema_arrow.names
         for name in COLUMNS:
             if name not in there:
                 raise InputError(f"{path}: the column '{name}' is missing.")
+            if there.count(name) > 1:
+                raise InputError(f"{path}: has the column '{name}' more than once.")
         yield file, provenance
 
 

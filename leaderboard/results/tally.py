@@ -26,14 +26,14 @@ TEXTS = ("status", "stage", "radius", "sigma", "note")
 
 
 @lru_cache(maxsize=1 << 16)
-def stored_radius(text: str) -> Fraction:
-    """A radius as it is stored: models of one scale have the same ones.
+def stored_fraction(text: str) -> Fraction:
+    """A radius or a noise's scale as it is stored: models of one scale have the same ones.
 
     Raises:
-        ValueError: it is not written as radii are; `1e999999999` takes forever to read.
+        ValueError: it is not written as they are; `1e999999999` takes forever to read.
     """
-    if len(text) > LONGEST or not re.fullmatch(EXACT, text):
-        raise ValueError(f"{text[:80]!r} is not a radius")
+    if len(text) > LONGEST or not re.fullmatch(EXACT, text) or re.search("/0+$", text):
+        raise ValueError(f"{text[:80]!r} is no exact number")
     return Fraction(text)
 
 
@@ -175,7 +175,7 @@ def _reached(
     counts = np.bincount(radius.codes[kept], minlength=len(radius.values))
     proved: Counter[Fraction] = Counter()
     for text, number in zip(radius.values, counts, strict=True):
-        if number and (exact := stored_radius(text)):
+        if number and (exact := stored_fraction(text)):
             proved[exact] += int(number)
     # Floats keep the order of what they round; the exact numbers decide between equal ones.
     ascending = sorted(proved, key=lambda exact: (float(exact), exact))

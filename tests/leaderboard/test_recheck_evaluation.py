@@ -177,6 +177,14 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
         "smaller than the one",
     ),
     "no radius": (put("certified", radius=None), "smaller than the one"),
+    "a radius that is no number": (
+        put("certified", radius="1e9999"),
+        "its radius is '1e9999', but",
+    ),
+    "a status that a terminal obeys": (
+        put("certified", status="\x1b[2J\n30 of 30"),
+        r"its status is '\x1b[2J\n30 of 30'",
+    ),
     "another prediction": (put("certified", prediction=pd.NA), "its prediction is"),
     "a confidence below 1": (put("certified", confidence=0.999), "the confidence 0.999"),
     "a status of its own": (put("certified", status="proved"), "its status is 'proved'"),

@@ -10,6 +10,7 @@ import pytest
 
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
+from leaderboard.recheck import rows as rechecking
 from leaderboard.recheck.rows import recheck_results
 from leaderboard.results.store import read, write
 from tests.fixtures.project import NOISY, PLAIN
@@ -101,7 +102,9 @@ def first_certified(path: str) -> int:
         ({"radius": "0.9"}, "its radius is 0.9, but its counts give"),
         ({"radius": "0.1"}, "its radius is only 0.1, while its counts give"),
         ({"radius": "nan"}, "it holds what is no number of its kind."),
+        ({"radius": "5e-1"}, "it holds what is no number of its kind."),
         ({"radius": None}, "it is certified without a radius."),
+        ({"status": "proved"}, "its status is 'proved'."),
         ({"sigma": "0.5"}, "its sigma is not 0.25, as of other rows."),
         ({"seed": "7"}, "its seed is not that of the model and the setting."),
         ({"n": 100_000}, "n is 100,000, but at most 1,000 samples were asked for."),
@@ -128,6 +131,20 @@ def test_a_changed_row_is_refused_with_its_reason(
     assert f"refused: {reason}" in line
     refused = [row for row in entries(certboard, path, code=1) if row["accepted"] is False]
     assert len(refused) == 1
+
+
+def test_more_samples_than_can_be_counted_again_are_not_rechecked(
+    certboard: Certboard, rows: str
+) -> None:
+    """The bound of as many would take hours."""
+    result, many = read(Path(rows)), rechecking._MOST_SAMPLES + 1
+    table = result.rows.assign(n=many, count=many // 2)
+    options = result.provenance.options | {"n": many}
+    origin = result.provenance.model_copy(update={"options": options})
+    write(Path("changed.parquet"), table, origin)
+    found = entries(certboard, "changed.parquet", code=1)
+    assert {row["accepted"] for row in found} == {None}
+    assert "are counted again" in found[0]["reason"]
 
 
 def test_a_larger_sigma_in_every_row_does_not_help(certboard: Certboard, rows: str) -> None:

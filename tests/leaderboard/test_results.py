@@ -115,6 +115,16 @@ def test_a_missing_column_and_a_broken_provenance_are_named(stored: Path) -> Non
     assert refusal(stored) == "the column 'margin' is missing."
 
 
+def test_a_column_twice_and_a_text_that_is_none_are_refused(stored: Path) -> None:
+    table = pq.read_table(stored, partitioning=None)
+    pq.write_table(table.append_column("radius", table["radius"]), stored)
+    assert refusal(stored) == "has the column 'radius' more than once."
+    place = table.schema.get_field_index("note")
+    note = pa.array([b"\xff"] * len(table), pa.binary()).view(pa.string())
+    pq.write_table(table.set_column(place, "note", note), stored)
+    assert refusal(stored) == "is not a result file, or is damaged."
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"<html>", b"\x80\x04K\x01.", b"PAR1" * 9])
 def test_what_is_no_result_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.parquet"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from leaderboard.common import progress, streams
 from leaderboard.common.errors import InputError
 from leaderboard.common.places import alone, check_writable
 from leaderboard.common.project import Project
@@ -72,6 +73,17 @@ def test_what_an_encoding_lacks_is_replaced(encoding: str) -> None:
     code, out, told = shell("", "list taxonomy", PYTHONIOENCODING=encoding)
     assert (code, told) == (0, "")
     assert "verification/deterministic" in out
+
+
+def test_a_terminal_obeys_nothing_that_a_stranger_wrote(capsys: pytest.CaptureFixture[str]) -> None:
+    wild = "\x1b[2J\x9b1m\u202e\r\n::set-output name=x::y"
+    streams.say(wild)
+    progress.tell(wild)
+    progress.show_table([{"note": wild}])
+    told = capsys.readouterr()
+    shown = r"\x1b[2J\x9b1m\u202e\r\n::set-output name=x::y"
+    assert told.err.splitlines() == [shown, shown]
+    assert shown in told.out
 
 
 def test_a_folder_is_no_model(project: Project, certboard: Certboard) -> None:

@@ -1,6 +1,5 @@
 """The largest radius that n samples can give, however good the model is."""
 
-from fractions import Fraction
 from functools import cache
 from importlib.metadata import version
 from math import isnan, nan, prod
@@ -12,6 +11,7 @@ from leaderboard.board.board import Board
 from leaderboard.board.smoothed import curves, foremost
 from leaderboard.recheck.families import radius
 from leaderboard.results.kept import hash_of, key_of, shared
+from leaderboard.results.tally import stored_fraction
 from leaderboard.settings.setting import NORM_SIGNS, Setting
 from leaderboard.website import plot
 from leaderboard.website.charts import MOST_LINES, SERIES, Chart, Drawing, figure
@@ -66,7 +66,7 @@ def _reaches(board: Board, setting: Setting, noise: str, sigma: str) -> bool:
     dimension = prod(board.datasets[setting.dataset].shape)
     chance = setting.smoothing.failure_probability
     most = limit(noise, setting.norm, 10 ** (_TENTHS[-1] // 10), chance, dimension)
-    return float(Fraction(sigma)) * most >= setting.radius
+    return float(stored_fraction(sigma)) * most >= setting.radius
 
 
 def draw(board: Board, subject: str) -> Drawing | None:
@@ -88,7 +88,7 @@ def draw(board: Board, subject: str) -> Drawing | None:
     counts = sorted({round(10 ** (tenth / 10)) for tenth in _TENTHS} | {protocol.n})
     table: list[list[str]] = []
     for position, (noise, sigma) in enumerate(_scales(board, setting)):
-        scale = float(Fraction(sigma))
+        scale = float(stored_fraction(sigma))
         largest = [
             scale * limit(noise, setting.norm, n, protocol.failure_probability, dimension)
             for n in counts
