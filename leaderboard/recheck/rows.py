@@ -160,7 +160,7 @@ class _Checker:
                 return Finding(False, str(error))
             except UnknownError as error:
                 return Finding(None, str(error))
-            except (ArithmeticError, AttributeError, TypeError, ValueError):
+            except (ArithmeticError, AttributeError, RecursionError, TypeError, ValueError):
                 return Finding(False, "it holds what is no number of its kind.")
 
     def _check(self, row: dict[str, Any]) -> mpf | None:

@@ -113,12 +113,15 @@ def first_certified(path: str) -> int:
         ({"n0": 5}, "n0 is not that of the file."),
         ({"procedure": "sequential"}, "its procedure is sequential, not the one of the file."),
         ({"confidence": 0.99999}, "its confidence is more than it can be."),
+        ({"statistics": "[" * 100_000}, "it holds what is no number of its kind."),
         ({"statistics": "{"}, "it holds what is no number of its kind."),
         ({"status": "falsified"}, "a smoothed model cannot be falsified."),
         ({"evaluator": "renyi"}, "its evaluator is not that of the file."),
         ({"example": 11}, "its example is there twice."),
     ],
-    ids=lambda value: next(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
+    ids=lambda value: (
+        next(f"{k}={v}"[:40] for k, v in value.items()) if isinstance(value, dict) else ""
+    ),
 )
 def test_a_changed_row_is_refused_with_its_reason(
     certboard: Certboard, rows: str, columns: dict[str, Any], reason: str
