@@ -1,7 +1,6 @@
 """What a model says of rows from elsewhere, and the doors at which it is asked."""
 
 import json
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -379,35 +378,6 @@ def test_what_comes_out_of_the_sandbox_goes_through_the_same_door(
     leave |= {"rows": plain.rows, "created": ""}
     assert certboard(*typed).code == 0
     assert read(stored).provenance.unchecked == ""
-
-
-def test_nothing_that_a_confined_process_leaves_leads_or_stands_in_the_way(
-    plain: Made, certboard: Certboard, stored: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A link would lead what the next run writes to any file of the user."""
-    own = plain.project.root / "precious"
-    own.write_text("precious")
-    folder = plain.project.root / "build" / "sandbox" / PLAIN / LINF
-
-    def links(arguments: list[str], limits: Limits, writable: Path) -> Outcome:
-        shutil.rmtree(folder)
-        folder.mkdir()
-        (folder / stored.name).symlink_to(own)
-        return Outcome(1, "")
-
-    def folders(arguments: list[str], limits: Limits, writable: Path) -> Outcome:
-        (folder / stored.name).unlink()
-        (folder / stored.name).mkdir()
-        return Outcome(1, "")
-
-    before = stored.read_bytes()
-    for taken_over in (links, folders, folders):
-        monkeypatch.setattr(confinement, "run_confined", taken_over)
-        outcome = certboard("run", PLAIN, "--setting", LINF, "--sandbox", "best")
-        assert outcome.code == 1
-        assert f"{PLAIN}: " in outcome.err
-    assert "its files cannot be handled" in outcome.err
-    assert (own.read_text(), stored.read_bytes()) == ("precious", before)
 
 
 def test_a_few_examples_out_of_the_sandbox_are_looked_at_as_well(
