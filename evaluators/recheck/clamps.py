@@ -5,6 +5,7 @@ import numpy as np
 from evaluators.recheck.claim import Step
 from evaluators.recheck.graph import Array, Graph, Node, Value, need
 
+FAR = 2.0**20
 UNBOUNDED = float(np.finfo(np.float32).max)
 
 
@@ -33,15 +34,14 @@ def relu(graph: Graph, node: Node) -> Value:
     return graph.total(parts, value.shape)
 
 
-def at_least(graph: Graph, value: Value, low: Array) -> Value:
-    """The larger of each entry and a constant."""
-    return graph.shifted(_bent(graph, graph.shifted(value, np.asarray(-low))), low)
-
-
-def at_most(graph: Graph, value: Value, high: Array) -> Value:
-    """The smaller of each entry and a constant."""
-    missing = _bent(graph, graph.shifted(graph.scaled(value, -1.0), high))
-    return graph.shifted(graph.scaled(missing, -1.0), high)
+def cut(graph: Graph, value: Value, limit: Array, sign: float) -> Value:
+    """The larger of x and a constant c, or of sign s = -1 the smaller: c + s·relu(s·(x - c))."""
+    far = np.abs(limit).min() >= FAR  # it is x + s·relu(s·(c - x)) then
+    turn = -sign if far else sign
+    kink = graph.scaled(value, turn) if turn < 0 else value
+    kink = _bent(graph, graph.shifted(kink, np.asarray(-turn * limit)))
+    kink = graph.scaled(kink, sign) if sign < 0 else kink
+    return graph.total([value, kink], value.shape) if far else graph.shifted(kink, limit)
 
 
 def clip(graph: Graph, node: Node) -> Value:
@@ -56,8 +56,8 @@ def clip(graph: Graph, node: Node) -> Value:
         need(end.ndim == 0, f"{name} of {end.ndim} dimensions")
         ends.append(end)
     need(ends[0] <= ends[1], "a lower end above its upper end")
-    for end, bound in zip(ends, (at_least, at_most), strict=True):
-        value = bound(graph, value, end) if abs(end) < UNBOUNDED else value
+    for end, sign in zip(ends, (1.0, -1.0), strict=True):
+        value = cut(graph, value, end, sign) if abs(end) < UNBOUNDED else value
     return value
 
 
@@ -66,4 +66,4 @@ def hard_sigmoid(graph: Graph, node: Node) -> Value:
     scale = node.attribute("alpha", "FLOAT", float(np.float32(0.2)))
     value = graph.scaled(node.value(), scale)
     value = graph.shifted(value, np.full((), node.attribute("beta", "FLOAT", 0.5)))
-    return at_most(graph, at_least(graph, value, np.zeros(())), np.ones(()))
+    return cut(graph, cut(graph, value, np.zeros(()), 1.0), np.ones(()), -1.0)

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import identity
 
 from evaluators.recheck.claim import Step, affine
-from evaluators.recheck.clamps import at_least, at_most
+from evaluators.recheck.clamps import cut
 from evaluators.recheck.graph import (
     FLOAT,
     Array,
@@ -98,19 +98,17 @@ def extreme(graph: Graph, node: Node) -> Value:
     shape = np.broadcast_shapes(*(found.shape for found in inputs))
     values = list(dict.fromkeys(found for found in inputs if isinstance(found, Value)))
     need(values, "constants alone")
-    value = graph.broadcast(values[0], shape)
+    value, sign = graph.broadcast(values[0], shape), 1.0 if node.kind == "Max" else -1.0
     if len(values) > 1:
-        sign = 1.0 if node.kind == "Max" else -1.0
         wide = [graph.broadcast(found, shape) for found in values]
         stacked = _stacked(
             graph, [found if sign > 0 else graph.scaled(found, -1.0) for found in wide]
         )
         found = largest(graph, stacked, stacked.places.reshape(len(wide), -1).T, shape)
         value = found if sign > 0 else graph.scaled(found, -1.0)
-    bound = at_least if node.kind == "Max" else at_most
     for place, found in enumerate(inputs):
         if not isinstance(found, Value):
-            value = bound(graph, value, node.constant(place, FLOAT).astype(np.float64))
+            value = cut(graph, value, node.constant(place, FLOAT).astype(np.float64), sign)
     return value
 
 

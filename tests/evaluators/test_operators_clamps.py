@@ -39,6 +39,8 @@ KINDS: dict[str, tuple[NodeProto, int, dict[str, Array]]] = {
     "clip of old": (node("Clip", "h", "z", min=-0.5, max=0.75), 9, {}),
     "larger of a constant": (node("Max", "l h", "z"), 17, {"l": numbers(4)}),
     "smaller of constants": (node("Min", "h l u", "z"), 17, {"l": numbers(4), "u": LOW}),
+    "smaller of what is far away": (node("Min", "h u", "z"), 17, {"u": number(1e12)}),
+    "larger of what is far away": (node("Clip", "h l", "z"), 17, {"l": number(-3e9)}),
     "absolute value": (node("Abs", "h", "z"), 17, {}),
     "slopes of all signs": (
         node("PRelu", "h s", "z"), 17, {"s": np.array([-0.5, 0.25, 1, 2], np.float32)},

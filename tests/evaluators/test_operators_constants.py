@@ -19,6 +19,13 @@ def test_a_comparison_of_constants_chooses(tmp_path: Path, kind: str, whole: boo
     check(tmp_path, (4,), nodes, {"a": first, "b": second, "d": numbers(4)})
 
 
+@pytest.mark.parametrize("kind", ["Max", "Min"])
+def test_the_largest_of_sizes_is_one(tmp_path: Path, kind: str) -> None:
+    nodes = [node("Shape", "x", "s"), node(kind, "a s b", "c"), node("Reshape", "x c", "z")]
+    wanted = integers(-1, 4) if kind == "Max" else integers(9, 5)
+    check(tmp_path, (4,), nodes, {"a": wanted, "b": integers(1) if kind == "Max" else integers(7)})
+
+
 def test_quantized_weights_are_refused_since_onnxruntime_rounds_inputs_beside_them(
     tmp_path: Path,
 ) -> None:

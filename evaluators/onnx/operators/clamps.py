@@ -2,7 +2,9 @@
 
 max(x, c) = c + relu(x - c), min(x, c) = c - relu(c - x), and with a slope s below zero
 s·x + (1 - s)·relu(x); or x + (1 - s)·relu(-x), which for s > 1 is a sum of increasing functions, so
-that intervals lose nothing. A runtime rounds less than what is charged for these sums.
+that intervals lose nothing. A runtime rounds less than what is charged for these sums. Of a limit c
+that is far away a sum with it loses all else: max(x, c) = x + relu(c - x) and min(x, c) = x -
+relu(x - c) there, whose ReLUs sleep.
 """
 
 import numpy as np
@@ -21,6 +23,8 @@ from evaluators.onnx.operators.declaration import (
     weights,
 )
 
+FAR = 2.0**20
+"""Limits of this size are far away: of a sum with them four digits are left in float32."""
 UNBOUNDED = float(np.finfo(np.float32).max)
 """A bound of this size bounds nothing."""
 
@@ -33,15 +37,26 @@ def at_least(builder: Builder, source: int, low: Tensor, name: str) -> int:
     """The larger of each entry and a constant."""
     if not bool(low.any()):
         return _relu(builder, source, name)
+    if float(low.abs().min()) >= FAR:
+        return _towards(builder, source, low, name, -1.0)
     excess = _relu(builder, builder.diagonal(source, name, -low), name)
     return builder.diagonal(excess, name, low)
 
 
 def at_most(builder: Builder, source: int, high: Tensor, name: str) -> int:
     """The smaller of each entry and a constant."""
+    if float(high.abs().min()) >= FAR:
+        return _towards(builder, source, high, name, 1.0)
     minus = torch.tensor(-1.0, dtype=torch.float64)
     missing = _relu(builder, builder.diagonal(source, name, high, minus), name)
     return builder.diagonal(missing, name, high, minus)
+
+
+def _towards(builder: Builder, source: int, limit: Tensor, name: str, sign: float) -> int:
+    """Each entry, less what it is beyond a limit: above it, or with the sign -1 below it."""
+    side = torch.tensor(sign, dtype=torch.float64)
+    beyond = _relu(builder, builder.diagonal(source, name, -limit * side, side), name)
+    return builder.total([source, builder.diagonal(beyond, name, scale=-side)], name)
 
 
 def clip(builder: Builder, operator: Operator) -> int:

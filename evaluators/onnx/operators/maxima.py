@@ -6,15 +6,23 @@ entries, which changes no maximum. Sorting compares neighbours in turn, once for
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from evaluators.network.affine import Gather, Reshape
 from evaluators.network.network import MaxPool
-from evaluators.numerics.arrays import Shape
-from evaluators.onnx.operators.arithmetic import common_shape, negative, row_constant, widened
+from evaluators.numerics.arrays import Array, Shape
+from evaluators.onnx.operators.arithmetic import (
+    broadcast_size,
+    common_shape,
+    negative,
+    row_constant,
+    widened,
+)
 from evaluators.onnx.operators.builder import (
     MAX_WINDOWS,
     Builder,
@@ -28,6 +36,7 @@ from evaluators.onnx.operators.choices import ranked
 from evaluators.onnx.operators.clamps import at_least, at_most
 from evaluators.onnx.operators.declaration import (
     ANY,
+    INTEGERS,
     VALUE,
     VALUES,
     Attribute,
@@ -169,10 +178,23 @@ def _compared(builder: Builder, source: int, first: int, operator: Operator) -> 
     return builder.affine(rearrange(builder.nodes[stacked].shape, placed), stacked, operator.name)
 
 
+def _fold_extreme(builder: Builder, operator: Operator) -> Array:
+    function = np.maximum if operator.kind == "Max" else np.minimum
+    return np.asarray(reduce(function, [builder.constants[name] for name in operator.inputs]))
+
+
 OPERATORS: dict[str, Declaration] = {
     **dict.fromkeys(
         ("Max", "Min"),
-        Declaration(versions=(6, 8, 12, 13), inputs=(VALUES,), translate=extreme, bare=True),
+        Declaration(
+            versions=(6, 8, 12, 13),
+            inputs=(VALUES,),
+            translate=extreme,
+            fold=_fold_extreme,
+            folds=INTEGERS,
+            size=broadcast_size,
+            bare=True,
+        ),
     ),
     **dict.fromkeys(
         ("ReduceMax", "ReduceMin"),
