@@ -5,7 +5,7 @@ cannot be read, with a sentence that names them; the rest of the board is made w
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -16,6 +16,7 @@ from leaderboard.board.board import Board, assemble
 from leaderboard.board.decisions import Decisions, read_decisions
 from leaderboard.board.fingerprints import Checks, read_checks
 from leaderboard.board.flags import unfounded
+from leaderboard.board.noise_salts import check_rows_salt
 from leaderboard.common.errors import InputError, Problems
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import load_datasets
@@ -81,13 +82,15 @@ def read_sources(project: Project, kept: "Kept | None" = None) -> Sources:
     from leaderboard.results.store import evaluator_named, stored_paths
 
     broken: list[str] = []
-    results = list(_each(stored_paths(project), partial(_read_result, kept=kept), broken))
+    catalogue = read_catalogue(project)
+    found = _each(stored_paths(project), partial(_read_result, kept=kept), broken)
+    results = list(_of_own_noise(project, catalogue.submissions, found, broken))
     checks = _each(sorted(project.checks.glob("*.json")), _read_checks, broken)
     tables = _each(sorted(project.comparison.glob("*.csv")), read_cells, broken)
     cells = [cell for table in tables for cell in table]
     return Sources(
         project=project,
-        catalogue=read_catalogue(project),
+        catalogue=catalogue,
         results=[one for one in results if evaluator_named(one.path) is None],
         named=[one for one in results if evaluator_named(one.path) is not None],
         checks=dict(checks),
@@ -143,6 +146,7 @@ def problems_of(project: Project, slug: str) -> list[str]:
 
     broken: list[str] = []
     own = [path for path in stored_paths(project) if path.name.split(".")[0] == slug]
+    # That a model's noise has another salt by now hinders nobody who submits it again.
     list(_each(own, _read_result, broken))
     list(_each(project.checks.glob(f"{slug}.json"), _read_checks, broken))
     return broken
@@ -160,6 +164,24 @@ def _each(
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             # Values that no evaluation writes, on which counting stumbled.
             broken.append(f"{path}: is damaged ({type(error).__name__}).")
+
+
+def _of_own_noise(
+    project: Project,
+    submissions: Mapping[str, Submission],
+    results: Iterable["Results"],
+    broken: list[str],
+) -> Iterator["Results"]:
+    """Results whose noise had the salt that was drawn for the model; of others, the sentences."""
+    for result in results:
+        submission = submissions.get(result.provenance.submission)
+        try:
+            if submission is not None:
+                check_rows_salt(project, submission, result.path, result.provenance)
+        except InputError as error:
+            broken += error.problems
+        else:
+            yield result
 
 
 def _read_checks(path: Path) -> tuple[str, Checks]:

@@ -99,6 +99,29 @@ def prepare(slug: _options.Slug) -> None:
 
 
 @command.command()
+def salt(slug: _options.Slug) -> None:
+    """Draw the salt of a smoothed model's noise, once and for all, before it is evaluated.
+
+    It is kept in site/data/salts/. One that is there already stays; a plain network needs none.
+
+    \b
+    Example:
+      certboard intake salt my-net
+    """
+    from leaderboard.board.noise_salts import draw_salt
+    from leaderboard.submissions.manifest import load_submission
+
+    project = find_project()
+    found = draw_salt(project, load_submission(project, slug))
+    if found is None:
+        print(f"{slug}: is not smoothed and needs no salt")
+    elif not found.salt:
+        print(f"{slug}: was evaluated before there were salts and keeps its seeds")
+    else:
+        print(f"{slug}: its salt was drawn at {found.drawn}")
+
+
+@command.command()
 def gather(
     slug: _options.Slug,
     folder: Annotated[

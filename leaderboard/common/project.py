@@ -35,6 +35,11 @@ class Project:
         return (self.results_folder or self.site / "data") / "checks"
 
     @property
+    def salts(self) -> Path:
+        """Drawn by us for the noise of smoothed models; in one place, wherever results are kept."""
+        return self.site / "data" / "salts"
+
+    @property
     def comparison(self) -> Path:
         """Measured by us on networks that need not be submitted: what `certboard compare` keeps."""
         return self.site / "data" / "comparison"

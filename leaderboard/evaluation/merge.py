@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from leaderboard.board.noise_salts import require_salt
 from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
 from leaderboard.common.places import alone, check_writable
@@ -155,6 +156,8 @@ def _plan(project: Project, target: Path, told: Provenance) -> Plan:
     """The plan of the evaluation that a finished shard says it is part of."""
     setting = find_setting(target.parent.name)
     submission = load_submission(project, target.name.split(".")[0])
+    if project.results_folder is None:
+        require_salt(project, submission)
     seconds, samples = told.options.get("seconds"), told.options.get("n")
     request = Request(
         evaluator=evaluator_named(target),

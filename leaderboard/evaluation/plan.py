@@ -11,6 +11,7 @@ from typing import Self
 
 import pandas as pd
 
+from leaderboard.board.noise_salts import salt_of
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import find_dataset, load_split
@@ -343,7 +344,7 @@ def make_question(
     """Return what is asked about a submission in a setting.
 
     Raises:
-        InputError: its model cannot be had, or it does not compete there.
+        InputError: its model cannot be had, its salt is damaged, or it does not compete there.
     """
     parts = submission.parts(project)
     smoothing, protocol = submission.smoothing, setting.smoothing
@@ -367,6 +368,7 @@ def make_question(
         parts=parts.several,
         rule=parts.rule,
         salt=request.salt,
+        noise_salt=salt_of(project, submission),
     )
 
 

@@ -58,6 +58,7 @@ def describe(
         seed=str(question.seed),
         distribution=question.distribution,
         salt=question.salt,
+        noise_salt=question.noise_salt,
         parameters=parameters_of(_files(question)),
         model_note=" ".join(notes_of(question)),
         fingerprint=fingerprint,

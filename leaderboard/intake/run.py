@@ -5,15 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from leaderboard.board.noise_salts import draw_salt, read_salt, require_salt
 from leaderboard.board.own_flags import flag_sentences
 from leaderboard.common.devices import check_device
 from leaderboard.common.errors import InputError
+from leaderboard.common.progress import tell
 from leaderboard.common.project import Project
 from leaderboard.evaluation.plan import Request
 from leaderboard.evaluation.recognition import recognise
 from leaderboard.evaluation.run import chosen_pairs, deadline, first_look, quick_request, run_all
 from leaderboard.evaluation.workers import check_workers
 from leaderboard.intake.sandbox import OFF, check_sandbox
+from leaderboard.submissions.manifest import Submission
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,10 @@ def run(project: Project, options: RunOptions) -> Ran:
     if options.log is not None and confined:
         raise InputError("--log: what a confined process says of itself is not written here.")
     pairs = chosen_pairs(project, options.slugs, options.settings)
+    submissions = {submission.slug: submission for submission, _ in pairs}
+    if not options.quick:
+        for submission in submissions.values():
+            _settle_salt(project, submission, options)
     results = options.results
     if options.quick:
         request = quick_request(request)
@@ -100,11 +107,24 @@ def run(project: Project, options: RunOptions) -> Ran:
         return Ran(project, verdicts, sentences, table)
     if request.share is not None:
         return Ran(project, verdicts, [])
-    submissions = {submission.slug: submission for submission, _ in pairs}
     if not confined:
         for submission in submissions.values():
             recognise(project, submission, compare=False, request=request)
     return Ran(project, verdicts, flag_sentences(project, submissions))
+
+
+def _settle_salt(project: Project, submission: Submission, options: RunOptions) -> None:
+    """Draw the salt of a smoothed model's noise, if these are to be the board's own rows of it."""
+    if options.request.share is not None:
+        # Each machine would draw its own.
+        require_salt(project, submission)
+    elif options.results is None:
+        draw_salt(project, submission)
+    elif submission.smoothing is not None and read_salt(project, submission) is None:
+        tell(
+            f"{submission.slug}: the salt of its noise was not drawn yet: these rows are a trial,"
+            " and a board takes others"
+        )
 
 
 def _check_share(options: RunOptions) -> None:

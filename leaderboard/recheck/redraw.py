@@ -74,6 +74,7 @@ def question_again(
         device=device,
         parts=parts.several,
         rule=parts.rule,
+        noise_salt=origin.noise_salt,
     )
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from leaderboard.board.noise_salts import check_rows_salt
 from leaderboard.common.devices import check_device
 from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
@@ -30,7 +31,7 @@ from leaderboard.recheck.proofs import (
 from leaderboard.recheck.proofs import save as keep_evidence
 from leaderboard.recheck.rows import recheck_results
 from leaderboard.results.metrics import is_smoothed
-from leaderboard.results.store import Results, read
+from leaderboard.results.store import Results, read, read_provenance
 from leaderboard.settings.setting import find_setting
 from leaderboard.submissions.identity import ModelParts
 from leaderboard.submissions.manifest import load_submission, model_path
@@ -107,6 +108,7 @@ def recheck(subject: str, asked: RecheckRequest) -> None:
         if path in smoothed:
             if kind is Subject.SUBMISSION:
                 tell(str(path))
+                _check_salt(subject, path)
             _recheck_smoothed(path, asked)
 
 
@@ -125,6 +127,12 @@ def _stored(slug: str, settings: Sequence[str]) -> list[Path]:
         where = f" in {', '.join(settings)}" if settings else ""
         raise InputError(f"There are no results of '{slug}'{where}.")
     return paths
+
+
+def _check_salt(slug: str, path: Path) -> None:
+    """Refuse a submission's rows whose noise had another salt than the board has drawn."""
+    project = find_project()
+    check_rows_salt(project, load_submission(project, slug), path, read_provenance(path))
 
 
 def _is_smoothed(path: Path) -> bool:

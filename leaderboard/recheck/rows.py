@@ -126,7 +126,7 @@ class _Checker:
     def __init__(self, provenance: Provenance, asked: Asked, rows: pd.DataFrame) -> None:
         self.asked, self.noise = asked, noise_of(provenance)
         self.options, self.evaluator = provenance.options, provenance.evaluator
-        self.seed = str(seed_of(provenance.model_sha256, *asked[:3]))
+        self.seed = str(seed_of(provenance.model_sha256, *asked[:3], provenance.noise_salt))
         self.sigma = str(rows["sigma"].mode().iloc[0])
         self.seen: set[int] = set()
         self.numbers: dict[int, int] = {}
@@ -187,7 +187,9 @@ class _Checker:
         require(row["status"] != "falsified", "a smoothed model cannot be falsified.")
         require(row["status"] in ("certified", "unknown"), f"its status is {shown(row['status'])}.")
         require(row["sigma"] == self.sigma, f"its sigma is not {self.sigma}, as of other rows.")
-        require(row["seed"] == self.seed, "its seed is not that of the model and the setting.")
+        require(
+            row["seed"] == self.seed, "its seed is not that of the model, the setting and the salt."
+        )
         if row["status"] == "certified":
             require(row["prediction"] == row["label"], "it is certified for a wrong class.")
 

@@ -91,6 +91,8 @@ class Provenance(BaseModel):
     """What was left out of the model's files when they were read, such as a final Softmax."""
     salt: str | None = None
     """Of the random numbers on which a deterministic model was compared with onnxruntime."""
+    noise_salt: str = ""
+    """Of a smoothed model's noise, as its board has drawn it; part of the seed. Empty for none."""
     fingerprint: str = ""
     created: str
     unchecked: str = ""

@@ -75,6 +75,8 @@ class Question:
         rule: how the members of an ensemble are combined.
         salt: of the random numbers on which the imported network is compared with onnxruntime:
             drawn when a question is asked, after the model was submitted. Rows do not depend on it.
+        noise_salt: of the noise of a smoothed model, as its board has drawn it once and for all
+            (`board.noise_salts`); empty where none has. Rows depend on it, by the seed.
         device: as `--device`: cpu, cuda, cuda:N or several.
         evidence: the folder for the parts of a file of evidence, one a shard; None writes none.
             Verdicts do not depend on it.
@@ -98,17 +100,23 @@ class Question:
     parts: tuple[Part, ...] = ()
     rule: str = ""
     salt: str = field(default_factory=new_salt)
+    noise_salt: str = ""
     code: str = ""
 
     @property
     def seed(self) -> int:
-        """Of the random streams: from model and setting, so that who evaluates has no choice."""
-        return seed_of(self.model_sha256, self.dataset, self.norm, self.radius)
+        """Of the random streams: who evaluates has no choice, nor, with a salt, who submits."""
+        asked = self.model_sha256, self.dataset, self.norm, self.radius
+        return seed_of(*asked, self.noise_salt)
 
 
-def seed_of(model_sha256: str, dataset: str, norm: str, radius: Fraction) -> int:
-    """The seed of an evaluation."""
+def seed_of(
+    model_sha256: str, dataset: str, norm: str, radius: Fraction, noise_salt: str = ""
+) -> int:
+    """The seed of an evaluation: 63 bits of the SHA-256 of all this, separated by spaces."""
     asked = f"{model_sha256} {dataset} {norm} {radius}"
+    # What was measured before there were salts keeps its seed.
+    asked += f" {noise_salt}" if noise_salt else ""
     key = hashlib.sha256(asked.encode()).digest()
     return int.from_bytes(key[:8], "little") >> 1
 

@@ -16,6 +16,7 @@ from tests.fixtures.workflow import FOLDER, load
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yml"))
 MAY_WRITE = {
+    ("evaluate", "approve"): {"contents": "write", "pull-requests": "read"},
     ("evaluate", "shares"): {"contents": "read", "pull-requests": "read"},
     ("evaluate", "evaluate"): {"contents": "read", "pull-requests": "read"},
     ("compute", "compute"): {"contents": "read", "pull-requests": "read"},
@@ -119,7 +120,9 @@ def test_evaluating_and_publishing_wait_for_a_maintainer() -> None:
 def test_whose_a_submission_is_decides_the_account_that_opened_the_request() -> None:
     """Only a maintainer's own input can say otherwise."""
     scripts = {(name, job): step for name, job, step in steps() if "intake scope" in str(step)}
-    assert set(scripts) == {("check", "check"), ("compute", "compute"), ("publish", "publish")}
+    assert set(scripts) == {
+        ("check", "check"), ("compute", "compute"), ("publish", "publish"), ("evaluate", "approve"),
+    }  # fmt: skip
     for (name, job), step in scripts.items():
         assert '--author "$AUTHOR"' in step["run"]
         told = load(name)
@@ -138,6 +141,27 @@ def test_whose_a_submission_is_decides_the_account_that_opened_the_request() -> 
             asked = told[True]  # type: ignore[index]
             assert set(asked) == {"workflow_dispatch"}
             assert asked["workflow_dispatch"]["inputs"]["others"]["default"] == "refuse"
+
+
+def test_a_salt_is_drawn_after_the_approval_and_taken_from_main_alone() -> None:
+    """Who writes on main runs no model, and who runs models cannot write."""
+    drawing = [(name, job) for name, job, step in steps() if "intake salt" in str(step)]
+    assert drawing == [("evaluate", "approve")]
+    approve = load("evaluate")["jobs"]["approve"]
+    assert approve["environment"] == "evaluation"
+    assert not re.search("certboard (run|check|inspect|intake (accept|replay))", str(approve))
+    (script,) = (step["run"] for name, _, step in steps() if name == "compute" and _salts(step))
+    assert "refs/heads/main\n" in script
+    assert "git checkout FETCH_HEAD -- site/data/salts\n" in script
+    added = [line for _, _, step in steps() for line in step.get("run", "").split("\n")]
+    assert [line.strip() for line in added if "git add" in line] == [
+        "if [[ -d site/data/salts ]]; then git add -- site/data/salts; fi",
+        'git add -- "submissions/$slug" site/data/results site/data/checks',
+    ]
+
+
+def _salts(step: dict[str, Any]) -> bool:
+    return "site/data/salts" in step.get("run", "")
 
 
 def test_a_published_artifact_was_signed_by_the_main_branchs_own_workflow() -> None:

@@ -380,7 +380,7 @@ def test_every_field_of_the_provenance_was_thought_of() -> None:
     """A new field is shown on pages; this says that somebody asks whether it is true."""
     compared = {
         *("schema_version", "submission", "setting", "evaluator", "evaluator_version"),
-        *("model_sha256", "examples", "total", "seed", "distribution"),
+        *("model_sha256", "examples", "total", "seed", "noise_salt", "distribution"),
         *("data_sha256", "data_complete", "data_note"),
     }
     otherwise = {"options", "threads", "fingerprint", "created"}

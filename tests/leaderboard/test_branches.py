@@ -11,7 +11,7 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.submissions import branches
 from leaderboard.submissions.branches import changed_submission, check_commit, take_files
-from tests.fixtures.project import OWNER, PLAIN, Outcome, linear, submit
+from tests.fixtures.project import OWNER, PLAIN, Outcome, keep_salt, linear, submit
 from tests.fixtures.repository import Repository, repository
 from tests.leaderboard.conftest import Certboard
 
@@ -76,6 +76,14 @@ def second_submission(repo: Repository, folder: Path) -> None:
     (repo.root / "submissions" / PLAIN / "README.md").write_text("better")
 
 
+def salt(repo: Repository, folder: Path) -> None:
+    keep_salt(Project(repo.root), "noisy", "0" * 64)
+
+
+def removed_salt(repo: Repository, folder: Path) -> None:
+    shutil.rmtree(repo.root / "site" / "data" / "salts")
+
+
 def removed_file(repo: Repository, folder: Path) -> None:
     (repo.root / "submissions" / "noisy" / "model.onnx").unlink()
 
@@ -109,6 +117,8 @@ def attributes(repo: Repository, folder: Path) -> None:
         (results, "site/data/results"),
         (workflow, ".github/workflows/check.yml"),
         (second_submission, "one submission at a time"),
+        (salt, "may change only files in submissions/<its slug>/."),
+        (removed_salt, "may change only files in submissions/<its slug>/."),
         (removed_file, "one submission at a time"),
         (deeper, "submissions/newcomer/deep"),
         (beside, "submissions/README.md"),

@@ -17,7 +17,7 @@ from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.evaluation import forecast
 from leaderboard.evaluation.radius_bracket import PRECISION, RadiusScale
 from leaderboard.results.store import read
-from tests.fixtures.project import PLAIN, finish, linear, start
+from tests.fixtures.project import PLAIN, finish, keep_salt, linear, start
 from tests.leaderboard.conftest import Certboard
 
 KEYS = ["model", "dataset", "norm", "radius", "evaluator", "seconds", "counts", "rows"]
@@ -170,6 +170,8 @@ def test_a_long_run_is_announced_and_a_short_one_is_not(
 def test_a_setting_and_the_same_question_typed_use_the_same_noise(
     project: Project, certboard: Certboard
 ) -> None:
+    """Where the board drew no salt for it."""
+    keep_salt(project, "noisy", "")
     assert certboard("run", "noisy", "--setting", "digits-l2-0.25", "--examples", "3").code == 0
     stored = read(project.results / "digits-l2-0.25" / "noisy.parquet").rows
     model = "submissions/noisy/model.onnx"

@@ -1,5 +1,7 @@
 """From a stranger's branch to rows on main: the workflows' own scripts, end to end."""
 
+import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +12,15 @@ import pytest
 from leaderboard.common.project import Project
 from leaderboard.intake.sandbox import walls
 from leaderboard.results.store import read, results_path
-from tests.fixtures.project import CHECKOUT, OWNER, PLAIN, linear, new_project, submit
+from tests.fixtures.project import (
+    CHECKOUT,
+    OWNER,
+    PLAIN,
+    keep_salt,
+    linear,
+    new_project,
+    submit,
+)
 from tests.fixtures.repository import AUTHOR, Repository, repository
 from tests.fixtures.warm import command, warm
 from tests.fixtures.workflow import Runner, Step
@@ -54,6 +64,7 @@ class Place:
                 "inputs.workers": "1",
                 "inputs.commit": head,
                 "inputs.run": "1",
+                "inputs.machines": "1",
                 "inputs.shard": shard,
                 "inputs.suffix": f"-{shard.partition('/')[0]}" if shard else "",
                 "inputs.shares": "none" if shard else "{evaluated,finished}-*",
@@ -150,6 +161,12 @@ def test_an_honest_submission_comes_to_the_board(place: Place, tmp_path: Path) -
     place.checkout.git("reset", "--hard", "--quiet")
     place.checkout.git("clean", "-fdq")
 
+    draw(place, runner)
+    drawn = place.server.git("diff", "--name-only", "main~1", "main").splitlines()
+    assert [Path(name).parent for name in drawn] == [Path("site/data/salts")]
+    salt = json.loads(place.server.git("show", f"main:{drawn[0]}"))["salt"]
+    assert re.fullmatch("[0-9a-f]{64}", salt)
+
     evaluated = runner.job("compute", "compute")
     assert evaluated[-1].code == 0, evaluated[-1].told
     files = sorted(path.name for path in (place.artifacts / "evaluated").rglob("*.parquet"))
@@ -157,6 +174,7 @@ def test_an_honest_submission_comes_to_the_board(place: Place, tmp_path: Path) -
     assert not results_path(Project(place.checkout.root), SETTINGS[0], SLUG).exists()
     shutil.rmtree(place.checkout.root / "evaluated")
     place.checkout.git("clean", "-fdq")
+    at_main(place)
 
     published = runner.job("publish", "publish")
     assert published[-1].code == 0, published[-1].told
@@ -169,9 +187,51 @@ def test_an_honest_submission_comes_to_the_board(place: Place, tmp_path: Path) -
             *(f"submissions/{SLUG}/{name}" for name in ("model.onnx", "submission.toml")),
         ]
     )
-    rows = read(results_path(Project(place.checkout.root), SETTINGS[0], SLUG)).rows
-    assert len(rows) == 449
+    stored = read(results_path(Project(place.checkout.root), SETTINGS[0], SLUG))
+    assert len(stored.rows) == 449
+    assert stored.provenance.noise_salt == salt
     assert (place.checkout.root / "public" / "submissions" / SLUG / "index.html").exists()
+
+
+def draw(place: Place, runner: Runner) -> None:
+    """Have a maintainer's approval draw the salt, while another runner is at the commit before."""
+    before = place.checkout.head
+    steps = runner.job("evaluate", "approve")
+    assert steps[-1].code == 0, steps[-1].told
+    assert not (place.checkout.root / "submissions" / SLUG).exists()
+    place.checkout.git("reset", "--hard", "--quiet", before)
+
+
+def at_main(place: Place) -> None:
+    """A runner that has checked out the server's main branch as it is now."""
+    place.checkout.git("fetch", "--quiet", "origin", "main")
+    place.checkout.git("reset", "--hard", "--quiet", "origin/main")
+
+
+def test_of_one_model_the_first_salt_is_kept(place: Place) -> None:
+    """Approved again, or from another branch of the same file: nothing is drawn again."""
+    branch(place)
+    runner = place.runner(request(place))
+    draw(place, runner)
+    first = place.server.git("rev-parse", "main")
+    # A runner that does not know of it yet cannot put its own in the place of the first.
+    step = failed(runner.job("evaluate", "approve"))
+    assert step.name == "Push"
+    place.checkout.git("rebase", "--abort")
+    assert place.server.git("rev-parse", "main") == first
+    at_main(place)
+    assert runner.job("evaluate", "approve")[-1].code == 0
+    assert place.server.git("rev-parse", "main") == first
+
+
+def test_what_has_no_salt_is_not_published(place: Place) -> None:
+    """Its rows could be foreseen, and so chosen."""
+    branch(place)
+    runner = place.runner(request(place))
+    (place.artifacts / "evaluated").mkdir(parents=True)
+    before = place.server.git("rev-parse", "main")
+    assert "its noise was not drawn" in failed(runner.job("publish", "publish")).told
+    assert place.server.git("rev-parse", "main") == before
 
 
 def hurry(place: Place) -> None:
@@ -228,6 +288,10 @@ def test_shares_of_several_machines_are_gathered_and_the_rest_is_computed(place:
     branch(place)
     head = request(place)
     sample_less(place)
+    early = failed(place.runner(head, shard="1/4").job("compute", "compute"))
+    assert "the salt of its noise was not drawn yet" in early.told
+    fresh(place)
+    draw(place, place.runner(head))
     whole = place.runner(head, shard="1/4").job("compute", "compute")
     assert whole[-1].code == 0, whole[-1].told
     fresh(place)
@@ -293,6 +357,15 @@ def smuggle_rows(folder: Path) -> None:
     (results / f"{SLUG}.parquet").write_bytes(b"PAR1")
 
 
+def smuggle_salt(folder: Path) -> None:
+    project = Project(folder.parents[1])
+    keep_salt(project, SLUG, "0" * 64)
+
+
+def take_away_salt(folder: Path) -> None:
+    shutil.rmtree(folder.parents[1] / "site" / "data" / "salts")
+
+
 def smuggle_link(folder: Path) -> None:
     (folder / "README.md").symlink_to("/etc/passwd")
 
@@ -302,7 +375,11 @@ def smuggle_into_another(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "smuggle", [smuggle_code, smuggle_rows, smuggle_link, smuggle_into_another]
+    "smuggle",
+    [
+        *(smuggle_code, smuggle_rows, smuggle_link, smuggle_into_another),
+        *(smuggle_salt, take_away_salt),
+    ],
 )
 def test_a_smuggled_change_stops_every_workflow_before_anything_is_taken(
     place: Place, smuggle: Callable[[Path], None]
@@ -312,9 +389,13 @@ def test_a_smuggled_change_stops_every_workflow_before_anything_is_taken(
     place.artifacts.mkdir()
     (place.artifacts / "evaluated").mkdir()
     before = place.server.git("rev-parse", "main")
-    for workflow, job in (("check", "check"), ("compute", "compute"), ("publish", "publish")):
+    jobs = (("evaluate", "approve"), ("check", "check"), ("compute", "compute"))
+    for workflow, job in (*jobs, ("publish", "publish")):
         step = failed(runner.job(workflow, job))
-        assert step.name in ("Which submission is it?", "Take the submission and accept its rows")
+        assert step.name in (
+            *("Which submission is it?", "Draw the salt of its noise"),
+            "Take the submission and accept its rows",
+        )
         assert not (place.checkout.root / "submissions" / SLUG).exists()
         shutil.rmtree(place.checkout.root / "evaluated", ignore_errors=True)
     assert place.server.git("rev-parse", "main") == before
@@ -323,6 +404,8 @@ def test_a_smuggled_change_stops_every_workflow_before_anything_is_taken(
 def test_a_forged_artifact_is_not_published(place: Place) -> None:
     branch(place)
     runner = place.runner(request(place))
+    draw(place, runner)
+    at_main(place)
     forged = place.artifacts / "evaluated" / SETTINGS[0]
     forged.mkdir(parents=True)
     (forged / f"{SLUG}.parquet").write_bytes(b"PAR1")

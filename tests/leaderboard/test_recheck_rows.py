@@ -106,7 +106,7 @@ def first_certified(path: str) -> int:
         ({"radius": None}, "it is certified without a radius."),
         ({"status": "proved"}, "its status is 'proved'."),
         ({"sigma": "0.5"}, "its sigma is not 0.25, as of other rows."),
-        ({"seed": "7"}, "its seed is not that of the model and the setting."),
+        ({"seed": "7"}, "its seed is not that of the model, the setting and the salt."),
         ({"n": 100_000}, "n is 100,000, but at most 1,000 samples were asked for."),
         ({"n": 999}, "n is 999 instead of 1,000."),
         ({"n": None}, "it has a radius but no counts."),

@@ -3,6 +3,7 @@
 from itertools import islice
 from pathlib import Path
 
+from leaderboard.board.noise_salts import require_salt
 from leaderboard.common.errors import InputError, Problems
 from leaderboard.common.project import Project
 from leaderboard.intake.acceptance.accept import Arrival, accepted, keep
@@ -34,6 +35,7 @@ def accept_folder(
     """
     check_sandbox(sandbox)
     submission = load_submission(project, slug)
+    require_salt(project, submission)
     problems = Problems()
     arrivals: list[Arrival] = []
     for path in files_of(folder):

@@ -54,6 +54,7 @@ def wanted(known: Known) -> dict[str, Any]:
         "examples": known.selection,
         "total": known.dataset.test_size,
         "seed": str(question.seed),
+        "noise_salt": question.noise_salt,
         "distribution": question.distribution,
         "data_complete": True,
         "data_note": "",

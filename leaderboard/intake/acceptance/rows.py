@@ -168,7 +168,7 @@ class _Rows:
         sigma = exact_text(question.sigma)
         yield f"its sigma is not {sigma}", self._is_not("sigma", sigma)
         yield (
-            "its seed is not that of the model and the setting",
+            "its seed is not that of the model, the setting and the salt drawn for it",
             self._is_not("seed", str(question.seed)),
         )
         yield from self._of_samples()
