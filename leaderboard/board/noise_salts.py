@@ -55,8 +55,10 @@ def draw_salt(project: Project, submission: Submission) -> NoiseSalt | None:
     Raises:
         InputError: the record is damaged, or cannot be written.
     """
-    if submission.smoothing is None or (found := read_salt(project, submission)) is not None:
-        return None if submission.smoothing is None else found
+    if submission.smoothing is None:
+        return None
+    if (found := read_salt(project, submission)) is not None:
+        return found
     record = NoiseSalt(
         model_sha256=submission.model_hash,
         distribution=submission.smoothing.distribution,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from leaderboard.board.noise_salts import draw_salt, read_salt, require_salt
+from leaderboard.board.noise_salts import draw_salt, read_salt, require_salt, salt_path
 from leaderboard.board.own_flags import flag_sentences
 from leaderboard.common.devices import check_device
 from leaderboard.common.errors import InputError
@@ -115,12 +115,16 @@ def run(project: Project, options: RunOptions) -> Ran:
 
 def _settle_salt(project: Project, submission: Submission, options: RunOptions) -> None:
     """Draw the salt of a smoothed model's noise, if these are to be the board's own rows of it."""
+    if submission.smoothing is None or read_salt(project, submission) is not None:
+        return
     if options.request.share is not None:
         # Each machine would draw its own.
         require_salt(project, submission)
     elif options.results is None:
-        draw_salt(project, submission)
-    elif submission.smoothing is not None and read_salt(project, submission) is None:
+        found, path = draw_salt(project, submission), salt_path(project, submission)
+        if found is not None and found.salt:
+            tell(f"{submission.slug}: the salt of its noise was drawn: keep {path} with its rows")
+    else:
         tell(
             f"{submission.slug}: the salt of its noise was not drawn yet: these rows are a trial,"
             " and a board takes others"

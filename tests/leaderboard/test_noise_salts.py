@@ -129,7 +129,9 @@ def test_nothing_is_accepted_or_merged_before_the_salt_is_drawn(
 def test_a_first_look_draws_no_salt_and_a_run_does(unsalted: Project, certboard: Certboard) -> None:
     assert certboard("run", NOISY, "--setting", L2, "--quick").code == 0
     assert not unsalted.salts.exists() or not any(unsalted.salts.iterdir())
-    assert certboard("run", *FEW).code == 0
+    ran = certboard("run", *FEW)
+    assert ran.code == 0
+    assert f"the salt of its noise was drawn: keep {record(unsalted)}" in ran.err
     assert [path.name for path in unsalted.salts.iterdir()] == [record(unsalted).name]
     stored = read(results_path(unsalted, L2, NOISY))
     question = make_question(
@@ -158,22 +160,13 @@ def test_of_one_file_the_first_salt_is_kept_whatever_becomes_of_the_submission(
 
 def test_another_file_scale_or_noise_has_another_salt(unsalted: Project) -> None:
     """Who knows a salt could else choose what it is used for."""
-    first = drawn(unsalted)
-    model = unsalted.submissions / NOISY / "model.onnx"
-    manifest = model.with_name("submission.toml")
-    text = manifest.read_text()
-    salts = {first}
-    for old, new in (
-        ('sigma = "0.25"', 'sigma = "0.250000001"'),
-        ('"gaussian"', '"laplace"'),
-        (load_submission(unsalted, NOISY).model_hash, "f" * 64),
-    ):
-        manifest.write_text(text.replace(old, new))
-        if "f" * 64 in new:  # As of a file with a byte more.
-            submit(unsalted, "changed", linear(1.0001), sigma="0.25")
-            salts.add(drawn(unsalted, "changed"))
-        else:
-            salts.add(drawn(unsalted))
+    manifest = unsalted.submissions / NOISY / "submission.toml"
+    text, salts = manifest.read_text(), {drawn(unsalted)}
+    for old, new in (("0.25", "0.250000001"), ("gaussian", "laplace")):
+        manifest.write_text(text.replace(f'"{old}"', f'"{new}"'))
+        salts.add(drawn(unsalted))
+    submit(unsalted, "changed", linear(1.0001), sigma="0.25")
+    salts.add(drawn(unsalted, "changed"))
     assert len(salts) == 4
 
 
@@ -215,6 +208,19 @@ def test_what_was_measured_before_there_were_salts_keeps_its_seed(
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def test_a_reader_draws_the_same_noise_from_the_rows_and_the_model_alone(
+    project: Project, certboard: Certboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert certboard("run", NOISY, *FEW).code == 0
+    away = tmp_path / "away"
+    away.mkdir()
+    for path in (results_path(project, L2, NOISY), project.submissions / NOISY / "model.onnx"):
+        shutil.move(path, away)
+    monkeypatch.chdir(away)
+    asked = ("recheck", f"{NOISY}.parquet", "--model", "model.onnx", "--redraw", "2")
+    assert "2 of 2 drawn again with the same counts" in certboard(*asked).out
 
 
 def test_the_board_leaves_out_rows_of_another_salt(project: Project, certboard: Certboard) -> None:
