@@ -376,10 +376,7 @@ def smuggle_into_another(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "smuggle",
-    [
-        *(smuggle_code, smuggle_rows, smuggle_link, smuggle_into_another),
-        *(smuggle_salt, take_away_salt),
-    ],
+    [smuggle_code, smuggle_rows, smuggle_link, smuggle_into_another, smuggle_salt, take_away_salt],
 )
 def test_a_smuggled_change_stops_every_workflow_before_anything_is_taken(
     place: Place, smuggle: Callable[[Path], None]
