@@ -44,8 +44,6 @@ class Tuning:
             eight digits take 12 ms together and 27 ms apart, of 6x100, with larger matrices, 48 and
             36 ms.
         neuron_rounds: most splits for each bound of a neuron of a deep perceptron, in every pass.
-        local_rounds: the same of other deep networks (of a ResNet-2b at 2/255 that 976 domains
-            prove, 57 do after 4 s with 4, 35 after 11 s with 16).
         turns_coefficients: coefficients of the matrices of an example up to which it takes turns:
             16 MB in float32, which every example that takes turns holds.
         turns_domains: open domains from which an example goes on alone: its batches gain nothing
@@ -70,7 +68,6 @@ class Tuning:
     proved_late: int = 4096
     joined_domains: int = 8
     joined_coefficients: int = 2**17
-    neuron_rounds: tuple[int, int] = (16, 64)
-    local_rounds: tuple[int, int] = (4, 16)
+    neuron_rounds: tuple[int, ...] = (16, 64)
     turns_coefficients: int = 2**22
     turns_domains: int = 256

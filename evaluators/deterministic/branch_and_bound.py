@@ -17,7 +17,6 @@ from evaluators.branching.state import TIMEOUT, Search, State
 from evaluators.branching.tuning import Tuning
 from evaluators.evaluator import Evaluator
 from evaluators.falsification.pgd import PGD
-from evaluators.network.network import Network
 from evaluators.numerics.deadline import Deadline
 from evaluators.propagation.verdicts import BATCH, verdicts
 from evaluators.question.norm import Norm
@@ -32,14 +31,10 @@ Opening = Callable[[Problem, Asked], Search | Verdict]
 """Makes a search of what is asked about the only example, or answers it."""
 
 DEEP = 4
-"""Layers with unstable neurons from which on the neurons' bounds are searched, too."""
+"""Layers with unstable neurons from which on a perceptron's neurons are searched, too."""
 
 PAUSE, NEURONS = 1 / 10, 1 / 3
 """Shares of the time that is left: of a search before that, at most, and of searches of neurons."""
-
-EARLY = 1 / 10
-"""The share of the time that is left which all before may have taken where neurons of a network
-that is no perceptron are searched: that takes three times as long, and must leave time for more."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class BranchAndBound(Evaluator):
     and those of several examples, too, while they are few. Domains near a proof are clipped: the
     half-space in which their counterexamples lie narrows the bounds of the units that matter
     (Clip-and-Verify, Zhou et al. 2025, arXiv 2512.11087), for them and their parts. Of a deep
-    network that is still open after as long again as all before took, the bounds of neurons are
+    perceptron that is still open after as long again as all before took, the bounds of neurons are
     searched (`branching/neuron_bounds.py`), with few splits each, later with more; not where
     evidence is asked for, which could not hold them. A domain without unstable ReLUs is decided by
     a linear program. In balls of l2 and l1, margins that linear bounds leave open are tried with
@@ -88,7 +83,7 @@ class BranchAndBound(Evaluator):
 
     title = "Branch and bound"
     node = "branch-and-bound"
-    version = "9"
+    version = "8"
     cascade = 50
     complete = True
     split_inputs_up_to: ClassVar[int] = LOW_DIMENSION
@@ -169,10 +164,7 @@ class BranchAndBound(Evaluator):
 
     def _again(self, problem: Problem, asked: Asked) -> Search | Verdict:
         """What to split after a pause, with bounds of neurons by searches of their own."""
-        assert isinstance(problem.network, Network)
-        perceptron = problem.network.first_matrix
-        every = self.tuning.neuron_rounds if perceptron else self.tuning.local_rounds
-        rounds = every[asked.passes]
+        rounds = self.tuning.neuron_rounds[asked.passes]
         refine = NeuronSearch(asked.deadline.part(NEURONS), rounds)
         asked.passes += 1
         try:
@@ -221,12 +213,9 @@ class BranchAndBound(Evaluator):
 def _is_deep(search: Search) -> bool:
     """Whether searches of neurons' bounds are worth their time."""
     around = search.around
+    matrix = around.unrolled.network.first_matrix
     deep = len(around.unrolled.layers) >= DEEP
-    timely = (
-        around.unrolled.network.first_matrix
-        or search.deadline.spent <= EARLY * search.deadline.left
-    )
-    return deep and bool(timely) and search.small and not around.problem.evidence
+    return deep and bool(matrix) and search.small and not around.problem.evidence
 
 
 def _until_pause(deadline: Deadline) -> Deadline:
