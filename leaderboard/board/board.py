@@ -14,6 +14,7 @@ from leaderboard.datasets.catalogue import Dataset
 from leaderboard.field.literature import Reported
 from leaderboard.field.taxonomy import Taxonomy
 from leaderboard.results.cells import Cell
+from leaderboard.results.tally import stored_fraction
 from leaderboard.settings.setting import Setting
 from leaderboard.submissions.manifest import Submission
 
@@ -118,7 +119,7 @@ def _group(
         origin = result.provenance
         if origin.setting not in settings or origin.submission not in submissions:
             return False
-        if origin.model_sha256 != submissions[origin.submission].model_hash:
+        if not _is_of(result, submissions[origin.submission]):
             groups.former[origin.submission].append(result)
             return False
         return True
@@ -138,6 +139,19 @@ def _group(
     for found in (*groups.by_submission.values(), *groups.named_of.values()):
         found.sort(key=lambda result: order[result.provenance.setting])
     return groups
+
+
+def _is_of(result: "Results", submission: Submission) -> bool:
+    """Say whether rows are of a submission's model as it is now, and of its noise."""
+    origin, smoothing = result.provenance, submission.smoothing
+    if origin.model_sha256 != submission.model_hash:
+        return False
+    # What costs most is asked last: the rows may have to be read.
+    if smoothing is None:
+        return origin.distribution is None and not result.tally.smoothed
+    if (origin.distribution or "gaussian") != smoothing.distribution:
+        return False
+    return result.tally.smoothed and stored_fraction(result.tally.sigma) == smoothing.scale
 
 
 def assemble(

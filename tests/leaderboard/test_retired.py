@@ -67,6 +67,27 @@ def test_rows_of_another_model_say_nothing_of_the_present_one(example: Board) ->
     assert len(changed.former[slug]) == len(example.results_of[slug])
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"sigma": "0.375"}, {"distribution": "uniform"}, None],
+    ids=["scale", "noise", "none"],
+)
+def test_rows_of_another_noise_say_nothing_of_the_present_one(
+    example: Board, changed: dict[str, str] | None
+) -> None:
+    """A submitter who edits the noise alone must not keep the rows of the former one."""
+    slug = next(slug for slug, one in example.submissions.items() if one.smoothing is not None)
+    before = example.submissions[slug].smoothing
+    assert before is not None
+    after = None if changed is None else before.model_copy(update=changed)
+    submissions = dict(example.submissions)
+    submissions[slug] = submissions[slug].model_copy(update={"smoothing": after})
+    rest = example.results, example.literature, example.taxonomy
+    then = assemble(example.settings, example.datasets, submissions, *rest)
+    assert slug not in then.results_of
+    assert len(then.former[slug]) == len(example.results_of[slug]) > 0
+
+
 def manifest(project: Project, slug: str, line: str) -> None:
     path = project.submissions / slug / "submission.toml"
     path.write_text(f"{line}\n{path.read_text()}")
