@@ -305,7 +305,7 @@ def test_what_cannot_be_bounded_is_refused_with_a_reason() -> None:
     with pytest.raises(ValueError, match="'crwon', only ibp, crown-ibp, crown"):
         bound(network, x, ball, method="crwon")
     for strange in (x * torch.nan, x + 2, x[:0]):
-        with pytest.raises(ValueError, match="examples"):
+        with pytest.raises(ValueError, match="example"):
             bound(network, strange, ball)
 
 

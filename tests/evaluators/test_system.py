@@ -126,7 +126,7 @@ def test_splits_replace_lines_and_leave_others_alone() -> None:
     signs[0, 0], signs[0, 1] = 1, -1
     betas = torch.full((1, units), 2.0, dtype=torch.float64)
     choice = lines.choice(slopes, signs, betas)
-    assert choice.slopes[0, :3].tolist() == [*choice.chords[0, :2].tolist(), 0.5] == [1, 0.125, 0.5]
+    assert choice.slopes[0, :3].tolist() == [*choice.chords[0, :2].tolist(), 0.5] == [1, 0.1, 0.5]
     assert choice.offsets[0, :2].tolist() == [0, 0]
     assert torch.equal(choice.offsets[0, 2:], lines.lines.upper_intercept[2:])
     assert torch.equal(choice.chords[0, 2:], lines.lines.upper_slope[2:])

@@ -77,7 +77,7 @@ class SubmissionPages:
             "site": places.site_url(),
             "repository": places.repository_url(),
             "history": history(board, slug),
-            "alone": slug in board.named_of,
+            "alone": bool(board.named_of.get(slug)),
             "successor": board.submissions.get(subject.superseded_by or ""),
             "most": MOST,
         }
