@@ -3,20 +3,23 @@
 Levine and Feizi 2021 (arXiv 2103.10834).
 
 The base f votes on each of the L splits of `noises/splitting.py`, and the smoothed network answers
-with the class that wins most of them. Cuts lie halfway between pixel values, so at a real point it
-is the network at the nearest point of the grid (halves go down).
+with the class that wins most of them, at every real point: c cuts lie between neighbouring pixel
+values, at equal distances, and a split changes only where a pixel crosses a cut.
 
-A pixel that moves by k steps of 1/255 is cut off from where it was by at most k of the L splits. A
-move of D steps in all changes at most D votes: the top class loses at most D, another gains at most
-D (the paper's theorem, in whole votes). So the class cannot change while 2D is less than the
-lead of the top class.
+Each cut is of one split, so where pixels cross D cuts in all, at most D votes change: the top class
+loses at most D, another gains at most D (the paper's theorem, in whole votes). So the class cannot
+change while 2D is less than the lead of the top class.
 
-Here the ball is one of real numbers, unlike the paper's: a move of less than half a step changes
-nothing, and one of half a step changes a whole step. Hence a real shift of ℓ1 size r moves the
-nearest grid point by at most ⌊2·255·r⌋ steps; one of ℓ2 size r by at most ⌊(2·255·r)²⌋, as each
-moved pixel costs at least 1/2 step and m steps at least m - 1/2; one of ℓ∞ size r by ⌊255·r + 1/2⌋
-in each pixel. The radius for perturbations that stay on the grid, the paper's, is twice as large in
-ℓ1; it is written into the note.
+Here the ball is one of real numbers, unlike the paper's, around an image of the grid. Let a pixel
+move by q/(c + 1) steps of 1/255, q real: its first cut is crossed at q = 1, then one at each whole
+q but the multiples of c + 1, where pixel values lie. These are n - ⌊n/(c + 1)⌋ cuts, n = ⌊q⌋, and
+at most n. Hence a real shift of ℓ1 size r crosses at most ⌊(c + 1)·255·r⌋ cuts in all; one of ℓ2
+size r at most ⌊((c + 1)·255·r)²⌋, as n ≤ n² (and not more than one in ℓ1 of √d times its size, for
+d pixels); one of ℓ∞ size r in each pixel n - ⌊n/(c + 1)⌋ with n = ⌊(c + 1)·255·r⌋.
+
+Shifts that stay on the grid, the paper's, cross c cuts with each step. Their radius in ℓ1 is larger
+by the factor (c + 1)/c, which is 2 with one cut between pixel values and 3/2 with two; it is
+written into the note.
 
 Guarantee: the smoothed network gives the prediction everywhere in the ball, with certainty. Votes
 are counted over all splits, what follows is integer and rational arithmetic. A tie never certifies;
@@ -42,7 +45,14 @@ from torch import Tensor
 
 from evaluators.evaluator import Evaluator, one_by_one
 from evaluators.network.ensemble import SmoothedNetwork
-from evaluators.noises.splitting import LEVELS, distance_to_grid, noisy_inputs, on_grid
+from evaluators.noises.splitting import (
+    CUTS,
+    LEVELS,
+    distance_to_grid,
+    noisy_inputs,
+    on_grid,
+    splits_of,
+)
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
@@ -60,43 +70,47 @@ class SplittingNoise(Evaluator):
     node = "smoothed-networks/lipschitz"
     version = "1"
     accepts = SmoothedNetwork
-    only: ClassVar[str] = "splitting"
+    noises: ClassVar[tuple[str, ...]] = tuple(CUTS)
     norms: ClassVar[tuple[Norm, ...]] = (Norm.L1, Norm.L2, Norm.LINF)
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """One example after the other."""
         network = problem.network
         assert isinstance(network, SmoothedNetwork)
-        splits = 2 * LEVELS * network.scale
-        note = ""
-        if network.distribution != self.only:
-            note = f"unsupported: the noise is {network.distribution}"
-        elif splits.denominator != 1 or splits < 1:
-            note = f"unsupported: 2·255·scale = {splits} is no whole number of splits"
+        note = self._unsupported(network)
         if note:
             return [Verdict(Status.UNKNOWN, None, note=note) for _ in range(len(problem))]
-        return one_by_one(problem, partial(self._example, int(splits)))
+        splits = int(splits_of(network.distribution, network.scale))
+        return one_by_one(problem, partial(self._example, splits, CUTS[network.distribution]))
 
-    def _example(self, splits: int, problem: Problem) -> Verdict:
+    def _unsupported(self, network: SmoothedNetwork) -> str:
+        if network.distribution not in self.noises:
+            return f"unsupported: the noise is {network.distribution}"
+        steps = 2 * LEVELS * network.scale
+        if steps.denominator != 1 or steps < 1:
+            return f"unsupported: 2·255·scale = {steps} is no whole number of steps"
+        return ""
+
+    def _example(self, splits: int, cuts: int, problem: Problem) -> Verdict:
         network, x, label = problem.network, problem.x[0], int(problem.labels[0])
         assert isinstance(network, SmoothedNetwork)
         pixels = on_grid(x)
         if pixels is None:
             return Verdict(Status.UNKNOWN, None, note="not a multiple of 1/255 in every pixel")
         try:
-            votes = count_splits(network, pixels, splits, problem.deadline())
+            votes = count_splits(network, pixels, splits, problem.deadline(), cuts)
         except OvertimeError:
             return Verdict(Status.UNKNOWN, None, note="timeout")
-        prediction, steps = robust_steps(votes.tolist())
+        prediction, crossings = robust_crossings(votes.tolist())
         if prediction is None:
             return Verdict(Status.UNKNOWN, None, note="abstained: the votes are tied")
         if prediction != label:
             return Verdict(Status.UNKNOWN, prediction, note=f"predicted {prediction}")
         asked, norm = problem.region.radius, problem.region.norm
         slack = distance_to_grid(x, pixels, norm)
-        radius = real_radius(steps, norm, x.numel(), slack)
-        note = f"on the pixel grid: l1 radius {steps}/{LEVELS}"
-        if most_steps(asked + slack, norm, x.numel()) <= steps:
+        radius = real_radius(crossings, norm, x.numel(), slack, cuts)
+        note = f"on the pixel grid: l1 radius {crossings}/{cuts * LEVELS}"
+        if most_crossings(asked + slack, norm, x.numel(), cuts) <= crossings:
             return Verdict(Status.CERTIFIED, prediction, max(radius, asked), note=note)
         below = f"radius {float(radius):.6g} is below {float(asked):.6g}"
         return Verdict(Status.UNKNOWN, prediction, radius, note=f"{below}; {note}")
@@ -109,6 +123,7 @@ def count_splits(
     pixels: Int64[Tensor, "*shape"],
     splits: int,
     deadline: Deadline | None = None,
+    cuts: int = 1,
 ) -> Int64[Tensor, " classes"]:
     """How many splits vote for each class.
 
@@ -122,40 +137,47 @@ def count_splits(
         if deadline is not None and deadline.passed:
             raise OvertimeError
         numbers = torch.arange(first, min(first + rows, splits), device=pixels.device)
-        noisy = noisy_inputs(pixels, splits, numbers)
+        noisy = noisy_inputs(pixels, splits, numbers, cuts)
         if noisy.dim() == 4:
             noisy = noisy.contiguous(memory_format=memory_format(base))
         votes += winners(forward(noisy)).sum(0)
     return votes
 
 
-def robust_steps(votes: list[int]) -> tuple[int | None, int]:
-    """The class of most votes, and how many steps of l1 cannot change it; None for a tie."""
+def robust_crossings(votes: list[int]) -> tuple[int | None, int]:
+    """The class of most votes, and how many crossed cuts cannot change it; None for a tie."""
     first, second = sorted([*votes, 0], reverse=True)[:2]
     if first <= second:
         return None, 0
     return votes.index(first), (first - second - 1) // 2
 
 
-def most_steps(radius: Fraction, norm: Norm, dimension: int) -> int:
-    """By how many steps in all a real shift of this size can move the nearest grid point."""
-    halves = 2 * LEVELS * radius
+def most_crossings(radius: Fraction, norm: Norm, dimension: int, cuts: int = 1) -> int:
+    """How many cuts a real shift of this size from a grid point can cross, in all pixels."""
+    parts = (cuts + 1) * LEVELS * radius
     if norm is Norm.L1:
-        return int(halves)
+        return int(parts)
     if norm is Norm.L2:
         # Inside the ℓ1 ball of √d times the radius, too.
-        return min(int(halves**2), isqrt(int(halves**2 * dimension)))
-    return dimension * int((halves + 1) / 2)
+        return min(int(parts**2), isqrt(int(parts**2 * dimension)))
+    return dimension * (int(parts) - int(parts) // (cuts + 1))
 
 
-def real_radius(steps: int, norm: Norm, dimension: int, slack: Fraction) -> Fraction:
-    """The largest multiple of the resolution that moves the grid point by `steps` at most; or 0."""
-    low, high = 0, (steps + 2) * RESOLUTION
-    if most_steps(slack, norm, dimension) > steps:
+def real_radius(
+    crossings: int, norm: Norm, dimension: int, slack: Fraction, cuts: int = 1
+) -> Fraction:
+    """The largest multiple of the resolution with which `crossings` cuts are crossed at most.
+
+    Args:
+        slack: the example's distance from its grid point; where it alone crosses more, 0.
+    """
+    low, high = 0, (crossings + 2) * RESOLUTION
+    if most_crossings(slack, norm, dimension, cuts) > crossings:
         return Fraction(0)
     while high - low > 1:
         middle = (low + high) // 2
-        if most_steps(Fraction(middle, RESOLUTION) + slack, norm, dimension) <= steps:
+        shift = Fraction(middle, RESOLUTION) + slack
+        if most_crossings(shift, norm, dimension, cuts) <= crossings:
             low = middle
         else:
             high = middle

@@ -1,9 +1,13 @@
 """Splitting noise (Levine and Feizi 2021, arXiv 2103.10834): L inputs in all, and none is random.
 
-Pixels are multiples of 1/255. With scale λ, 2λ·255 = L a whole number, split t of L cuts the axis
-of pixel i at all points s + 2λj, s = ((t + v_i) mod L + 1/2)/255, with offsets v_i that are fixed
-once for all. The base meets, for each pixel, the mean of the ends of the interval that holds it,
-the ends clipped to [0, 1].
+Pixels are multiples of 1/255. Between any two neighbouring ones lie c cuts, at equal distances:
+one halfway (the paper's), or two, at thirds. With scale λ there are L = c·255·2λ of them in a
+period of 2λ, L a whole number. Split t of L cuts the axis of pixel i at cut (t + v_i) mod L of each
+period, with offsets v_i that are fixed once for all. The base meets, for each pixel, the mean of
+the ends of the interval that holds it, the ends clipped to [0, 1].
+
+Two cuts ask for twice the forward passes, and prove radii that are larger by a third
+(`deterministic/splitting_noise.py`).
 """
 
 import hashlib
@@ -19,6 +23,14 @@ from evaluators.question.norm import Norm
 
 LEVELS = 255
 """Steps of the pixel grid from 0 to 1."""
+
+CUTS = {"splitting": 1, "splitting-thirds": 2}
+"""How many cuts lie between neighbouring pixel values, by the name of the noise."""
+
+
+def splits_of(noise: str, scale: Fraction) -> Fraction:
+    """How many splits there are: L; no whole number where the scale does not fit."""
+    return 2 * LEVELS * scale * CUTS[noise]
 
 
 def on_grid(x: Float32[Tensor, "*shape"]) -> Int64[Tensor, "*shape"] | None:
@@ -57,24 +69,32 @@ def offsets(entries: int, splits: int) -> Int64[Tensor, " entries"]:
 
 
 def noisy_inputs(
-    pixels: Int64[Tensor, "*shape"], splits: int, numbers: Int64[Tensor, " rows"]
+    pixels: Int64[Tensor, "*shape"], splits: int, numbers: Int64[Tensor, " rows"], cuts: int = 1
 ) -> Float32[Tensor, "rows *shape"]:
     """Make the inputs that the base meets in the splits of these numbers.
 
-    In quarters of steps all is whole: a cut is at s = 4·((t + v) mod L) + 2, the interval around
-    the pixel ends at cuts `low` < pixel < `low` + 4L, and the mean of the clipped ends is made
-    float64, divided and rounded to float32 once.
+    With c cuts to a step all is whole in units of a (c + 1)-th of a step: cut u lies at
+    (c + 1)·⌊u/c⌋ + (u mod c) + 1, the interval around the pixel ends at cuts `low` < pixel <
+    `low` + (c + 1)·L/c, and the mean of the clipped ends is made float64, divided and rounded to
+    float32 once.
+
+    Args:
+        splits: L, a multiple of c.
     """
-    return noisy_rows(pixels.reshape(1, -1), splits, numbers).reshape(-1, *pixels.shape)
+    return noisy_rows(pixels.reshape(1, -1), splits, numbers, cuts).reshape(-1, *pixels.shape)
 
 
 def noisy_rows(
-    pixels: Int64[Tensor, "#rows entries"], splits: int, numbers: Int64[Tensor, " rows"]
+    pixels: Int64[Tensor, "#rows entries"],
+    splits: int,
+    numbers: Int64[Tensor, " rows"],
+    cuts: int = 1,
 ) -> Float32[Tensor, "rows entries"]:
     """Make what the base meets of each row of pixels in the split of its number."""
+    parts = cuts + 1
     fixed = offsets(pixels.shape[1], splits).to(pixels.device)
-    cuts = 4 * ((numbers[:, None] + fixed) % splits) + 2
-    low = cuts + 4 * splits * torch.div(4 * pixels - cuts, 4 * splits, rounding_mode="floor")
-    high = low + 4 * splits
-    ends = low.clamp(min=0) + high.clamp(max=4 * LEVELS)
-    return (ends.double() / (8 * LEVELS)).float()
+    order, period = (numbers[:, None] + fixed) % splits, parts * (splits // cuts)
+    cut = parts * torch.div(order, cuts, rounding_mode="floor") + order % cuts + 1
+    low = cut + period * torch.div(parts * pixels - cut, period, rounding_mode="floor")
+    ends = low.clamp(min=0) + (low + period).clamp(max=parts * LEVELS)
+    return (ends.double() / (2 * parts * LEVELS)).float()

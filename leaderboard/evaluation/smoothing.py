@@ -24,8 +24,8 @@ def noises() -> dict[str, tuple[str, ...]]:
     found = {name: tuple(map(str, one.norms)) for name, one in distributions().items()}
     for kind in _kinds().values():
         if not issubclass(kind, SmoothingEvaluator):
-            # An exact evaluator, which samples nothing, and its noise are one.
-            found[_only(kind) or ""] = tuple(map(str, getattr(kind, "norms", ())))
+            # An exact evaluator samples nothing: its noises are no distributions.
+            found |= dict.fromkeys(_made_for(kind), tuple(map(str, getattr(kind, "norms", ()))))
     return dict(sorted(found.items()))
 
 
@@ -33,10 +33,11 @@ def _kinds() -> dict[str, type[Evaluator]]:
     return {name: kind for name, kind in catalogue().items() if kind.accepts is SmoothedNetwork}
 
 
-def _only(kind: type[Evaluator]) -> str | None:
-    """The one noise that an evaluator is for; None for any that its certificate supports."""
-    name = getattr(kind, "only", None)
-    return None if name is None else str(name)
+def _made_for(kind: type[Evaluator]) -> tuple[str, ...]:
+    """The noises that an evaluator is for; none stands for any that its certificate supports."""
+    if issubclass(kind, SmoothingEvaluator):
+        return () if kind.only is None else (kind.only,)
+    return tuple(getattr(kind, "noises", ()))
 
 
 def rules() -> tuple[str, ...]:
@@ -89,7 +90,7 @@ def _kind(name: str | None, noise: str, norm: str) -> type[Evaluator]:
     """The class of the evaluator that is named, or is the noise's own."""
     fitting = _fitting(noise, norm)
     if name is None:
-        own = [kind for kind in fitting.values() if _only(kind) == noise]
+        own = [kind for kind in fitting.values() if noise in _made_for(kind)]
         if not own:
             raise InputError(
                 f"No evaluator is made for {noise} noise alone; name one of {', '.join(fitting)}."
@@ -112,7 +113,7 @@ def _fitting(noise: str, norm: str) -> dict[str, type[Evaluator]]:
 
 
 def _fits(kind: type[Evaluator], noise: str, norm: str) -> bool:
-    if _only(kind) not in (None, noise):
+    if _made_for(kind) and noise not in _made_for(kind):
         return False
     if not issubclass(kind, SmoothingEvaluator):
         return norm in noises()[noise]

@@ -166,7 +166,8 @@ class _Checker:
     def _check(self, row: dict[str, Any]) -> mpf | None:
         self._plain(row)
         if self.evaluator == splitting.EVALUATOR:
-            check_splitting(row, self.asked.norm, self.asked.radius, self.asked.dimension)
+            asked = self.asked
+            check_splitting(row, asked.norm, asked.radius, asked.dimension, self.noise)
         common = self._claims()
         claims = row["radius"] is not None or row["status"] == "certified"
         if row["n"] is None:

@@ -9,6 +9,7 @@ NOISES: dict[str, tuple[str, ...]] = {
     "gaussian": ("l2", "linf", "l1"),
     "laplace": ("l1", "linf", "l2"),
     "splitting": ("l1", "l2", "linf"),
+    "splitting-thirds": ("l1", "l2", "linf"),
     "uniform": ("l1", "linf", "l2"),
     "uniform-ball": ("l2", "linf", "l1"),
 }

@@ -2,9 +2,10 @@
 
 import random
 from collections import Counter
+from collections.abc import Iterable
 from fractions import Fraction
 from itertools import product
-from math import ceil
+from math import ceil, floor
 
 import pytest
 import torch
@@ -16,14 +17,21 @@ from evaluators.deterministic import splitting_noise
 from evaluators.deterministic.splitting_noise import (
     SplittingNoise,
     count_splits,
-    most_steps,
+    most_crossings,
     real_radius,
-    robust_steps,
+    robust_crossings,
 )
 from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
-from evaluators.noises.splitting import LEVELS, distance_to_grid, noisy_inputs, offsets, on_grid
+from evaluators.noises.splitting import (
+    CUTS,
+    LEVELS,
+    distance_to_grid,
+    noisy_inputs,
+    offsets,
+    on_grid,
+)
 from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
@@ -32,6 +40,7 @@ from tests.fixtures.effort import first_alone
 from tests.fixtures.networks import Graph, linear, two_convolutions
 
 SPLITS = 12
+NOISES = {cuts: noise for noise, cuts in CUTS.items()}
 
 
 def steep(seed: int, entries: int = 2, classes: int = 3) -> Network:
@@ -43,8 +52,12 @@ def steep(seed: int, entries: int = 2, classes: int = 3) -> Network:
     return graph.network()
 
 
-def smoothed(network: Network, splits: int = SPLITS) -> SmoothedNetwork:
-    return SmoothedNetwork(network, "splitting", Fraction(splits, 2 * LEVELS))
+def smoothed(network: Network, splits: int = SPLITS, cuts: int = 1) -> SmoothedNetwork:
+    return SmoothedNetwork(network, NOISES[cuts], Fraction(splits, 2 * LEVELS * cuts))
+
+
+def votes_at(network: SmoothedNetwork, pixels: Iterable[int], cuts: int = 1) -> list[int]:
+    return count_splits(network, torch.tensor([*pixels]), SPLITS, cuts=cuts).tolist()
 
 
 def image(*pixels: int) -> Tensor:
@@ -59,65 +72,74 @@ def ask(
     return verdict
 
 
-def exact_input(point: list[Fraction], split: int, splits: int) -> list[Fraction]:
-    """The paper's noisy input of a real point, by its formula, in fractions."""
-    scale, inputs = Fraction(splits, LEVELS), []
+def exact_input(point: list[Fraction], split: int, splits: int, cuts: int = 1) -> list[Fraction]:
+    """The paper's noisy input of a real point, by its formula, in fractions.
+
+    Its s is the place of a cut; with two cuts between pixel values they lie at thirds.
+    """
+    scale, inputs = Fraction(splits, LEVELS * cuts), []
     for value, offset in zip(point, offsets(len(point), splits).tolist(), strict=True):
-        s = (Fraction((split + offset) % splits) + Fraction(1, 2)) / LEVELS
+        step, place = divmod((split + offset) % splits, cuts)
+        s = (step + Fraction(place + 1, cuts + 1)) / LEVELS
         upper = min(scale * ceil((value - s) / scale) + s, Fraction(1))
         lower = max(scale * (ceil((value - s) / scale) - 1) + s, Fraction(0))
         inputs.append((upper + lower) / 2)
     return inputs
 
 
-def exact_votes(network: SmoothedNetwork, point: list[Fraction], splits: int) -> list[int]:
+def exact_votes(
+    network: SmoothedNetwork, point: list[Fraction], splits: int, cuts: int = 1
+) -> list[int]:
     """Votes at any real point, from the formula."""
-    rows = [[float(v) for v in exact_input(point, t, splits)] for t in range(splits)]
+    rows = [[float(v) for v in exact_input(point, t, splits, cuts)] for t in range(splits)]
     x = torch.tensor(rows, dtype=torch.float64).float().reshape(splits, *network.input_shape)
     answers = network.base.to(torch.float32)(x).argmax(1).tolist()
     counted = Counter(answers)
     return [counted[c] for c in range(network.classes)]
 
 
+@pytest.mark.parametrize("cuts", NOISES)
 @pytest.mark.parametrize("seed", first_alone(range(6)))
-def test_no_grid_point_within_the_steps_changes_the_class(seed: int) -> None:
-    network = smoothed(steep(seed))
+def test_no_grid_point_within_the_steps_changes_the_class(seed: int, cuts: int) -> None:
+    network = smoothed(steep(seed), cuts=cuts)
     checked = 0
     for center in ((3, 200), (128, 128), (90, 40), (255, 0), (10, 250), (60, 61)):
-        pixels = torch.tensor(center)
-        prediction, steps = robust_steps(count_splits(network, pixels, SPLITS).tolist())
+        prediction, crossings = robust_crossings(votes_at(network, center, cuts))
         if prediction is None:
             continue
+        steps = crossings // cuts
         for move in product(range(-steps, steps + 1), repeat=2):
             other = [k + m for k, m in zip(center, move, strict=True)]
             if sum(map(abs, move)) > steps or not all(0 <= k <= LEVELS for k in other):
                 continue
-            votes = count_splits(network, torch.tensor(other), SPLITS).tolist()
-            assert robust_steps(votes)[0] == prediction, (center, other)
+            votes = votes_at(network, other, cuts)
+            assert robust_crossings(votes)[0] == prediction, (center, other)
             checked += steps > 0
-    assert checked > 20
+    assert checked > 20 // cuts
 
 
-def test_the_steps_cannot_be_more() -> None:
+@pytest.mark.parametrize("cuts", NOISES)
+def test_the_steps_cannot_be_more(cuts: int) -> None:
     """A network that sees one pixel, at the cut of each split: the bound is met exactly."""
-    network = smoothed(linear([[LEVELS * 10.0], [0.0]], [-LEVELS * 5.0, 0.0]))
+    network = smoothed(linear([[LEVELS * 10.0], [0.0]], [-LEVELS * 5.0, 0.0]), cuts=cuts)
     tight = 0
     for k in range(100, 156):
-        prediction, steps = robust_steps(count_splits(network, torch.tensor([k]), SPLITS).tolist())
-        around = [k - steps - 1, k + steps + 1]
-        after = [count_splits(network, torch.tensor([o]), SPLITS).tolist() for o in around]
-        tight += any(robust_steps(votes)[0] != prediction for votes in after)
-    assert tight > 5
+        prediction, crossings = robust_crossings(votes_at(network, [k], cuts))
+        steps = crossings // cuts + 1
+        after = [votes_at(network, [k + sign * steps], cuts) for sign in (-1, 1)]
+        tight += any(robust_crossings(votes)[0] != prediction for votes in after)
+    assert tight > 5 // cuts
 
 
+@pytest.mark.parametrize("cuts", NOISES)
 @pytest.mark.parametrize("norm", list(Norm))
 @pytest.mark.parametrize("seed", first_alone(range(3)))
-def test_no_real_point_of_the_ball_changes_the_class(seed: int, norm: Norm) -> None:
-    network, generator = smoothed(steep(seed)), random.Random(seed)
+def test_no_real_point_of_the_ball_changes_the_class(seed: int, norm: Norm, cuts: int) -> None:
+    network, generator = smoothed(steep(seed), cuts=cuts), random.Random(seed)
     checked = 0
     for center in ((3, 200), (128, 128), (90, 40), (255, 0), (60, 61), (17, 17)):
         x = image(*center)
-        label = robust_steps(count_splits(network, torch.tensor(center), SPLITS).tolist())[0]
+        label = robust_crossings(votes_at(network, center, cuts))[0]
         if label is None:
             continue
         radius = ask(network, x, label, "9", norm).radius
@@ -126,9 +148,9 @@ def test_no_real_point_of_the_ball_changes_the_class(seed: int, norm: Norm) -> N
             continue
         own = [Fraction(v) for v in x.tolist()]
         for trial in range(60):
-            shift = _shift(generator, norm, radius, on_halves=trial % 2 == 0, own=own)
+            shift = _shift(generator, norm, radius, own, cuts if trial % 2 == 0 else None)
             point = [a + d for a, d in zip(own, shift, strict=True)]
-            votes = exact_votes(network, point, SPLITS)
+            votes = exact_votes(network, point, SPLITS, cuts)
             assert votes[label] == max(votes)
             assert votes.count(votes[label]) == 1
             checked += 1
@@ -136,9 +158,9 @@ def test_no_real_point_of_the_ball_changes_the_class(seed: int, norm: Norm) -> N
 
 
 def _shift(
-    generator: random.Random, norm: Norm, radius: Fraction, on_halves: bool, own: list[Fraction]
+    generator: random.Random, norm: Norm, radius: Fraction, own: list[Fraction], cuts: int | None
 ) -> list[Fraction]:
-    """A shift within the ball; on halves it goes just across cuts, where it does most harm."""
+    """A shift within the ball; given the cuts, it goes just across one, where it does most harm."""
     split = Fraction(generator.random())
     lengths = {
         Norm.L1: [radius * split, radius * (1 - split)],
@@ -149,13 +171,14 @@ def _shift(
     shift = []
     for value, length in zip(own, lengths, strict=True):
         sign = generator.choice((-1, 1))
-        if on_halves:
-            steps = (value + sign * length) * LEVELS
+        if cuts is not None:
             # The farthest cut that lies within reach, and a hair beyond it.
-            cut = (steps * 2 // 2 + Fraction(1, 2)) / LEVELS
-            hair = Fraction(1, 10**9)
-            target = cut + sign * hair
-            length = min(length, abs(target - value)) if abs(target - value) <= length else length
+            parts = (value + sign * length) * LEVELS * (cuts + 1)
+            cut = floor(parts) if sign > 0 else ceil(parts)
+            cut -= sign * (cut % (cuts + 1) == 0)
+            target = Fraction(cut, LEVELS * (cuts + 1)) + sign * Fraction(1, 10**9)
+            if 0 <= sign * (target - value) <= length:
+                length = sign * (target - value)
         shift.append(sign * length)
     return shift
 
@@ -163,30 +186,34 @@ def _shift(
 @given(
     st.lists(st.integers(0, LEVELS), min_size=1, max_size=4),
     st.sampled_from((1, 2, 7, 12, 255, 700)),
+    st.sampled_from(list(NOISES)),
 )
-def test_noisy_inputs_are_the_papers_rounded_once(pixels: list[int], splits: int) -> None:
+def test_noisy_inputs_are_the_papers_rounded_once(pixels: list[int], steps: int, cuts: int) -> None:
+    splits = steps * cuts
     numbers = torch.arange(splits)[:: max(1, splits // 5)]
-    noisy = noisy_inputs(torch.tensor(pixels), splits, numbers)
+    noisy = noisy_inputs(torch.tensor(pixels), splits, numbers, cuts)
     for row, split in zip(noisy, numbers.tolist(), strict=True):
-        exact = exact_input([Fraction(k, LEVELS) for k in pixels], split, splits)
+        exact = exact_input([Fraction(k, LEVELS) for k in pixels], split, splits, cuts)
         for mine, theirs in zip(row.tolist(), exact, strict=True):
             assert abs(Fraction(mine) - theirs) <= max(theirs, Fraction(1, 10**9)) / 2**24
 
 
-def test_a_pixel_that_moves_by_k_steps_changes_k_splits() -> None:
+@pytest.mark.parametrize("cuts", NOISES)
+def test_a_pixel_that_moves_by_k_steps_changes_as_many_splits_as_it_crosses_cuts(cuts: int) -> None:
     numbers = torch.arange(40)
-    before = noisy_inputs(torch.tensor([100]), 40, numbers)
+    before = noisy_inputs(torch.tensor([100]), 40, numbers, cuts)
     for steps in (0, 1, 5, 39, 40, 60):
-        after = noisy_inputs(torch.tensor([100 + steps]), 40, numbers)
-        assert int((before != after).sum()) == min(steps, 40)
+        after = noisy_inputs(torch.tensor([100 + steps]), 40, numbers, cuts)
+        assert int((before != after).sum()) == min(cuts * steps, 40)
 
 
 @given(
     st.lists(st.fractions(-1, 1), min_size=1, max_size=5),
     st.sampled_from(list(Norm)),
+    st.sampled_from(list(NOISES)),
 )
-def test_a_real_shift_moves_the_grid_point_by_no_more_steps_than_stated(
-    shift: list[Fraction], norm: Norm
+def test_a_real_shift_crosses_no_more_cuts_than_stated(
+    shift: list[Fraction], norm: Norm, cuts: int
 ) -> None:
     sizes = {
         Norm.L1: sum((abs(d) for d in shift), Fraction(0)),
@@ -198,16 +225,26 @@ def test_a_real_shift_moves_the_grid_point_by_no_more_steps_than_stated(
         size = Fraction(int((float(square) ** 0.5 + 1e-9) * 10**12) + 1, 10**12)
     else:
         size = sizes[norm]
-    moved = sum(abs(ceil(d * LEVELS - Fraction(1, 2))) for d in shift)
-    assert moved <= most_steps(size, norm, len(shift))
+    places = [Fraction(place, cuts + 1) for place in range(1, cuts + 1)]
+    # One by one: in each step that is entered, the cuts that are reached.
+    crossed = sum(
+        step + place <= abs(d) * LEVELS
+        for d in shift
+        for step in range(int(abs(d) * LEVELS) + 1)
+        for place in places
+    )
+    assert crossed <= most_crossings(size, norm, len(shift), cuts)
 
 
+@pytest.mark.parametrize("cuts", NOISES)
 @pytest.mark.parametrize("norm", list(Norm))
-def test_a_hair_more_than_half_a_step_in_every_pixel_is_a_step_in_every_pixel(norm: Norm) -> None:
+def test_a_hair_more_than_a_part_of_a_step_in_every_pixel_crosses_a_cut_in_every_pixel(
+    norm: Norm, cuts: int
+) -> None:
     for root in range(1, 30):
-        half = Fraction(1, 2 * LEVELS) + Fraction(1, 10**9)
-        size = half * {Norm.L1: root**2, Norm.L2: root, Norm.LINF: 1}[norm]
-        assert most_steps(size, norm, root**2) >= root**2
+        part = Fraction(1, (cuts + 1) * LEVELS) + Fraction(1, 10**9)
+        size = part * {Norm.L1: root**2, Norm.L2: root, Norm.LINF: 1}[norm]
+        assert most_crossings(size, norm, root**2, cuts) >= root**2
 
 
 @given(
@@ -215,30 +252,35 @@ def test_a_hair_more_than_half_a_step_in_every_pixel_is_a_step_in_every_pixel(no
     st.sampled_from(list(Norm)),
     st.integers(1, 1000),
     st.fractions(0, Fraction(1, 10**6)),
+    st.sampled_from(list(NOISES)),
 )
-def test_the_radius_moves_by_the_steps_and_no_larger_one_does(
-    steps: int, norm: Norm, dimension: int, slack: Fraction
+def test_the_radius_crosses_as_many_cuts_and_no_larger_one_does(
+    crossings: int, norm: Norm, dimension: int, slack: Fraction, cuts: int
 ) -> None:
-    radius = real_radius(steps, norm, dimension, slack)
-    assert most_steps(radius + slack, norm, dimension) <= steps or radius == 0
+    radius = real_radius(crossings, norm, dimension, slack, cuts)
+    assert most_crossings(radius + slack, norm, dimension, cuts) <= crossings or radius == 0
     larger = radius + slack + Fraction(1, 10**6)
-    assert most_steps(larger, norm, dimension) > steps
+    assert most_crossings(larger, norm, dimension, cuts) > crossings
 
 
-def test_the_real_radius_is_half_the_papers() -> None:
-    assert real_radius(10, Norm.L1, 5, Fraction(0)) == Fraction(11 * 10**6 // 510, 10**6)
-    assert real_radius(509, Norm.L1, 5, Fraction(0)) == Fraction(999_999, 10**6)
+def test_the_real_radius_is_half_the_papers_and_two_thirds_with_cuts_at_thirds() -> None:
+    for cuts, parts in ((1, 510), (2, 765)):
+        radius = real_radius(10 * cuts, Norm.L1, 5, Fraction(0), cuts)
+        assert radius == Fraction((10 * cuts + 1) * 10**6 // parts, 10**6)
+        radius = real_radius(parts - 1, Norm.L1, 5, Fraction(0), cuts)
+        assert radius == Fraction(999_999, 10**6)
 
 
-def test_an_exact_boundary_is_not_certified() -> None:
-    """A lead of 9 of 12 votes stands 4 steps; 5/510 is where the fifth becomes possible."""
-    network = smoothed(linear([[-1.0], [1.0]], [0.5, -0.5]), splits=51)
-    votes = count_splits(network, torch.tensor([110]), 51).tolist()
-    prediction, steps = robust_steps(votes)
+@pytest.mark.parametrize("cuts", NOISES)
+def test_an_exact_boundary_is_not_certified(cuts: int) -> None:
+    """The first shift that could cross one cut too many proves nothing, any smaller one does."""
+    network = smoothed(linear([[-1.0], [1.0]], [0.5, -0.5]), 51 * cuts, cuts)
+    votes = count_splits(network, torch.tensor([110]), 51 * cuts, cuts=cuts).tolist()
+    prediction, crossings = robust_crossings(votes)
     assert prediction == 0
-    assert steps > 3
+    assert crossings > 3
     x, hair = image(110), Fraction(1, 10**5)
-    first_lost = Fraction(steps + 1, 2 * LEVELS)
+    first_lost = Fraction(crossings + 1, (cuts + 1) * LEVELS)
     assert ask(network, x, 0, str(first_lost)).status is Status.UNKNOWN
     rounding = distance_to_grid(x, torch.tensor([110]), Norm.L1)
     assert 0 < rounding < hair
@@ -246,7 +288,7 @@ def test_an_exact_boundary_is_not_certified() -> None:
     assert ask(network, x, 0, str(first_lost - rounding)).status is Status.UNKNOWN
     verdict = ask(network, x, 0, str(first_lost - hair))
     assert (verdict.status, verdict.confidence) == (Status.CERTIFIED, 1.0)
-    assert verdict.note == f"on the pixel grid: l1 radius {steps}/255"
+    assert verdict.note == f"on the pixel grid: l1 radius {crossings}/{255 * cuts}"
 
 
 @pytest.mark.parametrize(
@@ -264,7 +306,7 @@ def test_an_exact_boundary_is_not_certified() -> None:
 def test_ties_prove_nothing_and_leads_are_halved(
     votes: list[int], expected: tuple[int | None, int]
 ) -> None:
-    assert robust_steps(votes) == expected
+    assert robust_crossings(votes) == expected
 
 
 def test_tied_votes_are_abstained_on() -> None:

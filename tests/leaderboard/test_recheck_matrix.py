@@ -67,7 +67,7 @@ def test_every_noise_and_certificate_is_known_to_the_recheck() -> None:
         for noise in SIGMA:
             fits = any(name in _fitting(noise, norm) for norm in noises()[noise])
             assert (family_of(name, noise) is not None) == fits, (name, noise)
-    assert set(noises()) == {*SIGMA, "splitting"}
+    assert set(noises()) == {*SIGMA, "splitting", "splitting-thirds"}
 
 
 @pytest.mark.parametrize(("noise", "norm", "evaluator"), PAIRS)

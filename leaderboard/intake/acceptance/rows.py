@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from leaderboard.evaluation.shard import PREDICTION
 from leaderboard.intake.acceptance.known import Known
 from leaderboard.recheck.rows import recheck_all
-from leaderboard.recheck.splitting import NOISE as SPLITTING
-from leaderboard.recheck.splitting import STEPS
+from leaderboard.recheck.splitting import CUTS, crossings
 from leaderboard.results.columns import FLOAT32, REAL
 from leaderboard.results.store import Results
 from leaderboard.settings.setting import exact_fraction, exact_text
@@ -181,8 +180,9 @@ class _Rows:
         yield "it is certified, but not at the setting's radius", self.certified & ~enough
         yield "its radius is enough, but it is not certified", enough & ~self.certified
         noted = self._is_not("note", "")
-        if question.distribution == SPLITTING:
-            noted = np.array([STEPS.fullmatch(one or "") is None for one in self._text("note")])
+        if question.distribution in CUTS:
+            told = crossings(question.distribution)
+            noted = np.array([told.fullmatch(one or "") is None for one in self._text("note")])
         yield "it is certified, but has a note", self.certified & noted
 
     def _of_samples(self) -> Iterator[Fault]:
