@@ -86,10 +86,13 @@ def _require_pixels(model: onnx.ModelProto, path: Path, pixels: tuple[int, ...])
     """Refuse an input that holds an image in another layout, and name the option for it."""
     names = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
-        sizes = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)[1:]
+        whole = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+        bare = prod(whole) == prod(pixels) and whole[:1] != (1,)
+        sizes = whole if bare else whole[1:]
         if value.name in names or sizes == pixels or prod(sizes) != prod(pixels):
             continue
-        said = f"its input has shape {row_text(sizes)}, and an image {row_text(pixels)}"
+        shape = f"{list(whole)} without a batch dimension" if bare else row_text(sizes)
+        said = f"its input has shape {shape}, and an image {row_text(pixels)}"
         option = layout_option(sizes, pixels)
         raise _refusal(ModelRule.INPUT, path, f"{said}; add {option} to the command")
 
@@ -281,7 +284,10 @@ def _fix_sizes(model: onnx.ModelProto, inside: tuple[int, ...]) -> bool:
     """Say which sizes an input has that declares them free; whether any were."""
     names = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
-        dims = value.type.tensor_type.shape.dim
+        kind = value.type.tensor_type
+        if value.name not in names and not kind.HasField("shape"):
+            kind.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in range(len(inside) + 1))
+        dims = kind.shape.dim
         if value.name in names or len(dims) != len(inside) + 1:
             continue
         free = [not d.HasField("dim_value") or d.dim_value in (-1, 0) for d in dims]

@@ -212,6 +212,23 @@ def test_data_in_another_file_are_told_once_however_many_tensors_they_are(tmp_pa
     assert message.count("certboard export") == 1
 
 
+def test_an_input_of_no_shape_has_that_of_images() -> None:
+    model = saved()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    x = numbers(3, *PIXELS, seed=1)
+    np.testing.assert_allclose(logits(read(model), x), x.reshape(3, 24) @ WEIGHT, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dims", [(24,), (24, 1), (6, 4)])
+def test_an_input_without_a_batch_dimension_is_told_with_the_option_that_adds_it(
+    dims: tuple[int, ...],
+) -> None:
+    option = f"; add --input-shape {','.join(map(str, dims))} to the command"
+    with pytest.raises(UnsupportedModelError, match="without a batch dimension") as caught:
+        settle(saved(dims).SerializeToString(), Path("m.onnx"), PIXELS)
+    assert option in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("pixels", "option"), [((2, 3, 2), "--channels-last"), ((12, 1, 1), "--input-shape 3,2,2")]
 )
