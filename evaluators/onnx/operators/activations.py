@@ -4,7 +4,8 @@ from math import prod
 
 import numpy as np
 
-from evaluators.network.smooth import FUNCTIONS, Smooth
+from evaluators.network.smooth import Smooth
+from evaluators.network.smooth_functions import FUNCTIONS
 from evaluators.network.steps import Rounding
 from evaluators.network.waves import WAVES, Wave
 from evaluators.numerics.arrays import Array
