@@ -103,6 +103,27 @@ SPELLINGS: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
         ],
         {"two": integers(2), "last": integers(3), "wide": integers(1, 1, 1, 3)},
     ),
+    "put among zeros": (
+        [
+            node("TopK", "x two", "v i"), node("Softmax", "v", "g"),
+            node("ScatterElements", "nothing i g", "z", axis=2),
+        ],
+        {"two": integers(2), "nothing": np.zeros((1, 3, 4), np.float32)},
+    ),
+    "put into another value": (
+        [
+            node("TopK", "x two", "v i", largest=0, axis=1), node("Neg", "x", "n"),
+            node("ScatterElements", "n i v", "z", axis=1),
+        ],
+        {"two": integers(2)},
+    ),
+    "a constant put into a constant": (
+        [
+            node("ArgMax", "x", "i", axis=2),
+            node("ScatterElements", "t i marks", "m", axis=-1), node("Mul", "x m", "z"),
+        ],
+        {"t": numbers(1, 3, 4, seed=9), "marks": numbers(1, 3, 1, seed=3)},
+    ),
 }  # fmt: skip
 
 
@@ -128,6 +149,24 @@ def test_what_is_chosen_is_what_onnxruntime_chooses_and_bounded(name: str, tmp_p
             problem = Problem(network, x, labels, Ball(Norm.LINF, radius))
             for row, verdict in enumerate(method(problem)):
                 assert verdict.margin is None or verdict.margin <= float(least[row])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([node("Expand", "i twice", "j")], "it puts several entries into one place"),
+        ([node("Identity", "i", "j")], r"its index of shape \(1, 3, 1\) puts \(1, 3, 2\)"),
+    ],
+)
+def test_what_is_not_put_into_places_of_its_own_is_refused(
+    nodes: list[NodeProto], said: str, tmp_path: Path
+) -> None:
+    nodes = [
+        node("ArgMax", "x", "i", axis=2), *nodes, node("ScatterElements", "x j t", "z", axis=2),
+    ]  # fmt: skip
+    constants = {"twice": integers(1, 3, 2), "t": numbers(1, 3, 2)}
+    with pytest.raises(UnsupportedModelError, match=said):
+        check(tmp_path, (3, 4), nodes, constants)
 
 
 def chosen(nodes: Sequence[NodeProto], **constants: Array) -> Network:
