@@ -53,6 +53,13 @@ CHOICES: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
     ),
     "IsNaN": ([node("IsNaN", "x", "t"), node("Where", "t c x", "z")], {}),
     "IsInf": ([node("IsInf", "x", "t"), node("Where", "t d x", "z")], {}),
+    "the largest number for infinity": (
+        [
+            node("IsInf", "x", "i"), node("Greater", "x c", "g"), node("And", "g i", "t"),
+            node("Where", "t most x", "z"),
+        ],
+        {"most": np.array(np.finfo(np.float32).max)},
+    ),
     **{
         kind: ([node("Mul", "x w", "s"), node(kind, "s", "z")], {"w": 3 * numbers(3, 4, seed=5)})
         for kind in ("Floor", "Ceil", "Round")
