@@ -230,10 +230,11 @@ def _keep(builder: Builder, operator: Operator, translation: Translation) -> int
 def _matrix_times_vector(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator, 1)
     weight = tensor(builder.constants[operator.inputs[0]])
-    if weight.ndim != 2 or weight.shape[1] != shape[0]:
+    if weight.ndim not in (1, 2) or weight.shape[-1] != shape[0]:
         raise OperatorError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
-    dense = Dense(shape, (weight.shape[0],), None, weight)
-    return builder.affine(dense, source, operator.name)
+    rows = weight.reshape(-1, shape[0])
+    made = builder.affine(Dense(shape, (len(rows),), None, rows), source, operator.name)
+    return made if weight.ndim == 2 else settle(builder, operator, made, ())
 
 
 def settle(builder: Builder, operator: Operator, source: int, whole: tuple[int, ...]) -> int:
