@@ -102,9 +102,10 @@ def where(builder: Builder, operator: Operator) -> int:
     if not all(array is None or is_weight(array, masks=False) for array in known):
         raise OperatorError("it masks where the network decides")
     truth = widened(builder, builder.values[operator.inputs[0]], shape, name)
-    if builder.values[operator.inputs[0]] in builder.never and operator.inputs[2] in builder.values:
-        other = widened(builder, builder.values[operator.inputs[2]], shape, name)
-        return builder.total([other, truth], name)
+    condition, _, second = operator.inputs
+    if builder.values[condition] in builder.never and second in builder.values:
+        # Of anything that is bounded the condition is zero, and what it would choose is not.
+        return builder.total([widened(builder, builder.values[second], shape, name), truth], name)
     shift, parts = torch.zeros(shape, dtype=torch.float64), list[int]()
     for given, factor in zip(operator.inputs[1:], (1.0, -1.0), strict=True):
         if given in builder.constants:

@@ -29,17 +29,17 @@ def local_response(builder: Builder, operator: Operator) -> int:
     sides = [(size // 2, size // 2), *[(0, 0)] * (len(shape) - 1)]
     windows = pad_positions(flat_positions(shape), sides).unfold(0, size, 1)
     near = sum_of_last(builder, picked(builder, squares, windows, name), name)
-    # A run goes from channel to channel, adds the next square and takes the last one off again.
-    noise = builder.add(Unsure(gamma32(4 * shape[0] + 8)), [squares], shape, name)
+    # A run begins with the bias, goes from channel to channel, adds the next square and takes the
+    # last one off again: what is lost is a share of the bias and of all squares that it met.
+    steps = 4 * shape[0] + 16
+    noise = builder.add(Unsure(gamma32(steps)), [squares], shape, name)
     moved = flat_positions(shape).movedim(0, -1)
     lost = sum_of_last(builder, picked(builder, noise, moved, name), name)
     require_size(moved.numel())
     lost = picked(builder, lost, flat_positions(shape[1:]).expand(shape), name)
     alpha, bias = (tensor(np.asarray(given[key])) for key in ("alpha", "bias"))
-    around = builder.diagonal(
-        builder.total([near, lost], name), name, scale=alpha / size, roundings=4
-    )
-    around = builder.diagonal(around, name, shift=bias.expand(shape))
+    around = builder.total([near, lost], name)
+    around = builder.diagonal(around, name, bias.expand(shape), alpha / size, steps)
     factor = builder.add(Smooth("Pow", (-float(given["beta"]),)), [around], shape, name)
     return builder.add(Product(), [source, factor], shape, name)
 
