@@ -83,9 +83,14 @@ class Runtime:
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the output, in its own shape, of one input in row-major order."""
+        return self.batch(x[None])
+
+    def batch(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the output of some inputs `[n, ...]` at once, where the file takes so many."""
         (source, *_) = self._session.inputs
-        sizes = source.shape
-        shape = [size if isinstance(size, int) and size > 0 else 1 for size in sizes]
+        shape = [size if isinstance(size, int) and size > 0 else 1 for size in source.shape]
+        if len(x) > 1:
+            shape[0] = len(x)
         (result,) = self._session({source.name: x.reshape(shape)}).values()
         return result
 
