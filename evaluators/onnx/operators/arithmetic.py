@@ -132,6 +132,9 @@ def multiply(builder: Builder, operator: Operator) -> int:
 MAX_WHOLE = 2**31
 """Whole numbers that are worked out stay below it, so that no product leaves int64."""
 
+LEAST_SUM = 2.0**-100
+"""Of sums from here up a subnormal number is less than what float32 rounds."""
+
 
 def _worked_out(function: Callable[..., Any]) -> Callable[[Builder, Operator], Array]:
     """A function of one or two constants: floats rounded once, whole numbers exact."""
@@ -141,7 +144,11 @@ def _worked_out(function: Callable[..., Any]) -> Callable[[Builder, Operator], A
         kind = arrays[0].dtype
         if kind.kind == "f":
             with np.errstate(all="ignore"):  # what is not finite is refused
-                return np.asarray(function(*arrays), dtype=kind)
+                result = np.asarray(function(*arrays), dtype=kind)
+            if operator.kind != "Neg":
+                sums = operator.kind in ("Add", "Sub")
+                require_normal(*arrays, beside=result if sums else None)
+            return result
         for array in arrays:
             _require_whole(array)
         divides = operator.kind in ("Div", "Mod")
@@ -154,6 +161,20 @@ def _worked_out(function: Callable[..., Any]) -> Callable[[Builder, Operator], A
         return result.astype(kind)
 
     return fold
+
+
+def require_normal(*arrays: Array, beside: Array | None = None) -> None:
+    """Refuse to work with constants that hardware may take for zero, but which are not.
+
+    Of what they are added to, they are nothing `beside` a sum that is not as small.
+    """
+    for array in arrays:
+        lost = (array != 0) & (np.abs(array) < np.finfo(array.dtype).tiny)
+        if beside is not None:
+            lost = lost & (np.abs(beside) < LEAST_SUM)
+        if np.any(lost):
+            said = "it works with constants that are too small for their type"
+            raise OperatorError(said, ModelRule.TYPES)
 
 
 def _require_whole(array: Array) -> None:
