@@ -173,6 +173,7 @@ def losses_of(learner: Learner, schedule: Schedule, seed: int = 0) -> list[float
     return found
 
 
+@pytest.mark.slow
 def test_the_residual_network_learns() -> None:
     learner = residual_cnn(SHAPE, 4, 0)
     losses = losses_of(learner, Schedule(8, batch=32, learning_rate=3e-3))
