@@ -66,7 +66,7 @@ def asked_of(evaluator: type[Evaluator]) -> tuple[Evaluate, Problem]:
     if evaluator.accepts is Network:
         # What takes long is asked about a smaller network: the sums are the same.
         return evaluator(), plain(*SMALL) if evaluator.name() in LONG else plain()
-    if "only" in vars(evaluator) and vars(evaluator)["only"] == "splitting":
+    if "splitting" in getattr(evaluator, "noises", ()):
         return evaluator(), smoothed("splitting", Fraction(20, 510))
     only = getattr(evaluator, "only", None)
     names = [only] if only else list(distributions())
