@@ -1,4 +1,4 @@
-"""One ordinary file of what its owner saved otherwise: data beside it, free sizes, float64, If.
+"""One ordinary file of what its owner saved otherwise: data beside it, free sizes, functions, If.
 
 What comes out is a file of its own, with its own hash, read and checked as any other: what is
 proved is proved of that file. Where float64 weights were rounded, `Settled.notes` says so.
@@ -17,6 +17,7 @@ from stat import S_ISREG
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
+from onnx.inliner import inline_local_functions
 
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.adapter import InputAdapter, adapt, layout_option
@@ -25,6 +26,7 @@ from evaluators.onnx.checks import tensor_problems
 from evaluators.onnx.file import MAX_BYTES, parse
 from evaluators.onnx.rules import ModelRule, complaint, quoted, row_text
 
+_INLINED = "the functions that it defines ({}) stand where it calls them"
 _TAKEN = "{} of its If have a constant condition: the branch that is taken is in it alone"
 _KEYS = frozenset(("location", "offset", "length", "checksum"))
 
@@ -59,6 +61,9 @@ def settle(
     model, notes = parse(data, path), list[str]()
     if count := _merge(model, path):
         notes.append(f"the data of {count} tensors, which were in other files, are merged into it")
+    if model.functions:
+        notes.append(_INLINED.format(len(model.functions)))
+        model = inline_local_functions(model)
     inside = pixels
     if layout is not None:
         last = (*pixels[1:], pixels[0])

@@ -23,6 +23,9 @@ from evaluators.network.affine import AffineMap
 from evaluators.network.elementwise import Elementwise, LeakyReLU
 from evaluators.network.network import MaxPool, Network, Node
 
+# Of what operators say while they are made, which no session's own level covers.
+onnxruntime.set_default_logger_severity(4)
+
 
 class Session:
     """A model in onnxruntime, quiet and on one thread: named inputs in, named outputs out.

@@ -89,7 +89,7 @@ def combination(builder: Builder, operator: Operator) -> int:
     return _truth(builder, _other(builder, position, operator) if either else position)
 
 
-READERS = frozenset(("And", "Cast", "Not", "Or", "Where"))
+READERS = frozenset(("And", "Cast", "CastLike", "Not", "Or", "Where"))
 """Operators that read truths."""
 
 

@@ -33,7 +33,17 @@ REDUCING = frozenset(kind for kind in BEHIND if kind.startswith("Reduce"))
 """Operators that work on all dimensions where none is named."""
 
 ON_WHOLES = frozenset(
-    ("ArgMax", "ArgMin", "Einsum", "GRU", "GatherElements", "LSTM", "RNN", "ScatterElements")
+    (
+        "ArgMax",
+        "ArgMin",
+        "CastLike",
+        "Einsum",
+        "GRU",
+        "GatherElements",
+        "LSTM",
+        "RNN",
+        "ScatterElements",
+    )
 ) | {"ScatterND"}
 """Operators that read whole values, whichever of their dimensions is the batch's."""
 
