@@ -25,9 +25,12 @@ from evaluators.onnx.branches import take_branches
 from evaluators.onnx.checks import tensor_problems
 from evaluators.onnx.file import MAX_BYTES, parse
 from evaluators.onnx.rules import ModelRule, complaint, quoted, row_text
+from evaluators.onnx.wire import fields_of
 
 _INLINED = "the functions that it defines ({}) stand where it calls them"
 _TAKEN = "{} of its If have a constant condition: the branch that is taken is in it alone"
+_FUNCTIONS = 25
+"""The number of a model's functions in ONNX's protocol buffers."""
 _KEYS = frozenset(("location", "offset", "length", "checksum"))
 
 
@@ -103,19 +106,29 @@ def _require_pixels(model: onnx.ModelProto, path: Path, pixels: tuple[int, ...])
 
 
 def merged(data: bytes, path: Path) -> bytes:
-    """Return a model's bytes with the data that lie beside it, and the branches that it takes.
+    """Return a model's bytes with the data beside it, its functions and the branches it takes.
 
-    The bytes themselves if there is neither.
+    The bytes themselves if there is none of these.
 
     Raises:
         UnsupportedModelError: it is no model, or the data cannot be had.
     """
     # The key of an entry that says where they are; the name of an attribute of every If.
-    if b"location" not in data and b"then_branch" not in data:
+    if b"location" not in data and b"then_branch" not in data and not _has_functions(data):
         return data
     model = parse(data, path)
-    changed = _merge(model, path) + take_branches(model)
+    changed = _merge(model, path) + len(model.functions)
+    model = inline_local_functions(model) if model.functions else model
+    changed += take_branches(model)
     return bytes(model.SerializeToString(deterministic=True)) if changed else data
+
+
+def _has_functions(data: bytes) -> bool:
+    """Whether a model's bytes have a part that defines a function."""
+    try:
+        return any(part.number == _FUNCTIONS for part in fields_of(data, 0, len(data)))
+    except (ValueError, IndexError):
+        return False  # whoever parses them says why
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:

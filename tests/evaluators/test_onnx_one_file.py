@@ -230,6 +230,9 @@ def test_functions_of_a_file_are_put_where_it_calls_them() -> None:
     made = settle(model.SerializeToString(), Path("m.onnx"), PIXELS)
     assert made.notes == ("the functions that it defines (1) stand where it calls them",)
     np.testing.assert_allclose(logits(read(model), x), 2 * x.reshape(3, 24) @ WEIGHT, rtol=1e-5)
+    whole = merged(model.SerializeToString(), Path("m.onnx"))
+    assert not onnx.load_model_from_string(whole).functions
+    np.testing.assert_allclose(logits(whole, x), 2 * x.reshape(3, 24) @ WEIGHT, rtol=1e-5)
 
 
 def test_an_input_of_no_shape_has_that_of_images() -> None:
