@@ -26,6 +26,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
+from tests.fixtures.effort import first_alone
 from tests.fixtures.methods import LONG, quick_first
 from tests.fixtures.operations import Operations, counted_operations
 from tests.fixtures.tiny import chain
@@ -133,7 +134,7 @@ def test_an_example_that_an_attack_breaks_at_once_pays_no_restart(clock: Operati
             assert now.seconds > 2 * before.seconds
 
 
-@pytest.mark.parametrize("joined", [0, 64])
+@pytest.mark.parametrize("joined", first_alone([64, 0]))
 def test_branch_and_bound_charges_each_example_with_its_own_search(
     clock: Operations, joined: int
 ) -> None:

@@ -79,6 +79,7 @@ def test_interval_training_makes_the_interval_evaluator_certify() -> None:
     assert certified(trained(Standard())) < 20
 
 
+@pytest.mark.slow
 def test_training_on_noise_makes_smoothing_certify_more() -> None:
     x, labels = bars(40, seed=1)
     evaluator = SmoothingGaussian(n0=50, n=1000)
