@@ -4,6 +4,7 @@ import gc
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -46,6 +47,9 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 def pytest_configure() -> None:
     effort.share = 1 if os.environ.get("CERTBOARD_TEST_EFFORT") == "whole" else 4
+    # Of laws that name no number of examples.
+    hypothesis.settings.register_profile("effort", max_examples=effort.examples(200))
+    hypothesis.settings.load_profile("effort")
 
 
 @pytest.hookimpl(trylast=True)

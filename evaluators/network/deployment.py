@@ -17,7 +17,8 @@ operation in real arithmetic on those same values by at most
 - gamma(n)·Σm for a sum of n branches;
 - u·m·n for a product of two branches;
 - nothing for a ReLU and for max-pooling, u·leak·m for a leaky ReLU;
-- `Elementwise.run_deviation` for a sigmoid and other functions, which libraries approximate.
+- `Elementwise.run_deviation` for a sigmoid and other functions, which libraries approximate; it is
+  infinite where their argument is not bounded, although they are.
 
 Products and sums that are flushed to zero are covered, and so are subnormal weights and values that
 are taken for it, and constants that are multiplied first (`regrouping.py`). What could overflow is
@@ -117,7 +118,9 @@ def run_error(
         return share * magnitudes[0] * ROOM + FLUSHED if leak else None
     if isinstance(operation, Elementwise):
         lower, upper = within or (-magnitudes[0], magnitudes[0])
-        return operation.run_deviation(lower, upper)
+        # Of what may overflow a run may have no number, which a bounded function would hide.
+        known = lower.isfinite() & upper.isfinite()
+        return torch.where(known, operation.run_deviation(lower, upper), math.inf)
     return None
 
 

@@ -34,7 +34,7 @@ def _told(node: Node, before: list[NearbyConstants], after: float) -> Node:
             found = found._replace(low=found.low * its.low, high=found.high * its.high)
     if isinstance(operation, AffineMap) and after < 1 and operation.least_weight < inf:
         small = operation.least_weight * after < SMALLEST
-        found = found._replace(after=after if small else 1.0)
+        found = found._replace(after=found.after * after if small else found.after)
     if found == operation.neighbours:
         return node
     return replace(node, operation=replace(operation, neighbours=found))

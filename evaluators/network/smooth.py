@@ -1,4 +1,4 @@
-"""Smooth functions, increasing or not: pieces that bend one way each, one line a function.
+"""Smooth functions, increasing or not: bounds of pieces that bend one way each.
 
 On a piece where f is convex any tangent is below it, f(x) >= f(p) + f'(p)(x - p), whatever p is. So
 of a line of slope s the gap f(x) - s·x is at least
@@ -12,7 +12,6 @@ the ends of pieces are floats moves f' by far less.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
 
@@ -21,13 +20,12 @@ from torch import Tensor
 
 from evaluators.network.deployment import FLUSHED
 from evaluators.network.elementwise import Activation, Elementwise, Ends, Points, Slopes
+from evaluators.network.smooth_functions import FUNCTIONS, POLES, RUN, RUNS, Piece, Pieces
 from evaluators.numerics.rounding import UNIT, down, up
 
 ROUND = 2.0**-46
 """Error of a computed f(x) or f'(x), relative to 1 + its size: over a hundred units, of formulas of
 a few operations that do not cancel."""
-RUN = 2.0**-19
-"""Error of a float32 run likewise; libraries stay within a few units of 2^-24."""
 LARGEST = 2.0**83
 """Results from which a float32 run may overflow."""
 GATED = 16.0
@@ -37,27 +35,6 @@ STEPS = 18
 """Of the search for a tangent of a given slope."""
 SAMPLES = (0.0, 0.3, 0.6, 0.85)
 """Where a line's slope is looked for, from either end to the middle."""
-
-Function = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of a function's domain, up to the next piece's start.
-
-    Attributes:
-        start: of the part.
-        bend: 1 where the function is convex, -1 where it is concave; a line is both.
-        value, slope: f and f', on the closed part.
-    """
-
-    start: float
-    bend: int
-    value: Function
-    slope: Function
-
-
-Pieces = tuple[Piece, ...]
 
 
 @dataclass(frozen=True)
@@ -148,7 +125,7 @@ class Smooth(Elementwise):
                 gap = torch.minimum(*(_gap(piece, slope, end, sign) for end in (left, right)))
             best = torch.where(inside, torch.where(gap < best, gap, best + 0 * gap), best)
         defined = (lower >= self.pieces[0].start) & (upper >= lower) & (upper < math.inf)
-        for pole in _POLES.get(self.kind, _none)(*self.numbers):
+        for pole in POLES.get(self.kind, _none)(*self.numbers):
             defined &= (lower > pole) | (upper < pole)
         return torch.where(defined & (best < math.inf), best, math.nan)
 
@@ -185,7 +162,7 @@ class Smooth(Elementwise):
     def run_deviation(self, lower: Activation, upper: Activation) -> Activation:
         """Bound what a float32 run may be off by, of inputs in [lower, upper]."""
         reached = reduce(torch.maximum, map(torch.abs, self.bounds(lower, upper)))
-        absolute, relative, gated = _RUNS.get(self.kind, (RUN, RUN, False))
+        absolute, relative, gated = RUNS.get(self.kind, (RUN, RUN, False))
         if self.kind == "Selu":  # a run multiplies exp(x) - 1 by both, of which 8 are charged
             absolute *= max(1.0, math.prod(map(abs, map(float, self.numbers))) / 8)
         error = absolute + relative * reached
@@ -197,7 +174,7 @@ class Smooth(Elementwise):
             root = (2 * FLUSHED) ** exponent
             error = error + torch.where(lower < 2 * FLUSHED, root, 0.0)
         sure = reached < LARGEST
-        for pole in _POLES.get(self.kind, _none)(*self.numbers):
+        for pole in POLES.get(self.kind, _none)(*self.numbers):
             # Subnormal numbers may be taken for zero.
             sure &= (lower > pole + 2.0**-125) | (upper < pole - 2.0**-125)
         return torch.where(sure, error * (1 + 1e-9), math.inf)
@@ -227,170 +204,10 @@ def _tangent(piece: Piece, slope: Tensor, left: Tensor, right: Tensor) -> Tensor
     return torch.where(inner, nearer, point)
 
 
-def _none(*_: float | str) -> tuple[float, ...]:
-    return ()
-
-
-def _whole(bend: int, value: Function, slope: Function) -> Pieces:
-    return (Piece(-math.inf, bend, value, slope),)
-
-
-def _bends(value: Function, slope: Function, first: int, *starts: float) -> Pieces:
-    """One formula that bends the other way from each start on."""
-    ends = (-math.inf, *starts)
-    return tuple(Piece(x, first * (-1) ** at, value, slope) for at, x in enumerate(ends))
-
-
-def _identity(factor: float = 1.0) -> tuple[Function, Function]:
-    return lambda x: factor * x, lambda x: torch.full_like(x, factor)
-
-
-def _elu(alpha: float, scale: float = 1.0, inner: float = 1.0) -> Pieces:
-    """scale·alpha·(exp(x / inner) - 1) below zero, scale·x above."""
-    factor = scale * alpha
-    bend = 1 if factor >= 0 else -1
-    return (
-        Piece(
-            -math.inf, bend, lambda x: factor * torch.expm1(x / inner),
-            lambda x: factor / inner * torch.exp(x / inner),
-        ),
-        Piece(0.0, 1, *_identity(scale)),
-    )  # fmt: skip
-
-
-def _power(exponent: float) -> Pieces:
-    right = 1 if exponent > 1 or exponent < 0 else -1
-
-    def value(x: Tensor) -> Tensor:
-        return torch.pow(x, exponent)
-
-    def slope(x: Tensor) -> Tensor:
-        return exponent * torch.pow(x, exponent - 1)
-
-    above = Piece(0.0, right, value, slope)
-    if exponent != int(exponent):
-        return (above,)
-    left = right if int(exponent) % 2 == 0 else -right
-    return Piece(-math.inf, left, value, slope), above
-
-
-def _gelu(approximate: str) -> Pieces:
-    if approximate == "tanh":
-        steep, cubic = math.sqrt(8 / math.pi), 0.044715
-
-        def gate(x: Tensor) -> Tensor:
-            return torch.sigmoid(steep * (x + cubic * x * x * x))
-
-        def slope(x: Tensor) -> Tensor:
-            up = gate(x)
-            return up + x * up * gate(-x) * steep * (1 + 3 * cubic * x * x)
-
-        ends = (-1.4185040087908283555, 1.4185040087908283555)
-        return _bends(lambda x: x * gate(x), slope, -1, *ends)
-
-    def share(x: Tensor) -> Tensor:
-        tail: Tensor = torch.special.erfc(x * -math.sqrt(0.5))
-        return tail / 2
-
-    def density(x: Tensor) -> Tensor:
-        return torch.exp(-x * x / 2) * math.sqrt(0.5 / math.pi)
-
-    ends = (-math.sqrt(2), math.sqrt(2))
-    return _bends(lambda x: x * share(x), lambda x: share(x) + x * density(x), -1, *ends)
-
-
-def _swish(alpha: float) -> Pieces:
-    end = 2.3993572805154676678 / abs(alpha)
-
-    def slope(x: Tensor) -> Tensor:
-        return torch.sigmoid(alpha * x) * (1 + alpha * x * torch.sigmoid(-alpha * x))
-
-    # alpha < 0 mirrors: -g(-x), so that it bends the other way.
-    first = -1 if alpha > 0 else 1
-    return _bends(lambda x: x * torch.sigmoid(alpha * x), slope, first, -end, end)
-
-
-def _softplus(x: Tensor) -> Tensor:
-    return x.clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
-
-
-def _mish() -> Pieces:
-    def gate(x: Tensor) -> Tensor:
-        return torch.tanh(_softplus(x))
-
-    def slope(x: Tensor) -> Tensor:
-        return gate(x) + x * torch.sigmoid(x) * (1 - gate(x)) * (1 + gate(x))
-
-    ends = (-2.25637639636079312, 1.4905711794854284593)
-    return _bends(lambda x: x * gate(x), slope, -1, *ends)
-
-
-def _hard_swish() -> Pieces:
-    return (
-        Piece(-math.inf, 1, torch.zeros_like, torch.zeros_like),
-        Piece(-3.0, 1, lambda x: x * (x + 3) / 6, lambda x: (2 * x + 3) / 6),
-        Piece(3.0, 1, *_identity()),
-    )
-
-
-def _erf_slope(x: Tensor) -> Tensor:
-    return torch.exp(-x * x) * (2 / math.sqrt(math.pi))
-
-
-def _softsign() -> Pieces:
-    return _bends(
-        lambda x: x / (1 + x.abs()), lambda x: 1 / ((1 + x.abs()) * (1 + x.abs())), 1, 0.0
-    )
-
-
-def _asinh_slope(x: Tensor) -> Tensor:
-    return 1 / torch.hypot(torch.ones_like(x), x)
-
-
-FUNCTIONS: dict[str, Callable[..., Pieces]] = {
-    "Asinh": lambda: _bends(torch.asinh, _asinh_slope, 1, 0.0),
-    "Atan": lambda: _bends(torch.atan, lambda x: 1 / (1 + x * x), 1, 0.0),
-    "Celu": lambda alpha: _elu(alpha, 1.0, alpha),
-    "Cosh": lambda: _whole(1, torch.cosh, torch.sinh),
-    "Elu": _elu,
-    "Erf": lambda: _bends(torch.erf, _erf_slope, 1, 0.0),
-    "Exp": lambda: _whole(1, torch.exp, torch.exp),
-    "Gelu": _gelu,
-    "HardSwish": _hard_swish,
-    "Log": lambda: (Piece(0.0, -1, torch.log, torch.reciprocal),),
-    "Mish": _mish,
-    "Pow": _power,
-    "Reciprocal": lambda: _power(-1.0),
-    "Selu": lambda alpha, gamma: _elu(alpha, gamma),
-    "Sinh": lambda: _bends(torch.sinh, torch.cosh, -1, 0.0),
-    "Softplus": lambda: _whole(1, _softplus, torch.sigmoid),
-    "Softsign": _softsign,
-    "Sqrt": lambda: _power(0.5),
-    "Swish": _swish,
-}
-"""By ONNX operator: the pieces for its numbers."""
-
-_POLES: dict[str, Callable[..., tuple[float, ...]]] = {
-    "Log": lambda: (0.0,),
-    "Reciprocal": lambda: (0.0,),
-    "Pow": lambda exponent: (0.0,) if exponent < 0 else (),
-}
-"""Points beside which a function is not bounded."""
-
-_RUNS: dict[str, tuple[float, float, bool]] = {
-    "Exp": (2.0**-60, RUN, False),
-    "Gelu": (RUN, RUN, True),
-    "HardSwish": (RUN, RUN, True),
-    "Mish": (RUN, RUN, True),
-    "Pow": (2.0**-60, RUN, False),
-    "Reciprocal": (2.0**-100, 2.0**-21, False),
-    "Sqrt": (2.0**-60, 2.0**-21, False),
-    "Swish": (RUN, RUN, True),
-}
-"""Absolute and relative errors of float32 runs, and whether x is multiplied by a gate that has an
-error of its own; of all others (RUN, RUN, False)."""
-
-
 @lru_cache(maxsize=256)
 def _pieces(kind: str, numbers: tuple[float | str, ...]) -> Pieces:
     return FUNCTIONS[kind](*numbers)
+
+
+def _none(*_: float | str) -> tuple[float, ...]:
+    return ()

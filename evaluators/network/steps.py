@@ -61,9 +61,10 @@ class Step(Elementwise):
         """Compute safe intercepts of lines of these slopes, of both values near zero."""
         still, moved = lower <= FLUSHED, upper >= -FLUSHED
         at_most, at_least = upper.clamp(max=FLUSHED), lower.clamp(min=-FLUSHED)
+        unknown = lower.isnan() | upper.isnan()
         found = []
         for slope, sign in zip(slopes, (1.0, -1.0), strict=True):
-            least = torch.full_like(slope, torch.inf)
+            least = torch.full_like(slope, torch.inf).masked_fill(unknown, torch.nan)
             for value, ends, taken in (
                 (0.0, (lower, at_most), still), (1.0, (at_least, upper), moved),
             ):  # fmt: skip

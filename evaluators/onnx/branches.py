@@ -8,7 +8,7 @@ Only for the process of whoever owns the file, as all of `one_file.py`: what com
 its own, which is read and compared with onnxruntime as any other.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -16,6 +16,7 @@ import onnx
 from onnx import GraphProto, NodeProto, helper, numpy_helper, shape_inference
 
 from evaluators.numerics.arrays import Array
+from evaluators.onnx.runtime import Session
 
 MAX_TAKEN = 1_000
 """Choices of one file; each is a function or a squeeze of the program that was exported."""
@@ -58,13 +59,69 @@ def _conditions(model: onnx.ModelProto, choices: Iterable[NodeProto]) -> dict[st
     """The conditions of these that are constant, and what they are."""
     wanted = {choice.input[0] for choice in choices}
     found = [_worked_out(model, wanted, batch) for batch in _batches(model.graph)]
-    return {
+    same = {
         name: bool(value.reshape(()))
         for name, value in found[0].items()
         if value.dtype == np.bool_
         and value.size == 1
         and all(name in other and np.array_equal(other[name], value) for other in found)
     }
+    return _as_run(model, same)
+
+
+def _as_run(model: onnx.ModelProto, found: Mapping[str, bool]) -> dict[str, bool]:
+    """Those of these conditions that onnxruntime finds alike.
+
+    It may sum in another order than was done here, or mean another version of an operator.
+    """
+    given = {tensor.name for tensor in model.graph.initializer}
+    made = [name for name in found if name not in given]
+    if not made:
+        return dict(found)
+    try:
+        session = Session(_alone(model, made).SerializeToString())
+        runs = [session(_any_inputs(model.graph, batch)) for batch in _batches(model.graph)]
+    except Exception:  # what cannot be run here is not known
+        return {name: value for name, value in found.items() if name in given}
+    return {
+        name: value
+        for name, value in found.items()
+        if name in given or all(run[name].tolist() in (value, [value]) for run in runs)
+    }
+
+
+def _alone(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """A model of nothing but these values."""
+    needed, nodes = set(names), list[NodeProto]()
+    for node in reversed(model.graph.node):
+        if not needed.isdisjoint(node.output):
+            nodes.append(node)
+            needed |= set(_read_by(node))
+    graph = helper.make_graph(
+        nodes[::-1],
+        model.graph.name,
+        list(model.graph.input),
+        [helper.make_tensor_value_info(name, onnx.TensorProto.BOOL, None) for name in names],
+        [tensor for tensor in model.graph.initializer if tensor.name in needed],
+    )
+    alone = onnx.ModelProto(ir_version=model.ir_version, graph=graph)
+    alone.opset_import.extend(model.opset_import)
+    return alone
+
+
+def _any_inputs(graph: GraphProto, batch: int) -> dict[str, Array]:
+    """Inputs of the sizes that the graph says, all of one number."""
+    given = {tensor.name for tensor in graph.initializer}
+    found = dict[str, Array]()
+    for value in graph.input:
+        if value.name not in given:
+            kind = value.type.tensor_type
+            sizes = [max(1, dim.dim_value) for dim in kind.shape.dim]
+            if _is_free(kind.shape):
+                sizes[0] = batch
+            dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
+            found[value.name] = np.full(sizes, 0.5).astype(dtype)
+    return found
 
 
 def _batches(graph: GraphProto) -> tuple[int, ...]:

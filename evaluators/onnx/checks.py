@@ -87,7 +87,8 @@ def _model_problems(model: onnx.ModelProto) -> Iterable[Broken]:
         known = f"{OPSETS[0]} to {OPSETS[-1]} are"
         yield ModelRule.OPSET, f"opset {found} is not supported ({known})"
     if model.functions:
-        yield ModelRule.FUNCTIONS, "model-local functions are not supported"
+        said = "model-local functions are not supported; `certboard export` puts what they do in"
+        yield ModelRule.FUNCTIONS, said
     if model.training_info:
         yield ModelRule.TRAINING, "it has training information"
 

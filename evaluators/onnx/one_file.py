@@ -1,4 +1,4 @@
-"""One ordinary file of what its owner saved otherwise: data beside it, free sizes, float64, If.
+"""One ordinary file of what its owner saved otherwise: data beside it, free sizes, functions, If.
 
 What comes out is a file of its own, with its own hash, read and checked as any other: what is
 proved is proved of that file. Where float64 weights were rounded, `Settled.notes` says so.
@@ -17,6 +17,7 @@ from stat import S_ISREG
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
+from onnx.inliner import inline_local_functions
 
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.adapter import InputAdapter, adapt, layout_option
@@ -24,8 +25,12 @@ from evaluators.onnx.branches import take_branches
 from evaluators.onnx.checks import tensor_problems
 from evaluators.onnx.file import MAX_BYTES, parse
 from evaluators.onnx.rules import ModelRule, complaint, quoted, row_text
+from evaluators.onnx.wire import fields_of
 
+_INLINED = "the functions that it defines ({}) stand where it calls them"
 _TAKEN = "{} of its If have a constant condition: the branch that is taken is in it alone"
+_FUNCTIONS = 25
+"""The number of a model's functions in ONNX's protocol buffers."""
 _KEYS = frozenset(("location", "offset", "length", "checksum"))
 
 
@@ -59,6 +64,9 @@ def settle(
     model, notes = parse(data, path), list[str]()
     if count := _merge(model, path):
         notes.append(f"the data of {count} tensors, which were in other files, are merged into it")
+    if model.functions:
+        notes.append(_INLINED.format(len(model.functions)))
+        model = inline_local_functions(model)
     inside = pixels
     if layout is not None:
         last = (*pixels[1:], pixels[0])
@@ -86,28 +94,41 @@ def _require_pixels(model: onnx.ModelProto, path: Path, pixels: tuple[int, ...])
     """Refuse an input that holds an image in another layout, and name the option for it."""
     names = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
-        sizes = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)[1:]
+        whole = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+        bare = prod(whole) == prod(pixels) and whole[:1] != (1,)
+        sizes = whole if bare else whole[1:]
         if value.name in names or sizes == pixels or prod(sizes) != prod(pixels):
             continue
-        said = f"its input has shape {row_text(sizes)}, and an image {row_text(pixels)}"
+        shape = f"{list(whole)} without a batch dimension" if bare else row_text(sizes)
+        said = f"its input has shape {shape}, and an image {row_text(pixels)}"
         option = layout_option(sizes, pixels)
         raise _refusal(ModelRule.INPUT, path, f"{said}; add {option} to the command")
 
 
 def merged(data: bytes, path: Path) -> bytes:
-    """Return a model's bytes with the data that lie beside it, and the branches that it takes.
+    """Return a model's bytes with the data beside it, its functions and the branches it takes.
 
-    The bytes themselves if there is neither.
+    The bytes themselves if there is none of these.
 
     Raises:
         UnsupportedModelError: it is no model, or the data cannot be had.
     """
     # The key of an entry that says where they are; the name of an attribute of every If.
-    if b"location" not in data and b"then_branch" not in data:
+    if b"location" not in data and b"then_branch" not in data and not _has_functions(data):
         return data
     model = parse(data, path)
-    changed = _merge(model, path) + take_branches(model)
+    changed = _merge(model, path) + len(model.functions)
+    model = inline_local_functions(model) if model.functions else model
+    changed += take_branches(model)
     return bytes(model.SerializeToString(deterministic=True)) if changed else data
+
+
+def _has_functions(data: bytes) -> bool:
+    """Whether a model's bytes have a part that defines a function."""
+    try:
+        return any(part.number == _FUNCTIONS for part in fields_of(data, 0, len(data)))
+    except (ValueError, IndexError):
+        return False  # whoever parses them says why
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
@@ -281,7 +302,10 @@ def _fix_sizes(model: onnx.ModelProto, inside: tuple[int, ...]) -> bool:
     """Say which sizes an input has that declares them free; whether any were."""
     names = {tensor.name for tensor in model.graph.initializer}
     for value in model.graph.input:
-        dims = value.type.tensor_type.shape.dim
+        kind = value.type.tensor_type
+        if value.name not in names and not kind.HasField("shape"):
+            kind.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in range(len(inside) + 1))
+        dims = kind.shape.dim
         if value.name in names or len(dims) != len(inside) + 1:
             continue
         free = [not d.HasField("dim_value") or d.dim_value in (-1, 0) for d in dims]

@@ -36,7 +36,7 @@ def drawn(
         if reached and isinstance(operation, LeakyReLU) and not operation.leak:
             found[position] = np.abs(found[position])
     for position in known.truths.intersection(found):
-        found[position] = found[position] > 0
+        found[position] = (found[position] > 0) & (position not in known.never)
     for position in known.lowered.keys() & found.keys():
         found[position] += known.lowered[position].numpy().astype(np.float32)
     for position in known.hidden.keys() & found.keys():

@@ -24,6 +24,7 @@ from evaluators.network.network import Network
 from evaluators.network.regrouping import with_neighbours
 from evaluators.numerics.arrays import Shape
 from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx import batches
 from evaluators.onnx.adapter import layout_option
 from evaluators.onnx.checks import (
     contradictions,
@@ -137,26 +138,17 @@ def import_bytes(
     if problems := static_problems(model) or usage_problems(model, opset_of(model)):
         raise _refusal(path, problems)
     builder, network, weights = _translate(model, path, wanted)
-    if not wanted.free and not _is_alone(model.graph) and _moves_batch(builder):
-        notes.append(
-            "What is said is said of one input at a time: those of one batch could meet, as its"
-            " batch dimension does not stay the first."
-        )
-    runtime, network.notes = Runtime(data), tuple(notes)
-    network.runtime = runtime
+    runtime = network.runtime = Runtime(data)
     imported = Imported(network, runtime, builder, model, path, given, wanted.free)
-    compare(imported, samples, salt or secrets.token_hex(16))
+    compare(imported, samples, salt := salt or secrets.token_hex(16))
+    if not wanted.free and not _is_alone(model.graph):
+        random = np.random.default_rng(list(salt.encode()))
+        both = random.random((2, *network.input_shape), dtype=np.float32)
+        notes += filter(None, [batches.note_of(builder, runtime, both)])
+    network.notes = tuple(notes)
     if problems := list(_large_problems(weights)):
         raise _refusal(path, problems)
     return network
-
-
-def _moves_batch(builder: Builder) -> bool:
-    """Whether a value that is computed has its batch dimension elsewhere, or has none."""
-    # A row without dimensions is the batch alone, and stays so unless dimensions are named.
-    bare = {position for position in builder.bare if builder.nodes[position].shape != (1,)}
-    elsewhere = builder.moved | bare | builder.scalars
-    return bool(elsewhere) and not elsewhere.isdisjoint(builder.dependent())
 
 
 def _is_alone(graph: onnx.GraphProto) -> bool:

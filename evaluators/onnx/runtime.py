@@ -23,6 +23,9 @@ from evaluators.network.affine import AffineMap
 from evaluators.network.elementwise import Elementwise, LeakyReLU
 from evaluators.network.network import MaxPool, Network, Node
 
+# Of what operators say while they are made, which no session's own level covers.
+onnxruntime.set_default_logger_severity(4)
+
 
 class Session:
     """A model in onnxruntime, quiet and on one thread: named inputs in, named outputs out.
@@ -83,9 +86,14 @@ class Runtime:
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the output, in its own shape, of one input in row-major order."""
+        return self.batch(x[None])
+
+    def batch(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the output of some inputs `[n, ...]` at once, where the file takes so many."""
         (source, *_) = self._session.inputs
-        sizes = source.shape
-        shape = [size if isinstance(size, int) and size > 0 else 1 for size in sizes]
+        shape = [size if isinstance(size, int) and size > 0 else 1 for size in source.shape]
+        if len(x) > 1:
+            shape[0] = len(x)
         (result,) = self._session({source.name: x.reshape(shape)}).values()
         return result
 

@@ -71,7 +71,11 @@ def cut_apart(
             copy.name = f"{own}{place}"
             renamed = made.union(section.inputs)
             copy.input[:] = [own + name if name in renamed else name for name in copy.input]
-            copy.output[:] = [own + name if name else name for name in copy.output]
+            # What an operator makes beside what it is copied for may be among what is given.
+            copy.output[:] = [
+                f"{own}{place}/{name}" if name in section.inputs else name and own + name
+                for name in copy.output
+            ]
         for name, position in section.inputs.items():
             number_of_type = TensorProto.BOOL if position in known.truths else TensorProto.FLOAT
             kind = helper.make_tensor_type_proto(number_of_type, known.whole_shape(name))

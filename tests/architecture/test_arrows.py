@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -34,9 +35,14 @@ def arrows_of(path: Path, known: Mapping[str, Path]) -> set[str]:
             for alias in node.names:
                 below = f"{node.module}.{alias.name}"
                 found.add(below if below in known else str(node.module))
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        elif isinstance(node, ast.Call) and name_of(node.func) == "import_module":
             found |= {str(a.value) for a in node.args if isinstance(a, ast.Constant)}
     return found & known.keys()
+
+
+def name_of(function: ast.expr) -> str:
+    """The last name of what is called; empty if it has none."""
+    return str(getattr(function, "attr", getattr(function, "id", "")))
 
 
 def room(module: str) -> str:
@@ -53,6 +59,7 @@ def circle(arrows: Arrows) -> list[str]:
     return []
 
 
+@cache
 def all_arrows() -> Arrows:
     known = modules()
     return {name: arrows_of(path, known) for name, path in known.items()}

@@ -27,9 +27,11 @@ from evaluators.recheck.checker import recheck
 from evaluators.recheck.reader import CheckedModel, read_model
 from tests.evaluators.test_recheck_reader import GRAPHS, published
 from tests.fixtures.drawn_graphs import drawn
+from tests.fixtures.effort import only
 from tests.fixtures.odd_graphs import built
 from tests.fixtures.onnx_models import classifier_model, node, numbers, save
 from tests.fixtures.tiny import FAMILIES, centers
+from tests.fixtures.unrolled import TELLING
 
 
 def both(proto: onnx.ModelProto, folder: Path) -> tuple[CheckedModel, Network]:
@@ -166,7 +168,9 @@ def pooled() -> onnx.ModelProto:
     return built(nodes, constants, shape=(1, 4, 4))
 
 
-@pytest.mark.parametrize("family", ["pooled", "residual", "convolutional", "leaky 2-4-3-3"])
+@pytest.mark.parametrize(
+    "family", only(["pooled", "residual", "convolutional", "leaky 2-4-3-3"], TELLING)
+)
 def test_certificates_are_accepted_about_the_file_that_they_were_made_for(
     family: str, tmp_path: Path
 ) -> None:

@@ -25,8 +25,9 @@ from evaluators.unrolled.domains import Domains
 from tests.evaluators.conftest import Ticking
 from tests.evaluators.test_branch_and_bound import truth, wide_network
 from tests.fixtures.checked import recheck
+from tests.fixtures.effort import first_alone, only
 from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of
-from tests.fixtures.unrolled import PIECEWISE, about, mixed
+from tests.fixtures.unrolled import PIECEWISE, TELLING, about, mixed
 
 NAMES = ("relu 2-4-4-3", "leaky 2-4-3-3", "residual", "sigmoid 2-3-3-2", "tanh 2-3-3-2")
 
@@ -71,7 +72,7 @@ def test_branch_and_bound_certifies_the_same_and_no_attack_breaks_it(name: str) 
             assert attacked.status is not Status.FALSIFIED
 
 
-@pytest.mark.parametrize("name", PIECEWISE)
+@pytest.mark.parametrize("name", only(PIECEWISE, TELLING))
 def test_a_proof_is_true_and_can_be_checked(name: str) -> None:
     for seed in range(3):
         network = PIECEWISE[name](seed)
@@ -104,7 +105,7 @@ def test_sigmoids_of_the_input_and_relus_hold_on_a_grid() -> None:
             assert verdict.margin <= least + 1e-12
 
 
-@pytest.mark.parametrize("name", ["skipped", "read twice"])
+@pytest.mark.parametrize("name", first_alone(["skipped", "read twice"]))
 def test_functions_of_the_input_and_second_functions_are_not_forgotten(name: str) -> None:
     """Left out, their unstable entries would count as zeros."""
     low, high = (torch.full((1, 2), end, dtype=torch.float64) for end in (-2.0, 2.0))

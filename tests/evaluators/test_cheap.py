@@ -27,8 +27,9 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status, Verdict
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
+from tests.fixtures.effort import only
 from tests.fixtures.tiny import FAMILIES, ask, centers
-from tests.fixtures.unrolled import PIECEWISE, WITH_SIGMOIDS
+from tests.fixtures.unrolled import PIECEWISE, TELLING, WITH_SIGMOIDS
 
 NETWORKS = {**PIECEWISE, **WITH_SIGMOIDS}
 RADII = [Fraction(1, 64), Fraction(1, 8), Fraction(1, 2)]
@@ -38,7 +39,7 @@ def about(network: Network, radius: Fraction) -> Problem:
     return ask(network, centers(network, 0, 6), Ball(Norm.LINF, radius, -9.0, 9.0))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", only(NETWORKS, TELLING))
 def test_what_cheap_bounds_decide_is_not_unrolled(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

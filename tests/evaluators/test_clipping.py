@@ -20,10 +20,10 @@ from evaluators.unrolled.ascent import Rates
 from evaluators.unrolled.domains import Cut, Domains
 from evaluators.unrolled.proof import InputPlanes
 from evaluators.unrolled.unit_lines import UnitBounds, UnitLines
-from tests.fixtures.effort import first_alone
+from tests.fixtures.effort import first_alone, only
 from tests.fixtures.exact import Vector, fractions
 from tests.fixtures.tiny import FAMILIES
-from tests.fixtures.unrolled import PIECEWISE, about, around, dot, node_values
+from tests.fixtures.unrolled import PIECEWISE, TELLING, about, around, dot, node_values
 
 NAMES = [name for name in PIECEWISE if name not in ("dead", "linear")]
 REGIONS: dict[str, Ball | Box] = {
@@ -161,7 +161,7 @@ def holds(cut: Cut, domains: Domains, row: int, values: list[tuple[Vector, Vecto
 
 
 @pytest.mark.parametrize("region", first_alone(["linf wide", "l2", "l1"]))
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", only(NAMES, TELLING))
 def test_planes_of_units_are_below_them_everywhere(name: str, region: str) -> None:
     tried = 0
     for seed in range(2):

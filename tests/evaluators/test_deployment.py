@@ -17,8 +17,9 @@ from evaluators.evaluator import Evaluator
 from evaluators.listing import catalogue
 from evaluators.network.affine import Dense
 from evaluators.network.deployment import run_error
-from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid, Tanh
-from evaluators.network.network import Network, Sum
+from evaluators.network.elementwise import Elementwise, LeakyReLU, Sigmoid, Slopes, Tanh
+from evaluators.network.network import Network, Product, Sum
+from evaluators.network.steps import Step
 from evaluators.onnx.reader import import_onnx
 from evaluators.onnx.runtime import Session
 from evaluators.onnx.writer import export_onnx
@@ -269,6 +270,38 @@ def test_what_may_overflow_has_no_bound() -> None:
     error = run_error(network.nodes[1].operation, [torch.tensor([[1.5, 1.5]]).double()])
     assert error is not None
     assert torch.isinf(error).tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("name", quick_first(PROVERS))
+@pytest.mark.parametrize("function", [Sigmoid(), Tanh(), Step()], ids=lambda its: its.name)
+def test_a_bounded_function_of_what_may_be_no_number_leaves_no_proof(
+    name: str, function: Elementwise
+) -> None:
+    """The square of a large number, less the same: infinity less infinity in a run."""
+    graph = Graph((1,))
+    nothing = torch.zeros(1).double()
+    graph.dense(1, torch.full((1, 1), 2.0**40).double(), nothing)
+    large, minus = (
+        graph.add(Dense((1,), (1,), nothing, torch.full((1, 1), by).double()), (1,), [1])
+        for by in (2.0**35, -(2.0**35))
+    )
+    squares = [graph.add(Product(), (1,), [large, other]) for other in (large, minus)]
+    graph.sum(*squares)
+    graph.add(function, (1,))
+    graph.dense(2, torch.tensor([[1.0], [0.0]]).double(), torch.tensor([2.0, 0.0]).double())
+    network, x = graph.network(), torch.tensor([[0.5]])
+    if not isinstance(function, Step):  # which is a comparison, of whatever
+        run = network.to(torch.float32, x.device)(x)
+        assert bool(run.isnan().any()), "the test is about runs that overflow"
+    problem = Problem(network, x, torch.tensor([0]), Ball(Norm.LINF, Fraction(1, 8)), seconds=5.0)
+    (verdict,) = PROVERS[name]().solve(problem)
+    assert verdict.status is not Status.CERTIFIED
+
+
+def test_a_step_at_what_is_no_number_has_no_lines() -> None:
+    nothing = torch.full((1, 1), math.nan).double()
+    for line in Step().intercepts(Slopes(nothing, nothing), nothing, nothing):
+        assert bool(line.isnan().all())
 
 
 def test_not_a_number_has_no_bound() -> None:

@@ -10,6 +10,7 @@ from scipy import stats
 from evaluators.noises import distributions
 from evaluators.noises.distribution import Shift
 from evaluators.question.norm import Norm
+from tests.fixtures.effort import first_alone
 from tests.fixtures.smoothing import NAMES, Array, draw, of, size
 
 
@@ -233,7 +234,7 @@ def test_level_sets_of_exponential_noise_are_short_of_the_exact_worst_case() -> 
     assert max(gaps) > 2e-3
 
 
-@pytest.mark.parametrize("cells", [(0, 9), (6, 6), (9, 3)])
+@pytest.mark.parametrize("cells", first_alone([(6, 6), (0, 9), (9, 3)]))
 @pytest.mark.parametrize("t", [0.5, 2.0])
 def test_exponential_noise_of_cubes_in_l1_is_no_worse_than_its_formulas(
     cells: tuple[int, int], t: float

@@ -19,7 +19,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
-from tests.fixtures.effort import examples
+from tests.fixtures.effort import examples, first_alone
 from tests.fixtures.exact import Vector, fractions, least_margin, margin
 from tests.fixtures.methods import LONG, quick_first
 from tests.fixtures.networks import Graph
@@ -218,7 +218,7 @@ def scaled(factors: list[float], shift: float) -> Network:
 
 
 @pytest.mark.parametrize("name", quick_first(PROVERS))
-@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("norm", first_alone(Norm))
 @pytest.mark.parametrize(
     ("factors", "shift"),
     [

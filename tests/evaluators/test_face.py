@@ -35,6 +35,7 @@ from evaluators.network.network import apply
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.file import bytes_of
 from evaluators.onnx.module import export_module
+from tests.fixtures.effort import only
 from tests.fixtures.guides import blocks
 from tests.fixtures.onnx_models import classifier
 
@@ -232,7 +233,9 @@ REGIONS = [
 
 
 @pytest.mark.parametrize("method", ["ibp", "crown-ibp", "crown"])
-@pytest.mark.parametrize("region", REGIONS, ids=lambda region: type(region).__name__)
+@pytest.mark.parametrize(
+    "region", only(REGIONS, (REGIONS[0], REGIONS[-1])), ids=lambda region: type(region).__name__
+)
 def test_bounds_contain_every_layer_of_every_input(region: Ball | Box, method: str) -> None:
     network, x = import_module(net(), (1, 4, 4)), torch.full((3, 1, 4, 4), 0.5)
     found = bound(network, x, region, method=method)

@@ -231,7 +231,7 @@ def test_no_run_within_reach_loses_more_at_a_node_than_is_said(
         assert bool((size <= reach.own[position] * (1 + 1e-12)).all())
 
 
-@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("norm", first_alone([Norm.L2, Norm.LINF, Norm.L1]))
 @pytest.mark.parametrize("method", first_alone([LipschitzMargin(), OpNorm()]))
 def test_no_attack_breaks_what_is_proved(method: LipschitzMargin | OpNorm, norm: Norm) -> None:
     proved = 0

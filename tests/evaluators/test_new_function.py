@@ -158,6 +158,7 @@ def test_lines_are_worth_it_for_a_new_function(function: str) -> None:
     assert ibp < crown <= alpha + SLACK
 
 
+@pytest.mark.slow
 def test_s_shaped_ones_lines_are_optimised_without_a_word_about_it() -> None:
     crown, alpha = (mean_margin(method, Softsign()) for method in (CROWN(), AlphaCROWN()))
     assert alpha > crown + 1e-4

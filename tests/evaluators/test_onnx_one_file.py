@@ -212,6 +212,46 @@ def test_data_in_another_file_are_told_once_however_many_tensors_they_are(tmp_pa
     assert message.count("certboard export") == 1
 
 
+def test_functions_of_a_file_are_put_where_it_calls_them() -> None:
+    model = saved()
+    body = [
+        helper.make_node("CastLike", ["two", "a"], ["like"]),
+        helper.make_node("Mul", ["a", "like"], ["b"]),
+    ]
+    two = helper.make_node("Constant", [], ["two"], value_int=2)
+    function = helper.make_function(
+        "own", "Twice", ["a"], ["b"], [two, *body], [helper.make_opsetid("", 17)]
+    )
+    model.functions.append(function)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.node[-1].output[0] = "h"
+    model.graph.node.append(helper.make_node("Twice", ["h"], ["y"], domain="own"))
+    x = numbers(3, *PIXELS, seed=1)
+    made = settle(model.SerializeToString(), Path("m.onnx"), PIXELS)
+    assert made.notes == ("the functions that it defines (1) stand where it calls them",)
+    np.testing.assert_allclose(logits(read(model), x), 2 * x.reshape(3, 24) @ WEIGHT, rtol=1e-5)
+    whole = merged(model.SerializeToString(), Path("m.onnx"))
+    assert not onnx.load_model_from_string(whole).functions
+    np.testing.assert_allclose(logits(whole, x), 2 * x.reshape(3, 24) @ WEIGHT, rtol=1e-5)
+
+
+def test_an_input_of_no_shape_has_that_of_images() -> None:
+    model = saved()
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    x = numbers(3, *PIXELS, seed=1)
+    np.testing.assert_allclose(logits(read(model), x), x.reshape(3, 24) @ WEIGHT, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dims", [(24,), (24, 1), (6, 4)])
+def test_an_input_without_a_batch_dimension_is_told_with_the_option_that_adds_it(
+    dims: tuple[int, ...],
+) -> None:
+    option = f"; add --input-shape {','.join(map(str, dims))} to the command"
+    with pytest.raises(UnsupportedModelError, match="without a batch dimension") as caught:
+        settle(saved(dims).SerializeToString(), Path("m.onnx"), PIXELS)
+    assert option in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("pixels", "option"), [((2, 3, 2), "--channels-last"), ((12, 1, 1), "--input-shape 3,2,2")]
 )

@@ -261,6 +261,23 @@ def test_constants_are_folded(tmp_path: Path) -> None:
     check(tmp_path, (6,), nodes, {"half": np.array(0.5), "four": integers(4)})
 
 
+def test_casts_to_the_type_of_another(tmp_path: Path) -> None:
+    """Of a constant, of a value, and of truths without a batch dimension."""
+    nodes = [
+        node("CastLike", "two x", "factor"), node("Mul", "x factor", "a"),
+        node("CastLike", "a half", "b"), node("Reshape", "b rows", "c"),
+        node("Greater", "c half", "truth"), node("CastLike", "truth c", "steps"),
+        node("Mul", "c steps", "d"), node("Reshape", "d row", "z"),
+    ]  # fmt: skip
+    constants = {
+        "two": np.array(2), "half": np.array(0.5, np.float32),
+        "rows": integers(2, 3), "row": integers(1, 6),
+    }  # fmt: skip
+    check(tmp_path, (6,), nodes, constants, batch=1)
+    with pytest.raises(UnsupportedModelError, match="it casts to a type other than float32"):
+        check(tmp_path, (6,), [node("CastLike", "x two", "z")], {"two": np.array(2)})
+
+
 def test_every_operator_of_the_table_is_tested() -> None:
     files = Path(__file__).parent.glob("test_operators*.py")
     text = "".join(file.read_text(encoding="utf-8") for file in files)

@@ -21,6 +21,7 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from tests.evaluators.test_operators import check
+from tests.fixtures.methods import quick_first
 from tests.fixtures.onnx_models import Array, integers, model, node, numbers, save
 from tests.fixtures.tiny import ask, centers, least_margins, points_of
 
@@ -103,6 +104,27 @@ SPELLINGS: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
         ],
         {"two": integers(2), "last": integers(3), "wide": integers(1, 1, 1, 3)},
     ),
+    "put among zeros": (
+        [
+            node("TopK", "x two", "v i"), node("Softmax", "v", "g"),
+            node("ScatterElements", "nothing i g", "z", axis=2),
+        ],
+        {"two": integers(2), "nothing": np.zeros((1, 3, 4), np.float32)},
+    ),
+    "put into another value": (
+        [
+            node("TopK", "x two", "v i", largest=0, axis=1), node("Neg", "x", "n"),
+            node("ScatterElements", "n i v", "z", axis=1),
+        ],
+        {"two": integers(2)},
+    ),
+    "a constant put into a constant": (
+        [
+            node("ArgMax", "x", "i", axis=2),
+            node("ScatterElements", "t i marks", "m", axis=-1), node("Mul", "x m", "z"),
+        ],
+        {"t": numbers(1, 3, 4, seed=9), "marks": numbers(1, 3, 1, seed=3)},
+    ),
 }  # fmt: skip
 
 
@@ -130,6 +152,24 @@ def test_what_is_chosen_is_what_onnxruntime_chooses_and_bounded(name: str, tmp_p
                 assert verdict.margin is None or verdict.margin <= float(least[row])
 
 
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([node("Expand", "i twice", "j")], "it puts several entries into one place"),
+        ([node("Identity", "i", "j")], r"its index of shape \(1, 3, 1\) puts \(1, 3, 2\)"),
+    ],
+)
+def test_what_is_not_put_into_places_of_its_own_is_refused(
+    nodes: list[NodeProto], said: str, tmp_path: Path
+) -> None:
+    nodes = [
+        node("ArgMax", "x", "i", axis=2), *nodes, node("ScatterElements", "x j t", "z", axis=2),
+    ]  # fmt: skip
+    constants = {"twice": integers(1, 3, 2), "t": numbers(1, 3, 2)}
+    with pytest.raises(UnsupportedModelError, match=said):
+        check(tmp_path, (3, 4), nodes, constants)
+
+
 def chosen(nodes: Sequence[NodeProto], **constants: Array) -> Network:
     """A network of two inputs, three scores `s` and what they choose, `c`, added to two logits."""
     known = {"w": numbers(2, 3, seed=1), "v": numbers(2, 2, seed=2), **constants}
@@ -154,7 +194,7 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", quick_first(METHODS))
 def test_every_method_is_right_about_choices_or_says_that_it_cannot(name: str) -> None:
     for network, radius in zip(TINY.values(), (Fraction(1, 4), Fraction(1, 20)), strict=True):
         region = Ball(Norm.LINF, radius)

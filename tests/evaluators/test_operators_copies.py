@@ -45,7 +45,7 @@ def cases() -> dict[str, tuple[NodeProto, dict[str, Array]]]:
         },
         **{
             f"nearest, {corner}": resized(coordinate_transformation_mode=corner)
-            for corner in corners
+            for corner in (*corners, "tf_half_pixel_for_nn")
         },
         **{
             f"linear, {corner}": resized(

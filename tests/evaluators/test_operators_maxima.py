@@ -17,6 +17,7 @@ from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from evaluators.recheck.agreement import disagreement
 from evaluators.recheck.reader import read_model
+from tests.fixtures.effort import first_few
 from tests.fixtures.onnx_models import Array, integers, model, node, numbers, save
 from tests.fixtures.tiny import ask, centers, least_margins, points_of
 
@@ -89,7 +90,7 @@ def test_maxima_are_read_alike_by_both_readers(kind: str, tmp_path: Path) -> Non
 METHODS = ("ibp", "crown", "alpha-crown", "lp", "milp", "branch-and-bound", "lipschitz-margin")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", first_few(KINDS, 4))
 def test_every_method_bounds_maxima_rightly(kind: str, tmp_path: Path) -> None:
     _, network = network_of(kind, tmp_path)
     methods, certified = catalogue(), 0

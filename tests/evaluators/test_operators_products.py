@@ -21,6 +21,7 @@ from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
 from tests.fixtures.effort import first_alone
+from tests.fixtures.methods import quick_first
 from tests.fixtures.networks import Graph
 from tests.fixtures.onnx_models import Array, Dims, model, node, numbers, save
 from tests.fixtures.tiny import ask, centers, least_margins, points_of
@@ -51,7 +52,7 @@ def gated(seed: int) -> Network:
 
 
 @pytest.mark.parametrize("norm", first_alone([Norm.LINF, Norm.L2, Norm.L1]))
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", quick_first(METHODS))
 def test_every_method_bounds_products_rightly_or_says_that_it_cannot(name: str, norm: Norm) -> None:
     certified, notes = 0, set[str]()
     # Of α-CROWN few steps for one example, for time.
@@ -114,6 +115,7 @@ OPERATORS: dict[str, Case] = {
         [node("LayerNormalization", "x s", "z", axis=1)], {"s": numbers(*PLANE)}, 17,
     ),
     "RMSNormalization": ([node("RMSNormalization", "x s", "z")], {"s": numbers(4)}, 23),
+    "LRN": ([node("LRN", "x", "z", size=3, alpha=2.0, beta=0.5, bias=0.5)], {}, 17),
     "InstanceNormalization": ([node("InstanceNormalization", "x s b", "z")], CHANNELS, 17),
     "GroupNormalization": (
         [node("GroupNormalization", "x s b", "z", num_groups=1)], CHANNELS, 21,
@@ -161,6 +163,58 @@ def test_it_is_read_as_it_is_run_and_bounded(case: str, tmp_path: Path) -> None:
                 assert verdict.margin is None or verdict.margin <= float(least[row])
                 certified += verdict.status is Status.CERTIFIED
     assert certified > 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "opset"),
+    [("GroupNormalization", (6, 4), 21), ("InstanceNormalization", (6, 2, 2), 17)],
+)
+def test_rows_that_share_a_batch_are_normalised_each_by_itself(
+    kind: str, rows: tuple[int, ...], opset: int, tmp_path: Path
+) -> None:
+    """As exporters write a group norm of tokens."""
+    groups = {"num_groups": 2} if kind == "GroupNormalization" else {}
+    nodes = [
+        node("Reshape", "x rows", "r"), node(kind, "r s b", "n", **groups),
+        node("Reshape", "n back", "f"), node("MatMul", "f w", "y"),
+    ]  # fmt: skip
+    constants: dict[str, Array] = {
+        "rows": np.array(rows), "back": np.array([1, 24]), "w": numbers(24, 3, seed=9),
+        "s": numbers(rows[1]), "b": numbers(rows[1], seed=1),
+    }  # fmt: skip
+    path = save(model(nodes, (1, *PLANE), constants, opset), tmp_path / "m.onnx")
+    network = import_onnx(path)
+    x = np.random.default_rng(0).random((4, *PLANE)).astype(np.float32)
+    assert network.runtime is not None
+    theirs = np.concatenate([network.runtime(row[None]) for row in x])
+    ours = network(torch.from_numpy(x).double()).numpy()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_weight_over_the_norm_that_it_is_divided_by_is_read(tmp_path: Path) -> None:
+    """As exporters write spectral normalisation: a vector times a vector, and a matrix over it."""
+    nodes = [
+        node("MatMul", "w v", "wv"), node("MatMul", "u wv", "sigma"),
+        node("Div", "w sigma", "small"), node("Gemm", "x small b", "y", transB=1),
+    ]  # fmt: skip
+    constants = {"w": numbers(3, 4), "v": numbers(4), "u": numbers(3), "b": numbers(3, seed=2)}
+    network = import_onnx(save(model(nodes, ("batch", 4), constants, 17), tmp_path / "m.onnx"))
+    x = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
+    weight = constants["w"] / (constants["u"] @ constants["w"] @ constants["v"])
+    known = x.double().numpy() @ weight.T + constants["b"]
+    np.testing.assert_allclose(network(x.double()).numpy(), known, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [({"size": 2}, "it sums 2 channels"), ({"size": 3, "bias": -1.0}, "bias")],
+)
+def test_a_response_that_is_not_defined_everywhere_is_refused(
+    attributes: dict[str, float], said: str, tmp_path: Path
+) -> None:
+    nodes = [node("LRN", "x", "z", **attributes), node("Flatten", "z", "y")]
+    with pytest.raises(UnsupportedModelError, match=said):
+        import_onnx(save(model(nodes, ("batch", *PLANE), {}, 17), tmp_path / "m.onnx"))
 
 
 def test_a_division_by_what_may_be_zero_is_unknown(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from evaluators.network.affine import Gather, Reshape
 from evaluators.network.network import Sum
+from evaluators.numerics.errors import UnsupportedModelError
 from tests.evaluators.test_operators import check, kinds
 from tests.fixtures.onnx_models import Array, integers, node, numbers
 
@@ -49,6 +50,15 @@ def test_views(
 )
 def test_views_of_old_opsets(tmp_path: Path, kind: str, attributes: dict[str, list[int]]) -> None:
     check(tmp_path, (1, 6, 2), [node(kind, "x", "z", **attributes)], opset=11)
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+def test_one_axis_that_is_no_list(tmp_path: Path, axis: int) -> None:
+    """As PyTorch's exporter writes it, and onnxruntime takes it."""
+    constants = {"axis": np.array(axis, dtype=np.int64)}
+    check(tmp_path, (3, 2), [node("Unsqueeze", "x axis", "z")], constants)
+    with pytest.raises(UnsupportedModelError, match="1 dimensions are needed"):
+        check(tmp_path, (1, 3, 2), [node("Squeeze", "x axis", "z")], constants)
 
 
 def test_a_shape_worked_out_by_the_graph(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from evaluators.question.verdict import Status
 from tests.fixtures.onnx_models import Array, model, node, numbers, save
 
 KINDS = (
-    *("Asinh", "Atan", "Cos", "Cosh", "Sin", "Sinh"),
+    *("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cos", "Cosh", "Sin", "Sinh", "Tan"),
     *("Celu", "Elu", "Erf", "Exp", "Gelu", "HardSwish", "Log", "Mish", "Pow", "Reciprocal"),
     *("Selu", "Softplus", "Softsign", "Sqrt", "Swish"),
 )
@@ -35,11 +35,14 @@ NUMBERS: dict[str, tuple[dict[str, Any], tuple[Any, ...]]] = {
 
 
 def saved(path: Path, kind: str, more: dict[str, Array] | None = None, **attributes: Any) -> Path:
-    """A network that applies an operator to positive numbers."""
+    """A network that applies an operator to positive numbers, in its domain on [0, 1]."""
     names = " ".join(("h", *(more or {})))
     nodes = [node("Gemm", "x a b", "h"), node(kind, names, "z", **attributes)]
     nodes += [node("Gemm", "z c", "y")]
-    constants = {"a": np.abs(numbers(2, 3)), "b": np.full(3, 0.5, np.float32), **(more or {})}
+    factor = 0.05 if kind in ("Acos", "Asin", "Atanh", "Tan") else 1.0
+    shift = 1.5 if kind == "Acosh" else 0.5
+    constants = {"a": np.abs(numbers(2, 3) * factor), "b": np.full(3, shift), **(more or {})}
+    constants = {name: np.asarray(array, np.float32) for name, array in constants.items()}
     constants["c"] = numbers(3, 2, seed=2)
     return save(model(nodes, ("batch", 2), constants, OPSETS.get(kind, 17)), path / "model.onnx")
 

@@ -17,11 +17,12 @@ from evaluators.unrolled.proof import prove, prove_at_once, stored
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Layer, Rows, Unrolled
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
-from tests.fixtures.effort import examples
+from tests.fixtures.effort import examples, only
 from tests.fixtures.exact import Vector, fractions
 from tests.fixtures.networks import Graph
 from tests.fixtures.unrolled import (
     PIECEWISE,
+    TELLING,
     WITH_SIGMOIDS,
     about,
     around,
@@ -117,7 +118,7 @@ def test_slopes_whose_lines_are_above_a_unit_are_not_taken() -> None:
             assert torch.equal(*(prove(*where, slopes) for slopes in both))
 
 
-@pytest.mark.parametrize("name", PIECEWISE | WITH_SIGMOIDS)
+@pytest.mark.parametrize("name", only(PIECEWISE | WITH_SIGMOIDS, TELLING))
 def test_the_bound_is_that_of_real_arithmetic_lowered(name: str) -> None:
     for seed in range(3):
         network = (PIECEWISE | WITH_SIGMOIDS)[name](seed)
@@ -132,7 +133,7 @@ def test_the_bound_over_an_l1_ball_is_that_of_real_arithmetic_lowered() -> None:
         check(around(about(network, region, torch.tensor([0.25, -0.5]))), seed)
 
 
-@pytest.mark.parametrize("name", [name for name in PIECEWISE if name != "windowed"])
+@pytest.mark.parametrize("name", only((name for name in PIECEWISE if name != "windowed"), TELLING))
 def test_the_bound_is_lowered_enough_for_weights_of_wild_magnitudes(name: str) -> None:
     for seed in range(8):
         network = wild(PIECEWISE[name](seed), seed)
@@ -213,7 +214,7 @@ def test_every_rounding_of_a_pass_is_paid_for(seed: int, width: float) -> None:
             assert Fraction(float(proved[number])) <= value - lost
 
 
-@pytest.mark.parametrize("name", PIECEWISE)
+@pytest.mark.parametrize("name", only(PIECEWISE, TELLING))
 def test_the_bound_holds_where_the_splits_do(name: str) -> None:
     """Of the network itself, at points of the region; the signs are those of one of them."""
     held = 0
@@ -334,7 +335,7 @@ def test_parameters_choose_both_lines_of_functions_without_a_kink() -> None:
     assert torch.allclose(crown.chords[0], lines.lines.upper_slope, rtol=1e-15)
 
 
-@pytest.mark.parametrize("name", PIECEWISE | WITH_SIGMOIDS)
+@pytest.mark.parametrize("name", only(PIECEWISE | WITH_SIGMOIDS, TELLING))
 def test_bounds_by_ranges_alone_hold_too(name: str) -> None:
     for seed in range(3):
         network = (PIECEWISE | WITH_SIGMOIDS)[name](seed)

@@ -17,6 +17,7 @@ from tests.fixtures.cuts import (
     cutting,
     resting,
 )
+from tests.fixtures.effort import only
 from tests.fixtures.forgeries import LEAF, THIRD, bent, certificate, loosened
 
 LIES = (
@@ -67,7 +68,7 @@ def test_cuts_wrong_in_one_way_are_refused_with_the_reason(name: str, exact: boo
 
 @BOTH
 @pytest.mark.parametrize("target", [1e-9, 0.1, 0.25, 0.5, 1e9])
-@pytest.mark.parametrize("gamma", [0.0, 1e-30, 0.5, 1.0, 4.0, 1e30])
+@pytest.mark.parametrize("gamma", only([0.0, 1e-30, 0.5, 1.0, 4.0, 1e30], [0.0, 1.0, 1e30]))
 def test_no_target_and_no_gamma_prove_a_false_claim(
     target: float, gamma: float, exact: bool
 ) -> None:

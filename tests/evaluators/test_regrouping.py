@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from evaluators.ask import certify
 from evaluators.network.affine import ALONE, AffineMap
 from evaluators.network.network import Product
+from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.reader import import_onnx
 from evaluators.onnx.runtime import Session
 from evaluators.propagation.intervals import interval_bounds
@@ -132,3 +133,60 @@ def test_usual_constants_beside_each_other_change_nothing(tmp_path: Path) -> Non
         assert not isinstance(step.operation, AffineMap | Product) or step.operation.neighbours == (
             ALONE
         )
+
+
+def shrunk(*behind: onnx.NodeProto, **given: NDArray[np.float32]) -> onnx.ModelProto:
+    """Logits x and 0, from 2^79·x, nodes that take it from "b" to "c", and 2^39 times two."""
+    nodes = [
+        *(node("MatMul", "x k40", "a"), node("MatMul", "a k39", "b")),
+        *behind,
+        *(node("MatMul", "c k39", "d"), node("MatMul", "d last", "y")),
+    ]
+    given |= {"k40": floats([[2.0**40]]), "k39": floats([[2.0**39]]), "last": floats([[1, 0]])}
+    return model(nodes, (1, 1), given, output=(1, 2))
+
+
+ONE = np.ones(1, np.float32)
+SMALL = {
+    "alpha": shrunk(node("Gemm", "b s", "c", alpha=2.0**20), s=floats([[2.0**-127]])),
+    "beta": shrunk(
+        *(node("MatMul", "b none", "e"), node("Gemm", "e one s", "f", beta=2.0**20)),
+        *(node("MatMul", "f k39", "g"), node("MatMul", "g k39", "c")),
+        **{"none": floats([[0]]), "one": floats([[1]]), "s": floats([[2.0**-127]])},
+    ),
+    "a small deviation": shrunk(
+        *(
+            node("Unsqueeze", "b axis", "e"),
+            node("BatchNormalization", "e s o o v", "f", epsilon=1e-30),
+        ),
+        node("Squeeze", "f axis", "c"),
+        **{"axis": np.array([2]), "s": ONE * np.float32(2.0**-130), "o": 0 * ONE},
+        v=ONE * np.float32(2.0**-60),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_subnormal_weights_that_a_runtime_multiplies_may_be_lost(name: str) -> None:
+    """Of weights that hardware takes for zero nothing is left, whatever they are multiplied by."""
+    network = import_onnx(SMALL[name])
+    x = torch.tensor([[0.5]]).double()
+    real = interval_bounds(network, x, x)[-1]
+    assert float(real.lower[0, 0]) > 0, "the test is about what is lost alone"
+    last = interval_bounds(network, x, x, deployed=True)[-1]
+    assert not float(last.lower[0, 0]) > 0
+
+
+def test_constants_are_not_worked_out_of_what_hardware_takes_for_zero() -> None:
+    given = {"s": floats([2.0**-127]), "t": floats([2.0**20]), "e": floats([1e-3])}
+    small = shrunk(node("Mul", "s t", "w"), node("Mul", "b w", "c"), **given)
+    with pytest.raises(UnsupportedModelError, match="too small for their type"):
+        import_onnx(small)
+    import_onnx(shrunk(node("Add", "s e", "w"), node("Mul", "b w", "c"), **given))
+
+
+def test_a_variance_that_hardware_may_take_for_zero_is_refused() -> None:
+    nodes = [node("BatchNormalization", "x o o o v", "z", epsilon=0.0), node("Flatten", "z", "y")]
+    file = model(nodes, (1, 1, 2), {"o": ONE, "v": ONE * np.float32(2.0**-110)}, output=(1, 2))
+    with pytest.raises(UnsupportedModelError, match="variance is too small"):
+        import_onnx(file)

@@ -39,9 +39,10 @@ from evaluators.unrolled.system import System
 from tests.evaluators.conftest import Ticking
 from tests.evaluators.test_branch_and_bound import NETWORKS, truth, wide_network
 from tests.fixtures.checked import recheck
+from tests.fixtures.effort import only
 from tests.fixtures.searching import ByNeurons, no_witness
 from tests.fixtures.tiny import FAMILIES, ask, centers, chain
-from tests.fixtures.unrolled import PIECEWISE, around
+from tests.fixtures.unrolled import PIECEWISE, TELLING, around
 
 TUNING = Tuning(root=Rates(3), child=Rates(3, slope=0.2))
 NAMES = [name for name in PIECEWISE if name not in ("linear", "dead")]
@@ -154,7 +155,7 @@ def test_the_only_unit_left_is_split_not_a_place_without_one() -> None:
         assert its.tolist() == [part.system.units - 1] * len(part)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", only(NAMES, TELLING))
 def test_examples_decided_together_are_decided_rightly(name: str) -> None:
     for seed in range(max(1, NETWORKS // 40)):
         problem = replace(questions(name, Norm.LINF, 6, seed), seconds=20.0)

@@ -275,8 +275,10 @@ def test_counting_in_steps_is_counting_at_once(seen: list[Tensor]) -> None:
     assert all(torch.equal(a, b) for a, b in zip(at_once, seen, strict=True))
 
 
-@pytest.mark.parametrize("number", [2, 3])
-@pytest.mark.parametrize("streams", [[("a", [0, 2])], [("a", [0]), ("b", [2]), ("c", [1])]])
+@pytest.mark.parametrize("number", first_alone([2, 3]))
+@pytest.mark.parametrize(
+    "streams", first_alone([[("a", [0]), ("b", [2]), ("c", [1])], [("a", [0, 2])]])
+)
 def test_several_devices_share_the_blocks_and_count_the_same(
     seen: list[Tensor], number: int, streams: list[tuple[str, list[int]]]
 ) -> None:

@@ -23,8 +23,9 @@ from evaluators.unrolled.domains import Cut, Domains, Leaf
 from evaluators.unrolled.proof import prove
 from evaluators.unrolled.unit_lines import UnitBounds
 from tests.fixtures.certificates import least_margin
+from tests.fixtures.effort import first_alone, only
 from tests.fixtures.searching import no_witness, pretending
-from tests.fixtures.unrolled import PIECEWISE, about, around
+from tests.fixtures.unrolled import PIECEWISE, TELLING, about, around
 
 TUNING = Tuning(root=Rates(3), child=Rates(3, slope=0.2))
 
@@ -136,7 +137,9 @@ def covers(paths: list[tuple[tuple[int, int], ...]]) -> bool:
     return all(covers([path[1:] for path in paths if path[0] == head]) for head in heads)
 
 
-@pytest.mark.parametrize("name", ["relu 2-4-4-3", "leaky 2-4-3-3", "residual", "read twice"])
+@pytest.mark.parametrize(
+    "name", only(["relu 2-4-4-3", "leaky 2-4-3-3", "residual", "read twice"], TELLING)
+)
 def test_closed_and_open_domains_together_cover_the_region(name: str) -> None:
     """After every round, also where batches leave some behind; for each row."""
     tuning, rounds = replace(TUNING, batch=(2, 2), child=Rates(2, slope=0.2)), 0
@@ -154,7 +157,7 @@ def test_closed_and_open_domains_together_cover_the_region(name: str) -> None:
     assert rounds > 4
 
 
-@pytest.mark.parametrize("name", ["relu 2-4-4-3", "leaky 2-4-3-3", "residual"])
+@pytest.mark.parametrize("name", first_alone(["leaky 2-4-3-3", "relu 2-4-4-3", "residual"]))
 def test_what_is_closed_is_proved_and_what_is_proved_is_true(name: str) -> None:
     done = 0
     for seed in range(4):
@@ -275,7 +278,7 @@ def leaf_of(search: Search, row: int, signs: Tensor) -> Domains:
     )
 
 
-@pytest.mark.parametrize("name", ["relu 2-3-2", "relu 2-4-4-3", "leaky 2-4-3-3"])
+@pytest.mark.parametrize("name", first_alone(["leaky 2-4-3-3", "relu 2-3-2", "relu 2-4-4-3"]))
 def test_a_leaf_has_a_proof_or_a_point(name: str) -> None:
     """Also of signs that no input has: then anything is proved."""
     proofs, points, empty = 0, 0, 0

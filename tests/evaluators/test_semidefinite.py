@@ -210,7 +210,7 @@ def test_in_a_box_the_matrix_proves_more_than_the_triangles() -> None:
     assert gained > 1
 
 
-@pytest.mark.parametrize("norm", list(Norm))
+@pytest.mark.parametrize("norm", first_alone(Norm))
 def test_what_products_of_norms_prove_multipliers_prove(norm: Norm) -> None:
     both = alone = 0
     for family in RELU[:2]:

@@ -16,6 +16,7 @@ from evaluators.propagation.relaxation import Lines
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball
 from tests.evaluators.test_windows import network_of
+from tests.fixtures.effort import first_alone
 from tests.fixtures.networks import Graph, of_every_kind
 from tests.fixtures.tiny import FAMILIES, ask, centers, chain
 
@@ -50,7 +51,7 @@ def exact_affine(map_: Dense, row: list[Fraction]) -> tuple[list[Fraction], Frac
     )
 
 
-@pytest.mark.parametrize("width", [3, 30])
+@pytest.mark.parametrize("width", first_alone([3, 30]))
 @pytest.mark.parametrize("function", [LeakyReLU(0.3), Sigmoid(), Tanh()], ids=repr)
 def test_a_steps_slack_covers_its_rounding(function: Elementwise, width: int) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -79,6 +79,7 @@ def test_interval_training_makes_the_interval_evaluator_certify() -> None:
     assert certified(trained(Standard())) < 20
 
 
+@pytest.mark.slow
 def test_training_on_noise_makes_smoothing_certify_more() -> None:
     x, labels = bars(40, seed=1)
     evaluator = SmoothingGaussian(n0=50, n=1000)
@@ -173,6 +174,7 @@ def losses_of(learner: Learner, schedule: Schedule, seed: int = 0) -> list[float
     return found
 
 
+@pytest.mark.slow
 def test_the_residual_network_learns() -> None:
     learner = residual_cnn(SHAPE, 4, 0)
     losses = losses_of(learner, Schedule(8, batch=32, learning_rate=3e-3))

@@ -21,12 +21,13 @@ from evaluators.unrolled.proof import prove
 from evaluators.unrolled.unit_lines import UnitLines
 from evaluators.unrolled.unrolled_network import Rows, Unrolled
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
-from tests.fixtures.effort import examples
+from tests.fixtures.effort import examples, only
 from tests.fixtures.exact import Vector, fractions
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES
 from tests.fixtures.unrolled import (
     PIECEWISE,
+    TELLING,
     WITH_SIGMOIDS,
     about,
     around,
@@ -107,7 +108,7 @@ def check(network: Network, region: Box | Ball, seed: int, points: int = 6) -> i
     return sum(check_at(found, point, 0) for point in inside(problem, generator, points))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", only(NETWORKS, TELLING))
 def test_rows_and_bounds_hold_all_over_a_box(name: str) -> None:
     checked = 0
     for seed in range(4):

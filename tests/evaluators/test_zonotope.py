@@ -19,12 +19,13 @@ from evaluators.propagation.zonotopes import Zonotopes
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball, Box
 from evaluators.unrolled.unrolled_network import Unrolled
-from tests.fixtures.effort import first_alone
+from tests.fixtures.effort import first_alone, only
 from tests.fixtures.exact import fractions
 from tests.fixtures.networks import Graph
 from tests.fixtures.tiny import FAMILIES, ask, centers, points_of
 from tests.fixtures.unrolled import (
     PIECEWISE,
+    TELLING,
     WITH_SIGMOIDS,
     about,
     around,
@@ -96,7 +97,7 @@ def test_a_relu_costs_half_its_triangle_s_height() -> None:
     assert [float(last.lower), float(last.upper)] == pytest.approx([-0.75, 3.0])
 
 
-@pytest.mark.parametrize("name", PIECEWISE)
+@pytest.mark.parametrize("name", only(PIECEWISE, TELLING))
 def test_without_evidence_bounds_are_nowhere_looser(name: str) -> None:
     for seed in range(3):
         problem = about(PIECEWISE[name](seed), WIDE)

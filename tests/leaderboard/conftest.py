@@ -14,7 +14,7 @@ from tests.fixtures.browser import Browser, chromium, served
 from tests.fixtures.forged import SAMPLES, Made, Make
 from tests.fixtures.once import once
 from tests.fixtures.project import L2, LINF, NOISY, PLAIN, Outcome, new_project
-from tests.fixtures.website import built
+from tests.fixtures.website import built, generated
 
 Certboard = Callable[..., Outcome]
 
@@ -23,6 +23,16 @@ Certboard = Callable[..., Outcome]
 def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
     """The made-up board."""
     return board(tmp_path_factory.mktemp("rows"))
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages of the made-up board as MkDocs takes them, made once; nobody changes them."""
+
+    def make(root: Path) -> None:
+        generated(board(root / "rows"), root / "project")
+
+    return Project(once(tmp_path_factory, "pages", make) / "project").pages
 
 
 @pytest.fixture(scope="session")

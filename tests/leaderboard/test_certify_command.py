@@ -62,12 +62,12 @@ def test_stored_rows_say_what_was_left_out_of_the_model(certboard: Certboard, mo
 
 
 def test_json_is_one_object_with_the_documented_keys(certboard: Certboard, model: str) -> None:
-    found = answer(certboard, *asked(model, "--examples", "150"))
+    found = answer(certboard, *asked(model, "--examples", "101"))
     assert list(found) == KEYS
     assert (found["model"], found["dataset"], found["norm"]) == (model, "digits", "linf")
     assert (found["radius"], found["evaluator"]) == ("0.1", "cascade")
     assert list(found["counts"]) == ["certified", "falsified", "unknown"]
-    assert [row["example"] for row in found["rows"]] == [*range(150)]
+    assert [row["example"] for row in found["rows"]] == [*range(101)]
     labels = find_dataset("digits").load("test").labels
     for row in found["rows"]:
         assert list(row) == ROW_KEYS

@@ -10,6 +10,7 @@ from leaderboard.common.devices import check_device, devices_of
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.results.store import read
+from tests.fixtures.effort import first_alone
 from tests.fixtures.project import NOISY
 from tests.leaderboard.conftest import Certboard
 
@@ -66,7 +67,8 @@ def measure(certboard: Certboard, *more: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    "more", [(), ("--procedure", "sequential"), ("--evaluator", "first-order")]
+    "more",
+    first_alone([("--procedure", "sequential"), (), ("--evaluator", "first-order")]),
 )
 def test_the_number_of_devices_changes_no_row(
     project: Project, certboard: Certboard, more: tuple[str, ...]

@@ -12,8 +12,7 @@ from leaderboard.board.files import read_sources
 from leaderboard.board.flags import unfounded
 from leaderboard.board.smoothed import curves
 from leaderboard.board.taxonomy_rows import below, rows_below
-from leaderboard.common.project import Project, find_project
-from leaderboard.website.build import generate
+from leaderboard.common.project import Project
 from leaderboard.website.charts import progress, trade_off
 from leaderboard.website.pages.home import home, newest_results, place
 from leaderboard.website.pages.settings import at_a_glance
@@ -23,6 +22,7 @@ from leaderboard.website.publishing.stored import stored_files, unranked_files
 from leaderboard.website.publishing.tables import bibliography, latex, spreadsheet
 from tests.fixtures.board import board
 from tests.fixtures.project import LINF, PLAIN
+from tests.fixtures.website import generated
 from tests.leaderboard.conftest import Certboard
 
 SLUG, SETTING = "mnist-ibp", "mnist-linf-0.1"
@@ -32,12 +32,12 @@ DISPUTE = Decision(
 )
 
 
-@pytest.fixture
-def before(tmp_path: Path) -> Board:
-    return board(tmp_path)
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    return board(tmp_path_factory.mktemp("rows"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def after(before: Board) -> Board:
     return decided(before, DISPUTE)
 
@@ -116,11 +116,10 @@ def test_downloads_say_it(after: Board) -> None:
     assert "Disputed, so without a rank" in feed(after).decode()
 
 
-@pytest.fixture
-def made(after: Board, tmp_path: Path) -> Path:
-    (tmp_path / "site").symlink_to(find_project(Path(__file__).parent).site)
-    generate(Project(tmp_path), after)
-    return tmp_path / "build"
+@pytest.fixture(scope="module")
+def made(after: Board, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is generated from the board with the decision."""
+    return generated(after, tmp_path_factory.mktemp("project")).parent
 
 
 def test_the_interface_says_it(made: Path) -> None:

@@ -140,6 +140,7 @@ def zeroed(content: bytes, draw: random.Random) -> bytes:
     return content[:at] + bytes(min(512, len(content) - at)) + content[at + 512 :]
 
 
+@pytest.mark.slow
 def test_whatever_happens_to_its_shards_a_run_ends_with_the_same_rows(
     project: Project,
     computed: list[Shard],

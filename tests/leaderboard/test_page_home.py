@@ -74,19 +74,19 @@ def test_nothing_leads_on_too_few_examples(example: Board) -> None:
 
 
 def test_a_higher_number_that_has_too_few_examples_to_lead_is_named_beside_the_leader(
-    example: Board, tmp_path: Path
+    example: Board, pages: Path
 ) -> None:
     found = headline(example, "imagenet-l2-2.0")
     assert found.above is not None
     assert found.above.line.short
     assert (found.above.line.certified or 0) > (found.paper[0].line.certified or 0)
     assert headline(example, "mnist-linf-0.3").above is None
-    page = whole(generated(example, tmp_path / "project"), "index")
+    page = whole(pages, "index")
     assert f"{100 * (found.above.line.certified or 0):.2f} %, but on 100 examples" in page
 
 
-def test_who_leads_says_where_the_code_is(example: Board, tmp_path: Path) -> None:
-    page = whole(generated(example, tmp_path / "project"), "index")
+def test_who_leads_says_where_the_code_is(example: Board, pages: Path) -> None:
+    page = whole(pages, "index")
     first = page[page.index("Who leads") : page.index("hl-more")]
     for lead in (one for name in HEADLINES for one in headline(example, name).ours):
         assert f"submissions/{lead.line.slug}/#reproduce" in unescape(first)

@@ -32,11 +32,6 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Board:
     return board(tmp_path_factory.mktemp("rows"))
 
 
-@pytest.fixture(scope="module")
-def pages(example: Board, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generated(example, tmp_path_factory.mktemp("project"))
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()

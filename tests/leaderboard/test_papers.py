@@ -76,10 +76,7 @@ def test_a_setting_that_the_board_lacks_is_named_like_the_others() -> None:
     assert where(reported(BOARD, dataset="cifar100")) == "CIFAR-100 · ℓ∞ · 0.3"
 
 
-def test_every_row_of_the_page_says_that_it_is_reported(example: Board, tmp_path: Path) -> None:
-    from tests.fixtures.website import generated
-
-    pages = generated(example, tmp_path)
+def test_every_row_of_the_page_says_that_it_is_reported(example: Board, pages: Path) -> None:
     text = (pages / "literature" / "index.md").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.startswith("<tr data-kind")]
     assert len(lines) == len(example.literature)

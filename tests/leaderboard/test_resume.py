@@ -41,7 +41,8 @@ def test_ctrl_c_is_one_sentence_and_loses_nothing(project: Project) -> None:
     assert all(len(read(path).rows) == SIZE for path in kept)
 
 
-@pytest.mark.parametrize("delay", [pytest.param(0.15, marks=pytest.mark.slow), 0.8])
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.15, 0.8])
 def test_ctrl_c_while_it_starts_is_one_sentence_too(project: Project, delay: float) -> None:
     process = start(project, *COMMAND, size=SIZE, pause=1)
     time.sleep(delay)

@@ -17,14 +17,9 @@ from leaderboard.website.pages.settings import COLUMNS, incomplete, missing, set
 from leaderboard.website.setting_table import Row, leaders, rows
 from tests.fixtures.board import board, provenance
 from tests.fixtures.board import rows as made_rows
-from tests.fixtures.website import generated, whole
+from tests.fixtures.website import whole
 
 MNIST, DIGITS, EMPTY = "mnist-linf-0.1", "digits-l2-0.25", "digits-linf-0.05"
-
-
-@pytest.fixture(scope="module")
-def pages(example: Board, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generated(example, tmp_path_factory.mktemp("project"))
 
 
 def ours(example: Board, name: str) -> list[Row]:

@@ -1,6 +1,7 @@
 """The website as files: MkDocs accepts it, links lead somewhere, nothing is fetched abroad."""
 
 import re
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -44,7 +45,9 @@ class Links(HTMLParser):
                 self.links.append(value or "")
 
 
+@cache
 def read(path: Path) -> Links:
+    """What a page of the website that stands still has; several tests read all pages."""
     page = Links()
     page.feed(path.read_text(encoding="utf-8"))
     return page
@@ -107,7 +110,7 @@ def test_every_page_leads_to_the_code_and_to_the_guide_for_submitters(public: Pa
     for path in pages(public):
         links = read(path).links
         assert REPOSITORY in links
-        assert guide in [target(path, link) for link in links if not urlsplit(link).scheme]
+        assert any(target(path, link) == guide for link in links if not urlsplit(link).scheme)
 
 
 def test_foreign_markup_reaches_no_page_alive(public: Path) -> None:

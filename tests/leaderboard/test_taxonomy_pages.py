@@ -7,11 +7,10 @@ import pytest
 
 from leaderboard.board.board import Board, assemble
 from leaderboard.board.taxonomy_rows import below, rows_below, upwards
-from leaderboard.common.project import Project, find_project
 from leaderboard.field.taxonomy import load_taxonomy, read_taxonomy
-from leaderboard.website.build import generate
 from leaderboard.website.pages.taxonomy import plans
 from tests.fixtures.board import HOSTILE
+from tests.fixtures.website import generated
 
 INCOMPLETE = "verification/deterministic/incomplete"
 INTERVAL = f"{INCOMPLETE}/linear-relaxation/linear-inequality/interval"
@@ -19,33 +18,27 @@ POLYHEDRA = f"{INCOMPLETE}/linear-relaxation/linear-inequality/polyhedra"
 GAUSSIAN = "verification/probabilistic/smoothed-networks/zeroth-order/neyman-pearson"
 
 
-def generated(example: Board, root: Path) -> Path:
-    (root / "site").symlink_to(find_project().site)
-    generate(Project(root), example)
-    return Project(root).pages / "taxonomy"
-
-
 @pytest.fixture(scope="module")
-def pages(example: Board, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generated(example, tmp_path_factory.mktemp("project"))
+def taxonomy(pages: Path) -> Path:
+    return pages / "taxonomy"
 
 
-def test_the_diagram_has_one_link_for_each_node(pages: Path) -> None:
-    text = (pages / "index.md").read_text("utf-8")
+def test_the_diagram_has_one_link_for_each_node(taxonomy: Path) -> None:
+    text = (taxonomy / "index.md").read_text("utf-8")
     diagram = "".join(re.findall(r'<nav class="cb-diagram".*?</nav>', text, re.DOTALL))
     links = re.findall(r'<a href="\.\./taxonomy/([^"]*)/"', diagram)
     assert sorted(links) == sorted(load_taxonomy().nodes)
 
 
-def test_every_page_has_picture_formulas_strengths_limits_and_references(pages: Path) -> None:
+def test_every_page_has_picture_formulas_strengths_limits_and_references(taxonomy: Path) -> None:
     for path in load_taxonomy().nodes:
-        text = (pages / f"{path}.md").read_text("utf-8")
+        text = (taxonomy / f"{path}.md").read_text("utf-8")
         for part in ('role="img"', "<math", 'id="strengths"', 'id="limits"', 'id="references"'):
             assert part in text, (path, part)
 
 
-def test_ids_on_a_page_are_unique(pages: Path) -> None:
-    for path in pages.rglob("*.md"):
+def test_ids_on_a_page_are_unique(taxonomy: Path) -> None:
+    for path in taxonomy.rglob("*.md"):
         ids = re.findall(r'\bid="([^"]+)"', path.read_text("utf-8"))
         assert len(ids) == len(set(ids)), path
 
@@ -78,7 +71,7 @@ def test_the_share_of_an_idea_is_counted_from_rows(example: Board) -> None:
     assert found[INTERVAL].proved["ibp"] == (540, 2)
 
 
-def test_the_best_of_each_tier_stands_apart(example: Board, pages: Path) -> None:
+def test_the_best_of_each_tier_stands_apart(example: Board, taxonomy: Path) -> None:
     found = below(example)
     row = next(
         row for row in rows_below(example, found[INTERVAL]) if row.setting.id == "mnist-linf-0.1"
@@ -88,7 +81,7 @@ def test_the_best_of_each_tier_stands_apart(example: Board, pages: Path) -> None
     assert row.ours.slug == "mnist-ibp"
     assert row.ours.certified == pytest.approx(0.8)
     assert row.paper.certified == 97.95
-    text = (pages / f"{INTERVAL}.md").read_text("utf-8")
+    text = (taxonomy / f"{INTERVAL}.md").read_text("utf-8")
     line = next(one for one in text.splitlines() if "mnist-linf-0.1" in one and "97.95" in one)
     ours, _, paper = line.partition("97.95")
     assert "cb-tier--ours" in ours
@@ -96,8 +89,8 @@ def test_the_best_of_each_tier_stands_apart(example: Board, pages: Path) -> None
     assert "cb-tier--paper" in paper
 
 
-def test_every_reported_row_is_called_reported_and_unchecked(pages: Path) -> None:
-    text = (pages / f"{INTERVAL}.md").read_text("utf-8")
+def test_every_reported_row_is_called_reported_and_unchecked(taxonomy: Path) -> None:
+    text = (taxonomy / f"{INTERVAL}.md").read_text("utf-8")
     assert "certboard has <strong>not</strong> checked them" in text
 
 
@@ -122,8 +115,7 @@ def test_foreign_text_is_inert_in_a_node(example: Board, tmp_path: Path) -> None
     hostile = assemble(
         example.settings, example.datasets, {}, [], example.literature, read_taxonomy(path)
     )
-    (tmp_path / "checkout").mkdir()
-    made = generated(hostile, tmp_path / "checkout")
+    made = generated(hostile, tmp_path / "checkout") / "taxonomy"
     for page in ("index.md", "a.md"):
         markdown = (made / page).read_text("utf-8").split("\n---\n", 1)[-1]
         assert "alert" in markdown

@@ -4,10 +4,12 @@ from math import prod
 
 import numpy as np
 
-from evaluators.network.smooth import FUNCTIONS, Smooth
+from evaluators.network.smooth import Smooth
+from evaluators.network.smooth_functions import FUNCTIONS
 from evaluators.network.steps import Rounding
 from evaluators.network.waves import WAVES, Wave
 from evaluators.numerics.arrays import Array
+from evaluators.onnx.operators.arithmetic import require_normal
 from evaluators.onnx.operators.builder import Builder, Operator, OperatorError
 from evaluators.onnx.operators.declaration import (
     FLOATS,
@@ -59,12 +61,14 @@ def rounding(builder: Builder, operator: Operator) -> int:
 def _fold_rounding(builder: Builder, operator: Operator) -> Array:
     functions = {"Floor": np.floor, "Ceil": np.ceil, "Round": np.rint}
     array = builder.constants[operator.inputs[0]]
+    require_normal(array)
     return np.asarray(functions[operator.kind](array), array.dtype)
 
 
 def _fold(builder: Builder, operator: Operator) -> Array:
     """A root, or a power that every runtime computes alike: compared bit for bit, as all are."""
     base, *exponent = (builder.constants[name] for name in operator.inputs)
+    require_normal(base)
     with np.errstate(all="ignore"):  # what is not finite is refused
         if operator.kind == "Reciprocal":
             return np.asarray(1 / base, base.dtype)

@@ -1,4 +1,4 @@
-"""Sums, products by constants, elementwise functions, and casts."""
+"""Sums, products by constants, and elementwise functions."""
 
 from collections.abc import Callable
 from math import prod
@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluators.network.affine import Reshape
 from evaluators.network.elementwise import elementwise_functions
 from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators.builder import (
@@ -132,6 +131,9 @@ def multiply(builder: Builder, operator: Operator) -> int:
 MAX_WHOLE = 2**31
 """Whole numbers that are worked out stay below it, so that no product leaves int64."""
 
+LEAST_SUM = 2.0**-100
+"""Of sums from here up a subnormal number is less than what float32 rounds."""
+
 
 def _worked_out(function: Callable[..., Any]) -> Callable[[Builder, Operator], Array]:
     """A function of one or two constants: floats rounded once, whole numbers exact."""
@@ -141,7 +143,11 @@ def _worked_out(function: Callable[..., Any]) -> Callable[[Builder, Operator], A
         kind = arrays[0].dtype
         if kind.kind == "f":
             with np.errstate(all="ignore"):  # what is not finite is refused
-                return np.asarray(function(*arrays), dtype=kind)
+                result = np.asarray(function(*arrays), dtype=kind)
+            if operator.kind != "Neg":
+                sums = operator.kind in ("Add", "Sub")
+                require_normal(*arrays, beside=result if sums else None)
+            return result
         for array in arrays:
             _require_whole(array)
         divides = operator.kind in ("Div", "Mod")
@@ -154,6 +160,20 @@ def _worked_out(function: Callable[..., Any]) -> Callable[[Builder, Operator], A
         return result.astype(kind)
 
     return fold
+
+
+def require_normal(*arrays: Array, beside: Array | None = None) -> None:
+    """Refuse to work with constants that hardware may take for zero, but which are not.
+
+    Of what they are added to, they are nothing `beside` a sum that is not as small.
+    """
+    for array in arrays:
+        lost = (array != 0) & (np.abs(array) < np.finfo(array.dtype).tiny)
+        if beside is not None:
+            lost = lost & (np.abs(beside) < LEAST_SUM)
+        if np.any(lost):
+            said = "it works with constants that are too small for their type"
+            raise OperatorError(said, ModelRule.TYPES)
 
 
 def _require_whole(array: Array) -> None:
@@ -196,53 +216,6 @@ def dropout(builder: Builder, operator: Operator) -> int:
             "it is in training mode; export the network after eval()", ModelRule.TRAINING
         )
     return identity(builder, operator)
-
-
-_CASTS: dict[int, Any] = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
-"""Types that constants are cast to, by ONNX's numbers."""
-_EXACT = {1: 2**24, 6: 2**31 - 1, 7: 2**53 - 1, 11: 2**53 - 1}
-"""Up to here each holds all whole numbers, and float64, in which they are compared, too."""
-
-
-def cast(builder: Builder, operator: Operator) -> int:
-    """A value of the network is float32, and stays so; a truth stays one, or becomes such."""
-    source, shape = builder.source(operator)
-    to, truth = operator.attributes["to"], source in builder.truths
-    if to == 9 and truth:
-        return source
-    if to != 1:
-        raise OperatorError("it casts to a type other than float32")
-    return builder.affine(Reshape(shape, shape, None), source, operator.name) if truth else source
-
-
-def _fold_cast(builder: Builder, operator: Operator) -> Array:
-    """A cast of constants that every runtime makes alike.
-
-    A float may become a wider one, and float64 the nearest normal float32; whole numbers, and
-    floats that are, become what holds them exactly. Narrower floats are no target: a float64 may be
-    rounded once or twice on the way to float16.
-    """
-    array, to = builder.constants[operator.inputs[0]], int(operator.attributes["to"])
-    kind = np.dtype(_CASTS[to])
-    if array.dtype == kind:
-        return array
-    if kind == np.bool_:
-        if not np.isin(array, (0, 1)).all():
-            raise OperatorError("it casts other numbers than 0 and 1 to truths", ModelRule.TYPES)
-        return np.asarray(array != 0)
-    if array.dtype.kind not in "iub" and kind.kind == "f":
-        with np.errstate(all="ignore"):
-            result = array.astype(kind)
-        small = np.abs(result) < np.finfo(np.float32).tiny
-        if np.any(small & (array != result)):
-            said = "it casts constants that are too small for float32"
-            raise OperatorError(said, ModelRule.TYPES)
-        return result
-    wide = array.astype(np.float64)
-    if np.any(wide != np.trunc(wide)) or np.any(np.abs(wide) > _EXACT[to]):
-        said = f"it casts constants that {kind} does not hold exactly"
-        raise OperatorError(said, ModelRule.TYPES)
-    return array.astype(kind)
 
 
 OPERATORS: dict[str, Declaration] = {
@@ -289,16 +262,5 @@ OPERATORS: dict[str, Declaration] = {
         bare=True,
         idle=1,
         more_outputs=("its mask is used, as in training", ModelRule.TRAINING),
-    ),
-    "Cast": Declaration(
-        versions=(6, 9, 13, 19, 21, 23, 24, 25),
-        attributes={
-            "to": Attribute(exactly(*_CASTS), rule=ModelRule.TYPES),
-            "saturate": Attribute(exactly(1), default=1, since=19),
-            "round_mode": Attribute(exactly("up"), default="up", since=24),
-        },
-        translate=cast,
-        fold=_fold_cast,
-        bare=True,
     ),
 }

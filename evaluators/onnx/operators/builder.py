@@ -115,6 +115,7 @@ class Builder:
         moved: positions of values whose batch dimension was put elsewhere, though that has size 1.
         settled: positions of which it was decided whether they have one.
         truths: positions of values that are truths in the file, 0 or 1 here.
+        never: positions of those of them that are false wherever anything is bounded.
         hidden: of values with entries that a mask hides, what it has there, else 0 (`masks.py`).
         lowered: of values that a softmax reads, the constants that a mask added.
         deferred: whole numbers that no node computes yet, by name (`choices.py`).
@@ -139,6 +140,7 @@ class Builder:
     moved: set[int] = field(default_factory=set)
     settled: set[int] = field(default_factory=set)
     truths: set[int] = field(default_factory=set)
+    never: set[int] = field(default_factory=set)
     hidden: dict[int, Tensor] = field(default_factory=dict)
     lowered: dict[int, Tensor] = field(default_factory=dict)
     deferred: dict[str, Deferred] = field(default_factory=dict)
@@ -280,7 +282,7 @@ class Builder:
         if given is not None:
             return [int(value) for value in given]
         array = self.optional(operator, index)
-        return None if array is None else [int(value) for value in array]
+        return None if array is None else [int(value) for value in array.reshape(-1)]
 
 
 def held_bytes(operation: object) -> int:

@@ -23,6 +23,7 @@ from evaluators.onnx.operators.builder import (
 )
 from evaluators.onnx.operators.choices import ChoiceIndex, Whole
 from evaluators.onnx.operators.contractions import Factor, contracted, picked, sum_of_last
+from evaluators.onnx.operators.routed import scatter_elements
 from evaluators.onnx.operators.unbatched import settle
 from evaluators.onnx.operators.views import order_of, resolve_shape
 
@@ -263,10 +264,11 @@ _READ: dict[str, Callable[[Builder, Operator, ChoiceIndex], int | list[int]]] = 
     "GatherElements": _gather_elements,
     "GatherND": _gather,
     "OneHot": _one_hot,
+    "ScatterElements": scatter_elements,
 }
 _READ_AT = {
     **dict.fromkeys(_RESHAPED | {"OneHot"}, (0,)),
-    **dict.fromkeys(("Gather", "GatherElements", "GatherND"), (1,)),
+    **dict.fromkeys(("Gather", "GatherElements", "GatherND", "ScatterElements"), (1,)),
     "Equal": (0, 1),
 }
 """Operators that read an index, and at which of their inputs it may stand."""

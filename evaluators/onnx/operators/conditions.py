@@ -54,7 +54,9 @@ def sign(builder: Builder, operator: Operator) -> int:
 def not_finite(builder: Builder, operator: Operator) -> int:
     """IsNaN and IsInf: never, of what is bounded; of all else nothing is proved."""
     (source, shape), never = builder.source(operator), Within(-LARGEST, LARGEST, real=True)
-    return _truth(builder, builder.add(never, [source], shape, operator.name))
+    position = builder.add(never, [source], shape, operator.name)
+    builder.never.add(position)
+    return _truth(builder, position)
 
 
 def _step(builder: Builder, source: int, name: str) -> int:
@@ -78,13 +80,16 @@ def combination(builder: Builder, operator: Operator) -> int:
     if operator.kind == "Not":
         return _truth(builder, _other(builder, builder.source(operator)[0], operator))
     shape, either = common_shape(builder, operator), operator.kind == "Or"
-    parts = [widened(builder, builder.values[n], shape, operator.name) for n in operator.inputs]
+    given = [builder.values[name] for name in operator.inputs]
+    parts = [widened(builder, part, shape, operator.name) for part in given]
     parts = [_other(builder, part, operator) for part in parts] if either else parts
     position = builder.add(Product(), parts, shape, operator.name)
+    if not either and not builder.never.isdisjoint(given):
+        builder.never.add(position)
     return _truth(builder, _other(builder, position, operator) if either else position)
 
 
-READERS = frozenset(("And", "Cast", "Not", "Or", "Where"))
+READERS = frozenset(("And", "Cast", "CastLike", "Not", "Or", "Where"))
 """Operators that read truths."""
 
 
@@ -97,6 +102,10 @@ def where(builder: Builder, operator: Operator) -> int:
     if not all(array is None or is_weight(array, masks=False) for array in known):
         raise OperatorError("it masks where the network decides")
     truth = widened(builder, builder.values[operator.inputs[0]], shape, name)
+    condition, _, second = operator.inputs
+    if builder.values[condition] in builder.never and second in builder.values:
+        # Of anything that is bounded the condition is zero, and what it would choose is not.
+        return builder.total([widened(builder, builder.values[second], shape, name), truth], name)
     shift, parts = torch.zeros(shape, dtype=torch.float64), list[int]()
     for given, factor in zip(operator.inputs[1:], (1.0, -1.0), strict=True):
         if given in builder.constants:

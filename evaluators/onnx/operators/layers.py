@@ -3,8 +3,10 @@
 from math import prod
 
 import torch
+from torch import Tensor
 
-from evaluators.network.affine import Dense, NearbyConstants, Reshape
+from evaluators.network.affine import Dense, Diagonal, NearbyConstants, Reshape
+from evaluators.network.regrouping import SMALLEST
 from evaluators.onnx.operators.builder import (
     Builder,
     Operator,
@@ -29,6 +31,9 @@ from evaluators.onnx.operators.declaration import (
 from evaluators.onnx.operators.unbatched import settle
 from evaluators.onnx.rules import ModelRule
 
+LEAST_VARIANCE = 2.0**-100
+"""Of a smaller one, with its floor, a subnormal number that is taken for zero may be a share."""
+
 
 def gemm(builder: Builder, operator: Operator) -> int:
     if any(name in builder.values for name in operator.inputs[1:]):
@@ -50,10 +55,23 @@ def gemm(builder: Builder, operator: Operator) -> int:
         if bias.shape not in ((), (1,), (outputs,), (1, 1), (1, outputs)):
             raise OperatorError(f"its bias has shape {bias.shape}, not ({outputs},)")
         shift = tensor(bias).reshape(-1) * float(operator.attributes["beta"])
-    # A runtime multiplies by it behind the products.
-    beside = NearbyConstants(low=min(1.0, abs(factor)), high=max(1.0, abs(factor)))
+    # A runtime multiplies by it behind the products, and by another number the bias.
+    most = max(1.0, abs(factor), abs(float(operator.attributes["beta"])))
+    beside = NearbyConstants(
+        after=_after(weight / factor, 1 / abs(factor)), low=min(1.0, abs(factor)), high=most
+    )
     dense = Dense(shape, (*shape[:-1], outputs), shift, weight.contiguous(), neighbours=beside)
     return builder.affine(dense, source, operator.name)
+
+
+def _after(weight: Tensor, least: float) -> float:
+    """What `NearbyConstants` says of weights that are divided by no less than this.
+
+    Subnormal ones, which a runtime may take for zero, may be no longer subnormal then.
+    """
+    sizes = weight.abs()
+    small = bool(((sizes > 0) & (sizes < SMALLEST)).any())
+    return min(1.0, least) if small else 1.0
 
 
 def _gemm_of_values(builder: Builder, operator: Operator) -> int:
@@ -128,10 +146,16 @@ def batch_normalization(builder: Builder, operator: Operator) -> int:
     scale, bias, mean, variance = (tensor(array).reshape(each) for array in arrays)
     if bool((variance < 0).any()):
         raise OperatorError("its variance is negative", ModelRule.FINITE)
-    deviation = torch.sqrt(variance + float(operator.attributes["epsilon"]))
+    variance = variance + float(operator.attributes["epsilon"])
+    if bool((variance < LEAST_VARIANCE).any()):
+        raise OperatorError("its variance is too small for float32", ModelRule.FINITE)
+    deviation = torch.sqrt(variance)
     # Centred first: folding the mean into the bias would round twice where they cancel.
     centred = builder.diagonal(source, operator.name, -mean)
-    return builder.diagonal(centred, operator.name, bias, scale / deviation, 4)
+    after = _after(scale, float(deviation.min()))
+    beside = NearbyConstants(after=after)
+    scaled = Diagonal(shape, shape, bias, scale / deviation, 4, neighbours=beside)
+    return builder.affine(scaled, centred, operator.name)
 
 
 OPERATORS: dict[str, Declaration] = {

@@ -19,7 +19,7 @@ from evaluators.network.network import Product
 from evaluators.network.smooth import Smooth
 from evaluators.numerics.arrays import Array, Shape
 from evaluators.onnx.operators import arithmetic, layers
-from evaluators.onnx.operators.arithmetic import row_constant
+from evaluators.onnx.operators.arithmetic import common_shape, row_constant, widened
 from evaluators.onnx.operators.builder import (
     Builder,
     Operator,
@@ -74,9 +74,10 @@ def multiply(builder: Builder, operator: Operator) -> int:
     if names[1] in builder.constants or (names[0] in builder.constants and not divides):
         return arithmetic.multiply(builder, operator)
     if names[0] in builder.constants:
-        source, shape = builder.source(operator, 1)
+        shape, (source, _) = common_shape(builder, operator), builder.source(operator, 1)
         scale = row_constant(builder.constants[names[0]], shape)
         inverse = _of(builder, "Reciprocal", source, operator.name)
+        inverse = widened(builder, inverse, shape, operator.name)
         return builder.diagonal(inverse, operator.name, scale=scale)
     (first, one), (second, other) = _branches(builder, operator)
     if divides:
@@ -185,16 +186,19 @@ def layer_normalization(builder: Builder, operator: Operator) -> int:
 
 def group_normalization(builder: Builder, operator: Operator) -> int:
     """GroupNormalization, and InstanceNormalization, whose groups are single channels."""
-    source, shape = builder.source(operator)
+    source, whole = builder.source(operator)
     if operator.kind == "GroupNormalization" and operator.opset < 21:
         raise OperatorError("ONNX has withdrawn it before opset 21")
-    groups = int(operator.attributes.get("num_groups") or shape[0])
+    count = whole[0] if builder.is_bare(operator.inputs[0]) else 1
+    shape = whole[1:] if builder.is_bare(operator.inputs[0]) else whole
     scale, bias = (builder.constant(operator, place, "scale or bias") for place in (1, 2))
-    if len(shape) < 2 or shape[0] % groups:
+    groups = int(operator.attributes.get("num_groups") or scale.size)
+    least = 2 if operator.kind == "InstanceNormalization" else 1
+    if len(shape) < least or shape[0] % groups:
         raise OperatorError(f"its input of shape {shape} does not divide into {groups} groups")
     if scale.shape != shape[:1] or bias.shape != shape[:1]:
         raise OperatorError(f"its scale has shape {scale.shape}, not {shape[:1]}")
-    result = _normalized(builder, source, operator, (groups, prod(shape) // groups))
+    result = _normalized(builder, source, operator, (count * groups, prod(shape) // groups))
     each = (-1, *[1] * (len(shape) - 1))
     return _affinely(builder, result, operator, scale.reshape(each), bias.reshape(each))
 
@@ -228,6 +232,7 @@ OPERATORS: dict[str, Declaration] = {
         inputs=(VALUE, weights("scale", 1), weights("bias", 1)),
         attributes={"epsilon": _EPSILON},
         translate=group_normalization,
+        bare=True,
     ),
     "GroupNormalization": Declaration(
         versions=(18, 21),
@@ -238,5 +243,6 @@ OPERATORS: dict[str, Declaration] = {
             "stash_type": Attribute(exactly(1), default=1, since=21),
         },
         translate=group_normalization,
+        bare=True,
     ),
 }  # fmt: skip

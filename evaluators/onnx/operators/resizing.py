@@ -73,6 +73,8 @@ def _require_edges(operator: Operator) -> None:
     half = given.get("coordinate_transformation_mode") in ("half_pixel", "pytorch_half_pixel")
     if wide and not (given["mode"] != "nearest" and left_out and half):
         raise OperatorError("it has antialias 1 without exclude_outside 1, or at other places")
+    if given.get("coordinate_transformation_mode") == NEAREST_ALONE and given["mode"] != "nearest":
+        raise OperatorError(f"it interpolates at places by {NEAREST_ALONE}")
     if left_out and not wide:
         raise OperatorError("it has exclude_outside 1 without antialias 1")
 
@@ -157,6 +159,8 @@ def _origin(operator: Operator, place: int, count: int, size: int, scale: Fracti
         return place / scale
     if mode == "pytorch_half_pixel" and count == 1:
         return Fraction(0)
+    if mode == NEAREST_ALONE:
+        return (place + Fraction(1, 2)) / scale
     return (place + Fraction(1, 2)) / scale - Fraction(1, 2)
 
 
@@ -258,7 +262,9 @@ DIVIDED = 12
 that are each off by d, and at most 1, over a sum of 3s/4 are off by d (4 / (3s) + 16 (4s + 2) /
 (9s^2)), which is at most 12 d / s."""
 
-_CORNERS = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+NEAREST_ALONE = "tf_half_pixel_for_nn"
+"""Places of TensorFlow's, which other kinds of interpolation do not take."""
+_CORNERS = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", NEAREST_ALONE)
 _ROUNDED = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 OPERATORS: dict[str, Declaration] = {

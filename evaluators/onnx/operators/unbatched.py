@@ -33,7 +33,17 @@ REDUCING = frozenset(kind for kind in BEHIND if kind.startswith("Reduce"))
 """Operators that work on all dimensions where none is named."""
 
 ON_WHOLES = frozenset(
-    ("ArgMax", "ArgMin", "Einsum", "GRU", "GatherElements", "LSTM", "RNN", "ScatterElements")
+    (
+        "ArgMax",
+        "ArgMin",
+        "CastLike",
+        "Einsum",
+        "GRU",
+        "GatherElements",
+        "LSTM",
+        "RNN",
+        "ScatterElements",
+    )
 ) | {"ScatterND"}
 """Operators that read whole values, whichever of their dimensions is the batch's."""
 
@@ -230,10 +240,11 @@ def _keep(builder: Builder, operator: Operator, translation: Translation) -> int
 def _matrix_times_vector(builder: Builder, operator: Operator) -> int:
     source, shape = builder.source(operator, 1)
     weight = tensor(builder.constants[operator.inputs[0]])
-    if weight.ndim != 2 or weight.shape[1] != shape[0]:
+    if weight.ndim not in (1, 2) or weight.shape[-1] != shape[0]:
         raise OperatorError(f"its matrix has shape {tuple(weight.shape)}, its input {shape}")
-    dense = Dense(shape, (weight.shape[0],), None, weight)
-    return builder.affine(dense, source, operator.name)
+    rows = weight.reshape(-1, shape[0])
+    made = builder.affine(Dense(shape, (len(rows),), None, rows), source, operator.name)
+    return made if weight.ndim == 2 else settle(builder, operator, made, ())
 
 
 def settle(builder: Builder, operator: Operator, source: int, whole: tuple[int, ...]) -> int:

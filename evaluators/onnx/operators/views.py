@@ -174,16 +174,17 @@ OPERATORS: dict[str, Declaration] = {
         translate=reshape,
         fold=_fold_view,
     ),
-    **dict.fromkeys(
-        ("Squeeze", "Unsqueeze"),
-        Declaration(
+    **{
+        kind: Declaration(
             versions=(1, 11, 13, 21, 23, 24, 25),
-            inputs=(VALUE, integers("axes", since=13)),
+            inputs=(VALUE, Parameter("axes", ("int64",), ranks, since=13)),
             attributes={"axes": Attribute(ANY, until=12)},
             translate=reshape,
             fold=_fold_view,
-        ),
-    ),
+        )
+        # onnxruntime takes one number for a list of one, but only there.
+        for kind, ranks in (("Squeeze", (1,)), ("Unsqueeze", (0, 1)))
+    },
     "Transpose": Declaration(
         versions=(1, 13, 21, 23, 24, 25),
         attributes={"perm": Attribute(ANY)},
