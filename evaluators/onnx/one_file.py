@@ -17,13 +17,13 @@ from stat import S_ISREG
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
-from onnx.inliner import inline_local_functions
 
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.adapter import InputAdapter, adapt, layout_option
 from evaluators.onnx.branches import take_branches
 from evaluators.onnx.checks import tensor_problems
 from evaluators.onnx.file import MAX_BYTES, parse
+from evaluators.onnx.functions import inlined
 from evaluators.onnx.rules import ModelRule, complaint, quoted, row_text
 from evaluators.onnx.wire import fields_of
 
@@ -66,7 +66,7 @@ def settle(
         notes.append(f"the data of {count} tensors, which were in other files, are merged into it")
     if model.functions:
         notes.append(_INLINED.format(len(model.functions)))
-        model = inline_local_functions(model)
+        model = inlined(model, path)
     inside = pixels
     if layout is not None:
         last = (*pixels[1:], pixels[0])
@@ -118,7 +118,7 @@ def merged(data: bytes, path: Path) -> bytes:
         return data
     model = parse(data, path)
     changed = _merge(model, path) + len(model.functions)
-    model = inline_local_functions(model) if model.functions else model
+    model = inlined(model, path) if model.functions else model
     changed += take_branches(model)
     return bytes(model.SerializeToString(deterministic=True)) if changed else data
 

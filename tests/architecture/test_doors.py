@@ -17,6 +17,7 @@ DOORS = {
         "evaluators/onnx/writer.py",
         "evaluators/onnx/file.py",
         "evaluators/onnx/heads.py",
+        "evaluators/onnx/functions.py",
         "evaluators/onnx/one_file.py",
         "evaluators/onnx/reader.py",
         "evaluators/onnx/rewriting.py",
