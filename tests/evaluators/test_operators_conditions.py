@@ -54,6 +54,13 @@ CHOICES: dict[str, tuple[list[NodeProto], dict[str, Array]]] = {
     ),
     "IsNaN": ([node("IsNaN", "x", "t"), node("Where", "t c x", "z")], {}),
     "IsInf": ([node("IsInf", "x", "t"), node("Where", "t d x", "z")], {}),
+    "zeros of a ReLU": (
+        [
+            node("Sub", "x c", "s"), node("Relu", "s", "r"), node("Equal", "r zero", "t"),
+            node("Where", "t d s", "z"),
+        ],
+        {"zero": np.zeros(1, np.float32)},
+    ),
     "the largest number for infinity": (
         [
             node("IsInf", "x", "i"), node("Greater", "x c", "g"), node("And", "g i", "t"),

@@ -13,6 +13,7 @@ import torch
 
 from evaluators.network.deployment import LARGEST
 from evaluators.network.guards import Within
+from evaluators.network.known_range import KnownRange
 from evaluators.network.network import Product
 from evaluators.network.steps import Step
 from evaluators.numerics.arrays import Array, Shape
@@ -42,6 +43,15 @@ def comparison(builder: Builder, operator: Operator) -> int:
     source = add(builder, replace(operator, kind="Sub", inputs=names))
     position = _step(builder, source, operator.name)
     return _truth(builder, _other(builder, position, operator) if reverse else position)
+
+
+def equality(builder: Builder, operator: Operator) -> int:
+    """Neither above nor below; near equality both answers are bounded."""
+    name, source = operator.name, add(builder, replace(operator, kind="Sub"))
+    sides = [_step(builder, at, name) for at in (source, negative(builder, source, operator))]
+    same = _other(builder, builder.total(sides, name), operator)
+    shape = builder.nodes[same].shape
+    return _truth(builder, builder.add(KnownRange(0.0, 1.0), [same], shape, name))
 
 
 def sign(builder: Builder, operator: Operator) -> int:
@@ -146,7 +156,7 @@ def _masked(builder: Builder, operator: Operator, shape: Shape) -> int:
 
 
 def _compared(
-    versions: tuple[int, ...], function: Any, translate: Translation | None = comparison
+    versions: tuple[int, ...], function: Any, translate: Translation = comparison
 ) -> Declaration:
     return Declaration(
         versions,
@@ -190,8 +200,7 @@ def _tested(versions: tuple[int, ...], function: Any, *attributes: str) -> Decla
 OPERATORS: dict[str, Declaration] = {
     "IsNaN": _tested((9, 13, 20), np.isnan),
     "IsInf": _tested((10, 20), np.isinf, "detect_negative", "detect_positive"),
-    # Of values two that are equal need not be equal in a run.
-    "Equal": _compared((7, 11, 13, 19), np.equal, None),
+    "Equal": _compared((7, 11, 13, 19), np.equal, equality),
     "Greater": _compared((7, 9, 13), np.greater),
     "GreaterOrEqual": _compared((12, 16), np.greater_equal),
     "Less": _compared((7, 9, 13), np.less),
