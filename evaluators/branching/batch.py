@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from evaluators.propagation.relaxation import Lines
-from evaluators.unrolled.system import Member, System
+from evaluators.unrolled.members import Member
+from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import Choice, UnitBounds, UnitLines
 
 SIZES = 32
@@ -74,9 +75,9 @@ class Batch:
         """Walk back through the lines of every domain, and forward to the minimiser."""
         choice, columns, inputs = self.choice(), self.columns.clone(), self.system.inputs
         _, used = self.system.backward(columns, self.constant, choice)
-        z, values = self.system.forward(columns, used, choice)
+        z, x = self.system.forward(columns, used, choice)
         leak = self.lines.leak.to(z)
-        return Minimum(choice, leak, columns[:, inputs:], z, values[:, :inputs])
+        return Minimum(choice, leak, columns[:, inputs:], z, x)
 
     def child_bounds(
         self, choice: Choice, candidates: Tensor, at_once: int = COEFFICIENTS
@@ -177,12 +178,14 @@ class _Padding(NamedTuple):
 
     Attributes:
         inputs: number of input entries.
+        outputs: of their fronts; None where there are none.
         sizes: units of each layer.
         most: rows of each example.
         units: the place of each example's units.
     """
 
     inputs: int
+    outputs: int | None
     sizes: tuple[int, ...]
     most: int
     units: list[Tensor]
@@ -191,7 +194,9 @@ class _Padding(NamedTuple):
     def of(cls, parts: Sequence[Batch]) -> "_Padding":
         own = [part.system.sizes for part in parts]
         largest = [max(sizes) for sizes in zip_longest(*own, fillvalue=0)]
-        common = tuple(-(-size // SIZES) * SIZES for size in largest)
+        common = tuple(map(_rounded, largest))
+        fronts = [system.outputs for part in parts if (system := part.system).outputs is not None]
+        outputs = _rounded(max(fronts)) if fronts else None
         firsts = list(accumulate(common, initial=0))
         units = []
         for sizes in own:
@@ -199,7 +204,8 @@ class _Padding(NamedTuple):
             spans = [torch.arange(at, at + count) for at, count in layers]
             # An example may have no units at all.
             units.append(torch.cat([torch.arange(0), *spans]))
-        return cls(parts[0].system.inputs, common, max(len(part) for part in parts), units)
+        most = max(len(part) for part in parts)
+        return cls(parts[0].system.inputs, outputs, common, most, units)
 
     def rows(self, tensors: Sequence[Tensor]) -> Tensor:
         """Tensors `[rows, ...]`, one for each example, as one with as many rows for each."""
@@ -235,12 +241,12 @@ class _Padding(NamedTuple):
 
     def system(self, systems: Sequence[System]) -> System:
         """One system with a member for each example."""
-        members = []
+        members, sizes = [], (self.outputs, *self.sizes)
         for system, units in zip(systems, self.units, strict=True):
-            if self.sizes not in system.padded:
+            if sizes not in system.padded:
                 system.padded.clear()
-                system.padded[self.sizes] = self._padded(system.members[0], units)
-            members.append(system.padded[self.sizes])
+                system.padded[sizes] = self._padded(system.members[0], units)
+            members.append(system.padded[sizes])
         return replace(
             systems[0],
             sizes=self.sizes,
@@ -253,16 +259,26 @@ class _Padding(NamedTuple):
 
     def _padded(self, member: Member, units: Tensor) -> Member:
         """The example's matrices with rows and columns of zeros; layers without units, too."""
-        weights, biases, first = [], [], 0
+        weights, first, front = list[Tensor](), 0, None
+        begin = its = self.inputs
+        if self.outputs is not None:
+            assert member.front is not None
+            begin, its = self.outputs, len(member.front)
+            front = torch.zeros(begin, self.inputs)
+            front[:its] = member.front
         for layer, size in enumerate(self.sizes):
-            weight, bias = torch.zeros(size, self.inputs + first), torch.zeros(size)
+            weight = torch.zeros(size, begin + first)
             if layer < len(member.weights):
                 own = member.weights[layer]
-                before = units[: own.shape[1] - self.inputs] + self.inputs
-                columns = torch.cat((torch.arange(self.inputs), before))
+                before = units[: own.shape[1] - its] + begin
+                columns = torch.cat((torch.arange(its), before))
                 weight[: len(own)].index_copy_(1, columns, own)
-                bias[: len(own)] = member.biases[layer]
             weights.append(weight)
-            biases.append(bias)
             first += size
-        return Member(tuple(weights), tuple(biases))
+        bias = torch.zeros(first).index_copy_(0, units, member.bias)
+        return Member(tuple(weights), bias, front)
+
+
+def _rounded(size: int) -> int:
+    """A size that others joining or leaving seldom change."""
+    return -(-size // SIZES) * SIZES

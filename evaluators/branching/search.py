@@ -302,7 +302,8 @@ def put_back(turn: Turn) -> State:
     if turn.taken:
         fewest, most = tuning.batch
         system = state.search.system
-        most = fitting(most, ROUND_BYTES * (system.inputs + system.units), 1 / 4)
+        columns = system.inputs + (system.outputs or 0) + system.units
+        most = fitting(most, ROUND_BYTES * columns, 1 / 4)
         shortest, longest = tuning.round_seconds
         wanted = min(max(tuning.round_share * deadline.left, shortest), longest)
         timely = int(turn.taken * wanted / max(deadline.spent - turn.started, 1e-6))

@@ -25,5 +25,5 @@ class Adam:
         self.mean.mul_(self.first).add_(gradient, alpha=1 - self.first)
         self.square.mul_(self.second).addcmul_(gradient, gradient, value=1 - self.second)
         scale = (1 - self.second**self.count) ** 0.5 / (1 - self.first**self.count)
-        direction: Tensor = self.mean / (self.square.sqrt() + 1e-8) * scale
-        return direction
+        direction = self.square.sqrt().add_(1e-8)
+        return torch.div(self.mean, direction, out=direction).mul_(scale)

@@ -163,6 +163,10 @@ class Walk(Generic[R]):
     def go(self, start: int, rows: R, stop: Callable[[int], bool] = lambda _: False) -> None:
         """Walk from a node to the input; rows stay waiting there and where the walk is to stop."""
         self.waiting[start] = Waiting(rows)
+        self.go_on(start, stop)
+
+    def go_on(self, start: int, stop: Callable[[int], bool] = lambda _: False) -> None:
+        """Walk on from where rows wait, none of them beyond `start`."""
         for position in range(start, 0, -1):
             if position in self.waiting and not stop(position):
                 self.step(position, self.waiting.pop(position))

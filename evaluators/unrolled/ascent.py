@@ -82,6 +82,7 @@ def ascend(
     slopes = torch.where(curved, slopes, choice.slopes) if lines.curves else choice.slopes
     choice = lines.follow(choice, slopes, choice.pulls)
     movable = (choice.free > 0) | curved
+    least, most = torch.where(movable, leak, slopes), torch.where(movable, 1.0, slopes)
     best = Ascent(constant.new_full(constant.shape, -torch.inf), slopes, betas)
     adam, adam_beta = Adam(slopes, *MOMENTS), Adam(slopes, *MOMENTS)
     length = 1.0
@@ -93,12 +94,12 @@ def ascend(
             break
         z, _ = system.forward(work, used, choice)
         gradient = choice.gradient(work[:, system.inputs :], z)
-        slopes = slopes + adam.step(gradient) * (rates.slope * length)
-        slopes = torch.where(movable, torch.maximum(slopes, leak).clamp_(max=1), slopes)
+        slopes = adam.step(gradient).mul_(rates.slope * length).add_(slopes)
+        slopes = torch.clamp_(slopes, least, most)
         pulls = choice.pulls
         if signs is not None and betas is not None:
-            move = adam_beta.step(z.mul_(signs).neg_()) * (rates.beta * length)
-            betas = (betas + move).clamp_(min=0)
+            move = adam_beta.step(z.mul_(signs).neg_()).mul_(rates.beta * length)
+            betas = move.add_(betas).clamp_(min=0)
             pulls = betas * signs
         choice = lines.follow(choice, slopes, pulls)
         length *= rates.decay

@@ -14,7 +14,6 @@ functions without a kink both lines may be chosen (`curves.py`).
 """
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import accumulate, pairwise
 
 import torch
@@ -23,20 +22,9 @@ from torch import Tensor
 from evaluators.propagation.concretization import dual_norm
 from evaluators.question.norm import Norm
 from evaluators.question.region import Region
+from evaluators.unrolled.members import Member, all_biases, all_fronts, all_weights, front_of
 from evaluators.unrolled.unit_lines import Choice
 from evaluators.unrolled.unrolled_network import Unrolled
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One example's matrices.
-
-    Attributes:
-        weights, biases: of each layer's pre-activations, `[units, columns before]` and `[units]`.
-    """
-
-    weights: tuple[Tensor, ...]
-    biases: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -63,7 +51,9 @@ class System:
     x: Tensor
     norm: Norm
     radius: float
-    padded: dict[tuple[int, ...], Member] = field(default_factory=dict, compare=False, repr=False)
+    padded: dict[tuple[int | None, ...], Member] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @classmethod
     def of(cls, unrolled: Unrolled, x: Tensor, region: Region) -> "System":
@@ -71,18 +61,21 @@ class System:
         lower, upper = (bound.flatten() for bound in unrolled.bounds[0])
         middle = (lower + upper) / 2
         reach = torch.maximum(upper - middle, middle - lower)
-        weights = tuple(layer.weight32 for layer in unrolled.layers)
-        biases = tuple(layer.rows.bias.float() for layer in unrolled.layers)
         return cls(
             unrolled.inputs,
             tuple(len(layer) for layer in unrolled.layers),
-            (Member(weights, biases),),
+            (Member.of(unrolled),),
             middle.float()[None],
             reach.float()[None],
             x.reshape(1, -1).float(),
             region.norm,
             float(region.radius),
         )
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is but one member."""
+        return len(self.members) == 1
 
     @property
     def units(self) -> int:
@@ -92,11 +85,22 @@ class System:
     @property
     def coefficients(self) -> int:
         """Number of a member's weights."""
-        return sum(weight.numel() for weight in self.members[0].weights)
+        member = self.members[0]
+        front = 0 if member.front is None else member.front.numel()
+        return front + sum(weight.numel() for weight in member.weights)
 
-    def spans(self) -> list[tuple[int, int]]:
-        """First and last column of each layer's units."""
-        return list(pairwise(accumulate(self.sizes, initial=self.inputs)))
+    @property
+    def outputs(self) -> int | None:
+        """Number of the front's outputs, which the layers' columns begin with in place of inputs.
+
+        None where there is no front.
+        """
+        front = self.members[0].front
+        return None if front is None else len(front)
+
+    def spans(self, inputs: int) -> list[tuple[int, int]]:
+        """First and last column of each layer's units, after so many columns."""
+        return list(pairwise(accumulate(self.sizes, initial=inputs)))
 
     def by_member(self, rows: Tensor) -> Tensor:
         """Rows `[rows, ...]` as `[members, rows of each, ...]`."""
@@ -109,23 +113,44 @@ class System:
         `columns` `[rows, inputs + units]` hold the rows, and are overwritten: afterwards they hold
         each unit's coefficient when it was replaced, and the inputs' final ones.
         """
-        n, used, constant = self.inputs, torch.empty_like(choice.slopes), constant.clone()
-        for layer, (first, last) in reversed(list(enumerate(self.spans()))):
+        n, m = self.inputs, self.outputs
+        if m is None:
+            constant, used = self._backward(columns, constant, choice, n)
+        else:
+            inner = columns.new_zeros(len(columns), m + self.units)
+            inner[:, m:] = columns[:, n:]
+            constant, used = self._backward(inner, constant, choice, m)
+            columns[:, n:] = inner[:, m:]
+            self._through_front(columns[:, :n], inner[:, :m])
+        return constant + self.least(columns[:, :n]), used
+
+    def _backward(
+        self, columns: Tensor, constant: Tensor, choice: Choice, n: int
+    ) -> tuple[Tensor, Tensor]:
+        """Replace all units by their lines: the constants, and the slopes used."""
+        used, through = torch.empty_like(choice.slopes), torch.empty_like(choice.slopes)
+        # `torch.where` takes several times as long as these two steps.
+        above = choice.slopes - choice.chords
+        for layer, (first, last) in reversed(list(enumerate(self.spans(n)))):
             here = slice(first - n, last - n)
             a = columns[:, first:last]
-            torch.where(a >= 0, choice.slopes[:, here], choice.chords[..., here], out=used[:, here])
-            through = a * used[:, here]
+            its = torch.ge(a, 0, out=used[:, here])
+            torch.addcmul(choice.chords[..., here], its, above[:, here], out=its)
+            torch.mul(a, its, out=through[:, here])
             if choice.pulls is not None:
-                through -= choice.pulls[:, here]
-            negative = a.clamp(max=0)
-            if choice.offsets.dim() == 1:
-                constant += negative @ choice.offsets[here]
-            else:
-                constant += (negative * choice.offsets[:, here]).sum(1)
-            if choice.floors is not None:
-                constant += ((a - negative) * choice.floors[..., here]).sum(1)
-            self._replace(columns[:, :first], constant, through, layer)
-        return constant + self.least(columns[:, :n]), used
+                through[:, here] -= choice.pulls[:, here]
+            self._replace(columns[:, :first], through[:, here], layer)
+        # What is added to constants takes a few passes over all layers at once.
+        a, bias = columns[:, n:], self.members[0].bias[None]
+        negative = a.clamp(max=0)
+        constant = constant + self._dot(through, bias if self.alone else all_biases(self.members))
+        if choice.offsets.dim() == 1:
+            constant += negative @ choice.offsets
+        else:
+            constant += (negative * choice.offsets).sum(1)
+        if choice.floors is not None:
+            constant += ((a - negative) * choice.floors).sum(1)
+        return constant, used
 
     def least(self, rows: Tensor) -> Tensor:
         """Least value of linear functions of the input over the region, `[rows]`.
@@ -163,51 +188,58 @@ class System:
         return torch.where((ball > box)[:, None], inside, corner)
 
     def forward(self, columns: Tensor, used: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
-        """The relaxed system at the minimiser: pre-activations `[rows, units]` and all columns."""
-        n = self.inputs
-        values = torch.empty_like(columns)
-        values[:, :n] = self.minimizer(columns[:, :n])
-        z = torch.empty_like(used)
-        for layer, (first, last) in enumerate(self.spans()):
-            here = slice(first - n, last - n)
-            self._pre_activations(values[:, :first], z[:, here], layer)
-            negative = columns[:, first:last] < 0
-            out = z[:, here] * used[:, here] + negative * choice.offsets[..., here]
-            if choice.floors is not None:
-                out += ~negative * choice.floors[..., here]
-            values[:, first:last] = out
-        return z, values
+        """The relaxed system at the minimiser: pre-activations `[rows, units]`, and where it is.
 
-    def _replace(self, columns: Tensor, constant: Tensor, through: Tensor, layer: int) -> None:
-        """Add a layer's rows, times `through` `[rows, units]`, to columns and constants."""
-        if len(self.members) == 1:
-            constant.addmv_(through, self.members[0].biases[layer])
+        The minimiser is `[rows, inputs]`.
+        """
+        x, m = self.minimizer(columns[:, : self.inputs]), self.outputs
+        begin = x if m is None else self._at_front(x)
+        n, z = begin.shape[1], torch.empty_like(used)
+        values = columns.new_empty(len(columns), n + self.units)
+        values[:, :n] = begin
+        heights = torch.lt(columns[:, self.inputs :], 0, out=torch.empty_like(used))
+        floors = None if choice.floors is None else (1 - heights) * choice.floors
+        heights.mul_(choice.offsets)
+        heights = heights if floors is None else heights.add_(floors)
+        for layer, (first, last) in enumerate(self.spans(n)):
+            here = slice(first - n, last - n)
+            self._pre_activations(values[:, :first], z[:, here], layer, here)
+            out = values[:, first:last]
+            torch.addcmul(heights[:, here], z[:, here], used[:, here], out=out)
+        return z, x
+
+    def _through_front(self, columns: Tensor, through: Tensor) -> None:
+        """Add the front's rows, times `through` `[rows, outputs]`, to the inputs' coefficients."""
+        if self.alone:
+            columns.addmm_(through, front_of(self.members[0]))
+            return
+        self.by_member(columns).baddbmm_(self.by_member(through), all_fronts(self.members))
+
+    def _at_front(self, x: Tensor) -> Tensor:
+        """The front's outputs without its bias, `[rows, outputs]`, at inputs."""
+        if self.alone:
+            return x @ front_of(self.members[0]).T
+        return torch.bmm(self.by_member(x), all_fronts(self.members).mT).flatten(0, 1)
+
+    def _replace(self, columns: Tensor, through: Tensor, layer: int) -> None:
+        """Add a layer's rows, times `through` `[rows, units]`, to columns."""
+        if self.alone:
             columns.addmm_(through, self.members[0].weights[layer])
             return
-        columns, constant, through = map(self.by_member, (columns, constant, through))
-        weights, biases = _stacked(self.members, layer)
-        constant += torch.bmm(through, biases[..., None])[..., 0]
-        columns.baddbmm_(through, weights)
+        weights = all_weights(self.members, layer)
+        self.by_member(columns).baddbmm_(self.by_member(through), weights)
 
-    def _pre_activations(self, values: Tensor, z: Tensor, layer: int) -> None:
-        """Write a layer's pre-activations at columns `values` into `z` `[rows, units]`."""
-        if len(self.members) == 1:
+    def _pre_activations(self, values: Tensor, z: Tensor, layer: int, here: slice) -> None:
+        """Write a layer's pre-activations, those units, at columns `values`, `[rows, units]`."""
+        if self.alone:
             (only,) = self.members
-            torch.addmm(only.biases[layer], values, only.weights[layer].T, out=z)
+            torch.addmm(only.bias[here], values, only.weights[layer].T, out=z)
             return
-        weights, biases = _stacked(self.members, layer)
-        found = torch.baddbmm(biases[:, None], self.by_member(values), weights.mT)
-        z.copy_(found.flatten(0, 1))
+        bias, weights = all_biases(self.members)[:, None, here], all_weights(self.members, layer)
+        z.copy_(torch.baddbmm(bias, self.by_member(values), weights.mT).flatten(0, 1))
 
     def _dot(self, rows: Tensor, vectors: Tensor) -> Tensor:
         """Products of rows with their member's vector, `[rows]`."""
         if len(vectors) == 1:
             return rows @ vectors[0]
         return torch.bmm(self.by_member(rows), vectors[..., None]).flatten()
-
-
-@lru_cache(maxsize=16)
-def _stacked(members: tuple[Member, ...], layer: int) -> tuple[Tensor, Tensor]:
-    """The matrices of all members as one: a product of them all costs one call."""
-    weights = torch.stack([member.weights[layer] for member in members])
-    return weights, torch.stack([member.biases[layer] for member in members])

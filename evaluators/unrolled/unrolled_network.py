@@ -20,6 +20,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from evaluators.network.affine import Dense
 from evaluators.network.elementwise import Elementwise, LeakyReLU
 from evaluators.network.network import Product
 from evaluators.numerics.errors import ContradictionError
@@ -30,6 +31,9 @@ from evaluators.propagation.product_planes import ProductPlanes, middle_plane
 from evaluators.propagation.rounding_charge import padded
 from evaluators.unrolled.sparse_rows import Matrix, SparseRows, dense
 
+NARROW = 3
+"""Inputs for each output of a first matrix from which on the search multiplies by it but once."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -39,31 +43,38 @@ class Rows:
         weight: float64 `[rows, columns]`.
         bias: `[rows]`.
         lost: `[rows]`: largest difference to the functions meant, anywhere in the region.
+        front: coefficients of the first matrix's outputs, whose product with it the inputs' are,
+            float32 `[rows, outputs]`: for the search. None where that saves nothing.
     """
 
     weight: Tensor
     bias: Tensor
     lost: Tensor
+    front: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.bias)
 
     def select(self, rows: Tensor | slice) -> "Rows":
         """Some of the rows, by index, mask or slice."""
-        return Rows(self.weight[rows], self.bias[rows], self.lost[rows])
+        front = None if self.front is None else self.front[rows]
+        return Rows(self.weight[rows], self.bias[rows], self.lost[rows], front)
 
     def join(self, *others: "Rows") -> "Rows":
         """These rows, then others."""
         parts = (self, *others)
+        fronts = [part.front for part in parts if part.front is not None]
         return Rows(
             torch.cat([part.weight for part in parts]),
             torch.cat([part.bias for part in parts]),
             torch.cat([part.lost for part in parts]),
+            torch.cat(fronts) if len(fronts) == len(parts) else None,
         )
 
     def times(self, sign: float) -> "Rows":
         """Plus or minus each row (exact)."""
-        return Rows(self.weight * sign, self.bias * sign, self.lost)
+        front = None if self.front is None else self.front * sign
+        return Rows(self.weight * sign, self.bias * sign, self.lost, front)
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,17 @@ class Unrolled(Bounded):
     def columns(self) -> int:
         """Number of input entries and units so far."""
         return self.inputs + sum(len(layer) for layer in self.layers)
+
+    @cached_property
+    def front(self) -> int:
+        """The first matrix, if it has far fewer outputs than inputs, for others to come; else 0."""
+        operations = [node.operation for node in self.network.nodes]
+        first = operations[position := self.network.first_matrix]
+        deep = sum(isinstance(operation, Elementwise) for operation in operations) > 1
+        if any(isinstance(operation, Product) for operation in operations) or not deep:
+            return 0
+        narrow = isinstance(first, Dense) and NARROW * len(first.weight) <= first.weight.shape[1]
+        return position if narrow and len(self.network.nodes[position].shape) == 1 else 0
 
     def magnitudes(self) -> Tensor:
         """`[columns]`: largest absolute value of each input entry and unit's output."""
@@ -221,7 +243,9 @@ class Unrolled(Bounded):
     def express(self, position: int, rows: Matrix) -> Rows:
         """Linear functions of a node's entries, `[rows, entries]`, as functions of the columns."""
         walk = Walk(self, SparseRows(), torch.zeros(rows.shape[0], dtype=torch.float64))
-        walk.go(position, rows)
+        walk.go(position, rows, lambda at: at == self.front)
+        front = self._front_rows(walk)
+        walk.go_on(self.front)
         columns = torch.zeros(rows.shape[0], self.columns, dtype=torch.float64)
         for layer in self.layers:  # a product has two, with the same coefficients
             if layer.position in walk.kept:
@@ -229,7 +253,15 @@ class Unrolled(Bounded):
                 columns[:, span] = walk.kept[layer.position]
         if 0 in walk.waiting:
             columns[:, : self.inputs] = torch.from_numpy(dense(walk.waiting[0].rows))
-        return Rows(columns, walk.constant, padded(walk.constant, walk.slack))
+        return Rows(columns, walk.constant, padded(walk.constant, walk.slack), front)
+
+    def _front_rows(self, walk: Walk[Matrix]) -> Tensor | None:
+        """The coefficients that have come to the front, as of `Rows`."""
+        if not self.front:
+            return None
+        if self.front in walk.waiting:
+            return torch.from_numpy(dense(walk.waiting[self.front].rows)).float()
+        return torch.zeros(len(walk.constant), *self.network.nodes[self.front].shape)
 
 
 @dataclass(frozen=True)

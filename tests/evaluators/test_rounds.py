@@ -45,14 +45,21 @@ from tests.fixtures.tiny import FAMILIES, ask, centers, chain
 from tests.fixtures.unrolled import PIECEWISE, TELLING, around
 
 TUNING = Tuning(root=Rates(3), child=Rates(3, slope=0.2))
+NARROW = "relu 18-6-5-4-3"
+"""Its first matrix has far fewer outputs than inputs."""
+JOINED = PIECEWISE | {NARROW: lambda seed: chain(18, 6, 5, 4, 3, function=LeakyReLU(), seed=seed)}
 NAMES = [name for name in PIECEWISE if name not in ("linear", "dead")]
 close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-4)
 """Up to the order of float32 sums."""
 
 
 def questions(name: str, norm: Norm, count: int = 5, seed: int = 0) -> Problem:
-    network = PIECEWISE[name](seed)
-    x = torch.rand(count, 2, generator=torch.Generator().manual_seed(7 + seed)) * 2 - 1
+    network = JOINED[name](seed)
+    x = (
+        torch.rand(count, *network.input_shape, generator=torch.Generator().manual_seed(7 + seed))
+        * 2
+        - 1
+    )
     region = Ball(norm, Fraction(1, 2), -9.0, 9.0)
     return replace(ask(network, x, region), evidence=True)
 
@@ -89,7 +96,7 @@ def split_of(batch: Batch, at_once: int = 2**21) -> Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize("rounds", [0, 2])
 @pytest.mark.parametrize("norm", list(Norm))
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, NARROW])
 def test_passes_over_joined_rows_are_those_over_each_examples_own(
     name: str, norm: Norm, rounds: int
 ) -> None:
@@ -114,6 +121,19 @@ def test_passes_over_joined_rows_are_those_over_each_examples_own(
         close(gap, babsr(alone)[0])
         close(intercept, babsr(alone)[1])
         close(point, alone.x)
+
+
+def test_examples_with_first_matrices_of_different_parts_share_a_pass() -> None:
+    problem = questions(NARROW, Norm.LINF, 6)
+    parts = batches(replace(problem, region=Ball(Norm.LINF, Fraction(1, 9), -9.0, 9.0)), 0)
+    assert len({part.system.outputs for part in parts}) > 1
+    joined = Joined.of(parts).batch
+    bounds, _ = joined.system.backward(joined.columns.clone(), joined.constant, joined.choice())
+    points = joined.system.by_member(joined.minimum().x)
+    for part, its, point in zip(parts, joined.system.by_member(bounds), points, strict=True):
+        expected, _ = part.system.backward(part.columns.clone(), part.constant, part.choice())
+        close(its[: len(part)], expected)
+        close(point[: len(part)], part.minimum().x)
 
 
 @pytest.mark.slow

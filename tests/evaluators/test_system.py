@@ -7,13 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from evaluators.network.elementwise import LeakyReLU
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball
 from evaluators.unrolled.ascent import Rates, ascend
+from evaluators.unrolled.members import Member
 from evaluators.unrolled.proof import prove
-from evaluators.unrolled.system import Member, System
+from evaluators.unrolled.system import System
 from evaluators.unrolled.unrolled_problem import UnrolledProblem
+from tests.fixtures.tiny import chain
 from tests.fixtures.unrolled import PIECEWISE, WITH_SIGMOIDS, about, around
 
 NETWORKS = PIECEWISE | WITH_SIGMOIDS
@@ -26,7 +29,7 @@ def precise(system: System, unrolled: UnrolledProblem) -> System:
     layers = unrolled.unrolled.layers
     lower, upper = (bound.flatten() for bound in unrolled.unrolled.bounds[0])
     weights = tuple(layer.rows.weight for layer in layers)
-    member = Member(weights, tuple(layer.rows.bias for layer in layers))
+    member = Member(weights, torch.cat([layer.rows.bias for layer in layers]))
     middle, reach = (lower + upper) / 2, (upper - lower) / 2
     x = unrolled.x.reshape(1, -1)
     return replace(system, members=(member,), middle=middle[None], reach=reach[None], x=x)
@@ -74,8 +77,8 @@ def test_gradients_are_differences_of_the_bound(name: str, norm: Norm) -> None:
         choice = found.lines.follow(choice, parameters, choice.pulls)
         work = goals.weight.clone()
         _, used = system.backward(work, goals.bias, choice)
-        z, values = system.forward(work, used, choice)
-        assert torch.equal(values[:, : system.inputs], system.minimizer(work[:, : system.inputs]))
+        z, x = system.forward(work, used, choice)
+        assert torch.equal(x, system.minimizer(work[:, : system.inputs]))
         by_slope = choice.gradient(work[:, system.inputs :], z)
         by_beta = -signs * z
         for unit in range(system.units):
@@ -105,6 +108,25 @@ def test_the_proof_computes_the_same_bound(name: str, norm: Norm) -> None:
     proved = prove(*where, slopes, signs, betas)
     assert bool((proved <= searched + 1e-12 * (1 + searched.abs())).all())
     assert torch.allclose(proved, searched, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("norm", list(Norm))
+def test_passes_through_a_narrow_first_matrix_are_those_over_the_inputs(norm: Norm) -> None:
+    network = chain(12, 4, 5, 4, 3, function=LeakyReLU(0.125), seed=1)
+    x = torch.linspace(-1, 1, 12)
+    found = around(about(network, Ball(norm, Fraction(1, 2), -9.0, 9.0), x), 0)
+    system = System.of(found.unrolled, found.x, found.region)
+    plain, generator = precise(system, found), torch.Generator().manual_seed(0)
+    assert (system.outputs, plain.outputs) == (4, None)
+    slopes, signs, betas = random_choice(found, generator)
+    answers = []
+    for its in (system, plain):
+        columns = found.goals.weight.to(its.middle)
+        choice = found.lines.choice(slopes.to(columns), signs, betas.to(columns))
+        bounds, used = its.backward(columns, found.goals.bias.to(columns), choice)
+        answers.append((bounds, used, columns, *its.forward(columns, used, choice)))
+    for one, other in zip(*answers, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("norm", list(Norm))
