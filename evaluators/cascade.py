@@ -10,13 +10,16 @@ from evaluators.network.network import Network
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict, charged_in_all
 
+SPENT = "timeout: the methods before the last took all of it"
+"""The note of an example whose time budget was used up before every stage was asked."""
+
 
 def default_stages(complete: bool = True) -> tuple[Evaluator, ...]:
     """The evaluators for deterministic networks that have a place in the cascade, in order.
 
     Args:
-        complete: with those that may use up an example's time budget. Without them no verdict
-            depends on a clock.
+        complete: with those that go on until the time budget is used up. Without them no verdict
+            depends on a clock where the budget is enough for all.
     """
     chosen = [
         evaluator
@@ -33,7 +36,9 @@ class Cascade:
     """Asks each stage about what the stages before left open.
 
     A verdict says which stage gave it; its seconds are those of all stages tried, and an example
-    that none decides keeps the best margin proved and the last stage's note.
+    that none decides keeps the best margin proved and the last stage's note. Nothing more is asked
+    about an example that has used up its time budget: what is cheap on most networks takes a minute
+    on some.
     """
 
     stages: tuple[Evaluator, ...] = field(default_factory=default_stages)
@@ -81,6 +86,11 @@ class Cascade:
                 for row, verdict in zip(open_rows, found, strict=True):
                     verdicts[row] = after(verdicts[row], verdict)
             open_rows = [row for row in open_rows if verdicts[row].status is Status.UNKNOWN]
+            if not stage.complete:
+                for row in open_rows:
+                    if verdicts[row].seconds >= problem.seconds:
+                        verdicts[row] = replace(verdicts[row], note=SPENT)
+                open_rows = [row for row in open_rows if verdicts[row].note != SPENT]
         return verdicts
 
 

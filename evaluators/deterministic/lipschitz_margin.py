@@ -50,6 +50,7 @@ class LipschitzMargin(Evaluator):
     title = "Lipschitz margin"
     node = "smooth-layers"
     version = "4"
+    cascade = 8
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of a batch at once."""

@@ -20,7 +20,7 @@ from leaderboard.evaluation.evaluator import check_samples
 from leaderboard.evaluation.evidence import beside
 from leaderboard.evaluation.forecast import cut, cut_cheap, cut_open, in_halves
 from leaderboard.evaluation.parts import folder_of
-from leaderboard.evaluation.shard import fingerprint
+from leaderboard.evaluation.shard import SPENT, fingerprint
 from leaderboard.evaluation.shares import Share
 from leaderboard.evaluation.sources import code_digest
 from leaderboard.results.store import Results, read, read_provenance, results_path
@@ -47,7 +47,7 @@ class FinishedShard:
         """Return what the rows of a shard of this name decide."""
         if not name.endswith(".cheap"):
             return cls(name, rows)
-        undecided = rows["status"] == "unknown"
+        undecided = (rows["status"] == "unknown") & (rows["note"] != SPENT)
         columns = rows.loc[undecided, ["example", "seconds", "margin"]].astype(object)
         opened = columns.where(columns.notna(), None).itertuples(index=False, name=None)
         return cls(name, rows[~undecided], tuple(Open(*one) for one in opened))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from evaluators.cascade import SPENT as SPENT
 from evaluators.cascade import after
 from evaluators.deterministic.crown_ibp import CrownIBP
 from evaluators.evaluator import PREDICTION as PREDICTION

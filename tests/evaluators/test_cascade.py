@@ -1,13 +1,13 @@
 """Each example is decided by the first stage that can."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import pytest
 import torch
 
-from evaluators.cascade import Cascade, default_stages
+from evaluators.cascade import SPENT, Cascade, default_stages
 from evaluators.evaluator import Evaluator
 from evaluators.listing import catalogue
 from evaluators.network.ensemble import SmoothedNetwork
@@ -73,6 +73,16 @@ def test_it_stops_when_nothing_is_open() -> None:
     assert asked == [(0,)]
 
 
+def test_nothing_more_is_asked_about_an_example_whose_time_is_used_up() -> None:
+    asked: list[tuple[int, ...]] = []
+    stages = tuple(Stage((2,), float(-n), asked.append) for n in range(1, 4))
+    problem = replace(question(0.9, 0.9, 0.9), seconds=3.0)
+    found = Cascade(stages)(problem)
+    assert asked == [(0, 1, 2), (0, 1)]
+    assert [v.note for v in found] == [SPENT, SPENT, ""]
+    assert [v.status for v in found] == [Status.UNKNOWN, Status.UNKNOWN, Status.CERTIFIED]
+
+
 def test_no_question_no_answer() -> None:
     assert Cascade(default_stages())(question()) == []
 
@@ -96,7 +106,8 @@ def test_the_default_stages_are_those_with_a_place() -> None:
 def test_nobody_attacks_what_two_forward_passes_prove() -> None:
     """An attack is dozens of passes forward and backward, in vain for every robust example."""
     names = [stage.name() for stage in default_stages()]
-    assert names.index("ibp") < names.index("pgd") < names.index("crown")
+    assert names.index("ibp") < names.index("lipschitz-margin") < names.index("pgd")
+    assert names.index("pgd") < names.index("crown")
 
 
 def test_the_cascade_may_leave_out_what_uses_up_the_time() -> None:

@@ -80,7 +80,7 @@ def test_an_evaluation_is_stored_with_its_provenance(project: Project) -> None:
     assert origin.model_sha256 == digest(project.submissions / PLAIN / "model.onnx")
     assert (origin.examples, origin.total, origin.evaluator) == ("first 30 of all", 449, "cascade")
     assert origin.options["seconds"] == 10
-    assert list(origin.options)[:4] == ["ibp", "pgd", "crown-ibp", "crown"]
+    assert list(origin.options)[:4] == ["ibp", "lipschitz-margin", "pgd", "crown-ibp"]
     assert "branch-and-bound" not in origin.options
     assert int(origin.seed or 0) > 0
     assert files(project) == [f"{LINF}/{PLAIN}.parquet"]

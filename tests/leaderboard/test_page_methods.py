@@ -42,8 +42,8 @@ def test_the_page_has_all_of_them_those_of_the_cascade_first_and_in_its_order(
         group["heading"]: [item["method"].name for item in group["methods"]] for group in groups
     }
     assert sorted(chain(*shown.values())) == sorted(catalogue())
-    first = ["ibp", "crown-ibp", "crown", "branch-and-bound"]
-    assert shown["Deterministic evaluators"][:4] == first
+    first = ["ibp", "lipschitz-margin", "crown-ibp", "crown", "branch-and-bound"]
+    assert shown["Deterministic evaluators"][:5] == first
     assert all(item["node"] for group in groups for item in group["methods"])
 
 
