@@ -43,7 +43,7 @@ class LipSDP(Evaluator):
 
     title = "LipSDP"
     node = "general-lipschitz"
-    version = "1"
+    version = "2"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""
