@@ -9,6 +9,7 @@ from torch import Tensor
 from evaluators.network.affine import AffineMap, Diagonal
 from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import MaxPool, Network, Product, Sum
+from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.errors import ContradictionError
 from evaluators.propagation.backward import lower_bounds, unit_rows
 from evaluators.propagation.coupling import NodeBall
@@ -52,6 +53,7 @@ def linear_relaxation(
     relaxation: Relaxation = ADAPTIVE,
     balls: Balls = NOWHERE,
     known: KnownBounds = UNKNOWN,
+    deadline: Deadline | None = None,
 ) -> Relaxed:
     """Intervals of every node, those that feed non-linearities tightened by backward passes.
 
@@ -60,8 +62,9 @@ def linear_relaxation(
         relaxation: the lines of non-linearities.
         balls: that nodes' values lie in, by position, where they are known.
         known: sound bounds over each example's region or one that holds it, which are met.
+        deadline: when it has passed, what is not tightened yet stays as wide as intervals are.
     """
-    return _relaxed(problem, relaxation, _everywhere, balls, known)
+    return _relaxed(problem, relaxation, _everywhere, balls, known, deadline)
 
 
 def margins(relaxed: Relaxed, labels: Tensor, to_input: bool) -> Tensor:
@@ -131,6 +134,7 @@ def _relaxed(
     wanted: NodeFilter,
     balls: Balls = NOWHERE,
     known: KnownBounds = UNKNOWN,
+    deadline: Deadline | None = None,
 ) -> Relaxed:
     assert isinstance(problem.network, Network)
     network = problem.network.to(torch.float64, problem.x.device)
@@ -147,7 +151,7 @@ def _relaxed(
         if position in refinable and wanted(network, position):
             if problem.region.norm is Norm.LINF and _interval_is_exact(network, position):
                 continue
-            relaxed.bounds[position] = _refine(relaxed, position, refinable[position])
+            relaxed.bounds[position] = _refine(relaxed, position, refinable[position], deadline)
     return relaxed
 
 
@@ -183,7 +187,9 @@ def _interval_is_exact(network: Network, position: int) -> bool:
     return mixing <= 1
 
 
-def _refine(relaxed: Relaxed, position: int, reader: Nonlinear) -> Interval:
+def _refine(
+    relaxed: Relaxed, position: int, reader: Nonlinear, deadline: Deadline | None
+) -> Interval:
     """Tighten the entries of a node at which the operation that reads it is unstable.
 
     Upper bounds come first: an entry that they decide, such as a ReLU's that is never positive,
@@ -198,9 +204,9 @@ def _refine(relaxed: Relaxed, position: int, reader: Nonlinear) -> Interval:
         else:
             unstable = reader.unstable(lower, upper)
         if fields is None:
-            _refine_by_planes(relaxed, position, unstable, bound, sign)
+            _refine_by_planes(relaxed, position, unstable, bound, sign, deadline)
         else:
-            _refine_by_windows(relaxed, position, fields, unstable, bound, sign)
+            _refine_by_windows(relaxed, position, fields, unstable, bound, sign, deadline)
     if bool((lower > upper).any()):
         name = relaxed.network.nodes[position].name
         raise ContradictionError(f"Two sound bounds of node '{name}' exclude each other.")
@@ -220,6 +226,7 @@ def _refine_by_windows(
     unstable: Tensor,
     bound: Tensor,
     sign: float,
+    deadline: Deadline | None,
 ) -> None:
     """Tighten `bound` in place where `unstable`, both `[batch, entries]`."""
     nodes = relaxed.network.nodes
@@ -231,16 +238,25 @@ def _refine_by_windows(
     widest = max(nodes[p].shape[0] * prod(field.size) for p, field in fields.items())
     step = max(1, CHUNK_BYTES // (8 * widest))
     for first in range(0, len(owner), step):
+        if deadline is not None and deadline.passed:
+            return
         own, at = owner[first : first + step], entry[first : first + step]
         found = window_lower_bounds(relaxed, position, fields, own, at, sign)
         _tighten(bound, own, at, found, sign)
 
 
 def _refine_by_planes(
-    relaxed: Relaxed, position: int, unstable: Tensor, bound: Tensor, sign: float
+    relaxed: Relaxed,
+    position: int,
+    unstable: Tensor,
+    bound: Tensor,
+    sign: float,
+    deadline: Deadline | None,
 ) -> None:
     """Tighten `bound` in place where `unstable`, both `[batch, entries]`."""
     for examples, index, real in _groups(unstable, _row_capacity(relaxed, position)):
+        if deadline is not None and deadline.passed:
+            return
         start, rows, constant = unit_rows(relaxed.network, position, index)
         found = lower_bounds(relaxed, start, sign * rows, examples, constant=sign * constant)
         error = relaxed.run_error(position)

@@ -88,7 +88,8 @@ def propagate_back(problem: Problem, relaxation: Relaxation) -> list[Verdict]:
     """Bound the margins of all examples; unknown where the relaxation does not cover a network.
 
     The inputs of every non-linearity are bounded by propagating linear bounds back to the input,
-    elementwise the better of that and interval propagation.
+    elementwise the better of that and interval propagation; by the latter alone when the time is
+    up.
     """
     assert isinstance(problem.network, Network)
     missing = relaxation.missing(problem.network)
@@ -97,7 +98,7 @@ def propagate_back(problem: Problem, relaxation: Relaxation) -> list[Verdict]:
         return [Verdict(Status.UNKNOWN, None, note=note)] * len(problem)
 
     def bound(part: Problem) -> list[Verdict]:
-        relaxed = linear_relaxation(part, relaxation)
+        relaxed = linear_relaxation(part, relaxation, deadline=part.deadline(len(part)))
         return verdicts(part, margins(relaxed, part.labels, to_input=True))
 
     return in_batches(problem, BATCH, bound)

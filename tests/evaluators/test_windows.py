@@ -1,6 +1,7 @@
 """Backward passes on windows prove what those on whole planes prove."""
 
 from fractions import Fraction
+from itertools import count
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from evaluators.network.affine import Convolution, Diagonal
 from evaluators.network.elementwise import LeakyReLU, Tanh
 from evaluators.network.network import Network
+from evaluators.numerics.deadline import Deadline
 from evaluators.propagation import linear_bounds
-from evaluators.propagation.linear_bounds import linear_relaxation
+from evaluators.propagation.linear_bounds import interval_relaxation, linear_relaxation
 from evaluators.propagation.receptive_fields import receptive_fields
 from evaluators.propagation.relaxed import Relaxed
 from evaluators.question.norm import Norm
@@ -91,6 +93,29 @@ def test_windows_and_planes_agree(
     for one, other in zip(on_windows.bounds, on_planes.bounds, strict=True):
         assert torch.allclose(one.lower, other.lower, rtol=1e-7, atol=1e-8)
         assert torch.allclose(one.upper, other.upper, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("windows", [True, False])
+@pytest.mark.parametrize("after", [0, 2])
+def test_when_time_is_up_bounds_lie_between_intervals_and_all_backward_passes(
+    windows: bool, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = network_of([(2, 3, 1, 1, 1, 1), (2, 3, 1, 1, 1, 1)], False, 0)
+    x = torch.rand(2, 2, 11, 12, generator=torch.Generator().manual_seed(0))
+    problem = Problem(network, x, torch.tensor([0, 1]), Ball(Norm.LINF, Fraction(1, 10)))
+    monkeypatch.setattr(linear_bounds, "CHUNK_BYTES", 2**12)
+    if not windows:
+        monkeypatch.setattr(linear_bounds, "receptive_fields", lambda network, position: None)
+    # A clock that goes on by one each time it is read.
+    ticks = count()
+    early = linear_relaxation(problem, deadline=Deadline(after + 0.5, lambda: next(ticks)))
+    widest, tightest = interval_relaxation(problem), linear_relaxation(problem)
+    found = [one.bounds[-2].upper.sum() for one in (tightest, early, widest)]
+    assert found[0] < found[1] <= found[2]
+    assert (found[1] < found[2]) == (after > 0)
+    for wide, mine, tight in zip(widest.bounds, early.bounds, tightest.bounds, strict=True):
+        assert bool(((wide.lower <= mine.lower) & (mine.lower <= tight.lower + 1e-9)).all())
+        assert bool(((wide.upper >= mine.upper) & (mine.upper >= tight.upper - 1e-9)).all())
 
 
 def test_windows_are_used_where_they_pay() -> None:
