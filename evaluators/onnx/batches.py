@@ -24,10 +24,16 @@ SAME = 1e-4
 
 
 def note_of(builder: Builder, runtime: Runtime, inputs: NDArray[np.float32]) -> str | None:
-    """Say that inputs of one batch may meet; None where two of them, `[2, *shape]`, do not."""
+    """Say that inputs of one batch may meet; None where two of them, `[2, *shape]`, do not.
+
+    Nothing is said of a file that onnxruntime does not run on one of them either.
+    """
     if _moves_batch(builder):
         return MOVED
-    alone = np.concatenate([runtime(x).reshape(1, -1) for x in inputs]).astype(np.float64)
+    try:
+        alone = np.concatenate([runtime(x).reshape(1, -1) for x in inputs]).astype(np.float64)
+    except Exception:  # whatever onnxruntime says of it
+        return None
     try:
         both = runtime.batch(inputs).reshape(alone.shape)
     except Exception:  # whatever onnxruntime says of it

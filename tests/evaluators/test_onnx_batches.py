@@ -5,8 +5,11 @@ import onnx
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from evaluators.onnx import batches
 from evaluators.onnx.batches import TOGETHER
+from evaluators.onnx.operators.builder import Builder
 from evaluators.onnx.reader import import_onnx
+from evaluators.onnx.runtime import Runtime
 from tests.fixtures.onnx_models import integers, node
 
 WEIGHT = np.array([[1, -1], [2, 0.5], [-1, 1], [0.5, 3]], np.float32)
@@ -57,3 +60,19 @@ def test_a_file_of_one_input_has_no_batch(name: str) -> None:
 def test_inputs_that_do_not_meet_need_no_note() -> None:
     apart = [node("Reshape", "x rows", "r"), node("Softmax", "r", "z", axis=1)]
     assert import_onnx(linear(*apart, first="z")).notes == ()
+
+
+def test_a_file_that_onnxruntime_does_not_run_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by a random graph: it has no OneHot of some types, and no exception of ours says so."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("Could not find an implementation for OneHot(9)")
+
+    network = import_onnx(linear(*MEET["in one row"], first="z"))
+    runtime = network.runtime
+    assert isinstance(runtime, Runtime)
+    monkeypatch.setattr(batches, "_moves_batch", lambda builder: False)
+    builder, both = object.__new__(Builder), np.eye(2, 4, dtype=np.float32)
+    assert batches.note_of(builder, runtime, both) == TOGETHER
+    monkeypatch.setattr(Runtime, "__call__", refuse)
+    assert batches.note_of(builder, runtime, both) is None
