@@ -10,7 +10,7 @@ from evaluators.network.network import Network
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict, charged_in_all
 
-SPENT = "timeout: the methods before the last took all of it"
+SPENT = "timeout: the time was used up before every method was asked"
 """The note of an example whose time budget was used up before every stage was asked."""
 
 

@@ -127,6 +127,9 @@ def count_splits(
 ) -> Int64[Tensor, " classes"]:
     """How many splits vote for each class.
 
+    Args:
+        splits: L, of which `cuts` lie between neighbouring pixel values.
+
     Raises:
         OvertimeError: the deadline has passed.
     """
@@ -153,7 +156,13 @@ def robust_crossings(votes: list[int]) -> tuple[int | None, int]:
 
 
 def most_crossings(radius: Fraction, norm: Norm, dimension: int, cuts: int = 1) -> int:
-    """How many cuts a real shift of this size from a grid point can cross, in all pixels."""
+    """How many cuts a real shift of this size from a grid point can cross, in all pixels.
+
+    Args:
+        radius: the size, in units of the pixel range.
+        dimension: the number of pixels.
+        cuts: how many lie between neighbouring pixel values.
+    """
     parts = (cuts + 1) * LEVELS * radius
     if norm is Norm.L1:
         return int(parts)

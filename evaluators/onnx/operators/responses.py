@@ -1,4 +1,7 @@
-"""LRN: entries over a power of the sum of squares of the channels around them (AlexNet's)."""
+"""LRN: entries over a power of the sum of squares of the channels around them.
+
+Krizhevsky et al. 2012 (AlexNet), section 3.3.
+"""
 
 import numpy as np
 
