@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -225,6 +226,18 @@ def test_a_best_place_has_the_most_submissions_behind_it(example: Board) -> None
     assert (best["mnist-ibp"]["rank"], best["mnist-ibp"]["of"]) == (1, 2)
     assert best["mnist-ibp"]["setting"].id == "mnist-linf-0.1"
     assert best["mnist-plain"]["rank"] == 2
+
+
+def test_the_kind_of_a_smoothed_submission_is_that_of_its_rows(example: Board) -> None:
+    summed = {
+        key: replace(line, kind="deterministic") if line.slug == "digits-noise" else line
+        for key, line in example._lines.items()
+    }
+    rows = submissions_index(replace(example, _lines=summed))["rows"]
+    assert isinstance(rows, list)
+    told = {row["submission"].slug: row["kind"] for row in rows}
+    assert told["digits-noise"] == told["mnist-ibp"] == "deterministic"
+    assert told["digits-noise-2"] == "probabilistic"
 
 
 def test_a_submission_without_a_place_is_not_called_disputed_for_nothing(example: Board) -> None:

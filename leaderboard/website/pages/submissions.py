@@ -64,11 +64,14 @@ def _index_row(board: Board, submission: Submission) -> View:
     disputed = any(board.line_of(result).disputed for result in results)
     best = max((_place(board, result) for result in placed), default=None)
     node = board.taxonomy.nodes.get(submission.training.node)
+    # Not all smoothing samples: splitting noise is summed, and its rows tell.
+    kinds = [board.line_of(result).kind for result in results]
+    expected = "probabilistic" if submission.smoothing else "deterministic"
     return {
         "submission": submission,
         "dataset": board.datasets[submission.model.dataset].title,
         "training": node.title if node else submission.training.node,
-        "kind": "probabilistic" if submission.smoothing else "deterministic",
+        "kind": kinds[0] if kinds else expected,
         "settings": len(results),
         "verdicts": sum(result.tally.examples for result in results),
         "newest": max((result.provenance.created[:10] for result in results), default=""),
