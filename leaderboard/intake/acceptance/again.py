@@ -26,9 +26,13 @@ _MOST_TOLD = 20
 _ROUNDED = 1e-4
 """Relative and absolute: margins are sums in float64, in another order on another machine, and
 their bounds may have been improved by many small steps."""
-_CHANGED, _RANDOM = 0.005, 0.05
-"""Part of the noisy samples that another machine may read differently; the same where a procedure
-ended elsewhere for that."""
+_CHANGED = 0.005
+"""Part of the noisy samples that another machine may read differently."""
+_FEW, _TURNED = 3, 0.05
+"""So many samples more for the class, and this part of those that vote for others here: only they
+can have voted for it there, and few of them lie next to the boundary."""
+_ENDING = ("sequential", "input-specific")
+"""Procedures whose `n` is the number that they drew."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def measure_again(found: Results, known: Known, seconds: float) -> Measured:
                 late = row["status"] == "unknown" and "timeout" in row["note"]
                 done += not late
                 before = certified.loc[row["example"]]
-                if not late and (reason := _other(before, row, uses_time(question))):
+                if not late and (reason := different(before, row, slow=uses_time(question))):
                     problems.append(f"example {row['example']}: {reason}.")
     return Measured(len(certified) - done, problems[:_MOST_TOLD])
 
@@ -85,11 +89,26 @@ def _batches(certified: pd.DataFrame, known: Known) -> Iterator[tuple[Question, 
         for stage, examples in left.items():
             slow = known.smoothed or uses_time(asked[stage])
             count = 1 if slow else _BATCH
-            yield asked[stage], sorted(examples[:count])
+            some = sorted(examples[:count])
+            yield _of_as_many(asked[stage], certified["n"].loc[some[0]]), some
             del examples[:count]
 
 
-def _other(before: "pd.Series[Any]", now: dict[Any, Any], slow: bool) -> str:
+def _of_as_many(question: Question, n: Any) -> Question:
+    """The question with as many samples as were counted, where a procedure may choose how many.
+
+    A procedure that ends by itself may end elsewhere for one sample that was read differently, and
+    counts of different numbers of samples cannot be compared closely. Its samples are the first of
+    one stream: those of the fixed procedure with that number.
+    """
+    options = dict(question.options)
+    if options.get("procedure") not in _ENDING or pd.isna(n):
+        return question
+    options |= {"procedure": "fixed", "n": int(n)}
+    return replace(question, options=tuple(sorted(options.items())))
+
+
+def different(before: "pd.Series[Any]", now: dict[Any, Any], *, slow: bool) -> str:
     """What was measured otherwise; empty if nothing was."""
     if before["status"] == "certified" and now["status"] != "certified":
         return f"it is certified, but measured again here it is {now['status']} ({now['note']})"
@@ -100,8 +119,10 @@ def _other(before: "pd.Series[Any]", now: dict[Any, Any], slow: bool) -> str:
         return f"its margin is {margin:.6g}, but measured again here {again:.6g}"
     if pd.isna(now["n"]):
         return f"it has counts, but measured again here none ({now['note']})"
-    allowed = _CHANGED if before["n"] == now["n"] else _RANDOM
-    if abs(before["count"] / before["n"] - now["count"] / now["n"]) > allowed:
+    others, most = now["n"] - now["count"], _CHANGED * now["n"]
+    more = before["count"] - now["count"]
+    if before["n"] != now["n"] or -more > most or more > min(most, _FEW + _TURNED * others):
         counts = f"{now['count']:,} of {now['n']:,} samples"
-        return f"its count is {before['count']:,}, but measured again here {counts}"
+        said = f"{before['count']:,} of {before['n']:,}"
+        return f"its count is {said}, but measured again here {counts}"
     return ""
