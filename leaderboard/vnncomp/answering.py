@@ -6,11 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 from leaderboard.common.errors import InputError
+from leaderboard.common.formatting import plural
 from leaderboard.common.places import alone, check_writable
 from leaderboard.common.progress import tell
 from leaderboard.vnncomp.deadline import Verifier
 from leaderboard.vnncomp.instance import Answer, Instance, Word
 from leaderboard.vnncomp.instances import DEFAULT_SECONDS, InstanceRow, ResultsFile, read_instances
+from leaderboard.vnncomp.subject import subject_of
 
 
 def verify_one(instance: Instance, seconds: float | None, output: Path | None) -> None:
@@ -75,8 +77,14 @@ def verify_table(table: Path, seconds: float | None, evaluator: str | None, outp
 
 
 def _answer_rows(table: Path, rows: list[InstanceRow], evaluator: str | None, output: Path) -> None:
-    results = ResultsFile(output, table.resolve().parent.name)
-    waiting = list(results.remaining(rows))
+    def subject(row: InstanceRow) -> str:
+        return subject_of(instance_of(table, row, evaluator))
+
+    results = ResultsFile(output, table.resolve().parent.name, subject)
+    there = len(results.words)
+    waiting = results.remaining(rows)
+    if gone := there - len(results.words):
+        tell(f"{output}: {plural(gone, 'result')} of other files or code will be answered again")
     if len(waiting) < len(rows):
         tell(f"{len(rows) - len(waiting)} of {len(rows)} are in {output} already")
     began = time.monotonic()
@@ -96,11 +104,15 @@ def _answer_rows(table: Path, rows: list[InstanceRow], evaluator: str | None, ou
     _summarize(results, len(rows), time.monotonic() - began)
 
 
+def instance_of(table: Path, row: InstanceRow, evaluator: str | None) -> Instance:
+    """What a row of a table asks: its paths are relative to the table."""
+    return Instance(table.parent / row.onnx, table.parent / row.vnnlib, evaluator)
+
+
 def _answer_row(verifier: Verifier, table: Path, row: InstanceRow, evaluator: str | None) -> Answer:
     """The answer to one row; files that cannot be used are its own error."""
-    instance = Instance(table.parent / row.onnx, table.parent / row.vnnlib, evaluator)
     try:
-        return verifier.ask(instance, time.monotonic() + row.seconds)
+        return verifier.ask(instance_of(table, row, evaluator), time.monotonic() + row.seconds)
     except InputError as error:
         return Answer(Word.ERROR, note=" ".join(error.problems).rstrip("."))
 

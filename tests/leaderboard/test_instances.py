@@ -72,40 +72,84 @@ def test_a_table_that_is_no_text_is_told_as_one(tmp_path: Path) -> None:
         read_instances(tmp_path / "m.onnx", None)
 
 
+def of_names(row: InstanceRow) -> str:
+    """Files that never change."""
+    return row.title
+
+
+def results(path: Path, category: str, rows: list[InstanceRow]) -> ResultsFile:
+    found = ResultsFile(path, category, of_names)
+    found.remaining(rows)
+    return found
+
+
 def test_results_are_in_vnncomps_columns(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    ResultsFile(path, "acasxu").add(ROW, "unsat", 1.23456)
+    results(path, "acasxu", [ROW]).add(ROW, "unsat", 1.23456)
     assert path.read_text() == "acasxu,onnx/a.onnx,vnnlib/p.vnnlib,0.0,unsat,1.235\n"
 
 
 def test_what_is_there_is_not_repeated(tmp_path: Path) -> None:
     """An instance that is listed twice needs two results; another category's count for nothing."""
     path, other = tmp_path / "results.csv", InstanceRow("b.onnx", "p.vnnlib", 1.0)
-    ResultsFile(path, "one").add(ROW, "unsat", 1.0)
-    results = ResultsFile(path, "one")
-    assert results.words == ["unsat"]
-    assert list(results.remaining([ROW, other, ROW])) == [other, ROW]
-    assert list(ResultsFile(path, "two").remaining([ROW])) == [ROW]
+    results(path, "one", [ROW]).add(ROW, "unsat", 1.0)
+    found = ResultsFile(path, "one", of_names)
+    assert found.words == ["unsat"]
+    assert found.remaining([ROW, other, ROW]) == [other, ROW]
+    assert ResultsFile(path, "two", of_names).remaining([ROW]) == [ROW]
 
 
 def test_a_line_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    ResultsFile(path, "one").add(ROW, "unsat", 1.0)
+    results(path, "one", [ROW]).add(ROW, "unsat", 1.0)
     whole = path.read_text()
     path.write_text(whole + "one,b.onnx,p.vnnl")
-    results = ResultsFile(path, "one")
+    found = results(path, "one", [ROW])
     assert path.read_text() == whole
-    results.add(ROW, "sat", 2.0)
+    found.add(ROW, "sat", 2.0)
     assert path.read_text().startswith(whole)
     assert len(path.read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("content", [b"hello\n", b"a,b\n", b"\xff\xfe,\n"])
+def test_a_result_of_what_a_name_stood_for_before_is_none(tmp_path: Path) -> None:
+    """It is taken out; results of other rows and of other tables stay."""
+    path, other = tmp_path / "results.csv", InstanceRow("b.onnx", "p.vnnlib", 1.0)
+    rows = [ROW, other]
+    for category in ("two", "one"):
+        found = results(path, category, rows)
+        found.add(ROW, "unsat", 1.0)
+        found.add(other, "unsat", 2.0)
+    now = {ROW: "changed since", other: other.title}
+    assert ResultsFile(path, "one", now.__getitem__).remaining(rows) == [ROW]
+    told = [line.split(",")[:2] for line in path.read_text().splitlines()]
+    assert told == [["two", ROW.onnx], ["two", "b.onnx"], ["one", "b.onnx"]]
+
+
+def test_a_result_counts_for_nothing_whose_files_were_changed_meanwhile(tmp_path: Path) -> None:
+    told = iter(["before", "after", "after"])
+    path = tmp_path / "results.csv"
+    found = ResultsFile(path, "one", lambda _: next(told))
+    found.remaining([ROW])
+    found.add(ROW, "unsat", 1.0)
+    assert ResultsFile(path, "one", lambda _: next(told)).remaining([ROW]) == [ROW]
+
+
+def test_results_of_nobody_knows_what_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text("one,onnx/a.onnx,vnnlib/p.vnnlib,0.0,unsat,1.235\n")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="does not say what was in the files"):
+        results(path, "one", [ROW])
+    assert path.read_bytes() == before
+    assert ResultsFile(path, "two", of_names).remaining([ROW]) == [ROW]
+
+
+@pytest.mark.parametrize("content", [b"hello\n", b"hello", b"a,b\n", b"\xff\xfe,\n", b"\x08\n\x00"])
 def test_another_file_is_not_written_to(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     path.write_bytes(content)
     with pytest.raises(InputError, match="is not a table of results"):
-        ResultsFile(path, "one")
+        ResultsFile(path, "one", of_names)
     assert path.read_bytes() == content
 
 

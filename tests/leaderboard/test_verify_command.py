@@ -16,6 +16,8 @@ from leaderboard.common.project import Project
 from leaderboard.vnncomp import answering, deadline
 from leaderboard.vnncomp.deadline import Verifier
 from leaderboard.vnncomp.instance import Answer, Instance, Word
+from leaderboard.vnncomp.instances import ResultsFile, read_instances
+from leaderboard.vnncomp.subject import subject_of
 from tests.fixtures.project import finish, start, until
 from tests.fixtures.properties import UNIT, difference, model_file, tent
 from tests.leaderboard.conftest import Certboard
@@ -153,10 +155,36 @@ def test_a_table_is_answered_row_by_row(certboard: Certboard, files: Path) -> No
     assert replayed(text, files / "m.onnx")[1]
 
 
+def kept_timeout(table: Path, path: Path) -> None:
+    """A result of the table's first row, and a line that was cut off."""
+    rows = read_instances(table, None)
+    found = ResultsFile(
+        path, "bench", lambda row: subject_of(answering.instance_of(table, row, None))
+    )
+    found.remaining(rows)
+    found.add(rows[0], "timeout", 20.0)
+    with path.open("a") as file:
+        file.write("bench,m.onnx,uns")
+
+
+def test_an_answer_about_another_network_of_the_same_name_is_not_kept(
+    certboard: Certboard, files: Path
+) -> None:
+    table, asked = files / "instances.csv", ("verify", "--instances")
+    table.write_text("m.onnx,safe.vnnlib,600\nm.onnx,unsafe.vnnlib,600\n")
+    assert certboard(*asked, str(table)).out.startswith("2 instances: 1 unsat, 1 sat")
+    again = certboard(*asked, str(table))
+    assert "2 of 2 are in results.csv already" in again.err
+    (files / "safe.vnnlib").write_text(UNSAFE)
+    outcome = certboard(*asked, str(table))
+    assert "1 result of other files or code will be answered again" in outcome.err
+    assert outcome.out.startswith("2 instances: 0 unsat, 2 sat")
+
+
 def test_a_table_goes_on_where_it_stopped(certboard: Certboard, files: Path) -> None:
     table = files / "instances.csv"
     table.write_text("m.onnx,safe.vnnlib,600\nm.onnx,unsafe.vnnlib,600\n")
-    Path("r.csv").write_text("bench,m.onnx,safe.vnnlib,0.0,timeout,20.000\nbench,m.onnx,uns")
+    kept_timeout(table, Path("r.csv"))
     outcome = certboard("verify", "--instances", str(table), "--output", "r.csv")
     assert outcome.code == 0
     assert "1 of 2 are in r.csv already" in outcome.err
