@@ -104,6 +104,24 @@ def sha256_of(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
+def read_exactly(path: Path, sha256: str) -> bytes:
+    """The bytes of the file at `path` as it lies there, if their SHA-256 is this one.
+
+    What is hashed is what is given back: of a file that is hashed and read, at two times, somebody
+    may see to it that both are right.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    if digest(content) != sha256:
+        raise InputError(f"{path}: the file was changed while it was being evaluated; run again.")
+    return content
+
+
 def _state(descriptor: int) -> tuple[int, ...]:
     """What no writing leaves as it was: nobody can set the time of the last change, the last."""
     stat = os.fstat(descriptor)

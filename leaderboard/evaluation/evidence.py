@@ -25,7 +25,7 @@ from evaluators.evidence.archive import (
 from evaluators.evidence.proofs import Proof, find_proofs
 from evaluators.numerics.errors import CertificateError, UnsupportedModelError
 from evaluators.onnx.heads import deployed
-from evaluators.onnx.reader import import_onnx
+from evaluators.onnx.reader import Contract, import_bytes
 from evaluators.onnx.runtime import Runtime
 from evaluators.question.certificate import Refutation
 from evaluators.question.problem import Problem
@@ -34,16 +34,8 @@ from evaluators.question.verdict import Status, Verdict
 from evaluators.recheck.reader import CheckedModel, read_model
 from leaderboard.common.errors import InputError
 from leaderboard.datasets.catalogue import load_split
-from leaderboard.datasets.files import sha256_of
+from leaderboard.datasets.files import read_exactly
 from leaderboard.settings.question import Question, Shard
-
-
-@lru_cache(maxsize=2)
-def _runtime(path: Path, sha256: str) -> Runtime:
-    runtime = Runtime(deployed(path.read_bytes()))
-    if sha256_of(path) != sha256:
-        raise InputError(f"{path}: the file was changed while it was being evaluated; run again.")
-    return runtime
 
 
 @lru_cache(maxsize=2)
@@ -53,11 +45,12 @@ def guarded_runtime(path: Path, sha256: str) -> Runtime:
     Raises:
         InputError: it has not, or the file is another one.
     """
+    data = read_exactly(path, sha256)
     try:
-        import_onnx(path)
+        import_bytes(data, path, None, Contract())
     except UnsupportedModelError as error:
         raise InputError(*error.problems) from error
-    return _runtime(path, sha256)
+    return Runtime(deployed(data))
 
 
 @lru_cache(maxsize=2)
@@ -68,12 +61,9 @@ def checked_model(path: Path, sha256: str) -> CheckedModel:
         InputError: the checker does not read it, or it is another one.
     """
     try:
-        model = read_model(path.read_bytes())
+        return read_model(read_exactly(path, sha256))
     except UnsupportedModelError as error:
         raise InputError(f"{path}: {error}") from error
-    if model.sha256 != sha256:
-        raise InputError(f"{path}: the file was changed while it was read; run again.")
-    return model
 
 
 def about(question: Question) -> About:

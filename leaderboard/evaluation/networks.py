@@ -16,14 +16,14 @@ import torch
 from evaluators.network.ensemble import Ensemble, SmoothedNetwork, chain
 from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
-from evaluators.onnx.file import count_parameters, read_bytes
-from evaluators.onnx.reader import Contract, import_bytes, import_onnx
+from evaluators.onnx.file import bytes_of, count_parameters, read_bytes
+from evaluators.onnx.reader import Contract, import_bytes
 from evaluators.onnx.rules import ModelRule, complaint, row_text
 from evaluators.recheck import reader
 from evaluators.recheck.agreement import disagreement
 from leaderboard.common.errors import InputError
 from leaderboard.datasets.catalogue import Dataset, find_dataset, load_split
-from leaderboard.datasets.files import sha256_of
+from leaderboard.datasets.files import read_exactly
 from leaderboard.settings.question import Part, Question, Role
 
 _KEPT = 16
@@ -81,14 +81,12 @@ def _load(path: Path, sha256: str, dataset: str, role: Role, salt: str) -> Netwo
     """A network, read once a process as long as few others come between."""
     data, samples = find_dataset(dataset), _samples(dataset)
     try:
-        network = read_model(
-            path, data.shape, len(data.classes), role=role, samples=samples, salt=salt
+        content, _ = bytes_of(read_exactly(path, sha256))
+        return _read(
+            content, path, data.shape, len(data.classes), role=role, samples=samples, salt=salt
         )
     except UnsupportedModelError as error:
         raise InputError(*error.problems) from error
-    if sha256_of(path) != sha256:
-        raise InputError(f"{path}: the file was changed while it was being evaluated; run again.")
-    return network
 
 
 def _samples(dataset: str) -> Any:
@@ -113,18 +111,32 @@ def read_model(
     Raises:
         UnsupportedModelError: with every reason why it is none.
     """
+    return _read(read_bytes(path), path, shape, classes, role=role, samples=samples, salt=salt)
+
+
+def _read(
+    content: bytes,
+    path: Path,
+    shape: tuple[int, ...],
+    classes: int,
+    *,
+    role: Role,
+    samples: Any,
+    salt: str | None,
+) -> Network:
+    """Read a model from its file's bytes; the path is for messages."""
     if role == "denoiser":
-        return _read_denoiser(path, shape, samples, salt)
-    network = import_onnx(path, samples, shape=shape, classes=classes, salt=salt)
-    if said := _other_reading(path, network, samples):
+        return _read_denoiser(content, path, shape, samples, salt)
+    network = import_bytes(content, path, samples, Contract(shape, classes), salt)
+    if said := _other_reading(content, network, samples):
         raise UnsupportedModelError(complaint(ModelRule.RUNTIME, f"{path.name}: {said}"))
     return network
 
 
-def _other_reading(path: Path, network: Network, samples: Any) -> str:
+def _other_reading(content: bytes, network: Network, samples: Any) -> str:
     """What the checker's own reader finds otherwise in a file; empty where it cannot read it."""
     try:
-        checked = reader.read_model(read_bytes(path))
+        checked = reader.read_model(content)
     except UnsupportedModelError:
         return ""  # Its certificates cannot be checked again, but it was compared with onnxruntime.
     shown = np.zeros((1, *network.input_shape)) if samples is None else samples[:4]
@@ -132,12 +144,14 @@ def _other_reading(path: Path, network: Network, samples: Any) -> str:
     return found and f"the checker reads it in another way than the evaluators: {found}"
 
 
-def _read_denoiser(path: Path, shape: tuple[int, ...], samples: Any, salt: str | None) -> Network:
+def _read_denoiser(
+    content: bytes, path: Path, shape: tuple[int, ...], samples: Any, salt: str | None
+) -> Network:
     """A network from images to images; its output is one row, in row-major order."""
     if samples is None:
         samples = np.zeros((1, *shape), dtype=np.float32)
     rows = samples.reshape(len(samples), -1)
-    network = import_bytes(read_bytes(path), path, rows, Contract(free=True), salt)
+    network = import_bytes(content, path, rows, Contract(free=True), salt)
     problems = []
     if network.input_shape != tuple(shape):
         needed = f"{row_text(shape)} is needed"

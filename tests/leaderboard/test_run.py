@@ -237,6 +237,23 @@ def test_a_changed_file_is_read_again_and_never_mixed(question: Question) -> Non
     assert before["margin"].tolist() != after["margin"].tolist()
 
 
+def test_a_file_that_is_another_one_only_while_it_is_read_is_refused(
+    question: Question, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write to a shared cache could change it back before it is hashed."""
+    model, read = question.model, Path.read_bytes
+    export_onnx(bent(), other := model.with_name("other.onnx"))
+    given = iter([other])
+
+    def read_bytes(path: Path) -> bytes:
+        return read(next(given, path) if path == model else path)
+
+    asked = replace(question, model_sha256=sha256_of(model), salt="1" * 32)
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    with pytest.raises(InputError, match="was changed while it was being evaluated"):
+        evaluate(Shard(asked, (0,)))
+
+
 @given(st.fractions(min_value=0, max_denominator=10**15))
 def test_an_exact_text_reads_back_as_the_same_number(number: Fraction) -> None:
     text = exact_text(number)
