@@ -102,7 +102,8 @@ def _constant(
     b = p.T @ b
     squares = (a * a).sum(1)
     s = (-(a * b.T).sum(1) / (2 * squares)).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
-    c = matrix_bound(s.sqrt()[:, None] * a) ** 2 * (1 + ROUNDED)
+    root = matrix_bound(s.sqrt()[:, None] * a)
+    c = root * root * (1 + ROUNDED)
     whole = matrix_bound(a) + lost_a
     # What rounding did to A counts in c and E: s is at most its largest entry.
     c += float(s.max()) * (2 * whole + lost_a) * lost_a
