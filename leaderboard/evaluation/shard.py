@@ -44,8 +44,10 @@ from leaderboard.evaluation.evaluator import AnyEvaluator, evaluator_for, evalua
 from leaderboard.evaluation.evidence import is_misread, write_part
 from leaderboard.evaluation.networks import network_of
 from leaderboard.evaluation.radius_bracket import RadiusScale
+from leaderboard.evaluation.short_witness import stored_witnesses
 from leaderboard.evaluation.sources import code_digest
 from leaderboard.results.columns import plain
+from leaderboard.results.witness import point_of
 from leaderboard.settings.question import Question, Shard
 from leaderboard.settings.setting import exact_text
 
@@ -181,7 +183,7 @@ def smallest_ball(
     if witness is None:
         return 1
     image = torch.from_numpy(load_split(question.dataset).images((example,)))[0]
-    point = torch.frombuffer(bytearray(witness), dtype=torch.float32).reshape(image.shape)
+    point = torch.from_numpy(point_of(witness, image.numpy()))
     ball = Ball(Norm(question.norm), question.radius)
     return ball.smallest(image, point, scale.radius, scale.number)
 
@@ -189,12 +191,17 @@ def smallest_ball(
 def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) -> "pd.DataFrame":
     """Write verdicts as rows of the result store."""
     smoothed = isinstance(problem.network, SmoothedNetwork)
+    found = {
+        row: verdict.witness
+        for row, verdict in enumerate(verdicts)
+        if verdict.witness is not None and not is_misread(problem, row, verdict)
+    }
+    stored = stored_witnesses(problem, found)
     records = []
     labels = problem.labels.tolist()
     columns = zip(problem.examples, labels, verdicts, strict=True)
     for row, (example, label, verdict) in enumerate(columns):
         sampling = verdict.sampling
-        witness = None if is_misread(problem, row, verdict) else verdict.witness
         records.append(
             {
                 "evaluator": evaluator.name(),
@@ -215,7 +222,7 @@ def to_rows(problem: Problem, evaluator: AnyEvaluator, verdicts: list[Verdict]) 
                 if isinstance(problem.network, SmoothedNetwork)
                 else None,
                 "seed": str(problem.seed) if smoothed else None,
-                "witness": None if witness is None else witness_bytes(witness),
+                "witness": stored.get(row),
             }
         )
     # Here, for it imports pyarrow and pandas: bounds need not wait for them.
@@ -243,11 +250,6 @@ def _sampled(sampling: Sampling | None) -> dict[str, Any]:
 def _finite(margin: float | None) -> float | None:
     """A bound that overflowed says nothing."""
     return margin if margin is not None and math.isfinite(margin) else None
-
-
-def witness_bytes(witness: torch.Tensor) -> bytes:
-    """Write an input as little-endian float32."""
-    return witness.detach().cpu().float().contiguous().numpy().astype("<f4").tobytes()
 
 
 def fingerprint(

@@ -13,11 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
-from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -49,6 +47,7 @@ from leaderboard.evaluation.evidence import about, checked_model, guarded_runtim
 from leaderboard.evaluation.networks import network_of
 from leaderboard.recheck.rows import asked_by
 from leaderboard.results.store import Results
+from leaderboard.results.witness import point_of
 from leaderboard.settings.question import Question
 from leaderboard.settings.setting import exact_fraction, exact_text
 
@@ -317,9 +316,12 @@ _WORDS = {
 
 
 def _witness(stored: bytes, x: Any) -> Any:
-    if len(stored) != 4 * prod(x.shape):
+    if not stored:
         raise CertificateError("it is falsified, but there is no witness of the model's input.")
-    return np.frombuffer(stored, dtype="<f4").astype(np.float32).reshape(x.shape)
+    try:
+        return point_of(stored, x)
+    except ValueError as error:
+        raise CertificateError(f"it is falsified, but its witness {error}.") from error
 
 
 def _text(value: object) -> str:

@@ -142,7 +142,11 @@ DESCRIBED = (
     Column(
         "witness",
         "bytes",
-        "The counterexample of the example: its pixels as little-endian float32.",
+        "The counterexample of the example. With 4 bytes a pixel: its pixels as little-endian "
+        "float32. With fewer: in steps from the example x, namely a byte L, a step s as "
+        "little-endian float32, and a whole number k from -L to L for each pixel, modulo 2L+1, as "
+        "many digits of that base a byte as fit, the first one the lowest. Its pixels are "
+        "clip(x + s k, 0, 1) in float64, rounded to float32 towards x.",
         "there is none, or it is the example itself, falsified by a prediction that is not the "
         "label",
     ),

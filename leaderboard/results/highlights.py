@@ -38,7 +38,7 @@ Witnesses = Callable[[Sequence[int]], Mapping[int, bytes | None]]
 
 @dataclass(frozen=True)
 class Shown:
-    """One row, as far as a page tells it; `witness` holds little-endian float32 pixels.
+    """One row, as far as a page tells it; `witness` is as it is stored (`results.witness`).
 
     It is None, too, where it is the example itself (`misread`).
     """

@@ -12,13 +12,13 @@ from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from leaderboard.common.errors import InputError
 from leaderboard.datasets.catalogue import Dataset
 from leaderboard.datasets.split import Split
 from leaderboard.results.highlights import Shown
+from leaderboard.results.witness import Pixels, is_in_full, point_of
 
 if TYPE_CHECKING:
     from leaderboard.results.store import Provenance
@@ -28,8 +28,6 @@ LARGEST = 96
 
 FACTORS = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
 """By which a difference is multiplied, so that it can be seen."""
-
-Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Gallery:
         folder = f"examples/{origin.setting}/{origin.submission}"
         original = self._original(origin, dataset, shown.example)
         # The witness of an example that is misread as it is, is the example.
-        witness = None if shown.misread else self._witness(dataset, shown.witness)
+        witness = None if shown.misread else self._witness(dataset, shown.witness, original)
         if shown.misread and shown.prediction is not None:
             name += f", read as {class_name(classes, shown.prediction)}"
         found = []
@@ -116,11 +114,17 @@ class Gallery:
             return None
         return pixels
 
-    def _witness(self, dataset: str, stored: bytes | None) -> Pixels | None:
+    def _witness(
+        self, dataset: str, stored: bytes | None, original: Pixels | None
+    ) -> Pixels | None:
+        """Return the pixels of a witness; in steps it is none without the original."""
         shape = self.datasets[dataset].shape
-        if stored is None or len(stored) != 4 * prod(shape):
+        if stored is None or (original is None and not is_in_full(stored, prod(shape))):
             return None
-        pixels = np.frombuffer(stored, dtype="<f4").reshape(shape).astype(np.float32)
+        try:
+            pixels = point_of(stored, np.zeros(shape, np.float32) if original is None else original)
+        except ValueError:
+            return None
         return pixels if np.isfinite(pixels).all() else None
 
 

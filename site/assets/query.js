@@ -4,7 +4,7 @@ import { decompressZstd, parquetMetadata, parquetRead, parquetSchema } from "./v
 
 const SHOWN = 200;
 const FIRST_COLUMNS = ["submission", "example", "label", "prediction", "status", "radius", "margin", "stage", "seconds"];
-const LEFT_OUT = ["witness"]; // pixels: they stay in the file
+const LEFT_OUT = ["witness"]; // bytes: they stay in the file
 
 // ---- values ----
 

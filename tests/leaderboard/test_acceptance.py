@@ -19,6 +19,7 @@ from leaderboard.intake.sandbox import Limits
 from leaderboard.results.columns import DESCRIBED, PLAIN
 from leaderboard.results.columns import plain as plain_text
 from leaderboard.results.store import Provenance
+from leaderboard.results.witness import SteppedPoint
 from leaderboard.submissions.folder import LARGEST_MODEL
 from tests.fixtures.effort import first_few
 from tests.fixtures.forged import Made, Make, changed, forge, table_of
@@ -39,7 +40,8 @@ def test_rows_that_claim_more_than_they_carry_are_refused(plain: Made) -> None:
     right = rows["prediction"] == rows["label"]
     certified, falsified = rows["status"] == "certified", (rows["status"] == "falsified") & right
     open_, wrong = rows["status"] != "certified", ~right
-    numbers = np.frombuffer(rows["witness"].dropna().iloc[0], "<f4")
+    numbers = np.full(64, 0.5, "<f4")
+    steps = SteppedPoint(0.0625, 1, np.ones(64, np.int8)).packed()
     whole = {
         "its radius is not 0.1": changed(rows, open_ & right, status="certified"),
         "its radius is not 0.1 ": changed(rows, certified, radius="0.0999"),
@@ -58,6 +60,11 @@ def test_rows_that_claim_more_than_they_carry_are_refused(plain: Made) -> None:
         "outside [0, 1] ": changed(rows, falsified, witness=np.full(64, 1e30, "<f4").tobytes()),
         "outside [0, 1]  ": changed(rows, falsified, witness=np.full(64, np.nan, "<f4").tobytes()),
         "outside [0, 1]   ": changed(rows, falsified, witness=np.full(64, np.inf, "<f4").tobytes()),
+        "witness has 0 levels": changed(rows, falsified, witness=b"\0" + steps[1:]),
+        "witness has a step of nan": changed(
+            rows, falsified, witness=steps[:3] + b"\xff\xff" + steps[5:]
+        ),
+        "witness has a digit": changed(rows, falsified, witness=steps[:-1] + b"\xff"),
         "its label is no class": changed(rows, open_, label=10),
         "its label is not the one of the data": changed(
             rows, wrong, label=rows["prediction"][wrong].iloc[0]
@@ -129,7 +136,7 @@ def test_a_note_is_cleaned_where_it_is_made() -> None:
         ("radius", "nan", "cannot be"),
         ("radius", "1e9", "cannot be"),
         ("radius", "-0.1", "cannot be"),
-        ("witness", bytes(8), "wrong size"),
+        ("witness", bytes(5), "wrong size"),
         ("statistics", "[" * 3000, "has more than"),
     ],
 )

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -29,10 +28,6 @@ from tests.leaderboard.test_acceptance import without_data
 
 REFUTED = {"status": "falsified", "radius": None, "margin": None, "deployment": None}
 """What a row of a certified example that is said to be falsified has, besides its witness."""
-
-
-def witness_of(rows: pd.DataFrame, where: "pd.Series[bool]") -> "np.ndarray[Any, Any]":
-    return np.frombuffer(rows["witness"][where].iloc[0], "<f4").copy()
 
 
 def center_of(plain: Made, where: "pd.Series[bool]") -> bytes:
@@ -78,32 +73,6 @@ def test_a_misread_example_is_not_left_open(plain: Made) -> None:
     wrong = plain.rows["stage"] == "prediction"
     forged = changed(plain.rows, wrong, status="unknown", witness=None, note="refused: tie")
     assert "it is read wrongly, but not falsified" in plain.said(forged)
-
-
-def test_a_witness_refutes_and_lies_in_the_ball(plain: Made) -> None:
-    rows = plain.rows
-    right = falsified(rows)
-    label = int(rows["label"][right].iloc[0])
-    other = rows["witness"][right & (rows["label"] != label)].iloc[0]
-    far = witness_of(rows, right)
-    far[0] = far[0] + 0.5 if far[0] < 0.5 else far[0] - 0.5
-    assert "outside the region" in plain.said(changed(rows, right, witness=other))
-    assert "outside the region" in plain.said(changed(rows, right, witness=far.tobytes()))
-    certified = rows["status"] == "certified"
-    forged = changed(rows, certified, **REFUTED, witness=center_of(plain, certified), stage="pgd")
-    assert "is classified as the label" in plain.said(forged)
-
-
-def test_a_witness_a_step_outside_the_ball_is_refused(plain: Made) -> None:
-    """In exact arithmetic: the next float32 beyond a face of the ball."""
-    rows = plain.rows
-    right = falsified(rows)
-    example = int(rows["example"][right].iloc[0])
-    center = plain.known().split.images([example])[0].reshape(-1)  # type: ignore[union-attr]
-    point = witness_of(rows, right)
-    place = int(center.argmin())
-    point[place] = np.nextafter(np.float32(center[place] + np.float32(0.1)), np.float32(1))
-    assert "outside the region" in plain.said(changed(rows, right, witness=point.tobytes()))
 
 
 def test_a_misread_example_is_its_own_witness(plain: Made) -> None:

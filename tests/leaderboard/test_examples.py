@@ -19,6 +19,7 @@ from leaderboard.datasets.catalogue import Dataset, load_datasets, load_split
 from leaderboard.datasets.split import Split
 from leaderboard.results.highlights import MOST, Group, Shown
 from leaderboard.results.store import Provenance, Results, read, scan, write
+from leaderboard.results.witness import SteppedPoint
 from leaderboard.settings.setting import load_settings
 from leaderboard.website.example_pictures import Gallery, amplified, png
 from tests.fixtures.board import provenance, rows, smoothed_rows
@@ -180,6 +181,22 @@ def test_a_counterexample_has_original_witness_and_difference_with_words_for_eac
         original = np.asarray(image) / 255
     assert np.abs(original - load_split("digits").images((17,))[0, 0]).max() <= 0.5 / 255
     assert pictures[1].make() == pictures[1].make()
+
+
+def test_a_counterexample_in_steps_is_drawn_like_the_same_one_in_full(origin: Provenance) -> None:
+    pixels = load_split("digits").images((17,))[0]
+    steps = SteppedPoint(0.0625, 1, np.where(np.arange(64) % 3, 1, -1).astype(np.int8))
+    forms = (steps.packed(), steps.point(pixels).tobytes())
+    gallery = Gallery(load_datasets())
+    drawn = [
+        [one.make() for one in gallery.pictures(origin, "digits", shown(17, witness=form))]
+        for form in forms
+    ]
+    assert drawn[0] == drawn[1]
+    assert len({*drawn[0]}) == 3
+    # Without the example nobody knows where the steps lead.
+    other = origin.model_copy(update={"data_sha256": "0" * 64})
+    assert gallery.pictures(other, "digits", shown(17, witness=forms[0])) == ()
 
 
 def test_a_misread_example_is_shown_as_it_is(origin: Provenance) -> None:

@@ -23,6 +23,7 @@ from leaderboard.evaluation.workers import run_shards
 from leaderboard.recheck import proofs
 from leaderboard.recheck.proofs import claims_of
 from leaderboard.results.store import read, write
+from leaderboard.results.witness import SteppedPoint
 from tests.fixtures.once import once
 from tests.fixtures.project import LINF, MODEL, NOISY, PLAIN, linear, new_project
 from tests.leaderboard.conftest import Certboard
@@ -165,6 +166,12 @@ def repeat(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([first(rows, "certified")] * 2)
 
 
+def steps(step: float, count: int) -> bytes:
+    """A witness of one and the same number of steps in every pixel."""
+    made = SteppedPoint(0.5, 1, np.full(64, count, np.int8)).packed()
+    return made[:1] + np.float32(step).tobytes() + made[5:]
+
+
 FORGERIES: dict[str, tuple[Forgery, str]] = {
     "a row that is not certified": (
         certify_a_falsified_row,
@@ -194,7 +201,14 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
         lambda rows: misread(first(rows, "certified")),
         "onnxruntime classifies the witness as the label",
     ),
-    "a short witness": (put("falsified", witness=b"1234"), "no witness"),
+    "a short witness": (put("falsified", witness=b"1234"), "its witness has the wrong size"),
+    "a witness without levels": (put("falsified", witness=bytes(18)), "has 0 levels"),
+    "steps beyond the ball": (put("falsified", witness=steps(0.75, 1)), "outside the region"),
+    "steps that go nowhere": (
+        put("falsified", witness=steps(0.0625, 0)),
+        "onnxruntime classifies the witness as the label",
+    ),
+    "steps of no length": (put("falsified", witness=steps(float("nan"), 1)), "has a step of nan"),
     "a witness that is no number": (
         put("falsified", witness=np.full(64, np.nan, dtype="<f4").tobytes()),
         "region|finite|number",

@@ -28,6 +28,7 @@ from leaderboard.results.store import (
     parse_provenance,
     to_pandas,
 )
+from leaderboard.results.witness import fault_of, is_in_full
 
 _LARGEST_FOOTER, _LARGEST_PROVENANCE = 300_000, 20_000
 _ROOM = 2**16
@@ -196,9 +197,10 @@ def _of_values(table: pa.Table, pixels: int) -> Iterator[str]:
         if values.null_count and not column.null:
             yield f"its column '{column.name}' is never null, but is in some rows"
         elif column.kind == "bytes":
-            sizes = {len(one) for one in _distinct(values)} - {4 * pixels}
-            if sizes:
-                yield f"a {column.name} has the wrong size, {min(sizes):,} bytes"
+            # Numbers outside the pixel range are told of the example that has them.
+            others = (one for one in _distinct(values) if not is_in_full(one, pixels))
+            if told := next((told for one in others if (told := fault_of(one, pixels))), ""):
+                yield f"a {column.name} {told}"
         elif column.kind in ("text", "fraction"):
             yield from _of_texts(column, _distinct(values))
         else:

@@ -17,8 +17,8 @@ from leaderboard.settings.setting import Setting
 from leaderboard.submissions.manifest import Submission, settings_for
 
 NO_DATA = (
-    "labels and predictions, and how far witnesses are from their examples: the test data are not"
-    " on the machine that accepted these rows"
+    "labels and predictions, witnesses in steps from their examples, and how far others are from"
+    " theirs: the test data are not on the machine that accepted these rows"
 )
 LEFT = "left.json"
 """Where a replay says how many verdicts of each file it did not measure again."""

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ from leaderboard.evaluation.plan import Request
 from leaderboard.evaluation.recognition import compared
 from leaderboard.intake.acceptance.again import measure_again
 from leaderboard.intake.acceptance.known import LEFT, NO_DATA, Known, known
-from leaderboard.intake.acceptance.rows import labels_of, pixels_of
+from leaderboard.intake.acceptance.rows import labels_of
 from leaderboard.results.store import Results, evaluator_named, read
+from leaderboard.results.witness import is_in_full, point_of
 from leaderboard.settings.setting import find_setting
 from leaderboard.submissions.manifest import load_submission
 
@@ -128,12 +130,15 @@ def _contradictions(found: Results, known: Known) -> Iterator[str]:
 def _without_data(rows: list[dict[Any, Any]], network: Network, runtime: Runtime) -> Iterator[str]:
     """Of witnesses whose examples are not here at least that they are not read as the label.
 
-    That a misread example is read so stays unchecked, with all predictions (`NO_DATA`).
+    Those in steps from their examples stay unchecked, and that a misread example is read so, with
+    all predictions (`NO_DATA`).
     """
+    nowhere, pixels = np.zeros(network.input_shape, np.float32), prod(network.input_shape)
     for row in rows:
-        if row["witness"] is not None and why_not_replayed(
-            runtime, pixels_of(row["witness"]).reshape(network.input_shape), row["label"]
-        ):
+        stored = row["witness"]
+        if stored is None or not is_in_full(stored, pixels):
+            continue
+        if why_not_replayed(runtime, point_of(stored, nowhere), row["label"]):
             yield f"example {row['example']}: its witness is classified as the label."
 
 
@@ -191,7 +196,10 @@ class _Part:
     def _why_not_refuted(self, place: int, stored: bytes | None) -> str:
         """Why a witness is none, without one the example itself; empty when it is one."""
         x = self.x[place]
-        witness = x if stored is None else pixels_of(stored).reshape(x.shape)
+        try:
+            witness = x if stored is None else point_of(stored, x)
+        except ValueError as error:
+            return f"its witness {error}"
         reason = why_not_witness(self.problem, place, torch.from_numpy(witness))
         label = int(self.problem.labels[place])
         return reason or why_not_replayed(self.runtime, witness, label)

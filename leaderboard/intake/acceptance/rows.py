@@ -20,6 +20,7 @@ from leaderboard.recheck.rows import recheck_all
 from leaderboard.recheck.splitting import CUTS, crossings
 from leaderboard.results.columns import FLOAT32, REAL
 from leaderboard.results.store import Results
+from leaderboard.results.witness import fault_of
 from leaderboard.settings.setting import exact_fraction, exact_text
 
 Mask = NDArray[np.bool_]
@@ -119,20 +120,15 @@ class _Rows:
             yield "its label is not the one of the data", self.label != labels
 
     def _of_witnesses(self) -> Iterator[Fault]:
-        given, size = self._given("witness"), 4 * self.known.pixels
+        given = self._given("witness")
         yield "it has a witness, but is not falsified", given & ~self.falsified
         yield "it is falsified, but has no witness", ~given & self.falsified & self.right
         # Of a misread example it is the example itself, as the model says where it is run.
         yield "it is misread as it is, but has another witness", given & ~self.right
-        lengths = np.array([size if one is None else len(one) for one in self.witness])
-        yield "its witness has the wrong size", lengths != size
-        outside = [
-            not bool(((x := pixels_of(one)) >= 0).all() and (x <= 1).all())
-            if one is not None and len(one) == size
-            else False
-            for one in self.witness
-        ]
-        yield "its witness has a number outside [0, 1]", np.array(outside, bool)
+        pixels = self.known.pixels
+        told = ["" if one is None else fault_of(one, pixels) for one in self.witness]
+        first = next((one for one in told if one), "")
+        yield f"its witness {first}", np.array([one != "" for one in told], bool)
 
     def _of_plain(self) -> Iterator[Fault]:
         known, margin = self.known, self._number("margin")
@@ -237,11 +233,6 @@ def exact(text: str) -> Fraction | None:
     except ValueError:
         return None
     return number if exact_text(number) == text else None
-
-
-def pixels_of(witness: bytes) -> NDArray[np.float32]:
-    """Return the numbers of a stored witness, in row-major order."""
-    return np.frombuffer(witness, "<f4").astype(np.float32)
 
 
 def labels_of(known: Known) -> NDArray[np.int64]:
