@@ -54,7 +54,7 @@ def test_a_witness_in_full_is_as_good_as_one_in_steps(plain: Made) -> None:
         witness_of(plain, pd.Series(rows.index == at, rows.index)).tobytes() if hit else None
         for at, hit in right.items()
     ]
-    assert not plain.said(rows.assign(witness=whole))
+    assert not plain.said(rows.assign(witness=pd.Series(whole, rows.index)))
 
 
 def test_steps_out_of_the_ball_are_refused(plain: Made) -> None:
