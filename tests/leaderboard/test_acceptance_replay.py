@@ -144,13 +144,24 @@ def forged_certificate(plain: Made) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def test_a_certificate_that_was_never_made_is_found_by_measuring_again(plain: Made) -> None:
+def test_a_certificate_that_was_never_made_is_found_by_measuring_again(
+    plain: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
     forged = forged_certificate(plain)
     assert not plain.said(forged)
     found = plain.accepted(plain.file(forged))
+    monkeypatch.setattr(again, "_broken", lambda *_: [])
     measured = measure_again(found, plain.known(), 600)
     assert len(measured.problems) == 1
     assert "but measured again here it is" in measured.problems[0]
+
+
+def test_a_certificate_of_what_an_attack_breaks_is_found_out_by_one(plain: Made) -> None:
+    """Before any proof is made again, however long that may take."""
+    found = plain.accepted(plain.file(forged_certificate(plain)))
+    measured = measure_again(found, plain.known(), 600)
+    assert len(measured.problems) == 1
+    assert "it is certified, but an attack breaks it" in measured.problems[0]
 
 
 def test_a_larger_margin_is_found_by_measuring_again(plain: Made) -> None:
@@ -262,7 +273,7 @@ def test_accept_asks_the_model(
 def test_accept_measures_again(plain: Made, certboard: Certboard, stored: Path) -> None:
     outcome = certboard("intake", "accept", PLAIN, str(artifact(plain, forged_certificate(plain))))
     assert outcome.code == 1
-    assert "measured again here it is" in outcome.err
+    assert "it is certified, but an attack breaks it" in outcome.err
     assert not stored.exists()
 
 
