@@ -13,13 +13,16 @@ import hashlib
 import ipaddress
 import os
 import socket
+import threading
 import time
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from leaderboard.common.errors import InputError
 from leaderboard.datasets import files
@@ -80,20 +83,43 @@ def _kept(sha256: str) -> Path:
 
 
 def _read(url: str, size: int) -> bytes:
-    """At most one byte more than `size`, as it is sent."""
+    """At most one byte more than `size`, as it is sent, within the time.
+
+    A server may send a byte now and then for years, in what comes before the content, too, where no
+    library counts the time of all of it. So it is waited for from outside.
+    """
+    answer: SimpleQueue[bytes | Exception] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answer.put(_content(url, size))
+        except Exception as error:
+            answer.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        found = answer.get(timeout=LONGEST)
+    except Empty:
+        raise InputError(f"{url}: took more than {LONGEST:g} seconds.") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _content(url: str, size: int) -> bytes:
     started, content = time.monotonic(), bytearray()
     try:
         with _open(url) as reply:
             if reply.status_code != requests.codes.ok:
                 raise InputError(f"{url}: the server answered {reply.status_code}.")
             # Not unpacked on the way: a short answer could become an endless one.
-            while chunk := reply.raw.read(min(_CHUNK, size + 1 - len(content))):
+            while chunk := reply.raw.read1(min(_CHUNK, size + 1 - len(content))):
                 content += chunk
                 if len(content) > size:
                     raise InputError(f"{url}: has more than {size:,} bytes.")
                 if time.monotonic() - started > LONGEST:
                     raise InputError(f"{url}: took more than {LONGEST:g} seconds.")
-    except (requests.RequestException, OSError, ValueError) as error:
+    except (requests.RequestException, HTTPError, OSError, ValueError) as error:
         raise InputError(f"{url}: no answer ({type(error).__name__}).") from error
     return bytes(content)
 

@@ -6,8 +6,8 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -26,6 +26,8 @@ class Server(BaseHTTPRequestHandler):
     asked: list[str]
     hosts: list[str]
     sent: int
+    heard_out = False
+    given_up = threading.Event()
 
     def do_GET(self) -> None:
         type(self).asked.append(self.path)
@@ -42,13 +44,28 @@ class Server(BaseHTTPRequestHandler):
             for _ in range(2000):
                 self.wfile.write(bytes(2**16))
                 type(self).sent += 2**16
-        elif self.path == "/slow":
+        elif self.path == "/cut":
             self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
             self.end_headers()
-            for byte in CONTENT[:50]:
-                self.wfile.write(bytes([byte]))
-                self.wfile.flush()
-                time.sleep(0.02)
+            self.wfile.write(CONTENT[:100])
+        elif self.path == "/pieces":
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"a\r\n0123456789\r\nzz\r\n")
+        elif self.path.startswith("/slow"):
+            if self.path == "/slow":
+                self.send_response(200)
+                self.end_headers()
+            for byte in b"HTTP/1.1 200 " + bytes(1000):
+                with suppress(OSError):
+                    self.wfile.write(bytes([byte]))
+                    self.wfile.flush()
+                if type(self).given_up.wait(0.02):
+                    break
+            else:
+                type(self).heard_out = True
         else:
             self.send_response(200)
             self.end_headers()
@@ -61,7 +78,8 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server on this machine, which is let through; the cache is the test's own."""
-    Server.asked, Server.hosts, Server.sent = [], [], 0
+    Server.asked, Server.hosts, Server.sent, Server.heard_out = [], [], 0, False
+    Server.given_up.clear()
     monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     server.daemon_threads = True
@@ -93,6 +111,8 @@ def test_the_right_file_is_fetched_once(address: str, tmp_path: Path) -> None:
         ("/model", len(CONTENT) + 1, "bytes, not"),
         ("/endless", 10**6, "more than"),
         ("/missing", 10, "answered 404"),
+        ("/cut", len(CONTENT), "no answer"),
+        ("/pieces", len(CONTENT), "no answer"),
         ("/to/file:///etc/passwd", 10, "is not a web address"),
         ("/to/http://169.254.169.254/latest", 10, "is not a public address"),
         ("/to//to//to//to//to//to//to//to//model", 10, "redirections"),
@@ -129,11 +149,16 @@ def test_no_redirection_leaves_https(target: str, monkeypatch: pytest.MonkeyPatc
     assert asked == ["https://example.com/start"]
 
 
-def test_an_answer_that_trickles_is_given_up(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["/slow", "/slow-head"])
+def test_an_answer_that_trickles_is_given_up(
+    address: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte now and then is no silence: neither in the content nor in what comes before it."""
     monkeypatch.setattr(weights, "LONGEST", 0.1)
-    monkeypatch.setattr(weights, "_CHUNK", 1)
     with pytest.raises(InputError, match="took more than"):
-        weights.fetch(f"{address}/slow", SHA256, len(CONTENT))
+        weights.fetch(address + path, SHA256, len(CONTENT))
+    Server.given_up.set()
+    assert not Server.heard_out
 
 
 @pytest.mark.parametrize(
