@@ -4,10 +4,11 @@ On import every linear operator becomes an affine map; what remains is elementwi
 and products of branches, and max-pooling. Bound-propagation methods are written for these kinds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -112,9 +113,12 @@ class Network:
         runtime: the file that it was read from, as a deployed runtime runs it: logits of one input
             in row-major order. None where there is no file.
         notes: what the file says beyond these nodes, and was left out; a sentence each.
+        operators: of each kind of operator in the file the nodes that compute its results; empty
+            where there is no file.
     """
 
     notes: tuple[str, ...] = ()
+    operators: Mapping[str, frozenset[int]] = MappingProxyType({})
 
     def __init__(self, nodes: tuple[Node, ...], runtime: FileRun | None = None) -> None:
         if not nodes or not isinstance(nodes[0].operation, Input):

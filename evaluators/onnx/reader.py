@@ -201,11 +201,20 @@ def _translate(
         problems += _output_problems(value, shape, wanted)
     if not problems:
         network = Network(with_neighbours(builder.nodes[: position + 1]))
+        network.operators = _operators(builder, model.graph)
         weights = list(_weight_ends(network))
         problems = [*_finite_problems(weights), *_cost_problems(network)]
     if problems:
         raise _refusal(path, problems)
     return builder, network, weights
+
+
+def _operators(builder: Builder, graph: onnx.GraphProto) -> dict[str, frozenset[int]]:
+    """List the nodes that compute the results of each kind of operator; none of constants."""
+    found: dict[str, set[int]] = {node.op_type: set() for node in graph.node}
+    for one in builder.trace:
+        found[graph.node[one.node].op_type].update(one.outputs.values())
+    return {kind: frozenset(positions) for kind, positions in found.items()}
 
 
 LABEL = (

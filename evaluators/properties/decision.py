@@ -27,6 +27,7 @@ from evaluators.numerics.errors import UnsupportedSpecificationError
 from evaluators.onnx.runtime import products
 from evaluators.properties.boxes import enclosing_floats
 from evaluators.properties.counterexample import Counterexample, replay
+from evaluators.properties.exact_edge import closes
 from evaluators.question.problem import Problem
 from evaluators.question.region import Box
 from evaluators.question.verdict import Status, Verdict
@@ -49,6 +50,9 @@ ATTACK_SHARE = 0.1
 """Share of the time left that the wide attack of one box may take."""
 PIECE_SHARE = 0.75
 """Share of the time left that a piece may take: without it, what the others prove is nothing."""
+
+EDGE_SHARE = 0.05
+"""Share of the time left that exact intervals may take, for one box."""
 
 MARGINS = tuple(Fraction(1, 10**digits) for digits in (6, 5, 4, 3, 2))
 """By how much more a second candidate must break the property, in units of its largest output."""
@@ -94,7 +98,8 @@ def decide(
         deployed: the same network as others run it, in float32.
         specification: boxes of inputs, and what their outputs must not meet.
         deadline: kept as far as the evaluators keep to their time.
-        stages: the evaluators to ask, in order; the default cascade's if None.
+        stages: the evaluators to ask, in order; the default cascade's if None, and then exact
+            intervals, too (`exact_edge.py`).
 
     Raises:
         UnsupportedSpecificationError: numbers beyond floating point, or another network's sizes.
@@ -116,9 +121,8 @@ def decide(
                 f"The network's inputs have the shape {list(network.input_shape)}, the property's"
                 f" {list(specification.shape)}."
             )
-    if stages is None:
-        stages = default_stages()
-    return _Decision(network, deployed, specification, deadline).answer(stages)
+    decision = _Decision(network, deployed, specification, deadline, edges=stages is None)
+    return decision.answer(default_stages() if stages is None else stages)
 
 
 @dataclass
@@ -147,10 +151,14 @@ class _Decision:
         deployed: Deployed,
         specification: Specification,
         deadline: Deadline,
+        *,
+        edges: bool,
     ) -> None:
         self.network, self.deployed, self.deadline = network, deployed, deadline
+        self.edges = edges
         self.groups = [self.group(cases) for cases in _grouped(specification.cases)]
         self.notes: list[str] = []
+        self.at_edge: dict[int, bool] = {}
 
     def group(self, cases: list[Case]) -> _Group:
         lower, upper, x = (
@@ -187,9 +195,11 @@ class _Decision:
             if stage is stages[-1] and len(stages) > 1 and self.waiting() <= FEW_BOXES:
                 if found := self.attack_widely():
                     return PropertyDecision(Status.FALSIFIED, found)
+                self.close_edges()
                 self.groups = [part for group in self.groups for part in _pieces(group)]
             if found := self.ask(stage):
                 return PropertyDecision(Status.FALSIFIED, found)
+        self.close_edges()
         if not self.notes and not self.waiting():
             return PropertyDecision(Status.CERTIFIED)
         return PropertyDecision(Status.UNKNOWN, note=self.notes[0] if self.notes else "")
@@ -218,12 +228,27 @@ class _Decision:
             assert verdict.witness is not None
             found = self.replayed(group.cases[row], verdict.witness)
             if isinstance(found, str):
+                if self.closes(group.cases[row]):
+                    return None
                 found = self.by_a_margin(group, row) or found
             if isinstance(found, Counterexample):
                 return found
             # Not open any more, for it cannot be proved, and not decided either.
             self.notes.append(found)
         return None
+
+    def close_edges(self) -> None:
+        """Close the open boxes that exact intervals decide."""
+        for group in self.groups:
+            group.open = [row for row in group.open if not self.closes(group.cases[row])]
+
+    def closes(self, case: Case) -> bool:
+        """Tell whether exact intervals, which are charged for no rounding, close a box."""
+        if not self.edges:
+            return False
+        if id(case) not in self.at_edge:
+            self.at_edge[id(case)] = closes(self.network, case, self.deadline.part(EDGE_SHARE))
+        return self.at_edge[id(case)]
 
     def attack_widely(self) -> Counterexample | None:
         """Attack each open box from as many starts as its network is small."""

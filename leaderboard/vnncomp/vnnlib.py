@@ -40,7 +40,9 @@ def parse_vnnlib(text: str, title: str) -> Specification:
             raise InputError(
                 f"{title}: no input X_{index} is at least {lower} and at most {upper}."
             )
-    cases: dict[ExactBox, list[tuple[Disjunct, Relations]]] = {}
+    # By the box; where an alternative has no bounds of its own, by its identity, for there may be
+    # many, and fractions are slow to hash.
+    cases: dict[ExactBox | int, tuple[ExactBox, list[tuple[Disjunct, Relations]]]] = {}
     alternatives, whole = formula.alternatives[::-1], cache(lambda: _box(formula, {}, title))
     formula.alternatives.clear()
     while alternatives:  # each is let go once it is read: there may be many thousands
@@ -51,7 +53,8 @@ def parse_vnnlib(text: str, title: str) -> Specification:
             # What a relation says of all inputs of the box together is weaker, and holds.
             weaker = (each.within(box.lower, box.upper) for each in relations)
             disjunct = (*formula.common.rows, *one.rows, *weaker)
-            cases.setdefault(box, []).append((disjunct, relations))
+            key = box if one.bounds else id(box)
+            cases.setdefault(key, (box, []))[1].append((disjunct, relations))
     if not cases:
         raise InputError(f"{title}: no input meets the conditions on inputs.")
     return Specification(
@@ -59,7 +62,7 @@ def parse_vnnlib(text: str, title: str) -> Specification:
         formula.outputs,
         tuple(
             Case(box, tuple(one for one, _ in disjuncts), tuple(one for _, one in disjuncts))
-            for box, disjuncts in cases.items()
+            for box, disjuncts in cases.values()
         ),
         formula.shape,
     )
