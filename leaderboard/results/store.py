@@ -306,7 +306,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         raise InputError(f"{path}: there is no such file.") from error
     except PermissionError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not a result file, or is damaged.") from error
 
 

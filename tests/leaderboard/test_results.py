@@ -158,6 +158,13 @@ def test_damage_never_changes_a_row(stored: Path) -> None:
     assert refused > 200
 
 
+def test_a_provenance_nested_without_end_costs_this_file_only(stored: Path) -> None:
+    table = pq.read_table(stored, partitioning=None)
+    deep = b'{"options": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    pq.write_table(table.replace_schema_metadata({b"certboard": deep}), stored)
+    assert refusal(stored) == "is not a result file, or is damaged."
+
+
 def test_reading_never_writes(stored: Path) -> None:
     folder = stored.parent
     before = [(p, p.stat().st_mtime_ns, p.read_bytes()) for p in sorted(folder.rglob("*"))]
