@@ -13,6 +13,7 @@ from leaderboard.board.smoothed import steps
 from leaderboard.results.metrics import certified_at
 from leaderboard.website.charts import MOST_STEPS, Chart, Drawing, catalogue
 from leaderboard.website.charts.progress import APART, Point, points, state_of_the_art
+from tests.fixtures import board as made
 from tests.fixtures.board import board, smoothed_rows, tally
 
 SUBJECTS = {
@@ -64,6 +65,21 @@ def test_every_chart_draws_with_a_table_of_the_same_data(
     assert drawing.table
     assert all(len(row) == len(drawing.columns) for row in drawing.table)
     assert chart.caption.endswith(".")
+
+
+def test_no_text_of_a_submission_or_of_rows_is_markup_in_a_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plotly reads a few tags, links among them, wherever it prints a text."""
+    mark, tables, submissions = "<a href='//x'>", made.tables(), made.submissions()
+    strange = {slug: one.model_copy(update={"title": mark}) for slug, one in submissions.items()}
+    monkeypatch.setattr(made, "submissions", lambda: strange)
+    staged = [table.assign(stage=mark + table["stage"]) for table in tables]
+    monkeypatch.setattr(made, "tables", lambda: staged)
+    hostile = board(tmp_path)
+    for chart, subject in DRAWINGS:
+        drawing = chart.draw(hostile, subject)
+        assert drawing is None or mark not in drawing.json(), chart.name
 
 
 @pytest.mark.parametrize(("name", "subject"), sorted(NOTHING))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from leaderboard.board.board import Board
 from leaderboard.website import plot
-from leaderboard.website.charts import COLOURS, STATUSES, Chart, Drawing, figure
+from leaderboard.website.charts import COLOURS, STATUSES, Chart, Drawing, figure, plain
 
 # A narrower share of a bar, in percent, has no room for its name.
 READABLE = 14
@@ -49,7 +49,7 @@ def _place(key: tuple[str, str], by_setting: dict[str, int]) -> tuple[int, int, 
 def _bar(
     status: str, stage: str, by_setting: dict[str, int], sizes: dict[str, int], shade: str
 ) -> plot.Trace:
-    titles = list(sizes)
+    titles, name = list(sizes), plain(stage)
     counted = [by_setting.get(title, 0) for title in titles]
     shares = [100 * count / sizes[title] for count, title in zip(counted, titles, strict=True)]
     return plot.bar(
@@ -57,9 +57,9 @@ def _bar(
         x=shares,
         customdata=counted,
         orientation="h",
-        name=f"{status} by {stage}" if status != "unknown" else f"unknown after {stage}",
+        name=f"{status} by {name}" if status != "unknown" else f"unknown after {name}",
         marker={"color": shade, "line": {"width": 1, "color": "rgba(255,255,255,0.6)"}},
-        text=[stage if share >= READABLE else "" for share in shares],
+        text=[name if share >= READABLE else "" for share in shares],
         textposition="inside",
         insidetextanchor="middle",
         textangle=0,
