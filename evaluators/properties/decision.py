@@ -158,7 +158,8 @@ class _Decision:
         self.edges = edges
         self.groups = [self.group(cases) for cases in _grouped(specification.cases)]
         self.notes: list[str] = []
-        self.at_edge: dict[int, bool] = {}
+        # With the case itself, so that no other gets its identity meanwhile.
+        self.at_edge: dict[int, tuple[Case, bool]] = {}
 
     def group(self, cases: list[Case]) -> _Group:
         lower, upper, x = (
@@ -247,8 +248,9 @@ class _Decision:
         if not self.edges:
             return False
         if id(case) not in self.at_edge:
-            self.at_edge[id(case)] = closes(self.network, case, self.deadline.part(EDGE_SHARE))
-        return self.at_edge[id(case)]
+            found = closes(self.network, case, self.deadline.part(EDGE_SHARE))
+            self.at_edge[id(case)] = case, found
+        return self.at_edge[id(case)][1]
 
     def attack_widely(self) -> Counterexample | None:
         """Attack each open box from as many starts as its network is small."""
