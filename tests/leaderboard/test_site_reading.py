@@ -182,22 +182,12 @@ def test_downloads_open_in_pandas(website: str, browser: Any, tmp_path: Path) ->
             assert len(read(tmp_path / name)) > 1
 
 
-@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("kind", ["home", "setting", "submissions", "literature"])
-def test_nothing_jumps_while_a_page_loads(
-    website: str, browser: Any, kind: str, viewport: dict[str, int]
-) -> None:
-    with Visit(browser, website + PAGES[kind], viewport=viewport) as visit:
+def test_nothing_jumps_while_a_page_loads_on_a_phone(website: str, browser: Any, kind: str) -> None:
+    """On a wide screen each kind of page is asked, in `test_site_visits.py`."""
+    with Visit(browser, website + PAGES[kind], viewport=PHONE) as visit:
         visit.page.wait_for_load_state("networkidle")
-        moved = visit.page.evaluate(
-            """() => new Promise(done => {
-              let sum = 0;
-              new PerformanceObserver(list => list.getEntries().forEach(one => sum += one.value))
-                .observe({ type: "layout-shift", buffered: true });
-              setTimeout(() => done(sum), 200);
-            })"""
-        )
-        assert moved < 0.05
+        assert visit.jumped() < 0.05
 
 
 def test_columns_of_a_long_table_do_not_depend_on_the_rows_that_have_arrived(
