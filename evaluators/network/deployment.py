@@ -16,8 +16,7 @@ operation in real arithmetic on those same values by at most
   convolution before it, a mean taken as a sum and a quotient, a quotient for a product;
 - gamma(n)·Σm for a sum of n branches;
 - u·m·n for a product of two branches;
-- nothing for a ReLU and for max-pooling, u·leak·m for a leaky ReLU (3·u·leak·m where its leak is no
-  float32 number, as it is in every file);
+- nothing for a ReLU and for max-pooling, u·leak·m for a leaky ReLU;
 - `Elementwise.run_deviation` for a sigmoid and other functions, which libraries approximate; it is
   infinite where their argument is not bounded, although they are.
 
@@ -36,7 +35,6 @@ it computes the operators of the file, but for the folding above.
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -116,9 +114,7 @@ def run_error(
         return _finite(error * ROOM, reached / operation.neighbours.low)
     if isinstance(operation, LeakyReLU):
         leak = operation.leak
-        # Of a file it is a float32 number; else a run rounds it, too.
-        once = float(np.float32(leak)) == leak
-        share = (1 if once else 3) * UNIT32 * leak if leak >= FLUSHED else leak
+        share = UNIT32 * leak if leak >= FLUSHED else leak
         return share * magnitudes[0] * ROOM + FLUSHED if leak else None
     if isinstance(operation, Elementwise):
         lower, upper = within or (-magnitudes[0], magnitudes[0])

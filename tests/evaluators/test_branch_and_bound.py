@@ -29,14 +29,14 @@ from evaluators.question.verdict import Status, Verdict
 from tests.evaluators.conftest import Ticking
 from tests.fixtures.certificates import least_margin
 from tests.fixtures.checked import recheck
-from tests.fixtures.effort import first_alone, first_few
+from tests.fixtures.effort import fewer, first_alone, first_few
 from tests.fixtures.exact import Vector
 from tests.fixtures.networks import Graph
 from tests.fixtures.searching import ByNeurons
 from tests.fixtures.tiny import FAMILIES, ask, centers, least_margins, points_of
 from tests.fixtures.unrolled import PIECEWISE, about, tied
 
-NETWORKS = int(os.environ.get("CERTBOARD_NETWORKS", "40"))
+NETWORKS = int(os.environ.get("CERTBOARD_NETWORKS", fewer(40, 24)))
 CLEAR = Fraction(1, 10**4)
 """A margin this far from zero must be decided."""
 

@@ -39,6 +39,8 @@ Array = NDArray[np.float32]
 PROVERS: dict[str, type[Evaluator]] = {
     name: kind for name, kind in catalogue().items() if kind.accepts is Network and kind.certifies
 }
+SECONDS = 0.5
+"""For what must not be certified: a complete method uses all of them up."""
 
 
 def shuffled(network: Network, x: Array, random: np.random.Generator) -> Array:
@@ -111,7 +113,7 @@ def test_a_constant_that_absorbs_the_margin_leaves_no_proof(name: str, norm: Nor
     problem = Problem(large(2.0**24), torch.tensor([[0.5]]), torch.tensor([0]), region)
     evaluator = PROVERS[name]()
     (real,) = evaluator.solve(replace(problem, deployed=False, seconds=5.0))
-    (float32,) = evaluator.solve(replace(problem, seconds=5.0))
+    (float32,) = evaluator.solve(replace(problem, seconds=SECONDS))
     assert real.status is Status.CERTIFIED, "the test is about rounding alone"
     assert float32.status is not Status.CERTIFIED
 
@@ -133,8 +135,8 @@ def test_a_subnormal_weight_that_hardware_takes_for_zero_leaves_no_proof(
             assert bool((run == 0).all()), "the test is about a processor that does so"
     finally:
         torch.set_flush_denormal(False)
-    problem = Problem(network, x, torch.tensor([0]), Ball(norm, Fraction(1, 8)), seconds=5.0)
-    (real,) = PROVERS[name]().solve(replace(problem, deployed=False))
+    problem = Problem(network, x, torch.tensor([0]), Ball(norm, Fraction(1, 8)), seconds=SECONDS)
+    (real,) = PROVERS[name]().solve(replace(problem, deployed=False, seconds=5.0))
     (float32,) = PROVERS[name]().solve(problem)
     assert real.note or real.status is Status.CERTIFIED, "the test is about rounding alone"
     assert float32.status is not Status.CERTIFIED
@@ -144,16 +146,6 @@ def test_a_subnormal_leak_may_be_taken_for_zero() -> None:
     error = run_error(LeakyReLU(2.0**-130), [torch.tensor([[2.0**80]]).double()])
     assert error is not None
     assert float(error) >= 2.0**-50
-
-
-@pytest.mark.parametrize("leak", [0.1, 0.3, 0.9, float(np.float32(0.1))])
-def test_a_leak_that_is_no_float32_number_is_rounded_as_well(leak: float) -> None:
-    """No file has one, but a network may be written down with one."""
-    x = torch.from_numpy(np.linspace(-200, -1, 4001, dtype=np.float32))[None]
-    error = run_error(LeakyReLU(leak), [x.double().abs()])
-    lost = (LeakyReLU(leak)(x).double() - leak * x.double()).abs()
-    assert error is not None
-    assert bool((lost <= error).all())
 
 
 @pytest.mark.parametrize("name", quick_first(PROVERS))
@@ -169,8 +161,8 @@ def test_a_constant_that_comes_and_goes_leaves_no_proof_either(name: str, inputs
     graph.relu(leak=0.5)
     graph.dense(2, torch.eye(2).double(), torch.tensor([0.0, 0.125]).double())
     x, region = torch.full((1, inputs), 0.5), Ball(Norm.LINF, Fraction(1, 8))
-    problem = Problem(graph.network(), x, torch.tensor([0]), region, seconds=5.0)
-    (real,) = PROVERS[name]().solve(replace(problem, deployed=False))
+    problem = Problem(graph.network(), x, torch.tensor([0]), region, seconds=SECONDS)
+    (real,) = PROVERS[name]().solve(replace(problem, deployed=False, seconds=5.0))
     (float32,) = PROVERS[name]().solve(problem)
     declined = real.note.startswith("unsupported")
     assert declined or real.status is Status.CERTIFIED, "the test is about rounding alone"
@@ -303,7 +295,8 @@ def test_a_bounded_function_of_what_may_be_no_number_leaves_no_proof(
     if not isinstance(function, Step):  # which is a comparison, of whatever
         run = network.to(torch.float32, x.device)(x)
         assert bool(run.isnan().any()), "the test is about runs that overflow"
-    problem = Problem(network, x, torch.tensor([0]), Ball(Norm.LINF, Fraction(1, 8)), seconds=5.0)
+    region = Ball(Norm.LINF, Fraction(1, 8))
+    problem = Problem(network, x, torch.tensor([0]), region, seconds=SECONDS)
     (verdict,) = PROVERS[name]().solve(problem)
     assert verdict.status is not Status.CERTIFIED
 

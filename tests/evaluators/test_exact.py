@@ -19,7 +19,7 @@ from evaluators.question.norm import Norm
 from evaluators.question.problem import Problem
 from evaluators.question.region import Ball
 from evaluators.question.verdict import Status
-from tests.fixtures.effort import examples, first_alone
+from tests.fixtures.effort import examples, fewer, first_alone
 from tests.fixtures.exact import Vector, fractions, least_margin, margin
 from tests.fixtures.methods import LONG, quick_first
 from tests.fixtures.networks import Graph
@@ -75,7 +75,7 @@ def check(
 @pytest.mark.parametrize("radius", [Fraction(1, 20), Fraction(1, 3), Fraction(2)])
 def test_random_networks_against_exact_enumeration(radius: Fraction) -> None:
     certified = 0
-    for seed in range(25):
+    for seed in range(fewer(25, 13)):
         network = FAMILIES["relu 2-3-2"](seed)
         x = centers(network, seed, 2)
         for row, label in enumerate(network(x.double()).argmax(1).tolist()):
@@ -152,7 +152,7 @@ def test_coefficients_that_cancel_hide_no_counterexample(name: str, order: tuple
 @pytest.mark.parametrize("family", ["relu 2-4-4-3", "leaky 2-4-3-3"])
 def test_deep_networks_against_fractions_on_a_grid(family: str) -> None:
     region = Ball(Norm.LINF, Fraction(1, 3))
-    for seed in range(8):
+    for seed in range(fewer(8, 4)):
         network = FAMILIES[family](seed)
         problem = ask(network, centers(network, seed, 2), region)
         found = {name: evaluator()(problem) for name, evaluator in PROVERS.items()}

@@ -11,6 +11,7 @@ from evaluators.deterministic.ibp import IBP
 from evaluators.evaluator import Evaluator
 from evaluators.question.problem import Problem
 from evaluators.question.verdict import Status, Verdict
+from tests.fixtures import effort
 from tests.fixtures.tiny import FAMILIES, REGIONS, ask, centers
 
 CHEAPER: dict[Evaluator, tuple[Evaluator, ...]] = {
@@ -39,7 +40,7 @@ def is_no_worse(dear: Verdict, cheap: Verdict) -> bool:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=effort.examples(80), deadline=None)
 @given(st.sampled_from(list(FAMILIES)), st.integers(0, 10**6), st.sampled_from(list(REGIONS)))
 def test_a_margin_is_no_less_than_those_of_cheaper_methods(
     family: str, seed: int, region: str

@@ -26,6 +26,7 @@ from leaderboard.common.errors import InputError
 from leaderboard.vnncomp.instance import Answer, Instance, Word
 from leaderboard.vnncomp.verify import verify
 from leaderboard.vnncomp.vnnlib import parse_vnnlib, read_vnnlib
+from tests.fixtures.effort import fewer
 from tests.fixtures.networks import Graph, linear
 from tests.fixtures.properties import UNIT, box, difference, model_file, tent
 
@@ -145,12 +146,7 @@ def test_a_strict_condition_is_not_met_by_equality(tmp_path: Path) -> None:
     assert ask(tmp_path, difference(), UNIT + "(assert (>= Y_0 2))").word == Word.SAT
 
 
-def test_an_edge_is_no_counterexample_however_it_is_written(tmp_path: Path) -> None:
-    text = box(("-1", "1"), ("0", "1")) + "(assert (or (> Y_0 1) (not (<= Y_1 1))))"
-    assert ask(tmp_path, tent(), text).word == Word.UNSAT
-
-
-def test_an_edge_that_rounding_may_pass_is_left_open(tmp_path: Path) -> None:
+def test_an_edge_that_rounding_may_pass_is_left_open_and_said_to_be_one(tmp_path: Path) -> None:
     """Weights of 24 bits: the sum 1 + 2^-23 + 1 is rounded, so that no exact interval is known."""
     network = linear([[1.0 + 2.0**-23, 1.0], [1.0, 0.0]], [0.0, 0.0])
     answer = ask(tmp_path, network, UNIT + "(assert (> Y_0 2.00000011920928955078125))")
@@ -367,7 +363,7 @@ def test_networks_with_known_answers_are_never_proved_wrongly(shared: Path) -> N
     folder, words = shared / "soundness", {}
     for row in soundness_rows(shared):
         instance = Instance(folder / row["onnx"], folder / row["vnnlib"])
-        seconds = SECONDS if row["truth"] == "robust" else 1.5
+        seconds = SECONDS if row["truth"] == "robust" else fewer(3, 1) / 2
         answer = verify(instance, time.monotonic() + seconds)
         words[row["name"]] = (row["truth"], answer.word)
     wrong = {name for name, found in words.items() if found == ("falsifiable", Word.UNSAT)}
