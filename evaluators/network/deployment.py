@@ -16,7 +16,8 @@ operation in real arithmetic on those same values by at most
   convolution before it, a mean taken as a sum and a quotient, a quotient for a product;
 - gamma(n)·Σm for a sum of n branches;
 - u·m·n for a product of two branches;
-- nothing for a ReLU and for max-pooling, u·leak·m for a leaky ReLU;
+- nothing for a ReLU and for max-pooling, u·leak·m for a leaky ReLU (3·u·leak·m where its leak is no
+  float32 number, as it is in every file);
 - `Elementwise.run_deviation` for a sigmoid and other functions, which libraries approximate; it is
   infinite where their argument is not bounded, although they are.
 
@@ -35,6 +36,7 @@ it computes the operators of the file, but for the folding above.
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -114,7 +116,9 @@ def run_error(
         return _finite(error * ROOM, reached / operation.neighbours.low)
     if isinstance(operation, LeakyReLU):
         leak = operation.leak
-        share = UNIT32 * leak if leak >= FLUSHED else leak
+        # Of a file it is a float32 number; else a run rounds it, too.
+        once = float(np.float32(leak)) == leak
+        share = (1 if once else 3) * UNIT32 * leak if leak >= FLUSHED else leak
         return share * magnitudes[0] * ROOM + FLUSHED if leak else None
     if isinstance(operation, Elementwise):
         lower, upper = within or (-magnitudes[0], magnitudes[0])

@@ -4,15 +4,14 @@ Every other bound is charged for the rounding of float32 runs, so that it stops 
 that is reached exactly. There is nothing to charge where the numbers are few: runs round, but never
 beyond what is exact.
 
-Guarantee: if `finest_quantum` finds a quantum for a box, then for every box within it whose ends
-are whole multiples of that, `intervals` hold the outputs in real arithmetic and in any float32 run
-of the file: in any order of summation, with or without fused multiply-add, with subnormal numbers
-flushed or not, and with constants multiplied or added first, as runtimes do that fold them.
+Guarantee: where `intervals` are finite, they hold the outputs for all inputs of the box, in real
+arithmetic and in any float32 run of the file: in any order of summation, with or without fused
+multiply-add, with subnormal numbers flushed or not, and with constants multiplied or added first,
+as runtimes do that fold them.
 
 Proof. Each value has a quantum, a power of two: the ends of its interval are whole multiples of it;
-and a magnitude: the value in absolute values, sums of |w|·m without cancellation, at least one
-quantum. Let no magnitude exceed 2^24 quanta (`_measure`), and let the ends of all intervals be
-worked out exactly from those of the box.
+and a magnitude: sums of |w|·m without cancellation, or what its interval says of a ReLU's or a
+maximum's result, and at least one quantum. Let no magnitude exceed 2^24 quanta (`_Known.is_exact`).
 
 1. A run's value is never outside of the interval. By induction: let those that it is computed from
    lie in theirs. Take a sum of products w·x, and in each x the end at which w·x is largest. There
@@ -29,8 +28,8 @@ worked out exactly from those of the box.
    out of a monomial is a whole multiple of its own quantum, and not zero or taken as one quantum.
    So a part has at most as many quanta as the whole, 2^24. It is exact where it is of constants
    alone, and step 1 holds for what the runtime computes then: in exact arithmetic its intervals
-   are no wider, since it adds up equal terms first. `low` and `high` keep every such part away from
-   subnormal numbers and from overflow.
+   are no wider, since it adds up equal terms first. Nothing is folded across a ReLU or a maximum.
+   `low` and `high` keep every such part away from subnormal numbers and from overflow.
 3. In real arithmetic intervals hold anyway. float64 holds all ends, and all partial sums of them,
    exactly, since they have at most 27 bits.
 
@@ -41,7 +40,7 @@ weights that have many bits together.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import inf, isfinite
 
 import numpy as np
@@ -73,40 +72,78 @@ BITS = 24
 
 
 @dataclass(frozen=True)
-class _Measure:
-    """A node's quantum and magnitudes, `[1, *shape]`.
+class _Known:
+    """What holds of a node's value in each of some boxes.
 
     Attributes:
-        low, high: what no product of constants and values on the way to it is below or above.
+        lower, upper: its interval, `[boxes, *shape]`.
+        magnitude: of the same shape.
+        quantum: `[boxes]`.
+        low, high: what no product of constants and values on the way to it is below or above,
+            `[boxes]`.
     """
 
-    quantum: float
-    low: float
-    high: float
+    lower: Tensor
+    upper: Tensor
     magnitude: Tensor
+    quantum: Tensor
+    low: Tensor
+    high: Tensor
 
     @property
-    def is_exact(self) -> bool:
-        """Whether float32 holds all parts of it."""
-        few = float(self.magnitude.max()) <= 2.0**BITS * self.quantum
-        return few and self.low > FLUSHED and self.high < LARGEST
+    def is_exact(self) -> Tensor:
+        """Whether float32 holds all parts of it, `[boxes]`."""
+        few = self.magnitude.flatten(1).amax(1) <= 2.0**BITS * self.quantum
+        return few & (self.low > FLUSHED) & (self.high < LARGEST)
+
+    def moved(self, lower: Tensor, upper: Tensor) -> "_Known":
+        """Return what holds of a value with this interval and of the same quantum."""
+        return replace(self, lower=lower, upper=upper).limited()
+
+    def limited(self) -> "_Known":
+        """Return the same with the magnitude that the interval says."""
+        most = torch.maximum(-self.lower, self.upper)
+        return replace(self, magnitude=_at_least(most, self.quantum))
 
 
-def finest_quantum(network: Network, ends: tuple[Doubles, Doubles]) -> float | None:
-    """The finest quantum of inputs of which intervals are exact; None if not even that of the ends.
+def intervals(network: Network, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """Bound a network's outputs over boxes, without a charge for rounding.
 
     Args:
         network: as it was imported from a file.
-        ends: of a box of inputs, in row-major order.
+        lower, upper: ends of the boxes, `[boxes, *shape]`, float64.
+
+    Returns:
+        Two tensors `[boxes, outputs]`; infinite for boxes for which the proof does not hold.
     """
+    nothing = torch.full((len(lower), network.classes), inf, dtype=torch.float64)
     if not network.operators or not network.operators.keys() <= OPERATORS:
-        return None
-    most = torch.from_numpy(np.maximum(*map(np.abs, ends))).reshape(1, *network.input_shape)
-    quantum = min(map(quantum_of, ends))
-    quantum, found = 1.0 if quantum == inf else quantum, None
-    while _is_exact(network, most, quantum):
-        found, quantum = quantum, quantum / 2
-    return found
+        return -nothing, nothing
+    found = [_input(lower, upper)]
+    exact = found[0].is_exact
+    for position, node in enumerate(network.nodes[1:], start=1):
+        source = _magnitude_of(network, position)
+        if source is not None:
+            known: _Known | None = _folded(found[source])
+        else:
+            known = _of(node.operation, [found[parent] for parent in node.parents])
+        if known is None:
+            return -nothing, nothing
+        exact = exact & known.is_exact
+        if not bool(exact.any()):
+            return -nothing, nothing
+        found.append(known)
+    sure = exact[:, None]
+    last = found[-1]
+    return last.lower.where(sure, -nothing), last.upper.where(sure, nothing)
+
+
+def _input(lower: Tensor, upper: Tensor) -> _Known:
+    ends = torch.stack((lower.flatten(1), upper.flatten(1)), 1).numpy()
+    quantum = torch.from_numpy(np.array([quantum_of(box) for box in ends]))
+    quantum = torch.where(quantum == inf, 1.0, quantum)
+    high = torch.maximum(-lower, upper).flatten(1).amax(1).clamp(min=1.0)
+    return _Known(lower, upper, lower, quantum, quantum.clamp(max=1.0), high).limited()
 
 
 def quantum_of(values: Doubles) -> float:
@@ -120,61 +157,63 @@ def quantum_of(values: Doubles) -> float:
     return float(np.ldexp(lowest, exponents - 53).min())
 
 
-def _is_exact(network: Network, most: Tensor, quantum: float) -> bool:
-    magnitude = most.clamp(min=quantum)
-    first = _Measure(quantum, min(1.0, quantum), max(1.0, float(magnitude.max())), magnitude)
-    if not first.is_exact:
-        return False
-    found = [first]
-    for node in network.nodes[1:]:
-        measure = _measure(node.operation, [found[parent] for parent in node.parents])
-        if measure is None or not measure.is_exact:
-            return False
-        found.append(measure)
-    return True
-
-
-def _measure(operation: Operation, of: Sequence[_Measure]) -> _Measure | None:
+def _of(operation: Operation, of: Sequence[_Known]) -> _Known | None:
     """What holds of a node's value, of what holds of its parents'; None if nothing is known."""
     first = of[0]
     if isinstance(operation, AffineMap):
         return _affine(operation, first)
+    if isinstance(operation, MaxPool):
+        return first.moved(operation(first.lower), operation(first.upper))
     if isinstance(operation, LeakyReLU):
         unit = quantum_of(np.array([operation.leak])) if operation.leak else 1.0
-        return replace(first, quantum=first.quantum * unit, low=first.low * unit)
-    if isinstance(operation, MaxPool):
-        return replace(first, magnitude=operation(first.magnitude))
+        finer = replace(first, quantum=first.quantum * unit, low=first.low * unit)
+        return finer.moved(operation(first.lower), operation(first.upper))
     if isinstance(operation, Sum):
-        quantum, low = min(one.quantum for one in of), min(one.low for one in of)
-        magnitude = torch.stack([one.magnitude for one in of]).sum(0)
-        return _Measure(quantum, low, sum(one.high for one in of), magnitude)
+        lower, upper, magnitude, quantum, low, high = (
+            torch.stack([getattr(one, field.name) for one in of]) for field in fields(_Known)
+        )
+        sums = (lower.sum(0), upper.sum(0), magnitude.sum(0))
+        return _Known(*sums, quantum.amin(0), low.amin(0), high.sum(0))
     if isinstance(operation, Product):
         second = of[1]
-        return _Measure(
+        pairs = ((x, y) for x in (first.lower, first.upper) for y in (second.lower, second.upper))
+        corners = torch.stack([x * y for x, y in pairs])
+        return _Known(
+            corners.amin(0),
+            corners.amax(0),
+            first.magnitude * second.magnitude,
             first.quantum * second.quantum,
             first.low * second.low,
             first.high * second.high,
-            first.magnitude * second.magnitude,
         )
     return None
 
 
-def _affine(operation: AffineMap, of: _Measure) -> _Measure | None:
-    magnitude = operation.absolute(of.magnitude)
+def _affine(operation: AffineMap, of: _Known) -> _Known | None:
     if operation.fan_in == 0 and operation.bias is None:
-        return replace(of, magnitude=magnitude.clamp(min=of.quantum))
+        found = replace(of, lower=operation(of.lower), upper=operation(of.upper))
+        return replace(found, magnitude=_at_least(operation.absolute(of.magnitude), of.quantum))
     unit = min((quantum_of(values) for values in _constants(operation)), default=1.0)
     # Nothing is left of a value that is multiplied by zero: it may be anything.
     if not isfinite(unit) or not _is_known(operation):
         return None
+    middle, reach = operation((of.lower + of.upper) / 2), (of.upper - of.lower) / 2
+    reach = operation.absolute(reach)
+    magnitude = operation.absolute(of.magnitude)
     quantum, low = unit * of.quantum, of.low * min(1.0, unit)
-    high = of.high * max(1.0, float(operation.absolute(torch.ones_like(of.magnitude)).max()))
+    ones = torch.ones_like(of.magnitude[:1])
+    high = of.high * max(1.0, float(operation.absolute(ones).max()))
     if operation.bias is not None:
         step = quantum_of(operation.bias.numpy())
-        quantum, low = min(quantum, step), min(low, step)
+        quantum, low = quantum.clamp(max=step), low.clamp(max=step)
         magnitude = magnitude + operation.bias.abs()
-        high += float(operation.bias.abs().max())
-    return _Measure(quantum, low, high, magnitude.clamp(min=quantum))
+        high = high + float(operation.bias.abs().max())
+    magnitude = _at_least(magnitude, quantum)
+    return _Known(middle - reach, middle + reach, magnitude, quantum, low, high)
+
+
+def _at_least(magnitude: Tensor, quantum: Tensor) -> Tensor:
+    return torch.maximum(magnitude, quantum.reshape(-1, *[1] * (magnitude.dim() - 1)))
 
 
 def _constants(operation: AffineMap) -> Iterator[Doubles]:
@@ -197,20 +236,6 @@ def _is_known(operation: AffineMap) -> bool:
     if not getattr(operation, "roundings", 0) and not getattr(operation, "rounded", False):
         return True
     return all(np.isin(np.abs(np.frexp(v)[0]), (0, 0.5)).all() for v in _constants(operation))
-
-
-def intervals(network: Network, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-    """Exact bounds of a network's outputs over boxes `[boxes, *shape]` of a quantum that is exact.
-
-    Returns:
-        Two tensors `[boxes, outputs]`.
-    """
-    found = [(lower, upper)]
-    for position, node in enumerate(network.nodes[1:], start=1):
-        of = [found[parent] for parent in node.parents]
-        source = _magnitude_of(network, position)
-        found.append(_image(node.operation, of) if source is None else _folded(*found[source]))
-    return found[-1]
 
 
 def _magnitude_of(network: Network, position: int) -> int | None:
@@ -237,23 +262,7 @@ def _scales_by(node: Node, factor: int) -> bool:
     )
 
 
-def _folded(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-    """Bounds of a magnitude."""
-    return torch.maximum(lower, -upper).clamp(min=0), torch.maximum(-lower, upper)
-
-
-def _image(operation: Operation, of: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    lower, upper = of[0]
-    if isinstance(operation, AffineMap):
-        if operation.fan_in == 0:
-            return operation(lower), operation(upper)
-        middle, reach = operation((lower + upper) / 2), operation.absolute((upper - lower) / 2)
-        return middle - reach, middle + reach
-    if isinstance(operation, LeakyReLU | MaxPool):
-        return operation(lower), operation(upper)
-    if isinstance(operation, Product):
-        corners = torch.stack([x * y for x in of[0] for y in of[1]])
-        return corners.amin(0), corners.amax(0)
-    assert isinstance(operation, Sum)
-    below, above = (torch.stack(ends).sum(0) for ends in zip(*of, strict=True))
-    return below, above
+def _folded(of: _Known) -> _Known:
+    """What holds of a magnitude."""
+    lower = torch.maximum(of.lower, -of.upper).clamp(min=0)
+    return of.moved(lower, torch.maximum(-of.lower, of.upper))

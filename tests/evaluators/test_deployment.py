@@ -148,6 +148,16 @@ def test_a_subnormal_leak_may_be_taken_for_zero() -> None:
     assert float(error) >= 2.0**-50
 
 
+@pytest.mark.parametrize("leak", [0.1, 0.3, 0.9, float(np.float32(0.1))])
+def test_a_leak_that_is_no_float32_number_is_rounded_as_well(leak: float) -> None:
+    """No file has one, but a network may be written down with one."""
+    x = torch.from_numpy(np.linspace(-200, -1, 4001, dtype=np.float32))[None]
+    error = run_error(LeakyReLU(leak), [x.double().abs()])
+    lost = (LeakyReLU(leak)(x).double() - leak * x.double()).abs()
+    assert error is not None
+    assert bool((lost <= error).all())
+
+
 @pytest.mark.parametrize("name", quick_first(PROVERS))
 @pytest.mark.parametrize("inputs", [1, 16])
 def test_a_constant_that_comes_and_goes_leaves_no_proof_either(name: str, inputs: int) -> None:

@@ -146,7 +146,12 @@ def test_a_strict_condition_is_not_met_by_equality(tmp_path: Path) -> None:
     assert ask(tmp_path, difference(), UNIT + "(assert (>= Y_0 2))").word == Word.SAT
 
 
-def test_an_edge_that_rounding_may_pass_is_left_open_and_said_to_be_one(tmp_path: Path) -> None:
+def test_an_edge_is_no_counterexample_however_it_is_written(tmp_path: Path) -> None:
+    text = box(("-1", "1"), ("0", "1")) + "(assert (or (> Y_0 1) (not (<= Y_1 1))))"
+    assert ask(tmp_path, tent(), text).word == Word.UNSAT
+
+
+def test_an_edge_that_rounding_may_pass_is_left_open(tmp_path: Path) -> None:
     """Weights of 24 bits: the sum 1 + 2^-23 + 1 is rounded, so that no exact interval is known."""
     network = linear([[1.0 + 2.0**-23, 1.0], [1.0, 0.0]], [0.0, 0.0])
     answer = ask(tmp_path, network, UNIT + "(assert (> Y_0 2.00000011920928955078125))")
