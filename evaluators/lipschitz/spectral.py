@@ -36,8 +36,11 @@ AT_ONCE = 2**22
 
 
 MOST_PRODUCTS = 2**40
-"""Complex products of the Gram iterations of one convolution, up to which it has a bound: half a
-minute. Those of ResNets on images of 224 by 224 would take hours."""
+"""Complex products of the Gram iterations of one convolution, up to which it has a bound, and of
+the sums over its taps: half a minute. Those of ResNets on images of 224 by 224 would take hours."""
+
+BY_THEMSELVES = 64
+"""So many times as long as inside a product of matrices a product of two numbers takes alone."""
 
 
 def matrix_bound(matrices: Tensor, steps: int = STEPS) -> float:
@@ -100,30 +103,38 @@ def convolution_bound(convolution: Convolution) -> float:
     sizes = zip(convolution.input_shape[1:], convolution.padding, reach, strict=True)
     torus = [size + far - 1 for size, _, far in sizes]
     smaller, larger = sorted(grouped.shape[1:3])
-    if math.prod(torus) * groups * smaller**2 * larger * STEPS / 2 > MOST_PRODUCTS:
+    taps, frequencies = math.prod(kernel), math.prod(torus) / 2
+    products = frequencies * groups * smaller * larger * max(smaller * STEPS, taps)
+    if max(products, frequencies * taps * BY_THEMSELVES) > MOST_PRODUCTS:
         return math.inf
-    waves = [_waves(k, d, n) for k, d, n in zip(kernel, convolution.dilation, torus, strict=True)]
     # Every coefficient of a symbol is a sum over the taps, of products with rounded waves.
-    taps = math.prod(kernel)
     error = float(torch.linalg.vector_norm(grouped.abs().flatten(3).sum(3), dim=(1, 2)).max())
     error *= 2 * gamma(8 * taps + 128)
     bound, step = 0.0, max(1, AT_ONCE // grouped.flatten(1).shape[1])
     flat = grouped.flatten(3).to(torch.complex128)
-    frequencies = waves[0] if len(waves) == 1 else _products(*waves)
-    for first in range(0, len(frequencies), step):
-        part = torch.einsum("gokt,ft->fgok", flat, frequencies[first : first + step])
+    # Of a plane's columns half: the frequencies left out are conjugates of others.
+    half = torus if len(torus) == 1 else [*torus[:-1], torus[-1] // 2 + 1]
+    count = math.prod(half)
+    for first in range(0, count, step):
+        # All waves at once would be as many numbers as the input's times the kernel's.
+        places = torch.unravel_index(torch.arange(first, min(first + step, count)), half)
+        layout = zip(places, kernel, convolution.dilation, torus, strict=True)
+        waves = [_waves(*line) for line in layout]
+        part = torch.einsum("gokt,ft->fgok", flat, _products(waves))
         bound = max(bound, matrix_bound(part))
     return (bound + error) * (1 + 1e-14)
 
 
-def _waves(taps: int, dilation: int, size: int) -> Tensor:
+def _waves(frequencies: Tensor, taps: int, dilation: int, size: int) -> Tensor:
     """exp(-2πi·frequency·tap·dilation / size), `[frequencies, taps]`."""
-    turns = torch.outer(torch.arange(size), torch.arange(taps) * dilation) % size
+    turns = torch.outer(frequencies, torch.arange(taps) * dilation) % size
     angle = turns.double() * (-2 * math.pi / size)
     return torch.complex(angle.cos(), angle.sin())
 
 
-def _products(rows: Tensor, columns: Tensor) -> Tensor:
-    """Waves of a plane, `[frequencies, taps]`; those left out are conjugates of others."""
-    half = columns[: len(columns) // 2 + 1]
-    return (rows[:, None, :, None] * half[None, :, None, :]).reshape(len(rows) * len(half), -1)
+def _products(waves: list[Tensor]) -> Tensor:
+    """Waves of a line or a plane, `[frequencies, taps]`, from those of each dimension."""
+    if len(waves) == 1:
+        return waves[0]
+    rows, columns = waves
+    return (rows[:, :, None] * columns[:, None, :]).flatten(1)

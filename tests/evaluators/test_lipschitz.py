@@ -14,6 +14,7 @@ from torch import Tensor
 from evaluators.deterministic.lipschitz_margin import LipschitzMargin
 from evaluators.deterministic.op_norm import OpNorm
 from evaluators.falsification.pgd import PGD
+from evaluators.lipschitz import spectral
 from evaluators.lipschitz.blocks import blocks_of
 from evaluators.lipschitz.constants import Reach, margins
 from evaluators.lipschitz.one_run import OneRun
@@ -102,6 +103,39 @@ def test_a_long_convolution_is_bounded_to_a_few_per_cent() -> None:
     convolution = Convolution((3, 16, 16), (4, 16, 16), None, weight, ones, ones, ones)
     matrix = torch.from_numpy(convolution.matrix.toarray())
     assert convolution_bound(convolution) <= 1.05 * float(torch.linalg.matrix_norm(matrix, 2))
+
+
+@pytest.mark.parametrize(("image", "kernel"), [((60, 60), (40, 40)), ((3000,), (1500,))])
+def test_a_kernel_as_large_as_its_image_is_bounded_piece_by_piece(
+    image: tuple[int, ...], kernel: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frequencies times its taps are far more numbers than either: of a file of a few kB."""
+    sizes = list[int]()
+    einsum = torch.einsum
+
+    def counted(equation: str, weight: Tensor, waves: Tensor) -> Tensor:
+        # Of a part of a tensor all of it is in memory.
+        sizes.append(waves.untyped_storage().nbytes() // waves.element_size())
+        return einsum(equation, weight, waves)
+
+    weight = torch.randn(1, 1, *kernel, dtype=torch.float64)
+    zeros, ones = (0,) * len(image), (1,) * len(image)
+    places = tuple(size - taps + 1 for size, taps in zip(image, kernel, strict=True))
+    large = Convolution((1, *image), (1, *places), None, weight, ones, zeros, ones)
+    monkeypatch.setattr(torch, "einsum", counted)
+    assert convolution_bound(large) >= float(weight.abs().max())
+    assert max(sizes) <= spectral.AT_ONCE
+
+
+def test_a_convolution_whose_sums_over_taps_would_take_hours_has_no_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weight = torch.ones(1, 1, 30, 30, dtype=torch.float64)
+    large = Convolution((1, 40, 40), (1, 11, 11), None, weight, (1, 1), (0, 0), (1, 1))
+    assert math.isfinite(convolution_bound(large))
+    monkeypatch.setattr(spectral, "MOST_PRODUCTS", 2**20)
+    assert convolution_bound(large) == math.inf
+    assert math.isfinite(constant_of(large, Norm.L2))
 
 
 @pytest.mark.parametrize("norm", list(Norm))
