@@ -48,7 +48,7 @@ import torch
 from torch import Tensor
 
 from evaluators.network.affine import Adjoint, AffineMap, Diagonal
-from evaluators.network.deployment import FLUSHED, LARGEST
+from evaluators.network.deployment import LARGEST
 from evaluators.network.elementwise import LeakyReLU
 from evaluators.network.network import MaxPool, Network, Node, Operation, Product, Sum
 from evaluators.properties.boxes import Doubles
@@ -69,6 +69,9 @@ the importer works out constants for, such as a normalisation's, where some may 
 
 BITS = 24
 """Of float32's whole numbers."""
+LEAST = 2.0**-100
+"""Of quanta: a Gemm may multiply by its factor, of up to 2^20, behind sums that are smaller, which
+must not be subnormal, either."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class _Known:
     def is_exact(self) -> Tensor:
         """Whether float32 holds all parts of it, `[boxes]`."""
         few = self.magnitude.flatten(1).amax(1) <= 2.0**BITS * self.quantum
-        return few & (self.low > FLUSHED) & (self.high < LARGEST)
+        return few & (self.low >= LEAST) & (self.high < LARGEST)
 
     def moved(self, lower: Tensor, upper: Tensor) -> "_Known":
         """Return what holds of a value with this interval and of the same quantum."""

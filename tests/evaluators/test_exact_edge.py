@@ -180,6 +180,15 @@ def test_what_runs_may_round_is_left_open(name: str) -> None:
     assert not is_closed(graph, row)
 
 
+def test_products_of_subnormal_size_before_a_factor_are_left_open() -> None:
+    """Where they are flushed, y is 0, and not at least 2^-110."""
+    for factor, closed in ((2.0**20, False), (1.0, True)):
+        weight = 2.0**-120 if factor > 1 else 2.0**-80
+        graph = [node("Gemm", "x A", "y", alpha=factor)], {"A": [[weight]]}, [1]
+        row = below(factor * weight * 2.0**-10)
+        assert is_closed(graph, row, 2.0**-10, 2.0**-9) is closed
+
+
 def test_a_bias_that_a_run_rounds_is_left_open() -> None:
     """(1.5 + 2^24) - 2^24 is 2 in float32; in real arithmetic nothing is above 1.5."""
     graph = [node("Add", "x b", "s"), node("Sub", "s b", "y")], {"b": [2.0**24]}, [1]
