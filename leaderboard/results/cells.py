@@ -53,6 +53,7 @@ def read_cells(path: Path) -> list[Cell]:
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: is no table of cells ({type(error).__name__}).") from error
     for cell in cells:
-        if not 0 < cell.examples == cell.certified + cell.falsified + cell.unknown:
+        counts = cell.certified, cell.falsified, cell.unknown
+        if min(counts) < 0 or not 0 < cell.examples == sum(counts):
             raise InputError(f"{path}: the counts of '{cell.evaluator}' do not add up.")
     return cells

@@ -67,7 +67,13 @@ def test_the_file_of_all_cells_reads_as_the_same_cells(example: Board, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("was", "is_now"), [(",12,1,7,", ",13,1,7,"), (",20,", ",many,"), ("evaluator", "method")]
+    ("was", "is_now"),
+    [
+        (",12,1,7,", ",13,1,7,"),
+        (",12,1,7,", ",32,-13,1,"),
+        (",20,", ",many,"),
+        ("evaluator", "method"),
+    ],
 )
 def test_a_table_that_is_damaged_is_named(
     example: Board, tmp_path: Path, was: str, is_now: str
