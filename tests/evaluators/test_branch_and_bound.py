@@ -202,6 +202,7 @@ def test_balls_of_every_norm_are_never_answered_wrongly(norm: Norm) -> None:
                     assert verdict.margin <= least + 1e-12
 
 
+@pytest.mark.slow
 def test_a_convolution_with_pooling_is_decided_by_its_units() -> None:
     seen: Counter[Status] = Counter()
     for seed in range(3):

@@ -206,6 +206,7 @@ def test_several_examples_do_share_batches(monkeypatch: pytest.MonkeyPatch) -> N
     assert max(shared) <= TURNS
 
 
+@pytest.mark.slow
 def test_every_search_is_given_back_once_large_or_small() -> None:
     problem = questions("relu 2-4-4-3", Norm.LINF, 7)
     for largest in (0, 2**23):

@@ -23,7 +23,7 @@ from evaluators.unrolled.domains import Cut, Domains, Leaf
 from evaluators.unrolled.proof import prove
 from evaluators.unrolled.unit_lines import UnitBounds
 from tests.fixtures.certificates import least_margin
-from tests.fixtures.effort import first_alone, only
+from tests.fixtures.effort import fewer, first_alone, only
 from tests.fixtures.searching import no_witness, pretending
 from tests.fixtures.unrolled import PIECEWISE, TELLING, about, around
 
@@ -143,7 +143,7 @@ def covers(paths: list[tuple[tuple[int, int], ...]]) -> bool:
 def test_closed_and_open_domains_together_cover_the_region(name: str) -> None:
     """After every round, also where batches leave some behind; for each row."""
     tuning, rounds = replace(TUNING, batch=(2, 2), child=Rates(2, slope=0.2)), 0
-    for seed in range(4):
+    for seed in range(fewer(4, 2)):
         (state,) = start([searching(name, Fraction(1, 2), seed=seed, tuning=tuning)])
         for _ in range(12):
             for row in range(len(state.roots)):

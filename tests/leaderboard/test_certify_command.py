@@ -224,7 +224,8 @@ def test_max_radius_is_the_true_one_of_a_linear_network(
     assert searched > 10
 
 
-@pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_max_radius_does_not_depend_on_the_limit_given(
     project: Project, certboard: Certboard, norm: str
 ) -> None:

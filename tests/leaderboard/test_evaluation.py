@@ -229,6 +229,7 @@ def test_few_examples_never_replace_many(project: Project) -> None:
     assert len(measure(project, Request(examples=9)).rows) == 9
 
 
+@pytest.mark.slow
 def test_a_look_at_a_few_examples_leaves_a_stopped_run_alone(
     project: Project, computed: list[tuple[int, ...]]
 ) -> None:

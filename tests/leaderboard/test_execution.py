@@ -91,6 +91,7 @@ def test_halves_give_the_rows_of_the_whole_cascade(
         assert result.rows["seconds"].iloc[shard.examples[0]] > shard.opened[0].seconds > 0
 
 
+@pytest.mark.slow
 def test_the_hardest_examples_come_first_and_last_where_time_may_end(
     project: Project, computed: list[Shard]
 ) -> None:

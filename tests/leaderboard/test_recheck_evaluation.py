@@ -85,6 +85,7 @@ def test_every_certified_row_is_proved_and_every_witness_replayed(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_without_evidence_the_same_rows_are_proved_and_it_can_be_kept(
     certboard: Certboard, stored: Path
 ) -> None:

@@ -12,6 +12,7 @@ from leaderboard.common.project import Project
 from leaderboard.intake import sandbox
 from leaderboard.intake.sandbox import Limits, Walls, require_walls, run_confined, walls
 from leaderboard.results.store import read, results_path
+from tests.fixtures.effort import first_alone
 from tests.fixtures.project import CHECKOUT, LINF, PLAIN, digest
 from tests.leaderboard.conftest import Certboard
 
@@ -110,7 +111,9 @@ def confined(command: str, writable: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["bytearray(2**31)", "import torch; torch.empty(2**29)"], ids=["Python", "PyTorch"]
+    "command",
+    first_alone(["bytearray(2**31)", "import torch; torch.empty(2**29)"]),
+    ids=["Python", "PyTorch"],
 )
 def test_too_much_memory_is_told_as_such(tmp_path: Path, command: str) -> None:
     found = confined(command, tmp_path)
