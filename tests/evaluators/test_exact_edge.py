@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,13 @@ def is_closed(graph: Graph, row: Constraint, low: float = -1.0, high: float = 1.
     return closes(network_of(graph), case_of(graph, row, low, high), Deadline(60.0))
 
 
+@cache
+def edge(name: str) -> tuple[Network, Graph, Constraint]:
+    """One of the edges that are reached, and its network."""
+    graph, row = EDGES[name]
+    return network_of(graph), graph, row
+
+
 SQUARE = [node("Mul", "x x", "y")]
 CONVOLUTION = [node("Conv", "x K", "c"), node("Abs", "c", "a"), node("Flatten", "a", "y")]
 POOLS = [
@@ -115,20 +123,21 @@ EDGES: dict[str, tuple[Graph, Constraint]] = {
 
 @pytest.mark.parametrize("name", EDGES)
 def test_an_edge_that_is_reached_is_not_passed(name: str) -> None:
-    graph, row = EDGES[name]
-    assert is_closed(graph, row)
+    network, graph, row = edge(name)
+    assert closes(network, case_of(graph, row), Deadline(60.0))
 
 
 @pytest.mark.parametrize("name", EDGES)
 def test_an_edge_that_is_reached_is_met_where_the_condition_is_not_strict(name: str) -> None:
-    graph, row = EDGES[name]
-    assert not is_closed(graph, row._replace(strict=False))
+    network, graph, row = edge(name)
+    assert not closes(network, case_of(graph, row._replace(strict=False)), Deadline(60.0))
 
 
 @pytest.mark.parametrize("name", EDGES)
 def test_what_is_a_little_within_an_edge_is_passed(name: str) -> None:
-    graph, row = EDGES[name]
-    assert not is_closed(graph, row._replace(constant=row.constant - Fraction(ULP)))
+    network, graph, row = edge(name)
+    row = row._replace(constant=row.constant - Fraction(ULP))
+    assert not closes(network, case_of(graph, row), Deadline(60.0))
 
 
 BITS = 2.0**12 + 1
@@ -149,6 +158,10 @@ LEFT_OPEN: dict[str, tuple[Graph, Constraint]] = {
     "products of scales of subnormal size alone": (
         ([node("Mul", "x s", "m"), node("Mul", "m s", "n"), node("Mul", "n t", "y")],
          {"s": [2.0**-70], "t": [2.0**39]}, [1]), above(2.0**-101),
+    ),
+    "a square of subnormal size": (
+        ([node("Mul", "x s", "m"), node("Mul", "m m", "y")], {"s": [2.0**-64]}, [1]),
+        above(2.0**-128),
     ),
     "a scale of zero, and what overflows before it": (
         ([node("MatMul", "x A", "m"), node("Mul", "m s", "y")], {"A": [[2.0**39]], "s": 0.0}, [1]),
@@ -214,13 +227,34 @@ def test_a_constant_that_the_importer_rounded_is_left_open() -> None:
     assert not closes(rounded, case_of(([], {}, [1]), row), Deadline(60.0))
 
 
-@pytest.mark.parametrize(("lower", "limit"), [(-1, "1"), (0, "1/10")])
-def test_an_end_that_is_no_float_is_moved_outward(lower: int, limit: str) -> None:
+def test_only_boxes_of_which_the_proof_holds_have_intervals() -> None:
+    """1 + 2^-30 is rounded."""
+    network = network_of(([node("Gemm", "x A b", "y")], {"A": [[1]], "b": [1]}, [1]))
+    lower = torch.tensor([[0.5], [2.0**-30]]).double()
+    least, most = intervals(network, lower, torch.ones(2, 1).double())
+    assert least.tolist() == [[1.5], [-float("inf")]]
+    assert most.tolist() == [[2.0], [float("inf")]]
+
+
+BEYOND = 1 + Fraction(1, 2**60)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "limit", "closed"),
+    [
+        (-1, Fraction(1, 10), 1, True),
+        (0, Fraction(1, 10), Fraction(1, 10), False),
+        (0, BEYOND, 1, False),
+    ],
+)
+def test_an_end_that_is_no_float_is_moved_outward(
+    lower: int, upper: Fraction, limit: Fraction | int, closed: bool
+) -> None:
     """|x| > 1 on [-1, 0.1] has no solution; |x| > 0.1 on [0, 0.1] has one in float32."""
-    graph, _ = EDGES["|x|"]
+    network, *_ = edge("|x|")
     row = Constraint({0: Fraction(-1)}, Fraction(limit), True)
-    case = Case(ExactBox((Fraction(lower),), (Fraction(1, 10),)), ((row,),))
-    assert closes(network_of(graph), case, Deadline(60.0)) is (limit == "1")
+    case = Case(ExactBox((Fraction(lower),), (upper,)), ((row,),))
+    assert closes(network, case, Deadline(60.0)) is closed
 
 
 def test_a_network_without_a_file_is_left_open() -> None:
