@@ -236,6 +236,14 @@ def test_only_boxes_of_which_the_proof_holds_have_intervals() -> None:
     assert most.tolist() == [[2.0], [float("inf")]]
 
 
+def test_what_is_not_exact_is_not_behind_a_relu_either() -> None:
+    """x - 2^23·x' is a sum of up to 2^23·x' + 1 quanta, of which a ReLU keeps one."""
+    network = network_of((RELUS, {"A": [[1], [-(2.0**23)]], "B": [[1]]}, [2]))
+    upper = torch.tensor([[1.0, 1.0], [1.0, 4.0]]).double()
+    _, most = intervals(network, torch.zeros(2, 2).double(), upper)
+    assert most.tolist() == [[1.0], [float("inf")]]
+
+
 BEYOND = 1 + Fraction(1, 2**60)
 
 
