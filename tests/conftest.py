@@ -39,10 +39,10 @@ BEGUN_FIRST = (
 
 
 def pytest_xdist_auto_num_workers() -> int | None:
-    """One process more than there are cores: tests wait for browsers and for other processes."""
+    """Two processes more than there are cores: tests wait for browsers and for other processes."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else None
+    return len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else None
 
 
 def pytest_configure() -> None:

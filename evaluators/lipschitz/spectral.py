@@ -39,6 +39,10 @@ MOST_PRODUCTS = 2**40
 """Complex products of the Gram iterations of one convolution, up to which it has a bound, and of
 the sums over its taps: half a minute. Those of ResNets on images of 224 by 224 would take hours."""
 
+MOST_PER_WEIGHT = 2**24
+"""Such products for each weight: of networks in use 2^8 to 2^21. A kernel whose taps lie far apart,
+beyond the image, has as many frequencies as its author likes, and a file may hold thousands."""
+
 BY_THEMSELVES = 64
 """So many times as long as inside a product of matrices a product of two numbers takes alone."""
 
@@ -105,7 +109,8 @@ def convolution_bound(convolution: Convolution) -> float:
     smaller, larger = sorted(grouped.shape[1:3])
     taps, frequencies = math.prod(kernel), math.prod(torus) / 2
     products = frequencies * groups * smaller * larger * max(smaller * STEPS, taps)
-    if max(products, frequencies * taps * BY_THEMSELVES) > MOST_PRODUCTS:
+    most = min(MOST_PRODUCTS, MOST_PER_WEIGHT * convolution.weight.numel())
+    if max(products, frequencies * taps * BY_THEMSELVES) > most:
         return math.inf
     # Every coefficient of a symbol is a sum over the taps, of products with rounded waves.
     error = float(torch.linalg.vector_norm(grouped.abs().flatten(3).sum(3), dim=(1, 2)).max())

@@ -127,6 +127,15 @@ def test_a_kernel_as_large_as_its_image_is_bounded_piece_by_piece(
     assert max(sizes) <= spectral.AT_ONCE
 
 
+def test_few_weights_far_apart_do_not_take_long() -> None:
+    """A file of thousands of them would take hours before its first example."""
+    weight = torch.ones(1, 1, 3, 3, dtype=torch.float64)
+    shape, far = (1, 32, 32), (10_000, 10_000)
+    small = Convolution(shape, shape, None, weight, (1, 1), far, far)
+    assert convolution_bound(small) == math.inf
+    assert constant_of(small, Norm.L2) == pytest.approx(1)  # one tap alone meets the image
+
+
 def test_a_convolution_whose_sums_over_taps_would_take_hours_has_no_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

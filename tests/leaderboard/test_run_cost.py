@@ -45,7 +45,7 @@ def cost(project: Project, monkeypatch: pytest.MonkeyPatch) -> Cost:
     """Counts hashes and readings of models, readings of manifests, and evaluators made."""
     found = Cost()
     digest = hashlib.file_digest
-    model = networks.read_model
+    model = networks._read
 
     def of(path: object) -> str:
         return Path(str(path)).resolve().relative_to(project.root.resolve()).as_posix()
@@ -63,9 +63,9 @@ def cost(project: Project, monkeypatch: pytest.MonkeyPatch) -> Cost:
 
         return counting
 
-    def counted_model(path: Path, *rest: Any, **named: Any) -> Any:
+    def counted_model(content: bytes, path: Path, *rest: Any, **named: Any) -> Any:
         found.networks[of(path)] += 1
-        return model(path, *rest, **named)
+        return model(content, path, *rest, **named)
 
     def counted_stages(complete: bool = True) -> Any:
         found.evaluators += 1
@@ -74,7 +74,7 @@ def cost(project: Project, monkeypatch: pytest.MonkeyPatch) -> Cost:
     monkeypatch.setattr(hashlib, "file_digest", counted_digest)
     monkeypatch.setattr(Path, "read_bytes", counted(Path.read_bytes))
     monkeypatch.setattr("leaderboard.evaluation.evaluator.default_stages", counted_stages)
-    monkeypatch.setattr(networks, "read_model", counted_model)
+    monkeypatch.setattr(networks, "_read", counted_model)
     monkeypatch.setattr(files, "SETTLED", 0)
     evaluator.plain_evaluator.cache_clear()
     return found
