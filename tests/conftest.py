@@ -38,13 +38,6 @@ BEGUN_FIRST = (
 """Files of tests that each take long: begun last, one would leave the other cores idle."""
 
 
-def pytest_xdist_auto_num_workers() -> int | None:
-    """Two processes more than there are cores: tests wait for browsers and for other processes."""
-    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
-        return None
-    return len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else None
-
-
 def pytest_configure() -> None:
     effort.share = 1 if os.environ.get("CERTBOARD_TEST_EFFORT") == "whole" else 4
     # Of laws that name no number of examples.
