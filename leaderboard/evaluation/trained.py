@@ -141,7 +141,9 @@ def _readme(trained: Trained, request: TrainingRequest, command: str) -> str:
 def _title(trained: Trained, request: TrainingRequest) -> str:
     recipe, options = trained.recipe, request.options
     scales = [f"{name} {options[name]}" for name in ("radius", "sigma") if name in options]
-    return ", ".join([trained.data.title, recipe.title, *scales])
+    # What tells one network of a recipe from another in a table: its layers, and the draw.
+    drawn = [f"seed {request.seed}"] if request.seed else []
+    return ", ".join([trained.data.title, recipe.title, *scales, trained.architecture, *drawn])
 
 
 def _learned_from(trained: Trained) -> str:

@@ -1,5 +1,6 @@
 """`certboard train`: an ONNX file that can be submitted, or one clear sentence."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +92,7 @@ def test_a_training_leaves_a_submission_that_passes_every_check(
     assert submission.smoothing is not None
     assert submission.smoothing.sigma == "1/4"
     assert submission.training.node == "training/augmentation-based"
+    assert re.search(", sigma 1/4, [a-z0-9-]+$", submission.title), "no architecture in the title"
     readme = (project.submissions / "of-mine" / "README.md").read_text(encoding="utf-8")
     assert f"\ncertboard {line}\n" in readme
     assert Path("state.pt").exists()
@@ -103,7 +105,10 @@ def test_a_training_that_begins_with_a_submission_says_so_and_that_it_averages(
 ) -> None:
     first = ["train", "standard", "--dataset", "digits", "--epochs", "1", "--author", "Me"]
     assert run([*first, "--submission", "of-mine"]) == 0
-    assert run([*first, "--submission", "again", "--from", "of-mine", "--average", "0.9"]) == 0
+    again = ["--submission", "again", "--from", "of-mine", "--average", "0.9", "--seed", "2"]
+    assert run([*first, *again]) == 0
+    titles = [load_submission(project, name).title for name in ("of-mine", "again")]
+    assert titles[1] == f"{titles[0]}, seed 2", "two seeds of one recipe need two titles"
     readme = (project.submissions / "again" / "README.md").read_text(encoding="utf-8")
     assert "It began with the weights of `of-mine`.\n" in readme
     assert "the average of the weights of all steps (decay 0.9)" in readme
