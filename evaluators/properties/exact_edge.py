@@ -13,7 +13,7 @@ Cost: up to `MOST_BOXES` interval passes; none where the intervals are not exact
 
 from collections.abc import Iterator
 from fractions import Fraction
-from math import ceil, inf, log2, prod
+from math import ceil, inf, isfinite, log2, prod
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ FEW_BITS = 10
 """Of ends that are moved outward."""
 FAR = 1e30
 """How far from closed a box counts of which nothing is known, when a cut is chosen."""
+MOST_CONSTANT = Fraction(2**512)
+"""Of a condition, as a multiple of its largest factor: no finite interval comes near it."""
 TOUCHED = 1e-9
 """How far from closed a box counts of which a condition is met at its end alone."""
 
@@ -86,10 +88,10 @@ class _EdgeSearch:
         """Tell whether all parts of a box are closed in time."""
         wide = np.flatnonzero(upper > lower)
         score = self.scores(lower[None], upper[None])
-        boxes = [(lower, upper)] if score[0] < 0 else []
-        if len(wide) > MOST_WIDE:
+        boxes = [] if score[0] >= 0 else [(lower, upper)]
+        if not boxes or not 0 < len(wide) <= MOST_WIDE:
             return not boxes
-        at_once = max(1, MOST_ENTRIES // (2 * len(wide) * self.entries)) if boxes else 0
+        at_once = max(1, MOST_ENTRIES // (2 * len(wide) * self.entries))
         while boxes:
             batch = [np.stack(ends) for ends in zip(*boxes[-at_once:], strict=True)]
             del boxes[-at_once:]
@@ -102,7 +104,7 @@ class _EdgeSearch:
             for row, cut in enumerate(best):
                 if (score[row, cut] == -inf).all():  # nor will parts of them be exact
                     return False
-                for side in np.flatnonzero(score[row, cut] < 0):
+                for side in np.flatnonzero(~(score[row, cut] >= 0)):
                     at = (row * len(wide) + cut) * 2 + side
                     boxes.append((below[at], above[at]))
         return True
@@ -141,13 +143,18 @@ class _EdgeSearch:
 
 def _rated(row: Constraint, lower: Doubles, upper: Doubles) -> Doubles:
     """Zero where outputs in these intervals cannot meet a condition, else a number below zero."""
-    least, closed = np.full(len(lower), float(row.constant)), np.zeros(len(lower), dtype=bool)
     factors = {output: factor for output, factor in row.coefficients.items() if factor}
+    # As a multiple of the largest: beyond float64's range no factor is infinite, nor all zero.
+    size = max(map(abs, factors.values()), default=Fraction(1))
+    constant = float(sorted((-MOST_CONSTANT, row.constant / size, MOST_CONSTANT))[1])
+    least, closed = np.full(len(lower), constant), np.zeros(len(lower), dtype=bool)
     for output, factor in factors.items():
-        least = least + float(factor) * (lower if factor > 0 else upper)[:, output]
+        if share := float(factor / size):
+            least = least + share * (lower if factor > 0 else upper)[:, output]
     # Decided exactly, where it is near; what is far below zero is what it seems.
-    for box in np.flatnonzero(least > -1e-6 * (1 + abs(float(row.constant)))):
-        ends = ((f, (lower if f > 0 else upper)[box, o]) for o, f in factors.items())
-        exact = sum((f * Fraction(float(end)) for f, end in ends), row.constant)
-        closed[box] = exact >= 0 if row.strict else exact > 0
-    return np.where(closed, 0.0, np.minimum(least, -TOUCHED))
+    for box in np.flatnonzero(least > -1e-6 * (1 + abs(constant))):
+        ends = {o: float((lower if f > 0 else upper)[box, o]) for o, f in factors.items()}
+        if all(map(isfinite, ends.values())):
+            exact = sum((f * Fraction(ends[o]) for o, f in factors.items()), row.constant)
+            closed[box] = exact >= 0 if row.strict else exact > 0
+    return np.where(closed, 0.0, np.fmin(least, -TOUCHED))

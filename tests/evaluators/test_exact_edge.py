@@ -244,6 +244,49 @@ def test_what_is_not_exact_is_not_behind_a_relu_either() -> None:
     assert most.tolist() == [[1.0], [float("inf")]]
 
 
+@pytest.mark.parametrize(("first", "known"), [(2.0**12 + 1, False), (1.0, True)])
+def test_what_is_moved_takes_its_magnitude_along(first: float, known: bool) -> None:
+    """The second input, of up to 2^12, is moved to the first place and meets its weight there."""
+    swapped = [node("Gather", "x i", "g", axis=1), node("MatMul", "g A", "y")]
+    weight = np.array([[first], [2.0**12 + 2 - first]], np.float32)
+    arrays: dict[str, np.ndarray[Any, Any]] = {"i": np.array([1, 0]), "A": weight}
+    data = model(swapped, [1, 2], arrays, output=(1, None)).SerializeToString()
+    network = import_bytes(data, Path("m.onnx"), None, Contract(free=True), "0")
+    ends = torch.tensor([[0.0, 0.0]]).double(), torch.tensor([[1.0, 2.0**12]]).double()
+    _, most = intervals(network, *ends)
+    assert bool(most.isfinite().all()) is known
+
+
+SMALL = Fraction(1, 10**400)
+"""Of a factor: zero in float64. Its inverse is beyond float64, too."""
+
+
+@pytest.mark.parametrize("factor", [SMALL, Fraction(1), 1 / SMALL])
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_condition_means_the_same_times_any_factor(factor: Fraction, strict: bool) -> None:
+    def scaled(row: Constraint) -> Constraint:
+        (output, share), *_ = row.coefficients.items()
+        return Constraint({output: share * factor}, row.constant * factor, strict)
+
+    assert is_closed(magnitudes(1), scaled(above(1))) is strict
+    unknown = LEFT_OPEN["weights that cancel"][0]
+    assert not is_closed(unknown, scaled(below(2.0**-40)))
+
+
+def test_nothing_is_closed_where_huge_factors_leave_no_number() -> None:
+    """1e307·(y1 - y0) < 0 for y = (|x|, 2 - x): both sides are infinite in float64, times 100."""
+    graph, _ = EDGES["two outputs"]
+    huge = Fraction(10) ** 309
+    row = Constraint({0: -huge, 1: huge}, Fraction(0), True)
+    assert is_closed(graph, row, -1.0, 1.0)
+    assert not is_closed(graph, Constraint({0: huge, 1: -huge}, Fraction(0), True))
+
+
+def test_a_box_of_one_point_of_which_nothing_is_known_is_left_open() -> None:
+    graph, row = LEFT_OPEN["a sum that is larger in some order"]
+    assert not is_closed(graph, row, 1.0, 1.0)
+
+
 BEYOND = 1 + Fraction(1, 2**60)
 
 
