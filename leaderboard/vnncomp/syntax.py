@@ -3,6 +3,9 @@
 What is read of VNN-LIB 1.0: `declare-const` of real `X_i` and `Y_j`, and assertions made of `and`,
 `or`, `<=`, `>=`, `<`, `>` and `=` between linear expressions; the rest, and 2.0, is first put into
 these words (`rewriting`). Numbers are exact fractions; no float is made of them here.
+
+Where SMT-LIB, of which VNN-LIB is a part, says what counts, it counts here: a string holds no
+assertion and no comment, a comment ends with its line, and nothing is asserted behind `check-sat`.
 """
 
 import re
@@ -26,6 +29,11 @@ CHUNK = 2**20
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _VARIABLE = re.compile(r"([XY])_(0|[1-9]\d{0,8})")
 _COMPARISONS = frozenset(("<=", ">=", "<", ">", "="))
+_ASIDE = re.compile(r'"[^"]*"|\|[^|]*\||;[^\r\n]*')
+"""Strings, quoted symbols and comments, whichever begins first. (A "" in a string is two.)"""
+_QUOTED = "'quoted'"
+"""Stands for a string or a quoted symbol: no name, no number, nothing that a `let` binds."""
+_LAST = frozenset(("check-sat", "exit"))
 _IGNORED = frozenset(("set-logic", "set-info", "set-option", "check-sat", "get-model", "exit"))
 
 
@@ -73,12 +81,21 @@ class _Linear:
         return _Linear(terms, self.constant + factor * other.constant)
 
 
+def _put_aside(found: re.Match[str]) -> str:
+    """What is left of a comment, or of a string: the ends of its lines, for those of messages."""
+    text = found[0]
+    return "" if text.startswith(";") else f" {_QUOTED} " + "\n" * text.count("\n")
+
+
 class _Parser:
     def __init__(self, text: str, title: str) -> None:
         self.title = title
         # Line breaks stay, for the lines of messages.
         text = text.removeprefix("\ufeff")
-        self.text = re.sub(r";[^\n]*", "", text) if ";" in text else text
+        aside = any(mark in text for mark in ';"|')
+        self.text = _ASIDE.sub(_put_aside, text) if aside else text
+        if aside and ('"' in self.text or "|" in self.text):
+            self.refuse("a string or a quoted symbol has no end.")
         if "[" in self.text:
             self.text = re.sub(r"\[[^\[\]()]*\]", lambda m: "".join(m[0].split()), self.text)
         self.words = words_of(self.text)
@@ -113,10 +130,15 @@ class _Parser:
     def file(self) -> Assertions:
         common = Conjunction()
         choices: list[list[Conjunction]] = []
+        last = ""
         while self.at < len(self.words) - 1:
             self.expect("(")
             command = self.words[self.at]
             self.at += 1
+            if last and command not in _IGNORED:
+                self.fail(f"'{command}' stands behind ({last}), where nothing counts.", self.at - 1)
+            if command in _LAST:
+                last = command
             if command == "assert":
                 self.into(common, choices, 0)
                 self.expect(")")
