@@ -133,6 +133,11 @@ def _is_external(tensor: onnx.TensorProto) -> bool:
     return tensor.data_location == TensorProto.EXTERNAL or bool(tensor.external_data)
 
 
+def holds_data(tensor: onnx.TensorProto) -> bool:
+    """Tell whether a tensor has numbers in the file itself, in any of its fields."""
+    return bool(tensor.raw_data) or any(len(getattr(tensor, name)) for name in _FIELDS)
+
+
 def tensor_problems(tensor: onnx.TensorProto, title: str) -> Iterable[Broken]:
     """Say why a tensor cannot be read, before memory is spent on it."""
     if _is_external(tensor):

@@ -21,7 +21,7 @@ from onnx import TensorProto, numpy_helper
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.adapter import InputAdapter, adapt, layout_option
 from evaluators.onnx.branches import take_branches
-from evaluators.onnx.checks import tensor_problems
+from evaluators.onnx.checks import holds_data, tensor_problems
 from evaluators.onnx.file import MAX_BYTES, parse
 from evaluators.onnx.functions import inlined
 from evaluators.onnx.rules import ModelRule, complaint, quoted, row_text
@@ -150,6 +150,10 @@ def _merge(model: onnx.ModelProto, path: Path) -> int:
     for tensor in _tensors(model):
         if tensor.data_location != TensorProto.EXTERNAL and not tensor.external_data:
             continue
+        # Runtimes read the one or the other, as `data_location` says, if that.
+        if tensor.data_location != TensorProto.EXTERNAL or holds_data(tensor):
+            said = f"{quoted(tensor.name)} has its data in this file and in another"
+            raise _refusal(ModelRule.EXTERNAL_DATA, path, said)
         given = {entry.key: entry.value for entry in tensor.external_data}
         if set(given) - _KEYS or len(given) != len(tensor.external_data):
             said = f"{quoted(tensor.name)} names its data in a way that is not read"

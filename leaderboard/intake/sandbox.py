@@ -3,8 +3,9 @@
 A model is data, and none of it is executed as code; but the libraries that parse and run it are
 large. So its evaluation gets a process of its own: limits of memory, time, files and processes
 from the system (`setrlimit`), and, where the machine offers it, no network, no view of other
-processes, a file system that can only be read and nothing of the user, from bubblewrap, or the
-first two from `unshare`. What a machine does not offer is told (`Walls.missing`).
+processes, a file system that can only be read, nothing of the user and no service that listens on
+a socket among the files, from bubblewrap, or the first two from `unshare`. What a machine does not
+offer is told (`Walls.missing`).
 """
 
 import os
@@ -14,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -80,28 +81,53 @@ _OPEN = Walls("limits only", _ALL)
 
 
 _FOLDERS = files.VARIABLE, weights.VARIABLE
+_OF_SERVICES = Path("/run"), Path("/var/run"), Path("/var/tmp")
+"""Where sockets lie. To connect to one nothing is written: Docker's makes its user root."""
+_SOCKETS = Path("/proc/net/unix")
 
 
 def _covered() -> tuple[str, ...]:
-    """Cover the folders of temporary files and of the user, but for what is needed of them.
+    """Cover the folders of temporary files, services and the user, but for what is needed of them.
 
     Needed are the checkout, the interpreter, what is installed, the data and the models. A user's
     folder holds keys and passwords, which a parser that is taken over could write into its rows.
     """
-    hidden = sorted({Path(tempfile.gettempdir()).resolve(), Path.home().resolve()} - {Path("/")})
+    own = Path(tempfile.gettempdir()), Path.home()
+    folders = {one.resolve() for one in (*own, *_OF_SERVICES) if one.is_dir()}
+    hidden = sorted(folders - {Path("/")})
     needed = [str(Path.cwd()), str(Path(__file__).parents[2]), sys.prefix, sys.base_prefix]
     needed += [*sys.path, str(files.cache_folder())]
     needed += [folder for name in _FOLDERS if (folder := os.environ.get(name))]
     places = {Path(one).resolve() for one in needed if one}
-    below = sorted(
-        str(one)
-        for one in places
-        if one.exists() and any(one.is_relative_to(folder) for folder in hidden)
-    )
+    below = sorted(one for one in places if one.exists() and _is_below(one, hidden))
+    # What is covered needs no cover of its own.
+    sockets = [one for one in _sockets() if _is_below(one, below) or not _is_below(one, hidden)]
     return (
         *(part for folder in hidden for part in ("--tmpfs", str(folder))),
-        *(part for one in below for part in ("--ro-bind", one, one)),
+        *(part for one in below for part in ("--ro-bind", str(one), str(one))),
+        *(part for one in sockets for part in ("--ro-bind", "/dev/null", str(one))),
     )
+
+
+def _is_below(path: Path, folders: Iterable[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def _sockets() -> list[Path]:
+    """List the sockets among the files that something listens on now."""
+    try:
+        lines = _SOCKETS.read_text("utf-8", "surrogateescape").splitlines()[1:]
+    except OSError:
+        return []
+    named = {fields[7] for line in lines if len(fields := line.split(maxsplit=7)) == 8}
+    return sorted(Path(one) for one in named if one.startswith("/") and _is_socket(Path(one)))
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return path.is_socket()
+    except OSError:
+        return False
 
 
 @cache

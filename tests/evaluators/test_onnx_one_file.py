@@ -194,6 +194,25 @@ def test_data_from_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
             reader()
 
 
+@pytest.mark.parametrize("location", [TensorProto.EXTERNAL, TensorProto.DEFAULT])
+@pytest.mark.parametrize("field", ["raw_data", "float_data"])
+def test_data_that_are_in_two_places_are_refused(tmp_path: Path, location: int, field: str) -> None:
+    """What is here onnxruntime reads unless told that it is elsewhere, and other readers never."""
+    path = beside(tmp_path)
+    model = onnx.load_model(path, load_external_data=False)
+    tensor = model.graph.initializer[0]
+    array = 2 * numpy_helper.to_array(saved().graph.initializer[0])
+    if field == "raw_data":
+        tensor.raw_data = array.tobytes()
+    else:
+        tensor.float_data.extend(array.ravel().tolist())
+    tensor.data_location = TensorProto.DataLocation.ValueType(location)
+    data = model.SerializeToString()
+    for reader in (lambda: merged(data, path), lambda: settle(data, path, PIXELS)):
+        with pytest.raises(UnsupportedModelError, match="in this file and in another"):
+            reader()
+
+
 def test_a_free_batch_may_be_written_as_minus_one() -> None:
     model = saved((-1, *PIXELS))
     model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = -1

@@ -86,6 +86,25 @@ def test_a_confined_process_reads_nothing_of_its_user(
     assert inside(code, own).stdout == ""
 
 
+@needs_files
+def test_a_confined_process_reaches_no_service_by_a_socket_among_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Docker's, which would start a process of root outside of all walls."""
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as service:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # what lies elsewhere is seen
+        place = f"{Path(short).resolve()}/service"
+        service.bind(place)
+        service.listen()
+        code = f"import socket; socket.socket(socket.AF_UNIX).connect({place!r})"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+        found = inside(code, tmp_path)
+        assert inside(f"open({place!r}).read()", tmp_path).returncode == 0
+    assert "ConnectionRefusedError" in found.stderr
+    command = walls().command([], tmp_path)
+    assert command[command.index("/run") - 1] == "--tmpfs"
+
+
 def test_memory_is_limited(tmp_path: Path) -> None:
     code = "x = bytearray(800 * 2**20)"
     assert inside(code, tmp_path).returncode == 0
