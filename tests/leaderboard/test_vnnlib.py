@@ -356,40 +356,6 @@ def test_what_is_not_read_is_told_with_its_line(text: str, problem: str) -> None
     assert problem in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "hidden",
-    [
-        '(set-info :source ") (assert (<= Y_0 -9)) (set-info :source ")',
-        "(set-info :source |) (assert (<= Y_0 -9)) (set-info :source |)",
-        '(set-info :source ";")(set-info :status ")")',
-        "; (assert (<= Y_0 -9))",
-        '; " (assert (<= Y_0 -9))',
-        '(set-info :source "a;""b|")',
-    ],
-)
-@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
-def test_no_string_and_no_comment_hides_or_makes_an_assertion(hidden: str, end: str) -> None:
-    (case,) = read(BOUNDED + hidden + end + "(assert (<= Y_0 1))").cases
-    ((row,),) = case.disjuncts
-    assert row.constant == -1
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("(check-sat) (assert (<= Y_0 1))", "'assert' stands behind (check-sat), where nothing"),
-        ("(exit)\n(assert (not (<= Y_0 1)))", "'assert' stands behind (exit), where nothing"),
-        ('(set-info :source ") (assert (<= Y_0 1))', "a string or a quoted symbol has no end."),
-        ('(assert (<= "Y_0" 1))', "''quoted'' is neither a number nor a declared variable."),
-        ("(assert (let ((|a| 1)) (<= Y_0 |a|)))", "a 'let' binds names"),
-    ],
-)
-def test_what_other_readers_read_otherwise_is_refused(text: str, problem: str) -> None:
-    with pytest.raises(InputError) as error:
-        read(BOUNDED + text)
-    assert problem in str(error.value)
-
-
 def test_contradictory_alternatives_are_dropped() -> None:
     specification = read(BOUNDED + "(assert (or (>= X_0 6) (<= X_0 4)))")
     assert [case.box.upper[0] for case in specification.cases] == [4]
