@@ -1,6 +1,8 @@
 """The table of speeds beside peers', each group of rows or all of them, in one command.
 
-    python -m tests.benchmarks.table [bounds] [search] [clipping] [smoothing] [start] [import]
+    python -m tests.benchmarks.table [GROUP]...
+
+Groups: bounds, search, clipping, front, smoothing, start and import.
 
 CERTBOARD_AUTO_LIRPA names an interpreter in which auto_LiRPA and onnx2torch are installed,
 CERTBOARD_ABCROWN a program that takes the arguments of α,β-CROWN's `abcrown.py`, and
@@ -23,9 +25,11 @@ import numpy as np
 import torch
 
 import evaluators.branching.search as rounds
+import evaluators.unrolled.unrolled_network as unrolling
 from evaluators.branching.search import Turn
+from evaluators.deterministic.alpha_crown import AlphaCROWN
 from evaluators.deterministic.branch_and_bound import BranchAndBound
-from evaluators.evaluator import predict
+from evaluators.evaluator import Evaluator, predict
 from evaluators.network.network import Network
 from evaluators.noises.gaussian import GaussianNoise
 from evaluators.onnx.reader import import_onnx
@@ -168,6 +172,33 @@ def clipping(_folder: Path) -> Iterator[Row]:
     yield Row("clipping's share of a timeout on 6x100", "", f"{share:.2f}", None, "where it pays")
 
 
+def front(_folder: Path) -> Iterator[Row]:
+    """Searches that multiply by a perceptron's first matrix once in each pass, and for every layer.
+
+    In the second column, as they did before `unrolled/members.py` had a front.
+    """
+    cases: list[tuple[str, Evaluator, list[int]]] = [
+        ("alpha-crown, 10 examples of 6x100", AlphaCROWN(), list(range(10)))
+    ]
+    cases += [
+        (f"branch-and-bound, position {place} of 6x100", BranchAndBound(), [place])
+        for place in (5, 9, 12)
+    ]
+    for work, method, places in cases:
+        problem = question(SHARED, "mnist_6_100", places)
+        every, once = _best([partial(_unfronted, method, problem), partial(method, problem)], 1)
+        yield Row(work, f"{every:.2f} s", f"{once:.2f} s", once / every, "1")
+
+
+def _unfronted(method: Evaluator, problem: Problem) -> None:
+    usual = unrolling.NARROW
+    unrolling.NARROW = sys.maxsize
+    try:
+        method(problem)
+    finally:
+        unrolling.NARROW = usual
+
+
 def smoothing_shares(_folder: Path) -> Iterator[Row]:
     """The share of the raw forward pass's speed, beside the usual loop's, in processor time.
 
@@ -242,6 +273,7 @@ GROUPS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "bounds": bounds,
     "search": search,
     "clipping": clipping,
+    "front": front,
     "smoothing": smoothing_shares,
     "start": start,
     "import": reading,
