@@ -204,15 +204,27 @@ REMEDIES = {
 """What to do about operators that many files have and that are not read."""
 
 
+DOMAINS = {
+    "ai.onnx.ml": "Of scikit-learn's models networks (MLPClassifier) can be read, and"
+    " StandardScaler as a layer of their own",
+    "com.microsoft": "Save the network before onnxruntime optimizes or quantises it",
+}
+"""What to do about operators of domains that many files have."""
+
+
 def _node_problems(node: onnx.NodeProto) -> Iterable[Broken]:
     title = title_of(node)
     graphs = any(a.HasField("g") or a.graphs for a in node.attribute)
     if node.domain not in ("", "ai.onnx"):
-        yield ModelRule.DOMAIN, f"{title} is of the custom domain {quoted(node.domain)}"
+        told = f"{title} is of the custom domain {quoted(node.domain)}"
+        remedy = DOMAINS.get(node.domain)
+        yield ModelRule.DOMAIN, told if remedy is None else f"{told}. {remedy}"
     elif graphs or node.op_type in CONTROL_FLOW:
         told = "export the network without control flow"
         if node.op_type == "If":
             told += "; where its condition is constant, `certboard export` puts the branch in"
+        if node.op_type in ("Loop", "Scan"):
+            told += " (a recurrent layer of Keras with unroll=True)"
         yield ModelRule.SUBGRAPH, f"{title} contains a subgraph; {told}"
         return
     elif node.op_type in RANDOM:
@@ -220,6 +232,8 @@ def _node_problems(node: onnx.NodeProto) -> Iterable[Broken]:
     elif node.op_type not in OPERATORS:
         remedy = REMEDIES.get(node.op_type)
         told = f"{title} is not supported"
+        if not onnx.defs.has(node.op_type):
+            told = f"{title} is no operator of ONNX: the exporter could not translate it"
         yield ModelRule.OPERATOR, told if remedy is None else f"{told}. {remedy}"
     repeated = Counter(attribute.name for attribute in node.attribute)
     for attribute in node.attribute:
@@ -250,14 +264,17 @@ def contradictions(
     """Yield each type or shape that a file declares and its value does not have.
 
     A runtime believes them: onnxruntime works a Shape out from what is declared of a value with a
-    free batch dimension, before it has run anything.
+    free batch dimension, before it has run anything. Of values that nothing reads it works nothing
+    out, and torch's exporter declares the unread sequence of an LSTM as one of its states.
 
     Args:
         graph: of the file.
         known: ONNX's number of each value's type, and its whole shape at batch size 1.
     """
+    read = {name for node in graph.node for name in node.input}
+    read |= {value.name for value in (*graph.input, *graph.output)}
     for value in (*graph.input, *graph.value_info):
-        if value.name not in known or not value.HasField("type"):
+        if value.name not in known or value.name not in read or not value.HasField("type"):
             continue
         kind, shape = known[value.name]
         declared, title = value.type.tensor_type, f"the value {quoted(value.name)}"

@@ -36,13 +36,13 @@ def without_heads(model: onnx.ModelProto, *, free: bool) -> tuple[onnx.ModelProt
         others = ", ".join(repr(each.name)[:40] for each in graph.output if each != output)
         notes.append(f"The outputs {others} are left out: the class is that of {output.name!r}.")
     name = output.name
-    while not free and name in makers and _keeps_order(makers[name]):
+    while not free and (head := makers.get(_computed(makers, name))) and _keeps_order(head):
         notes.append(
-            f"The final {makers[name].op_type} keeps the order of the classes and is left out:"
+            f"The final {head.op_type} keeps the order of the classes and is left out:"
             " what is said is said of the logits before it, not of float32 probabilities,"
             " which may tie."
         )
-        name = makers[name].input[0]
+        name = head.input[0]
     nodes = list(_kept(graph, makers, name))
     if (name, len(nodes)) == (graph.output[0].name, len(graph.node)) and len(graph.output) == 1:
         return model, notes
@@ -83,6 +83,13 @@ def deployed(data: bytes) -> bytes:
 def _is_float(value: onnx.ValueInfoProto) -> bool:
     kind = value.type.tensor_type.elem_type
     return not value.HasField("type") or kind in (TensorProto.FLOAT, TensorProto.DOUBLE)
+
+
+def _computed(makers: dict[str, onnx.NodeProto], name: str) -> str:
+    """The value of which this is another name."""
+    while (node := makers.get(name)) and node.op_type == "Identity" and len(node.input) == 1:
+        name = node.input[0]
+    return name
 
 
 def _keeps_order(node: onnx.NodeProto) -> bool:

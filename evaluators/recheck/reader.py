@@ -112,7 +112,7 @@ def _before_heads(graph: onnx.GraphProto) -> tuple[str, list[onnx.NodeProto]]:
     name, nodes = graph.output[0].name, list(graph.node)
     while nodes and list(nodes[-1].output) == [name] and nodes[-1].domain in ("", "ai.onnx"):
         head = nodes[-1]
-        plain = head.op_type == "Sigmoid" and not head.attribute
+        plain = head.op_type in ("Identity", "Sigmoid") and not head.attribute
         if head.op_type in ("Softmax", "LogSoftmax"):
             axes = [_attribute(attribute) for attribute in head.attribute]
             plain = axes in ([], [("axis", ("INT", 1))], [("axis", ("INT", -1))])

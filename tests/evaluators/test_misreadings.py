@@ -388,6 +388,16 @@ def test_a_value_has_the_shape_that_the_file_declares_of_it(name: str) -> None:
     assert message in refused(proto)
 
 
+def test_what_is_declared_of_a_value_that_nothing_reads_is_not_believed() -> None:
+    """torch's exporter declares the sequence of an LSTM so, where its last state alone is read."""
+    nodes = [node("Split", "q", "z r", axis=3, num_outputs=2)]
+    proto = Graph("", nodes).proto()
+    proto.graph.value_info.append(helper.make_tensor_value_info("r", TensorProto.FLOAT, [1, 7]))
+    assert refused(proto) == ""
+    proto.graph.node.append(node("Neg", "r", "unread"))
+    assert "is declared as [1, 7]" in refused(proto)
+
+
 def test_an_attribute_has_one_value() -> None:
     """Which of them is read would be a matter of taste."""
     proto = Graph("", [node("LeakyRelu", "q", "z", alpha=0.5)]).proto()

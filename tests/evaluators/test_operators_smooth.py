@@ -70,9 +70,9 @@ def test_other_exponents_are_refused(exponent: float, tmp_path: Path) -> None:
         import_onnx(path)
 
 
-def test_an_exponent_for_each_entry_is_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path, "Pow", {"e": np.full(3, 2, np.float32)})
-    with pytest.raises(UnsupportedModelError, match="one number is needed"):
+def test_exponents_of_more_dimensions_than_the_value_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, "Pow", {"e": np.full((1, 1, 1, 3), 2, np.float32)})
+    with pytest.raises(UnsupportedModelError, match="of 2 dimensions"):
         import_onnx(path)
 
 

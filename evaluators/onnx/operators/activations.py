@@ -3,14 +3,26 @@
 from math import prod
 
 import numpy as np
+import torch
 
 from evaluators.network.smooth import Smooth
 from evaluators.network.smooth_functions import FUNCTIONS
 from evaluators.network.steps import Rounding
 from evaluators.network.waves import WAVES, Wave
 from evaluators.numerics.arrays import Array
-from evaluators.onnx.operators.arithmetic import require_normal
-from evaluators.onnx.operators.builder import Builder, Operator, OperatorError
+from evaluators.onnx.operators.arithmetic import (
+    common_shape,
+    require_normal,
+    row_constant,
+    widened,
+)
+from evaluators.onnx.operators.builder import (
+    Builder,
+    Operator,
+    OperatorError,
+    flat_positions,
+    rearrange,
+)
 from evaluators.onnx.operators.declaration import (
     FLOATS,
     MODEST,
@@ -24,6 +36,8 @@ from evaluators.onnx.operators.declaration import (
 
 # A run subtracts numbers of this size where the result is near zero.
 SMALL = Allowed("a number from -8 to 8", lambda value: abs(value) <= 8)
+MANY = 16
+"""Different exponents of one Pow, at most."""
 POSITIVE = Allowed("a number from 2^-10 to 8", lambda value: 2**-10 <= value <= 8)
 
 
@@ -39,18 +53,54 @@ def wave(builder: Builder, operator: Operator) -> int:
 
 
 def power(builder: Builder, operator: Operator) -> int:
-    source, shape = builder.source(operator)
-    given = builder.constant(operator, 1, "exponent")
-    if given.size != 1 or given.ndim > len(shape) + 1:
-        raise OperatorError(f"its exponent has shape {given.shape}; one number is needed")
-    exponent = float(given.reshape(-1)[0])
+    """A value to a constant power, one for all entries or for each; or a constant to a value's."""
+    value, known = operator.inputs
+    if value in builder.constants:
+        value, known = known, value
+    if value in builder.values and known in builder.constants:
+        rank, given = len(builder.whole_shape(value)), builder.constants[known]
+        if given.ndim > rank:
+            raise OperatorError(f"it meets a constant of shape {given.shape}, of {rank} dimensions")
+    if value != operator.inputs[0]:
+        return _exponential(builder, operator)
+    (source, _), shape = builder.source(operator), common_shape(builder, operator)
+    given = row_constant(builder.constant(operator, 1, "exponent"), shape).expand(shape)
+    exponents = given.unique().tolist()
+    if len(exponents) == 1:
+        source = widened(builder, source, shape, operator.name)
+        return _to_the(builder, source, exponents[0], operator.name)
+    if len(exponents) > MANY:
+        raise OperatorError(f"it has {len(exponents)} exponents; at most {MANY} are read")
+    wide, parts = widened(builder, source, shape, operator.name), list[int]()
+    for exponent in exponents:
+        chosen = given == exponent
+        places = flat_positions(shape)[chosen]
+        base = builder.affine(rearrange(shape, places), wide, operator.name)
+        raised = _to_the(builder, base, exponent, operator.name)
+        back = torch.full(shape, -1).masked_scatter(chosen, torch.arange(len(places)))
+        parts.append(builder.affine(rearrange(tuple(places.shape), back), raised, operator.name))
+    return builder.total(parts, operator.name)
+
+
+def _to_the(builder: Builder, source: int, exponent: float, name: str) -> int:
     if not (2**-10 <= exponent <= 16 or -16 <= exponent < 0):
         raise OperatorError(
             f"its exponent is {exponent:g}; 2^-10 to 16 and -16 to below 0 are read"
         )
-    if exponent == 1:
-        return source
-    return builder.add(Smooth("Pow", (exponent,)), [source], shape, operator.name)
+    shape = builder.nodes[source].shape
+    power = Smooth("Pow", (exponent,))
+    return source if exponent == 1 else builder.add(power, [source], shape, name)
+
+
+def _exponential(builder: Builder, operator: Operator) -> int:
+    """A constant above zero to the power of a value: exp of the value times its logarithm."""
+    (source, _), shape = builder.source(operator, 1), common_shape(builder, operator)
+    base = row_constant(builder.constants[operator.inputs[0]], shape)
+    if float(base.min()) < 2**-10 or float(base.max()) > 2**10:
+        raise OperatorError("its exponent is computed, and its base not from 2^-10 to 2^10")
+    wide = widened(builder, source, shape, operator.name)
+    scaled = builder.diagonal(wide, operator.name, scale=base.log(), roundings=1)
+    return builder.add(Smooth("Exp", ()), [scaled], shape, operator.name)
 
 
 def rounding(builder: Builder, operator: Operator) -> int:
@@ -111,7 +161,7 @@ OPERATORS: dict[str, Declaration] = {
     ),
     "Pow": Declaration(
         versions=(7, 12, 13, 15),
-        inputs=(VALUE, Parameter("exponent", ("float32", "int32", "int64"))),
+        inputs=(VALUE, Parameter("exponent", ("float32", "int32", "int64"), data=True, own=True)),
         translate=power,
         bare=True,
         fold=_fold,

@@ -59,6 +59,12 @@ def add(builder: Builder, operator: Operator) -> int:
     return builder.hide(position, levels, operator.name)
 
 
+def mean(builder: Builder, operator: Operator) -> int:
+    """Mean of constants and of branches."""
+    share = torch.tensor(1.0 / len(operator.inputs), dtype=torch.float64)
+    return builder.diagonal(add(builder, operator), operator.name, scale=share, roundings=1)
+
+
 def negative(builder: Builder, source: int, operator: Operator) -> int:
     """Append the negative of each entry."""
     minus = torch.tensor(-1.0, dtype=torch.float64)
@@ -231,6 +237,7 @@ OPERATORS: dict[str, Declaration] = {
         size=broadcast_size,
     ),
     "Sum": Declaration(versions=(6, 8, 13), inputs=(VALUES,), translate=add, bare=True),
+    "Mean": Declaration(versions=(6, 8, 13), inputs=(VALUES,), translate=mean, bare=True),
     "Neg": Declaration(
         versions=(6, 13),
         translate=multiply,

@@ -84,7 +84,7 @@ def _truth(builder: Builder, position: int) -> int:
 
 
 def combination(builder: Builder, operator: Operator) -> int:
-    """Not, And and Or of truths."""
+    """Not, And, Or and Xor of truths."""
     if any(name in builder.constants for name in operator.inputs):
         raise OperatorError("it combines a truth with a constant")
     if operator.kind == "Not":
@@ -92,6 +92,8 @@ def combination(builder: Builder, operator: Operator) -> int:
     shape, either = common_shape(builder, operator), operator.kind == "Or"
     given = [builder.values[name] for name in operator.inputs]
     parts = [widened(builder, part, shape, operator.name) for part in given]
+    if operator.kind == "Xor":
+        return _truth(builder, _unlike(builder, parts, operator))
     parts = [_other(builder, part, operator) for part in parts] if either else parts
     position = builder.add(Product(), parts, shape, operator.name)
     if not either and not builder.never.isdisjoint(given):
@@ -99,7 +101,17 @@ def combination(builder: Builder, operator: Operator) -> int:
     return _truth(builder, _other(builder, position, operator) if either else position)
 
 
-READERS = frozenset(("And", "Cast", "CastLike", "Not", "Or", "Where"))
+def _unlike(builder: Builder, truths: list[int], operator: Operator) -> int:
+    """One truth without the other, or the other without it."""
+    shape, name, only = builder.nodes[truths[0]].shape, operator.name, list[int]()
+    for one, other in (truths, truths[::-1]):
+        rest = _other(builder, other, operator)
+        only.append(builder.add(Product(), [one, rest], shape, name))
+    either = builder.total(only, name)
+    return builder.add(KnownRange(0.0, 1.0), [either], shape, name)
+
+
+READERS = frozenset(("And", "Cast", "CastLike", "Not", "Or", "Where", "Xor"))
 """Operators that read truths."""
 
 
@@ -209,6 +221,7 @@ OPERATORS: dict[str, Declaration] = {
     "Not": _combined((1,), np.logical_not, 1),
     "And": _combined((7,), np.logical_and, 2),
     "Or": _combined((7,), np.logical_or, 2),
+    "Xor": _combined((7,), np.logical_xor, 2),
     "Where": Declaration(
         versions=(9, 16),
         inputs=(CONDITION, VALUE, VALUE),

@@ -5,7 +5,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from evaluators.network.affine import Dense, Diagonal, NearbyConstants, Reshape
+from evaluators.network.affine import Dense, Diagonal, Gather, NearbyConstants, Reshape
 from evaluators.network.regrouping import SMALLEST
 from evaluators.onnx.operators.builder import (
     Builder,
@@ -77,26 +77,33 @@ def _after(weight: Tensor, least: float) -> float:
 def _gemm_of_values(builder: Builder, operator: Operator) -> int:
     """A Gemm whose weight or bias is computed: of the input, or of constants not worked out."""
     name, given = operator.name, operator.attributes
-    if given["alpha"] != 1.0 or given["beta"] != 1.0:
-        raise OperatorError("its weight is not a constant, and it scales")
+    alpha, beta = (float(given[number]) for number in ("alpha", "beta"))
     factors = [
         factor_of(builder, one, dimensions)
         for one, dimensions in zip(
             operator.inputs, ("bi", "oi" if given["transB"] else "io"), strict=False
         )
     ]
-    position = contracted(builder, factors, "bo", name)
+    position = _scaled(builder, contracted(builder, factors, "bo", name), alpha, name)
     shape = builder.nodes[position].shape
     if len(operator.inputs) > 2 and operator.inputs[2]:
         bias = operator.inputs[2]
         if bias in builder.constants:
-            shift = tensor(builder.constants[bias]).expand(shape)
-            position = builder.diagonal(position, name, shift)
+            # A node of its own, so that its product with the factor is charged, too.
+            known = tensor(builder.constants[bias]).expand(shape)
+            nothing = torch.full((prod(shape),), -1)
+            wide = builder.affine(Gather(shape, shape, known, nothing), position, name)
         else:
             places = flat_positions(builder.whole_shape(bias)).expand(shape)
             wide = picked(builder, builder.values[bias], places, name)
-            position = builder.total([position, wide], name)
+        position = builder.total([position, _scaled(builder, wide, beta, name)], name)
     return settle(builder, operator, position, shape)
+
+
+def _scaled(builder: Builder, source: int, factor: float, name: str) -> int:
+    """Append a value times the factor of a Gemm."""
+    scale = torch.tensor(factor, dtype=torch.float64)
+    return source if factor == 1.0 else builder.diagonal(source, name, scale=scale)
 
 
 def matmul(builder: Builder, operator: Operator) -> int:

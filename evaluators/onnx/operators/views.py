@@ -135,6 +135,11 @@ def shape_of(builder: Builder, operator: Operator) -> Array:
     return _part(operator, builder.whole_shape(operator.inputs[0]))
 
 
+def size_of(builder: Builder, operator: Operator) -> Array:
+    """How many entries a value has, at batch size 1."""
+    return np.array(prod(builder.whole_shape(operator.inputs[0])), dtype=np.int64)
+
+
 def _part(operator: Operator, shape: Shape) -> Array:
     """Bounds beyond a shape's ends are moved to them, as Python does."""
     limits = slice(operator.attributes.get("start"), operator.attributes.get("end"))
@@ -196,6 +201,13 @@ OPERATORS: dict[str, Declaration] = {
         attributes={"start": Attribute(ANY, default=0, since=15), "end": Attribute(ANY, since=15)},
         translate=shape_of,
         fold=lambda builder, operator: _part(operator, builder.constants[operator.inputs[0]].shape),
+    ),
+    "Size": Declaration(
+        versions=(1, 13, 19, 21, 23, 24, 25),
+        translate=size_of,
+        fold=lambda builder, operator: np.array(
+            builder.constants[operator.inputs[0]].size, dtype=np.int64
+        ),
     ),
     "Constant": Declaration(
         versions=(1, 9, 11, 12, 13, 19, 21, 23, 24, 25),
