@@ -58,9 +58,9 @@ def power(builder: Builder, operator: Operator) -> int:
     if value in builder.constants:
         value, known = known, value
     if value in builder.values and known in builder.constants:
-        rank, given = len(builder.whole_shape(value)), builder.constants[known]
-        if given.ndim > rank:
-            raise OperatorError(f"it meets a constant of shape {given.shape}, of {rank} dimensions")
+        rank, sizes = len(builder.whole_shape(value)), builder.constants[known].shape
+        if len(sizes) > rank:
+            raise OperatorError(f"it meets a constant of shape {sizes}, of {rank} dimensions")
     if value != operator.inputs[0]:
         return _exponential(builder, operator)
     (source, _), shape = builder.source(operator), common_shape(builder, operator)
