@@ -141,6 +141,12 @@ def external(proto: onnx.ModelProto) -> None:
     tensor.external_data.add(key="location", value="/etc/passwd")
 
 
+def two_fields(proto: onnx.ModelProto) -> None:
+    tensor = proto.graph.initializer[0]
+    tensor.float_data.extend(numpy_helper.to_array(tensor).ravel().tolist())
+    tensor.raw_data = b""
+
+
 def external_constant(proto: onnx.ModelProto) -> None:
     tensor = TensorProto(data_type=TensorProto.FLOAT, dims=[1])
     tensor.data_location = TensorProto.EXTERNAL
@@ -266,6 +272,7 @@ MODELS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "dims beyond the data": (dims(12, 6), "does not hold what its shape says"),
     "dims without end": (dims(2**40, 2**40), "does not hold what its shape says"),
     "negative dims": (dims(-12, -5), "does not hold what its shape says"),
+    "data that are empty, and others": (two_fields, "does not hold what its shape says"),
     "another rank": (dims(60), "2 dimensions are needed"),
     "an unsorted graph": (unsorted, "which nothing computes before it"),
     "a cyclic graph": (cyclic, "which nothing computes before it"),
