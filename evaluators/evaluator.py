@@ -12,6 +12,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from evaluators.network.deployment import TIED
 from evaluators.network.ensemble import SmoothedNetwork
 from evaluators.network.network import Network
 from evaluators.numerics.errors import ContradictionError
@@ -176,8 +177,8 @@ class Evaluator(ABC):
             return "the radius proved is not an exact fraction"
         if verdict.radius < problem.region.radius:
             return "the radius proved is smaller than the one asked about"
-        margin = verdict.margin
-        if self.accepts is Network and not (margin is not None and 0 < margin < math.inf):
+        margin, least = verdict.margin, TIED if problem.deployed else 0.0
+        if self.accepts is Network and not (margin is not None and least < margin < math.inf):
             return "no positive margin was proved"
         if not 0 < verdict.confidence <= 1:
             return "the confidence is not a probability"

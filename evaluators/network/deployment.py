@@ -22,7 +22,8 @@ operation in real arithmetic on those same values by at most
   infinite where their argument is not bounded, although they are.
 
 Products and sums that are flushed to zero are covered, and so are subnormal weights and values that
-are taken for it, and constants that are multiplied first (`regrouping.py`). What could overflow is
+are taken for it (what a ReLU or max-pooling hands on by `TIED`, which a margin must exceed), and
+constants that are multiplied first (`regrouping.py`). What could overflow is
 given an infinite error: nothing is proved about it.
 
 Not covered: bfloat16, float16 and TensorFloat-32, on which accelerators fall back unless told not
@@ -49,6 +50,8 @@ UNIT32 = 2.0**-24
 """Largest relative error of one float32 operation."""
 FLUSHED = 2.0**-126
 """Largest magnitude that may be replaced by zero."""
+TIED = 2 * FLUSHED
+"""Margin up to which two logits may both be replaced by zero after all that is charged."""
 MAX_WEIGHT = 2.0**40
 """Magnitude of the largest weight of an imported network."""
 LARGEST = 2.0**83

@@ -142,6 +142,16 @@ def test_a_subnormal_weight_that_hardware_takes_for_zero_leaves_no_proof(
     assert float32.status is not Status.CERTIFIED
 
 
+@pytest.mark.parametrize("name", quick_first(PROVERS))
+def test_logits_that_are_both_taken_for_zero_leave_no_proof(name: str) -> None:
+    """A ReLU rounds nothing, but hardware that flushes subnormal numbers makes 1e-38 a tie."""
+    graph = Graph((2,))
+    graph.relu()
+    x, ball = torch.tensor([[1e-38, 0.0]]), Ball(Norm.LINF, Fraction(1, 10**40))
+    problem = Problem(graph.network(), x, torch.tensor([0]), ball, seconds=SECONDS)
+    assert PROVERS[name]()(problem)[0].status is Status.UNKNOWN
+
+
 def test_a_subnormal_leak_may_be_taken_for_zero() -> None:
     error = run_error(LeakyReLU(2.0**-130), [torch.tensor([[2.0**80]]).double()])
     assert error is not None
