@@ -51,7 +51,7 @@ COLLECTIONS: dict[str, Collection] = {
         "counts are facts; no file is copied",
     ),
     "authors' repository": Collection(
-        "numbers from the README files of the authors' own repositories",
+        "numbers from the README files and the supplements in the authors' own repositories",
         "",
         _FACTS,
     ),

@@ -53,11 +53,12 @@ def test_the_table_of_imagenet_by_noise_is_the_paper_s() -> None:
     assert len(course) == len(COURSE)
 
 
-def test_a_reported_count_is_what_its_file_says() -> None:
+def test_a_reported_count_is_what_its_file_says_where_the_curve_is_kept() -> None:
     files = {f"{one.repository} {one.path}": one for one in load_authors_curves()}
+    kept = tuple(f"{one.repository} " for one in load_authors_curves())
     compared = 0
     for row in load_literature():
-        if row.reliability != "recounted" or row.norm != "l2":
+        if row.reliability != "recounted" or row.norm != "l2" or not row.read_in.startswith(kept):
             continue
         curve = files[row.read_in]
         assert curve.dataset == row.dataset

@@ -78,10 +78,14 @@ def test_every_collected_row_is_there_with_its_values(shared: Path) -> None:
         if theirs.get("attack_accuracy_percent"):
             assert row.attack == number(theirs["attack_accuracy_percent"])
         assert row.date == theirs.get("date", row.date)
-        assert row.venue == theirs["venue"]
+        assert row.venue == theirs["venue"] or theirs["venue"] in UNPUBLISHED
         assert row.extra_data == (theirs.get("extra_data") or row.extra_data)
         compared += 1
     assert compared == 301
+
+
+UNPUBLISHED = ("", "preprint")
+"""What a collection says of a paper that has appeared since."""
 
 
 def test_every_row_of_the_supplement_is_there_with_where_it_was_read(shared: Path) -> None:
@@ -92,8 +96,9 @@ def test_every_row_of_the_supplement_is_there_with_where_it_was_read(shared: Pat
     for row, theirs in zip(read_literature(FILE)[301:], supplement, strict=False):
         for name in ("dataset", "norm", "kind", "approach", "title", "venue", "date", "url"):
             assert str(getattr(row, name)) == theirs[name]
-        for name in ("protocol", "note", "extra_data", "source"):
+        for name in ("protocol", "note", "source"):
             assert str(getattr(row, name)) == theirs[name]
+        assert theirs["extra_data"] in ("", row.extra_data)
         where = re.sub(NO_ADDRESS, "", theirs["read_in"])
         assert row.read_in.startswith(where) or row.read_in == ABSTRACT
         assert row.radius == Fraction(theirs["radius"])
@@ -120,9 +125,12 @@ def test_no_clean_accuracy_without_where_it_was_read_stands_where_its_collection
 BEST = [
     ("mnist", "l2", "1.58", "probabilistic", 79.22),
     ("cifar10", "l2", "36/255", "probabilistic", 86.11),
+    ("cifar10", "l2", "0.25", "probabilistic", 82.2),
     ("cifar10", "l2", "1.0", "probabilistic", 43.2),
     ("cifar10", "linf", "2/255", "probabilistic", 69.17),
     ("imagenet", "l2", "1.0", "deterministic", 22.4),
+    ("imagenet", "linf", "1/255", "probabilistic", 38.0),
+    ("imagenet", "l1", "1.0", "deterministic", 48.4),
 ]
 
 
@@ -170,7 +178,7 @@ DROPPED = {"approach", "name", "accepted", "at", "iccv", "2019", "under", "the",
 
 def test_repeated_results_are_shown_once_and_no_other_is_lost() -> None:
     rows, joined = read_literature(FILE), load_literature()
-    assert len(rows) - len(joined) == 63
+    assert len(rows) - len(joined) == 65
 
     def results(of: Iterable[Reported]) -> set[tuple[object, ...]]:
         return {(r.dataset, r.norm, r.radius, r.kind, r.certified, r.attack) for r in of}

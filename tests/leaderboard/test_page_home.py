@@ -35,7 +35,7 @@ def test_the_leader_of_a_tier_is_its_first_and_tiers_are_apart(example: Board) -
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("cifar10-l2-0.25", "probabilistic"), ("cifar10-linf-8_255", "deterministic")],
+    [("cifar10-l2-36_255", "probabilistic"), ("cifar10-linf-8_255", "deterministic")],
 )
 def test_the_best_without_extra_data_stands_beside_a_leader_with_some(
     example: Board, name: str, kind: str
