@@ -206,8 +206,8 @@ REMEDIES = {
 
 
 DOMAINS = {
-    "ai.onnx.ml": "Of scikit-learn's models networks (MLPClassifier) can be read, and"
-    " StandardScaler as a layer of their own",
+    "ai.onnx.ml": "`certify` and `export` translate scikit-learn's networks, scalers and linear"
+    " classifiers, of classes 0, 1, 2 and so on",
     "com.microsoft": "Save the network before onnxruntime optimizes or quantises it",
 }
 """What to do about operators of domains that many files have."""

@@ -1,10 +1,10 @@
 """What stands behind a classifier's logits, or beside them, and changes no class.
 
-Softmax, LogSoftmax and Sigmoid grow with each logit and keep the order of all: the class is that of
-the logits before them. A network is read, compared and verified up to there, and says so. What is
-claimed is claimed of these logits: the float32 probabilities behind them may still tie, where they
-saturate. Further outputs, and operators that are not read where the logits do not depend on them,
-are left out.
+Softmax, LogSoftmax and Sigmoid grow with each logit and keep the order of all, and so does what
+divides all by their norm: the class is that of the logits before them. A network is read, compared
+and verified up to there, and says so. What is claimed is claimed of these logits: the float32
+probabilities behind them may still tie, where they saturate. Further outputs, and operators that
+are not read where the logits do not depend on them, are left out.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from evaluators.onnx.operators import OPERATORS
 
 CONTROL_FLOW = frozenset(("If", "Loop", "Scan", "SequenceMap"))
-HEADS = frozenset(("LogSoftmax", "Sigmoid", "Softmax"))
+HEADS = frozenset(("LogSoftmax", "LpNormalization", "Sigmoid", "Softmax"))
 
 
 def without_heads(model: onnx.ModelProto, *, free: bool) -> tuple[onnx.ModelProto, list[str]]:
@@ -98,7 +98,7 @@ def _keeps_order(node: onnx.NodeProto) -> bool:
         return False
     if node.op_type == "Sigmoid":
         return not node.attribute and len(node.input) == len(node.output) == 1
-    axes = [(attribute.name, attribute.i) for attribute in node.attribute]
+    axes = [(one.name, one.i) for one in node.attribute if one.name != "p"]
     plain = axes in ([], [("axis", -1)], [("axis", 1)])
     return plain and len(node.input) == len(node.output) == 1
 

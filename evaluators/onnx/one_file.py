@@ -8,7 +8,7 @@ read from the model's own folder or below it, through no link.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -24,6 +24,8 @@ from evaluators.onnx.branches import take_branches
 from evaluators.onnx.checks import holds_data, tensor_problems
 from evaluators.onnx.file import MAX_BYTES, parse
 from evaluators.onnx.functions import inlined
+from evaluators.onnx.narrowing import narrow, tensors_of
+from evaluators.onnx.pipelines import translated
 from evaluators.onnx.rules import ModelRule, complaint, quoted, row_text
 from evaluators.onnx.wire import fields_of
 
@@ -75,9 +77,11 @@ def settle(
         notes.append(f"its input has the shape {['batch', *inside]}")
     if count := take_branches(model):
         notes.append(_TAKEN.format(count))
+    if said := translated(model):
+        notes.append(said)
     if count := _dequantize(model, path):
         notes.append(f"{count} quantized weights are in it as what they stand for, in float32")
-    if rounded := _narrow(model):
+    if rounded := narrow(model):
         notes.append(rounded)
     data = bytes(model.SerializeToString(deterministic=True)) if notes else data
     if layout is None or layout == InputAdapter():
@@ -131,15 +135,6 @@ def _has_functions(data: bytes) -> bool:
         return False  # whoever parses them says why
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
-    yield from model.graph.initializer
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-
-
 def _refusal(rule: ModelRule, path: Path, said: str) -> UnsupportedModelError:
     return UnsupportedModelError(complaint(rule, f"{path.name}: {said}"))
 
@@ -147,7 +142,7 @@ def _refusal(rule: ModelRule, path: Path, said: str) -> UnsupportedModelError:
 def _merge(model: onnx.ModelProto, path: Path) -> int:
     """Take what tensors keep in other files into the model; return how many did."""
     count, left = 0, MAX_BYTES
-    for tensor in _tensors(model):
+    for tensor in tensors_of(model):
         if tensor.data_location != TensorProto.EXTERNAL and not tensor.external_data:
             continue
         # Runtimes read the one or the other, as `data_location` says, if that.
@@ -268,38 +263,6 @@ def _is_scaled(node: onnx.NodeProto, given: Sequence[TensorProto]) -> bool:
 
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:
     return {entry.domain: entry.version for entry in model.opset_import}
-
-
-def _narrow(model: onnx.ModelProto) -> str:
-    """Turn a model of float64 inputs into the same in float32; say how weights were rounded."""
-    graph, double, single = model.graph, TensorProto.DOUBLE, TensorProto.FLOAT
-    names = {tensor.name for tensor in graph.initializer}
-    sources = [value for value in graph.input if value.name not in names]
-    if [value.type.tensor_type.elem_type for value in sources] != [double]:
-        return ""
-    furthest = 0.0
-    for tensor in _tensors(model):
-        if tensor.data_type != double:
-            continue
-        if problems := list(tensor_problems(tensor, f"tensor {quoted(tensor.name)}")):
-            raise UnsupportedModelError(*(complaint(*problem) for problem in problems))
-        wide = numpy_helper.to_array(tensor)
-        with np.errstate(over="ignore"):  # what is not finite is refused by the reader
-            narrow = wide.astype(np.float32)
-        furthest = max(furthest, float(np.abs(wide - narrow).max(initial=0.0)))
-        tensor.CopyFrom(numpy_helper.from_array(narrow, tensor.name))
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        if value.type.tensor_type.elem_type == double:
-            value.type.tensor_type.elem_type = single
-    for node in graph.node:
-        for attribute in node.attribute:
-            typed = node.op_type in ("Cast", "EyeLike") and attribute.name in ("to", "dtype")
-            if typed and attribute.i == double:
-                attribute.i = single
-    return (
-        "it computes in float64; every result is about the same network in float32, whose"
-        f" weights differ by at most {furthest:.2g}"
-    )
 
 
 def _fix_sizes(model: onnx.ModelProto, inside: tuple[int, ...]) -> bool:

@@ -102,6 +102,32 @@ def test_float64_becomes_float32_and_says_how_far_weights_moved() -> None:
     read(model)
 
 
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE])
+def test_a_network_that_casts_to_another_type_computes_in_float32(kind: int) -> None:
+    """As `module.half()` between two casts is exported; weights alone are only cast back."""
+    model = saved()
+    x, weight = numbers(1, *PIXELS, seed=5), numbers(24, 5)
+    held = weight.astype(helper.tensor_dtype_to_np_dtype(kind))
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(held, "w"))
+    alone = onnx.ModelProto()
+    alone.CopyFrom(model)
+    alone.graph.node.insert(0, helper.make_node("Cast", ["w"], ["c"], to=TensorProto.FLOAT))
+    for node in alone.graph.node[1:]:
+        node.input[:] = ["c" if name == "w" else name for name in node.input]
+    assert settle(alone.SerializeToString(), Path("m.onnx"), PIXELS).notes == ()
+    source, last = model.graph.input[0].name, model.graph.node[-1]
+    output = last.output[0]
+    last.output[0] = "half"
+    model.graph.node.insert(0, helper.make_node("Cast", [source], ["begun"], to=kind))
+    for node in model.graph.node[1:]:
+        node.input[:] = ["begun" if name == source else name for name in node.input]
+    model.graph.node.append(helper.make_node("Cast", ["half"], [output], to=TensorProto.FLOAT))
+    (note,) = settle(model.SerializeToString(), Path("m.onnx"), PIXELS).notes
+    assert "every result is about the same network in float32" in note
+    wanted = x.reshape(1, 24) @ held.astype(np.float32)
+    np.testing.assert_allclose(logits(read(model), x), wanted, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("scale", [0.01, [0.01, 0.02, 0.03, 0.04, 0.05]])
 def test_quantized_weights_become_what_they_stand_for(scale: float | list[float]) -> None:
     model = saved()

@@ -65,7 +65,7 @@ def power(builder: Builder, operator: Operator) -> int:
         return _exponential(builder, operator)
     (source, _), shape = builder.source(operator), common_shape(builder, operator)
     given = row_constant(builder.constant(operator, 1, "exponent"), shape).expand(shape)
-    exponents = given.unique().tolist()
+    exponents = np.unique(given.numpy()).tolist()
     if len(exponents) == 1:
         source = widened(builder, source, shape, operator.name)
         return _to_the(builder, source, exponents[0], operator.name)
