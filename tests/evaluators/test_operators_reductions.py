@@ -83,6 +83,25 @@ def test_the_inputs_of_a_batch_are_not_mixed(tmp_path: Path, kind: str) -> None:
         check(tmp_path, (3, 4), nodes, batch="batch")
 
 
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize("axes", first_alone([[0, 2], [0], [-3, 1, 2]]))
+def test_the_first_dimension_may_be_named_where_it_is_no_batchs(
+    tmp_path: Path, axes: list[int], keep: int
+) -> None:
+    """Of one input alone, and of weights that a file standardises in a run."""
+    reduced = node("ReduceMean", "x", "r", axes=axes, keepdims=keep)
+    back = [node("Reshape", "r shape", "s"), node("Mul", "s x", "z")]
+    nodes = [reduced, node("Mul", "r x", "z")] if keep else [reduced, *back]
+    sizes = [1 if axis in axes or axis - 3 in axes else size for axis, size in enumerate((1, 3, 4))]
+    shape = {} if keep else {"shape": integers(*sizes)}
+    bounded(check(tmp_path, (3, 4), nodes, shape, batch=1))
+    nodes[0].input[0] = "c"
+    bounded(check(tmp_path, (3, 4), nodes, {"c": numbers(1, 3, 4), **shape}))
+    nodes[0].input[0] = "x"
+    with pytest.raises(UnsupportedModelError, match="works on the batch dimension"):
+        check(tmp_path, (3, 4), nodes, shape)
+
+
 def test_constants_that_are_reduced_are_values(tmp_path: Path) -> None:
     """As a weight that is standardised in the file: a sum of floats is no run's alone."""
     nodes = [

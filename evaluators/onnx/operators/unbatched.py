@@ -60,7 +60,7 @@ def is_needed(builder: Builder, operator: Operator, *, moves: bool) -> bool:
     names = [name for name in operator.inputs if name in builder.values]
     if any(map(builder.is_bare, names)) or (operator.kind in RESHAPING and moves):
         return True
-    if _over_all(builder, operator):
+    if _over_all(builder, operator) or _over_first(builder, operator):
         return True
     if operator.kind in ("Concat", "Gather"):
         constants = [builder.constants[n] for n in operator.inputs if n in builder.constants]
@@ -75,6 +75,29 @@ def _over_all(builder: Builder, operator: Operator) -> bool:
     return reduces and not builder.integers(operator, "axes", BEHIND[operator.kind])
 
 
+def _over_first(builder: Builder, operator: Operator) -> bool:
+    """Whether it is a reduction over the first dimension, of 1, which is no batch's.
+
+    So weights are standardised that exporters leave to be worked out in a run.
+    """
+    if operator.kind not in REDUCING:
+        return False
+    return 0 in _axes(builder, operator) and _is_alone(builder, operator.inputs[0])
+
+
+def _axes(builder: Builder, operator: Operator) -> set[int]:
+    """The dimensions of a whole value that a reduction names."""
+    rank = len(builder.whole_shape(operator.inputs[0]))
+    axes = builder.integers(operator, "axes", BEHIND[operator.kind]) or []
+    return {axis + rank if axis < 0 else axis for axis in axes}
+
+
+def _is_alone(builder: Builder, name: str) -> bool:
+    """Whether a value's first dimension is no batch's, of more inputs than one."""
+    position = builder.values[name]
+    return builder.alone or position in builder.bare or position not in builder.dependent()
+
+
 def _ranks(builder: Builder, operator: Operator) -> set[int]:
     """Ranks of whole values, and those of constants that are larger than all of them."""
     values = {len(builder.whole_shape(n)) for n in operator.inputs if n in builder.values}
@@ -87,6 +110,12 @@ def translate(builder: Builder, operator: Operator, declared: Declaration) -> Tr
     weighed = operator.kind in WEIGHED and any(n in builder.values for n in operator.inputs[1:])
     if (weighed or operator.kind in ON_WHOLES) and declared.translate is not None:
         return declared.translate(builder, operator)
+    first = operator.inputs[0] in builder.values and _over_first(builder, operator)
+    first = first and not builder.is_bare(operator.inputs[0])
+    if first and declared.translate is not None:
+        if len(_axes(builder, operator)) == len(builder.whole_shape(operator.inputs[0])):
+            return _reduced(builder, operator, declared.translate)
+        return _of_wholes(builder, operator, declared.translate)
     if operator.kind in ("Concat", "Gather") and declared.translate is not None:
         return _of_wholes(builder, operator, declared.translate)
     if operator.kind in RESHAPING:
@@ -139,7 +168,7 @@ def _joined(builder: Builder, operator: Operator, translation: Translation) -> i
 def _reduced(builder: Builder, operator: Operator, translation: Translation) -> int:
     """A reduction of all entries, the batch's among them: right where that is one input's."""
     name, (source, shape) = operator.inputs[0], builder.source(operator)
-    if not (builder.alone or builder.is_bare(name)):
+    if not _is_alone(builder, name):
         raise OperatorError(
             "it names no axes, and so mixes the inputs of a batch: name all but the first, or"
             " export the model with a fixed batch of 1"
@@ -158,7 +187,7 @@ def _reduced(builder: Builder, operator: Operator, translation: Translation) -> 
 
 
 def _of_wholes(builder: Builder, operator: Operator, translation: Translation) -> Translated:
-    """Concat of whole values and constants along any dimension, and Gather from any."""
+    """Concat of whole values and constants along any dimension, and what reads any of them."""
     names = dict.fromkeys(operator.inputs)
     values = {name: builder.values[name] for name in names if name in builder.values}
     constants = {name: builder.constants[name] for name in names if name in builder.constants}
