@@ -25,7 +25,9 @@ FOLDER = Path(__file__).parent
 
 _LONGEST_RADIUS = 32
 _RADIUS = re.compile(r"[0-9]+(\.[0-9]+|/[0-9]+)?")
-_SCIENTIFIC = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
+_DECIMAL = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
+_SCIENTIFIC = re.compile(_DECIMAL + r"(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
+_QUOTIENT = re.compile(f"{_DECIMAL}/{_DECIMAL}")
 
 
 @lru_cache(maxsize=4096)
@@ -70,17 +72,32 @@ def setting_id(dataset: str, norm: str, radius: str) -> str:
 def parse_radius(text: str, where: str) -> Fraction:
     """The exact radius typed as `text` in the place called `where`.
 
-    People type more than files may hold: `3e-2`, `.5`, and spaces around `2 / 255`.
+    People type more than files may hold: `3e-2`, `.5`, `8./255.`, and spaces around `2 / 255`.
 
     Raises:
         InputError: `text` is not a positive decimal or fraction in ASCII digits.
     """
     plain = re.sub(r"\s*/\s*", "/", text.strip())
-    scientific = len(plain) <= _LONGEST_RADIUS and _SCIENTIFIC.fullmatch(plain)
+    short = len(plain) <= _LONGEST_RADIUS
     try:
-        return (Fraction(plain) if scientific else None) or exact_fraction(plain)
+        if short and _SCIENTIFIC.fullmatch(plain) and (number := Fraction(plain)):
+            return number
+        if short and (parts := _QUOTIENT.fullmatch(plain)) and Fraction(parts[2]):
+            plain = str(Fraction(parts[1]) / Fraction(parts[2]))
+        return exact_fraction(plain)
     except ValueError as error:
-        raise InputError(f"{where} is {shown(text)}, but {error}.") from None
+        raise InputError(f"{where} is {shown(text)}, but {error}{_hint(plain)}.") from None
+
+
+def _hint(plain: str) -> str:
+    """What is meant by something that is often typed for a radius, as the end of a sentence."""
+    if share := re.fullmatch(r"([0-9]+)(\.[0-9]+)?\s*%", plain):
+        return f": write {exact_text(Fraction(share[0].rstrip('% ')) / 100)}"
+    if re.fullmatch(_DECIMAL + "e[+-]?[0-9]{3,}", plain, re.IGNORECASE):
+        return ": its exponent has at most two digits"
+    if re.fullmatch(f"-({_DECIMAL}|{_QUOTIENT.pattern})", plain):
+        return ": it is negative"
+    return ""
 
 
 def radius_text(text: str, where: str) -> str:

@@ -34,7 +34,7 @@ def problems_of(folder: Path, name: str, text: str) -> tuple[str, ...]:
     [
         *(("8/255", Fraction(8, 255)), ("0.3", Fraction(3, 10)), ("2.0", Fraction(2)), ("1", 1)),
         *(("3e-2", Fraction(3, 100)), ("1.5E+1", 15), (" 2 / 255\n", Fraction(2, 255))),
-        *((".5", Fraction(1, 2)), ("5.", 5)),
+        *((".5", Fraction(1, 2)), ("5.", 5), ("8/255.", Fraction(8, 255)), ("1.5 / .5", 3)),
     ],
 )
 def test_a_radius_is_read_exactly(text: str, value: Fraction) -> None:
@@ -83,6 +83,18 @@ def test_files_hold_radii_in_one_way_only(text: str) -> None:
 def test_a_decimal_comma_is_answered_with_the_same_number_written_rightly() -> None:
     with pytest.raises(InputError, match=r"write 0\.3 or 3/10"):
         parse_radius("0,3", "radius")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        *(("5%", r"write 0\.05"), ("12.5 %", r"write 0\.125"), ("-8/255", "it is negative")),
+        *(("-.1", "it is negative"), ("1e-300", "its exponent has at most two digits")),
+    ],
+)
+def test_what_is_often_typed_for_a_radius_is_told_apart(text: str, hint: str) -> None:
+    with pytest.raises(InputError, match=rf": {hint}\.$"):
+        parse_radius(text, "radius")
 
 
 @pytest.mark.parametrize("setting", load_settings().values(), ids=lambda setting: setting.id)
