@@ -16,8 +16,9 @@ from stat import S_ISREG
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
+from evaluators.numerics.arrays import Array
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.adapter import InputAdapter, adapt, layout_option
 from evaluators.onnx.branches import take_branches
@@ -27,6 +28,7 @@ from evaluators.onnx.functions import inlined
 from evaluators.onnx.narrowing import narrow, tensors_of
 from evaluators.onnx.pipelines import translated
 from evaluators.onnx.rules import ModelRule, complaint, quoted, row_text
+from evaluators.onnx.runtime import Session
 from evaluators.onnx.wire import fields_of
 
 _INLINED = "the functions that it defines ({}) stand where it calls them"
@@ -205,7 +207,8 @@ def _dequantize(model: onnx.ModelProto, path: Path) -> int:
     known = {tensor.name: tensor for tensor in graph.initializer}
     _require_room(graph, known, path)
     for node in list(graph.node):
-        if node.op_type != "DequantizeLinear" or not {*node.input} - {""} <= known.keys():
+        plain = node.op_type == "DequantizeLinear" and node.domain in ("", "ai.onnx")
+        if not plain or not {*node.input} - {""} <= known.keys():
             continue
         given = [known[name] for name in node.input if name]
         for tensor in given:
@@ -225,12 +228,36 @@ def _dequantize(model: onnx.ModelProto, path: Path) -> int:
             raise _refusal(ModelRule.QUANTIZATION, path, said) from error
         if np.asarray(value).dtype != np.float32:
             continue
+        _require_as_run(model, node, given, np.asarray(value), path)
         made = numpy_helper.from_array(np.asarray(value), node.output[0])
         graph.initializer.append(made)
         graph.node.remove(node)
         known[made.name] = made
         count += 1
     return count
+
+
+def _require_as_run(
+    model: onnx.ModelProto,
+    node: onnx.NodeProto,
+    given: Sequence[TensorProto],
+    value: Array,
+    path: Path,
+) -> None:
+    """Refuse a constant of which onnxruntime makes other numbers, to the last bit.
+
+    As of differences of int32 numbers, which wrap around or do not.
+    """
+    made = helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None)
+    alone = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    alone.graph.CopyFrom(helper.make_graph([node], "quantized", [], [made], given))
+    try:
+        same = np.array_equal(Session(alone.SerializeToString())({})[node.output[0]], value)
+    except Exception:  # whatever a runtime cannot run is no constant of this file
+        same = False
+    if not same:
+        said = f"the quantized constant {quoted(node.output[0])} is not in onnxruntime what it"
+        raise _refusal(ModelRule.QUANTIZATION, path, f"{said} is in ONNX")
 
 
 def _require_room(graph: onnx.GraphProto, known: Mapping[str, TensorProto], path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -140,6 +141,24 @@ def test_quantized_weights_become_what_they_stand_for(scale: float | list[float]
     x = numbers(1, *PIXELS, seed=5)
     wanted = x.reshape(1, 24) @ ((whole.astype(np.float32) - 3) * factor)
     np.testing.assert_allclose(logits(read(model), x), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "domain"), [(np.int32, ""), (np.int8, "com.microsoft")])
+def test_quantized_weights_that_runtimes_read_otherwise_are_refused(
+    kind: type, domain: str
+) -> None:
+    """2^31 - 1 less -1 is 2^31, or -2^31 where whole numbers wrap around."""
+    model = saved()
+    whole: np.ndarray[Any, Any] = np.full((24, 5), np.iinfo(kind).max, kind)
+    del model.graph.initializer[:]
+    parts = {"q": whole, "s": np.array(1e-9, np.float32), "o": np.array(-1, kind)}
+    for name, array in parts.items():
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    inputs = [*parts]
+    node = helper.make_node("DequantizeLinear", inputs, ["w"], domain=domain)
+    model.graph.node.insert(0, node)
+    with pytest.raises(UnsupportedModelError, match=r"is not in onnxruntime what|custom domain"):
+        read(model)
 
 
 @pytest.mark.parametrize(
