@@ -20,7 +20,7 @@ from functools import lru_cache
 from itertools import combinations, product
 
 import numpy as np
-from scipy.sparse import csr_array
+import scipy  # scipy.sparse itself is imported when it is first used
 
 from evaluators.linear_programs.triangle import FREE, Float64Array, highs
 from evaluators.numerics.rounding import UNDERFLOW, gamma
@@ -102,7 +102,7 @@ def separate(points: Float64Array, outside: Float64Array) -> Float64Array | None
     middle = points.mean(0)
     scale = np.maximum(np.abs(points - middle).max(0), 1e-9)
     solver = highs(
-        csr_array((points - middle) / scale),
+        scipy.sparse.csr_array((points - middle) / scale),
         (np.full(len(points), -FREE), np.ones(len(points))),
         (np.full(len(scale), -LARGEST), np.full(len(scale), LARGEST)),
     )

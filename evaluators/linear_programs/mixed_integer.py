@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import highspy
 import numpy as np
+import scipy  # scipy.sparse itself is imported when it is first used
 from highspy import HighsModelStatus
-from scipy.sparse import csr_array, diags_array, eye_array, hstack, vstack
 
 from evaluators.linear_programs.triangle import FREE, Float64Array, TriangleProgram, highs
 from evaluators.unrolled.unit_lines import UnitLines
@@ -44,14 +44,17 @@ def look(
         seconds: time for it.
     """
     n, units, leak = program.inputs, program.units, program.leak
-    low, high, none = lines.lower.numpy(), lines.upper.numpy(), csr_array((units, n))
-    eye, zero = eye_array(units), np.zeros(units)
-    below = hstack([program.matrix[: 3 * units], csr_array((3 * units, units))])
-    off = hstack([none, eye, diags_array(-leak), diags_array((leak - 1) * high)])
-    on = hstack([none, eye, -eye, diags_array((leak - 1) * low)])
+    sparse = scipy.sparse
+    low, high, none = lines.lower.numpy(), lines.upper.numpy(), sparse.csr_array((units, n))
+    eye, zero = sparse.eye_array(units), np.zeros(units)
+    below = sparse.hstack([program.matrix[: 3 * units], sparse.csr_array((3 * units, units))])
+    off = sparse.hstack(
+        [none, eye, sparse.diags_array(-leak), sparse.diags_array((leak - 1) * high)]
+    )
+    on = sparse.hstack([none, eye, -eye, sparse.diags_array((leak - 1) * low)])
     cost = np.zeros(n + 3 * units)
     cost[: len(weight)] = weight
-    matrix = csr_array(vstack([below, off, on, csr_array(cost[None])]))
+    matrix = sparse.csr_array(sparse.vstack([below, off, on, sparse.csr_array(cost[None])]))
     floors, ceilings = (bound[: 3 * units] for bound in program.row_bounds)
     solver = highs(
         matrix,

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import highspy
 import numpy as np
+import scipy  # scipy.sparse itself is imported when it is first used
 import torch
 from highspy import HighsModelStatus
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from evaluators.unrolled.intermediate_bounds import UnrollingError
@@ -113,7 +113,7 @@ class TriangleProgram:
         gaps: Float64Array = np.abs(output - np.maximum(z, self.leak * z))
         return gaps
 
-    def _rows(self) -> csr_array:
+    def _rows(self) -> "scipy.sparse.csr_array":
         """All coefficients, `[4 · units, inputs + 2 · units]`."""
         n, units = self.inputs, self.units
         unit, one = np.arange(units), np.ones(units)
@@ -127,7 +127,7 @@ class TriangleProgram:
         rows, columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
         kept = values != 0
         places = rows[kept], columns[kept]
-        return csr_array((values[kept], places), shape=(4 * units, n + 2 * units))
+        return scipy.sparse.csr_array((values[kept], places), shape=(4 * units, n + 2 * units))
 
     def split(self, signs: NDArray[np.int8]) -> None:
         """Put units on the line of their side: 1 for z >= 0, -1 for z <= 0, 0 for neither."""
@@ -149,7 +149,7 @@ class TriangleProgram:
 
     def add(self, outputs: Float64Array, inputs: Float64Array, sides: Float64Array) -> None:
         """Add rows outputs·a + inputs·z <= sides, each `[rows, units]`."""
-        rows = csr_array(np.concatenate([outputs, inputs], 1))
+        rows = scipy.sparse.csr_array(np.concatenate([outputs, inputs], 1))
         count, columns = len(sides), rows.indices.astype(np.int32) + self.inputs
         starts = rows.indptr[:-1].astype(np.int32)
         below = np.full(count, -FREE)
@@ -231,7 +231,7 @@ def _signed(rows: Float64Array, bounds: tuple[Float64Array, Float64Array]) -> fl
 
 
 def highs(
-    matrix: csr_array,
+    matrix: "scipy.sparse.csr_array",
     rows: tuple[Float64Array, Float64Array],
     columns: tuple[Float64Array, Float64Array],
 ) -> highspy.Highs:

@@ -90,7 +90,7 @@ def _checked(model: CheckedModel, rows: Array, random: Generator) -> Iterator[_L
             value = np.zeros_like(value) if constant else _drawn(value.shape, random)
             size = np.abs(value)
         else:
-            value, size = step.weights @ value, abs(step.weights) @ size
+            value, size = step.map @ value, abs(step.map) @ size
             if constant:
                 value, size = value + step.bias[:, None], size + np.abs(step.bias[:, None])
         values.append(value)

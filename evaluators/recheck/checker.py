@@ -29,7 +29,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
+import scipy  # scipy.sparse itself is imported when it is first used
 
 from evaluators.numerics.errors import CertificateError
 from evaluators.question.certificate import Certificate, LayerBounds, Leaves
@@ -178,8 +178,10 @@ class Checker:
     ) -> Iterator[tuple[Array, Array, Planes]]:
         """Entries and signs, and planes below sign times those entries of a node."""
         ends = np.arange(len(entries) + 1)
-        start = csr_matrix((signs, entries, ends), (len(entries), self.steps[parent].size))
-        none = csr_matrix(slopes.shape)
+        start = scipy.sparse.csr_matrix(
+            (signs, entries, ends), (len(entries), self.steps[parent].size)
+        )
+        none = scipy.sparse.csr_matrix(slopes.shape)
         proofs = start, slopes, none, none, 0 * ends[1:] - 1
         for rows, planes in self._planes(ends[:-1], parent, *proofs):
             yield entries[rows], signs[rows], planes
@@ -277,9 +279,13 @@ class Checker:
         last, shape, count = len(self.steps) - 1, table.slopes.shape, len(table.goal)
         columns = np.insert(table.goal, np.arange(count), self.made.label)
         ends, weights = np.arange(0, 2 * count + 1, 2), np.tile([1.0, -1.0], count)
-        start = csr_matrix((weights, columns, ends), (count, self.made.classes))
-        sign = csr_matrix((table.split_sign, table.split_unit, table.split_start), shape)
-        shift = csr_matrix((sign.data * table.split_beta, sign.indices, sign.indptr), shape)
+        start = scipy.sparse.csr_matrix((weights, columns, ends), (count, self.made.classes))
+        sign = scipy.sparse.csr_matrix(
+            (table.split_sign, table.split_unit, table.split_start), shape
+        )
+        shift = scipy.sparse.csr_matrix(
+            (sign.data * table.split_beta, sign.indices, sign.indptr), shape
+        )
         return last, start, table.slopes, sign, shift, table.cut
 
     def _resting(self, cuts: Array) -> Array:

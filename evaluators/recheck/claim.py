@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -30,10 +31,20 @@ class Step:
     size: int
     parents: tuple[int, ...]
     leak: float | None = None
-    weights: Any = None
+    map: Any = None  # what `tocsr` makes W of, perhaps only when somebody asks for it
     bias: Any = None
-    terms: int = 0  # that a product with W sums up at most, on either side
     roundings: int = 0  # that its weights are off
+
+    @cached_property
+    def weights(self) -> Any:
+        """W as a sparse matrix; None where there is none."""
+        return None if self.map is None else self.map.tocsr()
+
+    @cached_property
+    def terms(self) -> int:
+        """The number of terms that a product with W sums up at most, on either side."""
+        columns = np.bincount(self.weights.indices)
+        return int(max(np.diff(self.weights.indptr).max(), columns.max(initial=0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +62,9 @@ class CheckedModel:
 
 def affine(parents: tuple[int, ...], matrix: Any, bias: Any = 0.0, roundings: int = 0) -> Step:
     """The step matrix · (sum of the parents) + bias."""
-    weights, size = matrix.tocsr(), matrix.shape[0]
-    counts = np.append(np.diff(weights.indptr), np.bincount(weights.indices))
+    size = matrix.shape[0]
     shift = np.broadcast_to(bias, size).astype(np.float64)
-    return Step(size, parents, None, weights, shift, int(counts.max()), roundings)
+    return Step(size, parents, None, matrix, shift, roundings)
 
 
 def check_claim(model: CheckedModel, made: Certificate) -> None:

@@ -2,8 +2,8 @@
 
 Whatever only moves entries (a reshape, a slice, a padding) moves an array of positions, by the
 same NumPy operation for a tensor that depends on the input as for a constant; sums of products
-become sparse matrices by index arithmetic. An operator takes every input and attribute that it
-understands, and `Node.finish` refuses what is left over.
+become sparse matrices by index arithmetic, or weights and the places that share them. An operator
+takes every input and attribute that it understands, and `Node.finish` refuses what is left over.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, identity
+import scipy  # scipy.sparse itself is imported when it is first used
 
 from evaluators.recheck.claim import Step, affine
+from evaluators.recheck.shared_weights import Array as Array
+from evaluators.recheck.shared_weights import SharedWeights, ascend
 
-Array = NDArray[Any]
 Shape = tuple[int, ...]
 FLOAT, WHOLE = ("float32",), ("int32", "int64")
 MAX_ENTRIES = 2**26
@@ -147,7 +147,7 @@ class Graph:
         kept = (columns >= 0) & (weights != 0)
         rows = kept.reshape(-1, kept.shape[-1]).sum(1)
         ends = np.append(0, np.cumsum(rows))
-        matrix = csr_matrix((weights[kept], columns[kept], ends), (len(rows), size))
+        matrix = scipy.sparse.csr_matrix((weights[kept], columns[kept], ends), (len(rows), size))
         matrix.sort_indices()
         need(matrix.has_canonical_format, "an entry that is named twice")
         return matrix
@@ -165,6 +165,21 @@ class Graph:
         matrix = self.matrix(columns, weights, self.steps[value.step].size)
         shift = np.broadcast_to(bias, shape).reshape(-1)
         return self.add(affine((value.step,), matrix, shift, roundings), shape)
+
+    def repeated(
+        self, value: Value, columns: Array, weights: Array, shape: Shape, bias: Array | float = 0.0
+    ) -> Value:
+        """As `linear`, of weights `[groups, channels, terms]` that many places share.
+
+        The columns are `[groups, places, terms]`, and a result's row is of (group, channel, place).
+        """
+        if not ascend(columns):
+            return self.linear(value, columns[:, None], weights[:, :, None], shape, bias)
+        self.spend(columns.size * weights.shape[1])
+        size = self.steps[value.step].size
+        shared = SharedWeights(columns, weights.astype(np.float64), size)
+        shift = np.broadcast_to(bias, shape).reshape(-1)
+        return self.add(affine((value.step,), shared, shift), shape)
 
     def scaled(self, value: Value, weights: Array | float, roundings: int = 0) -> Value:
         """Each entry times a weight of its own."""
@@ -184,7 +199,7 @@ class Graph:
         if len(values) == 1:
             return values[0]
         steps = tuple(self.settle(value).step for value in values)
-        return self.add(affine(steps, identity(prod(shape), format="csr")), shape)
+        return self.add(affine(steps, scipy.sparse.identity(prod(shape), format="csr")), shape)
 
     def moved(self, value: Result, move: Callable[[Array], Array]) -> Result:
         """A tensor or constant whose entries are moved; at most as many as before."""

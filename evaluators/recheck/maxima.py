@@ -1,7 +1,7 @@
 """Largest and smallest entries, as the checker reads them: a + relu(b - a), pair by pair."""
 
 import numpy as np
-from scipy.sparse import identity
+import scipy  # scipy.sparse itself is imported when it is first used
 
 from evaluators.recheck.claim import Step, affine
 from evaluators.recheck.clamps import cut
@@ -31,10 +31,10 @@ def largest(graph: Graph, value: Value, places: Array, shape: Shape) -> Value:
     sizes = inside.sum(1)
     need(sizes.min() > 0, "a window without an entry")
     graph.spend(16 * int(sizes.sum()))
-    steps, entries = graph.steps, identity(graph.steps[value.step].size, format="csr")
+    steps, entries = graph.steps, scipy.sparse.identity(graph.steps[value.step].size, format="csr")
     steps.append(affine((value.step,), entries[places[inside]]))
     while sizes.max() > 1:
-        x, unit = len(steps) - 1, identity(sizes.sum(), format="csr")
+        x, unit = len(steps) - 1, scipy.sparse.identity(sizes.sum(), format="csr")
         place = np.concatenate([np.arange(size) for size in sizes])
         even, paired = place % 2 == 0, place + 1 < np.repeat(sizes, sizes)
         first, own, other = unit[even], unit[even & paired], unit[np.roll(even & paired, 1)]

@@ -104,7 +104,7 @@ def gemm(graph: Graph, node: Node) -> Value:
     if node.opset < 11 or node.take(2) is not None:
         bias = beta * node.constant(2).astype(np.float64)
         need(np.broadcast_shapes(bias.shape, shape) == shape, f"bias of shape {bias.shape}")
-    return graph.linear(value, value.places, weight.T, shape, bias)
+    return graph.repeated(value, value.places[None], weight.T[None], shape, bias)
 
 
 def matmul(graph: Graph, node: Node) -> Value:

@@ -91,13 +91,12 @@ class Frame:
 def _convolution(
     graph: Graph, groups: int, shape: Shape, weight: Array, outputs: Shape, frame: Frame
 ) -> tuple[Array, Array]:
-    """Columns and weights `[groups, channels of each, outputs, terms]` of a convolution."""
+    """Columns `[groups, outputs, terms]`, weights `[groups, channels of each, terms]`."""
     fits = groups > 0 == len(weight) % groups and weight.shape[1] * groups == shape[0]
     need(fits, f"a kernel of shape {weight.shape} for an input of {shape}")
     rank, places = len(outputs), frame.windows(graph, shape, outputs)
-    places = np.moveaxis(places, 0, rank).reshape(prod(outputs), groups, 1, -1)
-    weights = weight.reshape(groups, len(weight) // groups, 1, -1)
-    return places.transpose(1, 2, 0, 3), weights
+    places = np.moveaxis(places, 0, rank).reshape(prod(outputs), groups, -1)
+    return places.transpose(1, 0, 2), weight.reshape(groups, len(weight) // groups, -1)
 
 
 def conv(graph: Graph, node: Node) -> Value:
@@ -107,7 +106,7 @@ def conv(graph: Graph, node: Node) -> Value:
     groups = node.attribute("group", "INT", 1)
     columns, weights = _convolution(graph, groups, value.shape[1:], weight, outputs, frame)
     shape = (1, len(weight), *outputs)
-    return graph.linear(value, columns, weights, shape, _bias(node, len(weight), len(outputs)))
+    return graph.repeated(value, columns, weights, shape, _bias(node, len(weight), len(outputs)))
 
 
 def _bias(node: Node, channels: int, rank: int) -> Array:
@@ -133,7 +132,7 @@ def conv_transpose(graph: Graph, node: Node) -> Value:
     need(min(shape) > 0 and len(weight) == value.shape[1], f"a kernel of shape {weight.shape}")
     need(frame.outputs(wide) == sizes, f"result of shape {shape}")
     columns, weights = _convolution(graph, groups, shape, weight, sizes, frame)
-    matrix = graph.matrix(columns, weights, prod(shape))
+    matrix = graph.matrix(columns[:, None], weights[:, :, None], prod(shape))
     bias = np.broadcast_to(_bias(node, shape[0], len(sizes)), shape).reshape(-1)
     return graph.add(affine((value.step,), matrix.T, bias), (1, *shape))
 

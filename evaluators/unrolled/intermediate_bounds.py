@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
+import scipy  # scipy.sparse itself is imported when it is first used
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from evaluators.network.affine import AffineMap, Gather
@@ -200,7 +200,7 @@ class Unrolling:
         if 2 * len(entries) * result.columns > fitting(MOST_COEFFICIENTS, 12, 1 / 4):
             raise UnrollingError("too many unstable neurons")
         units = (np.ones(len(entries)), (np.arange(len(entries)), entries.numpy()))
-        rows = csr_array(units, shape=(len(entries), size))
+        rows = scipy.sparse.csr_array(units, shape=(len(entries), size))
         factors = result.express(parents[0], rows), result.express(parents[1], rows)
         result.layers.extend(product_layers(reader, entries, factors, centers, result.magnitudes()))
 
@@ -262,7 +262,7 @@ class _Task:
         count = len(entries)
         units = (np.ones(count), (np.arange(count), entries.numpy()))
         return self.work.result.express(
-            self.position, csr_array(units, shape=(count, len(self.lower)))
+            self.position, scipy.sparse.csr_array(units, shape=(count, len(self.lower)))
         )
 
     def _tighten(self, entries: Tensor, rows: Rows, rates: Rates | None) -> tuple[Tensor, Rows]:

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
+import scipy  # scipy.sparse itself is imported when it is first used
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse
 from torch import Tensor
 
 from evaluators.network.affine import AffineMap
@@ -49,17 +49,17 @@ class SparseRows(Carrier[Matrix]):
 
     def plus(self, rows: Matrix, others: Matrix) -> Matrix:
         """The sum; dense unless both are sparse."""
-        if issparse(rows) and issparse(others):
+        if scipy.sparse.issparse(rows) and scipy.sparse.issparse(others):
             return rows + others
         return dense(rows) + dense(others)
 
     def adjoint(self, rows: Matrix, operation: AffineMap, position: int) -> Matrix:  # noqa: ARG002
         """Rows times the map's matrix; dense once they are no longer sparse."""
-        if not issparse(rows):
+        if not scipy.sparse.issparse(rows):
             # A map's own adjoint uses all cores, products of sparse with dense matrices one.
             image = operation.adjoint(torch.from_numpy(rows).reshape(-1, *operation.output_shape))
             return image.flatten(1).numpy()
-        result = csr_array(rows @ operation.matrix)
+        result = scipy.sparse.csr_array(rows @ operation.matrix)
         full = result.shape[0] * result.shape[1]
         return result.toarray() if result.nnz > DENSE * full else result
 
@@ -71,9 +71,9 @@ class SparseRows(Carrier[Matrix]):
         """Every column times its slope; columns that vanish are dropped from sparse rows."""
         (rows,), (slope,) = parts, slopes
         factors = slope.reshape(-1).numpy()
-        if not issparse(rows):
+        if not scipy.sparse.issparse(rows):
             return rows * factors
-        result = csr_array(rows.multiply(factors))
+        result = scipy.sparse.csr_array(rows.multiply(factors))
         result.eliminate_zeros()
         return result
 
@@ -84,5 +84,5 @@ class SparseRows(Carrier[Matrix]):
 
 def dense(rows: Matrix) -> NDArray[np.float64]:
     """The rows as a dense array."""
-    array: NDArray[np.float64] = rows.toarray() if issparse(rows) else rows
+    array: NDArray[np.float64] = rows.toarray() if scipy.sparse.issparse(rows) else rows
     return array

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import scipy  # scipy.sparse itself is imported when it is first used
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from evaluators.evaluator import one_by_one
@@ -104,7 +104,7 @@ class UnrolledProblem:
         )
         unrolled = unrolling()
         margins = margin_rows(problem.labels.cpu(), network.classes)[0]
-        goals = unrolled.express(len(network.nodes) - 1, csr_array(margins.numpy()))
+        goals = unrolled.express(len(network.nodes) - 1, scipy.sparse.csr_array(margins.numpy()))
         return cls(problem, x, unrolled, UnitLines.of(unrolled.layers), goals, layers)
 
     @property

@@ -36,6 +36,8 @@ from evaluators.onnx.reader import import_onnx
 from evaluators.onnx.runtime import Runtime
 from evaluators.probabilistic.smoothing_gaussian import SmoothingGaussian
 from evaluators.question.problem import Problem
+from evaluators.recheck.agreement import disagreement
+from evaluators.recheck.reader import read_model
 from evaluators.sampling.block import block_size
 from evaluators.sampling.noise import ESTIMATION, NoiseStream
 from evaluators.unrolled.ascent import Rates
@@ -245,7 +247,10 @@ def start(_folder: Path) -> Iterator[Row]:
 
 
 def reading(_folder: Path) -> Iterator[Row]:
-    """An import with all its comparisons, beside onnxruntime's loading and one run."""
+    """An import with all its comparisons, beside onnxruntime's loading and one run.
+
+    And the checker's own reading of the same file, held against the import.
+    """
     for slug in ("digits-ibp", "mnist-ibp", "cifar10-ibp-cnn5", "cifar10-consistency-15"):
         path = ROOT / "submissions" / slug / "model.onnx"
         zeros = np.zeros(import_onnx(path).input_shape, dtype=np.float32)
@@ -256,6 +261,14 @@ def reading(_folder: Path) -> Iterator[Row]:
         theirs, ours = _best([deployed, partial(import_onnx, path)], 8)
         cells = f"{1e3 * theirs:.1f} ms", f"{1e3 * ours:.1f} ms"
         yield Row(f"reading {slug}", *cells, ours / theirs, "2")
+        (again,) = _best([partial(_read_again, path, import_onnx(path), zeros)], 3)
+        yield Row(f"the checker's reading of {slug}", "", f"{1e3 * again:.1f} ms", None, "")
+
+
+def _read_again(path: Path, network: Network, image: np.ndarray) -> None:
+    """Read a file as the checker does, and compare that with the import."""
+    four = image[None].repeat(4, 0)
+    assert not disagreement(read_model(path.read_bytes()), network, four)
 
 
 def _best(functions: list[Callable[[], object]], turns: int) -> list[float]:
