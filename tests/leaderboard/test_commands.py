@@ -319,7 +319,8 @@ def test_certify_imports_no_method_but_its_own() -> None:
     code = (
         "import sys; from leaderboard.__main__ import run; run(sys.argv[1:]);"
         " heavy = ('scipy.sparse', 'scipy.special', 'highspy', 'onnx.reference',"
-        " 'evaluators.smoothing.evaluator', 'evaluators.branching.search'); print([m for m in heavy if m in sys.modules])"
+        " 'evaluators.smoothing.evaluator', 'evaluators.branching.search');"
+        " print([m for m in heavy if m in sys.modules])"
     )
     typed = "certify submissions/digits-ibp/model.onnx --dataset digits --norm linf --radius 0.05"
     command = [sys.executable, "-c", code, *typed.split(), "--evaluator", "ibp", "--examples", "3"]
