@@ -85,9 +85,10 @@ def losses(state: State, rows: Tensor, name: str) -> str:
     choice, a, z = least.choice, least.coefficients, least.z
     at = torch.where(a >= 0, choice.slopes * z, choice.chords * z + choice.offsets)
     lost = a * (torch.maximum(z, least.leak * z) - at)
-    sizes = [len(layer) for layer in layers]
+    inputs = state.search.system.inputs
+    spans = [slice(layer.first - inputs, layer.first - inputs + len(layer)) for layer in layers]
     told = [
-        [round(float(part.sum(1).mean()), 3) for part in whole.double().split(sizes, 1)]
+        [round(float(whole[:, span].double().sum(1).mean()), 3) for span in spans]
         for whole in (lost, domains.signs != 0, domains.free(state.search.lines))
     ]
     bounds = float(domains.bounds.mean())
