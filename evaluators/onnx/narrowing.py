@@ -57,7 +57,7 @@ def narrow(model: onnx.ModelProto) -> str:
                 attribute.i = single
     said = " and ".join(_OTHER[kind] for kind in sorted(found))
     said = f"it computes in {said}; every result is about the same network in float32"
-    return f"{said}, whose weights differ by at most {furthest:.2g}" if furthest else said
+    return f"{said}, whose stored weights differ by at most {furthest:.2g}" if furthest else said
 
 
 def tensors_of(model: onnx.ModelProto) -> Iterator[TensorProto]:
