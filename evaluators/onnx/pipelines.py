@@ -32,7 +32,7 @@ def translated(model: onnx.ModelProto) -> str:
         return ""
     del graph.node[:]
     graph.node.extend(nodes)
-    return f"what {', '.join(sorted(kinds))} of scikit-learn do is in it in ONNX's own operators"
+    return f"ONNX's own operators stand in it for scikit-learn's {', '.join(sorted(kinds))}"
 
 
 def _attributes(node: NodeProto) -> dict[str, Any]:

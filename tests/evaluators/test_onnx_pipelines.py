@@ -86,4 +86,4 @@ def test_what_would_mean_another_class_or_is_not_understood_is_refused(
 def test_the_notes_say_what_was_translated() -> None:
     layout, data = InputAdapter(shape=(SIZE,)), classifier("SOFTMAX", LABELS).SerializeToString()
     notes = settle(data, Path("m.onnx"), (1, 2, 2), layout).notes
-    assert "LinearClassifier, Normalizer, Scaler, ZipMap of scikit-learn" in notes[0]
+    assert "LinearClassifier, Normalizer, Scaler, ZipMap" in notes[0]
