@@ -148,7 +148,8 @@ def problems_of(project: Project, slug: str) -> list[str]:
     own = [path for path in stored_paths(project) if path.name.split(".")[0] == slug]
     # That a model's noise has another salt by now hinders nobody who submits it again.
     list(_each(own, _read_result, broken))
-    list(_each(project.checks.glob(f"{slug}.json"), _read_checks, broken))
+    checks = [path for path in project.checks.glob("*.json") if path.stem == slug]
+    list(_each(checks, _read_checks, broken))
     return broken
 
 

@@ -5,9 +5,11 @@ one name only, and the shell completes it. What no name is spelled like is left 
 say what is known.
 """
 
+import os
 import pkgutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
@@ -31,6 +33,29 @@ def name_argument(names: Names, **told: Any) -> Any:
     """An argument that takes one of these names; `told` is for Typer."""
     parser, completion = _reading(names)
     return typer.Argument(parser=parser, autocompletion=completion, **told)
+
+
+def slug_argument(**told: Any) -> Any:
+    """An argument that takes a submission's name, or the path of its folder."""
+    parser, completion = _reading(slugs)
+    return typer.Argument(
+        parser=lambda word: parser(_named_by(word)), autocompletion=completion, **told
+    )
+
+
+def _named_by(word: str) -> str:
+    """The name of the submission whose folder or manifest lies at a typed path; else the word."""
+    from leaderboard.common.project import find_project
+    from leaderboard.submissions.folder import MANIFEST
+
+    if "/" not in word and os.sep not in word:
+        return word
+    with suppress(InputError, OSError, ValueError):
+        place = Path(word).resolve()
+        folder = place.parent if place.name == MANIFEST else place
+        if folder.parent == find_project().submissions.resolve():
+            return folder.name
+    return word
 
 
 def _reading(names: Names) -> tuple[Callable[[str], str], Callable[[str], list[str]]]:

@@ -7,10 +7,8 @@ import typer
 
 from leaderboard.commands import _names
 
-Slugs = Annotated[
-    list[str] | None, _names.name_argument(_names.slugs, help="Submissions; default: all")
-]
-Slug = Annotated[str, _names.name_argument(_names.slugs, help="A submission", show_default=False)]
+Slugs = Annotated[list[str] | None, _names.slug_argument(help="Submissions; default: all")]
+Slug = Annotated[str, _names.slug_argument(help="A submission", show_default=False)]
 DatasetOption = Annotated[
     str, _names.name_option(_names.datasets, help="A dataset: see `certboard list datasets`")
 ]

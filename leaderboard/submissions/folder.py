@@ -33,10 +33,11 @@ def check_slug(slug: str) -> None:
         InputError: it is not; so a slug never leads out of its folder.
     """
     if len(slug) > _LONGEST_SLUG or not _SLUG.fullmatch(slug):
-        sentence = (
-            f"The submission {shown(slug)} must be called by small letters, digits and single"
-            f" dashes between them, at most {_LONGEST_SLUG} characters, such as 'cnn7-sabr'."
-        )
+        wanted = f"small letters, digits and single dashes between them, at most {_LONGEST_SLUG}"
+        sentence = f"The submission {shown(slug)} must be called by {wanted} characters, such as"
+        sentence += " 'cnn7-sabr'."
+        if {"/", "\\"} & set(slug):
+            sentence += " It is named by the name of its folder in submissions/, not by a path."
         raise InputError(told("folder-name", sentence))
 
 

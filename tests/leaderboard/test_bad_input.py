@@ -149,6 +149,7 @@ def test_wrong_usage_exits_with_2(
     [
         (["run", "../plain"], "The submission '../plain' must be called by small letters, digits"),
         (["check", "../../etc"], "The submission '../../etc' must be called by small letters"),
+        (["check", "/nowhere/x"], "The submission '/nowhere/x' must be called by small letters"),
         (["new", "../x"], "The submission '../x' must be called by small letters, digits"),
         (["run", "pian"], "There is no submission 'pian'. Did you mean 'plain'? Known: noisy, pl"),
         (["run", "--setting", "digits-linf-.1"], "There is no setting 'digits-linf-.1'. Did you"),
@@ -169,6 +170,17 @@ def test_a_name_that_does_not_exist(
     outcome = certboard(*arguments)
     assert outcome.code == 1
     assert outcome.sentence.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "typed", ["submissions/pian", "./submissions/pian/", "{}/submissions/pian"]
+)
+def test_a_submission_may_be_named_by_the_path_of_its_folder(
+    certboard: Certboard, typed: str
+) -> None:
+    """A wrong name, so that nothing is evaluated."""
+    outcome = certboard("run", typed.format(Path.cwd()))
+    assert outcome.sentence.startswith("There is no submission 'pian'. Did you mean 'plain'?")
 
 
 def test_a_catalogue_of_thousands_is_not_printed_for_one_wrong_name() -> None:
