@@ -127,7 +127,8 @@ class Zonotope:
         for first in range(0, count, rows):
             part = operation.linear(self.generators[first : first + rows])
             generators[first : first + rows] = part
-            reach += part[max(0, self.bound - first) :].abs_().sum(0, keepdim=True)
+            # Not in place: a view is the generators of the node before, which others may read.
+            reach += part[max(0, self.bound - first) :].abs().sum(0, keepdim=True)
         reach = self._rounded(reach, generators)
         error = 2 * gamma(operation.fan_in + 4)
         size = self.lost + (self.center.abs() + self.reach) * error
