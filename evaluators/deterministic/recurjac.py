@@ -45,7 +45,7 @@ class RecurJac(Evaluator):
 
     title = "RecurJac"
     node = "general-lipschitz"
-    version = "1"
+    version = "2"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

@@ -39,7 +39,7 @@ class DeepZ(Evaluator):
 
     title = "DeepZ"
     node = "zonotope"
-    version = "2"
+    version = "3"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""
