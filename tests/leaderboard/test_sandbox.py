@@ -99,7 +99,6 @@ def test_a_confined_process_reaches_no_service_by_a_socket_among_the_files(
         code = f"import socket; socket.socket(socket.AF_UNIX).connect({place!r})"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
         found = inside(code, tmp_path)
-        assert inside(f"open({place!r}).read()", tmp_path).returncode == 0
     assert "ConnectionRefusedError" in found.stderr
     command = walls().command([], tmp_path)
     assert command[command.index("/run") - 1] == "--tmpfs"
