@@ -24,9 +24,11 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
+from mkdocs.theme import Theme
 from mkdocs.utils import write_file
 
 from leaderboard.results.kept import digest_of, key_of, shared
+from leaderboard.website.policy import policy
 
 _LIBRARIES = (
     "mkdocs",
@@ -44,6 +46,7 @@ _LINKS = ("](", "]:")
 """In Markdown that may link to another page, which has to be checked each time."""
 
 _populate, _build = vars(build)["_populate_page"], vars(build)["_build_page"]
+_get_env = Theme.get_env
 
 
 def _read(page: Page, config: MkDocsConfig, files: Files, dirty: bool = False) -> None:
@@ -126,6 +129,14 @@ def _files(theme: Path) -> Iterable[bytes]:
             yield path.read_bytes()
 
 
+def _environment(theme: Theme) -> Any:
+    """What MkDocs renders the theme's templates with, which ask it for the policy of a page."""
+    environment = _get_env(theme)
+    environment.filters["policy"] = policy
+    return environment
+
+
 if __name__ == "__main__":
+    Theme.get_env = _environment  # type: ignore[method-assign,assignment]
     vars(build).update(_populate_page=_read, _build_page=_write)
     cli()
