@@ -22,7 +22,7 @@ from leaderboard.common.project import Project
 from leaderboard.datasets.catalogue import load_datasets
 from leaderboard.field.literature import load_literature
 from leaderboard.field.taxonomy import load_taxonomy
-from leaderboard.results.cells import Cell, read_cells
+from leaderboard.results.cells import Cell, agreeing, read_cells
 from leaderboard.settings.setting import load_settings
 from leaderboard.submissions.catalogue import Catalogue, read_catalogue
 from leaderboard.submissions.manifest import Submission
@@ -87,7 +87,8 @@ def read_sources(project: Project, kept: "Kept | None" = None) -> Sources:
     results = list(_of_own_noise(project, catalogue.submissions, found, broken))
     checks = _each(sorted(project.checks.glob("*.json")), _read_checks, broken)
     tables = _each(sorted(project.comparison.glob("*.csv")), read_cells, broken)
-    cells = [cell for table in tables for cell in table]
+    cells, contradictions = agreeing(cell for table in tables for cell in table)
+    broken += contradictions
     return Sources(
         project=project,
         catalogue=catalogue,

@@ -3,14 +3,18 @@
 import re
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
+from leaderboard.common.lookalikes import alike
 from leaderboard.datasets.catalogue import load_datasets
 from leaderboard.field import literature, taxonomy
+from leaderboard.field.authors_curves import load_authors_curves
 from leaderboard.field.methods import methods
+from leaderboard.field.sources import load_changes
 from leaderboard.settings import setting
 
 Several = TypeVar("Several", bound=Sized)
@@ -46,6 +50,11 @@ def check_board() -> BoardCheck:
         "taxonomy node", lambda: taxonomy.read_taxonomy(taxonomy.FILE, methods().values())
     )
     rows = report.read("published result", lambda: literature.read_literature(literature.FILE))
+    report.read("paper", literature.load_papers)
+    report.read("literature change", load_changes)
+    report.read("authors' curve", load_authors_curves)
+    if rows is not None:
+        report.problems.extend(_doubtful(rows))
     if tree is not None and rows is not None and not report.problems:
         report.problems.extend(_unplaced(tree, rows))
     return report
@@ -66,6 +75,26 @@ def _unplaced(tree: taxonomy.Taxonomy, rows: Iterable[literature.Reported]) -> l
         " certified or attacked."
         for title in lost
     ]
+
+
+def _doubtful(rows: Iterable[literature.Reported]) -> Iterable[str]:
+    """A sentence for each paper of the future, and for each title that imitates another one."""
+    titles: dict[str, str] = {}
+    late: dict[str, None] = {}
+    # Somewhere it is tomorrow already.
+    today = str((datetime.now(UTC) + timedelta(days=1)).date())
+    for row in rows:
+        titles.setdefault(row.paper, row.title)
+        if row.date > today[: len(row.date)]:
+            late[f"{literature.FILE.name}: {row.title!a} has a date in the future, {row.date}."] = (
+                None
+            )
+    yield from late
+    for key, other in alike(titles):
+        yield (
+            f"{literature.FILE.name}: the title {titles[key]!a} can be mistaken for"
+            f" {titles[other]!a}; write it as that paper does, or as its rows do."
+        )
 
 
 def _with_line(problem: str) -> str:

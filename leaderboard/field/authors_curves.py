@@ -7,13 +7,19 @@ file are right with a radius of at least so much: counts, not the files. Nothing
 this is a third tier, beside what papers print and what certboard measured, and ranked with neither.
 """
 
-import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from leaderboard.common.errors import InputError, Problems
+from leaderboard.common.strict_toml import Strict, parse
+from leaderboard.field.sources import Count, count_of, csv_lines
 
 FILE = Path(__file__).parent / "authors-curves.csv"
 
@@ -83,19 +89,36 @@ class AuthorsCurve:
         return f"https://github.com/{self.repository}/blob/HEAD/{self.path}"
 
 
+class _Line(Strict):
+    """One line of the file, without its counts."""
+
+    repository: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9._-]+$")]
+    path: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._,/+=-]*$")]
+    examples: Annotated[Count, Field(ge=1)]
+
+
 @cache
 def load_authors_curves() -> tuple[AuthorsCurve, ...]:
-    """Every file that has an example, in the order of their repositories and paths."""
-    with FILE.open(encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines, strict=True)
-        names = [name for name in reader.fieldnames or () if re.fullmatch("r[0-9.]+", name)]
-        radii = {name: Fraction(name[1:]) for name in names}
-        return tuple(
-            AuthorsCurve(
-                repository=cells["repository"],
-                path=cells["path"],
-                examples=int(cells["examples"]),
-                counts={radius: int(cells[name]) for name, radius in radii.items()},
-            )
-            for cells in reader
-        )
+    """Every file that has an example, in the order of their repositories and paths.
+
+    Raises:
+        InputError: a line is wrong.
+    """
+    problems = Problems()
+    found: list[AuthorsCurve] = []
+    for number, cells in csv_lines(FILE):
+        with problems.gathered():
+            found.append(_curve(cells, f"{FILE.name}, line {number}"))
+    problems.refuse()
+    return tuple(found)
+
+
+def _curve(cells: Mapping[str, Any], where: str) -> AuthorsCurve:
+    names = [name for name in cells if re.fullmatch("r[0-9]+([.][0-9]+)?", name)]
+    line = parse(_Line, {k: v for k, v in cells.items() if k not in names}, where)
+    counts = {Fraction(name[1:]): count_of(cells[name]) for name in names}
+    falling = [line.examples, *(counts[radius] for radius in sorted(counts))]
+    # Who is right at a radius is right at every smaller one.
+    if not all(isinstance(one, int) for one in falling) or falling != sorted(falling)[::-1]:
+        raise InputError(f"{where}: its counts must be numbers that fall from 'examples' on.")
+    return AuthorsCurve(line.repository, line.path, line.examples, counts)

@@ -33,7 +33,14 @@ from leaderboard.common.errors import InputError, Problems, nearest
 from leaderboard.common.strict_toml import Strict, parse
 from leaderboard.common.text import Date, OneLine, Url
 from leaderboard.datasets.catalogue import load_datasets
-from leaderboard.field.sources import BOARD, COLLECTIONS, COUNTED, Reliability, csv_lines
+from leaderboard.field.sources import (
+    BOARD,
+    COLLECTIONS,
+    COUNTED,
+    Reliability,
+    count_of,
+    csv_lines,
+)
 from leaderboard.settings.setting import ExactText, NormName, exact_fraction
 
 FILE = Path(__file__).parent / "literature.csv"
@@ -46,10 +53,6 @@ def _number(cell: Any) -> Any:
     return (
         float(cell) if isinstance(cell, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", cell) else cell
     )
-
-
-def _count(cell: Any) -> Any:
-    return int(cell) if isinstance(cell, str) and re.fullmatch("[0-9]+", cell) else cell
 
 
 def _names(cell: Any) -> Any:
@@ -88,7 +91,7 @@ class Reported(Strict):
     certified: Percent | None = None
     clean: Percent | None = None
     attack: Percent | None = None
-    examples: Annotated[int, BeforeValidator(_count), Field(ge=1)] | None = None
+    examples: Annotated[int, BeforeValidator(count_of), Field(ge=1)] | None = None
     approach: OneLine = ""
     architecture: OneLine = ""
     title: OneLine
@@ -228,7 +231,8 @@ def fingerprint() -> str:
 
 def paper_key(title: str) -> str:
     """A title but for case and punctuation: what rows of one paper have in common."""
-    return re.sub("[^a-z0-9]", "", title.casefold())
+    # Of a title in another script nothing would be left, and all such papers would be one.
+    return re.sub("[^a-z0-9]", "", title.casefold()) or title.casefold()
 
 
 class PaperRecord(Strict):

@@ -1,13 +1,18 @@
 """Where the literature's rows come from, how sure they are, and the log of what was changed."""
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
 
 from leaderboard.common.errors import InputError
+from leaderboard.common.strict_toml import Strict, parse, shown
+from leaderboard.common.text import Date, Paragraph, Sha256
 
 CHANGES = Path(__file__).parent / "literature-changes.csv"
 
@@ -74,30 +79,49 @@ RELIABILITY: Mapping[Reliability, str] = {
 """What each value of `reliability` stands for; empty where only the collection was read."""
 
 
-@dataclass(frozen=True)
-class ChangeOfLiterature:
+def count_of(cell: Any) -> Any:
+    """A cell as the whole number that it writes; else as it is."""
+    return int(cell) if isinstance(cell, str) and re.fullmatch("[0-9]{1,12}", cell) else cell
+
+
+Count = Annotated[int, BeforeValidator(count_of), Field(ge=0)]
+
+
+class ChangeOfLiterature(Strict):
     """What was changed in the literature's files on a day; `rows` and `sha256` are after it."""
 
-    date: str
-    rows: int
-    sha256: str
-    change: str
+    date: Date
+    rows: Count
+    sha256: Sha256
+    change: Paragraph
 
 
 @cache
 def load_changes() -> tuple[ChangeOfLiterature, ...]:
-    """The log of changes, oldest first."""
+    """The log of changes, oldest first.
+
+    Raises:
+        InputError: a line is wrong.
+    """
     return tuple(
-        ChangeOfLiterature(cells["date"], int(cells["rows"]), cells["sha256"], cells["change"])
-        for _, cells in csv_lines(CHANGES)
+        parse(ChangeOfLiterature, cells, f"{CHANGES.name}, line {number}")
+        for number, cells in csv_lines(CHANGES)
     )
 
 
 def csv_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """The rows of a CSV file, each with the number of its last line."""
+    """The rows of a CSV file, each with the number of its last line.
+
+    Raises:
+        InputError: it cannot be read, is no CSV, or has a column twice.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as lines:
             reader = csv.DictReader(lines, restkey="surplus", strict=True)
+            names = [*(reader.fieldnames or ())]
+            # The last one would count, and a reader sees the first.
+            if (twice := next((one for one in names if names.count(one) > 1), None)) is not None:
+                raise InputError(f"{path.name}: has the column {shown(twice)} more than once.")
             return [(reader.line_num, cells) for cells in reader]
     except OSError as error:
         raise InputError(f"{path.name} cannot be read: {error.strerror}.") from None

@@ -9,6 +9,7 @@ from leaderboard.board.board import Board
 from leaderboard.field.taxonomy import TaxonomyNode
 from leaderboard.results.cells import Cell
 from leaderboard.settings.setting import NORM_SIGNS
+from leaderboard.website.downloads import inert
 
 _SIGNS = {str(norm): sign for norm, sign in NORM_SIGNS.items()}
 
@@ -75,9 +76,11 @@ def _column(board: Board, group: Mapping[str, Cell]) -> MatrixColumn:
 
 
 def matrix_file(board: Board) -> bytes:
-    """All cells as CSV."""
+    """All cells as CSV; no cell runs as a formula."""
     text = io.StringIO()
     lines = csv.DictWriter(text, [field.name for field in fields(Cell)], lineterminator="\n")
     lines.writeheader()
-    lines.writerows(asdict(cell) for cell in board.cells)
+    for cell in board.cells:
+        values = asdict(cell).items()
+        lines.writerow({k: inert(v) if isinstance(v, str) else v for k, v in values})
     return text.getvalue().encode()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from leaderboard.board.board import Board
 from leaderboard.board.files import read_sources
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project, find_project
-from leaderboard.results.cells import Cell, read_cells
+from leaderboard.results.cells import Cell, agreeing, read_cells
 from leaderboard.results.store import read
 from leaderboard.settings.setting import setting_id
 from leaderboard.website.matrix import matrix, matrix_file
@@ -84,6 +85,60 @@ def test_a_table_that_is_damaged_is_named(
     path.write_text(text.replace(was, is_now))
     with pytest.raises(InputError, match=r"damaged\.csv"):
         read_cells(path)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"network": "=HYPERLINK(1)"},
+        {"network": "<img src=x>.onnx"},
+        {"evaluator": "__proto__"},
+        {"sha256": "0"},
+        {"radius": "1e999999999"},
+        {"radius": "0"},
+        {"norm": "l∞"},
+        {"version": "1\n2"},
+        {"source": "a\u202eb"},
+        {"seconds": float("nan")},
+        {"mean_seconds": float("inf")},
+        {"median_seconds": -1.0},
+        {"mean_radius": float("nan")},
+        {"commit": "javascript:1"},
+    ],
+)
+def test_a_cell_that_no_evaluation_gives_is_refused(
+    example: Board, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    path = tmp_path / "forged.csv"
+    path.write_bytes(matrix_file(board_with(example, replace(CELL, **changed))))
+    with pytest.raises(InputError, match=r"forged\.csv"):
+        read_cells(path)
+
+
+def test_a_cell_that_another_one_refutes_is_left_out_with_it() -> None:
+    attack = replace(CELL, evaluator="pgd", certified=0, falsified=9, unknown=11)
+    fits = replace(CELL, evaluator="ibp", certified=11, falsified=0, unknown=9)
+    other = replace(CELL, sha256="1" * 64)
+    kept, problems = agreeing([CELL, attack, fits, other])
+    assert kept == [fits, other]
+    assert problems == [
+        "comparison of a.onnx, linf 0.1: 'crown' certifies 12 of 20 examples, of which 'pgd'"
+        " falsifies 9."
+    ]
+
+
+def test_a_second_cell_does_not_take_the_place_of_the_first() -> None:
+    better = replace(CELL, certified=19, unknown=0)
+    kept, problems = agreeing([CELL, better])
+    assert kept == []
+    assert problems == ["comparison of a.onnx, linf 0.1: 'crown' stands there twice."]
+
+
+def test_no_cell_of_the_file_runs_as_a_formula(example: Board) -> None:
+    cell = replace(CELL, source="=HYPERLINK(1)", network="@a")
+    text = matrix_file(board_with(example, cell)).decode()
+    assert ",'=HYPERLINK(1)," in text
+    assert "\n'@a," in text
 
 
 def test_a_damaged_table_costs_itself_alone(project: Project) -> None:
