@@ -50,6 +50,9 @@ def command(
     average: Annotated[
         float, typer.Option(help="Learn a mean of weights; the share that each step keeps")
     ] = 0.0,
+    views: Annotated[
+        int, typer.Option(min=0, help="Write the mean over images moved so far, and mirrored")
+    ] = 0,
     optimizer: Annotated[
         str | None, _names.name_option(_names.optimizers, help="adam or muon; default: adam")
     ] = None,
@@ -96,11 +99,12 @@ def command(
         average,
         optimizer or "adam",
         begin,
+        views,
         checkpoint,
     )
     trained = train(request)
     if output is not None:
-        write_model(trained.network, output)
+        write_model(trained.network, output, trained.views)
     if submission is not None:
         line = shlex.join(["certboard", *_lasting(sys.argv[1:])])
         folder = write_submission(find_project(), submission, trained, request, line, author or [])

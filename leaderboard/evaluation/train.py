@@ -22,6 +22,7 @@ from evaluators.learning.recipe import Recipe
 from evaluators.listing import recipes
 from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
+from evaluators.onnx.views import View, average_views, views_within
 from evaluators.onnx.writer import export_onnx
 from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.common.progress import console, tell
@@ -83,6 +84,8 @@ class TrainingRequest:
         average: the share of an average of weights that each step keeps; 0 for no average.
         optimizer: a name.
         begin: the submission whose network's weights are the first ones; None for random ones.
+        views: the most pixels by which an image is moved in the views of it over which the network
+            that is written averages; 0 for the image as it is.
         checkpoint: a file that is written after each epoch, and continued from.
     """
 
@@ -102,6 +105,7 @@ class TrainingRequest:
     average: float = 0.0
     optimizer: str = "adam"
     begin: str | None = None
+    views: int = 0
     checkpoint: Path | None = None
 
 
@@ -113,6 +117,8 @@ class Trained:
         data: the dataset.
         split: the images that it learned from.
         seconds: of processor time, those before an interruption included.
+        views: those of an image over which the file's answer is a mean; empty for none but the
+            image.
     """
 
     network: Network
@@ -122,6 +128,7 @@ class Trained:
     data: Dataset
     split: Split
     seconds: float
+    views: tuple[View, ...] = ()
 
 
 def recipe_entries() -> list[dict[str, Any]]:
@@ -189,7 +196,9 @@ def train(request: TrainingRequest) -> Trained:
             )
         except (FloatingPointError, ValueError) as error:
             raise InputError(str(error)) from error
-    return Trained(learner.learned(), recipe, schedule, name, data, split, seconds)
+    mirrored = schedule.augmentation.mirror
+    views = views_within(request.views, mirrored=mirrored) if request.views else ()
+    return Trained(learner.learned(), recipe, schedule, name, data, split, seconds, views)
 
 
 def _begin(learner: Learner, slug: str, data: Dataset, architecture: str) -> None:
@@ -264,15 +273,24 @@ def _bar(title: str, epochs: int) -> Iterator[EpochReport]:
         yield report
 
 
-def write_model(network: Network, output: Path) -> None:
+def write_model(network: Network, output: Path, views: tuple[View, ...] = ()) -> None:
     """Write the file whole or not at all.
 
+    Args:
+        network, output: what is written, and where.
+        views: those of an image over which the file's answer is a mean, if there are any.
+
     Raises:
-        InputError: there is no folder for it.
+        InputError: there is no folder for it, or the network does not end with a dense layer.
     """
     if not output.parent.is_dir():
         raise InputError(f"There is no folder {output.parent} to write {output.name} into.")
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         part = Path(folder) / output.name
         export_onnx(network, part)
+        if views:
+            try:
+                average_views(part, views)
+            except UnsupportedModelError as error:
+                raise InputError(str(error)) from error
         part.replace(output)

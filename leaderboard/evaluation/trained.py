@@ -75,7 +75,7 @@ def write_submission(
     folder = project.submissions / slug
     try:
         folder.mkdir(parents=True)
-        write_model(trained.network, folder / "model.onnx")
+        write_model(trained.network, folder / "model.onnx", trained.views)
         text = _manifest(trained, request, sha256_of(folder / "model.onnx"), authors)
         (folder / MANIFEST).write_text(text, encoding="utf-8")
         (folder / "README.md").write_text(_readme(trained, request, command), encoding="utf-8")
@@ -116,6 +116,14 @@ def _readme(trained: Trained, request: TrainingRequest, command: str) -> str:
     options = ", ".join(f"{name} {value:g}" for name, value in asdict(recipe).items())
     kept = schedule.average
     averaged = f", the average of the weights of all steps (decay {kept:g})" if kept else ""
+    number = len(trained.views)
+    averaged_views = (
+        f"It answers by the mean of the logits of {number} views of an image, moved by"
+        f" {request.views} pixel{'s' * (request.views > 1)} at most along one axis"
+        f"{', and mirrored' * augmentation.mirror}.\n"
+        if number
+        else ""
+    )
     begun = f"It began with the weights of `{request.begin}`.\n" if request.begin else ""
     return _README.format(
         title=_title(trained, request),
@@ -131,7 +139,7 @@ def _readme(trained: Trained, request: TrainingRequest, command: str) -> str:
         optimizer=schedule.optimizer_title,
         varied=varied,
         averaged=averaged,
-        begun=begun,
+        begun=begun + averaged_views,
         seed=request.seed,
         options=options or "no options",
         data=f"It learned {_learned_from(trained)}",
@@ -143,7 +151,9 @@ def _title(trained: Trained, request: TrainingRequest) -> str:
     scales = [f"{name} {options[name]}" for name in ("radius", "sigma") if name in options]
     # What tells one network of a recipe from another in a table: its layers, and the draw.
     drawn = [f"seed {request.seed}"] if request.seed else []
-    return ", ".join([trained.data.title, recipe.title, *scales, trained.architecture, *drawn])
+    views = [f"{len(trained.views)} views"] if trained.views else []
+    parts = [trained.data.title, recipe.title, *scales, trained.architecture, *views, *drawn]
+    return ", ".join(parts)
 
 
 def _learned_from(trained: Trained) -> str:

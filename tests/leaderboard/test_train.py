@@ -170,3 +170,17 @@ def test_plans_are_for_datasets_recipes_and_architectures_that_exist() -> None:
         assert plan.architecture in ARCHITECTURES
         for name, options in plan.options.items():
             recipes()[name](**options)
+
+
+def test_a_network_trained_with_views_tells_how_many_it_averages_over(
+    project: Project, tmp_path: Path
+) -> None:
+    words = ["train", "standard", "--dataset", "digits", "--epochs", "1", "--author", "Me"]
+    assert run([*words, "--submission", "mean", "--views", "1"]) == 0
+    readme = (project.submissions / "mean" / "README.md").read_text(encoding="utf-8")
+    assert "the mean of the logits of 5 views of an image, moved by 1 pixel at most" in readme
+    assert load_submission(project, "mean").title.endswith(", 5 views")
+    assert run([*words, "--output", str(tmp_path / "one.onnx")]) == 0
+    files = project.submissions / "mean" / "model.onnx", tmp_path / "one.onnx"
+    mean, one = (import_onnx(file).to(torch.float32) for file in files)
+    assert len(mean.nodes) > 4 * len(one.nodes)
