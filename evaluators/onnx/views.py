@@ -16,7 +16,7 @@ from evaluators.numerics.errors import UnsupportedModelError
 
 
 @dataclass(frozen=True)
-class View:
+class ImageView:
     """An image moved by whole pixels, black coming in; mirrored before that, if it is.
 
     Attributes:
@@ -28,16 +28,16 @@ class View:
     mirrored: bool = False
 
 
-def views_within(most: int, *, mirrored: bool) -> tuple[View, ...]:
+def views_within(most: int, *, mirrored: bool) -> tuple[ImageView, ...]:
     """List the views moved by at most so many pixels along one axis, and their mirror images."""
     moves = [(0, 0)]
     for pixels in range(1, most + 1):
         moves += [(pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)]
     sides = (False, True) if mirrored else (False,)
-    return tuple(View(*move, side) for side in sides for move in moves)
+    return tuple(ImageView(*move, side) for side in sides for move in moves)
 
 
-def average_views(file: Path, views: tuple[View, ...]) -> None:
+def average_views(file: Path, views: tuple[ImageView, ...]) -> None:
     """Write a classifier of images `[batch, channel, height, width]` anew as its mean over views.
 
     All views share the weights. The mean is taken before the last layer, which is linear, so that
@@ -82,7 +82,7 @@ def average_views(file: Path, views: tuple[View, ...]) -> None:
 
 
 def _moved(
-    view: View, source: str, name: str, constants: dict[str, onnx.TensorProto]
+    view: ImageView, source: str, name: str, constants: dict[str, onnx.TensorProto]
 ) -> list[onnx.NodeProto]:
     """Write the nodes that make a view of an image."""
 

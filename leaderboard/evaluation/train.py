@@ -22,7 +22,7 @@ from evaluators.learning.recipe import Recipe
 from evaluators.listing import recipes
 from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
-from evaluators.onnx.views import View, average_views, views_within
+from evaluators.onnx.views import ImageView, average_views, views_within
 from evaluators.onnx.writer import export_onnx
 from leaderboard.common.errors import InputError, unknown_name
 from leaderboard.common.progress import console, tell
@@ -128,7 +128,7 @@ class Trained:
     data: Dataset
     split: Split
     seconds: float
-    views: tuple[View, ...] = ()
+    views: tuple[ImageView, ...] = ()
 
 
 def recipe_entries() -> list[dict[str, Any]]:
@@ -273,7 +273,7 @@ def _bar(title: str, epochs: int) -> Iterator[EpochReport]:
         yield report
 
 
-def write_model(network: Network, output: Path, views: tuple[View, ...] = ()) -> None:
+def write_model(network: Network, output: Path, views: tuple[ImageView, ...] = ()) -> None:
     """Write the file whole or not at all.
 
     Args:

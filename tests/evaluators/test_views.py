@@ -12,7 +12,7 @@ from evaluators.learning.architectures import small_cnn
 from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.reader import import_onnx
-from evaluators.onnx.views import View, average_views, views_within
+from evaluators.onnx.views import ImageView, average_views, views_within
 from evaluators.onnx.writer import export_onnx
 from evaluators.propagation.linear_bounds import interval_relaxation, margins
 from evaluators.question.norm import Norm
@@ -22,7 +22,7 @@ from evaluators.question.region import Ball
 VIEWS = views_within(1, mirrored=True)
 
 
-def seen(x: Tensor, view: View) -> Tensor:
+def seen(x: Tensor, view: ImageView) -> Tensor:
     """Make a view by slices of an image in a black frame."""
     x = x.flip(3) if view.mirrored else x
     _, _, height, width = x.shape
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_views_are_the_image_its_moves_along_one_axis_and_their_mirror_images() -> None:
     assert len(VIEWS) == len(set(VIEWS)) == 10
     assert len(views_within(2, mirrored=False)) == 9
-    assert VIEWS[0] == View()
+    assert VIEWS[0] == ImageView()
     assert all(abs(view.down) + abs(view.right) <= 1 for view in VIEWS)
 
 
