@@ -115,7 +115,7 @@ def test_search_colours_and_downloads_work_under_the_policy(website: str, browse
         assert Path(loaded.value.path()).read_text(encoding="utf-8").startswith("submission,")
         before = page.evaluate("document.body.dataset.mdColorScheme")
         page.locator("label.md-header__button[for^=__palette]:visible").click()
-        page.wait_for_function("was => document.body.dataset.mdColorScheme !== was", arg=before)
+        visit.until(f"document.body.dataset.mdColorScheme !== '{before}'")
         page.locator(".md-search__input").click()
         page.keyboard.type("interval training")
         page.locator(".md-search-result__item").first.wait_for()

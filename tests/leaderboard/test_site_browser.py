@@ -84,7 +84,7 @@ def test_the_literature_is_filtered_by_what_the_address_says(website: str, brows
         rows = visit.page.locator("#literature tbody tr:not([hidden])")
         assert rows.count() == few
         visit.page.get_by_role("button", name="Show all").click()
-        visit.page.wait_for_function("!location.search.includes('kind')")
+        visit.until("!location.search.includes('kind')")
         assert rows.count() == everything
 
 
@@ -192,8 +192,8 @@ def test_a_badge_is_an_image_and_its_snippet_names_this_site(website: str, brows
         visit.page.wait_for_load_state("networkidle")
         badge = visit.page.locator(".cb-badge img").first
         badge.scroll_into_view_if_needed()
-        visit.page.wait_for_function(
-            "i => i.complete && i.naturalWidth > 0", arg=badge.element_handle()
+        visit.until(
+            "(i => i.complete && i.naturalWidth > 0)(document.querySelector('.cb-badge img'))"
         )
         visit.page.locator(".cb-badge summary").first.click()
         visit.page.locator(".cb-badge .cb-copy[data-ready]").first.wait_for()

@@ -220,7 +220,7 @@ def test_a_first_page_fetches_neither_fonts_nor_the_index_of_the_search_before_i
 
 def test_fonts_are_used_from_the_second_page_on(website: str, browser: Any) -> None:
     with Visit(browser, website + PAGES["guide"], viewport=WIDE) as visit:
-        visit.page.wait_for_function("localStorage.getItem('cb-fonts')")
+        visit.until("localStorage.getItem('cb-fonts')")
         family = "getComputedStyle(document.body).fontFamily"
         assert "Source Sans 3" not in visit.page.evaluate(family)
         visit.to(website + PAGES["guides"])
