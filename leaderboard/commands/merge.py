@@ -34,7 +34,7 @@ def command(
     with uncollected():
         from dataclasses import replace
 
-        from leaderboard.evaluation.merge import merge
+        from leaderboard.intake.merge import merge
 
     project = replace(find_project(), results_folder=results)
     merged = merge(project, folders or [project.results])

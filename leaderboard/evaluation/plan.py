@@ -95,7 +95,10 @@ class Plan:
         return self.parts / f"{shard.name}.parquet"
 
     def finished(
-        self, say: Callable[[str], None] | None = None, folders: Sequence[Path] = ()
+        self,
+        say: Callable[[str], None] | None = None,
+        folders: Sequence[Path] = (),
+        reader: Callable[[Path], Results] = read,
     ) -> Iterator[FinishedShard]:
         """Yield the shards that are there, whole, and of this evaluation; no row twice.
 
@@ -105,7 +108,7 @@ class Plan:
         taken, opened = set[int](), set[int]()
         paths = [one for each in folders or [self.parts] for one in each.glob("*.parquet")]
         for path in sorted(paths, key=lambda path: path.name):
-            rows = self._rows_of(path)
+            rows = self._rows_of(path, reader)
             if rows is None:
                 if say is not None:
                     say(f"{path}: is damaged, or not of this evaluation")
@@ -117,11 +120,11 @@ class Plan:
                 opened.update(one.example for one in kept.opened)
                 yield kept
 
-    def _rows_of(self, path: Path) -> pd.DataFrame | None:
+    def _rows_of(self, path: Path, reader: Callable[[Path], Results]) -> pd.DataFrame | None:
         if self.question.evidence is not None and not beside(path).exists():
             return None
         try:
-            part = read(path)
+            part = reader(path)
         except InputError:
             return None
         same = part.provenance.fingerprint == self.fingerprint

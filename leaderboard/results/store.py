@@ -299,6 +299,9 @@ def _with_rows(path: Path) -> Iterator[tuple[pq.ParquetFile, Provenance]]:
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     """The open file; whatever is wrong with its bytes becomes one sentence."""
+    # A pipe would be waited for, and a device never ends.
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is not a regular file.")
     try:
         with pq.ParquetFile(path, page_checksum_verification=True, buffer_size=BUFFER) as file:
             yield file

@@ -24,6 +24,7 @@ from leaderboard.results.store import (
     write,
 )
 from tests.fixtures.board import provenance, rows, smoothed_rows
+from tests.leaderboard.conftest import Certboard
 
 STORED_ONCE = Path(__file__).parents[1] / "fixtures" / "results" / "version-3-cascade.parquet"
 """A file that the writer of this schema version made once; it is never made again."""
@@ -130,6 +131,18 @@ def test_what_is_no_result_file_is_refused(tmp_path: Path, content: bytes) -> No
     path = tmp_path / "x.parquet"
     path.write_bytes(content)
     assert refusal(path) == "is not a result file, or is damaged."
+
+
+@pytest.mark.parametrize("command", [("status", "--json"), ("check",)])
+def test_a_pipe_in_the_place_of_a_result_is_not_waited_for(
+    project: Project, certboard: Certboard, command: tuple[str, ...]
+) -> None:
+    shard = project.results / "digits-linf-0.1" / "plain.parts" / f"{'0' * 16}-{'0' * 16}"
+    shard.mkdir(parents=True)
+    for place in (shard / "00000000-00000001.parquet", shard.parents[1] / "plain.parquet"):
+        os.mkfifo(place)
+    outcome = certboard(*command)
+    assert outcome.out.strip() == "[]" if command[0] == "status" else "regular" in outcome.err
 
 
 def test_other_tables_and_missing_files_are_refused(tmp_path: Path) -> None:

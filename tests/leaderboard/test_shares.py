@@ -1,8 +1,10 @@
 """Shares of a run on machines that know nothing of each other, and their merge."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -13,9 +15,10 @@ from hypothesis import strategies as st
 from leaderboard.__main__ import run
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
-from leaderboard.evaluation import merge, plan
+from leaderboard.evaluation import plan
 from leaderboard.evaluation.shares import Share
-from leaderboard.results.store import COLUMNS, read, read_provenance, write
+from leaderboard.intake import merge
+from leaderboard.results.store import COLUMNS, read, write
 from tests.fixtures.project import L2, LINF, NOISY, PLAIN, new_project
 from tests.leaderboard.conftest import Certboard
 
@@ -161,18 +164,99 @@ def test_shares_of_other_code_are_not_mixed(
     assert "rows of two versions are not mixed" in outcome.err
 
 
-def test_shares_of_two_kinds_of_device_are_not_mixed(
-    shares: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told = read_provenance
-
-    def other(path: Path) -> object:
-        device = "GPU" if shares[2] in path.parts else "cpu"
-        return told(path).model_copy(update={"device": device})
-
-    monkeypatch.setattr(merge, "read_provenance", other)
+def test_shares_of_two_kinds_of_device_are_not_mixed(shares: list[str]) -> None:
+    for path in parts(shares[2]):
+        part = read(path)
+        write(path, part.rows, part.provenance.model_copy(update={"device": "GPU"}))
     with pytest.raises(InputError, match="computed on GPU and on cpu"):
         merge.merge(Project(Path.cwd(), Path("merged")), [*map(Path, shares)])
+
+
+Change = dict[str, Any]
+
+
+@pytest.mark.parametrize(
+    ("was", "changed", "sentence"),
+    [
+        ("falsified", {"status": "certified"}, "it has a witness, but is not falsified"),
+        ("falsified", {"status": "certified", "witness": None}, "its radius is not 0.1"),
+        ("falsified", {"radius": "0.1"}, "it has a radius, but is not certified"),
+        ("falsified", {"deployment": "float32"}, "its deployment is that of a certified one"),
+        ("certified", {"label": 3, "prediction": 3}, "its label is not the one of the data"),
+        ("certified", {"deployment": "real"}, "it is certified, but not for every float32 run"),
+        ("certified", {"radius": "0.2"}, "its radius is not 0.1"),
+        ("certified", {"margin": -1.0}, "its margin is not positive"),
+        ("certified", {"evaluator": "crown"}, "its evaluator is not cascade"),
+        ("certified", {"evaluator_version": "99"}, "its evaluator_version is not"),
+        ("certified", {"submission": "noisy"}, "it is about another submission"),
+        ("certified", {"setting": "digits-l2-0.25"}, "it is about another setting"),
+        ("certified", {"seed": "1"}, "it has a seed, but the model is not smoothed"),
+        ("certified", {"stage": "pgd"}, "its stage cannot certify"),
+        ("certified", {"confidence": 0.5}, "its confidence is not 1"),
+        ("certified", {"status": "proved"}, "damaged, or not of this evaluation"),
+        ("certified", {"margin": float("inf")}, "damaged, or not of this evaluation"),
+        ("certified", {"note": "<script>"}, "damaged, or not of this evaluation"),
+    ],
+)
+def test_a_share_whose_rows_claim_what_they_cannot_is_refused(
+    shares: list[str], certboard: Certboard, was: str, changed: Change, sentence: str
+) -> None:
+    path = next(path for path in parts(shares[1]) if was in [*_right(path)["status"]])
+    rows = read(path).rows
+    row = _right(path).index[_right(path)["status"] == was][0]
+    for name, value in changed.items():
+        rows.loc[row, name] = value
+    write(path, rows, read(path).provenance)
+    outcome = certboard("merge", *shares, "--results", "merged")
+    assert outcome.code == 1
+    assert sentence in outcome.err
+    assert not Path("merged").exists()
+
+
+def _right(path: Path) -> pd.DataFrame:
+    """The rows of examples that the model reads rightly."""
+    rows = read(path).rows
+    return rows[rows["prediction"] == rows["label"]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"created": "9999-12-31T23:59:59+00:00"}, "lies in the future"),
+        ({"created": "yesterday"}, "is not one in seconds, with a zone"),
+        ({"machine": "<img src=x>"}, "its machine is '<img src=x>', which it cannot be"),
+        ({"commit": "main"}, "its commit is 'main', which it cannot be"),
+        ({"threads": 10**9}, "its threads are 1,000,000,000"),
+    ],
+)
+def test_a_share_whose_origin_is_none_is_refused(
+    shares: list[str], certboard: Certboard, changed: Change, sentence: str
+) -> None:
+    path = parts(shares[0])[0]
+    part = read(path)
+    write(path, part.rows, part.provenance.model_copy(update=changed))
+    outcome = certboard("merge", *shares, "--results", "merged")
+    assert outcome.code == 1
+    assert sentence in outcome.err
+    assert not Path("merged").exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_a_share_that_is_no_plain_file_is_refused_and_not_waited_for(
+    shares: list[str], certboard: Certboard, kind: str
+) -> None:
+    path = parts(shares[1])[0]
+    real = path.rename(Path("elsewhere.parquet"))
+    if kind == "link":
+        path.symlink_to(real.absolute())
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    outcome = certboard("merge", *shares, "--results", "merged")
+    assert outcome.code == 1
+    assert f"{path}: is damaged" in outcome.err
+    assert not Path("merged").exists()
 
 
 def test_nothing_to_merge_is_said(project: Project, certboard: Certboard) -> None:

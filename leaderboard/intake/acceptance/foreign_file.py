@@ -46,13 +46,14 @@ _ZSTD = 6
 _KEYS = {b"ARROW:schema", PROVENANCE_KEY}
 
 
-def read_foreign(path: Path, rows: int, pixels: int) -> Results:
+def read_foreign(path: Path, rows: int, pixels: int, *, fewer: bool = False) -> Results:
     """Read the rows and the provenance of a file that anybody may have written.
 
     Args:
         path: the file, which is read once.
         rows: how many rows it must have.
         pixels: numbers of a witness.
+        fewer: whether it may have fewer rows.
 
     Raises:
         InputError: why it is refused; nothing large was unpacked for that.
@@ -65,7 +66,7 @@ def read_foreign(path: Path, rows: int, pixels: int) -> Results:
     with path.open("rb") as file:
         data = file.read(largest)
     try:
-        problem = _of_bytes(data) or _of_footer(data, rows, pixels)
+        problem = _of_bytes(data) or _of_footer(data, rows, pixels, fewer)
         if problem:
             raise InputError(f"{path}: {problem}.")
         table = _values(data)
@@ -108,10 +109,12 @@ def _opened(data: bytes, **options: Any) -> pq.ParquetFile:
     )
 
 
-def _of_footer(data: bytes, rows: int, pixels: int) -> str:
+def _of_footer(data: bytes, rows: int, pixels: int, fewer: bool) -> str:
     """What the footer says that it should not; empty if nothing."""
     file = _opened(data)
     facts, schema = file.metadata, file.schema_arrow
+    if fewer and 0 <= facts.num_rows < rows:
+        rows = facts.num_rows
     if facts.num_rows != rows:
         return f"has {facts.num_rows:,} rows, but {rows:,} examples were asked about"
     keys = facts.metadata or {}

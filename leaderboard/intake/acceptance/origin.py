@@ -73,15 +73,35 @@ def of_origin(origin: Provenance, known: Known) -> Iterator[str]:
     for name, value in wanted(known).items():
         if (here := getattr(origin, name)) != value:
             yield f"its {name} is {_short(here)}, not {_short(value)}."
+    yield from of_machine(origin)
+    yield from _of_options(origin.options, known)
+    if not re.fullmatch(_HASH, origin.fingerprint) or origin.fingerprint != _print(origin, known):
+        yield "its fingerprint is not that of the question."
+    yield from _of_time(origin, known)
+
+
+def of_machine(origin: Provenance) -> Iterator[str]:
+    """Yield what no machine can have said of itself and its clock, a sentence each."""
     for name, form in FORMS.items():
         if not re.fullmatch(form, text := str(getattr(origin, name))):
             yield f"its {name} is {shown(text[:80])}, which it cannot be."
     if not 1 <= origin.threads <= _MOST_THREADS:
         yield f"its threads are {origin.threads:,}; they must be 1 to {_MOST_THREADS:,}."
-    yield from _of_options(origin.options, known)
-    if not re.fullmatch(_HASH, origin.fingerprint) or origin.fingerprint != _print(origin, known):
-        yield "its fingerprint is not that of the question."
-    yield from _of_time(origin, known)
+    created = _created(origin)
+    if created is None:
+        yield f"its time {shown(origin.created[:80])} is not one in seconds, with a zone."
+    elif created > datetime.now(UTC) + _AHEAD:
+        yield f"its time {origin.created} lies in the future."
+
+
+def _created(origin: Provenance) -> datetime | None:
+    """When rows were made, if it is a time as it is written here."""
+    try:
+        created = datetime.fromisoformat(origin.created)
+    except ValueError:
+        return None
+    told = created.tzinfo is not None and created.isoformat(timespec="seconds") == origin.created
+    return created if told else None
 
 
 def _short(value: object) -> str:
@@ -113,16 +133,8 @@ def _print(origin: Provenance, known: Known) -> str:
 
 
 def _of_time(origin: Provenance, known: Known) -> Iterator[str]:
-    try:
-        created = datetime.fromisoformat(origin.created)
-    except ValueError:
-        yield f"its time {shown(origin.created[:80])} is none."
+    if (created := _created(origin)) is None:
         return
-    if created.tzinfo is None or created.isoformat(timespec="seconds") != origin.created:
-        yield f"its time {shown(origin.created[:80])} is not one in seconds, with a zone."
-        return
-    if created > datetime.now(UTC) + _AHEAD:
-        yield f"its time {origin.created} lies in the future."
     code = _date_of_code(origin.commit)
     if isinstance(code, str):
         yield code

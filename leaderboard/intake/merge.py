@@ -1,11 +1,14 @@
 """`certboard merge`: the finished shards of all shares of a run, joined into its result files.
 
 Every one must be whole, of the question that is asked here and made by the code that is here;
-nothing is written where one is not, or where one is missing.
+nothing is written where one is not, or where one is missing. They are from other machines: each is
+read as a stranger's file, and all that follows from the question and the data must be so in every
+row. What remains is what only the model, run again, could tell (`certboard recheck`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from math import prod
 from pathlib import Path
 
 from leaderboard.board.noise_salts import require_salt
@@ -13,20 +16,18 @@ from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
 from leaderboard.common.places import alone, check_writable
 from leaderboard.common.project import Project
+from leaderboard.datasets.catalogue import find_dataset
 from leaderboard.evaluation.execution import joined
 from leaderboard.evaluation.parts import KEY, folder_of, result_of
-from leaderboard.evaluation.plan import Plan, Request, counted_in, make_plan
+from leaderboard.evaluation.plan import Request, counted_in, make_plan
 from leaderboard.evaluation.provenance import SHARD, describe
 from leaderboard.evaluation.shares import Share
-from leaderboard.results.store import (
-    COLUMNS,
-    Provenance,
-    Results,
-    evaluator_named,
-    read_provenance,
-    write,
-)
-from leaderboard.settings.setting import find_setting
+from leaderboard.intake.acceptance.foreign_file import read_foreign
+from leaderboard.intake.acceptance.known import Known, known
+from leaderboard.intake.acceptance.origin import of_machine
+from leaderboard.intake.acceptance.rows import of_radii, of_rows
+from leaderboard.results.store import COLUMNS, Provenance, Results, evaluator_named, write
+from leaderboard.settings.setting import Setting, find_setting
 from leaderboard.submissions.manifest import load_submission
 
 _LONGEST = 200
@@ -74,18 +75,28 @@ class _Merged:
     """One evaluation, whose rows are all there."""
 
     def __init__(self, project: Project, target: Path, places: Sequence[Path]) -> None:
-        told = [read_provenance(path) for one in places for path in sorted(one.glob("*.parquet"))]
-        if not told:
+        setting = find_setting(target.parent.name)
+        paths = [path for one in places for path in sorted(one.glob("*.parquet"))]
+        if not paths:
             raise InputError("there are no finished shards.")
-        self._told = told
-        self._plan = _plan(project, target, told[0])
+        found = {path: _read(path, setting) for path in paths}
+        files = {path: one for path, one in found.items() if one is not None}
+        damaged = [
+            f"{path}: is damaged, or not of this evaluation" for path in found.keys() - files
+        ]
+        _refuse(damaged)
+        self._told = told = [one.provenance for one in files.values()]
+        submission = load_submission(project, target.name.split(".")[0])
+        if project.results_folder is None:
+            require_salt(project, submission)
+        request = _request(target, told[0])
+        self._plan = make_plan(project, submission, setting, request)
         self._check_keys(places)
-        damaged: list[str] = []
-        kept = [*self._plan.finished(damaged.append, places)]
-        if damaged:
-            raise InputError(*(f"{one}; remove it, and make it again." for one in damaged))
+        kept = [*self._plan.finished(damaged.append, places, files.__getitem__)]
+        _refuse(damaged)
         self._rows = joined(self._plan.examples, [one.rows for one in kept])
         self._check_complete()
+        self._check_rows(known(project, submission, setting, request))
 
     def _check_keys(self, places: Sequence[Path]) -> None:
         """Refuse shards of several questions, of several versions, or of none that is here."""
@@ -123,6 +134,16 @@ class _Merged:
             + (f": run --shard {' and '.join(late)} again, to its end." if count > 1 else ".")
         )
 
+    def _check_rows(self, here: Known) -> None:
+        """Refuse rows that do not follow from the question, the data and themselves."""
+        problems = [one for told in self._told for one in of_machine(told)]
+        found = Results(self._plan.target, self._rows, self._provenance())
+        problems = list(dict.fromkeys(problems)) or [*of_rows(found, here)]
+        if here.smoothed and not problems:
+            problems, _ = of_radii(found)
+        if problems:
+            raise InputError(*problems)
+
     def store(self) -> Results:
         """Write the result file."""
         target, provenance = self._plan.target, self._provenance()
@@ -152,18 +173,27 @@ class _Merged:
         return here.model_copy(update={name: getattr(first, name) for name in same} | known)
 
 
-def _plan(project: Project, target: Path, told: Provenance) -> Plan:
-    """The plan of the evaluation that a finished shard says it is part of."""
-    setting = find_setting(target.parent.name)
-    submission = load_submission(project, target.name.split(".")[0])
-    if project.results_folder is None:
-        require_salt(project, submission)
+def _refuse(damaged: Iterable[str]) -> None:
+    if problems := [f"{one}; remove it, and make it again." for one in sorted(damaged)]:
+        raise InputError(*problems)
+
+
+def _read(path: Path, setting: Setting) -> Results | None:
+    """A finished shard, which may have any of the setting's examples; None if it is none."""
+    data = find_dataset(setting.dataset)
+    try:
+        return read_foreign(path, data.test_size, prod(data.shape), fewer=True)
+    except InputError:
+        return None
+
+
+def _request(target: Path, told: Provenance) -> Request:
+    """How an evaluation was asked for that a finished shard says it is part of."""
     seconds, samples = told.options.get("seconds"), told.options.get("n")
-    request = Request(
+    return Request(
         evaluator=evaluator_named(target),
         examples=counted_in(told.examples),
         seconds=float(seconds) if isinstance(seconds, int | float) else None,
         samples=int(samples) if told.distribution and isinstance(samples, int) else None,
         device="cpu" if told.device == "cpu" else "cuda",
     )
-    return make_plan(project, submission, setting, request)
