@@ -17,6 +17,7 @@ from leaderboard.evaluation.networks import network_of
 from leaderboard.evaluation.plan import FinishedShard, Plan
 from leaderboard.evaluation.provenance import describe
 from leaderboard.evaluation.shard import shard_of
+from leaderboard.evaluation.shared_witness import share_witnesses
 from leaderboard.evaluation.workers import run_shards
 from leaderboard.results.store import COLUMNS, Results, frame, write
 from leaderboard.settings.question import Open, Shard
@@ -114,6 +115,7 @@ class Job:
         if plan.share is not None:
             self.results = Results(plan.parts, self._asked(rows), self._provenance)
             return True
+        rows = share_witnesses(plan.question, rows)
         # What proved other rows would leave some of these without a proof.
         beside(plan.target).unlink(missing_ok=True)
         write(plan.target, rows, self._provenance)

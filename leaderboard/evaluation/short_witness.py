@@ -93,10 +93,7 @@ class _Row:
         return self._steps(tried[int(np.argmax(along))].astype(np.int8), levels)
 
     def _steps(self, counts: NDArray[np.int8], levels: int) -> SteppedPoint:
-        length = max(1.0, _length(self.norm, counts.astype(np.float64)))
-        room = 1.0 if self.norm is Norm.LINF else 1 - _ROOM
-        step = _float32_below(min(1.0, self.distance / length * room))
-        return SteppedPoint(max(step, _SMALLEST), levels, counts)
+        return SteppedPoint(longest_step(self.norm, counts, self.distance), levels, counts)
 
 
 def stored_witnesses(problem: Problem, found: Mapping[int, Tensor]) -> dict[int, bytes]:
@@ -129,7 +126,8 @@ def _rows(problem: Problem, found: Mapping[int, Tensor]) -> dict[int, _Row]:
     x, labels = problem.x[numbers], problem.labels[numbers]
     points = torch.stack([found[row].to(x) for row in numbers])
     assert isinstance(problem.network, Network)
-    slopes = _slopes(problem.network, points, labels).cpu().numpy().astype(np.float64)
+    _, found_slopes = margin_slopes(problem.network, points, labels)
+    slopes = found_slopes.cpu().numpy().astype(np.float64)
     clean = clean_margins(problem.network, x, labels)
     shifts = (points.double() - x.double()).flatten(1).cpu().numpy()
     rows, radius = {}, float_below(region.radius)
@@ -148,12 +146,12 @@ def _rows(problem: Problem, found: Mapping[int, Tensor]) -> dict[int, _Row]:
     return rows
 
 
-def _slopes(network: Network, points: Tensor, labels: Tensor) -> Tensor:
-    """Gradient of the margin at each point, `[rows, pixels]`."""
+def margin_slopes(network: Network, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The float32 margin at each point, `[rows]`, and its gradient there, `[rows, pixels]`."""
     run = network.to(torch.float32, points.device)
     # For the gradient all values of a network are kept.
     count = fitting(_AT_ONCE, 12 * sum(prod(node.shape) for node in network.nodes), 1 / 8)
-    slopes = []
+    margins, slopes = [], []
     for first in range(0, len(points), count):
         some = points[first : first + count].detach().requires_grad_(True)
         margin = label_margins(run(some), labels[first : first + count])
@@ -161,7 +159,8 @@ def _slopes(network: Network, points: Tensor, labels: Tensor) -> Tensor:
         known = margin.requires_grad
         slope = torch.autograd.grad(margin.sum(), some)[0] if known else torch.zeros_like(some)
         slopes.append(slope.flatten(1))
-    return torch.cat(slopes)
+        margins.append(margin.detach())
+    return torch.cat(margins), torch.cat(slopes)
 
 
 def _try_pixels(problem: Problem, rows: dict[int, _Row], tried: Mapping[int, int]) -> list[int]:
@@ -212,6 +211,13 @@ def _bytes(problem: Problem, number: int, row: _Row, found: Tensor) -> bytes:
     if len(packed) >= len(whole) or why_not_witness(problem, number, point):
         return whole
     return packed
+
+
+def longest_step(norm: Norm, counts: NDArray[np.int8], distance: float) -> float:
+    """The largest step, a float32, with which such moves end no farther away in the norm."""
+    length = max(1.0, _length(norm, counts.astype(np.float64)))
+    room = 1.0 if norm is Norm.LINF else 1 - _ROOM
+    return max(_float32_below(min(1.0, distance / length * room)), _SMALLEST)
 
 
 def _length(norm: Norm, values: NDArray[np.float64]) -> float:

@@ -21,6 +21,7 @@ from leaderboard.evaluation.execution import joined
 from leaderboard.evaluation.parts import KEY, folder_of, result_of
 from leaderboard.evaluation.plan import Request, counted_in, make_plan
 from leaderboard.evaluation.provenance import SHARD, describe
+from leaderboard.evaluation.shared_witness import share_witnesses
 from leaderboard.evaluation.shares import Share
 from leaderboard.intake.acceptance.foreign_file import read_foreign
 from leaderboard.intake.acceptance.known import Known, known
@@ -149,9 +150,10 @@ class _Merged:
         target, provenance = self._plan.target, self._provenance()
         check_writable(target)
         with alone(target):
-            write(target, self._rows, provenance)
+            rows = share_witnesses(self._plan.question, self._rows)
+            write(target, rows, provenance)
             self._plan.clear()
-        return Results(target, self._rows[list(COLUMNS)], provenance)
+        return Results(target, rows[list(COLUMNS)], provenance)
 
     def _provenance(self) -> Provenance:
         """What follows from the question, and from the shares what only they know."""

@@ -57,6 +57,9 @@ _LEVEL = 19
 the bytes of pyarrow's default, 1, at some milliseconds each.
 """
 
+_DICTIONARY = 1 << 24
+"""Bytes of a column's different values, beyond which each row has its own."""
+
 
 class Provenance(BaseModel):
     """Where the rows of one file come from; everything needed to measure them again."""
@@ -185,6 +188,8 @@ def write(path: Path, rows: "pd.DataFrame", provenance: Provenance) -> None:
                 compression="zstd",
                 compression_level=_LEVEL,
                 write_page_checksum=True,
+                # Counterexamples of many rows are the same bytes, which are kept once.
+                dictionary_pagesize_limit=_DICTIONARY,
                 # The least and the largest counterexample would be written four times more.
                 write_statistics=[name for name in COLUMNS if name != "witness"],
             )

@@ -63,14 +63,14 @@ class SteppedPoint:
 
     def packed(self) -> bytes:
         """The bytes of the point."""
-        base, size = 2 * self.levels + 1, _digits(self.levels)
+        base, size = 2 * self.levels + 1, digits_a_byte(self.levels)
         digits = np.zeros(-len(self.counts) % size + len(self.counts), np.int64)
         digits[: len(self.counts)] = self.counts.astype(np.int64) % base
         packed = digits.reshape(-1, size) @ base ** np.arange(size)
         return _HEADER.pack(self.levels, self.step) + packed.astype(np.uint8).tobytes()
 
 
-def _digits(levels: int) -> int:
+def digits_a_byte(levels: int) -> int:
     """How many digits of the base 2 levels + 1 fit into a byte."""
     return next(size for size in count(1) if (2 * levels + 1) ** (size + 1) > 256)
 
@@ -97,7 +97,7 @@ def steps_of(stored: bytes, pixels: int) -> SteppedPoint:
     levels, step = _HEADER.unpack_from(stored)
     if not 1 <= levels <= _MOST:
         raise ValueError(f"has {levels} levels; it must have 1 to {_MOST}")
-    base, size = 2 * levels + 1, _digits(levels)
+    base, size = 2 * levels + 1, digits_a_byte(levels)
     if len(stored) != _HEADER.size - -pixels // size:
         raise ValueError(f"has the wrong size, {len(stored):,} bytes, for its {levels} levels")
     if not (isfinite(step) and 0 < step <= 1):

@@ -45,6 +45,7 @@ DOORS = {
 MAY_ASK_EVALUATORS = {
     "leaderboard/evaluation/shard.py",
     "leaderboard/evaluation/short_witness.py",  # runs a network near a counterexample
+    "leaderboard/evaluation/shared_witness.py",  # and near those of many images
     "leaderboard/evaluation/evaluator.py",  # which evaluator a question asks for
     "leaderboard/evaluation/forecast.py",  # what it costs
     "leaderboard/evaluation/networks.py",  # reads the files of a model and puts them together
