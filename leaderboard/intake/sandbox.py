@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +28,9 @@ from leaderboard.submissions import weights
 OFF, BEST, REQUIRED = "off", "best", "required"
 """What `--sandbox` may be: no walls, those that there are here, or nothing without all of them."""
 _PROBE_SECONDS = 10
+_TRIES = 3
+"""Times that walls are built: a socket that is to be covered may vanish meanwhile."""
+_LONGEST_STATUS = 10_000
 _KILLED = (signal.SIGKILL, signal.SIGXCPU, signal.SIGXFSZ)
 
 
@@ -114,13 +117,30 @@ def _is_below(path: Path, folders: Iterable[Path]) -> bool:
 
 
 def _sockets() -> list[Path]:
-    """List the sockets among the files that something listens on now."""
+    """List the sockets among the files that something listens on now.
+
+    One that was bound by a relative path is looked for where its processes are now.
+    """
     try:
         lines = _SOCKETS.read_text("utf-8", "surrogateescape").splitlines()[1:]
     except OSError:
         return []
-    named = {fields[7] for line in lines if len(fields := line.split(maxsplit=7)) == 8}
-    return sorted(Path(one) for one in named if one.startswith("/") and _is_socket(Path(one)))
+    named = {tuple(fields[6:]) for line in lines if len(fields := line.split(maxsplit=7)) == 8}
+    found = {Path(name) for _, name in named if name.startswith("/")}
+    # Names that begin with an @ are of no file.
+    relative = {f"socket:[{inode}]": name for inode, name in named if name[0] not in "/@"}
+    found |= {folder / relative[inode] for inode, folder in _holders(relative)}
+    return sorted(one for one in found if _is_socket(one))
+
+
+def _holders(sockets: Collection[str]) -> Iterator[tuple[str, Path]]:
+    """Yield the working folders of the processes that hold some sockets, as far as we may know."""
+    held = Path("/proc").glob("[0-9]*/fd/*") if sockets else ()
+    for one in held:
+        # Processes come and go meanwhile.
+        with suppress(OSError):
+            if (inode := str(one.readlink())) in sockets:
+                yield inode, (one.parents[1] / "cwd").readlink()
 
 
 def _is_socket(path: Path) -> bool:
@@ -134,16 +154,20 @@ def _is_socket(path: Path) -> bool:
 def walls() -> Walls:
     """Find the strongest walls that work on this machine; they are tried once."""
     for candidate in _CANDIDATES:
-        command = candidate.command([sys.executable, "-c", ""], Path(tempfile.gettempdir()))
-        if shutil.which(command[0]) is None:
-            continue
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=_PROBE_SECONDS, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            continue
-        if done.returncode == 0:
+        if any(_works(candidate) for _ in range(_TRIES)):
             return candidate
     return _OPEN
+
+
+def _works(candidate: Walls) -> bool:
+    command = candidate.command([sys.executable, "-c", ""], Path(tempfile.gettempdir()))
+    if shutil.which(command[0]) is None:
+        return False
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_PROBE_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 @dataclass(frozen=True)
@@ -170,22 +194,45 @@ def run_confined(arguments: Sequence[str], limits: Limits, writable: Path) -> Ou
     told = [str(limits.megabytes), str(limits.seconds), str(limits.file_megabytes)]
     told.append(str(limits.processes))
     inner = [sys.executable, "-m", "leaderboard.confined", *told, *arguments]
-    process = subprocess.Popen(
-        walls().command(inner, writable),
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    for _ in range(_TRIES):
+        outcome, began = _tried(inner, limits.seconds, writable)
+        if began:
+            break
+    return outcome
+
+
+def _tried(inner: Sequence[str], seconds: float, writable: Path) -> tuple[Outcome, bool]:
+    """How a command ended behind the walls, and whether it began: whether they could be built."""
+    status, telling = os.pipe()
+    command = walls().command(inner, writable)
+    bubblewrap = walls().name == "bubblewrap"
+    if bubblewrap:
+        # Where the code of `inner` is told if its walls were built.
+        command[1:1] = ["--json-status-fd", str(telling)]
     try:
-        process.wait(timeout=limits.seconds)
-    except subprocess.TimeoutExpired:
-        _end(process)
-        return Outcome(None, f"it took more than {limits.seconds:g} seconds")
-    except BaseException:
-        _end(process)
-        raise
-    return _outcome(process.returncode)
+        process = subprocess.Popen(
+            command,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=(telling,) if bubblewrap else (),
+        )
+        try:
+            process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            return Outcome(None, f"it took more than {seconds:g} seconds"), True
+        except BaseException:
+            _end(process)
+            raise
+        os.set_blocking(status, False)
+        with suppress(BlockingIOError):
+            bubblewrap &= b'"exit-code"' not in os.read(status, _LONGEST_STATUS)
+        return _outcome(process.returncode), not bubblewrap
+    finally:
+        os.close(status)
+        os.close(telling)
 
 
 _KEPT = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "TERM", "COLUMNS", "NO_COLOR", "VIRTUAL_ENV")

@@ -10,7 +10,14 @@ import pytest
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.intake import sandbox
-from leaderboard.intake.sandbox import Limits, Walls, require_walls, run_confined, walls
+from leaderboard.intake.sandbox import (
+    Limits,
+    Outcome,
+    Walls,
+    require_walls,
+    run_confined,
+    walls,
+)
 from leaderboard.results.store import read, results_path
 from tests.fixtures.effort import first_alone
 from tests.fixtures.project import CHECKOUT, LINF, PLAIN, digest
@@ -102,6 +109,49 @@ def test_a_confined_process_reaches_no_service_by_a_socket_among_the_files(
     assert "ConnectionRefusedError" in found.stderr
     command = walls().command([], tmp_path)
     assert command[command.index("/run") - 1] == "--tmpfs"
+
+
+@needs_files
+def test_a_socket_bound_by_a_relative_path_is_covered_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind("service")
+        service.listen()
+        assert tmp_path.resolve() / "service" in sandbox._sockets()
+
+
+@needs_files
+def test_a_socket_that_vanishes_before_it_is_covered_costs_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends_with(0, tmp_path, monkeypatch)
+    gone = [[Path("/usr/gone")], [], [Path("/usr/gone")], []]
+    monkeypatch.setattr(sandbox, "_sockets", lambda: gone.pop(0))
+    walls.cache_clear()
+    assert walls().name == "bubblewrap"
+    assert run_confined([], Limits(), tmp_path) == Outcome(0, "")
+    assert gone == []
+
+
+def ends_with(code: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a program in the place of Python that ends at once."""
+    program = folder / "python"
+    program.write_text(f"#!/bin/sh\nexit {code}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("leaderboard.intake.sandbox.sys.executable", str(program))
+
+
+@needs_files
+def test_a_command_that_fails_behind_its_walls_is_run_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[list[Path]] = [[], []]
+    monkeypatch.setattr(sandbox, "_sockets", lambda: listed.pop())
+    ends_with(2, tmp_path, monkeypatch)
+    assert run_confined([], Limits(), tmp_path).code == 2
+    assert len(listed) == 1
 
 
 def test_memory_is_limited(tmp_path: Path) -> None:
