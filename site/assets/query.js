@@ -215,7 +215,7 @@ const start = async (page) => {
     const fit = (wanted) => {
       const allowed = operators(meanings.get(columns.value).kind);
       options(signs, Object.entries(allowed).map(([key, [sign]]) => [key, sign]));
-      signs.value = wanted in allowed ? wanted : "eq";
+      signs.value = Object.hasOwn(allowed, wanted) ? wanted : "eq";
       input.hidden = signs.value in NULLS;
       input.setAttribute("list", `${columns.value}-values`);
     };

@@ -5,6 +5,7 @@ import hashlib
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -121,4 +122,28 @@ def test_search_colours_and_downloads_work_under_the_policy(website: str, browse
         page.locator(".md-search-result__item").first.wait_for()
         page.keyboard.press("Enter")
         page.wait_for_url(lambda address: "query" not in address)
+        assert visit.wrong == []
+
+
+MARKUP = quote('"><img src=x onerror=window.harm=1><script>window.harm=1</script>')
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [
+        ("compare", "setting={0}&s={0},__proto__&model={0}&time=constructor&without={0}#{0}"),
+        ("setting", "kind={0}&words={0}&sort=-{0}&columns={0},__proto__&extra=constructor"),
+        ("literature", "words={0}&kind=constructor&setting=__proto__&year={0}&sort={0}"),
+    ],
+)
+def test_an_address_puts_nothing_on_a_page(
+    website: str, browser: Any, kind: str, asked: str
+) -> None:
+    with Visit(browser, "about:blank", viewport=WIDE) as visit:
+        visit.to(f"{website}{PAGES[kind]}?{asked.format(MARKUP)}")
+        visit.page.wait_for_load_state("load")
+        assert visit.page.locator("img[src=x]").count() == 0
+        assert visit.page.evaluate("Object.keys(Object.prototype)") == []
         assert visit.wrong == []
