@@ -111,9 +111,10 @@ def code() -> str:
     """A hash of all that decides what is made from a result file: our code, and the libraries'."""
     root = Path(__file__).parents[1]
     rooms = ("results", "settings", "common", "datasets", "website/publishing")
-    single = ("website/downloads.py", "website/still.py", "website/finished.py")
+    single = ("downloads.py", "still.py", "finished.py", "policy.py")
     libraries = [version(library) for library in ("numpy", "pyarrow", "pydantic")]
-    told = [*libraries, *(hash_of(root / place) for place in (*rooms, *single))]
+    places = [*rooms, *(f"website/{name}" for name in single)]
+    told = [*libraries, *(hash_of(root / place) for place in places)]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+from leaderboard.results import kept
 from leaderboard.website.policy import policy
 from tests.fixtures.browser import PAGES, WIDE, Visit, needs_browser
 from tests.leaderboard.test_site import pages
@@ -66,6 +68,14 @@ def test_a_script_with_an_attribute_or_of_another_page_is_not_named() -> None:
     told = policy("<script>a()</script><script id=x>b()</script><script src='c'></script>")
     digest = base64.b64encode(hashlib.sha256(b"a()").digest()).decode()
     assert re.findall("sha256-([^']+)", told) == [digest]
+
+
+def test_no_page_is_kept_with_the_policy_of_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Path(inspect.getfile(inspect.unwrap(policy)))
+    before = kept.code.__wrapped__()
+    hashed = kept.hash_of
+    monkeypatch.setattr(kept, "hash_of", lambda place: "" if place == own else hashed(place))
+    assert kept.code.__wrapped__() != before
 
 
 SMUGGLED = (
