@@ -57,6 +57,9 @@ _LEVEL = 19
 the bytes of pyarrow's default, 1, at some milliseconds each.
 """
 
+_ENCODED = {"example": "DELTA_BINARY_PACKED", "margin": "BYTE_STREAM_SPLIT"}
+"""Of columns whose values are all different; the others' are kept once each, in a dictionary."""
+
 _DICTIONARY = 1 << 24
 """Bytes of a column's different values, beyond which each row has its own."""
 
@@ -188,6 +191,8 @@ def write(path: Path, rows: "pd.DataFrame", provenance: Provenance) -> None:
                 compression="zstd",
                 compression_level=_LEVEL,
                 write_page_checksum=True,
+                use_dictionary=[name for name in COLUMNS if name not in _ENCODED],
+                column_encoding=_ENCODED,
                 # Counterexamples of many rows are the same bytes, which are kept once.
                 dictionary_pagesize_limit=_DICTIONARY,
                 # The least and the largest counterexample would be written four times more.

@@ -66,6 +66,16 @@ def test_what_is_read_is_what_was_written(stored: Path) -> None:
         ], name
 
 
+def test_different_values_of_all_rows_are_written_without_a_dictionary(stored: Path) -> None:
+    group = pq.ParquetFile(stored).metadata.row_group(0)
+    for name, encoding in {
+        "example": "DELTA_BINARY_PACKED",
+        "margin": "BYTE_STREAM_SPLIT",
+        "witness": "RLE_DICTIONARY",
+    }.items():
+        assert encoding in group.column(COLUMNS.index(name)).encodings
+
+
 def test_reading_gives_the_same_types_whether_values_are_missing_or_not() -> None:
     full = frame([{"prediction": 3, "margin": 0.5, "note": ""}])
     empty = frame([{"prediction": None, "margin": None, "note": ""}])
