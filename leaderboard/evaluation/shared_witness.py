@@ -56,7 +56,7 @@ _LOST = 0.3
 """Share of that way at which an image weighs a quarter: what is far from it is given up."""
 _ROUNDS = 20
 """Of moving together what is left, at most."""
-_CHANGED = (4, 8, 16, 32)
+_CHANGED = (4, 8, 16, 24, 32, 48, 64, 96)
 """Bytes that are changed for one image."""
 _REFERENCE = 1
 """Byte that a row takes which names bytes of another one."""
