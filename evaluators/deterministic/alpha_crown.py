@@ -76,7 +76,7 @@ class AlphaCROWN(Evaluator):
 
     title = "α-CROWN"
     node = "polyhedra"
-    version = "8"
+    version = "9"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Ask cheaper methods about many examples at once, then ascend around each."""

@@ -83,7 +83,7 @@ class BranchAndBound(Evaluator):
 
     title = "Branch and bound"
     node = "branch-and-bound"
-    version = "11"
+    version = "12"
     cascade = 50
     complete = True
     split_inputs_up_to: ClassVar[int] = LOW_DIMENSION

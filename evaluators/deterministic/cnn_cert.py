@@ -98,7 +98,7 @@ class CNNCert(Evaluator):
 
     title = "CNN-Cert"
     node = "polyhedra"
-    version = "3"
+    version = "4"
 
     adaptive: bool = True
 

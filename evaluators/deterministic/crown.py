@@ -28,7 +28,7 @@ class CROWN(Evaluator):
 
     title = "CROWN"
     node = "polyhedra"
-    version = "3"
+    version = "4"
     cascade = 30
 
     def solve(self, problem: Problem) -> list[Verdict]:

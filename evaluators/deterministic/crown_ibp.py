@@ -25,7 +25,7 @@ class CrownIBP(Evaluator):
 
     title = "CROWN-IBP"
     node = "polyhedra"
-    version = "3"
+    version = "4"
     cascade = 25
 
     def solve(self, problem: Problem) -> list[Verdict]:

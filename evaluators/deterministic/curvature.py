@@ -83,7 +83,7 @@ class Curvature(Evaluator):
 
     title = "Curvature"
     node = "curvature"
-    version = "3"
+    version = "4"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

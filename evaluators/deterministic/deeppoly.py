@@ -58,7 +58,7 @@ class DeepPoly(Evaluator):
 
     title = "DeepPoly"
     node = "polyhedra"
-    version = "2"
+    version = "3"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once."""

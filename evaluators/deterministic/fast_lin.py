@@ -37,7 +37,7 @@ class FastLin(Evaluator):
 
     title = "Fast-Lin"
     node = "polyhedra"
-    version = "2"
+    version = "3"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once."""

@@ -39,7 +39,7 @@ class FastLip(Evaluator):
 
     title = "Fast-Lip"
     node = "general-lipschitz"
-    version = "3"
+    version = "4"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of a batch at once."""

@@ -26,7 +26,7 @@ class IBP(Evaluator):
 
     title = "Interval bound propagation"
     node = "interval"
-    version = "3"
+    version = "4"
     cascade = 5
 
     def solve(self, problem: Problem) -> list[Verdict]:

@@ -49,7 +49,7 @@ class LipschitzMargin(Evaluator):
 
     title = "Lipschitz margin"
     node = "smooth-layers"
-    version = "4"
+    version = "5"
     cascade = 8
 
     def solve(self, problem: Problem) -> list[Verdict]:

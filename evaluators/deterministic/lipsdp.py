@@ -43,7 +43,7 @@ class LipSDP(Evaluator):
 
     title = "LipSDP"
     node = "general-lipschitz"
-    version = "2"
+    version = "3"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

@@ -60,7 +60,7 @@ class LMI(SDP):
 
     title = "LMI"
     node = "sdp"
-    version = "2"
+    version = "3"
 
     def _search(self) -> BoundSearch:
         return coupled

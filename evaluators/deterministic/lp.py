@@ -35,7 +35,7 @@ class LP(Evaluator):
 
     title = "LP"
     node = "linear-programming"
-    version = "2"
+    version = "3"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

@@ -43,7 +43,7 @@ class MILP(Evaluator):
 
     title = "MILP"
     node = "milp"
-    version = "2"
+    version = "3"
     complete = True
     share: ClassVar[float] = 0.5
     """Of the time left, what HiGHS's search for one margin may take."""

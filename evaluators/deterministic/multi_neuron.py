@@ -47,7 +47,7 @@ class MultiNeuron(Evaluator):
 
     title = "Multi-neuron"
     node = "multi-neuron"
-    version = "3"
+    version = "4"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

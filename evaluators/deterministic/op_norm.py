@@ -30,7 +30,7 @@ class OpNorm(Evaluator):
 
     title = "Operator norms"
     node = "general-lipschitz"
-    version = "2"
+    version = "3"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of a batch at once."""

@@ -45,7 +45,7 @@ class RecurJac(Evaluator):
 
     title = "RecurJac"
     node = "general-lipschitz"
-    version = "2"
+    version = "3"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

@@ -38,7 +38,7 @@ class RefineZono(Evaluator):
 
     title = "RefineZono"
     node = "zonotope"
-    version = "2"
+    version = "3"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

@@ -46,7 +46,7 @@ class SDP(Evaluator):
 
     title = "SDP"
     node = "sdp"
-    version = "3"
+    version = "4"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

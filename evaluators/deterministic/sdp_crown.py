@@ -61,7 +61,7 @@ class SdpCROWN(Evaluator):
 
     title = "SDP-CROWN"
     node = "sdp"
-    version = "5"
+    version = "6"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once, then those that are left one by one."""

@@ -43,7 +43,7 @@ class WongKolter(Evaluator):
 
     title = "Wong-Kolter dual"
     node = "duality"
-    version = "1"
+    version = "2"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound all margins of the batch at once."""

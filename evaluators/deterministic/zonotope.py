@@ -39,7 +39,7 @@ class DeepZ(Evaluator):
 
     title = "DeepZ"
     node = "zonotope"
-    version = "3"
+    version = "4"
 
     def solve(self, problem: Problem) -> list[Verdict]:
         """Bound the margins of one example after the other."""

@@ -116,37 +116,44 @@ def _product(first: Interval, second: Interval, rounding: bool) -> Interval:
 
 def _affine(operation: AffineMap, x: Interval, rounding: bool, deployed: bool) -> Interval:
     if operation.fan_in == 0:
-        lower, upper = operation(x.lower), operation(x.upper)
-        if rounding and operation.bias is not None:
-            lower, upper = down(lower), up(upper)
-        moved = Interval(lower, upper)
-        lost = run_error(operation, [x.magnitude]) if deployed else None
-        return moved if lost is None else moved.widened(lost)
+        return _moved(operation, x, rounding, deployed)
     middle = (x.lower + x.upper).mul_(0.5)
     if not rounding:
         spread = operation.absolute((x.upper - x.lower) / 2)
         center = operation(middle)
         return Interval(center - spread, center + spread)
-    # One product with |W| bounds both what the inputs may vary and what rounding may do to W·middle
-    # and to this product itself: 2γ covers γ with the roundings of these lines to spare. In place,
-    # for the passes over memory cost as much as the products.
-    # What a float32 run may lose is such a share of the same products, and is bounded with them.
+    # One product with |W| bounds what the inputs may vary, what a float32 run may lose, and what
+    # rounding may do here: with g = γ of eight terms more, W·middle is off by less than g and this
+    # product by less than g of itself, 1 + share at most twice; 4g covers both with the roundings
+    # of all these lines. In few passes over memory, which cost as much as the products.
     share = products_error(operation) if deployed else 0.0
-    error = 2 * gamma(operation.fan_in + 4) + share
+    error = 4 * gamma(operation.fan_in + 8) + share
     reach = (x.upper - x.lower).mul_((1 + error) / 2).add_(middle.abs(), alpha=error)
     if deployed:
-        reach.add_(FLUSHED)
-    spread = operation.absolute(reach).mul_(1 + error)
-    center = operation(middle)
-    least: Tensor | float = UNDERFLOW
-    if deployed:
-        least = (UNDERFLOW + flushed_error(operation)) * (1 + 8 * UNIT)
-        if operation.bias is not None:
-            least = least + operation.bias.abs() * (share * ROOM)
-        if small := small_weights(operation):
-            least = least + batched_most(x.magnitude, center.dim()) * (small * ROOM)
-    spread.add_(least).add_(center.abs(), alpha=8 * UNIT)
+        reach.add_(FLUSHED * (1 + error))
+    spread, center = operation.absolute(reach), operation.linear(middle)
+    least: Tensor | float = (UNDERFLOW + (flushed_error(operation) if deployed else 0.0)) * ROOM
+    if operation.bias is not None:
+        center = center.add_(operation.bias)
+        least = operation.bias.abs() * ((share + 8 * UNIT) * ROOM) + least
+    if deployed and (small := small_weights(operation)):
+        least = least + batched_most(x.magnitude, center.dim()) * (small * ROOM)
+    spread.add_(least)
     # `spread` is at least that share of all magnitudes that are summed up.
-    if deployed and not bool((within := spread < share * LARGEST * operation.neighbours.low).all()):
-        spread = torch.where(within, spread, torch.inf)
+    largest = share * LARGEST * operation.neighbours.low
+    if deployed and not (spread.numel() and bool(spread.amax() < largest)):
+        spread = torch.where(spread < largest, spread, torch.inf)
     return Interval(center - spread, spread.add_(center))
+
+
+def _moved(operation: AffineMap, x: Interval, rounding: bool, deployed: bool) -> Interval:
+    """Bounds of a map that moves entries, and may add constants."""
+    lower, upper = operation(x.lower), operation(x.upper)
+    if operation.bias is None or not rounding:
+        return Interval(lower, upper)
+    lost = run_error(operation, [x.magnitude]) if deployed else None
+    if lost is None:
+        return Interval(down(lower), up(upper))
+    # It is more than 2^-22 of all magnitudes, and a share of 2^-28 covers float64's roundings.
+    lost = lost * (1 + 2.0**-28)
+    return Interval(lower - lost, upper + lost)

@@ -1,6 +1,6 @@
 """Bounds of a network's nodes and margins, put together from intervals and backward passes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import prod
 
 import torch
@@ -84,21 +84,29 @@ def least_of_logits(relaxed: Relaxed, rows: Tensor, to_input: bool) -> Tensor:
         rows: the functions of each example, exact.
         to_input: as of `margins`.
     """
-    network, last = relaxed.network, len(relaxed.network.nodes) - 1
-    bounds = torch.empty(rows.shape[:2], dtype=rows.dtype, device=rows.device)
-    group = max(1, _row_capacity(relaxed, last) // rows.shape[1])
+    nodes, last = relaxed.network.nodes, len(relaxed.network.nodes) - 1
 
     def nearest(position: int) -> bool:
-        return not isinstance(network.nodes[position].operation, AffineMap | Sum)
+        return not isinstance(nodes[position].operation, AffineMap | Sum)
 
-    for first in range(0, len(rows), group):
-        chunk = torch.arange(first, min(first + group, len(rows)), device=rows.device)
-        found = lower_bounds(relaxed, last, rows[chunk], chunk, nearest)
-        if to_input:
-            walked = lower_bounds(relaxed, last, rows[chunk], chunk)
-            found = torch.maximum(found, walked)
-        bounds[chunk] = found
-    return bounds
+    passed = {last}
+    for position in range(last, 0, -1):
+        if position in passed and not nearest(position):
+            passed.update(nodes[position].parents)
+    found = _in_chunks(relaxed, rows, _fitting(relaxed, passed), nearest)
+    if to_input:
+        walked = _in_chunks(relaxed, rows, _row_capacity(relaxed, last))
+        found = torch.maximum(found, walked)
+    return found
+
+
+def _in_chunks(
+    relaxed: Relaxed, rows: Tensor, capacity: int, stop: Callable[[int], bool] = lambda _: False
+) -> Tensor:
+    """Lower bounds of functions of the logits, of so many rows at once."""
+    last, size = len(relaxed.network.nodes) - 1, max(1, capacity // rows.shape[1])
+    places = torch.split(torch.arange(len(rows), device=rows.device), size)
+    return torch.cat([lower_bounds(relaxed, last, rows[some], some, stop) for some in places])
 
 
 def margin_rows(labels: Tensor, classes: int) -> Tensor:
@@ -295,6 +303,10 @@ def _groups(unstable: Tensor, capacity: int) -> Iterator[tuple[Tensor, Tensor, T
 
 def _row_capacity(relaxed: Relaxed, position: int) -> int:
     """How many rows fit into a chunk on their way from a node to where a walk ends."""
-    nodes = relaxed.network.nodes[relaxed.front : position + 1]
-    largest = max(prod(node.shape) for node in nodes)
+    return _fitting(relaxed, range(relaxed.front, position + 1))
+
+
+def _fitting(relaxed: Relaxed, positions: Iterable[int]) -> int:
+    """How many rows fit into a chunk at any of these nodes."""
+    largest = max(prod(relaxed.network.nodes[position].shape) for position in positions)
     return max(2, CHUNK_BYTES // (8 * largest))

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from evaluators.network.affine import Diagonal
 from evaluators.network.network import Network, apply
 from evaluators.propagation.intervals import Interval, interval_bounds
 from evaluators.question.norm import Norm
@@ -88,6 +89,49 @@ def test_a_layers_bounds_hold_in_real_arithmetic(
     ]
     assert Fraction(float(lower)) <= sum((p[0] for p in products), Fraction(shift))
     assert Fraction(float(upper)) >= sum((p[1] for p in products), Fraction(shift))
+
+
+moderate = st.floats(-(2.0**30), 2.0**30, allow_subnormal=False)
+
+
+@given(
+    st.lists(st.tuples(moderate, moderate, moderate), min_size=1, max_size=12),
+    moderate,
+    st.booleans(),
+)
+@settings(max_examples=examples(200), deadline=None)
+@example([(1.0, 2.0**30, 2.0**30), (1.0, 1.0, 1.5), (1.0, -(2.0**30), -(2.0**30))], 0.0, False)
+@example([(1.0, 0.1, 0.1)], 3e8, True)
+@example([(1.0, -1e8, 0.3)], 1e8, True)
+def test_what_a_float32_run_may_lose_is_charged_once_and_in_full(
+    columns: list[tuple[float, float, float]], shift: float, moved: bool
+) -> None:
+    """γ of all products and of nine roundings more, times |W||x| + |b|; `moved` adds b alone."""
+    weights = [1.0 if moved else w for w, _, _ in columns]
+    ends = [sorted(pair) for _, *pair in columns]
+    graph, double = Graph((len(columns),)), torch.float64
+    bias = torch.tensor([shift], dtype=double)
+    if moved:
+        shape = (len(columns),)
+        graph.add(Diagonal(shape, shape, bias, scale=None), shape)
+        terms, sums = 0, [[(1.0, pair)] for pair in ends]
+    else:
+        graph.dense(1, torch.tensor([weights], dtype=double), bias)
+        terms, sums = len(columns), [list(zip(weights, ends, strict=True))]
+    low, high = (torch.tensor([[pair[side] for pair in ends]], dtype=double) for side in (0, 1))
+    bounds = interval_bounds(graph.network(), low, high, deployed=True)[-1]
+    for lower, upper, layer in zip(*(bound[0].tolist() for bound in bounds), sums, strict=True):
+        products = [sorted(Fraction(w) * Fraction(end) for end in pair) for w, pair in layer]
+        reached = sum((max(map(abs, pair)) for pair in products), abs(Fraction(shift)))
+        lost = reached * Fraction(terms + 9, 2**24 - terms - 9)
+        least = sum((pair[0] for pair in products), Fraction(shift)) - lost
+        most = sum((pair[1] for pair in products), Fraction(shift)) + lost
+        assert Fraction(lower) <= least
+        assert most <= Fraction(upper)
+        size = sum(abs(Fraction(w)) for w, _ in layer)
+        assert Fraction(upper) - Fraction(lower) <= most - least + reached / 10**12 + (
+            (size + 40) * Fraction(2) ** -120
+        )
 
 
 @pytest.mark.parametrize("value", [0.1, 0.7, 1e10 / 3])
