@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.table [GROUP]...
 
-Groups: bounds, search, clipping, front, smoothing, start and import.
+Groups: bounds, search, clipping, margins, front, smoothing, start and import.
 
 CERTBOARD_AUTO_LIRPA names an interpreter in which auto_LiRPA and onnx2torch are installed,
 CERTBOARD_ABCROWN a program that takes the arguments of α,β-CROWN's `abcrown.py`, and
@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
@@ -174,6 +175,26 @@ def clipping(_folder: Path) -> Iterator[Row]:
     yield Row("clipping's share of a timeout on 6x100", "", f"{share:.2f}", None, "where it pays")
 
 
+def margins(_folder: Path) -> Iterator[Row]:
+    """Of how many domains one margin's are the most: joint domains could be no fewer than those."""
+    counts, prove = Counter[int](), rounds.prove
+
+    def counted(turn: Turn) -> Turn:
+        counts.update(turn.domains.rows.tolist())
+        return prove(turn)
+
+    rounds.prove = counted
+    try:
+        for place in (1, 2, 3, 4, 9, 11, 15, 19):
+            counts.clear()
+            BranchAndBound()(question(SHARED, "mnist_cnn_a_adv", [place]))
+            most, total = max(counts.values()), counts.total()
+            work = f"domains of MNIST CNN-A-Adv, position {place}: of one margin, of all"
+            yield Row(work, "", f"{most} of {total}", most / total, "")
+    finally:
+        rounds.prove = prove
+
+
 def front(_folder: Path) -> Iterator[Row]:
     """Searches that multiply by a perceptron's first matrix once in each pass, and for every layer.
 
@@ -286,6 +307,7 @@ GROUPS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "bounds": bounds,
     "search": search,
     "clipping": clipping,
+    "margins": margins,
     "front": front,
     "smoothing": smoothing_shares,
     "start": start,
