@@ -10,7 +10,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
+
+import pandas as pd
 
 from leaderboard.common.devices import check_device
 from leaderboard.common.errors import BugError, InputError, Problems, problems_of
@@ -26,6 +29,7 @@ from leaderboard.evaluation.execution import AT_ONCE, Job, begun, compute
 from leaderboard.evaluation.plan import ChosenExamples, Plan, plan_of
 from leaderboard.evaluation.radius_search import largest_radii
 from leaderboard.results.cells import Cell
+from leaderboard.results.metrics import proved_radii
 from leaderboard.results.store import Provenance, Results, read, write
 from leaderboard.settings.question import Question, new_salt
 from leaderboard.settings.setting import exact_text, setting_id
@@ -264,12 +268,28 @@ def _with_radii(
     if target.exists() and not typed.fresh:
         before = read(target)
         # The rows that it begins with are still the same.
-        if before.provenance == _searched(results):
+        same = before.provenance == _searched(results)
+        if same and _alike(before.rows, results.rows, plan.question.radius):
             return before
     rows = largest_radii(plan.question, results.rows, typed.workers, progress)
     found = Results(target, rows, _searched(results))
     write(target, rows, found.provenance)
     return found
+
+
+def _alike(searched: pd.DataFrame, rows: pd.DataFrame, radius: Fraction) -> bool:
+    """Whether these rows can be the others after a search, which finds radii and counterexamples.
+
+    It certifies nothing more at the radius asked about, and nothing beyond it.
+    """
+    told = ["example", "label", "prediction"]
+    certified = [(one["status"] == "certified").to_numpy(bool) for one in (searched, rows)]
+    if not searched[told].equals(rows[told]) or (certified[0] != certified[1]).any():
+        return False
+    try:
+        return all(one is None or one <= radius for one in proved_radii(searched))
+    except ValueError:
+        return False
 
 
 def _searched(results: Results) -> Provenance:

@@ -20,6 +20,7 @@ from leaderboard.evaluation.evaluator import check_samples
 from leaderboard.evaluation.evidence import beside
 from leaderboard.evaluation.forecast import cut, cut_cheap, cut_open, in_halves
 from leaderboard.evaluation.parts import folder_of
+from leaderboard.evaluation.resumed import misfit
 from leaderboard.evaluation.shard import SPENT, fingerprint
 from leaderboard.evaluation.shares import Share
 from leaderboard.evaluation.sources import code_digest
@@ -103,7 +104,8 @@ class Plan:
         """Yield the shards that are there, whole, and of this evaluation; no row twice.
 
         Where evidence is wanted, a shard is whole with its evidence only. What is not is told to
-        `say`. They are looked for in `folders`, else where this evaluation writes its own.
+        `say`. They are looked for in `folders`, else where this evaluation writes its own. Who
+        reads them by another `reader` judges their rows.
         """
         taken, opened = set[int](), set[int]()
         paths = [one for each in folders or [self.parts] for one in each.glob("*.parquet")]
@@ -128,7 +130,11 @@ class Plan:
         except InputError:
             return None
         same = part.provenance.fingerprint == self.fingerprint
-        return part.rows if same and named_by(path, self.examples, part.rows) else None
+        if not (same and named_by(path, self.examples, part.rows)):
+            return None
+        place = (self.submission, self.setting)
+        strange = reader is read and misfit(part.rows, self.question, place)
+        return None if strange else part.rows
 
     def missing(self, done: Collection[int] = (), opened: Iterable[Open] = ()) -> list[Shard]:
         """List the shards still to be computed, in order.
@@ -279,6 +285,8 @@ def plan_of(
     if before is not None and before.provenance.fingerprint != digest:
         _refuse_fewer(before, question, len(examples))
         before = None
+    elif before is not None:
+        _check_stored(before, question, examples, (submission, setting))
     return Plan(
         submission=submission,
         setting=setting,
@@ -330,6 +338,17 @@ def _stored(target: Path) -> Results:
         return read(target)
     except InputError as error:
         raise InputError(*error.problems, "To measure it again, add --fresh.") from error
+
+
+def _check_stored(
+    before: Results, question: Question, examples: Sequence[int], place: tuple[str, str]
+) -> None:
+    """Refuse rows that say they are the answer, and cannot be."""
+    reason = misfit(before.rows, question, place)
+    if not reason and before.rows["example"].tolist() != list(examples):
+        reason = "its examples are others"
+    if reason:
+        raise InputError(f"{before.path}: {reason}.", "To measure it again, add --fresh.")
 
 
 def _refuse_fewer(before: Results, question: Question, count: int) -> None:
