@@ -73,11 +73,10 @@ class Batch:
 
     def minimum(self) -> Minimum:
         """Walk back through the lines of every domain, and forward to the minimiser."""
-        choice, columns, inputs = self.choice(), self.columns.clone(), self.system.inputs
-        _, used = self.system.backward(columns, self.constant, choice)
-        z, x = self.system.forward(columns, used, choice)
-        leak = self.lines.leak.to(z)
-        return Minimum(choice, leak, columns[:, inputs:], z, x)
+        choice = self.choice()
+        walked = self.system.backward(self.columns, self.constant, choice)
+        z, x = self.system.forward(walked, choice), self.system.minimizer(walked.inputs)
+        return Minimum(choice, self.lines.leak.to(z), walked.units, z, x)
 
     def child_bounds(
         self, choice: Choice, candidates: Tensor, at_once: int = COEFFICIENTS
@@ -101,8 +100,8 @@ class Batch:
             units = candidates[part].flatten().repeat_interleave(2)
             children = _children(choice, parents, units, leak[parents, units])
             columns, constant = self.columns[parents], self.constant[parents]
-            bounds, _ = self.system.backward(columns, constant, children)
-            found[part] = bounds.reshape(-1, count, 2)
+            walked = self.system.backward(columns, constant, children, spent=True)
+            found[part] = walked.bounds.reshape(-1, count, 2)
         return found
 
 

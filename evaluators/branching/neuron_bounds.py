@@ -105,7 +105,7 @@ class _Trees:
         self.slopes[0] = slopes
         every = torch.arange(len(rows))
         first = self._batch(torch.zeros_like(every), every)
-        self.bounds[0], _ = system.backward(first.columns.clone(), first.constant, first.choice())
+        self.bounds[0] = system.backward(first.columns, first.constant, first.choice()).bounds
 
     def _batch(self, leaf: Tensor, row: Tensor) -> Batch:
         """Some leaves `[n]` of rows `[n]`, for the search's arithmetic."""

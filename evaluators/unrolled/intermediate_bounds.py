@@ -30,7 +30,7 @@ from evaluators.unrolled.product_units import product_layers, varying
 from evaluators.unrolled.proof import ROOM, prove, stored
 from evaluators.unrolled.system import System
 from evaluators.unrolled.unit_lines import UnitLines
-from evaluators.unrolled.unrolled_network import Layer, Rows, Unrolled
+from evaluators.unrolled.unrolled_network import Layer, Rows, Unrolled, nonzero
 
 ROWS_AT_ONCE = 512
 """Rows whose bounds are computed together: on the MNIST CNN-A-Adv 128 take half as long again, and
@@ -267,7 +267,7 @@ class _Task:
 
     def _tighten(self, entries: Tensor, rows: Rows, rates: Rates | None) -> tuple[Tensor, Rows]:
         """Improve the bounds of entries; what is still unstable goes on."""
-        local = bool((rows.weight != 0).double().mean() < LOCAL)
+        local = bool(nonzero(rows.weight).sum() < LOCAL * rows.weight.numel())
         size = NEAR if local else ROWS_AT_ONCE
         order = _by_place(rows, self.work.result.inputs)
         chosen = [

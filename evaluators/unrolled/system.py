@@ -14,7 +14,9 @@ functions without a kink both lines may be chosen (`curves.py`).
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +27,22 @@ from evaluators.question.region import Region
 from evaluators.unrolled.members import Member, all_biases, all_fronts, all_weights, front_of
 from evaluators.unrolled.unit_lines import Choice
 from evaluators.unrolled.unrolled_network import Unrolled
+
+
+class Walked(NamedTuple):
+    """Rows after the walk back.
+
+    Attributes:
+        bounds: `[rows]`.
+        used: the slopes that units were replaced with, `[rows, units]`.
+        units: each unit's coefficient when it was replaced, `[rows, units]`.
+        inputs: the inputs' final coefficients, `[rows, inputs]`.
+    """
+
+    bounds: Tensor
+    used: Tensor
+    units: Tensor
+    inputs: Tensor
 
 
 @dataclass(frozen=True)
@@ -107,22 +125,27 @@ class System:
         count = len(self.members)
         return rows.view(count, len(rows) // count, *rows.shape[1:])
 
-    def backward(self, columns: Tensor, constant: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
-        """Bounds `[rows]` and the slopes used, `[rows, units]`.
+    def backward(
+        self, columns: Tensor, constant: Tensor, choice: Choice, *, spent: bool = False
+    ) -> Walked:
+        """Replace all units of rows by their lines.
 
-        `columns` `[rows, inputs + units]` hold the rows, and are overwritten: afterwards they hold
-        each unit's coefficient when it was replaced, and the inputs' final ones.
+        Args:
+            columns, constant: the rows, `[rows, inputs + units]` and `[rows]`.
+            choice: the lines.
+            spent: whether the columns may be overwritten.
         """
         n, m = self.inputs, self.outputs
         if m is None:
-            constant, used = self._backward(columns, constant, choice, n)
+            work = columns if spent else columns.clone()
+            constant, used = self._backward(work, constant, choice, n)
+            inputs, units = work[:, :n], work[:, n:]
         else:
-            inner = columns.new_zeros(len(columns), m + self.units)
-            inner[:, m:] = columns[:, n:]
-            constant, used = self._backward(inner, constant, choice, m)
-            columns[:, n:] = inner[:, m:]
-            self._through_front(columns[:, :n], inner[:, :m])
-        return constant + self.least(columns[:, :n]), used
+            work = columns.new_zeros(len(columns), m + self.units)
+            work[:, m:] = columns[:, n:]
+            constant, used = self._backward(work, constant, choice, m)
+            inputs, units = self._through_front(columns[:, :n], work[:, :m]), work[:, m:]
+        return Walked(constant + self.least(inputs), used, units, inputs)
 
     def _backward(
         self, columns: Tensor, constant: Tensor, choice: Choice, n: int
@@ -187,17 +210,13 @@ class System:
         inside = (x - self.radius * self.by_member(step)).flatten(0, 1)
         return torch.where((ball > box)[:, None], inside, corner)
 
-    def forward(self, columns: Tensor, used: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
-        """The relaxed system at the minimiser: pre-activations `[rows, units]`, and where it is.
-
-        The minimiser is `[rows, inputs]`.
-        """
-        x, m = self.minimizer(columns[:, : self.inputs]), self.outputs
-        begin = x if m is None else self._at_front(x)
+    def forward(self, walked: Walked, choice: Choice) -> Tensor:
+        """The relaxed system's pre-activations at the minimiser, `[rows, units]`."""
+        begin, used = self._begin(walked.inputs), walked.used
         n, z = begin.shape[1], torch.empty_like(used)
-        values = columns.new_empty(len(columns), n + self.units)
+        values = begin.new_empty(len(begin), n + self.units)
         values[:, :n] = begin
-        heights = torch.lt(columns[:, self.inputs :], 0, out=torch.empty_like(used))
+        heights = torch.lt(walked.units, 0, out=torch.empty_like(used))
         floors = None if choice.floors is None else (1 - heights) * choice.floors
         heights.mul_(choice.offsets)
         heights = heights if floors is None else heights.add_(floors)
@@ -206,20 +225,35 @@ class System:
             self._pre_activations(values[:, :first], z[:, here], layer, here)
             out = values[:, first:last]
             torch.addcmul(heights[:, here], z[:, here], used[:, here], out=out)
-        return z, x
+        return z
 
-    def _through_front(self, columns: Tensor, through: Tensor) -> None:
-        """Add the front's rows, times `through` `[rows, outputs]`, to the inputs' coefficients."""
+    def _through_front(self, columns: Tensor, through: Tensor) -> Tensor:
+        """The inputs' coefficients, plus the front's rows times `through` `[rows, outputs]`.
+
+        A tensor of its own: passes over part of each row take two to three times as long.
+        """
         if self.alone:
-            columns.addmm_(through, front_of(self.members[0]))
-            return
-        self.by_member(columns).baddbmm_(self.by_member(through), all_fronts(self.members))
+            return torch.addmm(columns, through, front_of(self.members[0]))
+        rows = self.by_member(columns), self.by_member(through)
+        return torch.baddbmm(*rows, all_fronts(self.members)).flatten(0, 1)
 
-    def _at_front(self, x: Tensor) -> Tensor:
-        """The front's outputs without its bias, `[rows, outputs]`, at inputs."""
+    def _begin(self, rows: Tensor) -> Tensor:
+        """What layers' columns begin with where the rows are least, `[rows, columns]`."""
+        if self.outputs is None:
+            return self.minimizer(rows)
+        if self.alone and self.norm is Norm.LINF:
+            middle, reach = self._front_box
+            return torch.addmm(middle, rows.sign(), reach.T, alpha=-1)
+        x = self.minimizer(rows)
         if self.alone:
             return x @ front_of(self.members[0]).T
         return torch.bmm(self.by_member(x), all_fronts(self.members).mT).flatten(0, 1)
+
+    @cached_property
+    def _front_box(self) -> tuple[Tensor, Tensor]:
+        """The front without its bias, of the only member: at the middle, and times the reach."""
+        front = front_of(self.members[0])
+        return front @ self.middle[0], front * self.reach
 
     def _replace(self, columns: Tensor, through: Tensor, layer: int) -> None:
         """Add a layer's rows, times `through` `[rows, units]`, to columns."""

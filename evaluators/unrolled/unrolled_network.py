@@ -17,7 +17,9 @@ the network; and, where that is asked, what float32 runs lose between the units.
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluators.network.affine import Dense
@@ -33,6 +35,12 @@ from evaluators.unrolled.sparse_rows import Matrix, SparseRows, dense
 
 NARROW = 3
 """Inputs for each output of a first matrix from which on the search multiplies by it but once."""
+
+
+def nonzero(matrix: Tensor) -> NDArray[np.bool_]:
+    """Which entries of a matrix on the CPU are not zero: NumPy takes a tenth of PyTorch's time."""
+    found: NDArray[np.bool_] = matrix.numpy() != 0
+    return found
 
 
 @dataclass(frozen=True)
@@ -107,9 +115,9 @@ class Layer:
         return self.rows.weight.float()
 
     @cached_property
-    def support(self) -> Tensor:
+    def support(self) -> NDArray[np.bool_]:
         """Which columns each unit depends on, `[units, columns before]`."""
-        return self.rows.weight != 0
+        return nonzero(self.rows.weight)
 
     def sizes(self, magnitudes: Tensor) -> Tensor:
         """`[units]`: largest |W|m + |b| + lost, m the magnitudes of the columns before."""
@@ -209,12 +217,12 @@ class Unrolled(Bounded):
 
     def around(self, rows: Rows) -> "Neighbourhood":
         """What rows depend on: in convolutional networks a small part of the columns."""
-        used = (rows.weight != 0).any(0)
+        used: NDArray[np.bool_] = np.any(nonzero(rows.weight), axis=0)
         used[0] = True  # rows may be constant, but a region has an input
         for layer in reversed(self.layers):
             span = slice(layer.first, layer.first + len(layer))
-            used[: layer.first] |= layer.support[used[span]].any(0)
-        columns = used.nonzero()[:, 0]
+            used[: layer.first] |= np.any(layer.support[used[span]], axis=0)
+        columns = torch.from_numpy(used.nonzero()[0])
         inputs = columns[columns < self.inputs]
         units = columns[columns >= self.inputs] - self.inputs
         lower, upper = (bound.flatten()[None, inputs] for bound in self.bounds[0])
@@ -222,7 +230,7 @@ class Unrolled(Bounded):
         if len(columns) == self.columns:  # as in dense networks: nothing has to be copied
             return Neighbourhood(replace(part, layers=[*self.layers]), inputs, units, rows)
         for layer in self.layers:
-            here = used[layer.first : layer.first + len(layer)].nonzero()[:, 0]
+            here = torch.from_numpy(used[layer.first : layer.first + len(layer)].nonzero()[0])
             if not len(here):
                 continue
             before = columns[columns < layer.first]

@@ -265,7 +265,7 @@ def test_an_ascent_reports_the_bound_of_the_lines_that_it_returns() -> None:
             begun = lines.start.float().expand(len(found.goals), -1)
             best = ascend(system, lines, *rows, begun, Rates(8), Deadline())
             choice = lines.choice(best.slopes)
-            again, _ = system.backward(rows[0].clone(), rows[1], choice)
+            again = system.backward(*rows, choice).bounds
             assert torch.allclose(again, best.bounds, rtol=1e-5)
             steps = (best.slopes - begun).abs().amax(0)
             moved += torch.stack((steps[lines.curved].sum(), steps[~lines.curved].sum()))

@@ -86,6 +86,11 @@ def batches(problem: Problem, rounds: int) -> list[Batch]:
     return found
 
 
+def walked(batch: Batch) -> Tensor:
+    """The bounds of a batch's rows, without an ascent."""
+    return batch.system.backward(batch.columns, batch.constant, batch.choice()).bounds
+
+
 def split_of(batch: Batch, at_once: int = 2**21) -> Tensor:
     """The neuron that FSB splits in each row, by passes of so many coefficients."""
     least = batch.minimum()
@@ -107,8 +112,7 @@ def test_passes_over_joined_rows_are_those_over_each_examples_own(
     joined = Joined.of(parts)
     together = joined.batch.minimum()
     gaps, intercepts = (joined.own_units(score) for score in babsr(together))
-    work = joined.batch.columns.clone()
-    bounds, _ = joined.batch.system.backward(work, joined.batch.constant, joined.batch.choice())
+    bounds = walked(joined.batch)
     points = joined.own_rows(together.x)
     for its, count in zip(joined.batch.system.by_member(bounds), joined.counts, strict=True):
         # What fills up an example's rows is its last one again.
@@ -116,9 +120,8 @@ def test_passes_over_joined_rows_are_those_over_each_examples_own(
     for part, its, gap, intercept, point in zip(
         parts, joined.own_rows(bounds), gaps, intercepts, points, strict=True
     ):
-        alone, columns = part.minimum(), part.columns.clone()
-        expected, _ = part.system.backward(columns, part.constant, part.choice())
-        close(its, expected)
+        alone = part.minimum()
+        close(its, walked(part))
         close(gap, babsr(alone)[0])
         close(intercept, babsr(alone)[1])
         close(point, alone.x)
@@ -129,11 +132,10 @@ def test_examples_with_first_matrices_of_different_parts_share_a_pass() -> None:
     parts = batches(replace(problem, region=Ball(Norm.LINF, Fraction(1, 9), -9.0, 9.0)), 0)
     assert len({part.system.outputs for part in parts}) > 1
     joined = Joined.of(parts).batch
-    bounds, _ = joined.system.backward(joined.columns.clone(), joined.constant, joined.choice())
+    bounds = walked(joined)
     points = joined.system.by_member(joined.minimum().x)
     for part, its, point in zip(parts, joined.system.by_member(bounds), points, strict=True):
-        expected, _ = part.system.backward(part.columns.clone(), part.constant, part.choice())
-        close(its[: len(part)], expected)
+        close(its[: len(part)], walked(part))
         close(point[: len(part)], part.minimum().x)
 
 
@@ -287,10 +289,10 @@ def count_down(passes: int) -> Callable[[Callable[..., Any]], Callable[..., Any]
     left = iter(range(passes))
 
     def failing(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: Any) -> Any:
+        def call(*given: Any, **named: Any) -> Any:
             if next(left, None) is None:
                 raise MemoryError
-            return function(*given)
+            return function(*given, **named)
 
         return call
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from evaluators.network.elementwise import LeakyReLU
+from evaluators.numerics.adam import Adam
 from evaluators.numerics.deadline import Deadline
 from evaluators.question.norm import Norm
 from evaluators.question.region import Ball
@@ -68,18 +69,16 @@ def test_gradients_are_differences_of_the_bound(name: str, norm: Norm) -> None:
         def bound(slopes: Tensor, betas: Tensor, given=(found, system, signs)) -> Tensor:  # type: ignore[no-untyped-def]
             found, system, signs = given
             choice = found.lines.choice(slopes, signs, betas)
-            rows = found.goals.weight.clone()
-            result: Tensor = system.backward(rows, found.goals.bias, choice)[0]
+            goals = found.goals
+            result: Tensor = system.backward(goals.weight, goals.bias, choice).bounds
             return result
 
         choice = found.lines.choice(slopes, signs, betas)
         parameters = torch.where(found.lines.curved, slopes, choice.slopes)
         choice = found.lines.follow(choice, parameters, choice.pulls)
-        work = goals.weight.clone()
-        _, used = system.backward(work, goals.bias, choice)
-        z, x = system.forward(work, used, choice)
-        assert torch.equal(x, system.minimizer(work[:, : system.inputs]))
-        by_slope = choice.gradient(work[:, system.inputs :], z)
+        walked = system.backward(goals.weight, goals.bias, choice)
+        z = system.forward(walked, choice)
+        by_slope = choice.gradient(walked.units, z)
         by_beta = -signs * z
         for unit in range(system.units):
             move = torch.zeros_like(slopes)
@@ -103,7 +102,7 @@ def test_the_proof_computes_the_same_bound(name: str, norm: Norm) -> None:
     found, system, generator = setting(name, norm, 0)
     slopes, signs, betas = random_choice(found, generator)
     choice = found.lines.choice(slopes, signs, betas)
-    searched, _ = system.backward(found.goals.weight.clone(), found.goals.bias, choice)
+    searched = system.backward(found.goals.weight, found.goals.bias, choice).bounds
     where = (found.unrolled, found.lines, found.goals, found.x, found.region)
     proved = prove(*where, slopes, signs, betas)
     assert bool((proved <= searched + 1e-12 * (1 + searched.abs())).all())
@@ -123,8 +122,9 @@ def test_passes_through_a_narrow_first_matrix_are_those_over_the_inputs(norm: No
     for its in (system, plain):
         columns = found.goals.weight.to(its.middle)
         choice = found.lines.choice(slopes.to(columns), signs, betas.to(columns))
-        bounds, used = its.backward(columns, found.goals.bias.to(columns), choice)
-        answers.append((bounds, used, columns, *its.forward(columns, used, choice)))
+        walked = its.backward(columns, found.goals.bias.to(columns), choice)
+        answers.append((*walked, its.forward(walked, choice)))
+        assert torch.equal(columns, found.goals.weight.to(columns)), "rows are kept"
     for one, other in zip(*answers, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
 
@@ -182,6 +182,33 @@ def test_an_ascent_raises_bounds_and_stays_allowed() -> None:
         leak = found.lines.leak.float().expand_as(slopes)
         assert bool(((slopes >= leak) & (slopes <= 1))[open_].all())
     assert gained > 0.01
+
+
+def test_an_ascent_without_a_split_is_that_without_signs() -> None:
+    for name in ("relu 2-4-4-3", "leaky 2-4-3-3", "mixed"):
+        found, system, _ = setting(name, Norm.LINF, 0)
+        rows = found.goals.weight, found.goals.bias
+        start = found.lines.start.expand(len(found.goals), -1)
+        given = system, found.lines, *rows, start, Rates(5), Deadline()
+        plain = ascend(*given)
+        betas = torch.full_like(plain.slopes, 0.5)
+        signed = ascend(*given, torch.zeros_like(betas, dtype=torch.int8), betas)
+        assert torch.equal(signed.bounds, plain.bounds)
+        assert torch.equal(signed.slopes, plain.slopes)
+        assert signed.betas is not None
+        assert torch.equal(signed.betas, betas)
+
+
+def test_the_steps_of_adam_are_those_of_its_paper_at_zeros_too() -> None:
+    sizes = torch.tensor([0.0, 1e-30, 1e-12, 1e-8, 1.0, -2.0])
+    adam = Adam(sizes, 0.5, 0.9)
+    mean, square = torch.zeros(6), torch.zeros(6)
+    for step in range(1, 4):
+        gradient = sizes / step
+        mean, square = 0.5 * mean + 0.5 * gradient, 0.9 * square + 0.1 * gradient**2
+        scale = (1 - 0.9**step) ** 0.5 / (1 - 0.5**step)
+        expected = scale * mean / (square.sqrt() + 1e-8)
+        torch.testing.assert_close(adam.step(gradient), expected, rtol=1e-5, atol=0)
 
 
 def test_an_ascent_whose_time_is_up_gives_the_first_bound() -> None:
