@@ -3,6 +3,7 @@
 import html
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -73,8 +74,9 @@ class Head(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         told = {name: value or "" for name, value in attrs}
         if tag == "meta" and "content" in told:
-            assert set(told) <= {"name", "property", "content"}, told
-            self.meta[told.get("property") or told.get("name", "")] = told["content"]
+            assert set(told) <= {"name", "property", "http-equiv", "content"}, told
+            what = told.get("property") or told.get("name") or told["http-equiv"]
+            self.meta[what] = told["content"]
         if tag == "link" and "rel" in told:
             self.links[told["rel"]] = told["href"]
 
@@ -130,17 +132,14 @@ def test_without_an_address_no_link_claims_one(public: Path) -> None:
 def test_with_an_address_pages_name_it(tmp_path: Path) -> None:
     """MkDocs reads the same variable as the feed and the files of data."""
     root = Path(__file__).parents[2]
-    for name in ("pages", "theme"):
-        (tmp_path / "build" / name).mkdir(parents=True)
-    (tmp_path / "build" / "theme" / "main.html").write_text(
-        (root / "site" / "theme" / "main.html").read_text()
-    )
+    (tmp_path / "build" / "pages").mkdir(parents=True)
+    shutil.copytree(root / "site" / "theme", tmp_path / "build" / "theme")
     (tmp_path / "build" / "pages" / "index.md").write_text("# Home\n")
     configuration = (root / "mkdocs.yml").read_text()
     # One page stands for all: the navigation names those that are not made here.
     (tmp_path / "mkdocs.yml").write_text(re.sub(r"\nnav:\n(?:  .*\n)+", "\n", configuration))
     subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet"],
+        [sys.executable, "-m", "leaderboard.website.finished", "build", "--quiet"],
         cwd=tmp_path,
         env={**os.environ, "SITE_URL": "https://board.example/sub", "NO_MKDOCS_2_WARNING": "1"},
         check=True,

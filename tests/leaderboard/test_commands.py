@@ -76,8 +76,8 @@ def test_check_is_content_with_good_submissions(project: Project, certboard: Cer
     outcome = certboard("check")
     assert (outcome.code, outcome.err) == (0, "")
     assert re.fullmatch(
-        r"2 submissions, \d+ datasets, \d+ settings, \d+ taxonomy nodes, \d+ published results"
-        r" checked, no problem found\n",
+        r"2 submissions, \d+ datasets, \d+ settings, \d+ taxonomy nodes, \d+ published results,"
+        r" \d+ papers, \d+ literature changes, [\d,]+ authors' curves checked, no problem found\n",
         outcome.out,
     )
     assert certboard("check", PLAIN).out == "1 submission checked, no problem found\n"

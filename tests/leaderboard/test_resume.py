@@ -78,10 +78,10 @@ def test_a_file_that_cannot_grow_is_one_sentence(project: Project) -> None:
 
 @pytest.fixture
 def tiny_disk(project: Project) -> Iterator[Path]:
-    """A disk of 64 kB where the results are kept."""
+    """A disk of 48 kB where the results are kept."""
     disk = project.results
     disk.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(disk)]
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         pytest.skip("only root can mount a disk")
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
