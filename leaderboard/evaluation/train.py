@@ -20,6 +20,7 @@ from evaluators.learning.loop import EpochReport, Schedule, fit
 from evaluators.learning.optimizers import OPTIMIZERS
 from evaluators.learning.recipe import Recipe
 from evaluators.listing import recipes
+from evaluators.network.affine import Dense
 from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.views import ImageView, average_views, views_within
@@ -154,7 +155,7 @@ def train(request: TrainingRequest) -> Trained:
     Raises:
         InputError: no such recipe, option, architecture or submission, no plan for the dataset, no
             or too few training data, a submission of another architecture, another training's
-            checkpoint, or a loss that is not finite.
+            checkpoint, views that cannot be had, or a loss that is not finite.
     """
     data = find_dataset(request.dataset)
     if request.dataset not in PLANS:
@@ -180,6 +181,7 @@ def train(request: TrainingRequest) -> Trained:
     learner = ARCHITECTURES[name](data.shape, len(data.classes), request.seed, style)
     if request.begin is not None:
         _begin(learner, request.begin, data, name)
+    views = _views(request.views, learner, schedule)
     images = torch.from_numpy(split.images(split.examples))
     labels = torch.from_numpy(split.labels)
     with _bar(f"{request.recipe} on {data.title}", schedule.epochs) as report:
@@ -196,9 +198,19 @@ def train(request: TrainingRequest) -> Trained:
             )
         except (FloatingPointError, ValueError) as error:
             raise InputError(str(error)) from error
-    mirrored = schedule.augmentation.mirror
-    views = views_within(request.views, mirrored=mirrored) if request.views else ()
     return Trained(learner.learned(), recipe, schedule, name, data, split, seconds, views)
+
+
+def _views(most: int, learner: Learner, schedule: Schedule) -> tuple[ImageView, ...]:
+    """Views of an image; what is not averaged over them is told before it is trained."""
+    if not most:
+        return ()
+    shape = learner.input_shape
+    if most >= min(shape[1:]):
+        raise InputError(f"--views is {most}; images have {min(shape[1:])} pixels a side.")
+    if not isinstance(learner.learned().nodes[-1].operation, Dense):
+        raise InputError("--views needs an architecture that ends with a dense layer.")
+    return views_within(most, mirrored=schedule.augmentation.mirror)
 
 
 def _begin(learner: Learner, slug: str, data: Dataset, architecture: str) -> None:
@@ -281,7 +293,8 @@ def write_model(network: Network, output: Path, views: tuple[ImageView, ...] = (
         views: those of an image over which the file's answer is a mean, if there are any.
 
     Raises:
-        InputError: there is no folder for it, or the network does not end with a dense layer.
+        InputError: there is no folder for it.
+        UnsupportedModelError: views, and a network that does not end with a dense layer.
     """
     if not output.parent.is_dir():
         raise InputError(f"There is no folder {output.parent} to write {output.name} into.")
@@ -289,8 +302,5 @@ def write_model(network: Network, output: Path, views: tuple[ImageView, ...] = (
         part = Path(folder) / output.name
         export_onnx(network, part)
         if views:
-            try:
-                average_views(part, views)
-            except UnsupportedModelError as error:
-                raise InputError(str(error)) from error
+            average_views(part, views)
         part.replace(output)

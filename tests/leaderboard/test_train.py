@@ -56,6 +56,8 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
         (TrainingRequest("standard", "digits", options={"radius": "1"}), "no option 'radius'"),
         (TrainingRequest("ibp", "digits", options={"radius": "x"}), "'x', not a number"),
         (TrainingRequest("splitting", "digits", options={"sigma": "0.3001"}), "whole number"),
+        (TrainingRequest("standard", "digits", views=8), "--views is 8; images have 8 pixels"),
+        (TrainingRequest("linf-distance", "digits", views=1), "ends with a dense layer"),
     ],
 )
 def test_what_cannot_be_trained_is_told(request_: TrainingRequest, sentence: str) -> None:
