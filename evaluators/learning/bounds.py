@@ -7,13 +7,14 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+from evaluators.learning.balls import Balls, ball_bounds
 from evaluators.network.affine import AffineMap, Dense
 from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import Network
 from evaluators.propagation.backward import Walk
 from evaluators.propagation.concretization import least_over_box
 from evaluators.propagation.dense_rows import DenseRows
-from evaluators.propagation.intervals import Interval, interval_bounds, propagate
+from evaluators.propagation.intervals import Interval, propagate
 from evaluators.propagation.linear_bounds import margin_rows
 from evaluators.propagation.relaxation import Relaxation
 from evaluators.propagation.relaxed import Relaxed
@@ -39,11 +40,11 @@ def worst_logits(network: Network, box: Interval, labels: Int64[Tensor, " batch"
     The differences are merged with the last layer (Gowal et al. 2018, section 3, "elision of the
     last layer").
     """
-    return worst_of_last(network, interval_bounds(network, *box, rounding=False), labels)
+    return worst_of_last(network, ball_bounds(network, box), labels)
 
 
 def worst_of_last(
-    network: Network, bounds: list[Interval], labels: Int64[Tensor, " batch"]
+    network: Network, bounds: list[Balls], labels: Int64[Tensor, " batch"]
 ) -> WorstLogits:
     """Bound every logit minus the label's, given bounds of all nodes.
 
@@ -55,7 +56,7 @@ def worst_of_last(
         raise ValueError("Interval training needs a network that ends with a matrix and a bias.")
     weight, bias = last.operation.weight, last.operation.bias
     hidden = bounds[last.parents[0]]
-    middle, spread = (hidden.lower + hidden.upper) / 2, (hidden.upper - hidden.lower) / 2
+    middle, spread = hidden.middle * hidden.unit, hidden.radius * hidden.unit
     differences = (weight[None, :] - weight[:, None]).abs()
     # All pairs of classes at once: their number is small beside the batch.
     widths = torch.einsum("bh,ych->byc", spread, differences)
@@ -65,7 +66,7 @@ def worst_of_last(
     return worst
 
 
-def inputs_of_functions(network: Network, bounds: list[Interval]) -> list[Interval]:
+def inputs_of_functions(network: Network, bounds: list[Balls]) -> list[Balls]:
     """List the bounds of what each elementwise function of a network reads."""
     return [
         bounds[node.parents[0]] for node in network.nodes if isinstance(node.operation, Elementwise)

@@ -65,3 +65,9 @@ class Learner(nn.Module):
     def normalised(self) -> bool:
         """Whether any layer has batch normalisation."""
         return any(isinstance(part, Affine) and part.gain is not None for part in self.modules())
+
+    def settle(self) -> None:
+        """Normalise from now on by the averages of what was seen, in training too."""
+        for part in self.modules():
+            if isinstance(part, Affine):
+                part.settled = True

@@ -6,11 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from evaluators.learning.balls import Balls, ball_bounds
 from evaluators.learning.bounds import box_around, inputs_of_functions, worst_of_last
 from evaluators.learning.growing import GrowingRadius
 from evaluators.learning.learner import Learner
 from evaluators.learning.recipe import Loss, TrainingBatch
-from evaluators.propagation.intervals import Interval, interval_bounds
+
+SEEN = 32
+"""Of so many examples of a batch the regularisers are computed."""
 
 TOLERANCE = 0.5
 """τ of the regularisers: how unlike the balance of a layer may be before it costs."""
@@ -29,10 +32,13 @@ class IBPTraining(GrowingRadius):
     Attributes:
         clean_share: κ at the end.
         regulariser: weight of the regularisers at radius 0; it falls to 0 with the radius' growth.
+        settled: share of the training after which batch normalisation is by the averages of what
+            was seen before; from then on there is one pass less.
     """
 
     clean_share: float = 0.0
     regulariser: float = 0.0
+    settled: float = 1.0
 
     title = "Interval bound propagation training"
     paper = "Gowal et al. 2018, arXiv 1810.12715; Shi et al. 2021, arXiv 2103.17268"
@@ -45,13 +51,15 @@ class IBPTraining(GrowingRadius):
         share = self.grown(progress)
         clean = 1 - (1 - self.clean_share) * share
         loss = x.new_zeros(())
+        if progress >= self.settled:
+            learner.settle()
         # Where there is normalisation, this pass also finds its statistics.
-        if clean or learner.normalised:
+        if clean or (learner.normalised and progress < self.settled):
             logits = learner(x)
             loss = clean * F.cross_entropy(logits, labels) if clean else loss
         if share:
             network = learner.network()
-            bounds = interval_bounds(network, *box_around(x, self.radius * share), rounding=False)
+            bounds = ball_bounds(network, box_around(x, self.radius * share))
             worst = worst_of_last(network, bounds, labels)
             loss = loss + (1 - clean) * F.cross_entropy(worst, labels)
             if self.regulariser and share < 1:
@@ -60,18 +68,19 @@ class IBPTraining(GrowingRadius):
         return loss
 
 
-def imbalance(inputs: list[Interval], box: Interval) -> Tensor:
+def imbalance(inputs: list[Balls], box: Balls) -> Tensor:
     """Compute how far bounds grow and ReLUs lean to one side, 0 where neither does.
 
     As Shi et al. 2021 have it: of each layer the mean width against the box's, and the
-    means and variances of middles of active and of inactive ReLUs against each other.
+    means and variances of middles of active and of inactive ReLUs against each other; of the
+    first `SEEN` examples, which are enough for means.
     """
-    first = (box.upper - box.lower).mean()
+    first = (box.radius[:SEEN] * box.unit).mean()
     total = first.new_zeros(())
-    for lower, upper in inputs:
-        width, middle = (upper - lower).mean(), (upper + lower) / 2
-        total = total + F.relu(TOLERANCE - first / width.clamp(min=1e-12))
-        active, inactive = lower > 0, upper < 0
+    for ball in inputs:
+        middle, radius = (part[:SEEN] * ball.unit for part in ball[:2])
+        total = total + F.relu(TOLERANCE - first / radius.mean().clamp(min=1e-12))
+        active, inactive = middle > radius, middle < -radius
         squares = (middle - middle.mean()) ** 2
         for values in (middle.abs(), squares):
             total = total + _apart((values * active).sum(), (values * inactive).sum())

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 
 from evaluators.learning.attack import Steps, attacked
+from evaluators.learning.balls import ball_bounds
 from evaluators.learning.bounds import box_around, inputs_of_functions
 from evaluators.learning.growing import GrowingRadius
 from evaluators.learning.learner import Learner
 from evaluators.learning.recipe import Loss, TrainingBatch
-from evaluators.propagation.intervals import interval_bounds
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ReLUStabilityTraining(GrowingRadius):
             learner(x)
         network, box = learner.network(), box_around(x, self.radius * grown)
         point = attacked(network, box, labels, Steps(self.steps), generator)
-        inputs = inputs_of_functions(network, interval_bounds(network, *box, rounding=False))
+        inputs = [ball.interval for ball in inputs_of_functions(network, ball_bounds(network, box))]
         unstable = [(1 - torch.tanh(1 + low * high)).flatten(1).sum(1) for low, high in inputs]
         loss = loss + self.stability * torch.stack(unstable).sum(0).mean()
         return loss + F.cross_entropy(network(point), labels)

@@ -1,0 +1,95 @@
+"""Interval bounds for losses, as middles and radii, in few passes over memory.
+
+A layer's two products are near a processor's peak; what costs as much again is everything between
+them. So bounds stay middles and radii through maps, biases are added within the convolutions, a
+ReLU with its derivative is a few passes, and factors of ½ go to the weights.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from evaluators.network.affine import AffineMap, Convolution, Dense
+from evaluators.network.elementwise import LeakyReLU
+from evaluators.network.network import Network, Operation
+from evaluators.propagation.intervals import Interval, propagate
+
+
+class Balls(NamedTuple):
+    """The values within `unit * radius` of `unit * middle`, of shape `[batch, *shape]` both."""
+
+    middle: Tensor
+    radius: Tensor
+    unit: float = 1.0
+
+    @classmethod
+    def between(cls, interval: Interval) -> "Balls":
+        """Write an interval so."""
+        lower, upper = interval
+        return cls(lower + upper, upper - lower, 0.5)
+
+    @property
+    def interval(self) -> Interval:
+        """The least and the largest value."""
+        low, high = self.middle - self.radius, self.middle + self.radius
+        return Interval(low, high) if self.unit == 1 else Interval(low * self.unit, high * self.unit)
+
+
+def ball_bounds(network: Network, box: Interval) -> list[Balls]:
+    """Bound every node over a box, differentiably and without rounding: no proof.
+
+    They are those of `interval_bounds` but for rounding.
+    """
+    bounds = [Balls.between(box)]
+    for node in network.nodes[1:]:
+        parents = [bounds[parent] for parent in node.parents]
+        bounds.append(_of(node.operation, parents))
+    return bounds
+
+
+def _of(operation: Operation, parents: list[Balls]) -> Balls:
+    x = parents[0]
+    if isinstance(operation, LeakyReLU) and not operation.leak and x.unit == 1:
+        return Balls(*_Rectified.apply(x.middle, x.radius), 0.5)  # type: ignore[no-untyped-call]
+    if isinstance(operation, Dense | Convolution):
+        return _mapped(operation, x)
+    if isinstance(operation, AffineMap) and not operation.fan_in and operation.bias is None:
+        return Balls(operation.linear(x.middle), operation.linear(x.radius), x.unit)
+    intervals = [parent.interval for parent in parents]
+    return Balls.between(propagate(operation, intervals, rounding=False))
+
+
+def _mapped(operation: Dense | Convolution, x: Balls) -> Balls:
+    weight, bias = operation.weight * x.unit, operation.bias
+    if isinstance(operation, Dense):
+        middle = F.linear(x.middle, weight, bias)
+        return Balls(middle, F.linear(x.radius, weight.abs()))
+    convolve = F.conv1d if len(operation.stride) == 1 else F.conv2d
+    layout = operation.stride, operation.padding, operation.dilation, operation.groups
+    within = bias is None or bias.shape == (len(weight), *(1,) * len(operation.stride))
+    flat = bias.flatten() if bias is not None and within else None
+    middle = convolve(x.middle, weight, flat, *layout)
+    if bias is not None and not within:
+        middle = middle + bias
+    return Balls(middle, convolve(x.radius, weight.abs(), None, *layout))
+
+
+class _Rectified(torch.autograd.Function):
+    """From middle and radius before a ReLU to twice those behind it."""
+
+    @staticmethod
+    def forward(ctx: Any, middle: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = (middle - radius).relu_(), (middle + radius).relu_()
+        ctx.save_for_backward(low, high)
+        return low + high, high - low
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, middle: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = ctx.saved_tensors
+        of_low = torch.ops.aten.threshold_backward(middle - radius, low, 0)
+        of_high = torch.ops.aten.threshold_backward(middle + radius, high, 0)
+        return of_low + of_high, of_high.sub_(of_low)
