@@ -35,7 +35,9 @@ class Balls(NamedTuple):
     def interval(self) -> Interval:
         """The least and the largest value."""
         low, high = self.middle - self.radius, self.middle + self.radius
-        return Interval(low, high) if self.unit == 1 else Interval(low * self.unit, high * self.unit)
+        return (
+            Interval(low, high) if self.unit == 1 else Interval(low * self.unit, high * self.unit)
+        )
 
 
 def ball_bounds(network: Network, box: Interval) -> list[Balls]:
@@ -53,7 +55,8 @@ def ball_bounds(network: Network, box: Interval) -> list[Balls]:
 def _of(operation: Operation, parents: list[Balls]) -> Balls:
     x = parents[0]
     if isinstance(operation, LeakyReLU) and not operation.leak and x.unit == 1:
-        return Balls(*_Rectified.apply(x.middle, x.radius), 0.5)  # type: ignore[no-untyped-call]
+        middle, radius = _Rectified.apply(x.middle, x.radius)  # type: ignore[no-untyped-call]
+        return Balls(middle, radius, 0.5)
     if isinstance(operation, Dense | Convolution):
         return _mapped(operation, x)
     if isinstance(operation, AffineMap) and not operation.fan_in and operation.bias is None:
@@ -64,17 +67,17 @@ def _of(operation: Operation, parents: list[Balls]) -> Balls:
 
 def _mapped(operation: Dense | Convolution, x: Balls) -> Balls:
     weight, bias = operation.weight * x.unit, operation.bias
+    # A bias for each row of a matrix or each channel is added within the product.
+    each = (len(weight), *(1,) * (weight.dim() - 2))
+    within = bias.flatten() if bias is not None and bias.shape == each else None
     if isinstance(operation, Dense):
-        middle = F.linear(x.middle, weight, bias)
-        return Balls(middle, F.linear(x.radius, weight.abs()))
-    convolve = F.conv1d if len(operation.stride) == 1 else F.conv2d
-    layout = operation.stride, operation.padding, operation.dilation, operation.groups
-    within = bias is None or bias.shape == (len(weight), *(1,) * len(operation.stride))
-    flat = bias.flatten() if bias is not None and within else None
-    middle = convolve(x.middle, weight, flat, *layout)
-    if bias is not None and not within:
-        middle = middle + bias
-    return Balls(middle, convolve(x.radius, weight.abs(), None, *layout))
+        middle, radius = F.linear(x.middle, weight, within), F.linear(x.radius, weight.abs())
+    else:
+        convolve = F.conv1d if len(operation.stride) == 1 else F.conv2d
+        layout = operation.stride, operation.padding, operation.dilation, operation.groups
+        middle = convolve(x.middle, weight, within, *layout)
+        radius = convolve(x.radius, weight.abs(), None, *layout)
+    return Balls(middle if bias is None or within is not None else middle + bias, radius)
 
 
 class _Rectified(torch.autograd.Function):
@@ -87,7 +90,7 @@ class _Rectified(torch.autograd.Function):
         return low + high, high - low
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, middle: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
         low, high = ctx.saved_tensors
         of_low = torch.ops.aten.threshold_backward(middle - radius, low, 0)

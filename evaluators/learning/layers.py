@@ -135,7 +135,7 @@ class _Statistics(torch.autograd.Function):
         return mean, variance
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> Tensor:
         y, mean = ctx.saved_tensors
         count = y.numel() // len(mean)

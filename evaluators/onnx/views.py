@@ -50,9 +50,11 @@ def average_views(file: Path, views: tuple[ImageView, ...]) -> None:
     graph = model.graph
     *body, last = graph.node
     weights = {one.name for one in graph.initializer}
+    nodes = [node for node in body if weights.issuperset(node.input)]
+    body = [node for node in body if node not in nodes]
+    weights |= {name for node in nodes for name in node.output}
     if last.op_type != "Gemm" or not body or last.input[0] != body[-1].output[0]:
         raise UnsupportedModelError("Only a network that ends with a Gemm is averaged over views.")
-    nodes: list[onnx.NodeProto] = []
     constants: dict[str, onnx.TensorProto] = {}
     features: list[str] = []
     for number, view in enumerate(views):

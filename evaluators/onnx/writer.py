@@ -1,7 +1,8 @@
 """Canonical graph → ONNX, for models trained by the project's own recipes and for tests.
 
 The file is the same for the same network, byte for byte: weights in float32, opset 17, a dynamic
-batch dimension, no metadata.
+batch dimension, no metadata. With weights in half the room, matrices and kernels are float16 and
+cast to float32 where they are used: all is computed in float32, by another network.
 """
 
 from pathlib import Path
@@ -25,8 +26,8 @@ IR_VERSION = 8
 class _Writer:
     """Collects the nodes and initializers of a graph."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, network: Network, half: bool) -> None:
+        self.network, self.half = network, half
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
@@ -36,7 +37,13 @@ class _Writer:
 
     def constant(self, name: str, value: Tensor | np.ndarray) -> str:
         array = value.detach().cpu().float().numpy() if isinstance(value, Tensor) else value
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        stored = name
+        if self.half and array.dtype == np.float32 and array.ndim > 1:
+            if not bool((np.abs(array) <= np.finfo(np.float16).max).all()):
+                raise UnsupportedModelError(f"'{name}' has weights too large for float16.")
+            stored, array = f"{name}_half", array.astype(np.float16)
+            self.add("Cast", [stored], name, to=TensorProto.FLOAT)
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), stored))
         return name
 
     def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
@@ -103,13 +110,18 @@ class _Writer:
             source = target
 
 
-def export_onnx(network: Network, path: Path) -> None:
+def export_onnx(network: Network, path: Path, *, half: bool = False) -> None:
     """Write a network to an ONNX file.
 
+    Args:
+        network, path: what is written, and where.
+        half: whether matrices and kernels are rounded to float16, for half the room.
+
     Raises:
-        UnsupportedModelError: an affine map that has no single ONNX operator.
+        UnsupportedModelError: an affine map that has no single ONNX operator, or weights that
+            float16 has no room for.
     """
-    writer = _Writer(network)
+    writer = _Writer(network, half)
     for position, node in enumerate(network.nodes[1:], start=1):
         writer.write(position, node)
     shape: list[str | int | None] = ["batch", *network.input_shape]

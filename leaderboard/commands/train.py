@@ -53,6 +53,9 @@ def command(
     views: Annotated[
         int, typer.Option(min=0, help="Write the mean over images moved so far, and mirrored")
     ] = 0,
+    half: Annotated[
+        bool, typer.Option("--half", help="Write weights rounded to float16: half the room")
+    ] = False,
     optimizer: Annotated[
         str | None, _names.name_option(_names.optimizers, help="adam or muon; default: adam")
     ] = None,
@@ -100,11 +103,12 @@ def command(
         optimizer or "adam",
         begin,
         views,
+        half,
         checkpoint,
     )
     trained = train(request)
     if output is not None:
-        write_model(trained.network, output, trained.views)
+        write_model(trained.network, output, trained.views, half=half)
     if submission is not None:
         line = shlex.join(["certboard", *_lasting(sys.argv[1:])])
         folder = write_submission(find_project(), submission, trained, request, line, author or [])

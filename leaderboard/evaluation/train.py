@@ -87,6 +87,7 @@ class TrainingRequest:
         begin: the submission whose network's weights are the first ones; None for random ones.
         views: the most pixels by which an image is moved in the views of it over which the network
             that is written averages; 0 for the image as it is.
+        half: whether weights are rounded to float16 in the file.
         checkpoint: a file that is written after each epoch, and continued from.
     """
 
@@ -107,6 +108,7 @@ class TrainingRequest:
     optimizer: str = "adam"
     begin: str | None = None
     views: int = 0
+    half: bool = False
     checkpoint: Path | None = None
 
 
@@ -285,12 +287,15 @@ def _bar(title: str, epochs: int) -> Iterator[EpochReport]:
         yield report
 
 
-def write_model(network: Network, output: Path, views: tuple[ImageView, ...] = ()) -> None:
+def write_model(
+    network: Network, output: Path, views: tuple[ImageView, ...] = (), *, half: bool = False
+) -> None:
     """Write the file whole or not at all.
 
     Args:
         network, output: what is written, and where.
         views: those of an image over which the file's answer is a mean, if there are any.
+        half: whether weights are rounded to float16.
 
     Raises:
         InputError: there is no folder for it.
@@ -300,7 +305,7 @@ def write_model(network: Network, output: Path, views: tuple[ImageView, ...] = (
         raise InputError(f"There is no folder {output.parent} to write {output.name} into.")
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         part = Path(folder) / output.name
-        export_onnx(network, part)
+        export_onnx(network, part, half=half)
         if views:
             average_views(part, views)
         part.replace(output)

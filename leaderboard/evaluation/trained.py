@@ -75,7 +75,7 @@ def write_submission(
     folder = project.submissions / slug
     try:
         folder.mkdir(parents=True)
-        write_model(trained.network, folder / "model.onnx", trained.views)
+        write_model(trained.network, folder / "model.onnx", trained.views, half=request.half)
         text = _manifest(trained, request, sha256_of(folder / "model.onnx"), authors)
         (folder / MANIFEST).write_text(text, encoding="utf-8")
         (folder / "README.md").write_text(_readme(trained, request, command), encoding="utf-8")
@@ -124,6 +124,7 @@ def _readme(trained: Trained, request: TrainingRequest, command: str) -> str:
         if number
         else ""
     )
+    rounded = "Its matrices and kernels are rounded to float16.\n" if request.half else ""
     begun = f"It began with the weights of `{request.begin}`.\n" if request.begin else ""
     return _README.format(
         title=_title(trained, request),
@@ -139,7 +140,7 @@ def _readme(trained: Trained, request: TrainingRequest, command: str) -> str:
         optimizer=schedule.optimizer_title,
         varied=varied,
         averaged=averaged,
-        begun=begun + averaged_views,
+        begun=begun + averaged_views + rounded,
         seed=request.seed,
         options=options or "no options",
         data=f"It learned {_learned_from(trained)}",

@@ -73,6 +73,35 @@ def test_normalised_layers_have_mean_zero_and_variance_one() -> None:
     assert torch.allclose(y.var(0), torch.ones(5), atol=1e-2)
 
 
+@pytest.mark.parametrize("dims", [(), (7,), (6, 5)])
+def test_the_statistics_of_a_batch_and_their_derivatives_are_those_of_torch(
+    dims: tuple[int, ...],
+) -> None:
+    layer = Affine(((3, *dims), (4, *dims)), torch.randn(4, 3, 1, 1), normalised=True).train()
+    y = (torch.randn(50, 4, *dims) * 3 + 1).requires_grad_()
+    layer._seen = y
+    mean, variance = layer.batch_statistics()
+    known, middle = torch.var_mean(y, [0, *range(2, y.dim())], correction=0)
+    torch.testing.assert_close((mean, variance), (middle, known))
+    one, other = (
+        torch.autograd.grad((pair[0].sin() + pair[1] ** 2).sum(), y)
+        for pair in ((mean, variance), (middle, known))
+    )
+    torch.testing.assert_close(one, other)
+
+
+def test_what_is_settled_normalises_by_averages_and_leaves_them() -> None:
+    learner = small_cnn(SHAPE, 4, 0, NORMALISED).train()
+    x, _ = examples()
+    learner(x)
+    learner.settle()
+    before = [value.clone() for value in learner.state_dict().values()]
+    logits = learner(x / 2)
+    assert all(map(torch.equal, before, learner.state_dict().values()))
+    torch.testing.assert_close(logits, learner.eval()(x / 2))
+    torch.testing.assert_close(learner.train().network()(x / 2), logits)
+
+
 def test_a_continued_training_ends_as_one_that_was_never_interrupted(tmp_path: Path) -> None:
     x, labels = examples()
     recipe, schedule, checkpoint = GaussianTraining(0.1), Schedule(4, batch=16), tmp_path / "c"

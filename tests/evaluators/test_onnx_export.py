@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from onnxruntime import InferenceSession
 
-from evaluators.network.affine import Adjoint, Gather
+from evaluators.learning.architectures import small_cnn
+from evaluators.network.affine import Adjoint, Convolution, Dense, Gather
 from evaluators.network.network import Network
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.reader import import_onnx
@@ -42,6 +44,37 @@ def test_float32_weights_survive_exactly(tmp_path: Path, name: str) -> None:
     back = import_onnx(tmp_path / "m.onnx")
     x = torch.rand(5, *network.input_shape, dtype=torch.float64)
     assert torch.equal(back(x), network(x))
+
+
+def test_in_half_the_room_matrices_and_kernels_are_rounded_and_all_else_is_not(
+    tmp_path: Path,
+) -> None:
+    network = small_cnn((1, 8, 8), 10, 0).learned()
+    for name, half in (("half.onnx", True), ("whole.onnx", False)):
+        export_onnx(network, tmp_path / name, half=half)
+    back = import_onnx(tmp_path / "half.onnx")
+    for one, other in zip(back.nodes, network.nodes, strict=True):
+        if isinstance(one.operation, Dense | Convolution):
+            assert isinstance(other.operation, Dense | Convolution)
+            assert torch.equal(one.operation.weight, other.operation.weight.half().double())
+            assert one.operation.bias is not None
+            assert other.operation.bias is not None
+            assert torch.equal(one.operation.bias, other.operation.bias.double())
+    x = torch.rand(4, 1, 8, 8)
+    logits = InferenceSession(tmp_path / "half.onnx").run(None, {"input": x.numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(logits), back.to(torch.float32)(x))
+    sizes = [(tmp_path / name).stat().st_size for name in ("half.onnx", "whole.onnx")]
+    assert sizes[0] < 0.52 * sizes[1]
+
+
+def test_weights_that_half_precision_has_no_room_for_are_told(tmp_path: Path) -> None:
+    network = small_cnn((1, 8, 8), 10, 0).learned()
+    last = network.nodes[-1].operation
+    assert isinstance(last, Dense)
+    last.weight[0, 0] = 7e4
+    with pytest.raises(UnsupportedModelError, match="too large for float16"):
+        export_onnx(network, tmp_path / "m.onnx", half=True)
+    assert not (tmp_path / "m.onnx").exists()
 
 
 def test_the_same_network_is_the_same_file(tmp_path: Path) -> None:

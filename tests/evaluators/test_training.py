@@ -9,7 +9,7 @@ import torch
 from evaluators.deterministic import ibp
 from evaluators.learning.architectures import ARCHITECTURES, Style, residual_cnn, small_cnn
 from evaluators.learning.augmentation import Augmentation
-from evaluators.learning.bounds import worst_logits
+from evaluators.learning.bounds import box_around, worst_logits
 from evaluators.learning.learner import Learner
 from evaluators.learning.loop import Schedule, fit
 from evaluators.learning.recipe import Recipe, TrainingBatch
@@ -149,6 +149,18 @@ def test_the_radius_grows_from_nothing_to_all_of_it() -> None:
     assert losses[3] == pytest.approx(float(worst))
     half = replace(recipe, clean_share=0.5).loss(network, TrainingBatch(x, labels, 1.0, generator))
     assert float(half) == pytest.approx((plain + float(worst)) / 2)
+
+
+def test_once_normalisation_is_settled_its_statistics_stay_and_the_loss_is_of_bounds() -> None:
+    network = small_cnn((1, 8, 8), 4, 0, Style(for_intervals=True, normalised=True)).train()
+    x, labels = bars(64)
+    recipe, generator = IBPTraining(RADIUS, ramp=0.4, settled=0.5), torch.Generator()
+    recipe.loss(network, TrainingBatch(x, labels, 0.49, generator))
+    learned = [value.clone() for value in network.state_dict().values()]
+    loss = recipe.loss(network, TrainingBatch(x / 2, labels, 0.5, generator))
+    assert all(map(torch.equal, learned, network.state_dict().values()))
+    worst = worst_logits(network.eval().network(), box_around(x / 2, RADIUS), labels)
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(worst, labels))
 
 
 def test_a_diverging_loss_is_an_error() -> None:

@@ -3,6 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -57,6 +58,23 @@ def test_the_file_says_the_mean_of_the_logits_of_all_views(folder: Path) -> None
     assert not torch.allclose(mean(x), one(x), atol=1e-4)
 
 
+def test_views_share_weights_of_half_the_room(tmp_path: Path) -> None:
+    network = small_cnn((1, 8, 8), 10, 0).learned()
+    for name in ("one.onnx", "mean.onnx"):
+        export_onnx(network, tmp_path / name, half=True)
+    average_views(tmp_path / "mean.onnx", VIEWS)
+    casts = [
+        node for node in onnx.load(tmp_path / "mean.onnx").graph.node if node.op_type == "Cast"
+    ]
+    assert len(casts) == 4
+    one, mean = (
+        import_onnx(tmp_path / name).to(torch.float32) for name in ("one.onnx", "mean.onnx")
+    )
+    x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    logits = torch.stack([one(seen(x, view)) for view in VIEWS])
+    torch.testing.assert_close(mean(x), logits.mean(0))
+
+
 def test_views_share_the_weights(folder: Path) -> None:
     sizes = [(folder / name).stat().st_size for name in ("one.onnx", "mean.onnx")]
     assert sizes[1] < sizes[0] + 10_000
@@ -79,7 +97,6 @@ def test_interval_margins_of_the_mean_are_no_looser_than_means_of_margins(folder
 
 
 def test_a_network_that_does_not_end_with_a_dense_layer_is_refused(tmp_path: Path) -> None:
-    import onnx
     from onnx import helper
 
     export_onnx(small_cnn((1, 8, 8), 10, 0).learned(), tmp_path / "net.onnx")

@@ -74,7 +74,7 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
 def test_nothing_is_left_when_writing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(training, "export_onnx", fail)
@@ -174,13 +174,14 @@ def test_plans_are_for_datasets_recipes_and_architectures_that_exist() -> None:
             recipes()[name](**options)
 
 
-def test_a_network_trained_with_views_tells_how_many_it_averages_over(
+def test_a_network_trained_with_views_and_half_the_room_tells_both(
     project: Project, tmp_path: Path
 ) -> None:
     words = ["train", "standard", "--dataset", "digits", "--epochs", "1", "--author", "Me"]
-    assert run([*words, "--submission", "mean", "--views", "1"]) == 0
+    assert run([*words, "--submission", "mean", "--views", "1", "--half"]) == 0
     readme = (project.submissions / "mean" / "README.md").read_text(encoding="utf-8")
     assert "the mean of the logits of 5 views of an image, moved by 1 pixel at most" in readme
+    assert "kernels are rounded to float16" in readme
     assert load_submission(project, "mean").title.endswith(", 5 views")
     assert run([*words, "--output", str(tmp_path / "one.onnx")]) == 0
     files = project.submissions / "mean" / "model.onnx", tmp_path / "one.onnx"
