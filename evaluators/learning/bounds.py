@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
-from evaluators.learning.balls import Balls, ball_bounds
+from evaluators.learning.midrad import MidRad, midrad_bounds
 from evaluators.network.affine import AffineMap, Dense
 from evaluators.network.elementwise import Elementwise
 from evaluators.network.network import Network
@@ -40,11 +40,11 @@ def worst_logits(network: Network, box: Interval, labels: Int64[Tensor, " batch"
     The differences are merged with the last layer (Gowal et al. 2018, section 3, "elision of the
     last layer").
     """
-    return worst_of_last(network, ball_bounds(network, box), labels)
+    return worst_of_last(network, midrad_bounds(network, box), labels)
 
 
 def worst_of_last(
-    network: Network, bounds: list[Balls], labels: Int64[Tensor, " batch"]
+    network: Network, bounds: list[MidRad], labels: Int64[Tensor, " batch"]
 ) -> WorstLogits:
     """Bound every logit minus the label's, given bounds of all nodes.
 
@@ -66,7 +66,7 @@ def worst_of_last(
     return worst
 
 
-def inputs_of_functions(network: Network, bounds: list[Balls]) -> list[Balls]:
+def inputs_of_functions(network: Network, bounds: list[MidRad]) -> list[MidRad]:
     """List the bounds of what each elementwise function of a network reads."""
     return [
         bounds[node.parents[0]] for node in network.nodes if isinstance(node.operation, Elementwise)

@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import torch.nn.functional as F
 
-from evaluators.learning.balls import ball_bounds
 from evaluators.learning.bounds import box_around, linear_worst, worst_of_last
 from evaluators.learning.growing import GrowingBounds
+from evaluators.learning.midrad import midrad_bounds
 from evaluators.learning.recipe import Loss, TrainingBatch
 from evaluators.network.network import Network
 from evaluators.propagation.relaxation import ADAPTIVE
@@ -35,10 +35,10 @@ class CrownIBPTraining(GrowingBounds):
     def bounded(self, network: Network, batch: TrainingBatch, grown: float) -> Loss:
         """Compute the cross-entropy of the mixed bounds."""
         x, labels, *_ = batch
-        balls = ball_bounds(network, box_around(x, self.radius * grown))
-        worst, share = worst_of_last(network, balls, labels), 1 - (1 - self.last_share) * grown
+        found = midrad_bounds(network, box_around(x, self.radius * grown))
+        worst, share = worst_of_last(network, found, labels), 1 - (1 - self.last_share) * grown
         if share:
-            bounds = [ball.interval for ball in balls]
+            bounds = [one.interval for one in found]
             ball = Ball(Norm.LINF, Fraction(self.radius * grown))
             linear = linear_worst(Relaxed(network, bounds, x, ball, ADAPTIVE), labels)
             worst = share * linear + (1 - share) * worst

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evaluators.learning.balls import Balls, ball_bounds
 from evaluators.learning.bounds import box_around, inputs_of_functions, worst_of_last
 from evaluators.learning.growing import GrowingRadius
 from evaluators.learning.learner import Learner
+from evaluators.learning.midrad import MidRad, midrad_bounds
 from evaluators.learning.recipe import Loss, TrainingBatch
 
 SEEN = 32
@@ -59,7 +59,7 @@ class IBPTraining(GrowingRadius):
             loss = clean * F.cross_entropy(logits, labels) if clean else loss
         if share:
             network = learner.network()
-            bounds = ball_bounds(network, box_around(x, self.radius * share))
+            bounds = midrad_bounds(network, box_around(x, self.radius * share))
             worst = worst_of_last(network, bounds, labels)
             loss = loss + (1 - clean) * F.cross_entropy(worst, labels)
             if self.regulariser and share < 1:
@@ -68,7 +68,7 @@ class IBPTraining(GrowingRadius):
         return loss
 
 
-def imbalance(inputs: list[Balls], box: Balls) -> Tensor:
+def imbalance(inputs: list[MidRad], box: MidRad) -> Tensor:
     """Compute how far bounds grow and ReLUs lean to one side, 0 where neither does.
 
     As Shi et al. 2021 have it: of each layer the mean width against the box's, and the
@@ -77,8 +77,8 @@ def imbalance(inputs: list[Balls], box: Balls) -> Tensor:
     """
     first = (box.radius[:SEEN] * box.unit).mean()
     total = first.new_zeros(())
-    for ball in inputs:
-        middle, radius = (part[:SEEN] * ball.unit for part in ball[:2])
+    for read in inputs:
+        middle, radius = (part[:SEEN] * read.unit for part in read[:2])
         total = total + F.relu(TOLERANCE - first / radius.mean().clamp(min=1e-12))
         active, inactive = middle > radius, middle < -radius
         squares = (middle - middle.mean()) ** 2

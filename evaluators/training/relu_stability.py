@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from evaluators.learning.attack import Steps, attacked
-from evaluators.learning.balls import ball_bounds
 from evaluators.learning.bounds import box_around, inputs_of_functions
 from evaluators.learning.growing import GrowingRadius
 from evaluators.learning.learner import Learner
+from evaluators.learning.midrad import midrad_bounds
 from evaluators.learning.recipe import Loss, TrainingBatch
 
 
@@ -46,7 +46,8 @@ class ReLUStabilityTraining(GrowingRadius):
             learner(x)
         network, box = learner.network(), box_around(x, self.radius * grown)
         point = attacked(network, box, labels, Steps(self.steps), generator)
-        inputs = [ball.interval for ball in inputs_of_functions(network, ball_bounds(network, box))]
-        unstable = [(1 - torch.tanh(1 + low * high)).flatten(1).sum(1) for low, high in inputs]
+        inputs = inputs_of_functions(network, midrad_bounds(network, box))
+        ends = [read.interval for read in inputs]
+        unstable = [(1 - torch.tanh(1 + low * high)).flatten(1).sum(1) for low, high in ends]
         loss = loss + self.stability * torch.stack(unstable).sum(0).mean()
         return loss + F.cross_entropy(network(point), labels)

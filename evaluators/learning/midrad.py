@@ -18,7 +18,7 @@ from evaluators.network.network import Network, Operation
 from evaluators.propagation.intervals import Interval, propagate
 
 
-class Balls(NamedTuple):
+class MidRad(NamedTuple):
     """The values within `unit * radius` of `unit * middle`, of shape `[batch, *shape]` both."""
 
     middle: Tensor
@@ -26,7 +26,7 @@ class Balls(NamedTuple):
     unit: float = 1.0
 
     @classmethod
-    def between(cls, interval: Interval) -> "Balls":
+    def between(cls, interval: Interval) -> "MidRad":
         """Write an interval so."""
         lower, upper = interval
         return cls(lower + upper, upper - lower, 0.5)
@@ -35,37 +35,36 @@ class Balls(NamedTuple):
     def interval(self) -> Interval:
         """The least and the largest value."""
         low, high = self.middle - self.radius, self.middle + self.radius
-        return (
-            Interval(low, high) if self.unit == 1 else Interval(low * self.unit, high * self.unit)
-        )
+        ends = (low, high) if self.unit == 1 else (low * self.unit, high * self.unit)
+        return Interval(*ends)
 
 
-def ball_bounds(network: Network, box: Interval) -> list[Balls]:
+def midrad_bounds(network: Network, box: Interval) -> list[MidRad]:
     """Bound every node over a box, differentiably and without rounding: no proof.
 
     They are those of `interval_bounds` but for rounding.
     """
-    bounds = [Balls.between(box)]
+    bounds = [MidRad.between(box)]
     for node in network.nodes[1:]:
         parents = [bounds[parent] for parent in node.parents]
         bounds.append(_of(node.operation, parents))
     return bounds
 
 
-def _of(operation: Operation, parents: list[Balls]) -> Balls:
+def _of(operation: Operation, parents: list[MidRad]) -> MidRad:
     x = parents[0]
     if isinstance(operation, LeakyReLU) and not operation.leak and x.unit == 1:
         middle, radius = _Rectified.apply(x.middle, x.radius)  # type: ignore[no-untyped-call]
-        return Balls(middle, radius, 0.5)
+        return MidRad(middle, radius, 0.5)
     if isinstance(operation, Dense | Convolution):
         return _mapped(operation, x)
     if isinstance(operation, AffineMap) and not operation.fan_in and operation.bias is None:
-        return Balls(operation.linear(x.middle), operation.linear(x.radius), x.unit)
+        return MidRad(operation.linear(x.middle), operation.linear(x.radius), x.unit)
     intervals = [parent.interval for parent in parents]
-    return Balls.between(propagate(operation, intervals, rounding=False))
+    return MidRad.between(propagate(operation, intervals, rounding=False))
 
 
-def _mapped(operation: Dense | Convolution, x: Balls) -> Balls:
+def _mapped(operation: Dense | Convolution, x: MidRad) -> MidRad:
     weight, bias = operation.weight * x.unit, operation.bias
     # A bias for each row of a matrix or each channel is added within the product.
     each = (len(weight), *(1,) * (weight.dim() - 2))
@@ -77,7 +76,7 @@ def _mapped(operation: Dense | Convolution, x: Balls) -> Balls:
         layout = operation.stride, operation.padding, operation.dilation, operation.groups
         middle = convolve(x.middle, weight, within, *layout)
         radius = convolve(x.radius, weight.abs(), None, *layout)
-    return Balls(middle if bias is None or within is not None else middle + bias, radius)
+    return MidRad(middle if bias is None or within is not None else middle + bias, radius)
 
 
 class _Rectified(torch.autograd.Function):

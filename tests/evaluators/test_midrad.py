@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from evaluators.learning.balls import Balls, ball_bounds
+from evaluators.learning.midrad import MidRad, midrad_bounds
 from evaluators.network.affine import AffineMap
 from evaluators.network.network import Network
 from evaluators.propagation.intervals import Interval, interval_bounds
@@ -43,7 +43,7 @@ def test_they_and_their_derivatives_are_those_of_intervals(family: str) -> None:
     found, known = (
         [*bounds]
         for bounds in (
-            [ball.interval for ball in ball_bounds(network, Interval(x - radius, x + radius))],
+            [ball.interval for ball in midrad_bounds(network, Interval(x - radius, x + radius))],
             interval_bounds(network, x - radius, x + radius, rounding=False),
         )
     )
@@ -72,6 +72,6 @@ def test_they_and_their_derivatives_are_those_of_intervals(family: str) -> None:
             torch.testing.assert_close(mine, theirs)
 
 
-def test_a_ball_with_a_unit_is_the_interval_that_it_was_made_of() -> None:
+def test_what_has_a_unit_is_the_interval_that_it_was_made_of() -> None:
     low, high = torch.tensor([-1.0, 2.0]), torch.tensor([3.0, 2.0])
-    assert all(map(torch.equal, Balls.between(Interval(low, high)).interval, (low, high)))
+    assert all(map(torch.equal, MidRad.between(Interval(low, high)).interval, (low, high)))
