@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.__main__ import cli
-from mkdocs.commands import build
+from mkdocs.commands import build, serve
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.nav import Navigation
@@ -29,6 +29,7 @@ from mkdocs.utils import write_file
 
 from leaderboard.results.kept import digest_of, key_of, shared
 from leaderboard.website.policy import policy
+from leaderboard.website.reloading import ReloadingServer
 
 _LIBRARIES = (
     "mkdocs",
@@ -139,4 +140,5 @@ def _environment(theme: Theme) -> Any:
 if __name__ == "__main__":
     Theme.get_env = _environment  # type: ignore[method-assign,assignment]
     vars(build).update(_populate_page=_read, _build_page=_write)
+    vars(serve).update(LiveReloadServer=ReloadingServer)
     cli()

@@ -104,8 +104,6 @@ def run_mkdocs(project: Project, newest: int, folder: Path | None = None) -> Non
 
 def serve_mkdocs(project: Project, port: int, newest: int) -> None:
     """Serve the generated pages on this machine only, until interrupted."""
-    # What changes is built again, but a page that is open does not reload by itself: MkDocs' script
-    # for that has no hash in the policy, which is the published one.
     command = [sys.executable, "-P", "-m", "leaderboard.website.finished", "serve", "--quiet"]
     command += ["-a", f"127.0.0.1:{port}"]
     subprocess.run(command, cwd=_with_configuration(project), env=_environment(newest), check=False)

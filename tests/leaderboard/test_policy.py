@@ -12,6 +12,7 @@ import pytest
 
 from leaderboard.results import kept
 from leaderboard.website.policy import policy
+from leaderboard.website.reloading import ReloadingServer
 from tests.fixtures.browser import PAGES, WIDE, Visit, needs_browser
 from tests.leaderboard.test_site import pages
 
@@ -68,6 +69,30 @@ def test_a_script_with_an_attribute_or_of_another_page_is_not_named() -> None:
     told = policy("<script>a()</script><script id=x>b()</script><script src='c'></script>")
     digest = base64.b64encode(hashlib.sha256(b"a()").digest()).decode()
     assert re.findall("sha256-([^']+)", told) == [digest]
+
+
+def test_a_server_that_watches_names_the_script_by_which_a_page_loads_again(
+    public: Path,
+) -> None:
+    server = ReloadingServer(lambda: None, "127.0.0.1", 0, str(public))
+    server.watch(str(public))
+    for path, kind in (("/", "text/html"), ("/assets/certboard.css", "text/css")):
+        told: list[Any] = []
+        environ = {"PATH_INFO": path}
+        application: Any = server.get_app()
+        answer = application(environ, lambda *begun, told=told: told.append(begun))
+        body = b"".join(answer)
+        getattr(answer, "close", lambda: None)()
+        ((status, headers),) = told
+        assert status == "200 OK"
+        assert dict(headers) == {"Content-Type": kind, "Content-Length": str(len(body))}
+        text = body.decode()
+        assert ("livereload" in text) == (kind == "text/html")
+        if kind == "text/html":
+            assert policy_of(text)["script-src"] == {"'self'", *inline(text)}
+            published = (public / "index.html").read_text(encoding="utf-8")
+            assert len(inline(text) - inline(published)) == 1
+    server.server_close()
 
 
 def test_no_page_is_kept_with_the_policy_of_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
