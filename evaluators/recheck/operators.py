@@ -293,7 +293,7 @@ def cast(graph: Graph, node: Node) -> Result:
     if isinstance(value, Value):
         need(kind == "float32", f"a cast to {kind}")
         return value
-    array = node.constant(0, (*FLOAT, *WHOLE, "float64"))
+    array = node.constant(0, (*FLOAT, *WHOLE, "float16", "float64"))
     graph.spend(array.size)
     with np.errstate(all="ignore"):
         result = array.astype(kind)

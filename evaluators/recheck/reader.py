@@ -43,6 +43,7 @@ _FIELDS = {
 
 _KINDS: dict[int, tuple[str, str, Any]] = {
     TensorProto.FLOAT: ("<f4", "float_data", np.float32),
+    TensorProto.FLOAT16: ("<f2", "", np.float16),  # else its bits are numbers of another field
     TensorProto.DOUBLE: ("<f8", "double_data", np.float64),
     TensorProto.INT32: ("<i4", "int32_data", np.int32),
     TensorProto.INT64: ("<i8", "int64_data", np.int64),

@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
+from evaluators.learning.architectures import small_cnn
 from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.onnx.runtime import Runtime
+from evaluators.onnx.writer import export_onnx
 from evaluators.recheck import graph
 from evaluators.recheck.operators import IDLE, OPERATORS
 from evaluators.recheck.reader import CheckedModel, read_model
@@ -328,3 +330,27 @@ def test_published_networks_mean_what_onnxruntime_computes(shared: Path) -> None
             assert "operator Sigmoid" in refusal(onnx.load(path))
         else:
             same_as_deployed(onnx.load(path))
+
+
+def test_weights_of_half_precision_are_read_and_cast_to_float32_alone(tmp_path: Path) -> None:
+    network = small_cnn((1, 8, 8), 4, 0).learned()
+    export_onnx(network, tmp_path / "half.onnx", half=True)
+    proto = onnx.load(tmp_path / "half.onnx")
+    same_as_deployed(proto)
+    (cast, *_) = (one for one in proto.graph.node if one.op_type == "Cast")
+    cast.attribute[0].i = TensorProto.FLOAT16
+    assert "a cast to type 10" in refusal(proto)
+    (product,) = [one for one in proto.graph.node if cast.output[0] in one.input]
+    proto.graph.node.remove(cast)
+    product.input[1] = cast.input[0]
+    assert "no constant of type float32" in refusal(proto)
+
+
+def test_half_precision_in_bits_among_whole_numbers_is_not_read(tmp_path: Path) -> None:
+    export_onnx(small_cnn((1, 8, 8), 4, 0).learned(), tmp_path / "half.onnx", half=True)
+    proto = onnx.load(tmp_path / "half.onnx")
+    held = next(one for one in proto.graph.initializer if one.data_type == TensorProto.FLOAT16)
+    bits = np.frombuffer(held.raw_data, "<u2")
+    held.ClearField("raw_data")
+    held.int32_data.extend(bits.tolist())
+    assert "int32_data" in refusal(proto)
