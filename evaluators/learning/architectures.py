@@ -92,7 +92,7 @@ def wide_cnn7(shape: Shape, classes: int, seed: int, style: Style = PLAIN) -> Le
     """Chain five convolutions (32, 64, 64, 128, 128 channels) and layers (256, `classes`).
 
     The first and third are 3 by 3, the others 4 by 4 with stride 2. For images of 32 by 32 pixels
-    in three channels: 32 million products and 990,666 weights.
+    in three channels: 32 million products and 991,242 weights as written.
     """
     chain = _Chain(shape, seed, style)
     for channels, kernel, stride in ((32, 3, 1), (64, 4, 2), (64, 3, 1), (128, 4, 2), (128, 4, 2)):

@@ -42,7 +42,8 @@ class MidRad(NamedTuple):
 def midrad_bounds(network: Network, box: Interval) -> list[MidRad]:
     """Bound every node over a box, differentiably and without rounding: no proof.
 
-    They are those of `interval_bounds` but for rounding.
+    They are those of `interval_bounds` (Gowal et al. 2018, arXiv 1810.12715, equation 6) but for
+    rounding, in the order of `network.nodes`; the box is of shape `[batch, *shape]`.
     """
     bounds = [MidRad.between(box)]
     for node in network.nodes[1:]:

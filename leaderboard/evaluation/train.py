@@ -299,7 +299,8 @@ def write_model(
 
     Raises:
         InputError: there is no folder for it.
-        UnsupportedModelError: views, and a network that does not end with a dense layer.
+        UnsupportedModelError: views, and a network that does not end with a dense layer; or `half`,
+            and weights that float16 has no room for.
     """
     if not output.parent.is_dir():
         raise InputError(f"There is no folder {output.parent} to write {output.name} into.")
