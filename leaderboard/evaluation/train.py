@@ -298,15 +298,17 @@ def write_model(
         half: whether weights are rounded to float16.
 
     Raises:
-        InputError: there is no folder for it.
-        UnsupportedModelError: views, and a network that does not end with a dense layer; or `half`,
-            and weights that float16 has no room for.
+        InputError: there is no folder for it, or float16 has no room for a weight.
+        UnsupportedModelError: views, and a network that does not end with a dense layer.
     """
     if not output.parent.is_dir():
         raise InputError(f"There is no folder {output.parent} to write {output.name} into.")
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         part = Path(folder) / output.name
-        export_onnx(network, part, half=half)
+        try:
+            export_onnx(network, part, half=half)
+        except UnsupportedModelError as error:
+            raise InputError(f"{output.name} is not written: {error}") from error
         if views:
             average_views(part, views)
         part.replace(output)

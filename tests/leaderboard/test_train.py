@@ -11,6 +11,7 @@ from PIL import Image
 
 from evaluators.learning.architectures import ARCHITECTURES, small_cnn
 from evaluators.listing import recipes
+from evaluators.network.affine import Dense
 from evaluators.onnx.reader import import_onnx
 from leaderboard.__main__ import run
 from leaderboard.commands.train import command
@@ -69,6 +70,16 @@ def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     network = small_cnn((1, 8, 8), 10, 0).learned()
     with pytest.raises(InputError, match="There is no folder"):
         write_model(network, tmp_path / "nowhere" / "model.onnx")
+
+
+def test_weights_that_half_precision_has_no_room_for_are_told(tmp_path: Path) -> None:
+    network = small_cnn((1, 8, 8), 10, 0).learned()
+    last = network.nodes[-1].operation
+    assert isinstance(last, Dense)
+    last.weight[0, 0] = 1e5
+    with pytest.raises(InputError, match=r"model.onnx is not written: .*too large for float16"):
+        write_model(network, tmp_path / "model.onnx", half=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_left_when_writing_fails(
