@@ -148,11 +148,15 @@ class Elementwise(ABC):
 
         Rounded outward: slope·x + intercept is on the stated side of f(x) in real arithmetic.
         """
-        lowest = [
-            gap - error for gap, error in self._gaps(slopes.lower, self.valleys, lower, upper)
-        ]
-        highest = [gap + error for gap, error in self._gaps(slopes.upper, self.peaks, lower, upper)]
-        return reduce(torch.minimum, lowest), reduce(torch.maximum, highest)
+        return self._below(slopes.lower, lower, upper), self._above(slopes.upper, lower, upper)
+
+    def _below(self, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        gaps = self._gaps(slope, self.valleys, lower, upper)
+        return reduce(torch.minimum, [gap - error for gap, error in gaps])
+
+    def _above(self, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        gaps = self._gaps(slope, self.peaks, lower, upper)
+        return reduce(torch.maximum, [gap + error for gap, error in gaps])
 
     def supports(self, slopes: Slopes, lower: Ends, upper: Ends) -> Supports:
         """Find the best lines of these slopes for a search, not rounded to the safe side."""
@@ -233,13 +237,16 @@ class LeakyReLU(Elementwise):
 
     def intercepts(self, slopes: Slopes, lower: Ends, upper: Ends) -> tuple[Activation, Activation]:
         """Return zero where the line passes through the kink and is known to be on its side."""
-        below, above = super().intercepts(slopes, lower, upper)
-        supports = (slopes.lower >= self.leak) & (slopes.lower <= 1)
+        above = self._above(slopes.upper, lower, upper)
+        zero = torch.zeros_like(above)
         identical = ((lower >= 0) & (slopes.upper == 1)) | (
             (upper <= 0) & (slopes.upper == self.leak)
         )
-        zero = torch.zeros_like(below)
-        return torch.where(supports, zero, below), torch.where(identical, zero, above)
+        above = torch.where(identical, zero, above)
+        supports = (slopes.lower >= self.leak) & (slopes.lower <= 1)
+        if bool(supports.all()):
+            return zero, above
+        return torch.where(supports, zero, self._below(slopes.lower, lower, upper)), above
 
     def unstable(self, lower: Activation, upper: Activation) -> Tensor:
         """Mark where the interval straddles the kink."""
