@@ -103,6 +103,7 @@ moderate = st.floats(-(2.0**30), 2.0**30, allow_subnormal=False)
 @example([(1.0, 2.0**30, 2.0**30), (1.0, 1.0, 1.5), (1.0, -(2.0**30), -(2.0**30))], 0.0, False)
 @example([(1.0, 0.1, 0.1)], 3e8, True)
 @example([(1.0, -1e8, 0.3)], 1e8, True)
+@example([(5.172375101015006e-153, 0.0, 1268.0)], 0.0, False)  # a weight that a run takes for zero
 def test_what_a_float32_run_may_lose_is_charged_once_and_in_full(
     columns: list[tuple[float, float, float]], shift: float, moved: bool
 ) -> None:
@@ -129,6 +130,8 @@ def test_what_a_float32_run_may_lose_is_charged_once_and_in_full(
         assert Fraction(lower) <= least
         assert most <= Fraction(upper)
         size = sum(abs(Fraction(w)) for w, _ in layer)
+        if any(0 < abs(w) < 2.0**-126 for w, _ in layer):
+            size += len(layer) * max(abs(Fraction(end)) for _, pair in layer for end in pair)
         assert Fraction(upper) - Fraction(lower) <= most - least + reached / 10**12 + (
             (size + 40) * Fraction(2) ** -120
         )
