@@ -50,7 +50,8 @@ LP-ALL minimises each margin over all points that lie in every unit's triangle, 
 minimised alike. Fast-Lin, CROWN and α-CROWN use lines outside of these triangles, and ends that are
 no tighter, so that their bounds are values of its dual at feasible points (Salman et al. 2019,
 theorem 4.2): none of them certifies what it does not. Branch and bound splits, so that its
-certificates imply nothing about LP-ALL. Counterexamples, whoever found them, are one to all.
+certificates imply nothing about LP-ALL. Counterexamples, whoever found them, are one to all. Where
+one program tells that LP-ALL certifies nothing (`attained.py`), its other programs are not solved.
 """
 
 
