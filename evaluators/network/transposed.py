@@ -61,8 +61,10 @@ def _by_shifts(
     largest = max(taps.shape[2] * lines * line, y.shape[1] * (before + windows))
     step = max(1, CACHED_BYTES // (8 * max(1, largest)))
     result = y.new_empty(len(y), weight.shape[1], *size)
+    padded = y.new_zeros(0)
     for part, target in zip(torch.split(y, step), torch.split(result, step), strict=True):
-        padded = y.new_zeros(y.shape[1], before + windows, len(part))
+        if padded.shape[-1] != len(part):  # else only the windows are overwritten
+            padded = y.new_zeros(y.shape[1], before + windows, len(part))
         grid = padded[:, before:].view(y.shape[1], -1, line, len(part))
         grid[:, :height, :width] = part.permute(1, 2, 3, 0)
         total = y.new_empty(taps.shape[2], lines * line * len(part))

@@ -248,7 +248,7 @@ class Walk(Generic[R]):
         parts, slopes = carrier.parts(rows), [side.slope for side in sides]
         if steepest is None:
             return Waiting(carrier.scaled(parts, slopes, position))
-        norm = self.norm(current)
+        norm = carrier.norm_of(rows, parts) if current.known is None else current.known
         together = self.bounded.together(carrier, rows, position)
         before = None if together is None else (self.constant, self.slack.clone())
         for part, side in zip(parts, sides, strict=True):

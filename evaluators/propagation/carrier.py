@@ -45,6 +45,10 @@ class Carrier(ABC, Generic[R]):
         """The sum of each row's absolute coefficients."""
         return self.total(self.absolute(rows))
 
+    def norm_of(self, rows: R, parts: tuple[R, ...]) -> Tensor:  # noqa: ARG002
+        """The same of rows whose parts are known."""
+        return self.norm(rows)
+
     @abstractmethod
     def dot(self, rows: R, values: Tensor, position: int) -> Tensor:
         """Each row times its own example's values of a node."""
@@ -118,6 +122,11 @@ class TensorRows(Carrier[Tensor]):
     def parts(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Positive coefficients, which take the line below, and negative ones."""
         return rows.clamp(min=0), rows.clamp(max=0)
+
+    def norm_of(self, rows: Tensor, parts: tuple[Tensor, ...]) -> Tensor:  # noqa: ARG002
+        """The difference of the sums of both parts: absolute values are not needed."""
+        positive, negative = parts
+        return self.total(positive) - self.total(negative)
 
     def scaled(self, parts: tuple[Tensor, ...], slopes: list[Tensor], position: int) -> Tensor:
         """The sum of both parts times their slopes, in place of the first."""
