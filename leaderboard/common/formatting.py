@@ -53,9 +53,10 @@ def seconds(value: float | None) -> str:
     """A duration in the unit one would say it in: `4 ms`, `2.5 s`, `12 min`, `3.1 h`."""
     if value is None:
         return DASH
-    if value < 0.0005:
+    # What would be rounded to a thousand is one of the next unit.
+    if value < 0.9995e-3:
         return f"{1e6 * value:.0f} µs"
-    if value < 1:
+    if value < 0.9995:
         return f"{1e3 * value:.3g} ms"
     if value < 120:
         return f"{value:.3g} s"

@@ -191,7 +191,10 @@ def test_figures_lie_where_the_pages_look_for_them(example: Board, pages: Path) 
     [
         (None, "–"),
         (0.0000123, "12 µs"),
+        (0.000627, "627 µs"),
+        (0.0009996, "1 ms"),
         (0.0042, "4.2 ms"),
+        (0.9996, "1 s"),
         (90, "90 s"),
         (600, "10 min"),
         (9000, "2.5 h"),
