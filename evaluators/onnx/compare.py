@@ -7,7 +7,9 @@ may mean one thing here and another there. So, besides the logits,
 - every operator is run *alone*: each of its inputs that the network computes is cut off and
   replaced by random numbers of several kinds and scales, so that nothing before it can hide it;
 - every operator is run on the values that onnxruntime computes for its inputs on images;
-- what onnxruntime makes of several operators (`rewriting.py`) is run alone and on images likewise.
+- what onnxruntime makes of several operators (`rewriting.py`) is run alone and on images likewise,
+  and where it is more than sums, products and choices, its formula is found in the file
+  (`fusions.py`).
 
 How far results may differ is said in `agreement.py`. The random numbers come of a salt that is
 drawn when a file is read, after it was written.
@@ -34,6 +36,7 @@ from evaluators.numerics.errors import UnsupportedModelError
 from evaluators.numerics.memory import fitting
 from evaluators.onnx.agreement import DifferenceError, SectionRun, require_agreement, words
 from evaluators.onnx.file import opset_of
+from evaluators.onnx.fusions import require_formulas
 from evaluators.onnx.operators.builder import Builder
 from evaluators.onnx.probes import KINDS, Draw, NamedArrays, drawn
 from evaluators.onnx.rewriting import sections_rewritten
@@ -189,6 +192,7 @@ def _rewritten(imported: Imported, inputs: NDArray[np.float32], salt: str) -> No
                 continue
             raise DifferenceError(f"onnxruntime cannot run it ({words(error)})") from error
         made = onnx.load_from_string(data)
+        require_formulas(known, graph, made.graph, opset)
         try:
             sections = sections_rewritten(known, graph, made.graph, opset)
         except ValueError as error:

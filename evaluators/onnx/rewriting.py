@@ -2,9 +2,8 @@
 
 onnxruntime replaces operators that stand together by one of its own, as those of a GELU or of a
 layer normalisation. It knows them by their kinds; what it asks of them is not always all that
-matters: a normalisation is known though it subtracts its entries from their mean, or raises to
-another power than 2, and numbers count as those of a GELU up to 1e-5. So the graph that it really
-runs is compared, too.
+matters. So the graph that it really runs is compared, too, and of its own operators the formulas
+(`fusions.py`).
 """
 
 from collections.abc import Collection, Hashable, Iterator, Sequence
@@ -15,12 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-from onnx import TensorProto, defs, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
 from evaluators.network.affine import AffineMap, Gather
 from evaluators.network.network import Node
 from evaluators.numerics.arrays import Array
+from evaluators.onnx.formulas import same_operator
 from evaluators.onnx.operators.builder import Builder
 from evaluators.onnx.sections import FileSection
 
@@ -119,21 +119,7 @@ class GraphRewriting:
 
     def _is_written(self, node: onnx.NodeProto, other: onnx.NodeProto) -> bool:
         """Whether an operator is that one of the file, which is compared as such."""
-        if (node.op_type, list(node.input)) != (other.op_type, list(other.input)):
-            return False
-        if node.domain not in ("", "ai.onnx"):
-            return False
-        theirs, ours = (
-            {one.name: helper.get_attribute_value(one) for one in each.attribute}
-            for each in (node, other)
-        )
-        schema = defs.get_schema(node.op_type, self._opset, "")
-        for name in theirs.keys() - ours.keys():
-            default = schema.attributes[name].default_value
-            ours[name] = helper.get_attribute_value(default) if default.name else None
-        return theirs.keys() == ours.keys() and all(
-            np.array_equal(_plain(theirs[name]), _plain(ours[name])) for name in theirs
-        )
+        return list(node.input) == list(other.input) and same_operator(node, other, self._opset)
 
     def _follow(self, name: str) -> _Made:
         """Where a value's operators and its nodes begin with the same values.
@@ -218,10 +204,6 @@ def _same(ours: Array | None, tensor: TensorProto) -> bool:
         return False
     theirs = numpy_helper.to_array(tensor)
     return theirs.dtype == ours.dtype and bool(np.array_equal(theirs, ours))
-
-
-def _plain(value: Any) -> Any:
-    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
 
 
 def _content(node: Node | AffineMap) -> Hashable:

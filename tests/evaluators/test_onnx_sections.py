@@ -88,11 +88,11 @@ OTHERWISE = {
     "a mean fourth power": (normalised(power=4), 0.1),
     "the other sign over the deviation": (normalised(less="m h", again=True), 0.5),
     "a gate up to more than one": (gelu(one=1.000009), 1e-3),
+    "a root of five digits": (gelu(root=1.41421), 1e-9),
 }
 ALIKE = {
     "a normalisation": normalised(),
     "a GELU": gelu(),
-    "a root of five digits": gelu(1, 1.41421),
 }
 
 
