@@ -207,5 +207,5 @@ def test_numbers_that_are_not_those_of_the_formula_are_refused_whatever_is_drawn
     data: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compare, "_sections", lambda *_: None)
-    with pytest.raises(UnsupportedModelError, match="is its own (Gelu|LayerNormalization), and"):
+    with pytest.raises(UnsupportedModelError, match=r"is its own (Gelu|LayerNormalization), and"):
         import_onnx(data)
