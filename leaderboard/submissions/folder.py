@@ -23,6 +23,8 @@ LARGEST_TEXT = 100_000
 _TEXTS = (MANIFEST, "README.md", "LICENSE")
 _SLUG = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST_SLUG = 64
+_TAKEN = frozenset(("build", "certboard", "data", "dist", "index", "matrix", "public"))
+"""Names of pages and folders of the website's and the project's own."""
 _MODEL_NAME = re.compile(MODEL_NAME)
 
 
@@ -38,6 +40,10 @@ def check_slug(slug: str) -> None:
         sentence += " 'cnn7-sabr'."
         if {"/", "\\"} & set(slug):
             sentence += " It is named by the name of its folder in submissions/, not by a path."
+        raise InputError(told("folder-name", sentence))
+    if slug in _TAKEN:
+        sentence = f"The submission {shown(slug)} must be called otherwise: the website and the"
+        sentence += f" project have that name, as {', '.join(sorted(_TAKEN - {slug}))}."
         raise InputError(told("folder-name", sentence))
 
 

@@ -22,6 +22,8 @@ DOORS = {
         "evaluators/onnx/one_file.py",
         "evaluators/onnx/pipelines.py",
         "evaluators/onnx/reader.py",
+        "evaluators/onnx/formulas.py",
+        "evaluators/onnx/fusions.py",
         "evaluators/onnx/rewriting.py",
         "evaluators/onnx/schema.py",
         "evaluators/onnx/sections.py",
