@@ -1,9 +1,9 @@
 """Everything the pages show, loaded and grouped once, so that building them stays linear."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from leaderboard.board.decisions import Decision, disputes
@@ -31,8 +31,9 @@ class Board:
     those of evaluators that were named instead of the settings' protocol, which are never ranked;
     `former` those of a submission's earlier model, which say nothing of the present one. `disputed`
     has the lines that maintainers took out of their setting's ranking. `checks` are what is kept of
-    networks to recognise them, `decisions` what maintainers said of flags and rows, `cells` what
-    evaluators reached on networks that need not be submitted.
+    networks to recognise them, `twins` for each submission the earlier ones with the same network,
+    `decisions` what maintainers said of flags and rows, `cells` what evaluators reached on networks
+    that need not be submitted.
     """
 
     settings: Mapping[str, Setting]
@@ -49,11 +50,7 @@ class Board:
     decisions: Sequence[Decision] = ()
     disputed: Mapping[str, Sequence[Standing]] = field(default_factory=dict)
     cells: Sequence[Cell] = ()
-
-    @cached_property
-    def twins(self) -> Mapping[str, Sequence[Twin]]:
-        """For each submission those that are the same network."""
-        return twins_of(self.submissions, self.checks)
+    twins: Mapping[str, Sequence[Twin]] = field(default_factory=dict)
 
     @property
     def named(self) -> list["Results"]:
@@ -168,16 +165,23 @@ def assemble(
 ) -> Board:
     """Group results and literature by setting and submission, each in one pass."""
     against = disputes(decisions)
+    known = _present(checks or {}, submissions)
+    alike = twins_of(submissions, known)
+    ranking = partial(
+        standings,
+        submissions=submissions,
+        first_seen={slug: one.first_seen for slug, one in known.items()},
+        copies=dict(_copies(alike, decisions)),
+    )
     groups = _group(settings, submissions, results, named, against)
     published: dict[tuple[object, ...], list[Reported]] = defaultdict(list)
     for row in literature:
         published[row.dataset, row.norm, row.radius].append(row)
     lines = {
-        name: standings(
+        name: ranking(
             setting,
             groups.by_setting[name],
             published[setting.dataset, setting.norm, setting.radius],
-            submissions,
         )
         for name, setting in settings.items()
     }
@@ -186,7 +190,7 @@ def assemble(
         (name, replace(line, rank=None, disputed=against.get((str(line.slug), name))))
         for gone in (groups.retired, groups.disputed)
         for name, found in gone.items()
-        for line in standings(settings[name], found, (), submissions)
+        for line in ranking(settings[name], found, ())
     ]
     shown += unranked
     disputed: dict[str, list[Standing]] = defaultdict(list)
@@ -205,11 +209,28 @@ def assemble(
         former=dict(groups.former),
         _lines=own,
         named_of=dict(groups.named_of),
-        checks=_present(checks or {}, submissions),
+        checks=known,
         decisions=decisions,
         disputed=dict(disputed),
         cells=cells,
+        twins=alike,
     )
+
+
+def _copies(
+    alike: Mapping[str, Sequence[Twin]], decisions: Iterable[Decision]
+) -> Iterator[tuple[str, str]]:
+    """Yield each submission whose answers are an earlier one's, with that one.
+
+    Not where a maintainer dismissed the flag.
+    """
+    fine = {one.slug for one in decisions if (one.rule, one.decision) == _DISMISSED}
+    for slug, twins in alike.items():
+        if slug not in fine:
+            yield from ((slug, twin.other) for twin in twins if twin.answers)
+
+
+_DISMISSED = ("same-model", "dismissed")
 
 
 def _present(

@@ -8,10 +8,14 @@ A number on too few examples has no rank. For one that certboard measured, `LEAS
 enough: its interval says the rest. A reported one has no interval, so it must be measured on all
 that the setting asks for, where it says on how many; of smoothed models `LEAST_EXAMPLES` are
 enough, as in nearly all papers.
+
+Equal lines share a rank, and who was here first is shown first. A copy of a network that was here
+before has no rank: a number is nobody's lead because somebody else's file was sent again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, get_args
 
 from leaderboard.board.decisions import Decision
@@ -25,6 +29,8 @@ from leaderboard.submissions.manifest import Submission
 if TYPE_CHECKING:
     from leaderboard.results.store import Results
 
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
 Tier = Literal["re-evaluated", "reported"]
 GuaranteeKind = Literal["deterministic", "probabilistic", "empirical"]
 
@@ -35,8 +41,9 @@ class Standing:
 
     A re-evaluated line has its `result` and, in `measured`, every metric by name; a reported one
     has the published row. `rank` is among the `of` ranked lines of its tier and kind. One measured
-    on too few `examples` has none, and in `short` the reason; nor has one that maintainers dispute,
-    with what they decided.
+    on too few `examples` has none, and in `short` the reason; nor has a copy of the submission
+    `copy_of`, nor one that maintainers dispute, with what they decided. `since` is when it was
+    first here, of a paper its date.
     """
 
     rank: int | None
@@ -60,6 +67,8 @@ class Standing:
     examples: int | None = None
     of: int = 0
     short: str = ""
+    copy_of: str = ""
+    since: str = ""
 
 
 def standings(
@@ -68,11 +77,14 @@ def standings(
     literature: Iterable[Reported],
     submissions: Mapping[str, Submission],
     least: int = LEAST_EXAMPLES,
+    first_seen: Mapping[str, str] = _NOTHING,
+    copies: Mapping[str, str] = _NOTHING,
 ) -> list[Standing]:
     """List the lines of one setting: re-evaluated ones first, in each tier the deterministic ones.
 
     Within a kind they are ordered by certified accuracy, those without a rank last. Rows of other
-    settings, and results whose submission is gone, are left out.
+    settings, and results whose submission is gone, are left out. Of a submission, `first_seen` is
+    the time when its network was (else its rows' own counts) and `copies` whose network it has.
     """
     measured = [
         _re_evaluated(setting, result, submissions[result.provenance.submission])
@@ -80,7 +92,15 @@ def standings(
         if result.provenance.setting == setting.id and result.provenance.submission in submissions
     ]
     published = [_from_paper(row) for row in literature if matches(row, setting)]
-    judged = [_judged(line, setting, least) for line in (*measured, *published)]
+    known = [
+        replace(
+            line,
+            since=first_seen.get(str(line.slug), line.since),
+            copy_of=copies.get(str(line.slug), ""),
+        )
+        for line in measured
+    ]
+    judged = [_judged(line, setting, least) for line in (*known, *published)]
     return [
         line
         for tier in get_args(Tier)
@@ -131,11 +151,12 @@ def too_few(row: Reported, setting: Setting) -> bool:
 
 
 def _judged(line: Standing, setting: Setting, least: int) -> Standing:
-    """Return the line with why it has no rank, if it was measured on too few examples."""
+    """Return the line with why it has no rank: a copy, or measured on too few examples."""
+    why = [f"same network as '{line.copy_of}', which was here before"] if line.copy_of else []
     wanted = needed(setting, line.tier, line.kind, least)
-    if line.examples is None or line.examples >= wanted:
-        return line
-    return replace(line, short=f"{line.examples:,} examples; a rank takes {wanted:,}")
+    if line.examples is not None and line.examples < wanted:
+        why.append(f"{line.examples:,} examples; a rank takes {wanted:,}")
+    return replace(line, short="; ".join(why)) if why else line
 
 
 def matches(row: Reported, setting: Setting) -> bool:
@@ -173,6 +194,7 @@ def _re_evaluated(setting: Setting, result: "Results", submission: Submission) -
         extra_data=_extra_data(submission.training.extra_data),
         slug=submission.slug,
         examples=tally.examples,
+        since=result.provenance.created,
         result=result,
         measured=values,
     )
@@ -198,6 +220,7 @@ def _from_paper(row: Reported) -> Standing:
         url=row.url,
         extra_data=_extra_data(row.extra_data),
         examples=row.examples,
+        since=row.date,
         reported=row,
     )
 
@@ -208,12 +231,14 @@ def _of_percent(value: float | None) -> float | None:
 
 
 def _ranked(lines: Sequence[Standing]) -> list[Standing]:
-    """Sort by certified accuracy; equal ones share a rank and the next rank is skipped."""
+    """Sort by certified accuracy, then by age; equal ones share a rank, and the next is skipped."""
     ordered = sorted(
         lines,
         key=lambda line: (
             not _has_rank(line),
             -_or_below_all(line.certified),
+            # Else a title made for it, "AAA", would take the lead from whom it only equals.
+            line.since or _NO_DATE,
             line.title,
             line.how,
         ),
@@ -225,6 +250,10 @@ def _ranked(lines: Sequence[Standing]) -> list[Standing]:
         rank = ranked[-1].rank if tied else position
         ranked.append(replace(line, rank=rank if _has_rank(line) else None, of=of))
     return ranked
+
+
+_NO_DATE = "9999"
+"""Later than all: what has no date was not there before what has one."""
 
 
 def _has_rank(line: Standing) -> bool:

@@ -79,12 +79,27 @@ class Paper(Strict):
         return self.url or (f"https://arxiv.org/abs/{self.arxiv}" if self.arxiv else "")
 
 
+_NOTHING = ("", "no", "none", "nothing", "nil", "null", "false", "n/a", "na", "0", "no extra data")
+
+
+def _none_or_told(text: str) -> str:
+    """Of a model without other data exactly `none`, which is what readers choose it by."""
+    if text != "none" and text.casefold().strip(" .!-\u2013\u2014") in _NOTHING:
+        raise ValueError(
+            "must be 'none' if no data beyond the training set were used, else say which"
+        )
+    return text
+
+
 class Training(Strict):
-    """How the model was trained: a leaf of the taxonomy, and data beside the training set."""
+    """How the model was trained: a leaf of the taxonomy, and data beside the training set.
+
+    What was used beside it has no default: nobody has said `none` who says nothing.
+    """
 
     node: Annotated[str, AfterValidator(_training_node)]
     description: Paragraph = ""
-    extra_data: OneLine = "none"
+    extra_data: Annotated[OneLine, AfterValidator(_none_or_told)]
 
 
 LARGEST_SCALE = 20

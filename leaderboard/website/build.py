@@ -8,6 +8,7 @@ import gc
 import html
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -223,8 +224,16 @@ def write_files(
 
 
 def plan(board: Board) -> list[AnyPage]:
-    """Every page that is generated, with what it shows."""
-    return [page for section in SECTIONS for page in section.plans(board)]
+    """Every page that is generated, with what it shows.
+
+    Raises:
+        InputError: two pages have one path, and one would take the other's place unseen.
+    """
+    pages: list[AnyPage] = [page for section in SECTIONS for page in section.plans(board)]
+    for path, count in Counter(page.path for page in pages).items():
+        if count > 1:
+            raise InputError(f"{count} pages of the website have the path '{path}': rename one.")
+    return pages
 
 
 def _render(environment: Environment, page: PagePlan) -> str:

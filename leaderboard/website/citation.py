@@ -101,12 +101,17 @@ def _texts(value: object) -> object:
 def bibtex(submission: Submission, results: Iterable["Results"] = ()) -> str:
     """The entry of a submission: its paper where it has one, else the submission itself.
 
-    The key is the slug. The note says which entry of the board is meant. Without a paper, the year
-    is that of the newest of its `results`, and the address its page on this site where that is
-    known, else its code.
+    The key is `certboard:` and the slug, so that it is no paper's. The note says which entry of the
+    board is meant. Without a paper, the year is that of the newest of its `results`, and the
+    address its page on this site where that is known, else its code.
     """
     measured = "" if submission.paper else _newest(results)
     return _own_entry(submission, measured, site_url())
+
+
+def own_key(slug: str) -> str:
+    """The key of a submission's entry. A paper's has no colon, and so cannot be taken by a slug."""
+    return f"certboard:{slug}"
 
 
 def _newest(results: Iterable["Results"]) -> str:
@@ -125,7 +130,7 @@ def _own_entry(submission: Submission, measured: str, home: str) -> str:
     arxiv = (paper.arxiv if paper else "") or _arxiv_of(link)
     meant = f"{'Re-evaluated by' if measured else 'Submitted to'} certboard as {submission.slug}"
     return _entry(
-        submission.slug,
+        own_key(submission.slug),
         {
             "author": _authors((paper.authors if paper else ()) or submission.authors),
             "title": _protected(title),

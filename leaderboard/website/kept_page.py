@@ -100,7 +100,7 @@ class BoardParts:
         results = board.results_of.get(slug, ())
         named = dict.fromkeys((slug, subject.superseded_by, *(twin.other for twin in twins)))
         own = {one.provenance.setting: board.line_of(one) for one in results}
-        part = replace(
+        return replace(
             board,
             submissions={
                 name: one for name in named if name and (one := board.submissions.get(name))
@@ -115,9 +115,8 @@ class BoardParts:
             checks={slug: board.checks[slug]} if slug in board.checks else {},
             decisions=tuple(one for one in board.decisions if one.slug == slug),
             disputed={},
+            twins={slug: twins},
         )
-        vars(part)["twins"] = {slug: twins}
-        return part
 
     def around(self, name: str) -> Board:
         """The part of the board that the page of one setting may know.
@@ -131,7 +130,7 @@ class BoardParts:
         chosen = sorted(
             slug for slug in board.results_of if slug in listed or self._curve(slug, family)
         )
-        part = replace(
+        return replace(
             board,
             submissions={slug: board.submissions[slug] for slug in chosen},
             literature=tuple(row for row in board.literature if row.dataset == place.dataset),
@@ -155,9 +154,8 @@ class BoardParts:
             decisions=(),
             disputed={name: disputed},
             cells=(),
+            twins={},
         )
-        vars(part)["twins"] = {}
-        return part
 
     def _days(self, slug: str) -> list[Results]:
         """A submission's results, of which nothing is known but the day."""
@@ -204,7 +202,7 @@ def parts_of(board: Board) -> BoardParts:
 def _named(line: Standing) -> Standing:
     """A line of which only the place and the name can be read."""
     nothing = dict.fromkeys(("certified", "interval", "clean", "attack", "unknown", "examples"))
-    said = dict.fromkeys(("how", "date", "url", "extra_data", "short"), "")
+    said = dict.fromkeys(("how", "date", "url", "extra_data", "short", "copy_of", "since"), "")
     return replace(line, result=None, measured={}, of=0, **nothing, **said)  # type: ignore[arg-type]
 
 

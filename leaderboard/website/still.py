@@ -96,8 +96,9 @@ def _values(trace: Mapping[str, Any], name: str) -> list[Any]:
 
 def _left(figure: Figure, layout: Mapping[str, Any], width: int) -> int:
     """Room for the names of a vertical axis, at most two fifths of the picture."""
-    names = [*layout.get("yaxis", {}).get("ticktext", ())]
-    names += [value for trace in figure.data for value in _values(trace, "y") if _named(value)]
+    names = [*layout.get("yaxis", {}).get("ticktext", ())] or [
+        value for trace in figure.data for value in _values(trace, "y") if _named(value)
+    ]
     return min(2 * width // 5, max([60, *(int(_LETTER * len(str(name))) + 16 for name in names)]))
 
 

@@ -73,7 +73,7 @@ def test_an_author_stays_one_author(name: str, written: str) -> None:
 def test_a_submission_without_a_paper_is_cited_itself() -> None:
     one = submission("hostile", HOSTILE).model_copy(update={"paper": None})
     [(key, fields)] = entries(bibtex(one))
-    assert key == "hostile"
+    assert key == "certboard:hostile"
     assert fields["author"] == "A. Author and B. Author"
     assert "SHA-256 " + "0" * 64 in fields["note"]
     assert r"\textless{}script\textgreater{}alert(1)" in fields["title"]

@@ -14,6 +14,7 @@ from leaderboard.common.formatting import p_value
 from leaderboard.results.highlights import Highlights
 from leaderboard.results.paired import mcnemar, paired
 from leaderboard.website.pages.compare import plans, worked
+from tests.fixtures.board import board_with, rows, smoothed_rows, submission
 
 
 def of(examples: range | list[int], letters: str) -> Highlights:
@@ -51,12 +52,23 @@ def test_the_chance_is_that_of_a_fair_coin(only_first: int, only_second: int) ->
 
 
 def test_a_worked_comparison_has_the_first_two_of_a_setting(example: Board) -> None:
-    found = worked(example, "mnist-linf-0.1")
-    assert found is not None
+    (found,) = worked(example, "mnist-linf-0.1")
     assert (found.first.slug, found.second.slug) == ("mnist-ibp", "mnist-plain")
     assert found.counts.both + found.counts.only_first == 400
     assert found.counts.both + found.counts.only_second == 31
-    assert worked(example, "mnist-linf-0.3") is None
+    assert not list(worked(example, "mnist-linf-0.3"))
+
+
+def test_a_proof_and_a_sampled_certificate_are_no_two_best() -> None:
+    place, other = "digits-l2-0.25", "digits-noise"
+    tables = [smoothed_rows(other, place, 297), rows("a", place, {("certified", "ibp"): 297})]
+    entries = {
+        other: submission(other, dataset="digits", sigma="0.25"),
+        "a": submission("a", dataset="digits"),
+    }
+    board = board_with(entries, tables)
+    assert len(board.re_evaluated(place)) == 2
+    assert not list(worked(board, place))
 
 
 def files(example: Board) -> dict[str, dict[str, object]]:

@@ -5,6 +5,7 @@ import secrets
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from leaderboard.board.flags import RULES, Flag, flags_of, static_flags
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.evaluation.inspection import EXAMPLES, answers, inspect, observe, probes
-from tests.fixtures.board import assemble_with, submission
+from tests.fixtures.board import assemble_with, board_with, rows, submission
 from tests.fixtures.networks import Graph
 from tests.fixtures.project import bent, linear, question_about
 from tests.leaderboard.conftest import Certboard
@@ -196,6 +197,25 @@ def test_a_twin_is_told_on_the_later_ones_page_with_a_maintainers_decision() -> 
     (flag,) = flags_of(board, "b")
     assert (flag.rule, flag.decision) == ("same-model", decision)
     assert "'a' (Network a)" in flag.sentence
+
+
+@pytest.mark.parametrize(
+    ("said", "rank"), [((), None), (("upheld",), None), (("dismissed",), 1)], ids=str
+)
+def test_a_copy_has_no_rank_until_a_maintainer_dismisses_the_flag(
+    said: tuple[Literal["upheld", "dismissed"], ...], rank: int | None
+) -> None:
+    place = "mnist-linf-0.1"
+    entries = {slug: submission(slug, slug) for slug in ("a", "b")}
+    one = checks(network(weights())).model_copy(update={"model_sha256": "0" * 64})
+    tables = [rows(slug, place, {("certified", "ibp"): 500}) for slug in entries]
+    decisions = [
+        Decision(slug="b", rule="same-model", decision=one, reason="R.", date="2026", by="M.")
+        for one in said
+    ]
+    kept = {"a": one, "b": one.model_copy(update={"first_seen": "2026-02"})}
+    board = board_with(entries, tables, checks=kept, decisions=decisions)
+    assert [(line.slug, line.rank) for line in board.re_evaluated(place)] == [("a", 1), ("b", rank)]
 
 
 def test_one_network_with_two_noises_of_the_same_authors_is_no_fraud() -> None:

@@ -44,7 +44,7 @@ dataset = "digits"
 """
 PUBLISHED = '[published]\narchitecture = "2 dense layers"\nsource = "https://example.com/theirs"\n'
 ADAPTER = f'[adapter]\nchannels_last = true\nsha256 = "{WITH_ADAPTER}"\n'
-TRAINING = '[training]\nnode = "training/standard"\n'
+TRAINING = '[training]\nnode = "training/standard"\nextra_data = "none"\n'
 WHOLE = HEAD + MODEL + PUBLISHED + ADAPTER + TRAINING
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.board.ranking import Standing, standings
+from leaderboard.board.ranking import Standing, leader, standings
 from leaderboard.field.literature import Reported
 from leaderboard.results.store import Results
 from leaderboard.settings.setting import LEAST_EXAMPLES
@@ -45,6 +45,37 @@ def test_equal_accuracies_share_a_rank_and_the_next_is_skipped() -> None:
     slugs = submissions("a", "b", "c", "d")
     lines = standings(setting_named(SETTING), results, [], slugs, least=1)
     assert ranks(lines) == [("b", 1), ("c", 1), ("a", 3), ("d", 4)]
+
+
+def test_of_equal_accuracies_who_was_here_first_is_listed_first() -> None:
+    results = [result("a", 8), result("b", 8), result("c", 8)]
+    titled = {slug: submission(slug, "AAA" if slug == "c" else slug) for slug in "abc"}
+    seen = {"a": "2026-02-01", "b": "2026-01-01"}  # the rows of 'c' are of March
+    lines = standings(setting_named(SETTING), results, [], titled, least=1, first_seen=seen)
+    assert [line.slug for line in lines] == ["b", "a", "c"]
+    assert [line.rank for line in lines] == [1, 1, 1]
+
+
+def test_of_equal_papers_the_older_is_listed_first_and_one_without_a_date_last() -> None:
+    papers = [reported(9.0, "A"), reported(9.0, "B", date="2024"), reported(9.0, "C", date="2023")]
+    lines = standings(setting_named(SETTING), [], papers, {})
+    assert [line.title for line in lines] == ["C", "B", "A"]
+
+
+def test_a_copy_of_a_network_has_no_rank_and_says_whose_it_is() -> None:
+    results = [result("a", 8), result("b", 9), result("c", 5)]
+    lines = standings(
+        setting_named(SETTING),
+        results,
+        [],
+        submissions("a", "b", "c"),
+        least=1,
+        copies={"b": "a"},
+    )
+    assert ranks(lines) == [("a", 1), ("c", 2), ("b", None)]
+    assert lines[2].short == "same network as 'a', which was here before"
+    assert [line.of for line in lines] == [2, 2, 2]
+    assert leader(lines) is lines[0]
 
 
 def test_a_reported_number_neither_outranks_nor_precedes_a_measured_one() -> None:

@@ -1,7 +1,10 @@
 """What a setting's table tells of each row, who leads by kind, and what is said to be missing."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +18,8 @@ from leaderboard.website.charts.bounds import MOST
 from leaderboard.website.charts.trade_off import TradeOff, pareto_front
 from leaderboard.website.pages.settings import COLUMNS, incomplete, missing, setting, shortened
 from leaderboard.website.setting_table import Row, leaders, rows
-from tests.fixtures.board import board, provenance
+from leaderboard.website.still import svg
+from tests.fixtures.board import board, board_with, provenance, submission
 from tests.fixtures.board import rows as made_rows
 from tests.fixtures.website import whole
 
@@ -43,7 +47,7 @@ def test_a_measured_row_says_how_it_was_certified_how_sure_it_is_and_how_to_cite
     assert "76.22 to 83.42 % of all with 95 % confidence" in facts(first)["How sure"]
     assert facts(first)["Left open"] == "50 after crown"
     assert first.command == "certboard run mnist-ibp --setting mnist-linf-0.1 --fresh"
-    assert first.cite[0] == "@misc{mnist-ibp,"
+    assert first.cite[0] == "@misc{certboard:mnist-ibp,"
     assert first.take is not None
     assert first.take.page == "submissions/mnist-ibp"
 
@@ -220,6 +224,20 @@ def test_the_front_is_what_nothing_surpasses(found: list[TradeOff]) -> None:
     best = {(point.clean, point.certified) for point in found if not surpassed(point)}
     assert {(point.clean, point.certified) for point in front} == best
     assert [point.clean for point in front] == sorted(point.clean for point in front)
+
+
+def test_models_whose_titles_begin_alike_keep_a_bar_each() -> None:
+    title = "A network whose title is longer than what fits"
+    entries = {slug: submission(slug, f"{title} {slug}") for slug in ("a", "b")}
+    tables = [made_rows(slug, MNIST, {("certified", "ibp"): 400}) for slug in entries]
+    drawing = catalogue()["bounds"].draw(board_with(entries, tables), MNIST)
+    assert drawing is not None
+    axis = cast("Mapping[str, list[str]]", drawing.figure.layout["yaxis"])
+    assert axis["ticktext"][0].endswith("…")
+    assert axis["ticktext"][0] == axis["ticktext"][1]
+    assert [trace["y"] for trace in drawing.figure.data[:2]] == [["a", "b"]] * 2
+    bars = re.findall(r'd="M[0-9.]+ [0-9.]+h545[^"]*" fill', svg(drawing.figure, "Bars"))
+    assert len(set(bars)) == 2
 
 
 def test_the_bounds_of_a_model_are_certified_and_attack(example: Board) -> None:

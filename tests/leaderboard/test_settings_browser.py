@@ -81,7 +81,7 @@ def test_details_tell_how_sure_how_to_cite_and_how_to_rerun(
         assert not panel.is_visible()
         row.locator("summary").click()
         assert panel.is_visible()
-        for words in ("How sure", "certboard run mnist-ibp", "@misc{mnist-ibp", "CSV"):
+        for words in ("How sure", "certboard run mnist-ibp", "@misc{certboard:mnist-ibp", "CSV"):
             assert words in panel.inner_text()
         box, below = (
             panel.bounding_box(),

@@ -31,7 +31,7 @@ NETWORK = b"the bytes of a network"
 SHA256 = hashlib.sha256(NETWORK).hexdigest()
 HEAD = 'title = "A"\nauthors = ["B", "C"]\nlicence = "Apache-2.0"\n'
 MODEL = f'[model]\nfile = "model.onnx"\nsha256 = "{SHA256}"\ndataset = "mnist"\n'
-TRAINING = '[training]\nnode = "training/relaxation-based"\n'
+TRAINING = '[training]\nnode = "training/relaxation-based"\nextra_data = "none"\n'
 CLAIM = '[[claim]]\nsetting = "mnist-linf-0.3"\nclean = 98\ncertified = 93.1\n'
 GOOD = HEAD + MODEL + TRAINING + CLAIM
 
@@ -244,7 +244,16 @@ def test_every_problem_is_told_at_once_with_file_key_found_and_allowed(project: 
         (HEAD, HEAD + 'slug = "other"\n', "there is no key 'slug'"),
         (HEAD, HEAD + 'title = "B"\n', "is not valid TOML"),
         (HEAD, HEAD + "x =\n", "(at line 4, column 4)"),
-        (TRAINING, TRAINING + "extra_data = true\n", "must be text in quotes"),
+        (TRAINING, TRAINING.replace('"none"', "true"), "must be text in quotes"),
+        (
+            TRAINING,
+            TRAINING.replace('extra_data = "none"\n', ""),
+            "'training.extra_data' is missing",
+        ),
+        *(
+            (TRAINING, TRAINING.replace('"none"', f'"{said}"'), "must be 'none' if no data")
+            for said in ("None", "no", "none.", "-", "N/A")
+        ),
         (TRAINING, TRAINING + '[paper]\ntitle = "x"\ndate = "2024-02-30"\n', "2024-05-07"),
         (TRAINING, TRAINING + '[paper]\nurl = "https://a.org"\n', "'paper.title' is missing"),
         (TRAINING, "", "the key 'training' is missing"),

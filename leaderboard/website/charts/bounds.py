@@ -28,7 +28,7 @@ def _upper(line: Standing) -> float:
 
 def _bar(lines: Sequence[Standing], status: str, shares: Sequence[float]) -> plot.Trace:
     return plot.bar(
-        y=[_label(line) for line in lines],
+        y=[line.slug for line in lines],
         x=[round(100 * share, 2) for share in shares],
         orientation="h",
         name=status,
@@ -41,7 +41,7 @@ def _intervals(lines: Sequence[Standing]) -> plot.Trace:
     """Where a subset was evaluated: the 95 % interval of the certified accuracy."""
     known = [(line, line.interval, line.certified or 0.0) for line in lines if line.interval]
     return plot.scatter(
-        y=[_label(line) for line, _, _ in known],
+        y=[line.slug for line, _, _ in known],
         x=[round(100 * certified, 2) for _, _, certified in known],
         mode="markers",
         marker={"symbol": "line-ns-open", "size": 9, "color": "#4c5557"},
@@ -60,7 +60,7 @@ def _intervals(lines: Sequence[Standing]) -> plot.Trace:
 
 def _clean(lines: Sequence[Standing]) -> plot.Trace:
     return plot.scatter(
-        y=[_label(line) for line in lines],
+        y=[line.slug for line in lines],
         x=[round(100 * (line.clean or 0.0), 2) for line in lines],
         mode="markers",
         marker={"symbol": "diamond-open", "size": 9, "color": "#8a8f8c"},
@@ -79,7 +79,14 @@ def draw(board: Board, subject: str) -> Drawing | None:
             "barmode": "stack",
             "bargap": 0.5,
             "xaxis": {"title": {"text": "Examples (%)"}, "range": [0, 101]},
-            "yaxis": {"automargin": True, "autorange": "reversed"},
+            "yaxis": {
+                "automargin": True,
+                "autorange": "reversed",
+                "type": "category",
+                # Bars of one name would be one bar, and titles may begin alike.
+                "tickvals": [line.slug for line in lines],
+                "ticktext": [_label(line) for line in lines],
+            },
             "height": 190 + 32 * len(lines),
         }
     )

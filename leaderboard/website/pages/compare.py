@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from leaderboard.board.board import Board
@@ -40,7 +41,9 @@ def plans(board: Board) -> list[PagePlan]:
         by_setting[result.provenance.setting].append(result)
     view: View = {
         "settings": [board.settings[name] for name in board.settings if name in by_setting],
-        "worked": sorted(filter(None, (worked(board, name) for name in board.settings)), key=_size),
+        "worked": sorted(
+            (pair for name in board.settings for pair in worked(board, name)), key=_size
+        ),
         "models": models(board),
         "matrix": matrix(board),
         "meaning": MEANING,
@@ -50,7 +53,7 @@ def plans(board: Board) -> list[PagePlan]:
 
 @dataclass(frozen=True)
 class Worked:
-    """The first two of a setting beside each other."""
+    """The first two of a setting and of one kind of certificate beside each other."""
 
     setting: Setting
     first: Standing
@@ -59,18 +62,22 @@ class Worked:
     downloads: tuple[StoredDownload, StoredDownload]
 
 
-def worked(board: Board, setting: str) -> Worked | None:
-    """The comparison of a setting's first two submissions; None without two."""
-    first, second, *_ = [*board.re_evaluated(setting)[:2], None, None]
-    if first is None or second is None or first.result is None or second.result is None:
-        return None
-    return Worked(
-        board.settings[setting],
-        first,
-        second,
-        paired(first.result.highlights, second.result.highlights),
-        (download_of(first.result, first.title), download_of(second.result, second.title)),
-    )
+def worked(board: Board, setting: str) -> Iterator[Worked]:
+    """The comparisons of a setting's first two submissions, of each kind that has two.
+
+    A proof and a certificate that holds with high probability are not ranked against each other, so
+    there are no "two best" of both.
+    """
+    for _, alike in groupby(board.re_evaluated(setting), lambda line: line.kind):
+        first, second, *_ = [*alike, None, None]
+        if first and second and first.result and second.result:
+            yield Worked(
+                board.settings[setting],
+                first,
+                second,
+                paired(first.result.highlights, second.result.highlights),
+                (download_of(first.result, first.title), download_of(second.result, second.title)),
+            )
 
 
 def _size(pair: Worked) -> int:

@@ -148,7 +148,7 @@ def place(board: Board, name: str, kind: str) -> SettingCard:
     setting = board.settings[name]
     ours = [line for line in board.re_evaluated(name) if line.kind == kind]
     paper = [line for line in board.reported(name) if line.kind == kind]
-    few = [line for line in ours if line.short]
+    few = [line for line in ours if line.short and not line.copy_of]
     return SettingCard(setting, NORM_SIGNS[setting.norm], kind, few, _lead(ours), _lead(paper))
 
 

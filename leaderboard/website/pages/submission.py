@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from leaderboard.board.board import Board
 from leaderboard.board.flags import flags_of
@@ -74,6 +75,7 @@ class SubmissionPages:
             "notes": incomplete(board, results),
             "how_sure": smoothing.how_sure(results),
             "bibtex": code(bibtex(subject, results).splitlines()),
+            "host": urlsplit(subject.model.url or "").hostname,
             "site": places.site_url(),
             "repository": places.repository_url(),
             "history": history(board, slug),

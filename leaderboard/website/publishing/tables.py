@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from leaderboard.board.board import Board
 from leaderboard.common.formatting import percent
 from leaderboard.settings.setting import Setting
-from leaderboard.website.citation import bibtex, bibtex_board, bibtex_reported
+from leaderboard.website.citation import bibtex, bibtex_board, bibtex_reported, own_key
 from leaderboard.website.downloads import inert
 from leaderboard.website.publishing.licence import SPDX
 from leaderboard.website.publishing.places import absolute
@@ -108,7 +108,7 @@ def _certified(line: "Standing") -> str:
 
 def _key(line: "Standing") -> str:
     entry = bibtex_reported(line.reported) if line.reported else ""
-    return line.slug or entry.partition("{")[2].partition(",")[0]
+    return own_key(line.slug) if line.slug else entry.partition("{")[2].partition(",")[0]
 
 
 def bibliography(board: Board, setting: str) -> str:
