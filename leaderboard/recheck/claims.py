@@ -71,6 +71,7 @@ class Claims:
         failure: probability with which a row's bounds may be wrong.
         sides: 1 or 2.
         most: samples that were asked for; None where the file does not tell.
+        classes: of the dataset.
     """
 
     family: str
@@ -82,6 +83,7 @@ class Claims:
     failure: mpf
     sides: int
     most: int | None
+    classes: int
 
     def bounds(self, row: dict[str, Any]) -> tuple[mpf, mpf]:
         """Bounds of the class's probability and of any other's, from the counts, as stored."""
@@ -95,9 +97,10 @@ class Claims:
         _close(row["p_lower"], lower, "p_lower")
         if self.sides == 1:
             return lower, 1 - lower
-        classes = int(told.get("classes", 0))
-        require(classes > 1 and row["runner_up"] is not None, "it has no counts of other classes.")
-        share = self._for_probabilities / 2 / (classes - 1)
+        require(row["runner_up"] is not None, "it has no counts of other classes.")
+        # Of fewer classes each would have a larger share of the failure probability.
+        require(told.get("classes") == self.classes, f"its classes are not the {self.classes:,}.")
+        share = self._for_probabilities / 2 / max(1, self.classes - 1)
         rest = self._lower(procedure, n - row["runner_up"], n, share, {**told, "needed": 0.0})
         upper = min(1 - rest, 1 - lower)
         require(row["p_upper"] is not None, "it has no p_upper.")

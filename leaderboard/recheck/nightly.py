@@ -40,7 +40,7 @@ class Difference:
     Attributes:
         kind: "contradiction" where one is certified and the other falsified; "lost" where a
             certificate or counterexample was not found again, "late" if time ran out on it,
-            "found" where there is one now.
+            "found" where there is one now; "misread" where the prediction alone is another.
     """
 
     submission: str
@@ -105,14 +105,17 @@ def measure_again(project: Project, drawn: DrawnEvaluation) -> pd.DataFrame:
 
 
 def compare(drawn: DrawnEvaluation, rows: pd.DataFrame) -> Iterator[Difference]:
-    """Every example whose verdict differs from the stored one."""
-    before = drawn.stored.rows.set_index("example")["status"]
+    """Every example whose verdict, or else whose prediction, differs from the stored one."""
+    stored = drawn.stored.rows.set_index("example")
     for row in rows.to_dict("records"):
-        old, new = str(before.loc[row["example"]]), str(row["status"])
+        before = stored.loc[row["example"]]
+        place = drawn.submission.slug, drawn.setting.id, int(row["example"])
+        old, new = str(before["status"]), str(row["status"])
+        said, found = before["prediction"], row["prediction"]
         if old != new:
-            kind = _kind(old, new, str(row["note"]))
-            place = drawn.submission.slug, drawn.setting.id
-            yield Difference(*place, int(row["example"]), old, new, kind)
+            yield Difference(*place, old, new, _kind(old, new, str(row["note"])))
+        elif not pd.isna(said) and not pd.isna(found) and said != found:
+            yield Difference(*place, f"class {said}", f"class {found}", "misread")
 
 
 def _kind(old: str, new: str, note: str) -> str:
@@ -152,3 +155,5 @@ def compare_samples(project: Project, day: date, evaluations: int, examples: int
         raise BugError("a stored verdict is contradicted: one of the two proofs is wrong")
     if "lost" in worst:
         raise InputError("Stored verdicts were not found again, though there was time.")
+    if "misread" in worst:
+        raise InputError("Stored predictions are not what the model answers.")

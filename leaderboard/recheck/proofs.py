@@ -45,7 +45,7 @@ from leaderboard.datasets.catalogue import find_dataset, load_split
 from leaderboard.datasets.files import sha256_of
 from leaderboard.evaluation.evidence import about, checked_model, guarded_runtime
 from leaderboard.evaluation.networks import network_of
-from leaderboard.recheck.rows import asked_by
+from leaderboard.recheck.rows import asked_by, same_split
 from leaderboard.results.store import Results
 from leaderboard.results.witness import point_of
 from leaderboard.settings.question import Question
@@ -406,11 +406,7 @@ def of_results(result: Results, model: Path) -> Question:
             f"{model}: its SHA-256, {found}, is not that of the model that was measured,"
             f" {origin.model_sha256}."
         )
-    if (here := load_split(asked.dataset).sha256) != origin.data_sha256:
-        raise InputError(
-            f"{result.path}: the data that were measured have the SHA-256 {origin.data_sha256},"
-            f" those here {here}."
-        )
+    same_split(result.path, origin, asked.dataset)
     told = origin.options.get("seconds")
     seconds = float(told) if isinstance(told, int | float) and told > 0 else SECONDS
     seconds = min(seconds, MOST_SECONDS)

@@ -29,7 +29,7 @@ from leaderboard.recheck.proofs import (
     open_archive,
 )
 from leaderboard.recheck.proofs import save as keep_evidence
-from leaderboard.recheck.rows import recheck_results
+from leaderboard.recheck.rows import labels_at_hand, recheck_results
 from leaderboard.results.metrics import is_smoothed
 from leaderboard.results.store import Results, read, read_provenance
 from leaderboard.settings.setting import find_setting
@@ -230,7 +230,11 @@ def summary(findings: list[ProofCheck]) -> str:
 
 def _recheck_smoothed(path: Path, asked: RecheckRequest) -> None:
     """Recheck the rows of a smoothed model, and draw some of them again."""
-    found: dict[str, Any] = {"results": str(path), "rows": list(recheck_results(path))}
+    labels = labels_at_hand(path)
+    known = None if isinstance(labels, str) else labels
+    found: dict[str, Any] = {"results": str(path), "rows": list(recheck_results(path, known))}
+    if isinstance(labels, str):
+        tell(f"{path}: {labels}")
     if asked.redraw is not None and asked.model is not None:
         found["redrawn"] = _redrawn(path, asked.redraw, asked.model, asked)
     _tell_rows(found, asked.as_json)

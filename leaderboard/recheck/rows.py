@@ -1,12 +1,13 @@
 """Stored rows of smoothed models, checked again: every radius from its counts, none of it trusted.
 
-What is believed is what was counted. The rest, the bounds of the probability, the radius and the
-verdict, is derived again (`recheck_claims`), and what is stored must not claim more. A stored value
-far below what its counts give is refused, too: then one of them was changed.
+What is believed is what was counted. The rest, the bounds of the probability, the radius, the
+verdict and whether there is a prediction at all, is derived again (`recheck_claims`), and what is
+stored must not claim more. A stored value far below what its counts give is refused, too: then one
+of them was changed. Labels are those of the data, where these are at hand.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
@@ -19,7 +20,8 @@ from mpmath import mpf
 
 from leaderboard.common.errors import InputError
 from leaderboard.common.strict_toml import shown
-from leaderboard.datasets.catalogue import find_dataset
+from leaderboard.datasets.catalogue import find_dataset, load_split
+from leaderboard.datasets.split import Split
 from leaderboard.recheck import bounds, splitting
 from leaderboard.recheck.claims import (
     SLACK,
@@ -32,7 +34,7 @@ from leaderboard.recheck.claims import (
 )
 from leaderboard.recheck.splitting import check_splitting
 from leaderboard.results.metrics import is_smoothed
-from leaderboard.results.store import Provenance, Results, read
+from leaderboard.results.store import Provenance, Results, read, read_provenance
 from leaderboard.results.tally import stored_fraction
 from leaderboard.settings.question import seed_of
 from leaderboard.settings.setting import exact_fraction
@@ -48,6 +50,7 @@ class Asked(NamedTuple):
     norm: str
     radius: Fraction
     dimension: int
+    classes: int
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,45 @@ class Finding:
     recomputed: mpf | None = None
 
 
-def recheck_results(path: Path) -> Iterator[dict[str, Any]]:
+def same_split(path: Path, origin: Provenance, dataset: str) -> Split:
+    """The examples that the rows in a file are about.
+
+    Raises:
+        InputError: the data are not here, or others.
+    """
+    split = load_split(dataset)
+    if split.sha256 != origin.data_sha256:
+        raise InputError(
+            f"{path}: the data that were measured have the SHA-256 {origin.data_sha256},"
+            f" those here {split.sha256}."
+        )
+    return split
+
+
+def labels_at_hand(path: Path) -> Mapping[int, int] | str:
+    """The classes of all examples of the data that a file is about; else why they are not known.
+
+    Raises:
+        InputError: the file cannot be read, or was measured on other data.
+    """
+    origin = read_provenance(path)
+    dataset = asked_by(origin, path).dataset
+    try:
+        load_split(dataset)
+    except InputError as error:
+        return f"the labels were not compared with the data: {error}"
+    split = same_split(path, origin, dataset)
+    return dict(zip(split.examples, split.labels.tolist(), strict=True))
+
+
+def recheck_results(
+    path: Path, labels: Mapping[int, int] | None = None
+) -> Iterator[dict[str, Any]]:
     """Check every row of a result file again; what came of each, as it is known.
+
+    Args:
+        path: of the file.
+        labels: the classes of the data's examples; None where they are not at hand.
 
     Raises:
         InputError: the file cannot be read, or holds no rows of a smoothed model.
@@ -74,7 +114,7 @@ def recheck_results(path: Path) -> Iterator[dict[str, Any]]:
         raise InputError(
             f"{path}: has no rows of a smoothed model; proofs are rechecked with --model FILE.onnx."
         )
-    for row, found, seconds in recheck_all(result):
+    for row, found, seconds in recheck_all(result, labels):
         yield {
             **{name: row[name] for name in ("example", "status", "radius", "count", "n")},
             "accepted": found.accepted,
@@ -84,13 +124,16 @@ def recheck_results(path: Path) -> Iterator[dict[str, Any]]:
         }
 
 
-def recheck_all(result: Results) -> Iterator[tuple[dict[str, Any], Finding, float]]:
+def recheck_all(
+    result: Results, labels: Mapping[int, int] | None = None
+) -> Iterator[tuple[dict[str, Any], Finding, float]]:
     """Each row of a smoothed model, what came of it, and the seconds that it took.
 
     Raises:
         InputError: the file is not about a setting.
     """
-    checker = _Checker(result.provenance, asked_by(result.provenance, result.path), result.rows)
+    asked = asked_by(result.provenance, result.path)
+    checker = _Checker(result.provenance, asked, result.rows, labels)
     table = result.rows.astype(object)
     for record in table.where(table.notna(), None).to_dict("records"):
         row = {str(name): value for name, value in record.items()}
@@ -108,7 +151,8 @@ def asked_by(provenance: Provenance, path: Path) -> Asked:
     try:
         dataset, norm, text = provenance.setting.rsplit("-", 2)
         radius = exact_fraction(text.replace("_", "/"))
-        return Asked(dataset, norm, radius, prod(find_dataset(dataset).shape))
+        told = find_dataset(dataset)
+        return Asked(dataset, norm, radius, prod(told.shape), len(told.classes))
     except ValueError as error:
         raise InputError(f"{path}: '{provenance.setting}' is not the name of a setting.") from error
 
@@ -123,7 +167,14 @@ def _short(value: mpf | None) -> str | None:
 
 
 class _Checker:
-    def __init__(self, provenance: Provenance, asked: Asked, rows: pd.DataFrame) -> None:
+    def __init__(
+        self,
+        provenance: Provenance,
+        asked: Asked,
+        rows: pd.DataFrame,
+        labels: Mapping[int, int] | None,
+    ) -> None:
+        self.labels = labels
         self.asked, self.noise = asked, noise_of(provenance)
         self.options, self.evaluator = provenance.options, provenance.evaluator
         self.seed = str(seed_of(provenance.model_sha256, *asked[:3], provenance.noise_salt))
@@ -150,6 +201,7 @@ class _Checker:
             mpf(str(told)),
             int(self.options.get("sides", 1)),
             self.options.get("n"),
+            self.asked.classes,
         )
 
     def check(self, row: dict[str, Any]) -> Finding:
@@ -172,9 +224,11 @@ class _Checker:
         claims = row["radius"] is not None or row["status"] == "certified"
         if row["n"] is None:
             require(not claims, "it has a radius but no counts.")
+            require(row["prediction"] is None, "it has a prediction but no counts.")
             return None
         self._counts(row, common)
         lower, upper = common.bounds(row)
+        _decides(row, lower, upper)
         if not claims:
             return None
         require(row["radius"] is not None, "it is certified without a radius.")
@@ -193,6 +247,12 @@ class _Checker:
         )
         if row["status"] == "certified":
             require(row["prediction"] == row["label"], "it is certified for a wrong class.")
+        if self.labels is not None:
+            label = self.labels.get(row["example"])
+            require(label is not None, "there is no such example in the data.")
+            require(
+                row["label"] == label, f"its label is {row['label']}, but the data say {label}."
+            )
 
     def _counts(self, row: dict[str, Any], claims: Claims) -> None:
         require(0 < claims.failure < 1, "its failure probability is none.")
@@ -227,3 +287,14 @@ class _Checker:
             before == row["n"],
             f"n is {row['n']:,}, but {before:,} of another example selected by as many samples.",
         )
+
+
+def _decides(row: dict[str, Any], lower: mpf, upper: mpf) -> None:
+    """A row has a prediction if and only if its counts decide on a class."""
+    if row["prediction"] is not None:
+        decided = lower > mpf("0.5") or lower > upper
+        require(decided, "it has a prediction, but its counts decide on no class.")
+        return
+    stored, other = row["p_lower"], row["p_upper"]
+    decided = stored > 0.5 or (other is not None and stored > other)
+    require(not decided, "its counts decide on a class, but it has no prediction.")

@@ -27,6 +27,10 @@ _ROUNDED = mpf(10) ** -5
 VOTES = "the votes of splitting noise are not stored; --redraw counts all of them again."
 
 
+CROSSED = re.compile(r"on the pixel grid: l1 radius ([0-9]+)/[0-9]+")
+"""How many cuts may be crossed, in the note of a row of any such noise."""
+
+
 def crossings(noise: str) -> re.Pattern[str]:
     """What a row's note tells: how many cuts may be crossed, over how many there are in [0, 1]."""
     return re.compile(rf"on the pixel grid: l1 radius ([0-9]+)/{CUTS[noise] * _LEVELS}")

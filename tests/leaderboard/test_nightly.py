@@ -82,6 +82,24 @@ def test_a_certificate_that_time_ran_out_on_is_late_and_not_lost(stored: Project
     assert {one.kind for one in compare(drawn, lost)} == {"lost"}
 
 
+def test_a_stored_prediction_that_is_another_is_told(stored: Project, certboard: Certboard) -> None:
+    """Of a row without a certificate nothing else counts for its accuracy."""
+    path = results_path(stored, L2, NOISY)
+    result = read(path)
+    rows = result.rows.copy()
+    rows["status"], rows["radius"] = "unknown", None
+    write(path, rows.assign(prediction=(rows["prediction"] + 1) % 10), result.provenance)
+    (drawn,) = (one for one in draw(stored, DAY, 2, 5) if one.setting.id == L2)
+    found = measure_again(stored, drawn).assign(status="unknown")
+    assert {one.kind for one in compare(drawn, found)} == {"misread"}
+    rows.loc[rows.index[0], "prediction"] = (rows["prediction"].iloc[0] + 1) % 10
+    write(path, rows.assign(status=result.rows["status"]), result.provenance)
+    outcome = certboard("intake", "nightly", "--examples", "5", "--evaluations", "2")
+    assert outcome.code == 1
+    assert "(misread)" in outcome.out
+    assert outcome.sentence.endswith("Stored predictions are not what the model answers.")
+
+
 def test_a_day_that_is_none_is_refused(project: Project, certboard: Certboard) -> None:
     assert "it must be a day" in certboard("intake", "nightly", "--day", "monday").sentence
 

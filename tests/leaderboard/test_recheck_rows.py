@@ -88,6 +88,14 @@ def test_what_was_measured_is_accepted(
         assert 0 < float(row["recomputed"]) - float(row["radius"]) < 1.1e-5
 
 
+def test_classes_are_those_of_the_data(project: Project, certboard: Certboard) -> None:
+    """Of two classes the one other would have nine shares of the failure probability."""
+    path = measure(certboard, "--sides", "2")
+    told = read(Path(path)).rows.loc[0, "statistics"]
+    fewer = changed(path, 0, statistics=str(told).replace('"classes": 10', '"classes": 2'))
+    assert "its classes are not the 10" in certboard("recheck", fewer).err
+
+
 @pytest.mark.parametrize(
     ("noise", "norm"), [("laplace", "l1"), ("uniform", "l1"), ("gaussian", "linf")]
 )
@@ -136,7 +144,6 @@ def first_certified(path: str) -> int:
         ({"statistics": "{"}, "it holds what is no number of its kind."),
         ({"status": "falsified"}, "a smoothed model cannot be falsified."),
         ({"evaluator": "renyi"}, "its evaluator is not that of the file."),
-        ({"example": 11}, "its example is there twice."),
     ],
     ids=lambda value: (
         next(f"{k}={v}"[:40] for k, v in value.items()) if isinstance(value, dict) else ""
@@ -219,6 +226,44 @@ def test_what_cannot_be_rechecked_is_said_and_is_no_success(
     assert "2 of 2 drawn again with the same counts" in again.out
     assert "no row could be rechecked" in outcome.err
     assert [row["accepted"] for row in entries(certboard, path, code=1)] == [None] * 3
+
+
+def test_an_example_is_there_once(certboard: Certboard, rows: str) -> None:
+    first, again = read(Path(rows)).rows.loc[[0, 1]].to_dict("records")
+    path = changed(rows, 1, **{str(name): first[name] for name in again})
+    assert "its example is there twice" in certboard("recheck", path).err
+
+
+def test_labels_are_those_of_the_data(certboard: Certboard, rows: str) -> None:
+    """Else whoever writes them says what is right."""
+    result = read(Path(rows))
+    place = first_certified(rows)
+    other = (result.rows["label"].tolist()[place] + 1) % 10
+    outcome = certboard("recheck", changed(rows, place, label=other, prediction=other))
+    assert outcome.code == 1
+    assert f"its label is {other}, but the data say" in outcome.err
+    away = changed(rows, place, example=449)
+    assert "there is no such example in the data" in certboard("recheck", away).err
+
+
+def test_without_the_data_it_says_that_labels_are_not_compared(
+    certboard: Certboard, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> None:
+        raise InputError(f"There is no {name} here.")
+
+    monkeypatch.setattr(rechecking, "load_split", absent)
+    outcome = certboard("recheck", rows)
+    assert outcome.code == 0
+    assert "the labels were not compared with the data: There is no digits here." in outcome.err
+
+
+def test_rows_of_other_data_are_refused(
+    certboard: Certboard, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = read(Path(rows))
+    write(Path(rows), result.rows, result.provenance.model_copy(update={"data_sha256": "1" * 64}))
+    assert "the data that were measured have the SHA-256 1111" in certboard("recheck", rows).err
 
 
 def test_rows_of_a_plain_model_are_not_for_this(certboard: Certboard, project: Project) -> None:

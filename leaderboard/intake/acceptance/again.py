@@ -8,6 +8,8 @@ part of the time goes into a short attack on them: it looks at far more, and mos
 prove is wrong.
 """
 
+import json
+import math
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +22,7 @@ from leaderboard.evaluation.evaluator import uses_time
 from leaderboard.evaluation.forecast import cut
 from leaderboard.evaluation.shard import evaluate
 from leaderboard.intake.acceptance.known import Known
+from leaderboard.recheck.splitting import CROSSED
 from leaderboard.results.store import Results
 from leaderboard.settings.question import Question
 
@@ -37,6 +40,11 @@ _CHANGED = 0.005
 _FEW, _TURNED = 3, 0.05
 """So many samples more for the class, and this part of those that vote for others here: only they
 can have voted for it there, and few of them lie next to the boundary."""
+_DEVIATIONS = 4
+"""Samples that are read differently turn either way: of so many the sum is that many roots of their
+number at most. One way alone they would lift every bound above what its confidence allows."""
+_SUMMED = 0.01
+"""Relative: by how much a bound of the gradient is smaller where some samples turned."""
 _ENDING = ("sequential", "input-specific")
 """Procedures whose `n` is the number that they drew."""
 
@@ -62,6 +70,7 @@ def measure_again(found: Results, known: Known, seconds: float) -> Measured:
     ends = time.perf_counter() + seconds
     problems = [] if known.smoothed else [*_broken(certified, known, _ATTACKED * seconds)]
     tried = done = 0
+    sums = _Sums()
     for question, examples in _batches(certified, known):
         if problems or (tried and time.perf_counter() > ends):
             break
@@ -73,6 +82,8 @@ def measure_again(found: Results, known: Known, seconds: float) -> Measured:
                 before = certified.loc[row["example"]]
                 if not late and (reason := different(before, row, slow=uses_time(question))):
                     problems.append(f"example {row['example']}: {reason}.")
+                elif not late and (reason := sums.add(before, row)):
+                    problems.append(reason)
     return Measured(len(certified) - done, problems[:_MOST_TOLD])
 
 
@@ -137,17 +148,75 @@ def different(before: "pd.Series[Any]", now: dict[Any, Any], *, slow: bool) -> s
     """What was measured otherwise; empty if nothing was."""
     if before["status"] == "certified" and now["status"] != "certified":
         return f"it is certified, but measured again here it is {now['status']} ({now['note']})"
-    if pd.isna(before["n"]):
-        margin, again = before["margin"], now["margin"]
-        if slow or pd.isna(margin) or margin <= again + _ROUNDED * (1 + abs(again)):
-            return ""
-        return f"its margin is {margin:.6g}, but measured again here {again:.6g}"
+    said, found = before["prediction"], now["prediction"]
+    if not pd.isna(said) and not pd.isna(found) and said != found:
+        return f"its prediction is {said}, but measured again here {found}"
+    if not pd.isna(before["n"]):
+        return _other_counts(before, now)
+    if not pd.isna(said) and pd.isna(found):
+        return f"its prediction is {said}, but measured again here none ({now['note']})"
+    if CROSSED.search(before["note"]):
+        return _other_crossings(before, now)
+    margin, again = before["margin"], now["margin"]
+    if slow or pd.isna(margin) or margin <= again + _ROUNDED * (1 + abs(again)):
+        return ""
+    return f"its margin is {margin:.6g}, but measured again here {again:.6g}"
+
+
+def _turned(samples: float) -> float:
+    """How many votes more a class may have of samples that were read differently."""
+    return _FEW + _DEVIATIONS * math.sqrt(_CHANGED * samples)
+
+
+def _other_counts(before: "pd.Series[Any]", now: dict[Any, Any]) -> str:
+    """How the samples of an example were counted otherwise."""
     if pd.isna(now["n"]):
         return f"it has counts, but measured again here none ({now['note']})"
     others, most = now["n"] - now["count"], _CHANGED * now["n"]
     more = before["count"] - now["count"]
-    if before["n"] != now["n"] or -more > most or more > min(most, _FEW + _TURNED * others):
+    allowed = min(most, _turned(now["n"]), _FEW + _TURNED * others)
+    if before["n"] != now["n"] or -more > most or more > allowed:
         counts = f"{now['count']:,} of {now['n']:,} samples"
         said = f"{before['count']:,} of {before['n']:,}"
         return f"its count is {said}, but measured again here {counts}"
+    bound, again = (_gradient_bound(row["statistics"]) for row in (before, now))
+    if bound is not None and again is not None and bound < (1 - _SUMMED) * again:
+        return f"its gradient's bound is {bound:.6g}, but measured again here {again:.6g}"
     return ""
+
+
+def _gradient_bound(statistics: Any) -> float | None:
+    """The bound of a row's gradient, if it has one."""
+    told = {} if pd.isna(statistics) else json.loads(statistics)
+    bound = told.get("gradient_bound")
+    return None if bound is None else float(bound)
+
+
+def _other_crossings(before: "pd.Series[Any]", now: dict[Any, Any]) -> str:
+    """How the splits of an example voted otherwise, of which all do."""
+    said, found = (CROSSED.search(row["note"]) for row in (before, now))
+    crossed, again = (int(one[1]) if one else 0 for one in (said, found))
+    if crossed <= again + _FEW:
+        return ""
+    return f"it may cross {crossed:,} cuts, but measured again here {again:,}"
+
+
+@dataclass
+class _Sums:
+    """Votes of all examples together, as they were said to be, less those that were counted."""
+
+    more: int = 0
+    samples: int = 0
+
+    def add(self, before: "pd.Series[Any]", now: dict[Any, Any]) -> str:
+        """What is wrong with the sum, with one example more; empty if nothing is."""
+        if pd.isna(before["n"]) or pd.isna(now["n"]):
+            return ""
+        self.more += int(before["count"]) - int(now["count"])
+        self.samples += int(now["n"])
+        if self.more <= _turned(self.samples):
+            return ""
+        return (
+            f"its counts are too high by {self.more:,} of {self.samples:,} samples that were"
+            " measured again here."
+        )

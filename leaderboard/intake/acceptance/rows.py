@@ -191,6 +191,8 @@ class _Rows:
         yield "it has samples, but nothing is sampled", sampled & exact_noise
         bare = (self.certified | self._given("radius")) & ~sampled & (not exact_noise)
         yield "it has a radius but no counts", bare
+        answered = self._given("prediction") & ~sampled & (not exact_noise)
+        yield "it has a prediction but no counts", answered
         confidence = self._number("confidence")
         sure = 1.0 if exact_noise else 1 - options["failure_probability"]
         yield f"its confidence is not {sure:g}", sampled & (confidence != sure)
