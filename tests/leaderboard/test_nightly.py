@@ -97,7 +97,7 @@ def test_a_stored_prediction_that_is_another_is_told(stored: Project, certboard:
     outcome = certboard("intake", "nightly", "--examples", "5", "--evaluations", "2")
     assert outcome.code == 1
     assert "(misread)" in outcome.out
-    assert outcome.sentence.endswith("Stored predictions are not what the model answers.")
+    assert "Stored predictions are not what the model answers." in outcome.err
 
 
 def test_a_day_that_is_none_is_refused(project: Project, certboard: Certboard) -> None:
