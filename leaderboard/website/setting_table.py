@@ -183,12 +183,16 @@ def _published(line: Standing, row: "Reported | None") -> Row:
 
 @dataclass(frozen=True)
 class Best:
-    """The first of each tier among the rows of one description; None where there is none."""
+    """The first of each tier among the rows of one description; None where there is none.
+
+    `silent` says that there are papers of the kind, none of which tells that it used no extra data.
+    """
 
     title: str
     query: str
     ours: Standing | None
     paper: Standing | None
+    silent: bool = False
 
 
 def leaders(ours: Sequence[Row], paper: Sequence[Row]) -> list[Best]:
@@ -206,5 +210,6 @@ def leaders(ours: Sequence[Row], paper: Sequence[Row]) -> list[Best]:
         if any(best):
             title = f"{kind}, without extra data" if plain else kind
             query = f"kind={kind}&extra=none" if plain else f"kind={kind}"
-            found.append(Best(title, query, *best))
+            told = {row.extra for row in paper if row.line.kind == kind}
+            found.append(Best(title, query, *best, silent=plain and "unknown" in told))
     return found

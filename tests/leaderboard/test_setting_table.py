@@ -98,6 +98,9 @@ def test_parameters_are_those_of_the_evaluation(example: Board) -> None:
 def test_the_leader_without_extra_data_states_that_there_is_none(example: Board) -> None:
     found = {best.title: best for best in leaders(ours(example, MNIST), paper(example, MNIST))}
     strict = found["deterministic, without extra data"]
+    assert strict.paper is None
+    assert strict.silent  # rather than that there are no papers
+    assert not found["deterministic"].silent
     assert strict.ours is not None
     assert strict.ours.slug == "mnist-ibp"
     best = leaders([], paper(example, "cifar10-linf-8_255"))
