@@ -26,7 +26,7 @@ def falsify(problem: Problem, points: Sequence[Tensor]) -> list[Tensor | None]:
     assert isinstance(problem.network, Network)
     device, shape = problem.x.device, problem.x.shape[1:]
     starts = [its.float().reshape(-1, *shape).to(device) for its in points]
-    logits = problem.network.to(torch.float32, device)(torch.cat(starts))
+    logits = problem.network.for_search(device)(torch.cat(starts))
     rows, near = list[int](), []
     for row, its in enumerate(torch.split(logits, [len(start) for start in starts])):
         label = int(problem.labels[row])

@@ -17,6 +17,7 @@ from evaluators.branching.far_domains import FarDomains
 from evaluators.branching.tuning import Tuning
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.memory import budget, exhausted, fitting
+from evaluators.numerics.single import for_search
 from evaluators.unrolled.domains import Domains, Leaf
 from evaluators.unrolled.proof import prove, prove_at_once
 from evaluators.unrolled.system import System
@@ -122,7 +123,7 @@ class Search:
 
     @cached_property
     def _weight32(self) -> Tensor:
-        return self.specification.weight.float()
+        return for_search(self.specification.weight)
 
     def batch(self, domains: Domains, margin: Tensor) -> Batch:
         """The domains as rows in float32, less a margin for each row of the specification."""

@@ -84,7 +84,7 @@ class APGD(RestartedAttack):
         assert isinstance(problem.network, Network)
         losses = self._losses(problem.classes)
         loss, rank = losses[run % len(losses)]
-        logits = problem.network.to(torch.float32, problem.x.device)(problem.x)
+        logits = problem.network.for_search(problem.x.device)(problem.x)
         others = logits.scatter(1, problem.labels[:, None], -torch.inf)
         targets = others.argsort(stable=True, dim=1, descending=True)[:, rank]
         descent = _Descent(problem, self.start(problem, run), loss, targets)
@@ -162,7 +162,7 @@ class _Descent:
 
     def __init__(self, problem: Problem, start: Tensor, loss: AttackLoss, targets: Tensor) -> None:
         assert isinstance(problem.network, Network)
-        self.network = problem.network.to(torch.float32, problem.x.device)
+        self.network = problem.network.for_search(problem.x.device)
         self.whole, self.loss = problem, loss
         self.witnesses: list[Tensor | None] = [None] * len(problem)
         self.sparse = problem.region.norm is Norm.L1

@@ -109,7 +109,7 @@ class _Nearest:
     def __post_init__(self) -> None:
         x = self.problem.x
         assert isinstance(self.problem.network, Network)
-        self.network = self.problem.network.to(torch.float32, x.device)
+        self.network = self.problem.network.for_search(x.device)
         self.region = FloatRegion(self.problem.region, x)
         self.distance, self.point = torch.full_like(self.weight, torch.inf), x
         self.witnesses = [None] * len(self.problem)

@@ -58,7 +58,7 @@ class PGD(RestartedAttack):
     def descend(self, problem: Problem, start: Tensor) -> list[Tensor | None]:
         """One descent from a point for each example; a misclassified point, if one was met."""
         assert isinstance(problem.network, Network)
-        network = problem.network.to(torch.float32, problem.x.device)
+        network = problem.network.for_search(problem.x.device)
         region = FloatRegion(problem.region, problem.x)
         point = region.project(start)
         witnesses: list[Tensor | None] = [None] * len(problem)

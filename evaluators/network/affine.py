@@ -6,6 +6,7 @@ subclass here (or a composition of these) and needs no change in any method.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
 from math import inf, prod
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from evaluators.network.transposed import transposed_convolution
 from evaluators.numerics.arrays import Shape
+from evaluators.numerics.single import for_search
 
 PROBES = 256
 """Unit vectors that a matrix is read off with at once."""
@@ -122,14 +124,22 @@ class AffineMap(ABC):
 
     def to(self, dtype: torch.dtype, device: torch.device) -> "AffineMap":
         """Copy the map with floating-point tensors of this type, on this device."""
+        return self._with(lambda value: value.to(device=device, dtype=dtype), device)
+
+    def for_search(self, device: torch.device) -> "AffineMap":
+        """Copy the map with tensors for a search (`numerics.single`), on this device."""
+        return self._with(lambda value: for_search(value.to(device)), device)
+
+    def _with(self, change: Callable[[Tensor], Tensor], device: torch.device) -> "AffineMap":
+        """Copy the map with other floating-point tensors, all of them on this device."""
         changed: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, AffineMap):
-                changed[field.name] = value.to(dtype, device)
+                changed[field.name] = value._with(change, device)
             elif isinstance(value, Tensor):
-                kind = dtype if value.is_floating_point() else value.dtype
-                changed[field.name] = value.to(device=device, dtype=kind)
+                floating = value.is_floating_point()
+                changed[field.name] = change(value) if floating else value.to(device)
         return replace(self, **changed) if changed else self
 
 

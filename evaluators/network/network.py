@@ -130,7 +130,7 @@ class Network:
             raise ValueError(f"The output has shape {nodes[-1].shape}, not one logit per class.")
         self.nodes = nodes
         self.runtime = runtime
-        self._copies: dict[tuple[torch.dtype, torch.device], Network] = {}
+        self._copies: dict[tuple[torch.dtype | None, torch.device], Network] = {}
 
     @property
     def input_shape(self) -> Shape:
@@ -167,11 +167,24 @@ class Network:
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Network":
         """Copy the network, once, with weights of another type or on another device."""
         key = (dtype, torch.device(device))
+        return self._copied(key, lambda operation: operation.to(*key))
+
+    def for_search(self, device: torch.device | str = "cpu") -> "Network":
+        """Copy the network, once, in float32 without weights that are nearly nothing.
+
+        For attacks and other searches, whose finds are checked by the network itself: it is faster.
+        """
+        where = torch.device(device)
+        return self._copied((None, where), lambda operation: operation.for_search(where))
+
+    def _copied(
+        self, key: tuple[torch.dtype | None, torch.device], copy: Callable[[AffineMap], AffineMap]
+    ) -> "Network":
         if key not in self._copies:
             # The copy outlives its first use: made in inference mode it could never be attacked.
             with torch.inference_mode(False):
                 nodes = tuple(
-                    Node(node.name, node.operation.to(*key), node.parents, node.shape)
+                    Node(node.name, copy(node.operation), node.parents, node.shape)
                     if isinstance(node.operation, AffineMap)
                     else node
                     for node in self.nodes

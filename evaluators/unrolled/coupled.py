@@ -15,6 +15,7 @@ from evaluators.lipschitz.lengths import PAD, length
 from evaluators.lipschitz.spectral import matrix_bound
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.rounding import float_above, gamma
+from evaluators.numerics.single import for_search
 from evaluators.propagation.coupling import Coupling, NodeBall, Terms, least_together
 from evaluators.propagation.dense_rows import DenseRows
 from evaluators.propagation.intervals import Interval
@@ -197,7 +198,7 @@ class Coupled:
         the input, the gradients follow from one walk from the input to the last layer.
         """
         rows = self.around.goals
-        columns, constant = rows.weight.float(), rows.bias.float()
+        columns, constant = for_search(rows.weight), for_search(rows.bias)
         steps = []
         for layer, coupling, weight in self._backward(chosen.weights):
             a, line = self._lines(layer, columns, chosen)

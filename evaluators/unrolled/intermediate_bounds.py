@@ -21,6 +21,7 @@ from evaluators.network.network import Network, Product
 from evaluators.numerics.deadline import Deadline
 from evaluators.numerics.errors import ContradictionError
 from evaluators.numerics.memory import fitting
+from evaluators.numerics.single import for_search
 from evaluators.propagation.intervals import Interval, propagate
 from evaluators.propagation.zonotopes import Zonotopes
 from evaluators.question.certificate import LayerBounds
@@ -371,8 +372,8 @@ class _Task:
         found = ascend(
             System.of(unrolled, x, self.work.region),
             lines,
-            rows.weight.float(),
-            rows.bias.float(),
+            for_search(rows.weight),
+            for_search(rows.bias),
             lines.start.float().expand(len(rows), -1),
             rates,
             self.work.deadline,

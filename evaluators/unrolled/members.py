@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from evaluators.network.affine import Dense
+from evaluators.numerics.single import for_search
 from evaluators.unrolled.unrolled_network import Unrolled
 
 
@@ -34,7 +35,7 @@ class Member:
     def of(cls, unrolled: Unrolled) -> "Member":
         """The matrices of an unrolled network so far, over the front where it has one."""
         layers = unrolled.layers
-        bias = torch.cat([torch.zeros(0), *(layer.rows.bias.float() for layer in layers)])
+        bias = torch.cat([torch.zeros(0), *(for_search(layer.rows.bias) for layer in layers)])
         through = [layer.rows.front for layer in layers if layer.rows.front is not None]
         front = unrolled.network.nodes[unrolled.front].operation
         # A neighbourhood without some of the inputs has none.
@@ -50,7 +51,7 @@ class Member:
             torch.cat((rows[:, used], layer.weight32[:, unrolled.inputs :]), 1)
             for rows, layer in parts
         )
-        return cls(tuple(weights), bias, front.weight[used].float())
+        return cls(tuple(weights), bias, for_search(front.weight[used]))
 
 
 @lru_cache(maxsize=16)

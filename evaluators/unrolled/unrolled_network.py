@@ -26,6 +26,7 @@ from evaluators.network.affine import Dense
 from evaluators.network.elementwise import Elementwise, LeakyReLU
 from evaluators.network.network import Product
 from evaluators.numerics.errors import ContradictionError
+from evaluators.numerics.single import for_search
 from evaluators.propagation.backward import Walk
 from evaluators.propagation.bounded import Bounded, Replacement, Side
 from evaluators.propagation.intervals import Interval
@@ -112,7 +113,7 @@ class Layer:
     @cached_property
     def weight32(self) -> Tensor:
         """The rows' weights in float32, for the search."""
-        return self.rows.weight.float()
+        return for_search(self.rows.weight)
 
     @cached_property
     def support(self) -> NDArray[np.bool_]:
@@ -268,7 +269,7 @@ class Unrolled(Bounded):
         if not self.front:
             return None
         if self.front in walk.waiting:
-            return torch.from_numpy(dense(walk.waiting[self.front].rows)).float()
+            return for_search(torch.from_numpy(dense(walk.waiting[self.front].rows)))
         return torch.zeros(len(walk.constant), *self.network.nodes[self.front].shape)
 
 

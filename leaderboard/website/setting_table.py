@@ -199,17 +199,18 @@ def leaders(ours: Sequence[Row], paper: Sequence[Row]) -> list[Best]:
     """Who leads, by kind of certificate and extra data; kinds that nobody has are left out."""
     found = []
     for kind, plain in product(("deterministic", "probabilistic"), (True, False)):
-        best = [
+        first_ours, first_paper = (
             leader(
                 row.line
                 for row in tier
                 if row.line.kind == kind and (not plain or row.extra == "none")
             )
             for tier in (ours, paper)
-        ]
-        if any(best):
+        )
+        if first_ours or first_paper:
             title = f"{kind}, without extra data" if plain else kind
             query = f"kind={kind}&extra=none" if plain else f"kind={kind}"
             told = {row.extra for row in paper if row.line.kind == kind}
-            found.append(Best(title, query, *best, silent=plain and "unknown" in told))
+            silent = plain and "unknown" in told
+            found.append(Best(title, query, first_ours, first_paper, silent))
     return found
