@@ -3,9 +3,9 @@
 from torch import Tensor
 
 LEAST = 2.0**-100
-"""What is smaller is left out. Processors multiply subnormal numbers ten times as slowly as others,
-and training leaves many: of a perceptron that PGD trained for 0.3, two weights in five. Products of
-this and what is usual are not subnormal."""
+"""What is smaller is left out. Some processors multiply subnormal numbers a hundred times as slowly
+as others, and training leaves many: of a perceptron that PGD trained for 0.3, two weights in five.
+Products of this and what is usual are not subnormal."""
 
 
 def for_search(values: Tensor) -> Tensor:
