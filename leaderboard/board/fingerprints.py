@@ -8,7 +8,7 @@ images that nobody knew before, and what came of it is kept, too (`compared`; se
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -92,10 +92,25 @@ class Twin:
         return self.distance <= SAME_ANSWERS or (self.agreed or 0) >= AGREED
 
 
-def twins(checks: Mapping[str, Checks]) -> Iterator[tuple[str, Twin]]:
+def known_since(before: Checks | None, found: Checks) -> str:
+    """When a submission's network was first seen, of which `before` was kept.
+
+    An update that gives the former model's answers is as old as that: else whoever had copied the
+    former one would be there before it.
+    """
+    if before is None:
+        return found.first_seen
+    same = before.model_sha256 == found.model_sha256 or _twin(found, "", before, None).answers
+    return before.first_seen if same else found.first_seen
+
+
+def twins(
+    checks: Mapping[str, Checks], counts: Callable[[str, str], bool] = lambda *_: True
+) -> Iterator[tuple[str, Twin]]:
     """Yield networks, each with the earlier one that it is most like, if it is the same; linear.
 
-    Earlier is who was seen first, then who comes first in the alphabet.
+    Earlier is who was seen first, then who comes first in the alphabet. Of two names, `counts` says
+    whether the first may be told as the twin of the second; one that may not hides no other.
     """
     seen: dict[tuple[object, ...], str] = {}
     before: dict[str, int] = {}
@@ -104,9 +119,12 @@ def twins(checks: Mapping[str, Checks]) -> Iterator[tuple[str, Twin]]:
         one, pairs = checks[slug], compared[slug]
         keys = list(_keys(one))
         others = {seen[key] for key in keys if key in seen} | (pairs.keys() & before.keys())
-        if same := _same(
-            one, {other: checks[other] for other in sorted(others, key=before.__getitem__)}, pairs
-        ):
+        asked = {
+            other: checks[other]
+            for other in sorted(others, key=before.__getitem__)
+            if counts(slug, other)
+        }
+        if same := _same(one, asked, pairs):
             yield slug, max(same, key=lambda twin: (twin.answers, twin.shared))
         before[slug] = len(before)
         for key in keys:

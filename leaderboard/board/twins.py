@@ -18,9 +18,10 @@ def twins_of(
             by_dataset[submissions[slug].model.dataset][slug] = one
     found: dict[str, list[Twin]] = defaultdict(list)
     for group in by_dataset.values():
-        for slug, twin in twins(group):
-            if _suspicious(submissions[slug], submissions[twin.other]):
-                found[slug].append(twin)
+        for slug, twin in twins(
+            group, lambda slug, other: _suspicious(submissions[slug], submissions[other])
+        ):
+            found[slug].append(twin)
     return dict(found)
 
 

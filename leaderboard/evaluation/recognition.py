@@ -8,6 +8,7 @@ from leaderboard.board.fingerprints import (
     VERSION,
     Checks,
     closest,
+    known_since,
     read_checks,
     store_checks,
 )
@@ -81,14 +82,16 @@ def recognise(
     Raises:
         InputError: its model cannot be used, or the result cannot be written.
     """
-    kept = _kept(project, submission)
+    former = _stored(project, submission)
+    kept = former if former and former.model_sha256 == submission.model_hash else None
     if kept is not None and _is_current(kept) and not again and (kept.compared or not compare):
         return
     question = first_question(project, submission, request)
     if question is None:
         return
     if kept is None or not _is_current(kept):
-        kept = inspect(question, None if kept is None else kept.first_seen)
+        kept = inspect(question)
+        kept = kept.model_copy(update={"first_seen": known_since(former, kept)})
     if compare:
         kept = compared(project, submission, question, kept)
     store_checks(project, submission.slug, kept)
@@ -99,8 +102,7 @@ def _is_current(kept: Checks) -> bool:
     return kept.version == VERSION and kept.lookup is not None
 
 
-def _kept(project: Project, submission: Submission) -> Checks | None:
-    """What is kept of this very model."""
+def _stored(project: Project, submission: Submission) -> Checks | None:
+    """What is kept of this model, or of the one before it."""
     path = project.checks / f"{submission.slug}.json"
-    kept = read_checks(path) if path.exists() else None
-    return kept if kept is not None and kept.model_sha256 == submission.model_hash else None
+    return read_checks(path) if path.exists() else None

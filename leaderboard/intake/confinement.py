@@ -83,6 +83,9 @@ def run_all_confined(
             problems.append(f"{slug}: its files cannot be handled ({error.strerror}).")
         else:
             # A share has no result file yet.
+            if request.share is None and len(rows) != len(asked):
+                problems.append(f"{slug}: {len(rows)} of {len(asked)} results came back.")
+                continue
             tables |= dict(zip(asked, rows, strict=request.share is None))
     if bugs:
         raise BugError(" ".join([*bugs, *problems]))

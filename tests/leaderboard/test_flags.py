@@ -12,7 +12,15 @@ import torch
 
 from evaluators.network.network import Network
 from leaderboard.board.decisions import Decision, read_decisions
-from leaderboard.board.fingerprints import Checks, Twin, read_checks, sketch, store_checks, twins
+from leaderboard.board.fingerprints import (
+    Checks,
+    Twin,
+    known_since,
+    read_checks,
+    sketch,
+    store_checks,
+    twins,
+)
 from leaderboard.board.flags import RULES, Flag, flags_of, static_flags
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
@@ -216,6 +224,37 @@ def test_a_copy_has_no_rank_until_a_maintainer_dismisses_the_flag(
     kept = {"a": one, "b": one.model_copy(update={"first_seen": "2026-02"})}
     board = board_with(entries, tables, checks=kept, decisions=decisions)
     assert [(line.slug, line.rank) for line in board.re_evaluated(place)] == [("a", 1), ("b", rank)]
+
+
+def test_an_own_entry_with_another_noise_hides_nobody_elses() -> None:
+    entries = {
+        "a": submission("a", dataset="digits", sigma="0.25"),
+        "b": submission("b", dataset="digits", sigma="0.25"),
+        "c": submission("c", dataset="digits", sigma="0.5"),
+    }
+    entries["a"] = entries["a"].model_copy(update={"authors": ("Somebody Else",)})
+    one = checks(network(weights()))
+    kept = {
+        slug: one.model_copy(update={"first_seen": f"2026-0{at}"})
+        for at, slug in enumerate(entries, start=1)
+    }
+    # Nearest to 'c' is its own 'b'.
+    kept["a"] = checks(network(permuted(weights()))).model_copy(update={"first_seen": "2026-01"})
+    twins = assemble_with(entries, kept).twins
+    assert {slug: [twin.other for twin in found] for slug, found in twins.items()} == {
+        "b": ["a"],
+        "c": ["a"],
+    }
+
+
+def test_an_update_that_answers_the_same_is_as_old_as_what_it_updates() -> None:
+    former = checks(network(weights()), "2026-01")
+    assert known_since(None, former) == "2026-01"
+    now = checks(network(permuted(weights())), "2026-03")
+    assert known_since(former, now) == "2026-01"
+    assert known_since(former, former.model_copy(update={"first_seen": "2026-03"})) == "2026-01"
+    other = checks(network(weights(7)), "2026-03")
+    assert known_since(former, other) == "2026-03"  # or a place could be taken before there is one
 
 
 def test_one_network_with_two_noises_of_the_same_authors_is_no_fraud() -> None:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from leaderboard.board.fingerprints import read_checks, store_checks
+from leaderboard.board.fingerprints import Checks, known_since, read_checks, store_checks
 from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
 from leaderboard.common.project import Project
@@ -104,13 +104,15 @@ def keep(
             write(staging / one.setting.id / one.target.name, one.found.rows, one.found.provenance)
         _replay(project, submission, staging, sandbox, again or 0)
         left = {} if again is None else _left(staging / LEFT)
+        # All that may be refused comes before anything is stored.
+        checks = _found_checks(project, submission, staging)
         for one in arrivals:
             count = left.get(f"{one.setting.id}/{one.target.name}", 0)
             told = f"{plural(count, 'verdict')} not measured again" if count else ""
             unchecked = _joined(one.found.provenance.unchecked, told)
             origin = one.found.provenance.model_copy(update={"unchecked": unchecked})
             write(one.target, one.found.rows, origin)
-        _keep_checks(project, submission, staging)
+        store_checks(project, submission.slug, checks)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -158,8 +160,8 @@ def _answer(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _keep_checks(project: Project, submission: Submission, staging: Path) -> None:
-    """Keep what recognises the network, worked out here; since when it is known is known here."""
+def _found_checks(project: Project, submission: Submission, staging: Path) -> Checks:
+    """What recognises the network, worked out here; since when it is known is known here."""
     looked_at, kept = (
         folder / f"{submission.slug}.json" for folder in (staging / "checks", project.checks)
     )
@@ -169,5 +171,5 @@ def _keep_checks(project: Project, submission: Submission, staging: Path) -> Non
         raise InputError(f"{looked_at.name}: is not about the model of '{submission.slug}'.")
     before = read_checks(kept) if kept.is_file() else None
     now = datetime.now(tz=UTC).isoformat(timespec="seconds")
-    seen = before.first_seen if before is not None and before.model_sha256 == own else now
-    store_checks(project, submission.slug, found.model_copy(update={"first_seen": seen}))
+    found = found.model_copy(update={"first_seen": now})
+    return found.model_copy(update={"first_seen": known_since(before, found)})
