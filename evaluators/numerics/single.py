@@ -9,8 +9,8 @@ Products of this and what is usual are not subnormal."""
 
 
 def for_search(values: Tensor) -> Tensor:
-    """The nearest numbers in float32, and zero for those that are nearly nothing."""
+    """The nearest float32 numbers, of the same shape; zero for those that are nearly nothing."""
     rounded = values.float()
-    small = rounded.abs() < LEAST
+    small = (rounded.abs() < LEAST) & (rounded != 0)
     # Mostly nothing is, and no copy is needed.
-    return rounded.masked_fill(small & (rounded != 0), 0.0) if small.any() else rounded
+    return rounded.masked_fill(small, 0.0) if small.any() else rounded

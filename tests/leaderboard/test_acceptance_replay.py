@@ -15,6 +15,7 @@ from leaderboard.intake import confinement
 from leaderboard.intake.acceptance import accept, again
 from leaderboard.intake.acceptance.accept import Arrival, keep
 from leaderboard.intake.acceptance.again import measure_again
+from leaderboard.intake.acceptance.folder import accept_folder
 from leaderboard.intake.acceptance.known import LEFT
 from leaderboard.intake.acceptance.replay import contradictions
 from leaderboard.intake.sandbox import Limits, Outcome
@@ -402,3 +403,27 @@ def test_a_smoothed_model_goes_through_the_same_door(
     submission = load_submission(noisy.project, NOISY)
     keep(noisy.project, submission, [Arrival(found, find_setting(L2), target)], "off", 0)
     assert "verdicts not measured again" in read(target).provenance.unchecked
+
+
+def test_nothing_is_stored_where_the_fingerprint_is_refused(
+    plain: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(plain.project.root)
+    target = results_path(plain.project, LINF, PLAIN)
+    folder = plain.project.root / "artifact"
+    kept = plain.project.checks / f"{PLAIN}.json"
+    stored, before = target.read_bytes(), kept.read_text() if kept.exists() else None
+    target.unlink()
+    write(folder / LINF / f"{PLAIN}.parquet", plain.rows, plain.result.provenance)
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("{")
+    try:
+        with pytest.raises(InputError, match="is damaged"):
+            accept_folder(plain.project, PLAIN, folder, sandbox="off", again=1)
+        assert not target.exists()
+    finally:
+        target.write_bytes(stored)
+        if before is None:
+            kept.unlink()
+        else:
+            kept.write_text(before)

@@ -9,7 +9,9 @@ import pytest
 
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
-from leaderboard.intake import sandbox
+from leaderboard.evaluation.plan import Request
+from leaderboard.evaluation.run import chosen_pairs
+from leaderboard.intake import confinement, sandbox
 from leaderboard.intake.sandbox import (
     Limits,
     Outcome,
@@ -280,3 +282,14 @@ def test_a_model_that_cannot_be_read_costs_its_own_rows_only(
 def test_check_takes_the_same_walls(project: Project, certboard: Certboard) -> None:
     assert certboard("check", PLAIN, "--sandbox", "best").code == 0
     assert certboard("check", PLAIN, "--sandbox", "bets").code == 1
+
+
+def test_a_run_that_leaves_results_out_is_one_sentence(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = Walls("none", ())
+    monkeypatch.setattr(confinement, "require_walls", lambda _: bare)
+    monkeypatch.setattr(confinement, "run_confined", lambda *_, **__: Outcome(0, ""))
+    pairs = chosen_pairs(project, [PLAIN], [])
+    with pytest.raises(InputError, match=rf"{PLAIN}: 0 of {len(pairs)} results came back"):
+        confinement.run_all_confined(project, pairs, Request(), workers="1", sandbox="best")
