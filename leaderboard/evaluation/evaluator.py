@@ -95,6 +95,11 @@ def _stages(evaluator: AnyEvaluator) -> tuple[Evaluator, ...]:
     return evaluator.stages if isinstance(evaluator, Cascade) else (evaluator,)
 
 
+def attack_of_cascade() -> str:
+    """Name the stage of the cascade that only refutes."""
+    return next(stage.name() for stage in default_stages() if not stage.certifies)
+
+
 def modules_of(question: Question) -> tuple[str, ...]:
     """List the modules of the methods that answer a question."""
     return tuple(sorted({type(stage).__module__ for stage in _stages(evaluator_of(question))}))

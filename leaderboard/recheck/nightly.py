@@ -1,6 +1,7 @@
 """A sample of stored verdicts, another one every day, measured again and compared.
 
-Every stored evaluation comes up in turn, and on each of its days other examples of it.
+Every stored evaluation comes up in turn, and on each of its days other examples of it. Of those
+that it left open some more are attacked: counterexamples may have been left out (`withstood`).
 """
 
 import hashlib
@@ -14,23 +15,29 @@ from leaderboard.board.files import read_sources
 from leaderboard.common.errors import BugError, InputError
 from leaderboard.common.progress import tell
 from leaderboard.common.project import Project
+from leaderboard.evaluation.evaluator import evaluator_of, stages_of
 from leaderboard.evaluation.forecast import cut
 from leaderboard.evaluation.plan import Request, make_question
 from leaderboard.evaluation.workers import run_shards
+from leaderboard.recheck.withstood import ATTACK, hides
 from leaderboard.results.store import Results
 from leaderboard.settings.setting import Setting, load_settings
 from leaderboard.submissions.catalogue import is_at_hand
 from leaderboard.submissions.manifest import Submission
 
+_OPEN = 50
+"""Open examples of an evaluation that are attacked."""
+
 
 @dataclass(frozen=True)
 class DrawnEvaluation:
-    """Some examples of a stored evaluation."""
+    """Some examples of a stored evaluation, and some of those that it left open."""
 
     submission: Submission
     setting: Setting
     stored: Results
     examples: tuple[int, ...]
+    opened: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -80,19 +87,24 @@ def draw(project: Project, day: date, evaluations: int, examples: int) -> list[D
             submissions[result.provenance.submission],
             settings[result.provenance.setting],
             result,
-            _examples(result, day, examples),
+            _examples(result.rows, day, examples),
+            _examples(_opened(result.rows), day, _OPEN),
         )
         for result in chosen
     ]
 
 
-def _examples(result: Results, day: date, count: int) -> tuple[int, ...]:
+def _opened(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[(rows["status"] == "unknown") & (rows["prediction"] == rows["label"])]
+
+
+def _examples(rows: pd.DataFrame, day: date, count: int) -> tuple[int, ...]:
     """Examples in an order that is another every day, as if at random."""
 
     def key(example: int) -> bytes:
         return hashlib.sha256(f"{day.isoformat()} {example}".encode()).digest()
 
-    return tuple(sorted(sorted(result.rows["example"].tolist(), key=key)[:count]))
+    return tuple(sorted(sorted(rows["example"].tolist(), key=key)[:count]))
 
 
 def measure_again(project: Project, drawn: DrawnEvaluation) -> pd.DataFrame:
@@ -102,6 +114,16 @@ def measure_again(project: Project, drawn: DrawnEvaluation) -> pd.DataFrame:
     question = replace(question, seconds=drawn.stored.provenance.options["seconds"])
     found = [rows for _, rows in run_shards(cut(question, drawn.examples), "1")]
     return pd.concat(found, ignore_index=True)
+
+
+def hidden(project: Project, drawn: DrawnEvaluation) -> str:
+    """Say whether counterexamples were left out; empty if the attack finds hardly any."""
+    question = make_question(project, drawn.submission, drawn.setting, Request())
+    if ATTACK not in stages_of(evaluator_of(question)) or not drawn.opened:
+        return ""
+    attack = cut(replace(question, evaluator=ATTACK), drawn.opened)
+    fallen = [rows["status"] == "falsified" for _, rows in run_shards(attack, "1")]
+    return hides(int(pd.concat(fallen).sum()), len(drawn.opened))
 
 
 def compare(drawn: DrawnEvaluation, rows: pd.DataFrame) -> Iterator[Difference]:
@@ -131,12 +153,13 @@ def compare_samples(project: Project, day: date, evaluations: int, examples: int
 
     Raises:
         BugError: a stored verdict is contradicted.
-        InputError: one was not found again, though there was time.
+        InputError: one was not found again, though there was time, or was left out.
     """
     differences: list[Difference] = []
+    left_out: list[str] = []
     for drawn in draw(project, day, evaluations, examples):
         try:
-            rows = measure_again(project, drawn)
+            rows, reason = measure_again(project, drawn), hidden(project, drawn)
         except InputError as error:
             if is_at_hand(drawn.submission):
                 raise
@@ -146,6 +169,8 @@ def compare_samples(project: Project, day: date, evaluations: int, examples: int
             continue
         found = list(compare(drawn, rows))
         differences += found
+        if reason:
+            left_out.append(f"{drawn.submission.slug} · {drawn.setting.id}: {reason}.")
         same = len(rows) - len(found)
         print(f"{drawn.submission.slug} · {drawn.setting.id}: {same} of {len(rows)} as stored")
     for difference in differences:
@@ -157,3 +182,5 @@ def compare_samples(project: Project, day: date, evaluations: int, examples: int
         raise InputError("Stored verdicts were not found again, though there was time.")
     if "misread" in worst:
         raise InputError("Stored predictions are not what the model answers.")
+    if left_out:
+        raise InputError(*left_out)

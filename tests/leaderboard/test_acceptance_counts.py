@@ -8,8 +8,8 @@ import pytest
 
 from evaluators.smoothing.confidence import clopper_pearson_lower
 from leaderboard.evaluation.shard import evaluate
-from leaderboard.intake.acceptance import again
-from leaderboard.intake.acceptance.again import different, measure_again
+from leaderboard.intake.acceptance.again import measure_again
+from leaderboard.intake.acceptance.difference import Sums, different
 from leaderboard.intake.acceptance.known import Known
 from leaderboard.intake.acceptance.rows import _SAMPLED
 from leaderboard.results.store import Results
@@ -88,11 +88,11 @@ def fixed_lower(count: int) -> float:
 def test_counts_that_are_all_a_little_too_high_are_found_by_their_sum() -> None:
     allowed = counted(60_080), counted(60_000)
     assert not difference(*allowed)
-    sums = again._Sums()
+    sums = Sums()
     told = [sums.add(pd.Series(allowed[0], dtype=object), allowed[1]) for _ in range(3)]
     assert told[0] == ""
     assert "too high by" in told[2]
-    either = again._Sums()
+    either = Sums()
     for turn in range(200):
         said = pd.Series(counted(60_000 + 80 * (-1) ** turn), dtype=object)
         assert either.add(said, counted(60_000)) == ""

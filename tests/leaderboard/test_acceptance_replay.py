@@ -12,9 +12,8 @@ from leaderboard.board.fingerprints import read_checks
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.intake import confinement
-from leaderboard.intake.acceptance import accept, again
+from leaderboard.intake.acceptance import accept
 from leaderboard.intake.acceptance.accept import Arrival, keep
-from leaderboard.intake.acceptance.again import measure_again
 from leaderboard.intake.acceptance.folder import accept_folder
 from leaderboard.intake.acceptance.known import LEFT
 from leaderboard.intake.acceptance.replay import contradictions
@@ -22,7 +21,7 @@ from leaderboard.intake.sandbox import Limits, Outcome
 from leaderboard.results.store import Results, read, results_path, write
 from leaderboard.settings.setting import find_setting
 from leaderboard.submissions.manifest import load_submission
-from tests.fixtures.forged import Made, changed
+from tests.fixtures.forged import Made, changed, falsified, forged_certificate
 from tests.fixtures.project import L2, LINF, NOISY, PLAIN
 from tests.leaderboard.conftest import Certboard
 from tests.leaderboard.test_acceptance import without_data
@@ -36,10 +35,6 @@ def center_of(plain: Made, where: "pd.Series[bool]") -> bytes:
     example = int(plain.rows["example"][where].iloc[0])
     pixels: bytes = plain.known().split.images([example])[0].tobytes()  # type: ignore[union-attr]
     return pixels
-
-
-def falsified(rows: pd.DataFrame) -> "pd.Series[bool]":
-    return (rows["status"] == "falsified") & (rows["prediction"] == rows["label"]).fillna(False)
 
 
 def test_the_model_says_what_certboard_stored(plain: Made, noisy: Made) -> None:
@@ -134,65 +129,6 @@ def test_without_data_a_witness_is_run_all_the_same(
     assert not plain.said(rows)
     assert f"example {example}: its witness is classified as the label" in plain.said(forged)
     assert right.any()
-
-
-def forged_certificate(plain: Made) -> pd.DataFrame:
-    """An open example that is read rightly, said to be certified: no other column tells."""
-    open_ = falsified(plain.rows)
-    return changed(
-        plain.rows, open_, status="certified", radius="0.1", margin=1e-3, deployment="float32",
-        witness=None, stage="crown",
-    )  # fmt: skip
-
-
-def test_a_certificate_that_was_never_made_is_found_by_measuring_again(
-    plain: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forged = forged_certificate(plain)
-    assert not plain.said(forged)
-    found = plain.accepted(plain.file(forged))
-    monkeypatch.setattr(again, "_broken", lambda *_: [])
-    measured = measure_again(found, plain.known(), 600)
-    assert len(measured.problems) == 1
-    assert "but measured again here it is" in measured.problems[0]
-
-
-def test_a_certificate_of_what_an_attack_breaks_is_found_out_by_one(plain: Made) -> None:
-    """Before any proof is made again, however long that may take."""
-    found = plain.accepted(plain.file(forged_certificate(plain)))
-    measured = measure_again(found, plain.known(), 600)
-    assert len(measured.problems) == 1
-    assert "it is certified, but an attack breaks it" in measured.problems[0]
-
-
-def test_a_larger_margin_is_found_by_measuring_again(plain: Made) -> None:
-    certified = plain.rows["status"] == "certified"
-    margin = float(plain.rows["margin"][certified].iloc[0])
-    forged = changed(plain.rows, certified, margin=margin + 1e-3)
-    measured = measure_again(plain.accepted(plain.file(forged)), plain.known(), 600)
-    assert "its margin is" in measured.problems[0]
-
-
-@pytest.mark.slow
-def test_what_certboard_made_is_found_again(plain: Made, noisy: Made) -> None:
-    some = noisy.rows.iloc[:60]  # They are measured one by one.
-    noisy.result = Results(noisy.result.path, some, noisy.result.provenance)
-    certified = plain.rows["status"] == "certified"
-    right = (some["prediction"] == some["label"]).fillna(False)
-    for one, count in ((plain, int(certified.sum())), (noisy, int(right.sum()))):
-        assert measure_again(one.result, one.known(), 600) == again.Measured(0, [])
-        assert measure_again(one.result, one.known(), 0).left == count > 30
-
-
-def test_time_that_runs_out_decides_nothing(plain: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    def late(shard: Any) -> pd.DataFrame:
-        rows = plain.rows[plain.rows["example"].isin(shard.examples)]
-        return rows.assign(status="unknown", note="timeout")
-
-    monkeypatch.setattr(again, "evaluate", late)
-    monkeypatch.setattr(again, "_BATCH", 5)
-    certified = int((plain.rows["status"] == "certified").sum())
-    assert measure_again(plain.result, plain.known(), 1e-9) == again.Measured(certified, [])
 
 
 def artifact(made: Made, rows: pd.DataFrame | None = None, **provenance: Any) -> Path:

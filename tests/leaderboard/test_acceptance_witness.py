@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from leaderboard.results.witness import SteppedPoint, is_in_full, point_of
-from tests.fixtures.forged import Made, changed
-from tests.leaderboard.test_acceptance_replay import REFUTED, center_of, falsified
+from tests.fixtures.forged import Made, changed, falsified
+from tests.leaderboard.test_acceptance_replay import REFUTED, center_of
 
 PIXELS = 64
 

@@ -40,7 +40,7 @@ def test_every_evaluation_comes_up_in_turn_with_other_examples(stored: Project) 
     (later,) = draw(stored, DAY + timedelta(days=2), 1, 5)
     assert later.setting.id == first.setting.id
     plain = first if first.setting.id == LINF else second
-    drawn = {nightly._examples(plain.stored, DAY + timedelta(days=n), 5) for n in range(10)}
+    drawn = {nightly._examples(plain.stored.rows, DAY + timedelta(days=n), 5) for n in range(10)}
     assert len(drawn) == 10
     assert len(set[int]().union(*drawn)) > 15
 
@@ -69,6 +69,24 @@ def test_a_stored_verdict_that_is_another_is_told(
     assert outcome.code == code
     assert f"example {example}: stored {old}" in outcome.out
     assert told in outcome.out
+
+
+def test_counterexamples_that_are_stored_as_open_are_found(
+    stored: Project, certboard: Certboard
+) -> None:
+    """Whichever examples come up: an attack is made on those that were left open."""
+    assert run(["run", PLAIN, "--setting", LINF]) == 0
+    path = results_path(stored, LINF, PLAIN)
+    result = read(path)
+    rows = result.rows.copy()
+    fell = (rows["status"] == "falsified") & (rows["prediction"] == rows["label"])
+    rows.loc[fell, ["status", "note"]] = ["unknown", "timeout"]
+    rows.loc[fell, "witness"] = None
+    assert certboard("intake", "nightly", "--examples", "2", "--evaluations", "2").code == 0
+    write(path, rows, result.provenance)
+    outcome = certboard("intake", "nightly", "--examples", "2", "--evaluations", "2")
+    assert outcome.code == 1
+    assert "unknown examples are broken by 'pgd'" in outcome.err
 
 
 def test_a_certificate_that_time_ran_out_on_is_late_and_not_lost(stored: Project) -> None:

@@ -176,7 +176,7 @@ def test_the_nightly_sample_passes_over_those_not_at_hand(
     project: Project, folder: Path, monkeypatch: pytest.MonkeyPatch, certboard: Certboard
 ) -> None:
     submission = load_submission(project, "theirs")
-    drawn = nightly.DrawnEvaluation(submission, None, None, ())  # type: ignore[arg-type]
+    drawn = nightly.DrawnEvaluation(submission, None, None, (), ())  # type: ignore[arg-type]
 
     def fails(*_: object) -> object:
         return submission.parts(project)

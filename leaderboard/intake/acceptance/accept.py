@@ -21,7 +21,7 @@ from leaderboard.common.formatting import plural
 from leaderboard.common.project import Project
 from leaderboard.evaluation.plan import Request
 from leaderboard.intake.acceptance.foreign_file import read_foreign
-from leaderboard.intake.acceptance.known import LEFT, NO_DATA, known
+from leaderboard.intake.acceptance.known import LEFT, LONGER, NO_DATA, known
 from leaderboard.intake.acceptance.origin import of_origin
 from leaderboard.intake.acceptance.rows import of_radii, of_rows
 from leaderboard.intake.sandbox import OFF, Limits, require_walls, run_confined
@@ -107,8 +107,7 @@ def keep(
         # All that may be refused comes before anything is stored.
         checks = _found_checks(project, submission, staging)
         for one in arrivals:
-            count = left.get(f"{one.setting.id}/{one.target.name}", 0)
-            told = f"{plural(count, 'verdict')} not measured again" if count else ""
+            told = left.get(f"{one.setting.id}/{one.target.name}", "")
             unchecked = _joined(one.found.provenance.unchecked, told)
             origin = one.found.provenance.model_copy(update={"unchecked": unchecked})
             write(one.target, one.found.rows, origin)
@@ -144,14 +143,26 @@ def _replay(
         raise InputError(f"{submission.slug}: its rows are refused; the reasons are above.")
 
 
-def _left(path: Path) -> dict[str, int]:
-    """How many verdicts were not measured again, as a process with the model wrote it."""
+def _left(path: Path) -> dict[str, str]:
+    """What is told of verdicts not measured again, of numbers that a process with the model wrote.
+
+    Of its words nothing is told: they might be the model's.
+    """
     text = _answer(path)
     try:
         told = json.loads(text)
-        return {str(name): max(0, int(count)) for name, count in told.items()}
+        return {
+            str(name): _not_measured(int(all_), int(late)) for name, (all_, late) in told.items()
+        }
     except (ValueError, AttributeError, TypeError, RecursionError, OverflowError) as error:
         raise InputError(f"{path.name}: does not say how many verdicts are left.") from error
+
+
+def _not_measured(count: int, late: int) -> str:
+    if count <= 0:
+        return ""
+    told = f"{plural(count, 'verdict')} not measured again"
+    return f"{told}, {late:,} of them tried for {LONGER} times their budget" if late > 0 else told
 
 
 def _answer(path: Path) -> bytes:

@@ -21,7 +21,9 @@ NO_DATA = (
     " theirs: the test data are not on the machine that accepted these rows"
 )
 LEFT = "left.json"
-"""Where a replay says how many verdicts of each file it did not measure again."""
+"""Where a replay says how many verdicts of each file it did not measure again: all, those late."""
+LONGER = 3
+"""Times its budget that a search has on the accepting machine, which may be a slower one."""
 
 
 @dataclass(frozen=True)

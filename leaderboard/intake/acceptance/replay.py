@@ -62,7 +62,7 @@ def replay_folder(project: Project, slug: str, folder: Path, again: float) -> No
     """
     submission = load_submission(project, slug)
     problems: list[str] = []
-    left: dict[str, int] = {}
+    left: dict[str, tuple[int, int]] = {}
     question = None
     for path in sorted(folder.glob("*/*.parquet")):
         found, setting = read(path), find_setting(path.parent.name)
@@ -75,7 +75,7 @@ def replay_folder(project: Project, slug: str, folder: Path, again: float) -> No
         told = contradictions(found, here)
         if not told:
             measured = measure_again(found, here, again)
-            told, left[where] = measured.problems, measured.left
+            told, left[where] = measured.problems, (measured.left, measured.late)
         problems += [f"{where}: {one}" for one in told]
     if problems:
         raise InputError(*problems)
