@@ -171,7 +171,7 @@ def assemble(
         standings,
         submissions=submissions,
         first_seen={slug: one.first_seen for slug, one in known.items()},
-        copies=dict(_copies(alike, decisions)),
+        copies=dict(_copies(alike, submissions, decisions)),
     )
     groups = _group(settings, submissions, results, named, against)
     published: dict[tuple[object, ...], list[Reported]] = defaultdict(list)
@@ -218,16 +218,23 @@ def assemble(
 
 
 def _copies(
-    alike: Mapping[str, Sequence[Twin]], decisions: Iterable[Decision]
+    alike: Mapping[str, Sequence[Twin]],
+    submissions: Mapping[str, Submission],
+    decisions: Iterable[Decision],
 ) -> Iterator[tuple[str, str]]:
     """Yield each submission whose answers are an earlier one's, with that one.
 
     Not where a maintainer dismissed the flag.
     """
-    fine = {one.slug for one in decisions if (one.rule, one.decision) == _DISMISSED}
+    fine = {
+        (one.slug, one.model, one.other)
+        for one in decisions
+        if (one.rule, one.decision) == _DISMISSED
+    }
     for slug, twins in alike.items():
-        if slug not in fine:
-            yield from ((slug, twin.other) for twin in twins if twin.answers)
+        for twin in twins:
+            if twin.answers and (slug, submissions[slug].model_hash, twin.other) not in fine:
+                yield slug, twin.other
 
 
 _DISMISSED = ("same-model", "dismissed")

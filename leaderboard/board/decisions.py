@@ -2,7 +2,9 @@
 
 [[decision]]
 slug = "my-model"
+model = "0123…"            # its SHA-256: the decision does not outlive the model
 rule = "same-model"
+other = "their-model"      # of a rule about two submissions, the other one
 decision = "dismissed"     # or "upheld"
 reason = "Both entries are ours; the other one is superseded."
 date = "2026-05-07"
@@ -28,19 +30,24 @@ from pydantic import model_validator
 from leaderboard.common.errors import InputError, Problems
 from leaderboard.common.project import Project
 from leaderboard.common.strict_toml import Strict, parse, read_toml, shown
-from leaderboard.common.text import Date, OneLine, Paragraph
+from leaderboard.common.text import Date, OneLine, Paragraph, Sha256
 
 FILE = "decisions.toml"
+OF_TWO = ("same-model", "same-weights")
+"""Rules about a submission and another one."""
 
 
 class Decision(Strict):
     """One decision, about a flag (`rule`) or about a submission's row in a setting (`setting`).
 
-    A flag is `dismissed` if nothing is wrong, `upheld` if something is; a row is `disputed`.
+    A flag is `dismissed` if nothing is wrong, `upheld` if something is; a row is `disputed`. What
+    was decided of a flag is about one model, and about one other submission where two are alike.
     """
 
     slug: str
     rule: str | None = None
+    model: Sha256 | None = None
+    other: str | None = None
     setting: str | None = None
     decision: Literal["dismissed", "upheld", "disputed"]
     reason: Paragraph
@@ -53,7 +60,16 @@ class Decision(Strict):
             raise ValueError("must have a rule, of a flag, or a setting, of a row")
         if (self.decision == "disputed") != (self.setting is not None):
             raise ValueError("must be 'dismissed' or 'upheld' for a flag, 'disputed' for a row")
+        if (self.rule is None) != (self.model is None):
+            raise ValueError("must have the 'model' of a flag, and none of a row")
+        if (self.rule in OF_TWO) != (self.other is not None):
+            names = " and ".join(f"'{rule}'" for rule in OF_TWO)
+            raise ValueError(f"must have the 'other' submission by the rules {names} alone")
         return self
+
+    def is_about(self, model: str, rule: str, other: str | None) -> bool:
+        """Whether it decides on this flag of a submission with this model."""
+        return (self.model, self.rule, self.other) == (model, rule, other)
 
     @property
     def told(self) -> str:

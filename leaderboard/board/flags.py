@@ -52,12 +52,16 @@ _FEW = 20
 
 @dataclass(frozen=True)
 class Flag:
-    """One suspicion: the rule, a sentence with the numbers, the evidence, and what was decided."""
+    """One suspicion: the rule, a sentence with the numbers, the evidence, and what was decided.
+
+    `other` is the submission that a network is like, where that is the suspicion.
+    """
 
     rule: Rule
     sentence: str
     evidence: tuple[tuple[str, str], ...] = ()
     decision: Decision | None = None
+    other: str | None = None
 
 
 def flags_of(board: Board, slug: str) -> list[Flag]:
@@ -70,8 +74,15 @@ def flags_of(board: Board, slug: str) -> list[Flag]:
     ]
     if not found:
         return []
-    decided = {(one.slug, one.rule): one for one in board.decisions if one.rule is not None}
-    return [replace(flag, decision=decided.get((slug, flag.rule))) for flag in found]
+    model = board.submissions[slug].model_hash
+    own = [one for one in board.decisions if one.slug == slug]
+    return [replace(flag, decision=_decided(flag, model, own)) for flag in found]
+
+
+def _decided(flag: Flag, model: str, decisions: Sequence[Decision]) -> Decision | None:
+    """The last decision about a flag."""
+    fitting = (one for one in decisions if one.is_about(model, flag.rule, flag.other))
+    return next(reversed([*fitting]), None)
 
 
 def static_flags(submission: Submission) -> list[Flag]:
@@ -166,7 +177,8 @@ def _of_twin(twin: Twin, submissions: Mapping[str, Submission]) -> Flag:
             else []
         ),
     )
-    return Flag("same-model" if twin.answers else "same-weights", sentence, evidence)
+    rule: Rule = "same-model" if twin.answers else "same-weights"
+    return Flag(rule, sentence, evidence, other=twin.other)
 
 
 def unfounded(board: Board) -> Iterator[str]:
@@ -179,10 +191,23 @@ def unfounded(board: Board) -> Iterator[str]:
             known: Mapping[str, str] = {str(rule): text for rule, text in RULES.items()}
             yield f"{about}: there is no rule of flags {shown(one.rule)}.{nearest(one.rule, known)}"
         elif one.rule is not None:
-            if one.rule not in {flag.rule for flag in flags_of(board, one.slug)}:
-                yield f"{about}: it has no flag by the rule '{one.rule}'."
+            if problem := _unfounded(board, one):
+                yield f"{about}: {problem}."
         elif one.setting not in board.settings:
             hint = nearest(str(one.setting), board.settings)
             yield f"{about}: there is no setting {shown(one.setting)}.{hint}"
         elif not board.has_row(one.slug, str(one.setting)):
             yield f"{about}: it has no row in '{one.setting}'."
+
+
+def _unfounded(board: Board, one: Decision) -> str:
+    """Why a decision about a flag of a submission decides nothing; empty if it does."""
+    model = board.submissions[one.slug].model_hash
+    if one.model != model:
+        return f"it is about the model {one.model}, but the present one is {model}"
+    others = {flag.other for flag in flags_of(board, one.slug) if flag.rule == one.rule}
+    if not others:
+        return f"it has no flag by the rule '{one.rule}'"
+    if one.other not in others:
+        return f"its flag by the rule '{one.rule}' is about '{others.pop()}', not '{one.other}'"
+    return ""

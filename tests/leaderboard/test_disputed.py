@@ -25,7 +25,7 @@ from tests.fixtures.project import LINF, PLAIN
 from tests.fixtures.website import generated
 from tests.leaderboard.conftest import Certboard
 
-SLUG, SETTING = "mnist-ibp", "mnist-linf-0.1"
+SLUG, SETTING, MODEL = "mnist-ibp", "mnist-linf-0.1", "0" * 64
 REASON = "Example 17 has a <b>counterexample</b>"
 DISPUTE = Decision(
     slug=SLUG, setting=SETTING, decision="disputed", reason=REASON, date="2026-05-09", by="M. One"
@@ -163,7 +163,14 @@ def test_the_pages_and_the_badge_say_it(made: Path) -> None:
         ({"setting": "mnist-linf-0.2"}, "there is no setting 'mnist-linf-0.2'."),
         ({"setting": "mnist-l2-1.58"}, "has no row"),
         ({"setting": None, "rule": "same-modell", "decision": "upheld"}, "no rule of flags"),
-        ({"setting": None, "rule": "same-model", "decision": "upheld"}, "has no flag by"),
+        (
+            {"setting": None, "rule": "same-model", "decision": "upheld", "model": MODEL},
+            "has no flag by",
+        ),
+        (
+            {"setting": None, "rule": "same-model", "decision": "upheld", "model": "1" * 64},
+            f"it is about the model {'1' * 64}, but the present one is {MODEL}",
+        ),
     ],
 )
 def test_a_decision_about_nothing_is_told_and_changes_nothing(

@@ -21,10 +21,11 @@ from leaderboard.board.fingerprints import (
     store_checks,
     twins,
 )
-from leaderboard.board.flags import RULES, Flag, flags_of, static_flags
+from leaderboard.board.flags import RULES, Flag, flags_of, static_flags, unfounded
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.evaluation.inspection import EXAMPLES, answers, inspect, observe, probes
+from leaderboard.submissions.manifest import Submission
 from tests.fixtures.board import assemble_with, board_with, rows, submission
 from tests.fixtures.networks import Graph
 from tests.fixtures.project import bent, linear, question_about
@@ -197,9 +198,7 @@ def test_a_twin_is_told_on_the_later_ones_page_with_a_maintainers_decision() -> 
     entries = {slug: submission(slug, f"Network {slug}", dataset="digits") for slug in ("a", "b")}
     kept = {"a": checks(network(weights())), "b": checks(network(permuted(weights())), "2026-02")}
     kept = {slug: one.model_copy(update={"model_sha256": "0" * 64}) for slug, one in kept.items()}
-    decision = Decision(
-        slug="b", rule="same-model", decision="dismissed", reason="Ours.", date="2026", by="M."
-    )
+    decision = about_copy(entries["b"], "dismissed")
     board = replace(assemble_with(entries, kept), decisions=(decision,))
     assert flags_of(board, "a") == []
     (flag,) = flags_of(board, "b")
@@ -207,23 +206,40 @@ def test_a_twin_is_told_on_the_later_ones_page_with_a_maintainers_decision() -> 
     assert "'a' (Network a)" in flag.sentence
 
 
+def about_copy(
+    copied: Submission, decision: Literal["upheld", "dismissed"], **changes: str
+) -> Decision:
+    """What was decided of a submission whose model is that of `a`."""
+    told = {"model": copied.model_hash, "other": "a", "date": "2026", "by": "M."}
+    about = {"slug": copied.slug, "rule": "same-model", "reason": "Ours."}
+    return Decision.model_validate({**about, **told, "decision": decision, **changes})
+
+
 @pytest.mark.parametrize(
-    ("said", "rank"), [((), None), (("upheld",), None), (("dismissed",), 1)], ids=str
+    ("said", "changes", "rank"),
+    [
+        (None, {}, None),
+        ("upheld", {}, None),
+        ("dismissed", {}, 1),
+        ("dismissed", {"model": "1" * 64}, None),  # it was about the model before this one
+        ("dismissed", {"other": "c"}, None),  # and this one is like another submission's
+    ],
+    ids=str,
 )
 def test_a_copy_has_no_rank_until_a_maintainer_dismisses_the_flag(
-    said: tuple[Literal["upheld", "dismissed"], ...], rank: int | None
+    said: Literal["upheld", "dismissed"] | None, changes: dict[str, str], rank: int | None
 ) -> None:
     place = "mnist-linf-0.1"
     entries = {slug: submission(slug, slug) for slug in ("a", "b")}
     one = checks(network(weights())).model_copy(update={"model_sha256": "0" * 64})
     tables = [rows(slug, place, {("certified", "ibp"): 500}) for slug in entries]
-    decisions = [
-        Decision(slug="b", rule="same-model", decision=one, reason="R.", date="2026", by="M.")
-        for one in said
-    ]
+    decisions = [about_copy(entries["b"], said, **changes)] if said else []
     kept = {"a": one, "b": one.model_copy(update={"first_seen": "2026-02"})}
     board = board_with(entries, tables, checks=kept, decisions=decisions)
     assert [(line.slug, line.rank) for line in board.re_evaluated(place)] == [("a", 1), ("b", rank)]
+    (flag,) = flags_of(board, "b")
+    assert flag.decision == (decisions[0] if said and not changes else None)
+    assert bool([*unfounded(board)]) == bool(changes)
 
 
 def test_an_own_entry_with_another_noise_hides_nobody_elses() -> None:
@@ -285,6 +301,7 @@ def test_checks_are_kept_and_damage_is_told(tmp_path: Path) -> None:
 DECISION = (
     '[[decision]]\nslug = "{slug}"\nrule = "{rule}"\ndecision = "dismissed"\n'
     'reason = "R."\ndate = "2026-05-07"\nby = "M."\n'
+    f'model = "{"0" * 64}"\nother = "b"\n'
 )
 
 
@@ -295,12 +312,20 @@ def test_decisions_are_read_strictly_each_by_itself(tmp_path: Path) -> None:
     path = project.site / "data" / "decisions.toml"
     good = DECISION.format(slug="a", rule="same-model")
     both = good.replace("rule =", 'setting = "digits-linf-0.1"\nrule =')
+    model = f'model = "{"0" * 64}"\n'
+    disputed = good.replace("dismissed", "disputed").replace('other = "b"\n', "")
+    disputed = disputed.replace('rule = "same-model"', 'setting = "digits-linf-0.1"')
     wrong = [
         (good.replace("dismissed", "maybe"), "must be one of"),
         (good.replace("dismissed", "disputed"), "'disputed' for a row"),
         (both, "must have a rule, of a flag, or a setting, of a row"),
         (both.replace('rule = "same-model"\n', ""), "'disputed' for a row"),
         (good.replace('reason = "R."\n', ""), "'reason' is missing"),
+        (good.replace(model, ""), "must have the 'model' of a flag"),
+        (good.replace(model, model.replace("00", "0")), "64 small hexadecimal digits"),
+        (disputed, "and none of a row"),
+        (good.replace('other = "b"\n', ""), "must have the 'other' submission by the rules"),
+        (good.replace("same-model", "flat-gradient"), "by the rules 'same-model' and"),
     ]
     path.write_text("".join([good, *(text for text, _ in wrong), good]))
     found = read_decisions(project)
