@@ -24,7 +24,7 @@ def command(
     """Join the shares that `certboard run --shard` computed into result files.
 
     All finished shards must be whole and of one question, code and kind of device, and none may be
-    missing; else nothing is written.
+    missing; else nothing is written. The model is not run again: `certboard intake accept` does.
 
     \b
     Examples:

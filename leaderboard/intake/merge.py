@@ -3,7 +3,8 @@
 Every one must be whole, of the question that is asked here and made by the code that is here;
 nothing is written where one is not, or where one is missing. They are from other machines: each is
 read as a stranger's file, and all that follows from the question and the data must be so in every
-row. What remains is what only the model, run again, could tell (`certboard recheck`).
+row. What remains is what only the model, run again, could tell: the result says so (`UNASKED`)
+until `certboard intake accept` has asked it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +32,8 @@ from leaderboard.results.store import COLUMNS, Provenance, Results, evaluator_na
 from leaderboard.settings.setting import Setting, find_setting
 from leaderboard.submissions.manifest import load_submission
 
+UNASKED = "what the model says of these rows, which are from other machines: it was not run again"
+"""What readers are told of merged shares."""
 _LONGEST = 200
 """Letters of the machines that a record names."""
 
@@ -170,7 +173,11 @@ class _Merged:
         named = ", ".join(machines)
         if len(named) > _LONGEST:
             named = f"{len(machines)} machines, such as {machines[0]}"[:_LONGEST]
-        known = {"machine": named, "created": max(one.created for one in self._told)}
+        known = {
+            "machine": named,
+            "created": max(one.created for one in self._told),
+            "unchecked": UNASKED,
+        }
         same = ("device", "threads", "commit", "code_version", "python", "salt")
         return here.model_copy(update={name: getattr(first, name) for name in same} | known)
 

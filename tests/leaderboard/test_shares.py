@@ -18,7 +18,8 @@ from leaderboard.common.project import Project
 from leaderboard.evaluation import plan
 from leaderboard.evaluation.shares import Share
 from leaderboard.intake import merge
-from leaderboard.results.store import COLUMNS, read, write
+from leaderboard.intake.merge import UNASKED
+from leaderboard.results.store import COLUMNS, read, results_path, write
 from tests.fixtures.project import L2, LINF, NOISY, PLAIN, new_project
 from tests.leaderboard.conftest import Certboard
 
@@ -86,9 +87,30 @@ def test_merged_shares_are_the_rows_of_one_process(shares: list[str], certboard:
     pd.testing.assert_frame_equal(merged, whole, check_exact=False, rtol=1e-9)
     path = Path(LINF) / f"{PLAIN}.parquet"
     one, other = (read(folder / path).provenance for folder in (Path("merged"), Path("whole")))
-    same = {"created": "", "salt": ""}
+    assert (one.unchecked, other.unchecked) == (UNASKED, "")
+    same = {"created": "", "salt": "", "unchecked": ""}
     assert one.model_copy(update=same) == other.model_copy(update=same)
     assert certboard("merge", *shares, "--results", "merged").code == 0  # and again
+
+
+def test_merged_shares_are_unchecked_until_the_model_was_asked(
+    project: Project, certboard: Certboard
+) -> None:
+    for number in (1, 2):
+        typed = ("--results", "shared", "--shard", f"{number}/2")
+        assert certboard("run", PLAIN, "--setting", LINF, *typed).code == 0
+    assert certboard("merge", "shared").code == 0
+    stored = results_path(project, LINF, PLAIN)
+    rows = read(stored).rows
+    assert read(stored).provenance.unchecked == UNASKED
+    folder = Path("asked") / LINF
+    folder.mkdir(parents=True)
+    shutil.move(stored, folder)
+    outcome = certboard("intake", "accept", PLAIN, "asked")
+    assert outcome.code == 0, outcome.err
+    found = read(stored)
+    assert found.provenance.unchecked == ""
+    pd.testing.assert_frame_equal(found.rows, rows)
 
 
 def test_shares_of_a_smoothed_model_in_one_folder_are_merged_there(
