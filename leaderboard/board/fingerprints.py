@@ -59,7 +59,10 @@ class Lookup(Strict):
 
 
 class Checks(Strict):
-    """What is kept of one submission's network."""
+    """What is kept of one submission's network.
+
+    `missed` names those most like it that it was not run beside, for they could not be read.
+    """
 
     version: int = VERSION
     model_sha256: str = Field(pattern="[0-9a-f]{64}")
@@ -67,6 +70,7 @@ class Checks(Strict):
     answers: Entries[float] = Field(max_length=100_000)
     units: Entries[int] = Field(max_length=_KEPT)
     compared: Entries[Compared] = Field(default=(), max_length=CLOSEST)
+    missed: Entries[str] = Field(default=(), max_length=1000)
     lookup: Lookup | None = None
 
 

@@ -38,17 +38,21 @@ def compared(project: Project, submission: Submission, question: Question, found
         InputError: its model cannot be used. Others that cannot are told.
     """
     nearest: dict[str, Question] = {}
+    wanted: list[str] = []
     for slug in closest(found, dict(_others(project, submission.slug))):
         if len(nearest) == CLOSEST:
             break
         try:
             other = load_submission(project, slug)
             if other.model.dataset == submission.model.dataset:
+                wanted.append(slug)
                 asked = first_question(project, other)
                 nearest |= {} if asked is None else {slug: asked}
         except InputError as error:
             tell(f"{slug}: was not compared: {error}")
-    return found.model_copy(update={"compared": compare(question, nearest)})
+    pairs = compare(question, nearest)
+    missed = sorted({*wanted}.difference(pair.other for pair in pairs))
+    return found.model_copy(update={"compared": pairs, "missed": tuple(missed)})
 
 
 def _others(project: Project, slug: str) -> Iterator[tuple[str, Checks]]:
@@ -84,17 +88,30 @@ def recognise(
     """
     former = _stored(project, submission)
     kept = former if former and former.model_sha256 == submission.model_hash else None
-    if kept is not None and _is_current(kept) and not again and (kept.compared or not compare):
+    current = kept is not None and _is_current(kept)
+    if kept is not None and current and not again and (not compare or _is_done(project, kept)):
         return
     question = first_question(project, submission, request)
     if question is None:
         return
-    if kept is None or not _is_current(kept):
+    if kept is None or not current:
         kept = inspect(question)
         kept = kept.model_copy(update={"first_seen": known_since(former, kept)})
     if compare:
         kept = compared(project, submission, question, kept)
     store_checks(project, submission.slug, kept)
+
+
+def _is_done(project: Project, kept: Checks) -> bool:
+    """Whether it was compared with all others that can be read now without a network."""
+    return bool(kept.compared) and not any(_is_at_hand(project, slug) for slug in kept.missed)
+
+
+def _is_at_hand(project: Project, slug: str) -> bool:
+    try:
+        return load_submission(project, slug).at_hand
+    except InputError:
+        return False  # it is gone, or damaged
 
 
 def _is_current(kept: Checks) -> bool:

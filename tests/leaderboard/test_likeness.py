@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Callable
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,9 +26,12 @@ from leaderboard.board.fingerprints import (
     twins,
 )
 from leaderboard.board.likeness import Observed, same_answers, same_units
+from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.datasets.files import sha256_of
 from leaderboard.evaluation.inspection import answers, fresh_images, observe, probes
+from leaderboard.submissions import weights
+from leaderboard.submissions.manifest import load_submission
 from tests.fixtures.networks import Graph
 from tests.fixtures.project import CHECKOUT, bent, submit
 from tests.leaderboard.conftest import Certboard
@@ -302,6 +306,51 @@ def test_a_model_that_is_gone_is_told_and_not_compared(
     gone.write_bytes(b"")
     outcome = certboard("inspect", "here")
     assert "gone: was not compared: " in outcome.err
+
+
+@pytest.fixture
+def elsewhere(project: Project, data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A network whose weights have an address, at which nobody answers; they are here, moved."""
+    path = submit(project, "afar", network(layers()))
+    toml = path.with_name("submission.toml")
+    address = f'url = "https://example.org/far.onnx"\nsize = {path.stat().st_size}'
+    toml.write_text(toml.read_text().replace('file = "model.onnx"', address))
+
+    def silent(url: str, _: int) -> bytes:
+        raise InputError(f"{url}: nobody answers")
+
+    monkeypatch.setattr(weights, "_read", silent)
+    return path.rename(project.root / "far.onnx")
+
+
+def test_who_was_not_at_hand_is_kept_and_compared_as_soon_as_it_is(
+    project: Project, elsewhere: Path, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(project, "copy", hidden_from_sketches())
+    monkeypatch.setenv(weights.VARIABLE, str(elsewhere.parent))
+    assert certboard("inspect", "afar").code == 0
+    monkeypatch.delenv(weights.VARIABLE)
+    outcome = certboard("inspect", "copy")
+    assert "afar: was not compared: https://example.org/far.onnx: nobody answers" in outcome.err
+    before = kept_of(project)["copy"]
+    assert (before.missed, "afar" in {one.other for one in before.compared}) == (("afar",), False)
+    assert certboard("inspect", "copy").code == 0
+    assert kept_of(project)["copy"] == before  # and nobody is asked again
+    monkeypatch.setenv(weights.VARIABLE, str(elsewhere.parent))
+    assert "copy: flag: Its answers are those of 'afar'" in certboard("inspect", "copy").err
+    assert kept_of(project)["copy"].missed == ()
+
+
+def test_what_an_evaluation_needs_are_the_weights_of_others_too(
+    project: Project, elsewhere: Path, certboard: Certboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(project, "mine", permuted(0))
+    outcome = certboard("intake", "prepare", "mine")
+    assert (outcome.code, outcome.out) == (0, "yes\n")
+    assert "afar: will not be compared with mine: https://example.org/far.onnx" in outcome.err
+    monkeypatch.setattr(weights, "_read", lambda *_: elsewhere.read_bytes())
+    assert "afar" not in certboard("intake", "prepare", "mine").err
+    assert load_submission(project, "afar").at_hand
 
 
 def test_what_was_kept_before_is_read_and_worked_out_again(
