@@ -12,8 +12,9 @@ from leaderboard.board.fingerprints import read_checks
 from leaderboard.common.errors import InputError
 from leaderboard.common.project import Project
 from leaderboard.intake import confinement
-from leaderboard.intake.acceptance import accept
+from leaderboard.intake.acceptance import accept, replay
 from leaderboard.intake.acceptance.accept import Arrival, keep
+from leaderboard.intake.acceptance.again import Measured
 from leaderboard.intake.acceptance.folder import accept_folder
 from leaderboard.intake.acceptance.known import LEFT
 from leaderboard.intake.acceptance.replay import contradictions
@@ -169,6 +170,28 @@ def test_accept_says_what_was_not_measured_again(
     assert read(stored).provenance.unchecked == f"{certified} verdicts not measured again"
 
 
+def test_what_is_not_found_again_in_its_time_is_stored_as_unknown(
+    plain: Made, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certified = [int(one) for one in plain.rows["example"][plain.rows["status"] == "certified"]]
+    late, (other, *_) = certified[:2], plain.rows["example"][falsified(plain.rows)]
+
+    def measured(*_: object) -> Measured:
+        return Measured(3, [], (*late, int(other)))
+
+    monkeypatch.setattr(replay, "measure_again", measured)
+    stored.unlink()
+    submission = load_submission(plain.project, PLAIN)
+    keep(plain.project, submission, [Arrival(plain.result, find_setting(LINF), stored)], "off", 9)
+    found = read(stored)
+    assert found.provenance.unchecked == "3 verdicts not measured again"
+    gone = found.rows["example"].isin(late)
+    assert set(found.rows["status"][gone]) == {"unknown"}
+    assert all("not here in 3 times the budget" in note for note in found.rows["note"][gone])
+    pd.testing.assert_frame_equal(found.rows[~gone], plain.rows[~gone])
+    assert not plain.said(found.rows)  # and it is a result as any other
+
+
 @pytest.mark.parametrize("sandbox", ["off", "best"])
 def test_accept_asks_the_model(
     plain: Made, certboard: Certboard, stored: Path, sandbox: str
@@ -311,6 +334,7 @@ def test_a_process_with_the_model_that_is_stopped_accepts_nothing(
     answering(Outcome(1, ""), "{}")
     answering(Outcome(0, ""), "[" * 10_000)
     answering(Outcome(0, ""), '{"a": "b"}')
+    answering(Outcome(0, ""), '{"a": [1, ["b"]]}')
 
 
 def test_data_that_are_missing_behind_the_walls_only_are_no_excuse(

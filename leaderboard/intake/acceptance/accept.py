@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from leaderboard.board.fingerprints import Checks, known_since, read_checks, store_checks
 from leaderboard.common.errors import InputError
 from leaderboard.common.formatting import plural
@@ -32,6 +34,8 @@ from leaderboard.submissions.manifest import Submission
 _REPLAY = Limits(megabytes=16_000, seconds=2 * 3600)
 """Of the process that runs the model, of which a file is written, as onnxruntime rewrites it."""
 _LARGEST_ANSWER = 1_000_000
+_LATE = f"timeout: certified elsewhere, but not here in {LONGER} times the budget"
+"""The note of an example that was not found again."""
 
 
 class Arrival(NamedTuple):
@@ -107,10 +111,11 @@ def keep(
         # All that may be refused comes before anything is stored.
         checks = _found_checks(project, submission, staging)
         for one in arrivals:
-            told = left.get(f"{one.setting.id}/{one.target.name}", "")
+            count, late = left.get(f"{one.setting.id}/{one.target.name}", (0, []))
+            told = f"{plural(count, 'verdict')} not measured again" if count else ""
             unchecked = _joined(one.found.provenance.unchecked, told)
             origin = one.found.provenance.model_copy(update={"unchecked": unchecked})
-            write(one.target, one.found.rows, origin)
+            write(one.target, _opened(one.found.rows, late), origin)
         store_checks(project, submission.slug, checks)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -143,26 +148,32 @@ def _replay(
         raise InputError(f"{submission.slug}: its rows are refused; the reasons are above.")
 
 
-def _left(path: Path) -> dict[str, str]:
-    """What is told of verdicts not measured again, of numbers that a process with the model wrote.
+def _left(path: Path) -> dict[str, tuple[int, list[int]]]:
+    """How many verdicts were not measured again, and which examples were not found again.
 
-    Of its words nothing is told: they might be the model's.
+    A process with the model wrote it.
     """
     text = _answer(path)
     try:
         told = json.loads(text)
         return {
-            str(name): _not_measured(int(all_), int(late)) for name, (all_, late) in told.items()
+            str(name): (max(0, int(count)), [int(one) for one in late])
+            for name, (count, late) in told.items()
         }
     except (ValueError, AttributeError, TypeError, RecursionError, OverflowError) as error:
         raise InputError(f"{path.name}: does not say how many verdicts are left.") from error
 
 
-def _not_measured(count: int, late: int) -> str:
-    if count <= 0:
-        return ""
-    told = f"{plural(count, 'verdict')} not measured again"
-    return f"{told}, {late:,} of them tried for {LONGER} times their budget" if late > 0 else told
+def _opened(rows: pd.DataFrame, late: Sequence[int]) -> pd.DataFrame:
+    """The rows, of which those that were not found again in their time prove nothing."""
+    gone = rows["example"].isin(late) & (rows["status"] == "certified")
+    if not gone.any():
+        return rows
+    rows = rows.copy()
+    rows.loc[gone, "status"] = "unknown"
+    rows.loc[gone, ["radius", "margin", "deployment"]] = None
+    rows.loc[gone, "note"] = _LATE
+    return rows
 
 
 def _answer(path: Path) -> bytes:

@@ -4,7 +4,7 @@ A bound that was never proved looks like one that was. So certified examples are
 more, by the evaluator that is said to have decided them, chosen at random; of a smoothed model all
 that are read rightly, for its accuracy and its radii are sampled, too. Whoever forged one in ten is
 found out by twenty of them with probability 0.88. A search has three times its budget, for machines
-differ; what it does not find even so is told beside the row, and most of them together refuse it.
+differ; what it does not find even so is stored as unknown, and most of them together refuse a file.
 Before that a part of the time goes into a short attack (`attacked`).
 """
 
@@ -40,14 +40,14 @@ class Measured:
     """What came of it: certificates that were not measured again, and what was found otherwise.
 
     Attributes:
-        left: those for which there was no time, or that were not found again in theirs.
-        late: of these, the latter: each had `LONGER` times its budget.
-        problems: what was not found again, a sentence each.
+        left: how many there was no time for.
+        problems: what was found otherwise, a sentence each.
+        late: examples that were not found again in `LONGER` times their budget.
     """
 
     left: int
     problems: list[str]
-    late: int = 0
+    late: tuple[int, ...] = ()
 
 
 def measure_again(found: Results, known: Known, seconds: float) -> Measured:
@@ -76,20 +76,21 @@ def measure_again(found: Results, known: Known, seconds: float) -> Measured:
 def _proved(certified: pd.DataFrame, known: Known, ends: float) -> Measured:
     """Certified examples evaluated again, until the clock says `ends`."""
     problems: list[str] = []
-    searched = vain = late = done = 0
+    late: list[int] = []
+    searched = vain = done = 0
     sums = Sums()
     for question, examples in _batches(certified, known):
-        if problems or (done + late and time.perf_counter() > ends):
+        if problems or (done and time.perf_counter() > ends):
             break
         slow = uses_time(question)
         searched += len(examples) if slow else 0
+        done += len(examples)
         for shard in cut(question, examples):
             for row in evaluate(shard).to_dict("records"):
                 if row["status"] == "unknown" and "timeout" in row["note"]:
-                    late += 1
+                    late.append(int(row["example"]))
                     vain += slow
                     continue
-                done += 1
                 before = certified.loc[row["example"]]
                 if reason := different(before, row, slow=slow):
                     problems.append(f"example {row['example']}: {reason}.")
@@ -100,7 +101,13 @@ def _proved(certified: pd.DataFrame, known: Known, ends: float) -> Measured:
             f"{vain} of {searched} certificates that took a search are not found again in"
             f" {LONGER} times the budget."
         )
-    return Measured(len(certified) - done, problems[:_MOST_TOLD], late)
+    left, problems = len(certified) - done, problems[:_MOST_TOLD]
+    # Without all of its samples nothing can be said of counts: what they prove is derived anyway.
+    return (
+        Measured(left + len(late), problems)
+        if known.smoothed
+        else Measured(left, problems, tuple(late))
+    )
 
 
 def _batches(certified: pd.DataFrame, known: Known) -> Iterator[tuple[Question, Sequence[int]]]:
@@ -123,13 +130,11 @@ def _batches(certified: pd.DataFrame, known: Known) -> Iterator[tuple[Question, 
 
 
 def _asked_of(stage: str, known: Known) -> Question:
-    """The question as it is put to the evaluator that decided, with more time for a search."""
+    """The question as it is put to the evaluator that decided, with more time."""
+    question = replace(known.question, seconds=LONGER * known.question.seconds)
     if known.smoothed:
-        return known.question
-    question = replace(known.question, evaluator=str(stage), complete=True)
-    if not uses_time(question):
         return question
-    return replace(question, seconds=LONGER * question.seconds)
+    return replace(question, evaluator=str(stage), complete=True)
 
 
 def _of_as_many(question: Question, n: Any) -> Question:

@@ -21,9 +21,10 @@ NO_DATA = (
     " theirs: the test data are not on the machine that accepted these rows"
 )
 LEFT = "left.json"
-"""Where a replay says how many verdicts of each file it did not measure again: all, those late."""
+"""Where a replay says of each file how many verdicts it did not measure again, and which examples
+were not certified again in the time that they had."""
 LONGER = 3
-"""Times its budget that a search has on the accepting machine, which may be a slower one."""
+"""Times its budget that an example has on the accepting machine, which may be a slower one."""
 
 
 @dataclass(frozen=True)

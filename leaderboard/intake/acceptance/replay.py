@@ -49,7 +49,7 @@ _ROUNDED = 1e-9
 def replay_folder(project: Project, slug: str, folder: Path, again: float) -> None:
     """Run a submission's model on what the results in a folder say of it.
 
-    Writes what recognises the network, and how many certificates were not measured again.
+    Writes what recognises the network, and which certificates were not found again in their time.
 
     Args:
         project: where the submission lies.
@@ -62,7 +62,7 @@ def replay_folder(project: Project, slug: str, folder: Path, again: float) -> No
     """
     submission = load_submission(project, slug)
     problems: list[str] = []
-    left: dict[str, tuple[int, int]] = {}
+    left: dict[str, tuple[int, tuple[int, ...]]] = {}
     question = None
     for path in sorted(folder.glob("*/*.parquet")):
         found, setting = read(path), find_setting(path.parent.name)
