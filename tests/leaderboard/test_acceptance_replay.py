@@ -177,7 +177,7 @@ def test_what_is_not_found_again_in_its_time_is_stored_as_unknown(
     late, (other, *_) = certified[:2], plain.rows["example"][falsified(plain.rows)]
 
     def measured(*_: object) -> Measured:
-        return Measured(3, [], (*late, int(other)))
+        return Measured(3, [], (*late, int(other), 10**30))
 
     monkeypatch.setattr(replay, "measure_again", measured)
     stored.unlink()

@@ -165,8 +165,12 @@ def _left(path: Path) -> dict[str, tuple[int, list[int]]]:
 
 
 def _opened(rows: pd.DataFrame, late: Sequence[int]) -> pd.DataFrame:
-    """The rows, of which those that were not found again in their time prove nothing."""
-    gone = rows["example"].isin(late) & (rows["status"] == "certified")
+    """The rows, of which those that were not found again in their time prove nothing.
+
+    Those of a smoothed model follow from their counts, whatever was found again.
+    """
+    searched = (rows["status"] == "certified") & rows["sigma"].isna()
+    gone = searched & rows["example"].isin(late)
     if not gone.any():
         return rows
     rows = rows.copy()
