@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 from pathlib import Path
 
 import hypothesis
@@ -44,12 +43,6 @@ def pytest_configure() -> None:
     # Of laws that name no number of examples.
     hypothesis.settings.register_profile("effort", max_examples=effort.examples(200))
     hypothesis.settings.load_profile("effort")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores: many tests wait for browsers, processes and clocks."""
-    return len(os.sched_getaffinity(0)) + 1 if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @pytest.hookimpl(trylast=True)

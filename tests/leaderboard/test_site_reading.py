@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.fixtures.board import HOSTILE
-from tests.fixtures.browser import PAGES, PHONE, WIDE, Visit, needs_browser
+from tests.fixtures.browser import PAGES, PHONE, WIDE, Visit, needs_browser, served
 
 pytestmark = [needs_browser, pytest.mark.slow]
 
@@ -188,6 +188,22 @@ def test_nothing_jumps_while_a_page_loads_on_a_phone(website: str, browser: Any,
     with Visit(browser, website + PAGES[kind], viewport=PHONE) as visit:
         visit.page.wait_for_load_state("networkidle")
         assert visit.jumped() < 0.05
+
+
+@pytest.mark.parametrize("kind", ["taxonomy", "methods", "submissions", "setting"])
+def test_nothing_that_is_seen_moves_while_a_page_arrives_slowly(
+    public: Path, browser: Any, kind: str
+) -> None:
+    """Neither the columns of tables nor the twigs of a tree; and at the end all is seen."""
+    seen = """[...document.querySelectorAll("main .cb-scroll, main .cb-diagram")]
+      .map(one => getComputedStyle(one).visibility)"""
+    with (
+        served(public, slowly=True) as address,
+        Visit(browser, address + PAGES[kind], viewport=WIDE) as visit,
+    ):
+        visit.page.wait_for_load_state("networkidle")
+        assert visit.jumped() < 0.02
+        assert set(visit.page.evaluate(seen)) == {"visible"}
 
 
 def test_columns_of_a_long_table_do_not_depend_on_the_rows_that_have_arrived(
